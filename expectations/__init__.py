@@ -1,0 +1,1 @@
+"""What Banyan is promised and what it promises: contracts, mappings and policies, as data."""

@@ -1,0 +1,183 @@
+"""The contracts of the eight feeds, read from YAML: the only hand-written schema of a border file.
+
+Arrow schemas, Great Expectations suites, dbt sources and the data dictionary all derive from
+what this module returns.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+import pyarrow as pa
+import yaml
+from pydantic import BaseModel, ConfigDict, model_validator
+
+FOLDER = Path(__file__).parent / "contracts"
+
+Severity = Literal["critical", "warning", "info"]
+"""What a broken rule does: the row is set aside; the value is emptied and kept in quarantine;
+or it is only counted."""
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "list": pa.list_(pa.string()),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(_Strict):
+    """One column of a feed, with every rule that a single value must keep."""
+
+    name: str
+    type: Literal["text", "list", "integer", "number", "boolean", "date", "timestamp"]
+    description: str
+    required: bool = False
+    """Present in every file and filled in every row; a row without it is set aside."""
+    severity: Severity = "critical"
+    """What breaking one of the rules below does. An empty required value is always critical."""
+    allowed: tuple[str, ...] = ()
+    pattern: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    personal: bool = False
+    """Says who a person is; never leaves the lake but in a delivery."""
+    protected: bool = False
+    """A protected attribute; never a feature."""
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        return ARROW_TYPES[self.type]
+
+
+class Order(_Strict):
+    """Within a row, `later` is not before (or below) `earlier`, where both are known."""
+
+    earlier: str
+    later: str
+    severity: Severity = "critical"
+
+    @property
+    def name(self) -> str:
+        return f"{self.earlier}_not_above_{self.later}"
+
+
+class Contract(_Strict):
+    """What one feed promises."""
+
+    feed: str
+    description: str
+    source_column: str
+    """What the folder's SOURCE means: the lake names it so."""
+    key: tuple[str, ...]
+    """Columns (with `source_column` where it counts) that no two rows of the feed share."""
+    duplicates: tuple[str, ...] = ()
+    """Of rows that share a key the one that comes first by these columns stands; among
+    equals the first by all columns' values. The file's row order never counts."""
+    unique_within: Literal["history", "day"] = "day"
+    """Whether the key is unique over all days ever received or within one business date."""
+    recorded_at: str | None = None
+    """The column that says when the source knew the row; else the day it was landed counts."""
+    full_catalogue: bool = False
+    """Each day's rows replace the source's earlier ones as a whole."""
+    columns: tuple[Column, ...]
+    derived: tuple[Column, ...] = ()
+    """Columns that ingest adds to those received."""
+    orders: tuple[Order, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        names = {column.name for column in self.columns} | {self.source_column}
+        used = {*self.key, *self.duplicates, *(n for o in self.orders for n in (o.earlier, o.later))}
+        if missing := used - names:
+            raise ValueError(f"{self.feed}: no column is named {sorted(missing)}")
+        return self
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def required(self) -> list[str]:
+        return [column.name for column in self.columns if column.required]
+
+    @property
+    def received_schema(self) -> pa.Schema:
+        """The typed columns as the source sends them."""
+        return pa.schema([(column.name, column.arrow_type) for column in self.columns])
+
+    @property
+    def lake_schema(self) -> pa.Schema:
+        """The columns of `lake/FEED/date=D/FEED.parquet`, in order."""
+        return pa.schema([(column.name, column.arrow_type) for column in self.lake_columns])
+
+    @property
+    def lake_columns(self) -> tuple[Column, ...]:
+        source = Column(
+            name=self.source_column,
+            type="text",
+            required=True,
+            description=f"The {self.source_column.removesuffix('_id')} that sent the row.",
+        )
+        first = () if self.source_column in self.names else (source,)
+        return (*first, *self.columns, *self.derived, *LINEAGE)
+
+
+LINEAGE = (
+    Column(
+        name="extras",
+        type="text",
+        description="Columns that the contract doesn't know, kept aside as one JSON object.",
+    ),
+    Column(name="file", type="text", required=True, description="Name of the landed file."),
+    Column(
+        name="landed_on", type="date", required=True, description="Date of the landing folder."
+    ),
+    Column(
+        name="is_late",
+        type="boolean",
+        required=True,
+        description="Whether the file came after its own business date had been run.",
+    ),
+    Column(
+        name="known_at",
+        type="timestamp",
+        required=True,
+        description=(
+            "When Banyan knew the row: the source's own time of recording, but never before the "
+            "start of the business date on which the file was taken in."
+        ),
+    ),
+)
+
+
+@cache
+def load(feed: str) -> Contract:
+    """Return the contract of `feed`; `KeyError` names the feeds there are."""
+    path = FOLDER / f"{feed}.yml"
+    if not path.is_file():
+        raise KeyError(f"no feed is named {feed!r}; there are: {', '.join(feeds())}")
+    return Contract.model_validate(yaml.safe_load(path.read_text("utf-8")))
+
+
+@cache
+def feeds() -> tuple[str, ...]:
+    """Return the names of all feeds, sorted."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yml")))
+
+
+def contracts() -> Iterator[Contract]:
+    """Yield every contract, by feed name."""
+    return (load(feed) for feed in feeds())

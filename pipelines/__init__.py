@@ -1,0 +1,1 @@
+"""How the daily job is done, where it isn't SQL. Nothing in here imports Airflow."""

@@ -1,0 +1,35 @@
+"""DuckDB connections, each tuned alike: bounded memory, a private spill folder, one time zone."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from pipelines.settings import Settings
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield an in-memory connection that spills beside the home and leaves nothing behind.
+
+    The spill folder is private: two processes that share one have corrupted results (reported).
+    Times are shown in UTC, so that no answer depends on the machine's zone.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=settings.home))
+    config = {
+        "threads": settings.threads,
+        "memory_limit": settings.memory_limit,
+        "temp_directory": str(spill),
+        "preserve_insertion_order": True,
+    }
+    connection = duckdb.connect(":memory:", config=config)
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
