@@ -97,7 +97,11 @@ class Contract(_Strict):
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         names = {column.name for column in self.columns} | {self.source_column}
-        used = {*self.key, *self.duplicates, *(n for o in self.orders for n in (o.earlier, o.later))}
+        used = {
+            *self.key,
+            *self.duplicates,
+            *(n for o in self.orders for n in (o.earlier, o.later)),
+        }
         if missing := used - names:
             raise ValueError(f"{self.feed}: no column is named {sorted(missing)}")
         return self
@@ -142,9 +146,7 @@ LINEAGE = (
         description="Columns that the contract doesn't know, kept aside as one JSON object.",
     ),
     Column(name="file", type="text", required=True, description="Name of the landed file."),
-    Column(
-        name="landed_on", type="date", required=True, description="Date of the landing folder."
-    ),
+    Column(name="landed_on", type="date", required=True, description="Date of the landing folder."),
     Column(
         name="is_late",
         type="boolean",

@@ -1,0 +1,138 @@
+"""The policies in force: dated figures and rules that the code itself doesn't know.
+
+The law, our own decisions and our assumptions lie in `expectations/policy/*.yml`, each entry with
+its source. Whoever applies one asks here for what held on a business date.
+"""
+
+import hashlib
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter
+
+from expectations.policy_types import (
+    Consent,
+    Currencies,
+    Dated,
+    Identity,
+    Outcomes,
+    PriceCap,
+    Priors,
+    Protected,
+    Reason,
+    RiskTier,
+    RiskTiers,
+    Value,
+)
+
+FOLDER = Path(__file__).parent / "policy"
+
+Entry = TypeVar("Entry", bound=Dated)
+Content = TypeVar("Content")
+
+
+def identity(day: date) -> Identity:
+    """Return the identity policy in force on `day`."""
+    return _in_force(_read("identity", tuple[Identity, ...]), day)
+
+
+def consent(day: date) -> Consent:
+    """Return the consent policy in force on `day`."""
+    return _in_force(_read("consent", tuple[Consent, ...]), day)
+
+
+def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None:
+    """Return the highest all-in annual cost (0.24 is 24%) allowed on `day`; None: no cap known."""
+    caps = [entry.cap for entry in price_caps() if entry.holds(kind, segment, currency, day)]
+    return min(caps, default=None)
+
+
+def price_caps() -> tuple[PriceCap, ...]:
+    """Return every price cap ever in force, for whoever applies them by set."""
+    return _read("price_caps", tuple[PriceCap, ...])
+
+
+def priors() -> Priors:
+    """Return what is assumed where no outcome is known yet."""
+    return _read("priors", Priors)
+
+
+def value() -> Value:
+    """Return what a match is worth."""
+    return _read("value", Value)
+
+
+def risk_tiers() -> tuple[RiskTier, ...]:
+    """Return the risk tiers, safest first."""
+    return _read("risk_tiers", RiskTiers).tiers
+
+
+def currencies(day: date) -> dict[str, float]:
+    """Return what one unit of each currency is worth on `day`, in units of `base_currency()`."""
+    rates = _read("currencies", Currencies).rates
+    names = sorted({rate.currency for rate in rates})
+    return {
+        name: _in_force(tuple(rate for rate in rates if rate.currency == name), day).rate
+        for name in names
+    }
+
+
+def base_currency() -> str:
+    """Return the currency in which values of matches are weighed against each other."""
+    return _read("currencies", Currencies).base
+
+
+def protected() -> frozenset[str]:
+    """Return the names of attributes that are never a feature and never a product's rule."""
+    return _read("protected", Protected).attributes
+
+
+def outcomes() -> Outcomes:
+    """Return how outcomes become labels and rates."""
+    return _read("outcomes", Outcomes)
+
+
+def reasons() -> tuple[Reason, ...]:
+    """Return every reason code with its words."""
+    return _read("reasons", tuple[Reason, ...])
+
+
+@cache
+def reason_codes() -> dict[str, str]:
+    """Return feature -> reason code."""
+    return {feature: reason.code for reason in reasons() for feature in reason.features}
+
+
+@cache
+def version() -> str:
+    """Return a short hash over all policy files: it names the policies that decided a day."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.yml")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _read(name: str, kind: type[Content]) -> Content:
+    content: Content = _checked(name, kind)
+    return content
+
+
+@cache
+def _checked(name: str, kind: Any) -> Any:
+    return TypeAdapter(kind).validate_python(
+        yaml.safe_load((FOLDER / f"{name}.yml").read_text("utf-8"))
+    )
+
+
+def _in_force(entries: tuple[Entry, ...], day: date) -> Entry:
+    begun = [entry for entry in entries if entry.valid_from <= day]
+    if not begun:
+        raise LookupError(
+            f"no {type(entries[0]).__name__} policy holds on {day}: the first entry of "
+            f"expectations/policy begins on {min(entry.valid_from for entry in entries)}. "
+            "Add an entry that covers the day."
+        )
+    return max(begun, key=lambda entry: entry.valid_from)

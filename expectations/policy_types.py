@@ -1,0 +1,167 @@
+"""What a policy may say: the types that `expectations/policy/*.yml` are checked against."""
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Segment = Literal["consumer", "business"]
+Kind = Literal["bank", "consumer_finance", "micro_lender", "other"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Decision(_Strict):
+    """A policy of one entry: when it was decided, and on what ground."""
+
+    decided_on: date
+    source: str = Field(min_length=1)
+
+
+class Dated(_Strict):
+    """An entry that holds from its first day until the next entry of its kind begins."""
+
+    valid_from: date = Field(alias="from")
+    source: str = Field(min_length=1)
+
+
+class Burst(_Strict):
+    """More than `most_leads` within `window_days` from one device or phone are suspect."""
+
+    most_leads: int = Field(ge=1)
+    window_days: int = Field(ge=1)
+
+
+class Identity(Dated):
+    """When two leads are one person; when many leads from one place are suspect."""
+
+    same_person_days: int = Field(ge=0)
+    device_burst: Burst
+    phone_burst: Burst
+
+
+class Consent(Dated):
+    """What makes a consent cover an institution."""
+
+    every_institution: str
+    """The word in `consent_scope` that covers every institution."""
+    longest_days: int = Field(ge=1)
+    """Age in days from which a consent no longer counts."""
+
+
+class PriceCap(Dated):
+    """Highest all-in annual cost allowed; an empty criterion holds for any value."""
+
+    valid_to: date | None = Field(default=None, alias="to")
+    """Last day of the cap, inclusive."""
+    kind: Kind | None = None
+    segment: Segment | None = None
+    currency: str
+    cap: float = Field(gt=0)
+
+    def holds(self, kind: str, segment: str, currency: str, day: date) -> bool:
+        """Return whether the cap binds such a loan on `day`."""
+        return (
+            self.valid_from <= day
+            and (self.valid_to is None or day <= self.valid_to)
+            and self.currency == currency
+            and self.kind in {None, kind}
+            and self.segment in {None, segment}
+        )
+
+
+class RiskPrior(_Strict):
+    """Assumed probability of default of a band of bureau scores."""
+
+    segment: Segment
+    score_from: float | None = None
+    """Lowest score of the band, inclusive; the band ends where the next begins. None: no score."""
+    pd: Fraction
+
+
+class Priors(Decision):
+    """What is assumed where no outcome is known yet."""
+
+    pd: tuple[RiskPrior, ...]
+    approve: dict[Segment, Fraction]
+    take_up: dict[Segment, Fraction]
+
+
+class Value(Decision):
+    """What a match is worth. Money in the base currency, rates as fractions a year."""
+
+    revenue_weight: float = Field(ge=0)
+    person_weight: float = Field(ge=0)
+    institution_weight: float = Field(ge=0)
+    minimum_value: float
+    most_offers_per_lead: int = Field(ge=1)
+    funding_cost: Fraction
+    loss_given_default: Fraction
+
+
+class RiskTier(_Strict):
+    """A tier holds probabilities of default below `pd_below`; the last tier has no bound."""
+
+    tier: str
+    pd_below: float | None = None
+
+
+class RiskTiers(Decision):
+    """The tiers, safest first."""
+
+    tiers: tuple[RiskTier, ...]
+
+    @model_validator(mode="after")
+    def _bounds_rise_and_end_open(self) -> Self:
+        bounds = [tier.pd_below for tier in self.tiers]
+        closed = [bound for bound in bounds[:-1] if bound is not None]
+        if bounds[-1] is not None or len(closed) != len(bounds) - 1 or closed != sorted(closed):
+            raise ValueError("risk_tiers.yml: `pd_below` must rise, and only the last be absent")
+        return self
+
+
+class Rate(Dated):
+    """What one unit of a currency is worth in the base currency."""
+
+    currency: str
+    rate: float = Field(gt=0)
+
+
+class Currencies(_Strict):
+    """All rates ever stated."""
+
+    base: str
+    rates: tuple[Rate, ...]
+
+
+class Protected(Decision):
+    """Attributes that are never a feature and never a product's rule."""
+
+    attributes: frozenset[str]
+
+
+class Outcomes(Decision):
+    """How outcomes become labels and rates."""
+
+    take_up_maturity_days: int = Field(ge=0)
+    default_horizon_months: dict[Segment, int]
+    smoothing_decisions: float = Field(ge=0)
+
+
+class Words(_Strict):
+    """One phrase in each language that Banyan speaks."""
+
+    en: str = Field(min_length=1)
+    zh: str = Field(min_length=1)
+
+
+class Reason(_Strict):
+    """A reason code, what it is called, and the features that give it."""
+
+    code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    features: tuple[str, ...] = Field(min_length=1)
+    person: Words
+    analyst: Words
