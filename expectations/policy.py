@@ -8,7 +8,7 @@ import hashlib
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 from pydantic import TypeAdapter
@@ -34,11 +34,13 @@ Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
 
 
+@cache
 def identity(day: date) -> Identity:
     """Return the identity policy in force on `day`."""
     return _in_force(_read("identity", tuple[Identity, ...]), day)
 
 
+@cache
 def consent(day: date) -> Consent:
     """Return the consent policy in force on `day`."""
     return _in_force(_read("consent", tuple[Consent, ...]), day)
@@ -50,21 +52,25 @@ def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None
     return min(caps, default=None)
 
 
+@cache
 def price_caps() -> tuple[PriceCap, ...]:
     """Return every price cap ever in force, for whoever applies them by set."""
     return _read("price_caps", tuple[PriceCap, ...])
 
 
+@cache
 def priors() -> Priors:
     """Return what is assumed where no outcome is known yet."""
     return _read("priors", Priors)
 
 
+@cache
 def value() -> Value:
     """Return what a match is worth."""
     return _read("value", Value)
 
 
+@cache
 def risk_tiers() -> tuple[RiskTier, ...]:
     """Return the risk tiers, safest first."""
     return _read("risk_tiers", RiskTiers).tiers
@@ -72,7 +78,7 @@ def risk_tiers() -> tuple[RiskTier, ...]:
 
 def currencies(day: date) -> dict[str, float]:
     """Return what one unit of each currency is worth on `day`, in units of `base_currency()`."""
-    rates = _read("currencies", Currencies).rates
+    rates = _currencies().rates
     names = sorted({rate.currency for rate in rates})
     return {
         name: _in_force(tuple(rate for rate in rates if rate.currency == name), day).rate
@@ -82,19 +88,22 @@ def currencies(day: date) -> dict[str, float]:
 
 def base_currency() -> str:
     """Return the currency in which values of matches are weighed against each other."""
-    return _read("currencies", Currencies).base
+    return _currencies().base
 
 
+@cache
 def protected() -> frozenset[str]:
     """Return the names of attributes that are never a feature and never a product's rule."""
     return _read("protected", Protected).attributes
 
 
+@cache
 def outcomes() -> Outcomes:
     """Return how outcomes become labels and rates."""
     return _read("outcomes", Outcomes)
 
 
+@cache
 def reasons() -> tuple[Reason, ...]:
     """Return every reason code with its words."""
     return _read("reasons", tuple[Reason, ...])
@@ -116,15 +125,13 @@ def version() -> str:
 
 
 def _read(name: str, kind: type[Content]) -> Content:
-    content: Content = _checked(name, kind)
-    return content
+    content = yaml.safe_load((FOLDER / f"{name}.yml").read_text("utf-8"))
+    return TypeAdapter(kind).validate_python(content)
 
 
 @cache
-def _checked(name: str, kind: Any) -> Any:
-    return TypeAdapter(kind).validate_python(
-        yaml.safe_load((FOLDER / f"{name}.yml").read_text("utf-8"))
-    )
+def _currencies() -> Currencies:
+    return _read("currencies", Currencies)
 
 
 def _in_force(entries: tuple[Entry, ...], day: date) -> Entry:
