@@ -1,0 +1,198 @@
+"""Hard rules of products, compiled to one SQL condition over columns.
+
+Rules arrive as rows (product, attribute, op, value). They are gathered into one row per product
+with a few columns per attribute: lowest and highest value, values allowed, values forbidden,
+must be known. One condition then judges any number of pairs by set. A rule that can't be judged
+closes its product: to ignore it could send a lender someone whom it excluded.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as kinds
+
+from pipelines.errors import BanyanError
+
+NOT_JUDGED = frozenset(
+    {
+        "lead_id",
+        "person_key",
+        "business_date",
+        "set_aside_stage",
+        "set_aside_detail",
+        "same_as_channel_id",
+        "same_as_lead_id",
+    }
+)
+"""Columns that say which lead it is or what became of it; no rule's business."""
+
+Product = tuple[str, str]
+
+
+class UnfitRule(BanyanError):
+    """A rule that can't be judged; the text says why, without any lead's data."""
+
+
+@dataclass
+class Bounds:
+    """What all rules of one product together ask of one attribute."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: set[Any] | None = None
+    none_of: set[Any] = field(default_factory=set)
+    known: bool = False
+
+    def add(self, op: str, value: str, kind: pa.DataType) -> None:
+        """Tighten the bounds by one more rule; `UnfitRule` if its value can't be meant."""
+        if op == "known":
+            if value.strip().lower() != "true":
+                raise UnfitRule(f"known takes the value true, not {value!r}")
+            self.known = True
+        elif op == "in":
+            members = _members(value, kind)
+            self.one_of = members if self.one_of is None else self.one_of & members
+        elif op == "not_in":
+            self.none_of |= _members(value, kind)
+        else:
+            self._narrow(*_range(op, value, kind))
+
+    def _narrow(self, low: float | None, high: float | None) -> None:
+        if low is not None:
+            self.at_least = low if self.at_least is None else max(self.at_least, low)
+        if high is not None:
+            self.at_most = high if self.at_most is None else min(self.at_most, high)
+
+
+@dataclass(frozen=True)
+class CompiledRules:
+    """Rules as columns."""
+
+    terms: pa.Table
+    """One row per product that has rules: `institution_id`, `product_id` and the columns that
+    `condition` reads."""
+    condition: str
+    """SQL over the aliases `lead` and `product`; true where every rule is met, never null."""
+    closed: dict[Product, str]
+    """Products with a rule that can't be judged -> why."""
+
+
+def compile_rules(
+    rules: pa.Table, attributes: pa.Schema, protected: frozenset[str]
+) -> CompiledRules:
+    """Gather rules into columns and write the condition that judges them.
+
+    Args:
+        rules: `institution_id`, `product_id`, `attribute`, `op`, `value`, all text.
+        attributes: The columns of a lead that a rule may name, with their types.
+        protected: Attributes that no rule may use, whatever the columns.
+    """
+    bounds: dict[Product, dict[str, Bounds]] = defaultdict(lambda: defaultdict(Bounds))
+    closed: dict[Product, str] = {}
+    for rule in rules.sort_by([(name, "ascending") for name in rules.column_names]).to_pylist():
+        product, attribute = (rule["institution_id"], rule["product_id"]), rule["attribute"]
+        try:
+            kind = _kind(attribute, attributes, protected)
+            bounds[product][attribute].add(rule["op"], rule["value"], kind)
+        except UnfitRule as unfit:
+            closed.setdefault(product, f"rule {attribute} {rule['op']}: {unfit}")
+    products = sorted(bounds)
+    terms = {
+        "institution_id": pa.array([product[0] for product in products], pa.string()),
+        "product_id": pa.array([product[1] for product in products], pa.string()),
+    }
+    conditions = []
+    for name in sorted({name for of_product in bounds.values() for name in of_product}):
+        is_number = _is_number(attributes.field(name).type)
+        of_products = [bounds[product].get(name, Bounds()) for product in products]
+        for asked, column in _columns(of_products, is_number=is_number).items():
+            if column.null_count < len(column):
+                terms[f"{name}__{asked}"] = column
+                conditions.append(_condition(name, asked, is_number=is_number))
+    return CompiledRules(pa.table(terms), " and ".join(conditions) or "true", closed)
+
+
+def _kind(attribute: str, attributes: pa.Schema, protected: frozenset[str]) -> pa.DataType:
+    if attribute in protected:
+        raise UnfitRule("the attribute is protected; no product may choose by it")
+    if attribute not in attributes.names or attribute in NOT_JUDGED:
+        raise UnfitRule("no such lead column or feature")
+    kind = attributes.field(attribute).type
+    if not (_is_number(kind) or kinds.is_string(kind) or kinds.is_boolean(kind)):
+        raise UnfitRule(f"a {kind} can't be judged by a rule")
+    return kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(kinds.is_integer(kind) or kinds.is_floating(kind))
+
+
+def _members(value: str, kind: pa.DataType) -> set[Any]:
+    texts = {text.strip() for text in value.split("|")} - {""}
+    if not texts:
+        raise UnfitRule(f"{value!r} lists nothing")
+    if _is_number(kind):
+        return {_number(text) for text in texts}
+    if kinds.is_boolean(kind):
+        texts = {text.lower() for text in texts}
+        if not texts <= {"true", "false"}:
+            raise UnfitRule(f"{value!r} is not true or false")
+    return texts
+
+
+def _range(op: str, value: str, kind: pa.DataType) -> tuple[float | None, float | None]:
+    if op not in {"ge", "le", "between"}:
+        raise UnfitRule("no such operation")
+    if not _is_number(kind):
+        raise UnfitRule("the attribute is not a number")
+    if op == "ge":
+        return _number(value), None
+    if op == "le":
+        return None, _number(value)
+    ends = value.split("|")
+    if len(ends) != 2:  # noqa: PLR2004  a range has two ends
+        raise UnfitRule(f"{value!r} is not two numbers separated by |")
+    low, high = _number(ends[0]), _number(ends[1])
+    if low > high:
+        raise UnfitRule(f"{value!r} ends before it begins")
+    return low, high
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise UnfitRule(f"{text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise UnfitRule(f"{text!r} is not a number")
+    return number
+
+
+def _columns(of_products: list[Bounds], *, is_number: bool) -> dict[str, pa.Array]:
+    """Return one column per question that rules may ask of an attribute; empty: not asked."""
+    members = pa.list_(pa.float64() if is_number else pa.string())
+    one_of = [None if b.one_of is None else sorted(b.one_of) for b in of_products]
+    return {
+        "at_least": pa.array([b.at_least for b in of_products], pa.float64()),
+        "at_most": pa.array([b.at_most for b in of_products], pa.float64()),
+        "one_of": pa.array(one_of, members),
+        "none_of": pa.array([sorted(b.none_of) or None for b in of_products], members),
+        "known": pa.array([b.known or None for b in of_products], pa.bool_()),
+    }
+
+
+def _condition(name: str, asked: str, *, is_number: bool) -> str:
+    """Return the SQL of one question; an unknown value of the lead answers only `none_of`."""
+    value = f'cast(lead."{name}" as {"double" if is_number else "varchar"})'
+    bound = f'product."{name}__{asked}"'
+    answer = {
+        "at_least": f"{value} >= {bound}",
+        "at_most": f"{value} <= {bound}",
+        "one_of": f"list_contains({bound}, {value})",
+        "none_of": f"coalesce(not list_contains({bound}, {value}), true)",
+        "known": f"{value} is not null",
+    }[asked]
+    return f"({bound} is null or coalesce({answer}, false))"

@@ -1,0 +1,51 @@
+"""Why a lead has no match: the stage at which its last product fell away, and the detail."""
+
+REASONS = {
+    "open": ("no_product", "no_open_product"),
+    "consent": ("consent", "no_institution_in_scope"),
+    "suppressed": ("suppressed", "every_institution"),
+    "segment": ("no_product", "segment"),
+    "currency": ("no_product", "currency"),
+    "amount": ("no_product", "amount"),
+    "term": ("no_product", "term"),
+    "rules": ("no_product", "rules"),
+    "price_cap": ("price_cap", "apr_above_cap"),
+    "risk_band": ("risk_band", "pd_outside_band"),
+    "low_value": ("low_value", "below_minimum"),
+}
+"""Step of the funnel after which no product was left -> stage and detail, in order of judgement."""
+
+
+def unmatched_sql(leads: str, funnel: str, matches: str, trimmed: str) -> str:
+    """Return SQL for one row per lead without a match: its key, `stage` and `detail`.
+
+    A lead that is the same person as another is not listed: the other stands for it.
+
+    Args:
+        leads: SQL table of the leads' mart.
+        funnel: SQL table of what each lead had left after each step.
+        matches: SQL table of the matches made.
+        trimmed: SQL table of matches that were taken back for a budget.
+    """
+    stages, details = (
+        " ".join(f"when funnel.{step} = 0 then '{why[part]}'" for step, why in REASONS.items())
+        for part in (0, 1)
+    )
+    return f"""
+        select
+            channel_id, lead_id,
+            coalesce(set_aside_stage, case {stages} else 'quota' end) as stage,
+            case
+                when set_aside_stage is not null then set_aside_detail
+                {details}
+                when (channel_id, lead_id) in (select (channel_id, lead_id) from {trimmed})
+                then 'budget'
+                else 'quota_full'
+            end as detail
+        from {leads} as leads
+        left join {funnel} as funnel using (channel_id, lead_id)
+        where
+            set_aside_stage is distinct from 'duplicate'
+            and (channel_id, lead_id) not in (select (channel_id, lead_id) from {matches})
+        order by channel_id, lead_id
+    """
