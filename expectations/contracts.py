@@ -56,6 +56,7 @@ class Column(_Strict):
 
     @property
     def arrow_type(self) -> pa.DataType:
+        """The column's type in Arrow and Parquet."""
         return ARROW_TYPES[self.type]
 
 
@@ -68,6 +69,7 @@ class Order(_Strict):
 
     @property
     def name(self) -> str:
+        """What reports call the rule."""
         return f"{self.earlier}_not_above_{self.later}"
 
 
@@ -111,10 +113,12 @@ class Contract(_Strict):
 
     @property
     def names(self) -> list[str]:
+        """The names of the columns that a source may send."""
         return [column.name for column in self.columns]
 
     @property
     def required(self) -> list[str]:
+        """The names of the columns that every file has and every row fills in."""
         return [column.name for column in self.columns if column.required]
 
     @property
@@ -129,6 +133,7 @@ class Contract(_Strict):
 
     @property
     def lake_columns(self) -> tuple[Column, ...]:
+        """The columns of the lake: the source, those received, those added by ingest."""
         source = Column(
             name=self.source_column,
             type="text",

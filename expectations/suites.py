@@ -43,8 +43,10 @@ def rules_for(column: Column) -> Iterator[Expectation]:
         told = _told("allowed", severity, f"must be one of: {', '.join(column.allowed)}")
         yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.allowed), **told)
     if column.pattern:
-        told = _told("pattern", severity, f"must match {column.pattern}")
-        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=column.pattern, **told)
+        told = _told("pattern", severity, f"must match `{column.pattern}`")
+        # `$` alone also matches before a last line feed; `\Z` is the end.
+        regex = rf"(?:{column.pattern})\Z"
+        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=regex, **told)
     if column.minimum is not None or column.maximum is not None:
         told = _told("range", severity, f"must be {_range(column)}")
         yield gxe.ExpectColumnValuesToBeBetween(
@@ -64,7 +66,7 @@ def rule_for(order: Order) -> Expectation:
         column_B=order.earlier,
         or_equal=True,
         ignore_row_if="either_value_is_missing",
-        **_told("order", order.severity, f"must not be before or below {order.earlier}"),
+        **_told("order", order.severity, f"must not be before or below `{order.earlier}`"),
     )
 
 

@@ -1,0 +1,98 @@
+"""The data dictionary of the border files, derived from the contracts."""
+
+from collections.abc import Iterable, Iterator
+
+from expectations.contracts import LINEAGE, Column, Contract
+from expectations.suites import rule_for, rules_for
+
+PATH = "docs/data-dictionary.md"
+
+HEADER = """\
+# Data dictionary
+
+Derived from `expectations/contracts/*.yml` by `python -m expectations.derive`; edit those instead.
+
+What each feed promises, and what `lake/FEED/date=D/FEED.parquet` holds. A file lands as
+`landing/FEED/SOURCE/YYYY-MM-DD/NAME.{csv,jsonl,parquet}`. What a broken rule does:
+
+| severity | effect |
+| --- | --- |
+| critical | the row is set aside in quarantine |
+| warning | the value is emptied, the row is loaded; the row as received is kept in quarantine |
+| info | it is counted in the manifest and the report, nothing else |
+
+**Personal** columns say who a person is and leave the lake only in a delivery. **Protected**
+columns are never a feature; only the fairness report reads them.
+"""
+
+
+def dictionary(contracts: Iterable[Contract]) -> str:
+    """Return the data dictionary as Markdown: a section per feed, then the columns all share."""
+    return "\n".join([HEADER, *map(_section, contracts), _shared()])
+
+
+def _section(contract: Contract) -> str:
+    lines = [
+        f"## {contract.feed}",
+        "",
+        contract.description,
+        "",
+        *_facts(contract),
+        "",
+        *_received(contract.columns),
+    ]
+    if contract.derived:
+        lines += ["", "Added by ingest:", "", *_added(contract.derived)]
+    return "\n".join(lines) + "\n"
+
+
+def _shared() -> str:
+    return "\n".join(["## In every feed", "", "Added by ingest:", "", *_added(LINEAGE)]) + "\n"
+
+
+def _facts(contract: Contract) -> Iterator[str]:
+    span = "all days ever received" if contract.unique_within == "history" else "one business date"
+    yield f"- SOURCE is the `{contract.source_column}`."
+    yield f"- Key: {_names(contract.key)}; unique within {span}."
+    yield f"- Of rows that share a key the first by {_first_by(contract)} stands."
+    if contract.recorded_at:
+        yield f"- Known from `{contract.recorded_at}`, but never before the day it came in."
+    if contract.full_catalogue:
+        yield "- A full catalogue: each day's rows replace the source's earlier ones."
+    for order in contract.orders:
+        rule = rule_for(order)
+        yield f"- `{order.later}` {rule.notes} ({rule.severity.value})."
+
+
+def _received(columns: Iterable[Column]) -> Iterator[str]:
+    yield "| column | type | meaning | rules |"
+    yield "| --- | --- | --- | --- |"
+    for column in columns:
+        rules = [f"{rule.notes} ({rule.severity.value})" for rule in rules_for(column)]
+        yield _row(f"`{column.name}`", column.type, _meaning(column), "; ".join(rules))
+
+
+def _added(columns: Iterable[Column]) -> Iterator[str]:
+    yield "| column | type | meaning |"
+    yield "| --- | --- | --- |"
+    for column in columns:
+        yield _row(f"`{column.name}`", column.type, _meaning(column))
+
+
+def _meaning(column: Column) -> str:
+    marks = [mark for mark in ("personal", "protected") if getattr(column, mark)]
+    return " ".join([column.description, *(f"**{mark.capitalize()}.**" for mark in marks)])
+
+
+def _first_by(contract: Contract) -> str:
+    return (
+        f"{_names(contract.duplicates)}, then all columns" if contract.duplicates else "all columns"
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
