@@ -26,11 +26,9 @@ STEPS = {
     " or lead.term_months between product.term_min_months and product.term_max_months",
     "rules": "{rules}",
     "price_cap": "product.price_cap is null or product.apr_min <= product.price_cap",
+    "risk_band": "lead.pd between coalesce(product.pd_min, 0) and coalesce(product.pd_max, 1)",
 }
 """Step -> the SQL that a pair must meet, in the order in which a pair is judged."""
-
-PROMISING = len(STEPS)
-"""Number of steps that an eligible pair has passed."""
 
 
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
@@ -132,7 +130,13 @@ _OPEN_PRODUCTS = """
 
 
 def judge(connection: duckdb.DuckDBPyConnection, condition: str, day: date) -> None:
-    """Create `remaining` (per lead: products left after each step) and `eligible` (the pairs)."""
+    """Create `remaining` (per lead: products left after each step) and `eligible` (the pairs).
+
+    Args:
+        connection: Where leads, with their `pd`, and products are loaded.
+        condition: The SQL condition of the products' rules.
+        day: The business date, for the words of its consent policy.
+    """
     passed = " ".join(
         f"when not coalesce({sql.format(rules=condition)}, false) then {number}"
         for number, sql in enumerate(STEPS.values())
@@ -145,9 +149,9 @@ def judge(connection: duckdb.DuckDBPyConnection, condition: str, day: date) -> N
         create or replace table judged as
         select
             lead_row, count(*) as open, {counts},
-            list(product_row order by product_row) filter (passed = {PROMISING}) as product_rows
+            list(product_row order by product_row) filter (passed = {len(STEPS)}) as product_rows
         from (
-            select lead_row, product_row, case {passed} else {PROMISING} end as passed
+            select lead_row, product_row, case {passed} else {len(STEPS)} end as passed
             from leads as lead
             cross join (
                 from products left join rule_terms using (institution_id, product_id)
@@ -167,8 +171,8 @@ def judge(connection: duckdb.DuckDBPyConnection, condition: str, day: date) -> N
         f"""
         create or replace table remaining as
         select
-            lead_row, channel_id, lead_id,
-            {", ".join(f"coalesce({step}, 0) as {step}" for step in ("open", *STEPS))}
+            lead_row, leads.channel_id, leads.lead_id,
+            {", ".join(f"coalesce(judged.{step}, 0) as {step}" for step in ("open", *STEPS))}
         from leads left join judged using (lead_row)
         order by lead_row
         """

@@ -1,0 +1,178 @@
+"""Choose the day's matches and tell every lead why, or why not: matches, offers, unmatched."""
+
+from datetime import date
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from expectations import policy
+from models import score as models
+from pipelines.counts import count_leads
+from pipelines.database import connect
+from pipelines.eligibility import load_leads, load_products
+from pipelines.offers import offers_sql, reason_words
+from pipelines.pairs import features
+from pipelines.plan import DayPlan, number_candidates, plan_day
+from pipelines.publish import inputs, publishing, read_manifest, write_parquet
+from pipelines.settings import Settings
+from pipelines.unmatched import unmatched_sql
+
+SCHEMA = pa.schema(
+    {
+        "match_id": pa.string(),
+        "channel_id": pa.string(),
+        "lead_id": pa.string(),
+        "institution_id": pa.string(),
+        "product_id": pa.string(),
+        "segment": pa.string(),
+        "rank": pa.int64(),
+        "pd": pa.float64(),
+        "risk_tier": pa.string(),
+        "suggested_apr": pa.float64(),
+        "p_approve": pa.float64(),
+        "p_fund": pa.float64(),
+        "expected_value": pa.float64(),
+        "expected_cost": pa.float64(),
+        "price_of_quota": pa.float64(),
+        "reasons": pa.list_(pa.string()),
+        "explored": pa.bool_(),
+        "propensity": pa.float64(),
+        "policy_version": pa.string(),
+        "models": pa.string(),
+    }
+)
+"""Columns of `matches.parquet`. Money in the base currency; `rank` 1 is the lead's best."""
+
+
+def match(settings: Settings, day: date) -> dict[str, Any]:
+    """Publish the day's `matches/`, `offers/` and `unmatched/`, once every lead is accounted for.
+
+    Returns:
+        The lead counts, matches, institutions, value, bound, gap, matches trimmed by budget and
+        versions of policy and models; they stand in the manifest of the matches, too.
+
+    Raises:
+        InputMissing: The day's lake, marts or pairs are not published.
+        Broken: A lead is lost or counted twice, or the plan is not proven; nothing is published.
+    """
+    read_from = inputs(
+        settings.of_day(settings.lake / "leads", day),
+        settings.of_day(settings.marts, day),
+        settings.of_day(settings.pairs, day),
+        home=settings.home,
+    )
+    with connect(settings) as connection:
+        _load(connection, settings, day)
+        plan = plan_day(connection, most_offers=policy.value().most_offers_per_lead)
+        _note(connection, plan)
+        _add_reasons(connection, models.load(settings, day))
+        scored_by = read_manifest(settings.of_day(settings.pairs, day))
+        matches = _matches(connection, scored_by)
+        offers = connection.sql(offers_sql("explained", "names", "words")).to_arrow_table()
+        unmatched = connection.sql(
+            unmatched_sql("mart_leads", "funnel", "chosen", "trimmed")
+        ).to_arrow_table()
+    counts = count_leads(settings, day, matches=matches, unmatched=unmatched).as_dict()
+    facts = counts | {
+        "matches": len(matches),
+        "institutions": len(matches["institution_id"].unique()),
+        "value": plan.value,
+        "bound": plan.bound,
+        "gap": plan.gap,
+        "trimmed_by_budget": len(plan.trimmed),
+        "policy_version": scored_by["policy_version"],
+        "models": scored_by["models"],
+    }
+    for root, table in (
+        (settings.unmatched, unmatched),
+        (settings.offers, offers),
+        (settings.matches, matches),
+    ):
+        with publishing(settings.of_day(root, day), facts | {"inputs": read_from}) as folder:
+            write_parquet(table, folder / f"{root.name}.parquet")
+    return facts
+
+
+def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:
+    """Create the tables that the plan and its reasons are made from."""
+    marts, pairs = (settings.of_day(root, day) for root in (settings.marts, settings.pairs))
+    load_leads(connection, marts)
+    load_products(connection, marts, day)
+    for name, file in (
+        ("pairs", pairs / "pairs.parquet"),
+        ("funnel", pairs / "funnel.parquet"),
+        ("mart_leads", marts / "leads.parquet"),
+    ):
+        connection.read_parquet(str(file)).create_view(name)
+    connection.register("words", reason_words())
+    connection.execute(
+        "create view names as select institution_id, product_id, name as product_name from products"
+    )
+    number_candidates(connection, day)
+
+
+def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> None:
+    """Create `chosen` (with rank and price of quota) and `trimmed` from the plan."""
+    connection.register("chosen_rows", pa.table({"row": plan.chosen}))
+    connection.register("trimmed_rows", pa.table({"row": plan.trimmed}))
+    connection.register(
+        "quota_prices",
+        pa.table(
+            {
+                "product_row": pa.array(range(len(plan.price_of_quota)), pa.int64()),
+                "price_of_quota": plan.price_of_quota,
+            }
+        ),
+    )
+    connection.execute(
+        """
+        create or replace table chosen as
+        select
+            *,
+            row_number() over (
+                partition by lead_code order by expected_value desc, product_row
+            ) as rank
+        from candidates
+        join chosen_rows using (row)
+        join quota_prices using (product_row)
+        """
+    )
+    connection.execute(
+        "create or replace table trimmed as from candidates join trimmed_rows using (row)"
+    )
+
+
+def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> None:
+    """Create `explained`: table `chosen` with the codes of what counted most, weightiest first."""
+    chosen = "select lead_row, product_row from chosen join leads using (channel_id, lead_id)"
+    read = features(connection, chosen)
+    explained = read.select(["channel_id", "lead_id", "institution_id", "product_id"])
+    given = explained.append_column("reasons", model_set.reasons(read))
+    connection.register("reasons_given", given)
+    connection.execute(
+        """
+        create or replace table explained as
+        from chosen
+        join reasons_given using (channel_id, lead_id, institution_id, product_id)
+        """
+    )
+
+
+def _matches(connection: duckdb.DuckDBPyConnection, scored_by: dict[str, Any]) -> pa.Table:
+    bounded = policy.risk_tiers()[:-1]
+    tiers = " ".join(f"when pd < {tier.pd_below} then '{tier.tier}'" for tier in bounded)
+    matches = connection.sql(
+        f"""
+        select
+            match_id, channel_id, lead_id, institution_id, product_id, segment, rank, pd,
+            case {tiers} else '{policy.risk_tiers()[-1].tier}' end as risk_tier,
+            suggested_apr, p_approve, p_fund, expected_value, expected_cost, price_of_quota,
+            reasons, false as explored, 1.0 as propensity,
+            $policy_version as policy_version, $models as models
+        from explained
+        order by channel_id, lead_id, rank
+        """,
+        params={name: scored_by[name] for name in ("policy_version", "models")},
+    )
+    return matches.to_arrow_table().cast(SCHEMA)
