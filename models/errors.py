@@ -1,0 +1,40 @@
+"""What the models refuse, in the words of whoever must act on it."""
+
+from collections.abc import Sequence
+
+from pipelines.errors import BanyanError
+
+
+class ForbiddenFeature(BanyanError):
+    """A model was told to look at what it must not see."""
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__(
+            f"models/params.yml names {len(names)} feature(s) that a model must never see: "
+            f"{', '.join(names)}. Protected attributes are listed in "
+            "expectations/policy/protected.yml, protected and personal columns in "
+            "expectations/contracts/. Nothing was trained or scored. Take them out of "
+            "`features` in models/params.yml."
+        )
+
+
+class MissingColumns(BanyanError):
+    """A table lacks columns that a model looks at."""
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__(
+            f"the table to be scored or trained on lacks {len(names)} column(s) that the models "
+            f"look at: {', '.join(names)}. Nothing was scored or trained. They are named in "
+            "`features` of models/params.yml and come from the marts (dbt_project/models/marts): "
+            "rebuild the marts of the day, or train again if the columns were removed on purpose."
+        )
+
+
+class UnknownFeature(BanyanError):
+    """Someone asked to drop a feature that no model has."""
+
+    def __init__(self, names: Sequence[str], known: Sequence[str]):
+        super().__init__(
+            f"no feature is named {', '.join(names)}; nothing was run. The features of this "
+            f"model are: {', '.join(known)}."
+        )

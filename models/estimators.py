@@ -1,0 +1,131 @@
+"""What gives a probability: a trained model with its calibration, or a stated prior."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from expectations import policy
+from expectations.policy_types import Segment
+from models.calibrate import Calibration
+from models.features import Encoder, Matrix, Numbers, numbers
+from models.params import Features
+
+
+class Estimator(Protocol):
+    """A probability for each row of a table, and what it rests on."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that it looks at."""
+
+    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
+        """Return the probability of each row; it depends on that row alone."""
+
+    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
+        """Return what each feature added to each row's log-odds, shape (rows, features)."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the registry keeps of it as JSON."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Boosted trees with the encoder they were trained with and their calibration."""
+
+    encoder: Encoder
+    trees: str
+    """LightGBM's own text of the model."""
+    calibration: Calibration
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns of the matrix, in order."""
+        return self.encoder.features.names
+
+    @cached_property
+    def _booster(self) -> lightgbm.Booster:
+        return lightgbm.Booster(model_str=self.trees)
+
+    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
+        """Return calibrated probabilities."""
+        matrix = self.encoder.matrix(table)
+        if not len(matrix):
+            return np.empty(0)
+        return self.calibration(np.asarray(self._booster.predict(matrix, num_threads=threads)))
+
+    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
+        """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
+        matrix = self.encoder.matrix(table)
+        if not len(matrix):
+            return matrix
+        values = self._booster.predict(matrix, num_threads=threads, pred_contrib=True)
+        return np.asarray(values)[:, :-1]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the trees as plain figures, for the registry."""
+        return {
+            "source": "model",
+            "features": self.encoder.features.model_dump(mode="json"),
+            "vocabulary": {name: list(words) for name, words in self.encoder.vocabulary.items()},
+            "calibration": self.calibration.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], trees: str) -> "Trained":
+        """Return what `as_dict` described, with its trees."""
+        vocabulary = {name: tuple(words) for name, words in content["vocabulary"].items()}
+        encoder = Encoder(Features.model_validate(content["features"]), vocabulary)
+        return cls(encoder, trees, Calibration(**content["calibration"]))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is assumed while too little is known: by segment and band of bureau score."""
+
+    model: str
+    reason: str
+    """Why no model was trained."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that decide the band."""
+        return ("segment", "bureau_score") if self.model == "risk" else ("segment",)
+
+    def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  a look-up
+        """Return the assumed probability of each row's band."""
+        segments = pc.cast(table["segment"], pa.string())
+        assumed = np.full(table.num_rows, np.nan)
+        for segment in policy.priors().approve:
+            rows = pc.equal(segments, segment).to_numpy()
+            assumed[rows] = self._of_segment(segment, table)[rows]
+        return assumed
+
+    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
+        """Return how far each row's log-odds lie from even; the band decides them as a whole."""
+        odds = self.predict(table, threads=threads)
+        filled = np.zeros((table.num_rows, len(self.features)))
+        filled[:, -1] = np.log(odds / (1 - odds))
+        return filled
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return that it is a prior, and why, for the registry."""
+        return {"source": "prior", "reason": self.reason}
+
+    def _of_segment(self, segment: Segment, table: pa.Table) -> Numbers:
+        priors = policy.priors()
+        if self.model != "risk":
+            table_of = {"approval": priors.approve, "take_up": priors.take_up}[self.model]
+            return np.full(table.num_rows, table_of[segment])
+        bands = [band for band in priors.pd if band.segment == segment]
+        unscored = next(band.pd for band in bands if band.score_from is None)
+        scored = sorted((b.score_from, b.pd) for b in bands if b.score_from is not None)
+        starts = np.array([start for start, _ in scored])
+        rates = np.array([unscored, *(rate for _, rate in scored)])
+        scores = numbers(table, "bureau_score")
+        position = np.searchsorted(starts, scores, side="right")
+        return np.where(np.isnan(scores), unscored, rates[position])

@@ -1,0 +1,113 @@
+"""From columns to the matrix that a model sees: the same for training and for scoring."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.errors import MissingColumns
+from models.params import Features
+
+Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+Vocabulary = Mapping[str, tuple[str, ...]]
+
+
+def ratio(above: Numbers, below: Numbers) -> Numbers:
+    """Return `above / below`; nan where `below` is not positive or either is unknown."""
+    unknown = np.full(len(above), np.nan)
+    return np.asarray(np.divide(above, below, out=unknown, where=below > 0))
+
+
+def payment(amount: Numbers, apr: Numbers, months: Numbers) -> Numbers:
+    """Return the level payment a month, in the currency of `amount`.
+
+    The annuity formula: amount x r / (1 - (1 + r)^-months) with r = apr / 12, which is
+    amount / months where the loan costs nothing.
+    """
+    rate = apr / 12
+    share = ratio(rate, 1 - (1 + rate) ** -months)
+    free = ratio(np.ones(len(months)), months)
+    return amount * np.where(rate == 0, free, share)
+
+
+def _dearest_payment(table: pa.Table) -> Numbers:
+    """Return the payment at the product's highest cost, over the term asked for or the longest."""
+    asked, longest = numbers(table, "term_months"), numbers(table, "term_max_months")
+    months = np.where(np.isnan(asked), longest, asked)
+    return payment(numbers(table, "amount"), numbers(table, "apr_max"), months)
+
+
+PAIR_FEATURES: dict[str, Callable[[pa.Table], Numbers]] = {
+    "amount_to_max": lambda t: ratio(numbers(t, "amount"), numbers(t, "amount_max")),
+    "amount_to_min": lambda t: ratio(numbers(t, "amount"), numbers(t, "amount_min")),
+    "term_to_max": lambda t: ratio(numbers(t, "term_months"), numbers(t, "term_max_months")),
+    "payment_to_income": lambda t: ratio(_dearest_payment(t), numbers(t, "income_monthly")),
+    "payment_to_revenue": lambda t: ratio(12 * _dearest_payment(t), numbers(t, "revenue_annual")),
+}
+"""Features of a lead and a product together, each a fraction without unit."""
+
+
+def numbers(table: pa.Table, name: str) -> Numbers:
+    """Return a column of numbers or of yes and no as floats; nan where it is unknown.
+
+    Raises:
+        MissingColumns: `table` has no such column.
+    """
+    if name not in table.column_names:
+        raise MissingColumns([name])
+    values = pc.cast(table[name], pa.float64()).to_numpy()
+    return np.asarray(np.where(np.isfinite(values), values, np.nan), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How a table becomes a matrix: which columns, and which number stands for which category."""
+
+    features: Features
+    vocabulary: Vocabulary
+
+    @classmethod
+    def learned_from(cls, table: pa.Table, features: Features, *, least_rows: int) -> "Encoder":
+        """Return an encoder that knows the categories found in `least_rows` or more rows."""
+        vocabulary = {name: _common(table[name], least_rows) for name in features.categories}
+        return cls(features, vocabulary)
+
+    @property
+    def categorical_indexes(self) -> list[int]:
+        """Positions of the categories among the columns of a matrix."""
+        first = len(self.features.numbers)
+        return list(range(first, first + len(self.features.categories)))
+
+    def matrix(self, table: pa.Table) -> Matrix:
+        """Return `table` as floats, shape (rows, features); nan: unknown number or category.
+
+        Each row depends on its own values alone, so rows may be split and batched at will.
+
+        Raises:
+            MissingColumns: `table` lacks columns that the features need.
+        """
+        absent = set(self.features.names) - set(PAIR_FEATURES) - set(table.column_names)
+        if absent:
+            raise MissingColumns(sorted(absent))
+        filled = np.empty((table.num_rows, len(self.features.names)), dtype=np.float64)
+        for index, name in enumerate(self.features.names):
+            filled[:, index] = self._column(table, name)
+        return filled
+
+    def _column(self, table: pa.Table, name: str) -> Numbers:
+        if name in PAIR_FEATURES:
+            return PAIR_FEATURES[name](table)
+        if name in self.vocabulary:
+            known = pa.array(self.vocabulary[name], type=pa.string())
+            codes = pc.index_in(table[name], value_set=known, skip_nulls=True)
+            return np.asarray(pc.cast(codes, pa.float64()).to_numpy(), dtype=np.float64)
+        return numbers(table, name)
+
+
+def _common(column: pa.ChunkedArray, least_rows: int) -> tuple[str, ...]:
+    counted = pc.value_counts(column.combine_chunks())
+    often = counted.filter(pc.greater_equal(counted.field("counts"), least_rows))
+    return tuple(sorted(value for value in often.field("values").to_pylist() if value is not None))

@@ -1,0 +1,116 @@
+"""Fit one model: choose its size, calibrate it and measure it on rows it was not fitted on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+
+from models import calibrate
+from models.estimators import Trained
+from models.evaluate import evaluate
+from models.features import Encoder, Matrix, Numbers
+from models.params import Features, params
+from models.splits import Rows, Split
+
+
+class TooLittle(Exception):  # noqa: N818  not an error: a stated prior is the answer to it
+    """There is too little to learn from or to check on; the text says how much and the limit."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows as LightGBM sees them."""
+
+    matrix: Matrix
+    labels: Numbers
+    categories: list[int]
+    """Columns of `matrix` that hold categories."""
+
+    def of(self, rows: Rows) -> lightgbm.Dataset:
+        """Return some of the rows, to be fitted on."""
+        return lightgbm.Dataset(
+            self.matrix[rows],
+            self.labels[rows],
+            categorical_feature=self.categories,
+            params=params().boosting | {"verbosity": -1},
+        )
+
+    def sha256(self) -> str:
+        """Return a hash of all that a model could learn from."""
+        return hashlib.sha256(self.matrix.tobytes() + self.labels.tobytes()).hexdigest()
+
+
+def fit(
+    table: pa.Table, features: Features, splits: Sequence[Split]
+) -> tuple[Trained, dict[str, Any]]:
+    """Return a calibrated model of the labels of `table`, and the facts of how it was checked.
+
+    Args:
+        table: Examples as `dataset.examples` returns them, in an order that never changes.
+        features: What the model looks at.
+        splits: Two or more. The first chooses the number of trees; the figures are those of
+            the last, calibrated by the ones before it; all of them calibrate what is kept.
+
+    Raises:
+        TooLittle: A split has too few rows, or too few of a class.
+    """
+    labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
+    for split in splits:
+        _demand_enough(labels[split.fit], "to fit on")
+        _demand_enough(labels[split.check], "to check on")
+    encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
+    data = Data(encoder.matrix(table), labels, encoder.categorical_indexes)
+
+    first, trees = _sized(data, splits[0])
+    raw = [first, *(_predicted(data, split, trees) for split in splits[1:])]
+    happened = [labels[split.check] for split in splits]
+    earlier = calibrate.fit(np.concatenate(raw[:-1]), np.concatenate(happened[:-1]))
+    final = calibrate.fit(np.concatenate(raw), np.concatenate(happened))
+    booster = _boosted(data, np.ones(len(labels), dtype=bool), trees)
+    facts = {
+        "figures": evaluate(earlier(raw[-1]), happened[-1]).as_dict(),
+        "figures_before_calibration": evaluate(raw[-1], happened[-1]).as_dict(),
+        "trees": trees,
+        "data_sha256": data.sha256(),
+    }
+    return Trained(encoder, booster.model_to_string(), final), facts
+
+
+def _demand_enough(labels: Numbers, purpose: str) -> None:
+    rows, positive = len(labels), int(labels.sum())
+    fewest = min(positive, rows - positive)
+    if rows < params().min_rows:
+        raise TooLittle(
+            f"{rows:,} rows {purpose}; `min_rows` in models/params.yml is {params().min_rows:,}"
+        )
+    if fewest < params().min_rows_of_a_class:
+        raise TooLittle(
+            f"{fewest:,} rows of the rarer class {purpose}; `min_rows_of_a_class` in "
+            f"models/params.yml is {params().min_rows_of_a_class:,}"
+        )
+
+
+def _sized(data: Data, split: Split) -> tuple[Numbers, int]:
+    """Return predictions for the rows to check on, and the number of trees that serves them."""
+    fitted_on = data.of(split.fit)
+    booster = lightgbm.train(
+        params().boosting | {"verbosity": -1},
+        fitted_on,
+        params().most_trees,
+        valid_sets=[fitted_on.create_valid(data.matrix[split.check], data.labels[split.check])],
+        callbacks=[lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)],
+    )
+    trees = booster.best_iteration or params().most_trees
+    return np.asarray(booster.predict(data.matrix[split.check], num_iteration=trees)), trees
+
+
+def _predicted(data: Data, split: Split, trees: int) -> Numbers:
+    return np.asarray(_boosted(data, split.fit, trees).predict(data.matrix[split.check]))
+
+
+def _boosted(data: Data, rows: Rows, trees: int) -> lightgbm.Booster:
+    return lightgbm.train(params().boosting | {"verbosity": -1}, data.of(rows), trees)

@@ -1,0 +1,113 @@
+"""The parameters of the models, read and checked: `models/params.yml` is the only place of them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from expectations import policy
+from expectations.contracts import contracts
+from models.errors import ForbiddenFeature
+
+FILE = Path(__file__).parent / "params.yml"
+
+Group = Literal["lead", "product", "pair"]
+Label = Literal["approved", "funded", "defaulted", "charged_off"]
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Features(_Strict):
+    """Columns by kind: numbers (and yes or no) as they are, categories by their vocabulary."""
+
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column, numbers first: the order of the columns of a matrix."""
+        return self.numbers + self.categories
+
+    def without(self, dropped: frozenset[str]) -> "Features":
+        """Return these features without the columns in `dropped`."""
+        return Features(
+            numbers=tuple(name for name in self.numbers if name not in dropped),
+            categories=tuple(name for name in self.categories if name not in dropped),
+        )
+
+
+class ModelSpec(_Strict):
+    """What one model predicts, and the groups of features that it looks at."""
+
+    label: Label
+    reads: tuple[Group, ...]
+
+
+class Params(_Strict):
+    """The content of `params.yml`; what each entry means is said there."""
+
+    anchor_weekday: Literal[
+        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+    ]
+    features: dict[Group, Features]
+    models: dict[str, ModelSpec]
+    decision_maturity_days: int = Field(ge=0)
+    min_rows: int = Field(ge=1)
+    min_rows_of_a_class: int = Field(ge=1)
+    min_rows_of_a_category: int = Field(ge=1)
+    cuts: tuple[float, ...] = Field(min_length=2)
+    most_trees: int = Field(ge=1)
+    early_stopping_rounds: int = Field(ge=1)
+    boosting: dict[str, Any]
+    most_reasons: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _cuts_rise_within_the_rows(self) -> Self:
+        if list(self.cuts) != sorted(set(self.cuts)) or not 0 < self.cuts[0] <= self.cuts[-1] < 1:
+            raise ValueError(f"cuts must rise strictly between 0 and 1: {list(self.cuts)}")
+        return self
+
+    def features_of(self, model: str) -> Features:
+        """Return the features that `model` looks at, group by group."""
+        groups = [self.features[group] for group in self.models[model].reads]
+        return Features(
+            numbers=tuple(name for group in groups for name in group.numbers),
+            categories=tuple(name for group in groups for name in group.categories),
+        )
+
+
+@cache
+def params() -> Params:
+    """Return the parameters of `params.yml`."""
+    return parse(FILE.read_text("utf-8"))
+
+
+def parse(text: str) -> Params:
+    """Return the parameters that YAML `text` states.
+
+    Raises:
+        ForbiddenFeature: A feature is a protected attribute or says who a person is.
+        ValidationError: A parameter is missing, unknown or out of its range.
+    """
+    found = Params.model_validate(yaml.safe_load(text))
+    named = {name for group in found.features.values() for name in group.names}
+    if refused := sorted(named & forbidden()):
+        raise ForbiddenFeature(refused)
+    return found
+
+
+@cache
+def forbidden() -> frozenset[str]:
+    """Return the columns that are never a feature: by policy, and by what the contracts mark."""
+    marked = {
+        column.name
+        for contract in contracts()
+        for column in (*contract.columns, *contract.derived)
+        if column.protected or column.personal
+    }
+    return policy.protected() | marked

@@ -1,0 +1,47 @@
+"""Which rows a model is fitted on and which it is checked on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from models.params import params
+
+Rows = np.ndarray[tuple[int], np.dtype[np.bool_]]
+"""True where a row belongs."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to fit on and rows, none of them the same, to check on."""
+
+    fit: Rows
+    check: Rows
+
+
+def in_time(table: pa.Table) -> list[Split]:
+    """Return one split for each cut of the parameters: fit before it, check up to the next.
+
+    A row is fitted on only if its label was known before the cut, as it would have been then.
+    """
+    days = table["business_date"].to_numpy()
+    known = table["label_known_on"].to_numpy()
+    if not len(days):
+        return [Split(np.zeros(0, bool), np.zeros(0, bool))]
+    ordered = np.sort(days)
+    starts = [ordered[int(cut * len(days))] for cut in params().cuts]
+    ends = [*starts[1:], ordered[-1] + np.timedelta64(1, "D")]
+    return [
+        Split((days < start) & (known < start), (days >= start) & (days < end))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def at_random(rows: int, parts: int) -> list[Split]:
+    """Return `parts` splits, each checking on another random part of `rows` rows in fixed order.
+
+    For benchmarks on files without time; the day's models are split in time.
+    """
+    seed: int = params().boosting["seed"]
+    part = np.random.default_rng(seed).permutation(rows) % parts
+    return [Split(part != number, part == number) for number in range(parts)]

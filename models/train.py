@@ -1,0 +1,64 @@
+"""Train the model set of a week: risk, approval and take-up, checked and calibrated out of time."""
+
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models import registry, splits
+from models.dataset import anchor, examples
+from models.estimators import Prior
+from models.fitting import TooLittle, fit
+from models.params import Features, params
+from models.registry import Entry
+from pipelines.settings import Settings
+
+
+def train(settings: Settings, day: date) -> dict[str, Any]:
+    """Train the model set of `anchor(day)` from the marts of `day` and publish it.
+
+    Returns:
+        `as_of` and, by model, its source (model or prior) and headline figures.
+
+    Raises:
+        InputMissing: The marts of `day` are not published.
+    """
+    as_of = anchor(day)
+    entries = {}
+    for name, spec in params().models.items():
+        table = examples(settings, day, spec.label, as_of=as_of)
+        entries[name] = fit_or_prior(name, table, params().features_of(name))
+    registry.save(settings, as_of, entries)
+    return _headlines(settings, as_of)
+
+
+def ensure(settings: Settings, day: date) -> dict[str, Any]:
+    """Train the model set of `anchor(day)` unless the registry has it; return as `train` does."""
+    as_of = anchor(day)
+    return _headlines(settings, as_of) if registry.has(settings, as_of) else train(settings, day)
+
+
+def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
+    """Return `model` trained on the examples `table`, or its prior where they are too few."""
+    facts: dict[str, Any] = {"rows": table.num_rows} | _dates(table)
+    try:
+        estimator, learned = fit(table, features, splits.in_time(table))
+    except TooLittle as reason:
+        return Entry(Prior(model, f"{reason}"), facts | {"source": "prior", "reason": f"{reason}"})
+    return Entry(estimator, facts | {"source": "model"} | learned)
+
+
+def _dates(table: pa.Table) -> dict[str, str]:
+    if not table.num_rows:
+        return {}
+    ends = pc.min_max(table["business_date"]).as_py()
+    return {"first_lead_on": f"{ends['min']}", "last_lead_on": f"{ends['max']}"}
+
+
+def _headlines(settings: Settings, as_of: date) -> dict[str, Any]:
+    return {"as_of": f"{as_of}"} | {
+        name: {"source": facts["source"], "rows": facts["rows"]}
+        | {key: facts["figures"][key] for key in ("auc", "ece") if "figures" in facts}
+        for name, facts in registry.facts(settings, as_of).items()
+    }
