@@ -21,6 +21,10 @@ class FileRefused(BanyanError):
         self.rule = rule
 
 
+class ImportRefused(BanyanError):
+    """A foreign file, or the mapping that it was read by, can't be used; nothing was written."""
+
+
 class InputMissing(BanyanError):
     """A step was asked for before the step that it reads from."""
 

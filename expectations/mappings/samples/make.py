@@ -1,0 +1,60 @@
+"""Make the sample files of this folder from the whole public files.
+
+    python expectations/mappings/samples/make.py HMDA.parquet SBA.csv
+
+The choice depends on nothing but the rows, so the same files give the same samples.
+"""
+
+import gzip
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+HERE = Path(__file__).parent
+
+CHOICE = """
+with hashed as (
+    select *, md5(cast(whole as varchar)) as digest
+    from read_parquet(?) as whole
+),
+placed as (
+    select
+        *,
+        row_number() over (partition by lei order by digest) as place,
+        count(*) over (partition by digest) as copies
+    from hashed
+),
+lenders as (
+    select lei, count(*) as applications, row_number() over (order by count(*) desc, lei) as size
+    from hashed
+    group by lei
+),
+chosen as (
+    select lei, size <= 110 as is_large
+    from lenders
+    where size <= 110 or (applications between 3 and 20 and size % 100 = 0)
+)
+select placed.* exclude (digest, place, copies)
+from placed
+join chosen using (lei)
+where
+    not is_large  -- a small lender stays whole: it is what a cold start looks like
+    or place <= 50  -- so many rows at least
+    or ('0x' || digest[1:8])::bigint < 0.19 * 4294967296
+    or copies > 1 or applicant_income_000s < 0 or loan_to_value_ratio > 500  -- dirt is kept
+order by lei, activity_year, digest
+"""
+
+
+def make(hmda: Path, sba: Path) -> None:
+    """Write both samples beside this script: a part of `hmda`, and all of `sba`."""
+    rows = duckdb.sql(CHOICE, params=[str(hmda)]).to_arrow_table()
+    pq.write_table(rows, HERE / "hmda_sample.parquet", compression="zstd")
+    packed = gzip.compress(sba.read_bytes(), compresslevel=9, mtime=0)
+    (HERE / "sba_7a_loans.csv.gz").write_bytes(packed)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), Path(sys.argv[2]))
