@@ -38,3 +38,13 @@ class UnknownFeature(BanyanError):
             f"no feature is named {', '.join(names)}; nothing was run. The features of this "
             f"model are: {', '.join(known)}."
         )
+
+
+class TooFewRows(BanyanError):
+    """A benchmark has too little to learn from or to check on."""
+
+    def __init__(self, target: str, reason: object):
+        super().__init__(
+            f"too little to measure `{target}` on: {reason}. Nothing was measured. Take a larger "
+            "file, another split, or lower the limit."
+        )

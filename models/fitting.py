@@ -17,7 +17,7 @@ from models.params import Features, params
 from models.splits import Rows, Split
 
 
-class TooLittle(Exception):  # noqa: N818  not an error: a stated prior is the answer to it
+class TooLittle(Exception):
     """There is too little to learn from or to check on; the text says how much and the limit."""
 
 
