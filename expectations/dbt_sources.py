@@ -8,20 +8,18 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-import pyarrow as pa
-
 from expectations.contracts import Column, Contract
 
 PATH = "dbt_project/staging/_sources.yml"
 
 DUCKDB_TYPES = {
-    pa.string(): "varchar",
-    pa.list_(pa.string()): "varchar[]",
-    pa.int64(): "bigint",
-    pa.float64(): "double",
-    pa.bool_(): "boolean",
-    pa.date32(): "date",
-    pa.timestamp("us", tz="UTC"): "timestamptz",
+    "text": "varchar",
+    "list": "varchar[]",
+    "integer": "bigint",
+    "number": "double",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamptz",
 }
 
 HEADER = """\
@@ -63,7 +61,7 @@ def _table(contract: Contract) -> Iterator[str]:
 
 
 def _column(column: Column) -> str:
-    data_type = DUCKDB_TYPES[column.arrow_type]
+    data_type = DUCKDB_TYPES[column.type]
     quoted = json.dumps(data_type) if "[" in data_type else data_type
     description = json.dumps(column.description, ensure_ascii=False)
     return f"{{name: {column.name}, data_type: {quoted}, description: {description}}}"

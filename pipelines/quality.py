@@ -176,9 +176,8 @@ def _raised(result: ExpectationValidationResult) -> bool:
 def _failure(contract: Contract, failed: list[ExpectationValidationResult]) -> str:
     rules = ", ".join(f"{_rule(result)['rule']} of {_rule(result)['column']}" for result in failed)
     return (
-        f"Great Expectations failed on {len(failed)} rules of the {contract.feed} contract "
-        f"({rules}); no row of this part was judged or loaded. Its own message is withheld, since "
-        f"it may quote personal data. Compare the types in expectations/contracts/"
-        f"{contract.feed}.yml with these rules, and the version of great_expectations with "
-        "requirements.txt."
+        f"Great Expectations failed on rules of the {contract.feed} contract: {rules}. No row of "
+        f"this part was judged or loaded. Its own message is withheld, since it may quote "
+        f"personal data. Compare the types in expectations/contracts/{contract.feed}.yml with "
+        "these rules, and the version of great_expectations with requirements.txt."
     )

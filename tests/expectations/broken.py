@@ -1,0 +1,111 @@
+"""For each rule that a contract's YAML states: a row that breaks that rule.
+
+The YAML is read as text here, past the classes that the suites are derived from, so that a rule
+which those forget is missed by the suites and found by the tests.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import yaml
+
+from expectations.contracts import FOLDER
+from tests.helpers.feeds import GOOD
+
+FEEDS = sorted(GOOD)
+
+BREAKS_PATTERN = {
+    "^[A-Z]{3}$": ["cny", "CN", "CNYX", "CNY\n", "人民币"],
+    r"^\S+$": ["a b", "a\tb", " a", "a\n"],
+    "^[a-z0-9][a-z0-9_-]{0,63}$": ["Bank", "-bank", "bank 1", "b" * 65],
+    r"^\d{4}-(?:0[1-9]|1[0-2])$": ["2026-13", "2026-00", "2026-1", "2026-10-01", "202610"],
+    "^[a-z][a-z0-9_]*$": ["Income", "1st", "a-b", "a b"],
+}
+
+
+Finding = tuple[str, str, str]
+"""Column, rule and severity."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row that must be found, and every rule that finds it."""
+
+    feed: str
+    changes: dict[str, Any]
+    findings: list[Finding]
+
+    def __str__(self) -> str:
+        return f"{self.feed}: " + ", ".join(f"{rule} of {name}" for name, rule, _ in self.findings)
+
+
+def stated(feed: str) -> dict[str, Any]:
+    """Return the contract as its YAML says it."""
+    return yaml.safe_load((FOLDER / f"{feed}.yml").read_text("utf-8"))
+
+
+def cases(feed: str) -> Iterator[Case]:
+    """Yield at least one case for every rule of the feed."""
+    contract = stated(feed)
+    for column in contract["columns"]:
+        name, severity = column["name"], column.get("severity", "critical")
+        for rule, value in _breaking(column):
+            finding = (name, rule, "critical" if rule == "required" else severity)
+            crossed = _crossed(contract, GOOD[feed] | {name: value}) if rule == "range" else []
+            yield Case(feed, {name: value}, sorted([finding, *crossed]))
+    for order in contract.get("orders", []):
+        changes = {order["later"]: _below(GOOD[feed][order["earlier"]])}
+        yield Case(feed, changes, _crossed(contract, GOOD[feed] | changes))
+
+
+def _crossed(contract: dict[str, Any], row: dict[str, Any]) -> list[Finding]:
+    """Return the orders that `row` breaks: a value out of its range may pass its partner too."""
+    return [
+        (order["later"], "order", order.get("severity", "critical"))
+        for order in contract.get("orders", [])
+        if row[order["later"]] < row[order["earlier"]]
+    ]
+
+
+def borders(feed: str) -> Iterator[tuple[str, Any]]:
+    """Yield (column, value) where the value lies just within what its column allows."""
+    for column in stated(feed)["columns"]:
+        for bound in ("minimum", "maximum"):
+            if bound in column:
+                yield column["name"], column[bound]
+        if "max_length" in column and "pattern" not in column:
+            yield column["name"], "很" * column["max_length"]
+        yield from ((column["name"], value) for value in column.get("allowed", ()))
+
+
+def _breaking(column: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    if column.get("required"):
+        yield "required", None
+        if column["type"] == "list":
+            yield "required", []
+    if "allowed" in column:
+        yield "allowed", column["allowed"][0].upper()
+        yield "allowed", ""
+    if "pattern" in column:
+        yield from (("pattern", value) for value in BREAKS_PATTERN[column["pattern"]])
+    whole = column["type"] == "integer"
+    if "minimum" in column:
+        low = column["minimum"]
+        yield "range", low - 1 if whole else math.nextafter(low, -math.inf)
+    if "maximum" in column:
+        high = column["maximum"]
+        yield "range", high + 1 if whole else math.nextafter(high, math.inf)
+        yield from () if whole else [("range", math.inf)]
+    if "max_length" in column:
+        yield "max_length", "x" * (column["max_length"] + 1)
+
+
+def _below(value: Any) -> Any:
+    if isinstance(value, int):
+        return value - 1
+    if isinstance(value, float):
+        return value * 0.999
+    return value - timedelta(days=1)

@@ -1,0 +1,103 @@
+"""What is derived from the contracts is what lies on disk, and says all that they say."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from expectations.contracts import contracts, feeds, load
+from expectations.derive import ROOT, derived, main
+from expectations.dictionary import dictionary
+from pipelines.publish import write_parquet
+from tests.helpers.drift import schema_drift, text_drift
+
+DERIVED = derived()
+
+
+def test_something_is_derived_from_eight_contracts():
+    assert len(DERIVED) == 2
+    assert len(feeds()) == 8
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_derived_file_on_disk_is_what_the_contracts_say(name):
+    drift = text_drift(name, (ROOT / name).read_text("utf-8"), DERIVED[name])
+    assert not drift, f"run `python -m expectations.derive`:\n{drift}"
+
+
+def test_deriving_again_writes_the_same_bytes(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("expectations.derive.ROOT", tmp_path)
+    for name in DERIVED:
+        (tmp_path / name).parent.mkdir(parents=True)
+    main()
+    main()
+    for name, text in DERIVED.items():
+        assert (tmp_path / name).read_text("utf-8") == text
+    assert capsys.readouterr().out.count(": written") == len(DERIVED)
+
+
+def test_drift_names_the_file_and_the_lines_that_differ():
+    drift = text_drift("a.yml", "one\ntwo\n", "one\nthree\n")
+    assert "a.yml on disk" in drift
+    assert "-two\n+three\n" in drift
+
+
+@pytest.mark.parametrize("feed", feeds())
+def test_dbt_knows_the_columns_of_the_lake_and_their_types(feed, connection, tmp_path):
+    """DuckDB, asked about a real lake file, is the judge of the types."""
+    contract = load(feed)
+    write_parquet(contract.lake_schema.empty_table(), tmp_path / "lake.parquet")
+    described = connection.sql(f"describe select * from '{tmp_path}/lake.parquet'").fetchall()
+    held = {name: _plain(kind) for name, kind, *_ in described}
+    table = next(table for table in _dbt_tables() if table["name"] == feed)
+    told = {column["name"]: column["data_type"] for column in table["columns"]}
+    assert told == held | ({"date": "date"} if "date" not in held else {})
+
+
+@pytest.mark.parametrize("feed", feeds())
+def test_a_lake_file_with_the_columns_of_its_contract_shows_no_drift(feed, tmp_path):
+    write_parquet(load(feed).lake_schema.empty_table(), tmp_path / "lake.parquet")
+    assert schema_drift(load(feed), tmp_path / "lake.parquet") == ""
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (lambda schema: schema.remove(0), "+channel_id: string"),
+        (lambda schema: schema.append(pa.field("surprise", pa.int8())), "-surprise: int8"),
+        (
+            lambda schema: schema.set(2, pa.field("captured_at", pa.timestamp("us"))),
+            "+captured_at: timestamp[us, tz=UTC]",
+        ),
+    ],
+    ids=["column missing", "column too many", "time zone lost"],
+)
+def test_a_lake_file_that_drifted_is_told_column_by_column(broken, told, tmp_path):
+    path = tmp_path / "lake.parquet"
+    pq.write_table(broken(load("leads").lake_schema).empty_table(), path)
+    assert told in schema_drift(load("leads"), path)
+
+
+def test_the_dictionary_names_every_column_with_its_type():
+    text = dictionary(contracts())
+    for contract in contracts():
+        section = text.split(f"\n## {contract.feed}\n")[1].split("\n## ")[0]
+        for column in (*contract.columns, *contract.derived):
+            assert f"| `{column.name}` | {column.type} |" in section
+
+
+def test_the_dictionary_marks_every_personal_and_protected_column():
+    text = dictionary(contracts())
+    marked = [column for contract in contracts() for column in contract.columns if column.personal]
+    assert marked
+    assert text.count("**Personal.**") == len(marked)
+    assert text.count("**Protected.**") == 2  # gender and ethnicity of a lead
+
+
+def _dbt_tables():
+    text = DERIVED["dbt_project/staging/_sources.yml"]
+    return yaml.safe_load(text)["sources"][0]["tables"]
+
+
+def _plain(duckdb_type):
+    return duckdb_type.lower().replace("timestamp with time zone", "timestamptz")
