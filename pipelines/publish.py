@@ -129,7 +129,7 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     named = "".join(f"{name} {facts['sha256']}\n" for name, facts in files.items())
     manifest = dict(facts) | {
         "files": files,
-        "rows": sum(facts.get("rows", 0) for facts in files.values()),
+        "rows": facts.get("rows", sum(file.get("rows", 0) for file in files.values())),
         "content_sha256": hashlib.sha256(named.encode()).hexdigest(),
         "code_version": code_version(),
     }
