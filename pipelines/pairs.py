@@ -61,7 +61,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     marts = settings.of_day(settings.marts, day)
     read_from = inputs(marts, home=settings.home)
     model_set = models.load(settings, day)
-    facts: dict[str, Any] = {"policy_version": policy.version(), "models": model_set.name}
+    facts: dict[str, Any] = {"policy_version": policy.version(), "models": model_set.version}
     with (
         publishing(settings.of_day(settings.pairs, day), facts) as folder,
         connect(settings) as connection,
