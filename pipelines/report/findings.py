@@ -1,0 +1,114 @@
+"""What a reader should not miss, most serious first; the state of the day follows from it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from pipelines.report.facts import Border, Facts, Finding
+from pipelines.report.formats import count, plural, words
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """Return every finding of `facts`, the ones that make the day incomplete first."""
+    return (
+        *_steps(facts),
+        *_arithmetic(facts),
+        *_refused(facts),
+        *_misplaced(facts),
+        *_priors(facts),
+        *_notes(facts),
+    )
+
+
+def _steps(facts: Facts) -> Iterator[Finding]:
+    """Yield one finding per step and state, however many folders the step publishes."""
+    unsound: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for step in facts.steps:
+        if step.state != "published":
+            unsound[step.name, step.state].append(f"{step.folder}: {step.evidence}")
+    for (name, state), evidence in unsound.items():
+        more = f"; and {plural(len(evidence) - 1, 'more folder')}" if evidence[1:] else ""
+        yield Finding("incomplete", f"The result of {name} is {state}", evidence[0] + more)
+
+
+def _arithmetic(facts: Facts) -> Iterator[Finding]:
+    for border in facts.borders:
+        if not border.adds_up:
+            yield Finding(
+                "incomplete",
+                f"Rows of {words(border.feed)} from {border.source} do not add up",
+                f"{count(border.received)} received, {count(border.loaded)} loaded, "
+                f"{count(border.quarantined)} quarantined, {count(border.duplicates)} duplicates",
+            )
+    yield from _leads(facts)
+
+
+def _leads(facts: Facts) -> Iterator[Finding]:
+    leads = facts.matching.leads
+    if leads is None:
+        return
+    out = sum(leads.as_dict().values()) - leads.received
+    if leads.received != out:
+        yield Finding(
+            "incomplete",
+            "Leads do not add up",
+            f"{count(leads.received)} received, {count(out)} accounted for",
+        )
+    landed = [border for border in facts.borders if border.feed == "leads"]
+    received = sum(border.received for border in landed)
+    if received != leads.received:
+        yield Finding(
+            "incomplete",
+            "The matching and the lake count different leads",
+            f"lake/leads: {count(received)} received; matches: {count(leads.received)}",
+        )
+
+
+def _refused(facts: Facts) -> Iterator[Finding]:
+    for border in facts.borders:
+        if border.refused_files:
+            yield Finding(
+                "act",
+                f"{plural(border.refused_files, 'file')} of {border.source} refused "
+                f"({words(border.feed)})",
+                _why(facts, border),
+            )
+
+
+def _misplaced(facts: Facts) -> Iterator[Finding]:
+    for file in facts.landed_files:
+        if file.is_refused:
+            yield Finding("act", f"{file.path} was not taken in", file.what)
+
+
+def _why(facts: Facts, border: Border) -> str:
+    return "; ".join(
+        f"{row.file}: {row.message}"
+        for row in facts.set_aside
+        if row.is_file and (row.feed, row.source) == (border.feed, border.source)
+    )
+
+
+def _priors(facts: Facts) -> Iterator[Finding]:
+    for model in facts.model_set.models:
+        if model.is_prior:
+            yield Finding("note", f"The {words(model.name)} model is a stated prior", model.reason)
+
+
+def _notes(facts: Facts) -> Iterator[Finding]:
+    if late := [file for file in facts.landed_files if file.is_late]:
+        yield Finding(
+            "note",
+            f"{plural(len(late), 'file')} came late and count from this day on",
+            "listed under In and out",
+        )
+    if facts.unknown_columns:
+        sources = {(row.feed, row.source) for row in facts.unknown_columns}
+        yield Finding(
+            "note",
+            f"{plural(len(sources), 'source')} sent columns that no contract knows",
+            "listed under Quality",
+        )
+    for origin in facts.origins:
+        kind = "simulated" if origin.kind == "simulate" else "imported, and partly invented"
+        if origin.invented:
+            yield Finding("note", f"Data of {origin.name} is {kind}", "listed under Evidence")

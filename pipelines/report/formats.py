@@ -1,0 +1,68 @@
+"""How a number is written: the same everywhere, whatever the machine's language."""
+
+import re
+from datetime import date
+
+NOTHING = "\N{EN DASH}"
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+PERSONAL = re.compile(r"(?<!\d)(?:\d{17}[\dXx]|\+?(?:86)?1[3-9]\d{9})(?!\d)|[^\s@]+@[^\s@]+\.\w+")
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands set off: 12,345."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def share(part: float | None, whole: float | None = 1.0) -> str:
+    """Return `part` of `whole` as a percentage with one decimal; of nothing there is no share."""
+    return NOTHING if part is None or not whole else f"{part / whole:.1%}"
+
+
+def percent(value: float, places: int) -> str:
+    """Return a share near one with as many decimals as it needs to be told from it."""
+    return f"{value:.{places}%}"
+
+
+def figure(value: float | None) -> str:
+    """Return a model's figure with three decimals."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def small(value: float | None) -> str:
+    """Return a figure that is often below a thousandth, with four decimals."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def money(value: float | None, currency: str | None = None) -> str:
+    """Return an amount with two decimals and its currency."""
+    if value is None:
+        return NOTHING
+    number = f"{round(value, 2) + 0.0:,.2f}"  # adding 0.0 turns -0.0 into 0.0
+    return f"{number} {currency}" if currency else number
+
+
+def plural(value: int, one: str, many: str | None = None) -> str:
+    """Return `value` with its noun: 1 file, 2 files."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def words(name: str) -> str:
+    """Return a name from the code as words: `no_product` -> no product."""
+    return name.replace("_", " ")
+
+
+def long_date(day: date) -> str:
+    """Return a date as a person writes it, in English on every machine."""
+    return f"{WEEKDAYS[day.weekday()]}, {day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def without_personal(text: str) -> str:
+    """Return `text` with whatever looks like an identity number, a phone or an address masked.
+
+    Messages and file names hold none by design; this page is read by many, so it looks again.
+    """
+    return PERSONAL.sub("[masked]", text)

@@ -1,0 +1,94 @@
+"""Gather what was published for a day into one `Facts`, whatever is missing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.database import connect
+from pipelines.errors import BanyanError, InputMissing
+from pipelines.report import borders, matching, modelling
+from pipelines.report.facts import Facts, Finding, Matching, ModelSet
+from pipelines.report.findings import findings
+from pipelines.report.invented import origins_of
+from pipelines.report.steps import steps
+from pipelines.settings import Settings
+
+Part = TypeVar("Part")
+
+NOT_THERE = (InputMissing, FileNotFoundError, duckdb.IOException)
+UNREADABLE = (
+    *(BanyanError, OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(duckdb.Error, pa.ArrowException, json.JSONDecodeError),
+)
+"""What a part of the page may meet where a step failed, was killed or never ran."""
+
+
+@dataclass
+class Gathering:
+    """Collects the parts, and a gap for each that cannot be read."""
+
+    gaps: list[Finding] = field(default_factory=list)
+
+    def part(self, name: str, read: Callable[[], Part], otherwise: Part) -> Part:
+        """Return what `read` returns; where it cannot, note the gap and return `otherwise`.
+
+        What isn't there needs no note: `steps` says which step has not published it. The gap
+        names the kind of error only: its text may quote what a row holds.
+        """
+        try:
+            return read()
+        except NOT_THERE:
+            return otherwise
+        except UNREADABLE as error:
+            self.gaps.append(
+                Finding(
+                    "incomplete", f"The {name} of this day cannot be read", type(error).__name__
+                )
+            )
+            return otherwise
+
+
+def gather(settings: Settings, day: date) -> Facts:
+    """Return all facts of `day` that can be read; what cannot is among the findings."""
+    to = Gathering()
+    facts = Facts(
+        day=day,
+        steps=steps(settings, day),
+        borders=to.part("counts of the feeds", lambda: borders.borders(settings, day), ()),
+        set_aside=to.part("quarantine", lambda: borders.set_aside(settings, day), ()),
+        landed_files=to.part("list of files", lambda: borders.landed_files(settings, day), ()),
+        expectations=to.part("quality results", lambda: borders.expectations(settings, day), ()),
+        unknown_columns=to.part(
+            "list of unknown columns", lambda: borders.unknown_columns(settings, day), ()
+        ),
+        matching=_matching(settings, day, to),
+        model_set=to.part("model set", lambda: modelling.model_set(settings, day), ModelSet()),
+        origins=to.part("list of origins", lambda: origins_of(settings), ()),
+    )
+    return replace(facts, findings=(*to.gaps, *findings(facts)))
+
+
+def _matching(settings: Settings, day: date, to: Gathering) -> Matching:
+    nothing: dict[str, Any] = {}
+    with connect(settings) as connection:
+        return Matching(
+            **to.part("lead counts", lambda: matching.headline(settings, day), nothing),
+            **to.part("pairs", lambda: matching.pairs(settings, day, connection), nothing),
+            stages=to.part(
+                "list of unmatched leads", lambda: matching.stages(settings, day, connection), ()
+            ),
+            institutions=to.part(
+                "matches by institution",
+                lambda: matching.institutions(settings, day, connection),
+                (),
+            ),
+            channels=to.part(
+                "matches by channel", lambda: matching.channels(settings, day, connection), ()
+            ),
+            **to.part("deliveries", lambda: matching.deliveries(settings, day), nothing),
+        )

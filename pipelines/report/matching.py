@@ -1,0 +1,178 @@
+"""The day's matching: where the leads went, what each institution gets, what each channel gave."""
+
+import json
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from pipelines.counts import LEAD, LeadCounts
+from pipelines.publish import MANIFEST, read_manifest
+from pipelines.report.facts import ChannelMatches, Count, InstitutionMatches
+from pipelines.settings import Settings
+
+INSTITUTIONS = """
+with sent as (
+
+    select
+        institution_id,
+        count(*) as matches,
+        count(distinct product_id) as products,
+        sum(expected_value) as expected_value,
+        sum(expected_cost) as expected_cost,
+        avg(p_approve) as p_approve,
+        avg(pd) as pd
+    from read_parquet(?)
+    group by institution_id
+
+),
+
+room as (
+
+    select institution_id, sum(daily_quota)::bigint as quota
+    from read_parquet(?)
+    where is_open
+    group by institution_id
+
+)
+
+select
+    institution_id,
+    coalesce(sent.products, 0),
+    coalesce(sent.matches, 0),
+    coalesce(room.quota, 0),
+    coalesce(sent.expected_value, 0),
+    coalesce(sent.expected_cost, 0),
+    sent.p_approve,
+    sent.pd
+from sent full join room using (institution_id)
+order by coalesce(sent.matches, 0) desc, institution_id
+"""
+
+CHANNELS = """
+with leads as (
+
+    select channel_id, count(*) as leads from read_parquet(?) group by channel_id
+
+),
+
+matched as (
+
+    select
+        channel_id,
+        count(distinct lead_id) as matched,
+        count(*) as matches,
+        sum(expected_value) as expected_value
+    from read_parquet(?)
+    group by channel_id
+
+)
+
+select
+    channel_id,
+    leads.leads,
+    coalesce(matched.matched, 0),
+    coalesce(matched.matches, 0),
+    coalesce(matched.expected_value, 0),
+    channels.cost_per_lead,
+    channels.currency
+from leads
+left join matched using (channel_id)
+left join read_parquet(?) as channels using (channel_id)
+order by leads.leads desc, channel_id
+"""
+
+
+def headline(settings: Settings, day: date) -> dict[str, Any]:
+    """Return what the matching says of itself: the counts of leads, and how good the plan is."""
+    said = read_manifest(settings.of_day(settings.matches, day))
+    return {
+        "leads": LeadCounts(**{field.name: said[field.name] for field in fields(LeadCounts)}),
+        **{name: said[name] for name in ("matches", "gap", "policy_version")},
+    }
+
+
+def pairs(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Return the funnel from pairs to scored pairs, and the products that were open or not."""
+    folder = settings.of_day(settings.pairs, day)
+    return {
+        "funnel": _funnel(connection, folder / "funnel.parquet"),
+        "products_open": read_manifest(folder)["open_products"],
+        "products_closed": _counts(
+            connection,
+            "select reason, count(*) from read_parquet(?) group by reason order by all",
+            folder / "closed_products.parquet",
+        ),
+        "products_without_outcomes": _counts(
+            connection,
+            "select '', count(*) from read_parquet(?)"
+            " where is_open and coalesce(product_decisions, 0) = 0",
+            _mart(settings, day, "products"),
+        )[0].count,
+    }
+
+
+def _funnel(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Count, ...]:
+    """Return the pairs that remained after each step, in the order of the table's columns."""
+    steps = [name for name in pq.read_schema(path).names if name not in LEAD]
+    sums = ", ".join(f'coalesce(sum("{step}"), 0)::bigint' for step in steps)
+    row = connection.execute(f"select {sums} from read_parquet(?)", [str(path)]).fetchall()[0]
+    return tuple(Count(step, count) for step, count in zip(steps, row, strict=True))
+
+
+def institutions(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> tuple[InstitutionMatches, ...]:
+    """Return what each institution with an open product or a match gets, most first."""
+    rows = connection.execute(
+        INSTITUTIONS, [_matches(settings, day), _mart(settings, day, "products")]
+    ).fetchall()
+    return tuple(InstitutionMatches(*row) for row in rows)
+
+
+def channels(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> tuple[ChannelMatches, ...]:
+    """Return what became of each channel's loaded leads, most leads first."""
+    paths = [
+        _mart(settings, day, "leads"),
+        _matches(settings, day),
+        _mart(settings, day, "channels"),
+    ]
+    return tuple(ChannelMatches(*row) for row in connection.execute(CHANNELS, paths).fetchall())
+
+
+def stages(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> tuple[Count, ...]:
+    """Return the unmatched leads by the stage at which they ended and why, most first."""
+    return _counts(
+        connection,
+        "select stage, count(*), coalesce(detail, '') from read_parquet(?)"
+        " group by stage, detail order by count(*) desc, stage, detail",
+        settings.of_day(settings.unmatched, day) / "unmatched.parquet",
+    )
+
+
+def deliveries(settings: Settings, day: date) -> dict[str, Any]:
+    """Return how many institutions have a lead file in the outbox, and the rows in all of them."""
+    manifests = settings.of_day(settings.outbox, day).glob(f"*/{MANIFEST}")
+    rows = [json.loads(path.read_text("utf-8"))["rows"] for path in manifests]
+    return {"deliveries": len(rows), "delivered": sum(rows)}
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path | str
+) -> tuple[Count, ...]:
+    return tuple(Count(*row) for row in connection.execute(query, [str(path)]).fetchall())
+
+
+def _matches(settings: Settings, day: date) -> str:
+    return str(settings.of_day(settings.matches, day) / "matches.parquet")
+
+
+def _mart(settings: Settings, day: date, name: str) -> str:
+    return str(settings.of_day(settings.marts, day) / f"{name}.parquet")
