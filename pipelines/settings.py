@@ -12,6 +12,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PROJECT = Path(__file__).resolve().parents[1]
 """The root of the code: `dbt_project/`, `expectations/` and `dags/` lie below it."""
 
+NO_STATISTICS = {
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "SCARF_ANALYTICS": "false",
+}
+"""Airflow, dbt and Great Expectations send usage statistics unless told not to."""
+
+os.environ.update(NO_STATISTICS)  # here, because each reads its switch when it is imported
+
 
 class Settings(BaseSettings):
     """Frozen settings, read from ``BANYAN_*`` variables or ``.env``.
@@ -34,6 +45,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=2, ge=1)
     memory_limit: str = "4GB"
     """Most memory that one DuckDB connection takes before it spills to disk."""
+
+    airflow_port: int = Field(default=8080, gt=0, lt=65_536)
+    """Where `make airflow` shows its page."""
 
     shard_bytes: int = Field(default=64_000_000, gt=0)
     """Landed bytes that one ingest shard takes on; more bytes make more shards."""
@@ -80,14 +94,17 @@ class Settings(BaseSettings):
 
     @cached_property
     def matches(self) -> Path:
+        """date=D: the pairs that were chosen."""
         return self.home / "matches"
 
     @cached_property
     def offers(self) -> Path:
+        """date=D: the same matches from the lead's side."""
         return self.home / "offers"
 
     @cached_property
     def unmatched(self) -> Path:
+        """date=D: the leads that got no match, each with its reason."""
         return self.home / "unmatched"
 
     @cached_property
@@ -97,6 +114,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def reports(self) -> Path:
+        """date=D: the day's page and its figures."""
         return self.home / "reports"
 
     @cached_property
@@ -105,7 +123,18 @@ class Settings(BaseSettings):
         return self.home / "truth"
 
     @cached_property
+    def airflow(self) -> Path:
+        """Airflow's own home for runs on this machine: its configuration and SQLite metadata."""
+        return self.home / "airflow"
+
+    @cached_property
+    def logs(self) -> Path:
+        """What ran, for engineers; nothing in here is read by a step."""
+        return self.home / "logs"
+
+    @cached_property
     def zone(self) -> ZoneInfo:
+        """The platform's time zone."""
         return ZoneInfo(self.time_zone)
 
     def day_start(self, day: date) -> datetime:

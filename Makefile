@@ -1,0 +1,39 @@
+# `make run` and `make test` work from a fresh clone with Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help venv run test prove lint airflow bench docs pin
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+
+venv: .venv/.installed  ## install into .venv, once
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Banyan needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.11 ...")'
+	@echo "Installing into .venv (once, some minutes) ..." >&2
+	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements.txt && touch $@
+
+run: venv  ## simulate a small market and match its last day
+	@python -m pipelines simulate --start 2026-01-05 --days 30 --leads-per-day 2000 --institutions 60 >/dev/null
+	@python -m pipelines run --date 2026-02-03
+
+test: venv  ## run every test
+	@python -m pytest -q -m "not prove" -n auto
+
+prove: venv  ## run the long proofs too
+	@python -m pytest -q
+
+lint: venv  ## style, types, SQL, YAML
+	@ruff check . && ruff format --check . && mypy && sqlfluff lint dbt_project --disable-progress-bar
+
+airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
+	@python -m dags.local.standalone
+
+bench: venv  ## the benchmarks
+	@python -m pipelines bench models
+
+docs: venv  ## write the derived pages anew
+	@python -m expectations.derive
+
+pin: venv  ## resolve requirements.in into requirements.txt
+	@.ci/pin

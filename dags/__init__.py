@@ -1,0 +1,1 @@
+"""When: the DAGs. What they run is in `pipelines`; `local/` runs them on one machine."""

@@ -1,0 +1,84 @@
+"""Run `daily_match` for a range of dates in this one process, without scheduler or server.
+
+The command line's `run` becomes this process. It is the same DAG with the same tasks, through
+Airflow's own `dag.test`, with Airflow's metadata in a SQLite file below the home.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any, TextIO
+
+from dags.local import said
+from dags.local.environment import enter, prepare
+from dags.local.lock import alone
+from dags.local.terminal import Lines, printing_to
+from pipelines.close import figures
+from pipelines.errors import BanyanError, Broken
+from pipelines.settings import Settings
+
+
+def main() -> int:
+    """Run the dates asked for, oldest first, and stop at the first that fails."""
+    asked = _asked()
+    settings = Settings()
+    log = settings.logs / "run" / f"date={asked.date}.log"
+    with printing_to(log) as (out, err):
+        try:
+            with alone(settings):
+                results = run(settings, asked.date, asked.to or asked.date, log, err)
+        except BanyanError as error:
+            print(error, file=err)
+            return 1
+        print(json.dumps(results) if asked.json else said.results(settings, results), file=out)
+    return 0
+
+
+def run(
+    settings: Settings, first: date, last: date, log: Path, err: TextIO
+) -> dict[str, dict[str, Any]]:
+    """Run every date from `first` to `last` and return each one's figures.
+
+    Raises:
+        Broken: A task of one date failed; the dates after it were not run.
+    """
+    enter(settings)
+    dag = _daily_match()
+    lines = Lines(err)
+    logging.getLogger("banyan").addHandler(lines)
+    logging.getLogger("banyan").setLevel(logging.DEBUG)
+    results = {}
+    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+        started = monotonic()
+        ended = dag.test(logical_date=settings.day_start(day))
+        if ended.state != "success":
+            raise Broken(said.failure(settings, day, last, ended, lines.failures, log))
+        seconds = round(monotonic() - started, 1)
+        results[f"{day}"] = figures(settings, day) | {"seconds": seconds, "state": "success"}
+    return results
+
+
+def _daily_match() -> Any:
+    prepare()
+    from dags.daily_match import daily_match
+
+    dag = daily_match()
+    for task in dag.tasks:
+        task.retries = 0  # a person is waiting: say at once what failed
+    return dag
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m dags.local.in_process")
+    parser.add_argument("--date", type=date.fromisoformat, required=True)
+    parser.add_argument("--to", type=date.fromisoformat)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

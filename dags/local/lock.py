@@ -1,0 +1,32 @@
+"""One run at a time per home."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.errors import BanyanError
+from pipelines.settings import Settings
+
+
+class Busy(BanyanError):
+    """Another process runs days on the same home."""
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Hold the home for this process; the kernel lets go of it even when the process is killed.
+
+    Raises:
+        Busy: Another run holds it.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    path = settings.home / ".run.lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(
+                f"Another run is at work on {settings.home} (it holds {path}). Nothing was done. "
+                "Wait for it to end, or give this one its own home with --home."
+            ) from None
+        yield

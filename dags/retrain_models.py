@@ -1,0 +1,36 @@
+"""Train the week's models on what was known before its Monday began.
+
+`daily_match` trains a week's models itself when the registry lacks them, so no day waits for
+this DAG. It runs once Monday's leads are matched, and it is callable: trigger it with a
+`business_date` whose day was run, to train the models of that date's week anew, say after a
+correction. The same data gives the same models, byte for byte.
+"""
+
+import pendulum
+from airflow.sdk import dag
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from dags import assets
+from dags.work import BUSINESS_DATE, RETRIES, step
+from pipelines.settings import Settings
+
+ZONE = Settings().time_zone
+
+
+@dag(
+    schedule=CronTriggerTimetable(  # Tuesday's early morning, for Monday
+        "0 4 * * 2", timezone=ZONE, interval=pendulum.duration(days=1)
+    ),
+    start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),
+    catchup=False,
+    max_active_runs=1,
+    default_args=RETRIES,
+    params={"business_date": BUSINESS_DATE},
+    doc_md=__doc__,
+    tags=["weekly"],
+)
+def retrain_models() -> None:
+    step("retrain", outlets=[assets.models])
+
+
+retrain_models()

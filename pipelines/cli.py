@@ -1,0 +1,118 @@
+"""The command line: which verbs there are and what each is told.
+
+Results go to stdout, everything else to stderr. Exit: 0 done; 1 the work was refused or failed;
+2 wrong use.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipelines import verbs
+from pipelines.errors import BanyanError, WrongUse
+from pipelines.settings import Settings, use_home
+
+INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
+
+ONE_STEP = {
+    "ingest": "check the landed files into the lake",
+    "transform": "build the tables: staging, intermediate, features, marts",
+    "train": "train the models of the date's week, unless the registry has them",
+    "score": "find the eligible pairs and score them",
+    "match": "choose the day's matches",
+    "deliver": "write the institutions' lead files",
+    "report": "write the day's page",
+}
+
+Verb = Callable[[Settings, argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    asked = _parser().parse_args(argv)
+    verb: Verb = asked.verb_function
+    try:
+        return verb(use_home(asked.home) if asked.home else Settings(), asked)
+    except WrongUse as error:
+        return _ended(2, error)
+    except ValidationError as error:
+        return _ended(2, _settings_refused(error))
+    except (BanyanError, OSError) as error:
+        return _ended(1, error)
+    except KeyboardInterrupt:
+        return _ended(INTERRUPTED, "Stopped. Nothing half-done was published; run it again.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description=verbs.__doc__)
+    group = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, function: Verb, words: str) -> argparse.ArgumentParser:
+        added = group.add_parser(name, help=words, description=words)
+        added.add_argument(
+            "--home", type=Path, metavar="DIR", help="where the state lies (else BANYAN_HOME, var/)"
+        )
+        added.set_defaults(verb_function=function)
+        return added
+
+    simulate = verb("simulate", verbs.simulate, "write a small simulated market under landing/")
+    simulate.add_argument("--start", type=_date, required=True, help="first business date")
+    simulate.add_argument("--days", type=_count, default=30)
+    simulate.add_argument("--leads-per-day", type=_count, default=2_000)
+    simulate.add_argument("--institutions", type=_count, default=60)
+    simulate.add_argument("--channels", type=_count, default=8)
+    simulate.add_argument("--seed", type=int, default=1)
+
+    foreign = verb("import", verbs.import_file, "turn a foreign file into feed files, by a mapping")
+    foreign.add_argument("mapping", help="a name in expectations/mappings/, or a .yml file")
+    foreign.add_argument("file", type=Path)
+    foreign.add_argument("--start", type=_date, help="first landing date to write")
+    foreign.add_argument("--days", type=_count, help="how many dates from --start on")
+
+    run = verb("run", verbs.run, "run the whole day, in-process, for each date in order")
+    run.add_argument("--date", type=_date, required=True)
+    run.add_argument("--to", type=_date, help="last date; without it only --date")
+    run.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+    for name, words in ONE_STEP.items():
+        step = verb(name, verbs.one_step, words)
+        step.add_argument("--date", type=_date, required=True)
+        step.set_defaults(step=name)
+
+    replay = verb("replay", verbs.replay, "compute a day again and compare every published file")
+    replay.add_argument("--date", type=_date, required=True)
+
+    bench = verb("bench", verbs.bench, "run one benchmark; its last line is one JSON object")
+    bench.add_argument("name", choices=sorted(verbs.BENCHMARKS))
+    bench.add_argument("options", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-05") from None
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _settings_refused(error: ValidationError) -> str:
+    wrong = (
+        f"BANYAN_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
+    )
+    return f"The settings are refused, nothing was done. {'; '.join(wrong)}."
+
+
+def _ended(code: int, words: object) -> int:
+    print(words, file=sys.stderr)
+    return code

@@ -1,0 +1,57 @@
+"""The steps of the day by name: what the DAG's tasks and the command line's verbs both run.
+
+The order of the steps is not here: `dags/daily_match.py` is the only place that has it.
+"""
+
+from datetime import date
+from importlib import import_module
+from typing import Any
+
+from pipelines.settings import Settings
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "plan_ingest": ("pipelines.ingest.plan",),
+    "ingest": ("pipelines.ingest.ingest_shard",),
+    "collect": ("pipelines.ingest.collect",),
+    "staging": ("pipelines.transform.build_layer", "staging"),
+    "intermediate": ("pipelines.transform.build_layer", "intermediate"),
+    "features": ("pipelines.transform.build_layer", "features"),
+    "marts": ("pipelines.transform.build_marts",),
+    "train": ("models.train.ensure",),
+    "retrain": ("models.train.train",),
+    "score": ("pipelines.pairs.score",),
+    "match": ("pipelines.match.match",),
+    "plan_deliver": ("pipelines.deliver.shards",),
+    "deliver": ("pipelines.deliver.deliver",),
+    "report": ("pipelines.report.report",),
+    "close": ("pipelines.close.close",),
+}
+"""Step -> its function, and arguments that follow `(settings, day)`."""
+
+
+def run_step(name: str, settings: Settings, day: date, *arguments: Any) -> Any:
+    """Run step `name` for business date `day` and return its counts (small, JSON-able).
+
+    The step's module is imported only now, so that naming a step costs an Airflow parser
+    nothing of dbt, pandas or LightGBM.
+
+    Raises:
+        BanyanError: The step refused; its text says what to do.
+    """
+    function, *fixed = STEPS[name]
+    module, _, attribute = function.rpartition(".")
+    return getattr(import_module(module), attribute)(settings, day, *fixed, *arguments)
+
+
+def in_words(counts: object) -> str:
+    """Return the plain figures of a step's counts as one line: `rows 1,200, files 3`."""
+    if not isinstance(counts, dict):
+        return f"{len(counts)} shards" if isinstance(counts, list) else ""
+    plain = {key: value for key, value in counts.items() if isinstance(value, int | float | str)}
+    return ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in plain.items())
+
+
+def _figure(value: float | str) -> str:
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -1,0 +1,75 @@
+"""Banyan decides every day which lead goes to which product."""
+
+import argparse
+import json
+import os
+import sys
+from importlib import import_module
+
+from pipelines.errors import WrongUse
+from pipelines.settings import Settings
+from pipelines.steps import run_step
+
+BENCHMARKS = {"models": "pipelines.bench.models"}
+"""Name -> the module whose `main(settings, options)` measures and returns the figures."""
+
+
+def simulate(settings: Settings, asked: argparse.Namespace) -> int:
+    """Write a simulated market under `landing/` and print what was written."""
+    module = import_module("pipelines.simulate")
+    _print(
+        module.simulate(
+            settings,
+            start=asked.start,
+            days=asked.days,
+            leads_per_day=asked.leads_per_day,
+            institutions=asked.institutions,
+            channels=asked.channels,
+            seed=asked.seed,
+        )
+    )
+    return 0
+
+
+def import_file(settings: Settings, asked: argparse.Namespace) -> int:
+    """Write a foreign file's rows as feed files and print what was read, written, set aside."""
+    module = import_module("pipelines.importing")
+    _print(module.import_file(settings, asked.mapping, asked.file, asked.start, asked.days))
+    return 0
+
+
+def run(_: Settings, asked: argparse.Namespace) -> int:
+    """Become the process that runs the DAG for the dates asked for.
+
+    Airflow must find its variables when it starts, and a process that is killed must not leave
+    another one working: so this process is replaced, not a child started.
+    """
+    if asked.to and asked.to < asked.date:
+        raise WrongUse(f"--to {asked.to} is before --date {asked.date}. Nothing was run.")
+    options = ["--date", f"{asked.date}", *(["--to", f"{asked.to}"] if asked.to else [])]
+    options += ["--json"] if asked.json else []
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "dags.local.in_process", *options])  # noqa: S606
+
+
+def one_step(settings: Settings, asked: argparse.Namespace) -> int:
+    """Run one step for a date and print its counts."""
+    _print(run_step(asked.step, settings, asked.date))
+    return 0
+
+
+def replay(settings: Settings, asked: argparse.Namespace) -> int:
+    """Compute a day again in a home of its own and print which published files differ."""
+    found = import_module("pipelines.replay").replay(settings, asked.date)
+    _print(found)
+    return 1 if found["differences"] else 0
+
+
+def bench(settings: Settings, asked: argparse.Namespace) -> int:
+    """Run one benchmark and print its figures."""
+    _print(import_module(BENCHMARKS[asked.name]).main(settings, asked.options))
+    return 0
+
+
+def _print(figures: object) -> None:
+    print(json.dumps(figures, ensure_ascii=False, default=str))
