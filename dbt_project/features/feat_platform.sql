@@ -1,0 +1,45 @@
+-- How the platform as a whole had done before each business date: what the rates of channels and
+-- institutions with little history are pulled to.
+--
+-- Point in time: only what was known before the start of the business date counts.
+
+{% set figures = [
+    {"name": "decisions", "of": "decisions"},
+    {"name": "approvals", "of": "approvals"},
+    {"name": "fundings", "of": "fundings"},
+] %}
+
+with changes as (
+
+    select
+        known_on,
+        sum(decisions) as decisions,
+        sum(approvals) as approvals,
+        sum(fundings) as fundings
+
+    from {{ ref("int_pair_changes") }}
+    group by known_on
+
+),
+
+days as (
+
+    select business_date from {{ ref("int_leads__in_scope") }}
+    union distinct
+    select {{ run_day() }} as business_date
+
+),
+
+history as (
+
+    {{ known_before("changes", "days", [], figures) }}
+
+)
+
+select
+    business_date,
+    cast(decisions as bigint) as decisions,
+    {{ smoothed_rate("approvals", "decisions", var("prior_approval")) }} as approval_rate,
+    {{ smoothed_rate("fundings", "approvals", var("prior_take_up")) }} as funded_rate
+
+from history

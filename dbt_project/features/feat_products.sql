@@ -1,0 +1,65 @@
+-- What had been decided on a product before each business date. A product with little history looks
+-- like its institution.
+--
+-- Point in time: only what was known before the start of the business date counts.
+
+{% set figures = [
+    {"name": "decisions", "of": "decisions"},
+    {"name": "approvals", "of": "approvals"},
+    {"name": "fundings", "of": "fundings"},
+] %}
+
+with changes as (
+
+    select
+        institution_id,
+        product_id,
+        known_on,
+        sum(decisions) as decisions,
+        sum(approvals) as approvals,
+        sum(fundings) as fundings
+
+    from {{ ref("int_pair_changes") }}
+    group by institution_id, product_id, known_on
+
+),
+
+days as (
+
+    select * from {{ ref("int_product_days") }}
+
+),
+
+history as (
+
+    {{ known_before("changes", "days", ["institution_id", "product_id"], figures) }}
+
+),
+
+institutions as (
+
+    select * from {{ ref("feat_institutions") }}
+
+),
+
+featured as (
+
+    select
+        history.institution_id,
+        history.product_id,
+        history.business_date,
+        cast(history.decisions as bigint) as decisions,
+        {{ smoothed_rate("history.approvals", "history.decisions", "institutions.approval_rate") }}
+            as approval_rate,
+        {{ smoothed_rate("history.fundings", "history.approvals", "institutions.funded_rate") }}
+            as funded_rate
+
+    from history
+    inner join institutions
+        on
+            history.institution_id = institutions.institution_id
+            and history.business_date = institutions.business_date
+
+)
+
+select * from featured

@@ -1,0 +1,31 @@
+-- One row per lead whose features are needed: the business date's own, and those of which an
+-- outcome is known. History is never computed for any other lead or date.
+
+with leads as (
+
+    select * from {{ ref("stg_leads") }}
+
+),
+
+answered as (
+
+    select distinct channel_id, lead_id from {{ ref("int_pairs") }}
+
+),
+
+in_scope as (
+
+    select leads.*
+
+    from leads
+    left join answered
+        on
+            leads.channel_id = answered.channel_id
+            and leads.lead_id = answered.lead_id
+    where
+        leads.business_date = {{ run_day() }}
+        or answered.lead_id is not null
+
+)
+
+select * from in_scope

@@ -1,0 +1,75 @@
+-- One row per recent lead, with the reason of its own for which it is set aside, if any. The gravest
+-- reason is named: an order not to contact, then missing consent, then doubtful identity.
+
+with leads as (
+
+    select * from {{ ref("int_leads__recent") }}
+
+),
+
+suppressed as (
+
+    select * from {{ ref("int_leads__suppressed") }}
+
+),
+
+crowded as (
+
+    select * from {{ ref("int_leads__crowded") }}
+
+),
+
+detailed as (
+
+    select
+        leads.channel_id,
+        leads.lead_id,
+        leads.business_date,
+        leads.captured_at,
+        leads.person_key,
+        suppressed.reason as suppressed_detail,
+        case
+            when leads.consent_withdrawn_at is not null then 'withdrawn'
+            when
+                leads.consent_at
+                < {{ day_start(add_days("leads.business_date", - var("consent_longest_days"))) }}
+                then 'consent_expired'
+            when leads.consent_at >= {{ day_start(add_days("leads.business_date", 1)) }}
+                then 'not_given_yet'
+        end as consent_detail,
+        case
+            when not leads.is_id_valid then 'id_number_invalid'
+            when not leads.is_phone_valid then 'phone_invalid'
+            else crowded.detail
+        end as identity_detail,
+        coalesce(suppressed.institutions, {{ empty_list() }}) as suppressed_institutions
+
+    from leads
+    left join suppressed
+        on leads.channel_id = suppressed.channel_id and leads.lead_id = suppressed.lead_id
+    left join crowded
+        on leads.channel_id = crowded.channel_id and leads.lead_id = crowded.lead_id
+
+),
+
+judged as (
+
+    select
+        channel_id,
+        lead_id,
+        business_date,
+        captured_at,
+        person_key,
+        case
+            when suppressed_detail is not null then 'suppressed'
+            when consent_detail is not null then 'consent'
+            when identity_detail is not null then 'identity'
+        end as stage,
+        coalesce(suppressed_detail, consent_detail, identity_detail) as detail,
+        suppressed_institutions
+
+    from detailed
+
+)
+
+select * from judged

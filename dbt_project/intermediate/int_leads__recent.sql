@@ -1,0 +1,31 @@
+-- One row per lead, of the last weeks, of each person who has a lead on the business date: all that
+-- can decide which of a person's leads stands.
+
+with leads as (
+
+    select * from {{ ref("stg_leads") }}
+    where
+        business_date
+        >= {{ add_days(run_day(), - var("same_person_windows") * (var("same_person_days") + 1)) }}
+
+),
+
+people_of_the_day as (
+
+    select distinct person_key
+    from leads
+    where business_date = {{ run_day() }}
+
+),
+
+recent as (
+
+    select leads.*
+
+    from leads
+    inner join people_of_the_day
+        on leads.person_key = people_of_the_day.person_key
+
+)
+
+select * from recent

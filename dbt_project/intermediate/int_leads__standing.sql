@@ -1,0 +1,79 @@
+-- One row per recent lead that has no reason of its own to be set aside, with the lead of the same
+-- person that stands for it: itself, or an earlier one not more than `same_person_days` before.
+--
+-- The first lead of a person stands; the next to stand is the first one after its window, and so
+-- on. The order is that of handling: by business date, then capture, then names, so a lead that
+-- comes in late never unseats one that was matched already.
+
+with recursive leads as (
+
+    select
+        channel_id,
+        lead_id,
+        business_date,
+        person_key,
+        row_number() over (
+            partition by person_key, business_date order by captured_at, channel_id, lead_id
+        ) as place_on_day
+
+    from {{ ref("int_leads__judged") }}
+    where stage is null
+
+),
+
+first_leads as (
+
+    select
+        *,
+        row_number() over (partition by person_key order by business_date) as place,
+        min(business_date) over (
+            partition by person_key
+            order by business_date
+            range between
+            interval '{{ var("same_person_days") + 1 }}' day following and unbounded following
+        ) as next_standing_date
+
+    from leads
+    where place_on_day = 1
+
+),
+
+standing as (
+
+    select person_key, channel_id, lead_id, business_date, next_standing_date
+    from first_leads
+    where place = 1
+
+    union all
+
+    select
+        next.person_key,
+        next.channel_id,
+        next.lead_id,
+        next.business_date,
+        next.next_standing_date
+
+    from standing
+    inner join first_leads as next
+        on
+            standing.person_key = next.person_key
+            and standing.next_standing_date = next.business_date
+
+)
+
+select
+    leads.channel_id,
+    leads.lead_id,
+    standing.channel_id as same_as_channel_id,
+    standing.lead_id as same_as_lead_id,
+    leads.channel_id = standing.channel_id and leads.lead_id = standing.lead_id as is_standing
+
+from leads
+inner join standing
+    on
+        leads.person_key = standing.person_key
+        and leads.business_date >= standing.business_date
+        and (
+            standing.next_standing_date is null
+            or leads.business_date < standing.next_standing_date
+        )

@@ -1,0 +1,94 @@
+-- One row per change of what is known about a pair (a lead at an institution's product): how much
+-- each count of decisions, approvals and funded loans rises or falls, and on which date.
+--
+-- The word on a pair is the one with the latest `recorded_at` among those known: an older word
+-- that reaches us late changes nothing, a correction changes the counts when it is known and not
+-- before. A funded loan was approved, whether or not its approval was told.
+
+with outcomes as (
+
+    select * from {{ ref("int_outcomes__linked") }}
+    where why is null
+
+),
+
+verdicts as (
+
+    select
+        channel_id,
+        lead_id,
+        institution_id,
+        product_id,
+        known_on,
+        known_at,
+        recorded_at,
+        event_at,
+        event,
+        event <> 'declined' as is_approved,
+        max(recorded_at) over (
+            partition by channel_id, lead_id, institution_id, product_id
+            order by known_at, recorded_at, event_at, event
+            rows between unbounded preceding and current row
+        ) as latest_recorded_at
+
+    from outcomes
+    where event in ('approved', 'declined', 'funded')
+
+),
+
+standing_verdicts as (
+
+    select
+        *,
+        lag(is_approved) over (
+            partition by channel_id, lead_id, institution_id, product_id
+            order by known_at, recorded_at, event_at, event
+        ) as was_approved
+
+    from verdicts
+    where recorded_at = latest_recorded_at
+
+),
+
+verdict_changes as (
+
+    select
+        channel_id,
+        lead_id,
+        institution_id,
+        product_id,
+        known_on,
+        case when was_approved is null then 1 else 0 end as decisions,
+        cast(is_approved as integer) - cast(coalesce(was_approved, false) as integer) as approvals,
+        1 as verdicts,
+        cast(is_approved as integer) as approving_verdicts,
+        0 as fundings
+
+    from standing_verdicts
+    where was_approved is null or was_approved <> is_approved
+
+),
+
+fundings as (
+
+    select
+        channel_id,
+        lead_id,
+        institution_id,
+        product_id,
+        min(known_on) as known_on,
+        0 as decisions,
+        0 as approvals,
+        0 as verdicts,
+        0 as approving_verdicts,
+        1 as fundings
+
+    from outcomes
+    where event = 'funded'
+    group by channel_id, lead_id, institution_id, product_id
+
+)
+
+select * from verdict_changes
+union all
+select * from fundings

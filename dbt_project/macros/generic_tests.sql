@@ -1,0 +1,37 @@
+{# The generic tests that dbt itself lacks. Each returns the rows that break the promise; only their
+   number is reported, never a value. #}
+
+{% test unique_combination(model, columns) %}
+    select {{ columns | join(", ") }}
+    from {{ model }}
+    group by {{ columns | join(", ") }}
+    having count(*) > 1
+{% endtest %}
+
+
+{# Every row of the table has a row with the same `columns` in `to`. #}
+{% test is_in(model, to, columns) %}
+    select 1 as missing
+    from {{ model }} as child
+    left join {{ to }} as parent
+        on {% for column in columns %}{{ "and " if not loop.first -}}
+            child.{{ column }} = parent.{{ column }} {% endfor %}
+    where parent.{{ columns[0] }} is null
+{% endtest %}
+
+
+{# As many rows as `of` counts: nothing is lost and nothing multiplied. #}
+{% test counts_equal(model, of) %}
+    select 1 as differs
+    from (select count(*) as rows_here from {{ model }}) as here
+    cross join ({{ of }}) as there
+    where here.rows_here <> there.rows_there
+{% endtest %}
+
+
+{# The expression holds in every row (unknown counts as broken). #}
+{% test holds(model, expression) %}
+    select 1 as broken
+    from {{ model }}
+    where not coalesce({{ expression }}, false)
+{% endtest %}

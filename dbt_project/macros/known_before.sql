@@ -1,0 +1,75 @@
+{# What was known of each entity before each business date that is asked for.
+
+   The window's frame ends one day before the business date, so nothing that became known on the
+   day itself or later gets in; this is the only place where history is summed.
+
+   Args:
+       events: Rows with `keys`, `known_on` (business date on which the row became known) and the
+           columns that are summed. A CTE or a relation.
+       days: Rows with `keys` and `business_date`: the moments asked for, each once.
+       keys: What names the entity.
+       figures: Of each figure: `name`, `of` (the column), and where they differ from the rule
+           `how` (sum) and `days` (the whole history) that the window reaches back.
+
+   Result: one row per row of `days`: `keys`, `business_date`, the figures. A sum over nothing
+   is 0, any other figure of nothing is null. #}
+{% macro known_before(events, days, keys, figures) %}
+    select
+        {% for key in keys %}{{ key }}, {% endfor %}
+        on_day as business_date,
+        {%- for figure in figures %}
+        {{ figure.name }}{{ "," if not loop.last }}
+        {%- endfor %}
+
+    from (
+        select
+            {% for key in keys %}{{ key }}, {% endfor %}
+            on_day,
+            is_asked,
+            {%- for figure in figures %}
+            {{ "coalesce(" if figure.how is not defined }}
+            {{- figure.how | default("sum") }}({{ figure.of }}) over (
+                partition by {{ keys | join(", ") if keys else "1" }}
+                order by on_day
+                range between
+                {{ "interval '%s' day" % figure.days if figure.days is defined else "unbounded" }}
+                preceding and interval '1' day preceding
+            ){{ ", 0)" if figure.how is not defined }} as {{ figure.name }}
+            {{- "," if not loop.last }}
+            {%- endfor %}
+
+        from (
+            select
+                {% for key in keys %}{{ key }}, {% endfor %}
+                known_on as on_day,
+                false as is_asked,
+                {{ figures | map(attribute="of") | unique | join(", ") }}
+            from {{ events }}
+            union all
+            select
+                {% for key in keys %}{{ key }}, {% endfor %}
+                business_date as on_day,
+                true as is_asked,
+                {%- for column in figures | map(attribute="of") | unique %}
+                null as {{ column }}{{ "," if not loop.last }}
+                {%- endfor %}
+            from {{ days }}
+        ) as events_and_days
+    ) as summed
+
+    where is_asked
+{% endmacro %}
+
+
+{# A rate pulled toward another one as if by `smoothing_decisions` further trials: an entity with
+   little history looks like the average, one with much like itself. #}
+{% macro smoothed_rate(successes, trials, toward) -%}
+    {%- set weight = "cast(%s as double)" % var("smoothing_decisions") -%}
+    ({{ successes }} + {{ weight }} * {{ toward }}) / nullif({{ trials }} + {{ weight }}, 0)
+{%- endmacro %}
+
+
+{# An amount of money as a number whose sum doesn't depend on the order of adding. #}
+{% macro exact(amount) -%}
+    cast({{ amount }} as decimal(38, 6))
+{%- endmacro %}

@@ -1,0 +1,19 @@
+{# Lists of text: each engine has its own functions for them. #}
+
+{# Aggregate: the distinct values, sorted, nulls left out. #}
+{% macro sorted_list(value) -%}
+    {{ adapter.dispatch("sorted_list")(value) }}
+{%- endmacro %}
+
+{% macro duckdb__sorted_list(value) -%}
+    list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null))
+{%- endmacro %}
+
+
+{% macro empty_list() -%}
+    {{ adapter.dispatch("empty_list")() }}
+{%- endmacro %}
+
+{% macro duckdb__empty_list() -%}
+    cast([] as varchar[])
+{%- endmacro %}

@@ -1,0 +1,65 @@
+{{ config(materialized="view") }}
+-- One row per lead in scope with every feature of it, as of the start of its business date: the
+-- same columns for the leads that are matched and for those that models learn from.
+
+with leads as (
+
+    select * from {{ ref("int_leads__in_scope") }}
+
+),
+
+derived as (
+
+    select * from {{ ref("feat_leads") }}
+
+),
+
+supply as (
+
+    select * from {{ ref("feat_lead_supply") }}
+
+),
+
+channels as (
+
+    select * from {{ ref("feat_channels") }}
+
+),
+
+featured as (
+
+    select
+        leads.channel_id,
+        leads.lead_id,
+        leads.business_date,
+        leads.segment,
+        {%- for name in lead_attributes() %}
+        {{ "derived" if name == "business_age_years" else "leads" }}.{{ name }},
+        {%- endfor %}
+        derived.debt_to_income,
+        derived.amount_to_income,
+        derived.amount_to_collateral,
+        derived.amount_to_revenue,
+        supply.supply_buyers,
+        supply.supply_sellers,
+        supply.supply_sales_12m,
+        supply.supply_paid_late_share,
+        channels.leads_30d as channel_leads_30d,
+        channels.decisions as channel_decisions,
+        channels.approval_rate as channel_approval_rate,
+        channels.funded_rate as channel_funded_rate,
+        channels.cost_per_lead as channel_cost_per_lead
+
+    from leads
+    inner join derived
+        on leads.channel_id = derived.channel_id and leads.lead_id = derived.lead_id
+    left join supply
+        on leads.channel_id = supply.channel_id and leads.lead_id = supply.lead_id
+    inner join channels
+        on
+            leads.channel_id = channels.channel_id
+            and leads.business_date = channels.business_date
+
+)
+
+select * from featured

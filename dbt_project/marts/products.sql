@@ -1,0 +1,130 @@
+-- One row per product of the catalogues in force on the business date: its terms, its institution's
+-- admission, whether it takes leads at all, and what had been decided on it before.
+
+with products as (
+
+    select * from {{ ref("int_products__versions") }}
+    where is_in_force
+
+),
+
+institutions as (
+
+    select * from {{ ref("int_institutions__versions") }}
+    where is_in_force
+
+),
+
+institution_history as (
+
+    select * from {{ ref("feat_institutions") }}
+    where business_date = {{ run_day() }}
+
+),
+
+product_history as (
+
+    select * from {{ ref("feat_products") }}
+    where business_date = {{ run_day() }}
+
+),
+
+described as (
+
+    select
+        products.institution_id,
+        products.product_id,
+        institutions.institution_kind,
+        products.name,
+        products.segment,
+        products.currency,
+        products.amount_min,
+        products.amount_max,
+        products.term_min_months,
+        products.term_max_months,
+        products.apr_min,
+        products.apr_max,
+        products.pd_min,
+        products.pd_max,
+        products.price_model,
+        products.price,
+        products.daily_quota,
+        products.daily_budget,
+        products.status,
+        products.valid_from,
+        products.valid_to,
+        institutions.admitted_from,
+        institutions.admitted_to,
+        institutions.delivery,
+        institutions.format,
+        institutions.fields,
+        institutions.public_key,
+        case
+            when institutions.institution_id is null then 'unknown_institution'
+            when
+                institutions.admitted_from > {{ run_day() }}
+                or institutions.admitted_to < {{ run_day() }}
+                then 'not_admitted'
+            when products.status = 'paused' then 'paused'
+            when products.valid_from > {{ run_day() }} then 'not_valid_yet'
+            when products.valid_to < {{ run_day() }} then 'expired'
+        end as closed_reason,
+        institution_history.decisions as institution_decisions,
+        institution_history.approval_rate as institution_approval_rate,
+        institution_history.approval_rate_90d as institution_approval_rate_90d,
+        institution_history.funded_rate as institution_funded_rate,
+        product_history.decisions as product_decisions,
+        product_history.approval_rate as product_approval_rate,
+        product_history.funded_rate as product_funded_rate
+
+    from products
+    left join institutions
+        on products.institution_id = institutions.institution_id
+    inner join institution_history
+        on products.institution_id = institution_history.institution_id
+    inner join product_history
+        on
+            products.institution_id = product_history.institution_id
+            and products.product_id = product_history.product_id
+
+)
+
+select
+    institution_id,
+    product_id,
+    institution_kind,
+    name,
+    segment,
+    currency,
+    amount_min,
+    amount_max,
+    term_min_months,
+    term_max_months,
+    apr_min,
+    apr_max,
+    pd_min,
+    pd_max,
+    price_model,
+    price,
+    daily_quota,
+    daily_budget,
+    status,
+    valid_from,
+    valid_to,
+    admitted_from,
+    admitted_to,
+    delivery,
+    format,
+    fields,
+    public_key,
+    closed_reason is null as is_open,
+    closed_reason,
+    institution_decisions,
+    institution_approval_rate,
+    institution_approval_rate_90d,
+    institution_funded_rate,
+    product_decisions,
+    product_approval_rate,
+    product_funded_rate
+
+from described

@@ -1,0 +1,97 @@
+-- One row per pair (a lead at an institution's product) of which an outcome is known, with what was
+-- known of both on the lead's business date: what a model may learn from.
+
+with pairs as (
+
+    select * from {{ ref("int_pairs") }}
+
+),
+
+leads as (
+
+    select * from {{ ref("lead_features") }}
+
+),
+
+products as (
+
+    select * from {{ ref("int_products__versions") }}
+
+),
+
+institutions as (
+
+    select * from {{ ref("int_institutions__versions") }}
+
+),
+
+institution_history as (
+
+    select * from {{ ref("feat_institutions") }}
+
+),
+
+product_history as (
+
+    select * from {{ ref("feat_products") }}
+
+),
+
+described as (
+
+    select
+        pairs.channel_id,
+        pairs.lead_id,
+        pairs.institution_id,
+        pairs.product_id,
+        pairs.business_date,
+        leads.segment,
+        {{- from_alias("leads", lead_features()) }},
+        institutions.institution_kind,
+        products.amount_min,
+        products.amount_max,
+        products.term_min_months,
+        products.term_max_months,
+        products.apr_min,
+        products.apr_max,
+        products.pd_min,
+        products.pd_max,
+        products.price_model,
+        products.price,
+        products.daily_quota,
+        products.daily_budget,
+        institution_history.decisions as institution_decisions,
+        institution_history.approval_rate as institution_approval_rate,
+        institution_history.approval_rate_90d as institution_approval_rate_90d,
+        institution_history.funded_rate as institution_funded_rate,
+        product_history.decisions as product_decisions,
+        product_history.approval_rate as product_approval_rate,
+        product_history.funded_rate as product_funded_rate
+
+    from pairs
+    inner join leads
+        on pairs.channel_id = leads.channel_id and pairs.lead_id = leads.lead_id
+    left join products
+        on
+            pairs.institution_id = products.institution_id
+            and pairs.product_id = products.product_id
+            and pairs.business_date >= products.known_from
+            and (products.known_until is null or pairs.business_date < products.known_until)
+    left join institutions
+        on
+            pairs.institution_id = institutions.institution_id
+            and pairs.business_date >= institutions.known_from
+            and (institutions.known_until is null or pairs.business_date < institutions.known_until)
+    inner join institution_history
+        on
+            pairs.institution_id = institution_history.institution_id
+            and pairs.business_date = institution_history.business_date
+    inner join product_history
+        on
+            pairs.institution_id = product_history.institution_id
+            and pairs.product_id = product_history.product_id
+            and pairs.business_date = product_history.business_date
+
+)
+
+select * from described

@@ -1,0 +1,65 @@
+"""dbt's failures in the words of whoever must act on them, without a value of any row."""
+
+import re
+from datetime import date
+from typing import Any
+
+from pipelines.errors import BanyanError, Broken
+from pipelines.settings import Settings
+
+KIND_OF_ERROR = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
+"""Such as `Conversion Error`. What follows in DuckDB's own message may hold a value of a row."""
+
+
+def raise_failures(settings: Settings, day: date, layer: str, outcome: Any) -> None:
+    """Raise what went wrong in a dbt invocation, if anything did.
+
+    Args:
+        settings: Where the warehouse is.
+        day: The business date that was built.
+        layer: The layer that was built.
+        outcome: dbt's `dbtRunnerResult`.
+
+    Raises:
+        Broken: Tables could not be built or tests failed.
+        BanyanError: dbt did not come to building anything.
+    """
+    if outcome.success:
+        return
+    results = getattr(outcome.result, "results", None)
+    if not results:
+        raise BanyanError(_not_started(settings, day, layer, outcome.exception))
+    failed = [result for result in results if result.status in {"error", "fail", "runtime error"}]
+    skipped = sum(result.status == "skipped" for result in results)
+    raise Broken(
+        f"The layer {layer} could not be built for {day}: "
+        + "; ".join(_one(result) for result in failed)
+        + f". {skipped} tables and tests that need them were skipped; the marts of {day} were not "
+        "published, and what was published before stands. The queries lie in "
+        f"{settings.home / '.dbt' / 'target'}: run one on {settings.warehouse} to see the rows. "
+        "Mend the input or the table, then run the day again."
+    )
+
+
+def _one(result: Any) -> str:
+    """Say which table or test failed, and how."""
+    kind = {"model": "table", "unit_test": "unit test"}.get(str(result.node.resource_type), "test")
+    name = f"{kind} {result.node.name}"
+    if result.status == "fail" and result.failures:
+        return f"{name} is broken by {result.failures:,} rows"
+    message = result.message or ""
+    if "Compilation Error" in message:  # of the SQL alone: dbt hadn't seen a row yet
+        return f"{name}: {' '.join(message.split())}"
+    kinds = KIND_OF_ERROR.findall(message)
+    return f"{name} failed ({kinds[-1] if kinds else result.status})"
+
+
+def _not_started(settings: Settings, day: date, layer: str, exception: object) -> str:
+    text = " ".join(str(exception).split())
+    if "lock" in text.lower():
+        return (
+            f"{settings.warehouse} is held by another process, so the layer {layer} of {day} was "
+            "not built. Only one process at a time can open it: wait for the other to end (in "
+            "Airflow the pool `warehouse` sees to that), then run the step again."
+        )
+    return f"dbt could not start on the layer {layer} of {day}; nothing was built. It says: {text}"

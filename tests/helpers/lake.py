@@ -1,0 +1,113 @@
+"""Lakes for tests, written through the real contracts: a row says only what matters to it."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from expectations.contracts import feeds, load
+from pipelines.publish import publishing, write_parquet
+from pipelines.settings import Settings
+
+Row = dict[str, Any]
+
+DEFAULTS: dict[str, Row] = {
+    "leads": {
+        "segment": "consumer",
+        "amount": 20_000.0,
+        "currency": "CNY",
+        "term_months": 12,
+        "consent_scope": ["all"],
+        "consent_version": "1",
+    },
+    "products": {
+        "name": "A loan",
+        "segment": "consumer",
+        "currency": "CNY",
+        "amount_min": 1_000.0,
+        "amount_max": 100_000.0,
+        "term_min_months": 3,
+        "term_max_months": 36,
+        "apr_min": 0.06,
+        "apr_max": 0.18,
+        "price_model": "cpl",
+        "price": 20.0,
+        "daily_quota": 10,
+        "status": "active",
+        "valid_from": date(2026, 1, 1),
+    },
+    "institutions": {
+        "platform_id": "platform",
+        "name": "A bank",
+        "kind": "bank",
+        "admitted_from": date(2026, 1, 1),
+        "delivery": "folder",
+        "format": "csv",
+        "fields": ["phone"],
+    },
+    "product_rules": {},
+    "channel_spend": {"currency": "CNY"},
+    "outcomes": {},
+    "supply_links": {"platform_id": "platform", "currency": "CNY"},
+    "suppressions": {"platform_id": "platform", "reason": "do_not_contact"},
+}
+
+
+def at(text: str) -> datetime:
+    """Return a moment given as Shanghai's local time, `2026-03-01 09:30`."""
+    return datetime.fromisoformat(f"{text}+08:00").astimezone(UTC)
+
+
+def sha(text: str) -> str:
+    """Return the SHA-256 of `text`, as the lake holds it of ids and phones."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_feed(settings: Settings, feed: str, day: date, rows: Iterable[Row] = ()) -> None:
+    """Publish `lake/feed/date=day` with `rows`, completed by defaults and derived columns."""
+    contract = load(feed)
+    complete = [_complete(settings, feed, day, row) for row in rows]
+    table = pa.Table.from_pylist(complete, schema=contract.lake_schema)
+    with publishing(settings.of_day(settings.lake / feed, day), {"counts": {}}) as folder:
+        write_parquet(table, folder / f"{feed}.parquet")
+
+
+def write_day(settings: Settings, day: date, **rows: Iterable[Row]) -> None:
+    """Publish every feed's partition of `day`, empty where no rows are given."""
+    for feed in feeds():
+        write_feed(settings, feed, day, rows.get(feed, ()))
+
+
+def write_matches(settings: Settings, day: date, rows: Iterable[Row]) -> None:
+    """Publish `matches/date=day` with the columns by which an outcome finds its lead."""
+    names = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
+    table = pa.Table.from_pylist(list(rows), pa.schema([(name, pa.string()) for name in names]))
+    with publishing(settings.of_day(settings.matches, day), {}) as folder:
+        write_parquet(table, folder / "matches.parquet")
+
+
+def _complete(settings: Settings, feed: str, day: date, given: Row) -> Row:
+    contract = load(feed)
+    row = {"file": "test.csv", "landed_on": day, "is_late": False} | DEFAULTS[feed] | given
+    if feed == "leads":
+        row = _complete_lead(settings, day, row)
+    if feed == "outcomes":
+        row = {"event_at": row["recorded_at"]} | row
+    if feed == "supply_links":
+        row |= {"buyer_sha256": sha(row["buyer_id"]), "seller_sha256": sha(row["seller_id"])}
+    start = settings.day_start(day)
+    known_at = max(row[contract.recorded_at], start) if contract.recorded_at else start
+    unknown = row.keys() - set(contract.lake_schema.names)
+    assert not unknown, f"{feed} has no column {sorted(unknown)}"
+    return {"known_at": known_at} | row
+
+
+def _complete_lead(settings: Settings, day: date, row: Row) -> Row:
+    """Add capture at noon and the hashes of ids as ingest derives them (all ids count as valid)."""
+    captured_at = row.get("captured_at", settings.day_start(day) + timedelta(hours=12))
+    hashes = {f"{name}_sha256": sha(row[name]) for name in ("id_number", "phone") if row.get(name)}
+    named = row.get("id_number") or row.get("phone") or f"{row['channel_id']}/{row['lead_id']}"
+    derived = {"captured_at": captured_at, "consent_at": captured_at, "person_key": sha(named)}
+    return derived | hashes | row
