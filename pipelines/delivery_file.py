@@ -20,7 +20,8 @@ from pipelines.publish import write_parquet
 
 Format = Literal["csv", "parquet"]
 
-FORMULA = r"^[=+\-@\t\r]"
+FORMULA = r"^'*[=+\-@\t\r]"
+"""Apostrophes in front count too, so that taking one away again gives back any text."""
 PHONE = r"^\+[0-9]{6,15}$"
 
 
@@ -53,7 +54,7 @@ def read(path: Path) -> pa.Table:
         ),
     )
     columns = [
-        pc.replace_substring_regex(table[name], pattern=r"^'([=+\-@\t\r])", replacement=r"\1")
+        pc.replace_substring_regex(table[name], pattern=r"^'('*[=+\-@\t\r])", replacement=r"\1")
         for name in names
     ]
     return pa.table(columns, names=names)

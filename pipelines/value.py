@@ -29,11 +29,15 @@ def priced_sql(scored: str) -> str:
             select
                 *,
                 least(apr_max, coalesce(price_cap, apr_max)) as apr_ceiling,
-                coalesce(least(1, greatest(0,
-                    (pd - coalesce(pd_min, 0))
-                    / nullif(coalesce(pd_max, 1) - coalesce(pd_min, 0), 0)
-                )), 1) as place_in_band
-            from {scored}
+                case
+                    when safest < riskiest
+                    then least(1, greatest(0, (pd - safest) / (riskiest - safest)))
+                    else 1
+                end as place_in_band
+            from (
+                select *, coalesce(pd_min, 0) as safest, coalesce(pd_max, 1) as riskiest
+                from {scored}
+            )
         )
     """
 

@@ -1,0 +1,82 @@
+"""A day of the invented market as it stands before matching: its marts and its lake of leads."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from expectations.contracts import load
+from models import train
+from pipelines import match, pairs
+from pipelines.publish import publishing, write_parquet
+from pipelines.settings import Settings
+from tests.helpers.lake import sha
+from tests.helpers.marts import write_marts
+
+REFUSED, SENT_AGAIN = 3, 2
+"""Rows of the day that ingest quarantined, and that it knew already."""
+
+
+def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
+    """Publish marts, models (priors: too few outcomes) and `lake/leads` of `day` below `home`.
+
+    Args:
+        market: As `write_marts` takes it.
+    """
+    settings = write_marts(home, day, **({"leads": 60, "pairs": 40} | market))
+    write_lake_leads(settings, day)
+    train.ensure(settings, day)
+    return settings
+
+
+def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -> None:
+    """Publish the leads of the marts as the lake holds them, with people's names and phones.
+
+    Args:
+        changes: Lead id -> columns that differ in the lake.
+    """
+    marts = settings.of_day(settings.marts, day)
+    leads = pq.read_table(marts / "leads.parquet").to_pylist()
+    rows = [
+        _in_the_lake(settings, day, number, lead) | changes.get(lead["lead_id"], {})
+        for number, lead in enumerate(leads)
+    ]
+    counts = {
+        "received": len(rows) + REFUSED + SENT_AGAIN,
+        "loaded": len(rows),
+        "quarantined": REFUSED,
+        "duplicates": SENT_AGAIN,
+    }
+    folder = settings.of_day(settings.lake / "leads", day)
+    with publishing(folder, {"counts": {"every-channel": counts}}) as fresh:
+        write_parquet(
+            pa.Table.from_pylist(rows, load("leads").lake_schema), fresh / "leads.parquet"
+        )
+
+
+def run_matching(settings: Settings, day: date) -> dict[str, Any]:
+    """Score and match `day`; return what the match step returns."""
+    pairs.score(settings, day)
+    return match.match(settings, day)
+
+
+def _in_the_lake(
+    settings: Settings, day: date, number: int, lead: dict[str, Any]
+) -> dict[str, Any]:
+    names = load("leads").lake_schema.names
+    phone = f"+86138{number:08d}"
+    return {name: value for name, value in lead.items() if name in names} | {
+        "full_name": f"Person, No. {number}",
+        "phone": phone,
+        "phone_sha256": sha(phone),
+        "gender": "female",
+        "consent_at": lead["captured_at"],
+        "consent_version": "1",
+        "consent_scope": lead["consent_scope"],
+        "file": "leads.csv",
+        "landed_on": day,
+        "is_late": False,
+        "known_at": lead["captured_at"],
+    }
