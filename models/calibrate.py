@@ -19,8 +19,12 @@ from models.features import Numbers
 EDGE = 1e-6
 """Probabilities are kept this far from 0 and 1, where the logarithm ends."""
 
-STEPS = 100
-SMALL_STEP = 1e-10
+MOST_STEPS = 100
+SMALL_GAIN = 1e-12
+"""A step that lowers the loss by no more than this share is the last."""
+
+RIDGE = 1e-6
+"""Keeps a step defined where a column says nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,26 +65,41 @@ def _terms(raw: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _sigmoid(logit: Numbers) -> Numbers:
-    return np.asarray(1 / (1 + np.exp(-logit)))
+    return np.asarray(0.5 + 0.5 * np.tanh(logit / 2))  # 1 / (1 + exp(-logit)), no overflow
 
 
 def _logistic(columns: list[Numbers], happened: Numbers) -> list[float]:
-    """Return the slopes and, last, the intercept of a logistic regression, by Newton's method.
+    """Return the slopes and, last, the intercept of a logistic regression.
 
-    Sums are numpy's own and not the linear algebra library's, whose result would depend on the
-    number of threads. The ridge of 1e-6 keeps a step defined where a column says nothing.
+    Newton's method from slopes of 1, each step halved until the likelihood gains. Sums are
+    numpy's own, not the linear algebra library's, whose result depends on its threads.
     """
     design = [*columns, np.ones(len(happened))]
-    weights = np.zeros(len(design))
-    weights[0] = 1.0
-    for _ in range(STEPS):
-        logit = sum((w * x for w, x in zip(weights, design, strict=True)), np.zeros(len(happened)))
-        fitted = _sigmoid(logit)
-        slope, spread = happened - fitted, fitted * (1 - fitted)
-        gradient = np.array([np.sum(x * slope) for x in design])
-        curvature = np.array([[np.sum(x * z * spread) for z in design] for x in design])
-        step = np.linalg.solve(curvature + 1e-6 * np.eye(len(design)), gradient)
-        weights = weights + step
-        if np.max(np.abs(step)) < SMALL_STEP:
+    weights = np.array([1.0] * len(columns) + [0.0])
+    loss = _loss(weights, design, happened)
+    for _ in range(MOST_STEPS):
+        step = _newton_step(weights, design, happened)
+        while (smaller := _loss(weights + step, design, happened)) > loss:
+            step = step / 2
+        if loss - smaller <= SMALL_GAIN * loss:
             break
-    return [float(f"{weight:.12g}") for weight in weights]
+        weights, loss = weights + step, smaller
+    return [float(f"{weight:.9g}") for weight in weights]
+
+
+def _logits(weights: Numbers, design: list[Numbers]) -> Numbers:
+    return np.asarray(np.sum([w * x for w, x in zip(weights, design, strict=True)], axis=0))
+
+
+def _loss(weights: Numbers, design: list[Numbers], happened: Numbers) -> float:
+    """Return minus the log-likelihood."""
+    logit = _logits(weights, design)
+    return float(np.sum(np.logaddexp(0, logit) - happened * logit))
+
+
+def _newton_step(weights: Numbers, design: list[Numbers], happened: Numbers) -> Numbers:
+    fitted = _sigmoid(_logits(weights, design))
+    slope, spread = happened - fitted, fitted * (1 - fitted)
+    gradient = [np.sum(x * slope) for x in design]
+    curvature = [[np.sum(x * z * spread) for z in design] for x in design]
+    return np.asarray(np.linalg.solve(curvature + RIDGE * np.eye(len(design)), gradient))

@@ -78,11 +78,14 @@ def ks(predicted: Numbers, happened: Numbers) -> float:
 
 
 def ece(predicted: Numbers, happened: Numbers) -> float:
-    """Return the expected calibration error over `BINS` bins of equal count (in order)."""
-    order = np.lexsort((happened, predicted))
-    gaps = [
-        abs(float(np.sum(predicted[part] - happened[part]))) for part in np.array_split(order, BINS)
-    ]
+    """Return the expected calibration error over `BINS` bins of equal count.
+
+    Rows of equal prediction share their mean outcome, so their order doesn't count.
+    """
+    _, position, count = np.unique(predicted, return_inverse=True, return_counts=True)
+    rates = np.bincount(position, weights=happened) / count
+    distance = (predicted - rates[position])[np.argsort(predicted, kind="stable")]
+    gaps = [abs(float(np.sum(part))) for part in np.array_split(distance, BINS)]
     return sum(gaps) / len(predicted)
 
 

@@ -20,7 +20,7 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=settings.home))
-    config = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "threads": settings.threads,
         "memory_limit": settings.memory_limit,
         "temp_directory": str(spill),

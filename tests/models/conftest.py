@@ -1,0 +1,33 @@
+"""One invented market and the model set trained on it, shared by the tests that only read them."""
+
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.score import ModelSet, load
+from models.train import train
+from pipelines.settings import Settings
+from tests.helpers.marts import write_marts
+
+DAY = date(2026, 11, 20)  # a Friday
+AS_OF = date(2026, 11, 16)  # the Monday before
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with the marts of `DAY` and the model set of `AS_OF`."""
+    settings = write_marts(tmp_path_factory.mktemp("market"), DAY)
+    train(settings, DAY)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def model_set(market: Settings) -> ModelSet:
+    return load(market, DAY)
+
+
+@pytest.fixture(scope="session")
+def pairs(market: Settings) -> pa.Table:
+    return pq.read_table(market.of_day(market.marts, DAY) / "training_pairs.parquet")

@@ -1,0 +1,70 @@
+"""The benchmark of models: right questions are answered, wrong ones refused before any work."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from models.errors import TooFewRows, UnknownFeature
+from pipelines.bench.question import Question, measure
+from pipelines.errors import WrongUse
+from pipelines.settings import Settings
+from tests.helpers.marts import write_marts
+from tests.models.conftest import DAY
+
+FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate"}
+COUNTS = {"rows_train", "rows_test", "leaks"}
+
+
+@pytest.fixture(scope="module")
+def by_time(market: Settings) -> dict:
+    return measure(market, DAY, Question("approved", "business_date", "2026-11-01"))
+
+
+def test_a_split_by_time_gives_every_figure(by_time):
+    assert set(by_time) == FIGURES | COUNTS
+    assert 0.7 < by_time["auc_low"] < by_time["auc"] < by_time["auc_high"] < 1
+    assert by_time["rows_train"] > by_time["rows_test"] > 300
+
+
+def test_random_folds_predict_every_row_once(market):
+    figures = measure(market, DAY, Question("approved", folds=3))
+    assert set(figures) == FIGURES | COUNTS
+    assert figures["auc_low"] > 0.7
+    assert figures["rows_train"] * 3 == pytest.approx(figures["rows_test"] * 2, rel=0.01)
+
+
+def test_a_dropped_column_is_not_looked_at(market, by_time):
+    dropped = frozenset({"bureau_score", "debt_to_income", "debt_monthly"})
+    question = Question("approved", "business_date", "2026-11-01", drop=dropped)
+    assert not dropped & set(question.features.names)
+    assert measure(market, DAY, question)["auc"] < by_time["auc"] - 0.05
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (Question("approved", time="business_date"), "belong together"),
+        (Question("approved", split="2026-10-15"), "belong together"),
+        (Question("approved", folds=1), "at least 2"),
+    ],
+)
+def test_a_wrong_question_is_refused_before_any_work(question, words):
+    with pytest.raises(WrongUse, match=words):
+        question.check()
+
+
+def test_a_column_that_no_model_has_cannot_be_dropped():
+    with pytest.raises(UnknownFeature, match=r"shoe_size.*bureau_score"):
+        Question("approved", drop=frozenset({"shoe_size"})).check()
+
+
+def test_a_split_that_is_no_date_is_refused(market):
+    with pytest.raises(WrongUse, match="'soon' is no date32"):
+        measure(market, DAY, Question("approved", "business_date", "soon"))
+
+
+def test_too_few_rows_are_said_to_be_too_few(tmp_path: Path):
+    few = write_marts(tmp_path, date(2026, 11, 20), pairs=300)
+    with pytest.raises(TooFewRows, match="min_rows"):
+        measure(few, DAY, Question("approved", "business_date", "2026-11-01"))

@@ -1,0 +1,147 @@
+"""Scores are a function of the row alone; reasons are what the trees really added up."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expectations import policy
+from models import registry, score
+from models.errors import MissingColumns
+from models.estimators import Prior, Trained
+from models.params import params
+from tests.models.conftest import AS_OF
+
+PROBABILITIES = ["pd", "p_approve", "p_fund"]
+
+
+def bits(table: pa.Table) -> list[bytes]:
+    return [table[name].to_numpy().tobytes() for name in PROBABILITIES]
+
+
+@pytest.fixture(scope="module")
+def scored(model_set, pairs) -> pa.Table:
+    return model_set.score(pairs)
+
+
+def test_three_probabilities_are_added_to_every_pair(pairs, scored):
+    assert scored.column_names == pairs.column_names + PROBABILITIES
+    for name in PROBABILITIES:
+        ends = pc.min_max(scored[name]).as_py()
+        assert scored[name].null_count == 0
+        assert 0 < ends["min"] <= ends["max"] < 1
+
+
+def test_approvals_happen_as_often_as_was_said(market, model_set, pairs):
+    said = model_set.score(pairs)["p_approve"].to_numpy()
+    assert said.mean() == pytest.approx(
+        registry.facts(market, AS_OF)["approval"]["figures"]["base_rate"], abs=0.05
+    )
+
+
+@given(cuts=st.lists(st.integers(0, 4000), max_size=5), rows_at_once=st.integers(1, 5000))
+@settings(max_examples=15, deadline=None)
+def test_batches_change_no_bit(model_set, pairs, scored, cuts, rows_at_once):
+    ends = [0, *sorted(cuts), pairs.num_rows]
+    before, score.ROWS_AT_ONCE = score.ROWS_AT_ONCE, max(rows_at_once, 200)
+    try:
+        parts = [model_set.score(pairs.slice(a, b - a)) for a, b in pairwise(ends)]
+    finally:
+        score.ROWS_AT_ONCE = before
+    assert bits(pa.concat_tables(parts)) == bits(scored)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_threads_change_no_bit(model_set, pairs, scored, threads):
+    assert bits(replace(model_set, threads=threads).score(pairs)) == bits(scored)
+
+
+def test_the_order_of_rows_changes_no_bit(model_set, pairs, scored):
+    order = np.random.default_rng(2).permutation(pairs.num_rows)
+    assert bits(model_set.score(pairs.take(order))) == bits(scored.take(order))
+
+
+def test_attributes_that_models_never_see_change_no_bit(model_set, pairs, scored):
+    told = pairs.append_column("gender", pa.array(["f", "m"] * (pairs.num_rows // 2)))
+    told = told.append_column("ethnicity", pa.array(["a", "b"] * (pairs.num_rows // 2)))
+    assert bits(model_set.score(told)) == bits(scored)
+
+
+def test_the_risk_of_a_lead_is_the_same_with_and_without_a_product(model_set, pairs, scored):
+    products = {*params().features["product"].names} - {"amount_min"}
+    alone = pairs.drop_columns([name for name in products if name in pairs.column_names])
+    assert model_set.score_leads(alone)["pd"].equals(scored["pd"])
+
+
+def test_a_risk_that_is_given_stays(model_set, pairs):
+    given_pd = pairs.append_column("pd", pa.array(np.full(pairs.num_rows, 0.5)))
+    assert set(model_set.score(given_pd)["pd"].to_pylist()) == {0.5}
+
+
+def test_no_pairs_give_no_scores(model_set, pairs):
+    empty = model_set.score(pairs.slice(0, 0))
+    assert empty.num_rows == 0
+    assert empty.column_names[-3:] == PROBABILITIES
+    assert len(model_set.reasons(pairs.slice(0, 0))) == 0
+
+
+def test_a_column_that_is_missing_is_named(model_set, pairs):
+    with pytest.raises(MissingColumns, match="bureau_score"):
+        model_set.score(pairs.drop_columns(["bureau_score"]))
+
+
+def test_what_is_kept_scores_as_what_was_trained(market, model_set, pairs):
+    approval = model_set.estimators["approval"]
+    text = json.loads(json.dumps(approval.as_dict()))
+    again = Trained.from_dict(text, approval.trees)
+    assert np.array_equal(again.predict(pairs, threads=1), approval.predict(pairs, threads=2))
+
+
+def test_every_pair_has_one_to_three_known_reasons(model_set, pairs):
+    reasons = model_set.reasons(pairs).to_pylist()
+    known = {reason.code for reason in policy.reasons()}
+    assert len(reasons) == pairs.num_rows
+    assert all(1 <= len(codes) <= params().most_reasons for codes in reasons)
+    assert {code for codes in reasons for code in codes} <= known
+
+
+def test_contributions_add_up_to_the_log_odds_of_the_trees(model_set, pairs):
+    approval = model_set.estimators["approval"]
+    matrix = approval.encoder.matrix(pairs)
+    booster = lightgbm.Booster(model_str=approval.trees)
+    added = approval.contributions(pairs, threads=2).sum(axis=1)
+    base = booster.predict(matrix, raw_score=True) - added
+    np.testing.assert_allclose(base, base[0], atol=1e-9)
+
+
+def test_the_first_reason_is_the_code_that_added_most(model_set, pairs):
+    approval = model_set.estimators["approval"]
+    by_code: dict[str, np.ndarray] = {}
+    for name, column in zip(
+        approval.features, approval.contributions(pairs, threads=2).T, strict=True
+    ):
+        code = policy.reason_codes()[name]
+        by_code[code] = by_code.get(code, 0) + column
+    codes = list(by_code)
+    best = np.argmax([by_code[code] for code in codes], axis=0)
+    first = [reasons[0] for reasons in model_set.reasons(pairs).to_pylist()]
+    assert first == [codes[index] for index in best]
+
+
+def test_the_prior_of_a_lead_is_that_of_its_segment_and_score_band():
+    leads = pa.table(
+        {
+            "segment": ["consumer", "consumer", "consumer", "business", "business"],
+            "bureau_score": pa.array([None, 549.0, 550.0, 900.0, None]),
+        }
+    )
+    assert Prior("risk", "").predict(leads, threads=1).tolist() == [0.06, 0.18, 0.11, 0.015, 0.08]
+    assert Prior("approval", "").predict(leads, threads=1).tolist() == [0.35] * 3 + [0.4] * 2
+    assert Prior("take_up", "").predict(leads, threads=1).tolist() == [0.6] * 3 + [0.7] * 2

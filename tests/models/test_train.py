@@ -1,0 +1,128 @@
+"""A model set depends on what was known before its anchor, and on nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from models import registry
+from models.train import ensure, train
+from pipelines.errors import InputMissing
+from pipelines.publish import read_manifest
+from pipelines.settings import PROJECT, Settings
+from tests.helpers.marts import write_marts
+from tests.models.conftest import AS_OF, DAY
+
+
+def contents(settings: Settings) -> dict[str, bytes]:
+    """Return the files of the set; of the manifest all but the version of the code."""
+    folder = registry.folder(settings, AS_OF)
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+    assert {"manifest.json", "approval/model.txt", "risk/model.json"} <= set(files)
+    manifest = json.loads(files["manifest.json"])
+    del manifest["code_version"]
+    return files | {"manifest.json": json.dumps(manifest).encode()}
+
+
+def shuffled(settings: Settings, name: str):
+    table = pq.read_table(settings.of_day(settings.marts, DAY) / f"{name}.parquet")
+    return table.take(np.random.default_rng(1).permutation(table.num_rows))
+
+
+def test_rows_in_another_order_make_the_same_bytes(market, tmp_path):
+    tables = {name: shuffled(market, name) for name in ("training_pairs", "outcomes")}
+    other = write_marts(tmp_path, DAY, **tables)
+    train(other, DAY)
+    assert contents(other) == contents(market)
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_threads_and_hash_seed_make_the_same_bytes(market, tmp_path, threads):
+    write_marts(tmp_path, DAY)
+    environment = os.environ | {
+        "BANYAN_HOME": str(tmp_path),
+        "BANYAN_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        "PYTHONHASHSEED": threads,
+    }
+    program = (
+        "from datetime import date; from models.train import train;"
+        "from pipelines.settings import Settings;"
+        f"train(Settings(), date.fromisoformat('{DAY}'))"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, env=environment, check=True)
+    assert contents(Settings(home=tmp_path)) == contents(market)
+
+
+def test_what_came_to_be_known_since_the_anchor_changes_nothing(market, tmp_path):
+    outcomes = pq.read_table(market.of_day(market.marts, DAY) / "outcomes.parquet")
+    since = pc.greater_equal(outcomes["known_at"], market.day_start(AS_OF))
+    assert pc.sum(since).as_py() > 0
+    later = write_marts(tmp_path, DAY, outcomes=outcomes.filter(pc.invert(since)))
+    train(later, DAY)
+    assert contents(later) == contents(market)
+
+
+def test_any_day_of_the_week_trains_the_same_set_once(market, tmp_path):
+    for day in (AS_OF, DAY):
+        folder = market.of_day(market.marts, DAY)
+        tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("training_pairs", "outcomes")}
+        write_marts(tmp_path, day, **tables)
+    settings = Settings(home=tmp_path)
+    first = ensure(settings, AS_OF)
+    written = (registry.folder(settings, AS_OF) / "manifest.json").stat().st_mtime_ns
+    assert ensure(settings, DAY) == first
+    assert (registry.folder(settings, AS_OF) / "manifest.json").stat().st_mtime_ns == written
+    assert contents(settings) == contents(market)
+
+
+def test_the_approval_model_has_learned_what_decides(market):
+    facts = registry.facts(market, AS_OF)["approval"]
+    assert facts["source"] == "model"
+    assert facts["figures"]["auc_low"] > 0.70
+    assert facts["figures"]["rows"] < facts["rows"]
+    assert date.fromisoformat(facts["last_lead_on"]) < AS_OF
+
+
+def test_too_few_outcomes_leave_the_stated_prior_and_say_so(market):
+    facts = registry.facts(market, AS_OF)["risk"]
+    assert facts["source"] == "prior"
+    assert "min_rows" in facts["reason"]
+    assert "figures" not in facts
+
+
+def test_a_platform_without_any_outcome_runs_on_priors(tmp_path):
+    settings = write_marts(tmp_path, DAY, pairs=0)
+    said = train(settings, DAY)
+    assert {said[name]["source"] for name in ("risk", "approval", "take_up")} == {"prior"}
+
+
+def test_the_registry_holds_no_person(market):
+    lead = pq.read_table(market.of_day(market.marts, DAY) / "training_pairs.parquet")["lead_id"]
+    texts = b"".join(contents(market).values())
+    assert texts
+    assert not any(name.encode() in texts for name in lead.slice(0, 200).to_pylist())
+
+
+def test_the_latest_set_before_a_day_scores_it(market):
+    assert registry.champion(market, DAY + timedelta(days=30)) == AS_OF
+    with pytest.raises(InputMissing, match="no model set as of 2026-11-15"):
+        registry.champion(market, AS_OF - timedelta(days=1))
+
+
+def test_the_manifest_proves_the_files(market):
+    manifest = read_manifest(registry.folder(market, AS_OF))
+    assert manifest["as_of"] == f"{AS_OF}"
+    assert set(manifest["files"]) == set(contents(market)) - {"manifest.json"}
+
+
+def test_training_without_marts_says_what_is_missing(tmp_path: Path):
+    with pytest.raises(InputMissing, match="not published"):
+        train(Settings(home=tmp_path), DAY)
