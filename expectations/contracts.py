@@ -67,11 +67,6 @@ class Order(_Strict):
     later: str
     severity: Severity = "critical"
 
-    @property
-    def name(self) -> str:
-        """What reports call the rule."""
-        return f"{self.earlier}_not_above_{self.later}"
-
 
 class Contract(_Strict):
     """What one feed promises."""

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any, cast
 
 import great_expectations as gx
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,8 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from expectations.contracts import Contract
 from expectations.suites import columns_of, suite_for
 from pipelines.errors import Broken
+
+Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 FINDINGS = pa.schema(
     [
@@ -70,30 +73,12 @@ def judge(contract: Contract, table: pa.Table) -> Verdict:
     Raises:
         Broken: Great Expectations failed on a rule, so nothing of the table is judged.
     """
-    results = [
-        result
-        for columns, suite in _suites(contract)
-        for result in _validated(suite, _frame(table, columns))
-    ]
-    if failed := [result for result in results if _raised(result)]:
-        raise Broken(_failure(contract, failed))
-    findings = pa.concat_tables([FINDINGS.empty_table(), *map(_findings, results)])
-    return Verdict(findings.sort_by(_BY_ROW), [_summary(result) for result in results])
-
-
-_BY_ROW = [(name, "ascending") for name in ("row", "column", "rule", "message")]
-
-
-def merged(summaries: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the summary of a feed that was judged in parts: `evaluated` and `unexpected` add up.
-
-    Args:
-        summaries: `Verdict.summary` of each part, all of one contract.
-    """
-    return [
-        parts[0] | {name: sum(part[name] for part in parts) for name in ("evaluated", "unexpected")}
-        for parts in zip(*summaries, strict=True)
-    ]
+    summary, rows = [], []
+    for columns, suite in _suites(contract):
+        for result in _validated(suite, _frame(table, columns)):
+            summary.append(_summary(contract, result))
+            rows.append(np.array(result.result["unexpected_index_list"], np.int64))
+    return Verdict(_findings(summary, rows), summary)
 
 
 @cache
@@ -139,19 +124,30 @@ def _judgeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _findings(result: ExpectationValidationResult) -> pa.Table:
-    rows = result.result["unexpected_index_list"]
-    rule = _rule(result)
-    same = {
-        name: pa.repeat(pa.scalar(rule[name], pa.string()), len(rows))
-        for name in ("column", "rule", "severity", "message")
-    }
-    return pa.table({"row": pa.array(rows, pa.int64()), **same}, schema=FINDINGS)
+def _findings(rules: list[dict[str, Any]], rows: list[Rows]) -> pa.Table:
+    """Return `rows[i]` as the findings of `rules[i]`, sorted by row, column, rule, message."""
+    order = sorted(range(len(rules)), key=lambda i: [rules[i][name] for name in _SORTED_BY])
+    row = np.concatenate([rows[i] for i in order])
+    rank = np.repeat(np.arange(len(order)), [len(rows[i]) for i in order])
+    by_row = np.argsort(row, kind="stable")
+    told = pa.Table.from_pylist([rules[i] for i in order]).take(pa.array(rank[by_row]))
+    return told.append_column("row", pa.array(row[by_row])).select(FINDINGS.names).cast(FINDINGS)
 
 
-def _summary(result: ExpectationValidationResult) -> dict[str, Any]:
-    counts = result.result
-    return _rule(result) | {
+_SORTED_BY = ("column", "rule", "message")
+
+
+def _summary(contract: Contract, result: ExpectationValidationResult) -> dict[str, Any]:
+    rule, counts = _rule(result), result.result
+    if "unexpected_index_list" not in counts:
+        raise Broken(
+            f"Great Expectations failed on a rule of the {contract.feed} contract: {rule['rule']} "
+            f"of {rule['column']}. No row of this part was judged or loaded. Its own message is "
+            "withheld, since it may quote personal data. Compare the column's type in "
+            f"expectations/contracts/{contract.feed}.yml with the rule, and the installed version "
+            "of great_expectations with requirements.txt."
+        )
+    return rule | {
         "evaluated": counts["element_count"] - counts.get("missing_count", 0),
         "unexpected": counts["unexpected_count"],
     }
@@ -167,17 +163,3 @@ def _rule(result: ExpectationValidationResult) -> dict[str, str]:
         "severity": str(stated.severity.value),
         "message": f"{column} {stated.notes}",
     }
-
-
-def _raised(result: ExpectationValidationResult) -> bool:
-    return "unexpected_index_list" not in result.result
-
-
-def _failure(contract: Contract, failed: list[ExpectationValidationResult]) -> str:
-    rules = ", ".join(f"{_rule(result)['rule']} of {_rule(result)['column']}" for result in failed)
-    return (
-        f"Great Expectations failed on rules of the {contract.feed} contract: {rules}. No row of "
-        f"this part was judged or loaded. Its own message is withheld, since it may quote "
-        f"personal data. Compare the types in expectations/contracts/{contract.feed}.yml with "
-        "these rules, and the version of great_expectations with requirements.txt."
-    )

@@ -5,9 +5,12 @@ which those forget is missed by the suites and found by the tests.
 """
 
 import math
+import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import yaml
@@ -42,6 +45,7 @@ class Case:
         return f"{self.feed}: " + ", ".join(f"{rule} of {name}" for name, rule, _ in self.findings)
 
 
+@cache
 def stated(feed: str) -> dict[str, Any]:
     """Return the contract as its YAML says it."""
     return yaml.safe_load((FOLDER / f"{feed}.yml").read_text("utf-8"))
@@ -79,6 +83,40 @@ def borders(feed: str) -> Iterator[tuple[str, Any]]:
         if "max_length" in column and "pattern" not in column:
             yield column["name"], "很" * column["max_length"]
         yield from ((column["name"], value) for value in column.get("allowed", ()))
+
+
+def mixtures(feed: str, *, rows: int, seed: int) -> list[dict[str, Any]]:
+    """Return rows in which each value is good, missing or broken, by a throw of the dice."""
+    dice = random.Random(seed)
+    values = {
+        column["name"]: [GOOD[feed][column["name"]], None, *(v for _, v in _breaking(column))]
+        for column in stated(feed)["columns"]
+    }
+    return [{name: dice.choice(some) for name, some in values.items()} for _ in range(rows)]
+
+
+def broken(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (column, rule) for every rule that `row` breaks: the contract in plain Python."""
+    contract = stated(feed)
+    for column in contract["columns"]:
+        name, value = column["name"], row[column["name"]]
+        if value is None or value == []:
+            if column.get("required"):
+                yield name, "required"
+            continue
+        if "allowed" in column and value not in column["allowed"]:
+            yield name, "allowed"
+        if "pattern" in column and not re.fullmatch(column["pattern"].strip("^$"), value):
+            yield name, "pattern"
+        low, high = column.get("minimum", -math.inf), column.get("maximum", math.inf)
+        if isinstance(value, int | float) and not low <= value <= high:
+            yield name, "range"
+        if len(str(value)) > column.get("max_length", math.inf):
+            yield name, "max_length"
+    for order in contract.get("orders", []):
+        earlier, later = row[order["earlier"]], row[order["later"]]
+        if earlier is not None and later is not None and later < earlier:
+            yield order["later"], "order"
 
 
 def _breaking(column: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -9,8 +9,8 @@ import pytest
 
 from expectations.contracts import load
 from pipelines.errors import Broken
-from pipelines.quality import FINDINGS, judge, merged
-from tests.expectations.broken import FEEDS, Case, borders, cases, stated
+from pipelines.quality import FINDINGS, judge
+from tests.expectations.broken import FEEDS, Case, borders, broken, cases, mixtures, stated
 from tests.helpers.feeds import good, received
 
 CASES = [case for feed in FEEDS for case in cases(feed)]
@@ -155,11 +155,24 @@ def test_a_table_without_rows_is_judged_and_nothing_is_found(feed):
     assert {rule["evaluated"] for rule in verdict.summary} == {0}
 
 
-def test_a_table_judged_in_parts_has_the_summary_of_the_whole():
-    rows = [good("leads", amount=value) for value in (None, 0.0, 5.0, 6.0, -1.0)]
-    whole = judge(load("leads"), received("leads", rows)).summary
-    parts = [judge(load("leads"), received("leads", part)).summary for part in (rows[:2], rows[2:])]
-    assert merged(parts) == whole
+@pytest.mark.parametrize("feed", FEEDS)
+def test_any_mixture_of_broken_values_is_found_as_a_plain_loop_finds_it(feed):
+    rows = mixtures(feed, rows=300, seed=5)
+    verdict = judge(load(feed), received(feed, rows))
+    told = {(f["row"], f["column"], f["rule"]) for f in verdict.findings.to_pylist()}
+    assert told == {(place, *rule) for place, row in enumerate(rows) for rule in broken(feed, row)}
+    assert len(told) == verdict.findings.num_rows > len(rows)
+
+
+def test_the_order_of_the_rows_changes_nothing_but_their_numbers():
+    rows = mixtures("products", rows=200, seed=6)
+    ahead = judge(load("products"), received("products", rows))
+    back = judge(load("products"), received("products", rows[::-1]))
+    last = len(rows) - 1
+    turned = [finding | {"row": last - finding["row"]} for finding in back.findings.to_pylist()]
+    turned.sort(key=lambda f: (f["row"], f["column"], f["rule"], f["message"]))
+    assert turned == ahead.findings.to_pylist()
+    assert back.summary == ahead.summary
 
 
 def test_columns_that_the_contract_does_not_know_are_not_looked_at():
