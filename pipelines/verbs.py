@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import sys
+from datetime import date
 from importlib import import_module
+from typing import Any
 
 from pipelines.errors import WrongUse
 from pipelines.settings import Settings
@@ -12,6 +14,12 @@ from pipelines.steps import run_step
 
 BENCHMARKS = {"models": "pipelines.bench.models"}
 """Name -> the module whose `main(settings, options)` measures and returns the figures."""
+
+WHOLE = {
+    "ingest": ("pipelines.ingest", "ingest"),
+    "transform": ("pipelines.transform", "transform"),
+}
+"""Verb -> module and function that does at once what several tasks do in the DAG."""
 
 
 def simulate(settings: Settings, asked: argparse.Namespace) -> int:
@@ -54,8 +62,19 @@ def run(_: Settings, asked: argparse.Namespace) -> int:
 
 def one_step(settings: Settings, asked: argparse.Namespace) -> int:
     """Run one step for a date and print its counts."""
-    _print(run_step(asked.step, settings, asked.date))
+    _print(whole_step(asked.step, settings, asked.date))
     return 0
+
+
+def whole_step(name: str, settings: Settings, day: date) -> Any:
+    """Run what the DAG's tasks of one station do, one after the other."""
+    if name in WHOLE:
+        module, function = WHOLE[name]
+        return getattr(import_module(module), function)(settings, day)
+    if name == "deliver":
+        shards = run_step("plan_deliver", settings, day)
+        return [run_step("deliver", settings, day, shard) for shard in shards]
+    return run_step(name, settings, day)
 
 
 def replay(settings: Settings, asked: argparse.Namespace) -> int:

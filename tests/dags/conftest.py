@@ -1,0 +1,17 @@
+"""Airflow reads its home when it is imported: it gets one of its own before any test does so."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from dags.local.environment import environment
+from pipelines.settings import Settings
+
+_HOME = tempfile.TemporaryDirectory(prefix="banyan-airflow-")
+os.environ.update(
+    {
+        name: value
+        for name, value in environment(Settings(home=Path(_HOME.name))).items()
+        if name.startswith("AIRFLOW")
+    }
+)

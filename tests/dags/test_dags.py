@@ -1,0 +1,113 @@
+"""Every DAG parses lightly, owns up to what it does, and keeps to the rules all of them share."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from dags.local.environment import DAGS
+from pipelines.settings import PROJECT
+from pipelines.steps import STEPS
+
+bag = DagBag(DAGS)
+every_dag = pytest.mark.parametrize("dag", bag.dags.values(), ids=lambda dag: dag.dag_id)
+HEAVY = {"dbt", "duckdb", "great_expectations", "lightgbm", "numpy", "ortools", "pandas", "pyarrow"}
+
+
+def test_every_dag_file_parses():
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"daily_match", "retrain_models"}
+
+
+@every_dag
+def test_a_dag_carries_its_description_and_never_catches_up_by_itself(dag):
+    assert len(dag.doc_md) > 200
+    assert dag.tags
+    assert not dag.catchup
+    assert dag.max_active_runs == 1
+
+
+@every_dag
+def test_every_task_has_retries_a_limit_of_time_and_runs_the_step_of_its_name(dag):
+    assert dag.tasks
+    for task in dag.tasks:
+        assert task.retries >= 1
+        assert task.execution_timeout.total_seconds() > 0
+        assert task.task_id in STEPS
+
+
+@every_dag
+def test_every_dag_can_be_asked_for_a_business_date(dag):
+    assert dag.params.get_param("business_date").schema["format"] == "date"
+
+
+def test_only_the_tasks_that_open_the_warehouse_wait_for_its_one_slot():
+    pooled = [task.task_id for task in bag.dags["daily_match"].tasks if task.pool == "warehouse"]
+    assert sorted(pooled) == ["features", "intermediate", "marts", "staging"]
+
+
+def test_the_day_runs_station_after_station():
+    dag = bag.dags["daily_match"]
+    order = [task.task_id for task in dag.topological_sort()]
+    assert order == [
+        *("plan_ingest", "ingest", "collect"),
+        *("staging", "intermediate", "features", "marts"),
+        *("train", "score", "match", "plan_deliver", "deliver", "report", "close"),
+    ]
+    for before, after in pairwise(order):
+        assert before in dag.get_task(after).upstream_task_ids
+
+
+def test_the_report_runs_whatever_happened_and_the_close_fails_the_run_if_anything_did():
+    dag = bag.dags["daily_match"]
+    assert dag.get_task("report").trigger_rule == "all_done"
+    assert [task.task_id for task in dag.leaves] == ["close"]
+    assert {"deliver", "report"} <= dag.get_task("close").upstream_task_ids
+    assert dag.get_task("close").trigger_rule == "none_failed"
+
+
+def test_sources_and_institutions_are_mapped_in_shards():
+    dag = bag.dags["daily_match"]
+    assert {task.task_id for task in dag.tasks if task.is_mapped} == {"ingest", "deliver"}
+
+
+def test_what_others_may_be_scheduled_on_is_an_outlet():
+    outlets = {out.name for dag in bag.dags.values() for task in dag.tasks for out in task.outlets}
+    assert outlets == {
+        f"banyan-{name}" for name in ("lake", "matches", "models", "outbox", "reports")
+    }
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.rglob("*.py")), ids=lambda path: path.name)
+def test_no_dag_file_is_named_like_a_dbt_plugin(path):
+    assert not path.name.startswith("dbt_")  # dbt imports every dbt_* module it finds on sys.path
+
+
+def test_the_table_of_schedules_names_every_dag():
+    table = (DAGS / "README.md").read_text()
+    assert all(f"| `{dag_id}` |" in table for dag_id in bag.dags)
+
+
+def test_parsing_imports_nothing_heavy():
+    program = (
+        "import sys; from airflow.dag_processing.dagbag import DagBag;"
+        f"bag = DagBag({str(DAGS)!r}); print(len(bag.dags), *sorted(sys.modules))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    count, *modules = printed.stdout.splitlines()[-1].split()
+    assert int(count) == 2
+    assert {"airflow", "dags.work", "pipelines.steps"} <= set(modules)
+    assert HEAVY.isdisjoint(modules)
+
+
+def test_dags_hold_no_work_and_pipelines_know_no_airflow():
+    sources = [*Path(PROJECT / "pipelines").rglob("*.py"), *Path(PROJECT / "models").rglob("*.py")]
+    assert sources
+    assert not [path for path in sources if "import airflow" in path.read_text()]
+    assert not [path for path in sources if "from airflow" in path.read_text()]
+    assert not [path for path in sources if "from dags" in path.read_text()]
