@@ -62,11 +62,11 @@ def expectations(settings: Settings, day: date) -> tuple[Expectation, ...]:
     return tuple(sorted(found, key=_broken_first))
 
 
-_RESULT = ("rule", "column", "severity", "message", "evaluated", "unexpected")
+_RESULT = ("rule", "expectation", "column", "severity", "evaluated", "unexpected")
 
 
 def _broken_first(result: Expectation) -> tuple[object, ...]:
-    return (result.feed, -result.unexpected, result.column or "", result.rule, result.severity)
+    return (result.feed, -result.unexpected, result.column, result.rule, result.severity)
 
 
 def unknown_columns(settings: Settings, day: date) -> tuple[UnknownColumns, ...]:

@@ -95,10 +95,10 @@ class Expectation:
 
     feed: str
     rule: str
-    column: str | None
+    expectation: str
+    """Its type in Great Expectations; of rule `type` the parser's own name."""
+    column: str
     severity: str
-    message: str
-    """The promise, in words: `amount is at least 0.01`."""
     evaluated: int
     unexpected: int
 
@@ -169,6 +169,22 @@ class InstitutionMatches:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """What stands in the outbox for one institution."""
+
+    institution_id: str
+    rows: int
+    """Leads in its newest file."""
+    version: int
+    """Greater than 1 after a correction; 0 where nothing could be delivered yet."""
+    held_back: int
+    message: str
+    """Why leads were held back; empty where none were."""
+    withheld_fields: tuple[str, ...]
+    """Columns that it asked for and may not have."""
+
+
+@dataclass(frozen=True)
 class ChannelMatches:
     """What became of one channel's leads of the day."""
 
@@ -207,8 +223,6 @@ class Matching:
 
     leads: LeadCounts | None = None
     matches: int | None = None
-    deliveries: int | None = None
-    delivered: int | None = None
     gap: float | None = None
     policy_version: str | None = None
     funnel: tuple[Count, ...] = ()
@@ -217,6 +231,7 @@ class Matching:
     """Unmatched leads by the stage at which their last hope ended."""
     institutions: tuple[InstitutionMatches, ...] = ()
     channels: tuple[ChannelMatches, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
     products_open: int | None = None
     products_closed: tuple[Count, ...] = ()
     products_without_outcomes: int | None = None

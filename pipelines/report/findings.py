@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pipelines.report.facts import Border, Facts, Finding
 from pipelines.report.formats import count, plural, words
 
+MOST_NAMES = 5
+"""Names that a finding lists before it stops."""
+
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """Return every finding of `facts`, the ones that make the day incomplete first."""
     return (
         *_steps(facts),
         *_arithmetic(facts),
+        *_deliveries(facts),
         *_refused(facts),
         *_misplaced(facts),
         *_priors(facts),
@@ -39,7 +43,21 @@ def _arithmetic(facts: Facts) -> Iterator[Finding]:
                 f"{count(border.received)} received, {count(border.loaded)} loaded, "
                 f"{count(border.quarantined)} quarantined, {count(border.duplicates)} duplicates",
             )
+    yield from _quarantine(facts)
     yield from _leads(facts)
+
+
+def _quarantine(facts: Facts) -> Iterator[Finding]:
+    """Compare the rows in quarantine with what the lake's manifests say was set aside."""
+    for feed in sorted({border.feed for border in facts.borders}):
+        said = sum(b.quarantined + b.duplicates for b in facts.borders if b.feed == feed)
+        held = sum(row.rows for row in facts.set_aside if row.feed == feed)
+        if said != held:
+            yield Finding(
+                "incomplete",
+                f"The quarantine of {words(feed)} does not hold what was set aside",
+                f"{count(said)} rows were set aside, {count(held)} are in quarantine",
+            )
 
 
 def _leads(facts: Facts) -> Iterator[Finding]:
@@ -61,6 +79,28 @@ def _leads(facts: Facts) -> Iterator[Finding]:
             "The matching and the lake count different leads",
             f"lake/leads: {count(received)} received; matches: {count(leads.received)}",
         )
+
+
+def _deliveries(facts: Facts) -> Iterator[Finding]:
+    """Compare what stands in the outbox with the matches."""
+    matched = {row.institution_id: row.matches for row in facts.matching.institutions}
+    delivered = {row.institution_id: row for row in facts.matching.deliveries}
+    if missing := sorted(name for name, rows in matched.items() if rows and name not in delivered):
+        yield Finding(
+            "incomplete",
+            f"{plural(len(missing), 'institution')} matched but not delivered to",
+            f"no manifest in outbox/date={facts.day} for {', '.join(missing[:MOST_NAMES])}"
+            + (", …" if missing[MOST_NAMES:] else ""),
+        )
+    for name, delivery in delivered.items():
+        if delivery.held_back:
+            yield Finding("act", f"The leads of {name} were held back", delivery.message)
+        elif delivery.rows != matched.get(name, 0):
+            yield Finding(
+                "incomplete",
+                f"The delivery to {name} is not what was matched",
+                f"{count(matched.get(name, 0))} matches, {plural(delivery.rows, 'row')} delivered",
+            )
 
 
 def _refused(facts: Facts) -> Iterator[Finding]:

@@ -4,6 +4,11 @@ import re
 from datetime import date
 
 NOTHING = "\N{EN DASH}"
+FILTERS = (
+    *("count", "share", "percent", "figure", "small", "money"),
+    *("plural", "words", "long_date"),
+)
+"""The functions of this module that the templates call."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipelines.database import connect
 from pipelines.errors import BanyanError, InputMissing
 from pipelines.report import borders, matching, modelling
+from pipelines.report.deliveries import deliveries
 from pipelines.report.facts import Facts, Finding, Matching, ModelSet
 from pipelines.report.findings import findings
 from pipelines.report.invented import origins_of
@@ -90,5 +91,5 @@ def _matching(settings: Settings, day: date, to: Gathering) -> Matching:
             channels=to.part(
                 "matches by channel", lambda: matching.channels(settings, day, connection), ()
             ),
-            **to.part("deliveries", lambda: matching.deliveries(settings, day), nothing),
+            deliveries=to.part("list of deliveries", lambda: deliveries(settings, day), ()),
         )

@@ -1,6 +1,5 @@
 """The day's matching: where the leads went, what each institution gets, what each channel gave."""
 
-import json
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -10,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipelines.counts import LEAD, LeadCounts
-from pipelines.publish import MANIFEST, read_manifest
+from pipelines.publish import read_manifest
 from pipelines.report.facts import ChannelMatches, Count, InstitutionMatches
 from pipelines.settings import Settings
 
@@ -155,13 +154,6 @@ def stages(
         " group by stage, detail order by count(*) desc, stage, detail",
         settings.of_day(settings.unmatched, day) / "unmatched.parquet",
     )
-
-
-def deliveries(settings: Settings, day: date) -> dict[str, Any]:
-    """Return how many institutions have a lead file in the outbox, and the rows in all of them."""
-    manifests = settings.of_day(settings.outbox, day).glob(f"*/{MANIFEST}")
-    rows = [json.loads(path.read_text("utf-8"))["rows"] for path in manifests]
-    return {"deliveries": len(rows), "delivered": sum(rows)}
 
 
 def _counts(

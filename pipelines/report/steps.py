@@ -36,9 +36,10 @@ def folders(settings: Settings, day: date) -> list[tuple[str, Path]]:
         "score": [settings.pairs],
         "match": [settings.matches, settings.offers, settings.unmatched],
     }
+    quarantined = [settings.of_day(settings.quarantine / feed, day) for feed in feeds()]
     return [
         *(("ingest", settings.of_day(settings.lake / feed, day)) for feed in feeds()),
-        *(("ingest", settings.of_day(settings.quarantine / feed, day)) for feed in feeds()),
+        *(("ingest", folder) for folder in quarantined if (folder / MANIFEST).is_file()),
         *((name, settings.of_day(root, day)) for name, roots in after.items() for root in roots),
     ]
 

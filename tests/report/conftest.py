@@ -1,0 +1,40 @@
+"""One published day and its report, shared by the tests that only read it."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipelines.report import report
+from pipelines.settings import Settings
+from tests.report.published import DAY, publish_day
+
+
+class Report(NamedTuple):
+    returned: dict[str, Any]
+    page: str
+    quality: dict[str, Any]
+
+
+def make(settings: Settings) -> Report:
+    """Run the report of `DAY` and return what it said and published."""
+    returned = report(settings, DAY)
+    folder = settings.of_day(settings.reports, DAY)
+    return Report(
+        returned,
+        (folder / "index.html").read_text("utf-8"),
+        json.loads((folder / "quality.json").read_text("utf-8")),
+    )
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of a day on which every step was published."""
+    return make(publish_day(tmp_path_factory.mktemp("whole")))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A published day of a test's own, to be damaged."""
+    return publish_day(tmp_path)
