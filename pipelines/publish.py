@@ -23,10 +23,33 @@ MANIFEST = "manifest.json"
 CODE = ("dags", "dbt_project", "expectations", "models", "pipelines")
 
 
+ROW_GROUP = 131_072
+"""Rows of a Parquet row group; fixed, because it decides the bytes."""
+
+
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write `table` so that equal tables give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd", row_group_size=131_072, store_schema=True)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, store_schema=True)
+
+
+def write_batches(batches: pa.RecordBatchReader, schema: pa.Schema, path: Path) -> None:
+    """Write what doesn't fit in memory at once; equal rows give equal bytes, however batched."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
+        for group in _row_groups(batches):
+            writer.write_table(group.cast(schema).combine_chunks(), row_group_size=ROW_GROUP)
+
+
+def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    waiting = batches.schema.empty_table()
+    for batch in batches:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+        while waiting.num_rows >= ROW_GROUP:
+            yield waiting.slice(0, ROW_GROUP)
+            waiting = waiting.slice(ROW_GROUP)
+    if waiting.num_rows:
+        yield waiting
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,131 @@
+"""Put the shards together: publish each partition of quarantine/ and lake/, then the ledger.
+
+The ledger is written after the partitions and `closed.json` last of all, so a run that is killed
+anywhere is simply run again: it plans the same, and publishes the same bytes.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from expectations.contracts import Contract, feeds, load
+from pipelines.database import connect
+from pipelines.errors import InputMissing
+from pipelines.ingest.counts import counts_of, prove, totals
+from pipelines.ingest.ledger import Entry, as_json, read_ledger, write_ledger
+from pipelines.ingest.partition import lake_sql, quarantine_sql
+from pipelines.ingest.plan import Plan, read_plan, work_folder
+from pipelines.ingest.quarantine import SCHEMA
+from pipelines.ingest.shard import shard_folder
+from pipelines.ingest.tallies import merged
+from pipelines.publish import publishing, read_manifest, write_batches, write_parquet
+from pipelines.settings import Settings
+
+
+def publish_shards(settings: Settings, day: date) -> dict[str, Any]:
+    """Publish what the shards of the run for `day` found; return the counts of `day` by feed.
+
+    Raises:
+        InputMissing: No run is planned for `day`, or one of its shards is not done.
+    """
+    closed = read_ledger(settings).closed_through
+    if closed is not None and closed >= day and not work_folder(settings, day).exists():
+        return _report(settings, day)  # a retry of a task that had ended well
+    plan = read_plan(settings, day)
+    folders = [shard_folder(settings, day, shard) for shard in range(len(plan.shards))]
+    if undone := [folder.name for folder in folders if not (folder / "done.json").exists()]:
+        raise InputMissing(
+            f"The ingest of {day} is not complete: {len(undone)} of {len(folders)} shards are not "
+            f"done ({', '.join(undone)}). Nothing was published and no day was closed. Run the "
+            "failed shards again; their logs say why they stopped."
+        )
+    entries = _by_partition(plan)
+    with connect(settings) as connection:
+        for feed, known_on in plan.partitions:
+            having = [folder / feed for folder in folders if (folder / feed).is_dir()]
+            known = entries.get((feed, known_on), [])
+            _publish(settings, connection, load(feed), known_on, known, having)
+    newest = max(day, plan.ledger.closed_through or day)
+    after = replace(plan.ledger, closed_through=newest)
+    write_ledger(settings, read_ledger(settings), after)
+    shutil.rmtree(work_folder(settings, day))
+    return _report(settings, day) | {
+        "partitions": len(plan.partitions),
+        "standing": len(plan.standing),
+    }
+
+
+def _by_partition(plan: Plan) -> dict[tuple[str, str], list[Entry]]:
+    partitions: dict[tuple[str, str], list[Entry]] = {}
+    for entry in plan.ledger.entries:
+        partitions.setdefault((entry.feed, entry.known_on), []).append(entry)
+    return partitions
+
+
+def _publish(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    day: str,
+    entries: list[Entry],
+    folders: list[Path],
+) -> None:
+    """Publish a partition; the lake's manifest comes last and says that it is complete."""
+    feed, partition = contract.feed, f"date={day}"
+    facts = [json.loads((folder / "facts.json").read_text("utf-8")) for folder in folders]
+    read = [part["sources"].get(day, {}) for part in facts]
+    summary: dict[str, Any] = {"counts": {}}
+    lake: dict[str, Any] = {
+        "ledger": [as_json(entry) for entry in entries],
+        "quality": merged(part["quality"].get(day, []) for part in facts),
+        "unknown_columns": _unknown(read),
+    }
+    rows_name = f"{feed}.parquet"
+    with (
+        publishing(settings.lake / feed / partition, lake) as lake_folder,
+        publishing(settings.quarantine / feed / partition, summary) as quarantine_folder,
+    ):
+        rows, records = lake_folder / rows_name, quarantine_folder / "quarantine.parquet"
+        _write(connection, lake_sql(contract, day, folders), contract.lake_schema, rows, folders)
+        _write(connection, quarantine_sql(day, folders), SCHEMA, records, folders)
+        counts = counts_of(connection, contract, entries, read, rows, records)
+        prove(feed, day, counts)
+        lake["counts"] = summary["counts"] = counts
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    schema: pa.Schema,
+    path: Path,
+    folders: list[Path],
+) -> None:
+    if not folders:
+        write_parquet(schema.empty_table(), path)
+        return
+    write_batches(connection.sql(sql).to_arrow_reader(), schema, path)
+
+
+def _unknown(read: list[dict[str, dict[str, Any]]]) -> dict[str, list[str]]:
+    """Return the unknown columns of each source that sent any; a source is in one shard."""
+    return {
+        source: facts["unknown"]
+        for sources in read
+        for source, facts in sorted(sources.items())
+        if facts["unknown"]
+    }
+
+
+def _report(settings: Settings, day: date) -> dict[str, Any]:
+    counts = {
+        feed: totals(read_manifest(Settings.of_day(settings.lake / feed, day))["counts"])
+        for feed in feeds()
+    }
+    misplaced = sum(not entry.feed for entry in read_ledger(settings).entries)
+    return {"date": str(day), "feeds": counts, "misplaced": misplaced}
