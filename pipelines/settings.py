@@ -113,6 +113,11 @@ class Settings(BaseSettings):
         return self.home / "outbox"
 
     @cached_property
+    def refusals(self) -> Path:
+        """date=D/STEP: why a step did not finish, until it does; for the day's report."""
+        return self.home / "refusals"
+
+    @cached_property
     def reports(self) -> Path:
         """date=D: the day's page and its figures."""
         return self.home / "reports"

@@ -7,6 +7,7 @@ from datetime import date
 from importlib import import_module
 from typing import Any
 
+from pipelines.refusals import noted
 from pipelines.settings import Settings
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -40,7 +41,8 @@ def run_step(name: str, settings: Settings, day: date, *arguments: Any) -> Any:
     """
     function, *fixed = STEPS[name]
     module, _, attribute = function.rpartition(".")
-    return getattr(import_module(module), attribute)(settings, day, *fixed, *arguments)
+    with noted(settings, day, name, arguments):
+        return getattr(import_module(module), attribute)(settings, day, *fixed, *arguments)
 
 
 def in_words(counts: object) -> str:

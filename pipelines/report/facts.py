@@ -24,6 +24,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A step that did not finish, in its own words."""
+
+    step: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of the day: whether its result stands, and what proves it."""
 
@@ -242,6 +250,7 @@ class Facts:
     """Everything that the report of one business date says."""
 
     day: date
+    refusals: tuple[Refusal, ...] = ()
     steps: tuple[Step, ...] = ()
     borders: tuple[Border, ...] = ()
     set_aside: tuple[SetAside, ...] = ()

@@ -13,6 +13,10 @@ MOST_NAMES = 5
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """Return every finding of `facts`, the ones that make the day incomplete first."""
     return (
+        *(
+            Finding("incomplete", f"{row.step} did not finish", row.message)
+            for row in facts.refusals
+        ),
         *_steps(facts),
         *_arithmetic(facts),
         *_deliveries(facts),
@@ -21,6 +25,11 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *_priors(facts),
         *_notes(facts),
     )
+
+
+def _refusals(facts: Facts) -> Iterator[Finding]:
+    for row in facts.refusals:
+        yield Finding("incomplete", f"{row.step} did not finish", row.message)
 
 
 def _steps(facts: Facts) -> Iterator[Finding]:

@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from pipelines.database import connect
 from pipelines.errors import BanyanError, InputMissing
+from pipelines.refusals import refusals
 from pipelines.report import borders, matching, modelling
 from pipelines.report.deliveries import deliveries
-from pipelines.report.facts import Facts, Finding, Matching, ModelSet
+from pipelines.report.facts import Facts, Finding, Matching, ModelSet, Refusal
 from pipelines.report.findings import findings
+from pipelines.report.formats import without_personal
 from pipelines.report.invented import origins_of
 from pipelines.report.steps import steps
 from pipelines.settings import Settings
@@ -59,6 +61,7 @@ def gather(settings: Settings, day: date) -> Facts:
     to = Gathering()
     facts = Facts(
         day=day,
+        refusals=to.part("list of refusals", lambda: _refusals(settings, day), ()),
         steps=steps(settings, day),
         borders=to.part("counts of the feeds", lambda: borders.borders(settings, day), ()),
         set_aside=to.part("quarantine", lambda: borders.set_aside(settings, day), ()),
@@ -72,6 +75,15 @@ def gather(settings: Settings, day: date) -> Facts:
         origins=to.part("list of origins", lambda: origins_of(settings), ()),
     )
     return replace(facts, findings=(*to.gaps, *findings(facts)))
+
+
+def _refusals(settings: Settings, day: date) -> tuple[Refusal, ...]:
+    """Return the refusals without the machine's own path to the home."""
+    home = f"{settings.home}/"
+    return tuple(
+        Refusal(step, without_personal(message.replace(home, "")))
+        for step, message in refusals(settings, day)
+    )
 
 
 def _matching(settings: Settings, day: date, to: Gathering) -> Matching:

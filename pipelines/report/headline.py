@@ -16,6 +16,7 @@ STATES = {
         "A step is missing, stale or does not add up; do not rely on this day yet.",
     ),
 }
+WEIGHTS = {"incomplete": "incomplete", "act": "look", "note": "note"}
 MEANINGS = {
     "quarantined": "rows that broke a critical rule; kept as received, with the reason",
     "duplicates": "the same lead again, or the same person within the window of days",
@@ -46,8 +47,6 @@ class Step:
 
 class Headline:
     """The top of the page, worded and formatted, of one day's facts."""
-
-    weights = {"incomplete": "incomplete", "act": "look", "note": "note"}  # noqa: RUF012
 
     def __init__(self, facts: Facts):
         self._facts = facts

@@ -9,7 +9,7 @@ from expectations import policy
 from pipelines.report import charts, formats
 from pipelines.report.details import DETAILS
 from pipelines.report.facts import Facts
-from pipelines.report.headline import Headline
+from pipelines.report.headline import WEIGHTS, Headline
 from pipelines.report.totals import COUNTS, feed_totals, rule_totals
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,6 +36,7 @@ def render(facts: Facts) -> str:
         facts=facts,
         matching=facts.matching,
         headline=Headline(facts),
+        weights=WEIGHTS,
         sections=SECTIONS,
         counts=COUNTS,
         totals=feed_totals(facts.borders),
