@@ -22,7 +22,8 @@ select
     count(*) as records,
     sum(rows)::bigint as rows,
     min(line) as first_line,
-    min(message) as message
+    min(message) as message,
+    bool_and(received is null) as is_file
 from read_parquet(?)
 group by all
 order by all
@@ -117,7 +118,7 @@ def set_aside(settings: Settings, day: date) -> tuple[SetAside, ...]:
 
 
 def _set_aside(feed: str, row: tuple[Any, ...]) -> SetAside:
-    source, file, column, rule, severity, records, rows, first_line, message = row
+    source, file, column, rule, severity, records, rows, first_line, message, is_file = row
     return SetAside(
         feed=feed,
         source=source,
@@ -129,5 +130,5 @@ def _set_aside(feed: str, row: tuple[Any, ...]) -> SetAside:
         rows=rows,
         first_line=first_line,
         message=without_personal(message or ""),
-        is_file=column is None and first_line is None,
+        is_file=is_file,
     )

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from expectations.contracts import feeds, load
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
+from pipelines.lineage import marts_inputs
 from pipelines.match import SCHEMA as MATCHES
 from pipelines.origins import record
-from pipelines.publish import inputs, publishing, write_parquet
+from pipelines.publish import inputs, publishing, read_manifest, write_parquet
 from pipelines.settings import Settings
 from tests.helpers.marts import write_marts
 
@@ -76,9 +78,10 @@ FIGURES = {
 
 def publish_day(home: Path) -> Settings:
     """Publish every step of `DAY` below `home` and return its settings."""
-    settings = write_marts(home, DAY)
+    settings = Settings(home=home)
     for feed in feeds():
         publish_lake(settings, feed)
+    publish_marts(settings)
     publish_quarantine(settings)
     publish_ledger(settings)
     publish_models(settings)
@@ -112,6 +115,15 @@ def publish_lake(settings: Settings, feed: str, counts: dict[str, Any] | None = 
         write_parquet(load(feed).lake_schema.empty_table(), folder / f"{feed}.parquet")
 
 
+def publish_marts(settings: Settings, seed: int = 7) -> None:
+    folder = settings.of_day(settings.marts, DAY)
+    write_marts(settings.home, DAY, seed=seed)
+    tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
+    with publishing(folder, {"inputs": marts_inputs(settings, DAY)}) as fresh:
+        for name, table in tables.items():
+            write_parquet(table, fresh / name)
+
+
 def publish_quarantine(settings: Settings) -> None:
     file = f"leads/search/{DAY}/leads.csv"
     amount = {
@@ -142,10 +154,12 @@ def publish_quarantine(settings: Settings) -> None:
     }
     records = [amount | {"line": 40 + n} for n in range(13)]
     records += [again | {"line": 100 + n} for n in range(7)]
-    table = pa.Table.from_pylist([*records, refused], QUARANTINE)
-    folder = settings.of_day(settings.quarantine / "leads", DAY)
-    with publishing(folder, {}) as fresh:
-        write_parquet(table, fresh / "quarantine.parquet")
+    for feed in feeds():
+        rows = [*records, refused] if feed == "leads" else []
+        folder = settings.of_day(settings.quarantine / feed, DAY)
+        with publishing(folder, {}) as fresh:
+            table = pa.Table.from_pylist(rows, QUARANTINE)
+            write_parquet(table, fresh / "quarantine.parquet")
 
 
 def publish_ledger(settings: Settings) -> None:
@@ -166,18 +180,19 @@ def publish_ledger(settings: Settings) -> None:
     (settings.ledger / f"date={DAY}.jsonl").write_text(lines, "utf-8")
 
 
-def publish_models(settings: Settings) -> None:
+def publish_models(settings: Settings, changed: str = "") -> None:
     models = {
         "approval": {"source": "model", "rows": 22811, "figures": FIGURES},
         "risk": {"source": "prior", "rows": 96, "reason": RISK_PRIOR},
     }
     with publishing(settings.registry / f"as_of={AS_OF}", {"models": models}) as folder:
-        (folder / "params.yml").write_text("{}\n", "utf-8")
+        (folder / "params.yml").write_text(f"{{}}\n{changed}", "utf-8")
 
 
 def publish_pairs(settings: Settings) -> None:
+    registered = read_manifest(settings.registry / f"as_of={AS_OF}")
     facts = {
-        "models": f"{AS_OF}:dce33afa80b9",
+        "models": f"{AS_OF}:{registered['content_sha256'][:12]}",
         "open_products": 11,
         "inputs": inputs(settings.of_day(settings.marts, DAY), home=settings.home),
     }

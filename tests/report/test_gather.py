@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 
-from expectations.contracts import feeds
-from pipelines.publish import read_manifest
+from expectations.contracts import feeds, load
+from pipelines.publish import publishing, read_manifest, write_parquet
 from pipelines.report import report
 from pipelines.settings import Settings
-from tests.helpers.marts import write_marts
 from tests.report.conftest import Report, make
 from tests.report.published import (
     DAY,
@@ -19,7 +18,9 @@ from tests.report.published import (
     QUALITY,
     publish_deliveries,
     publish_lake,
+    publish_marts,
     publish_matches,
+    publish_models,
 )
 
 
@@ -120,10 +121,23 @@ def test_a_file_changed_after_it_was_published_is_told(settings: Settings):
 
 
 def test_matches_of_earlier_marts_are_stale(settings: Settings):
-    write_marts(settings.home, DAY, seed=8)
+    publish_marts(settings, seed=8)
     found = make(settings)
     assert "The result of match is stale" in sayings(found, "incomplete")
     assert "The result of score is stale" in sayings(found, "incomplete")
+
+
+def test_a_late_file_in_an_earlier_partition_makes_the_marts_stale(settings: Settings):
+    folder = settings.lake / "outcomes" / "date=2026-11-19"
+    with publishing(folder, {}) as fresh:
+        write_parquet(load("outcomes").lake_schema.empty_table(), fresh / "outcomes.parquet")
+    found = make(settings)
+    assert sayings(found, "incomplete") == ["The result of marts is stale"]
+
+
+def test_pairs_scored_by_models_that_were_replaced_are_stale(settings: Settings):
+    publish_models(settings, changed="max_bin: 63\n")
+    assert "The result of score is stale" in sayings(make(settings), "incomplete")
 
 
 def test_leads_that_do_not_add_up_make_the_day_incomplete(settings: Settings):
