@@ -52,8 +52,8 @@ def fit(
     Args:
         table: Examples as `dataset.examples` returns them, in an order that never changes.
         features: What the model looks at.
-        splits: Two or more. The first chooses the number of trees; the figures are those of
-            the last, calibrated by the ones before it; all of them calibrate what is kept.
+        splits: Two or more. The first chooses the number of trees; the last gives the figures,
+            calibrated on the one before it, and calibrates what is kept.
 
     Raises:
         TooLittle: A split has too few rows, or too few of a class.
@@ -68,16 +68,15 @@ def fit(
     first, trees = _sized(data, splits[0])
     raw = [first, *(_predicted(data, split, trees) for split in splits[1:])]
     happened = [labels[split.check] for split in splits]
-    earlier = calibrate.fit(np.concatenate(raw[:-1]), np.concatenate(happened[:-1]))
-    final = calibrate.fit(np.concatenate(raw), np.concatenate(happened))
+    before, last = (calibrate.fit(raw[index], happened[index]) for index in (-2, -1))
     booster = _boosted(data, np.ones(len(labels), dtype=bool), trees)
     facts = {
-        "figures": evaluate(earlier(raw[-1]), happened[-1]).as_dict(),
+        "figures": evaluate(before(raw[-1]), happened[-1]).as_dict(),
         "figures_before_calibration": evaluate(raw[-1], happened[-1]).as_dict(),
         "trees": trees,
         "data_sha256": data.sha256(),
     }
-    return Trained(encoder, booster.model_to_string(), final), facts
+    return Trained(encoder, booster.model_to_string(), last), facts
 
 
 def _demand_enough(labels: Numbers, purpose: str) -> None:
