@@ -10,9 +10,11 @@ from pipelines.settings import Settings
 KIND_OF_ERROR = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
 """Such as `Conversion Error`. What follows in DuckDB's own message may hold a value of a row."""
 
+KINDS = {"model": "table", "unit_test": "unit test"}
 
-def raise_failures(settings: Settings, day: date, layer: str, outcome: Any) -> None:
-    """Raise what went wrong in a dbt invocation, if anything did.
+
+def results_of(settings: Settings, day: date, layer: str, outcome: Any) -> list[Any]:
+    """Return one result per table and test of a dbt invocation in which all went well.
 
     Args:
         settings: Where the warehouse is.
@@ -24,9 +26,9 @@ def raise_failures(settings: Settings, day: date, layer: str, outcome: Any) -> N
         Broken: Tables could not be built or tests failed.
         BanyanError: dbt did not come to building anything.
     """
-    if outcome.success:
-        return
-    results = getattr(outcome.result, "results", None)
+    results = list(getattr(outcome.result, "results", ()))
+    if outcome.success and results:
+        return results
     if not results:
         raise BanyanError(_not_started(settings, day, layer, outcome.exception))
     failed = [result for result in results if result.status in {"error", "fail", "runtime error"}]
@@ -43,15 +45,17 @@ def raise_failures(settings: Settings, day: date, layer: str, outcome: Any) -> N
 
 def _one(result: Any) -> str:
     """Say which table or test failed, and how."""
-    kind = {"model": "table", "unit_test": "unit test"}.get(str(result.node.resource_type), "test")
-    name = f"{kind} {result.node.name}"
-    if result.status == "fail" and result.failures:
-        return f"{name} is broken by {result.failures:,} rows"
+    kind = str(result.node.resource_type)
+    name = f"{KINDS.get(kind, kind)} {result.node.name}"
     message = result.message or ""
+    if kind == "unit_test":  # its rows are written in the project
+        return f"{name}: {message}"
+    if result.status == "fail":
+        return f"{name} failed (rows that break it: {result.failures:,})"
     if "Compilation Error" in message:  # of the SQL alone: dbt hadn't seen a row yet
         return f"{name}: {' '.join(message.split())}"
-    kinds = KIND_OF_ERROR.findall(message)
-    return f"{name} failed ({kinds[-1] if kinds else result.status})"
+    errors = KIND_OF_ERROR.findall(message)
+    return f"{name} failed ({errors[-1] if errors else result.status})"
 
 
 def _not_started(settings: Settings, day: date, layer: str, exception: object) -> str:

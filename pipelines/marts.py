@@ -1,16 +1,14 @@
 """Publish `marts/date=D/`: the tables that dbt hands on to models and matching, as Parquet."""
 
-import hashlib
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from expectations import policy
-from expectations.contracts import feeds
 from pipelines.database import connect
-from pipelines.publish import publishing, read_manifest, write_parquet
+from pipelines.lineage import marts_inputs
+from pipelines.publish import publishing, write_parquet
 from pipelines.settings import Settings
 from pipelines.warehouse import LAYERS, require_built
 
@@ -43,21 +41,21 @@ def export(settings: Settings, day: date) -> dict[str, Any]:
         InputMissing: The warehouse doesn't hold every layer as of `day`.
     """
     require_built(settings, day, *LAYERS)
-    facts = {
+    facts: dict[str, Any] = {
         "business_date": f"{day:%Y-%m-%d}",
         "policy_version": policy.version(),
-        "inputs": _inputs(settings, day),
+        "inputs": marts_inputs(settings, day),
     }
     with connect(settings) as connection:
         path = str(settings.warehouse).replace("'", "''")
         connection.execute(f"attach '{path}' as warehouse (read_only)")
         connection.execute("use warehouse")
-        facts["counts"] = _counts(connection)
+        counts = facts["counts"] = _counts(connection)
         with publishing(settings.of_day(settings.marts, day), facts) as folder:
             for name, order in KEYS.items():
                 rows = connection.sql(f"select * from {name} order by {order}")
                 write_parquet(rows.to_arrow_table(), folder / f"{name}.parquet")
-    return dict(facts["counts"])
+    return counts
 
 
 def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -75,19 +73,3 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
-
-
-def _inputs(settings: Settings, day: date) -> dict[str, str]:
-    """Return folder -> one hash over its partitions up to `day` (of the matches: before it)."""
-    lake = {f"lake/{feed}": _digest(settings.lake / feed, f"date={day}") for feed in feeds()}
-    earlier = _digest(settings.matches, f"date={day}", inclusive=False)
-    return lake | {"matches": earlier}
-
-
-def _digest(root: Path, last: str, *, inclusive: bool = True) -> str:
-    digest = hashlib.sha256()
-    for folder in sorted(root.glob("date=*")):
-        if folder.name < last or (inclusive and folder.name == last):
-            content = read_manifest(folder)["content_sha256"]
-            digest.update(f"{folder.name} {content}\n".encode())
-    return digest.hexdigest()

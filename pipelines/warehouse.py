@@ -17,7 +17,7 @@ from dbt.cli.main import dbtRunner
 
 from expectations import policy
 from expectations.contracts import contracts
-from pipelines.dbt_failures import raise_failures
+from pipelines.dbt_failures import results_of
 from pipelines.errors import InputMissing
 from pipelines.publish import write_json, write_parquet
 from pipelines.settings import PROJECT, Settings
@@ -52,7 +52,7 @@ def build(
     """
     _start(settings, day, layer)
     _write_typed(settings)
-    result = dbtRunner().invoke(
+    outcome = dbtRunner().invoke(
         [
             "--quiet",
             "--log-level=none",
@@ -68,9 +68,9 @@ def build(
             f"--vars={json.dumps(variables(settings, day))}",
         ]
     )
-    raise_failures(settings, day, layer, result)
+    results = results_of(settings, day, layer, outcome)
     _finish(settings, day, layer)
-    return _counts(result.result.results)
+    return _counts(results)
 
 
 def variables(settings: Settings, day: date) -> dict[str, str | int | float]:

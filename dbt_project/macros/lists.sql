@@ -6,7 +6,10 @@
 {%- endmacro %}
 
 {% macro duckdb__sorted_list(value) -%}
-    list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null))
+    coalesce(
+        list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null)),
+        {{ empty_list() }}
+    )
 {%- endmacro %}
 
 

@@ -1,0 +1,84 @@
+"""What the marts promise to models and matching."""
+
+from datetime import timedelta
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.publish import read_manifest
+from pipelines.settings import Settings
+from tests.helpers.lake import at, write_day, write_matches
+from tests.helpers.mart_schemas import SCHEMAS
+from tests.transform.conftest import DAY, FIRST, Market, build_all
+
+pytestmark = pytest.mark.usefixtures("built")
+
+
+def mart(settings: Settings, name: str) -> list[dict]:
+    return pq.read_table(settings.of_day(settings.marts, DAY) / f"{name}.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_mart_has_exactly_the_agreed_columns(market: Market, name: str):
+    path = market.settings.of_day(market.settings.marts, DAY) / f"{name}.parquet"
+    schema = pq.read_schema(path)
+    assert schema.names == SCHEMAS[name].names
+    assert pq.read_table(path).cast(SCHEMAS[name]).schema == SCHEMAS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("leads", ["channel_id", "lead_id"]),
+        ("products", ["institution_id", "product_id"]),
+        ("training_pairs", ["channel_id", "lead_id", "institution_id", "product_id"]),
+        ("channels", ["channel_id"]),
+    ],
+)
+def test_a_mart_is_sorted_by_its_key(market: Market, name: str, key: list[str]):
+    keys = [tuple(row[column] for column in key) for row in mart(market.settings, name)]
+    assert keys
+    assert keys == sorted(set(keys))
+
+
+def test_each_lead_of_the_day_is_there_and_no_other(market: Market):
+    sent = {(row["channel_id"], row["lead_id"]) for row in market.rows[DAY]["leads"]}
+    found = {(row["channel_id"], row["lead_id"]) for row in mart(market.settings, "leads")}
+    assert found == sent
+
+
+def test_the_catalogue_in_force_is_the_latest_known(market: Market):
+    prices = {row["price"] for row in mart(market.settings, "products")}
+    assert prices == {10.0}  # sent on the 1st, 4th, 7th and 10th; the day is the 12th
+
+
+def test_a_training_pair_carries_the_terms_of_its_leads_date(market: Market):
+    for row in mart(market.settings, "training_pairs"):
+        sent_on = max(day for day in (1, 4, 7, 10) if day <= row["business_date"].day)
+        assert row["price"] == sent_on
+
+
+def test_the_manifest_counts_what_is_there(market: Market):
+    manifest = read_manifest(market.settings.of_day(market.settings.marts, DAY))
+    counts = manifest["counts"]
+    assert counts["leads"] == len(market.rows[DAY]["leads"])
+    assert counts["leads_to_match"] + sum(counts["leads_set_aside"].values()) == counts["leads"]
+    assert counts["outcomes"] == sum(row["event"] is not None for _, row in market.of("outcomes"))
+    assert counts["unlinked_outcomes"] == 0
+    assert set(manifest["inputs"]) >= {"lake/leads", "lake/outcomes", "matches"}
+
+
+def test_an_outcome_is_linked_by_the_match_of_an_earlier_date_only(home: Settings):
+    lead = {"channel_id": "search", "lead_id": "ann"}
+    product = {"institution_id": "bank", "product_id": "loan"}
+    answer = product | {"event": "approved", "recorded_at": at("2026-03-12 09:00")}
+    write_day(home, FIRST, leads=[lead])
+    write_day(
+        home, DAY, outcomes=[answer | {"match_id": "early"}, answer | {"match_id": "same-day"}]
+    )
+    write_matches(home, DAY - timedelta(days=1), [lead | product | {"match_id": "early"}])
+    write_matches(home, DAY, [lead | product | {"match_id": "same-day"}])
+    counts = build_all(home, DAY)["export"]
+    assert counts["outcomes"] == 1
+    assert counts["outcomes_unlinked"] == {"unknown_match": 1}
+    assert mart(home, "training_pairs")[0]["lead_id"] == "ann"

@@ -1,0 +1,31 @@
+"""Nothing that comes after a date changes what was computed for it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines.publish import sha256
+from pipelines.settings import Settings
+from tests.helpers.lake import write_matches
+from tests.transform.conftest import DAY, Market, build_all
+
+
+def published(settings: Settings) -> dict[str, str]:
+    folder = settings.of_day(settings.marts, DAY)
+    return {path.name: sha256(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+@pytest.mark.usefixtures("built")
+def test_later_days_and_another_thread_count_leave_every_byte_as_it_was(
+    market: Market, tmp_path: Path
+):
+    later = Market(Settings(home=tmp_path, threads=1), DAY + timedelta(days=4))
+    for day in market.days:
+        assert later.rows[day]["leads"] == market.rows[day]["leads"]
+    extra = [row for day, row in later.of("outcomes") if day > DAY]
+    assert len(extra) > 50  # corrections and late words on the days before among them
+    write_matches(later.settings, DAY, [{"match_id": "m2", "channel_id": "search"}])
+    build_all(later.settings, DAY)
+    assert published(later.settings) == published(market.settings)
+    assert len(published(later.settings)) == 7

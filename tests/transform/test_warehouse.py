@@ -1,0 +1,116 @@
+"""The warehouse stands whole, says what is wrong, and holds nobody's name."""
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from expectations.contracts import contracts
+from pipelines.errors import Broken, InputMissing
+from pipelines.settings import Settings
+from pipelines.transform import build_layer, export, transform
+from pipelines.warehouse import LAYERS, PROJECT_FOLDER, build
+from tests.helpers.lake import at, write_day, write_feed
+from tests.transform.conftest import DAY, Market
+
+LEAD = {"channel_id": "search", "lead_id": "L-4711"}
+
+
+def unit_tests() -> dict[str, str]:
+    """Return dbt's unit tests: name -> the table tested."""
+    files = [yaml.safe_load(path.read_text("utf-8")) for path in PROJECT_FOLDER.glob("*/*.yml")]
+    return {
+        test["name"]: test["model"] for content in files for test in content.get("unit_tests", [])
+    }
+
+
+def test_every_unit_test_of_dbt_ran_and_passed(built: dict[str, Any]):
+    assert sum(built[layer].get("unit_tests", 0) for layer in LAYERS) == len(unit_tests()) > 20
+
+
+def test_every_table_of_features_has_a_unit_test():
+    features = {path.stem for path in (PROJECT_FOLDER / "features").glob("*.sql")}
+    assert len(features) >= 6
+    assert features <= set(unit_tests().values())
+
+
+@pytest.mark.usefixtures("built")
+def test_no_table_holds_who_a_person_is_or_what_is_protected(market: Market):
+    kept_out = {
+        column.name
+        for contract in contracts()
+        for column in contract.lake_columns
+        if column.personal or column.protected
+    }
+    assert {"id_number", "phone", "gender"} <= kept_out
+    with duckdb.connect(str(market.settings.warehouse), read_only=True) as warehouse:
+        columns = warehouse.sql("select column_name from information_schema.columns").fetchall()
+    assert len(columns) > 200
+    assert kept_out.isdisjoint(name for (name,) in columns)
+
+
+def test_a_first_day_with_nothing_but_leads_is_built_in_any_folder(tmp_path: Path):
+    settings = Settings(home=tmp_path / "it's a [strange] {home}", threads=1)
+    write_feed(settings, "leads", DAY, [LEAD])
+    counts = transform(settings, DAY)
+    assert counts["leads_to_match"] == counts["channels"] == 1
+    assert counts["products"] == counts["training_pairs"] == counts["outcomes"] == 0
+
+
+def test_a_day_that_was_not_ingested_is_refused(home: Settings):
+    with pytest.raises(InputMissing, match=r"lake/leads/date=2026-03-12 is not published"):
+        transform(home, DAY)
+
+
+def test_a_layer_without_the_one_before_is_refused(home: Settings):
+    write_day(home, DAY - timedelta(days=1))
+    write_day(home, DAY)
+    build(home, DAY - timedelta(days=1), "staging")
+    with pytest.raises(InputMissing, match="doesn't hold staging as of 2026-03-12"):
+        build_layer(home, DAY, "intermediate")
+    with pytest.raises(InputMissing, match="doesn't hold intermediate, features, marts"):
+        export(home, DAY - timedelta(days=1))
+
+
+def test_a_failed_test_is_named_without_a_row_and_nothing_is_published(home: Settings):
+    write_day(home, DAY, leads=[LEAD, LEAD | {"phone": "+8613800000000"}])
+    with pytest.raises(Broken) as error:
+        transform(home, DAY)
+    message = str(error.value)
+    assert re.search(
+        r"test unique_combination_feat_leads\w+ failed \(rows that break it: 1\)", message
+    )
+    assert "layer features could not be built for 2026-03-12" in message
+    assert "4711" not in message
+    assert not home.marts.exists()
+    duckdb.connect(str(home.warehouse)).close()  # no lock is left behind
+
+
+def test_a_failed_table_is_named_with_the_kind_of_error_and_no_value(home: Settings):
+    link = {"buyer_id": "b", "seller_id": "s", "month": "secret", "amount": 1.0}
+    lead = LEAD | {"segment": "business", "id_number": "s"}
+    day_before = at("2026-03-11 09:00")
+    write_day(home, DAY - timedelta(days=1), supply_links=[link | {"recorded_at": day_before}])
+    write_day(home, DAY, leads=[lead])
+    with pytest.raises(
+        Broken, match=r"table feat_lead_supply failed \(Conversion Error\)"
+    ) as error:
+        transform(home, DAY)
+    assert "secret" not in str(error.value)
+
+
+def test_a_partition_older_than_a_column_is_read_with_the_column_empty(home: Settings):
+    earlier = date(2026, 3, 10)
+    write_feed(home, "leads", earlier, [LEAD | {"guaranteed_share": 0.5}])
+    path = home.of_day(home.lake / "leads", earlier) / "leads.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["guaranteed_share"]), path)
+    write_day(home, DAY, leads=[LEAD | {"lead_id": "bob", "guaranteed_share": 0.75}])
+    build(home, DAY, "staging")
+    with duckdb.connect(str(home.warehouse)) as warehouse:
+        shares = warehouse.sql("select lead_id, guaranteed_share from stg_leads order by 1")
+        assert shares.fetchall() == [("L-4711", None), ("bob", 0.75)]
