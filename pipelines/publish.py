@@ -21,6 +21,7 @@ from pipelines.settings import PROJECT
 
 MANIFEST = "manifest.json"
 CODE = ("dags", "dbt_project", "expectations", "models", "pipelines")
+CODE_KINDS = {".css", ".html", ".py", ".sql", ".yml"}
 
 
 ROW_GROUP = 131_072
@@ -66,7 +67,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for folder in CODE:
         for path in sorted((PROJECT / folder).rglob("*")):
-            if path.suffix in {".css", ".html", ".py", ".sql", ".yml"} and "target" not in path.parts:
+            if path.suffix in CODE_KINDS and "target" not in path.parts:
                 digest.update(path.relative_to(PROJECT).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

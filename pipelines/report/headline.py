@@ -91,7 +91,7 @@ class Headline:
     def _per_lead(self) -> str:
         matching = self._facts.matching
         if matching.matches is None or not matching.leads or not matching.leads.matched:
-            return "at most 5 a lead"
+            return NOTHING
         return f"{matching.matches / matching.leads.matched:.2f} a matched lead"
 
     @property

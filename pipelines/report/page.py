@@ -47,6 +47,7 @@ def render(facts: Facts) -> str:
         served=[row for row in facts.matching.institutions if row.matches],
         delivery_of={row.institution_id: row for row in facts.matching.deliveries},
         currency=policy.base_currency(),
+        most_offers=policy.value().most_offers_per_lead,
         details=DETAILS,
         limit=MOST_ROWS,
         first=FIRST_ROWS,
