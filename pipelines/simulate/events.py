@@ -1,0 +1,123 @@
+"""What institutions report of the pairs that were shown: events, each with when it was recorded."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.simulate.answers import Shown
+from pipelines.simulate.catalogue import product_names
+from pipelines.simulate.channels import Channels
+from pipelines.simulate.chance import Floats, Ints, exp
+from pipelines.simulate.lenders import Lenders, Products
+from pipelines.simulate.requests import Columns, Requests
+from pipelines.simulate.world import CURRENCY, Moments, World
+
+APPLIES = 0.85
+"""Share of those shown a product who ask for it."""
+LOST = 0.02
+"""Share of decisions that never arrive."""
+CORRECTED = 0.01
+"""Share of declines that are told as approvals first, and put right days later."""
+HOUR, DAY = 3600, 24 * 3600
+MONTH = 30 * DAY
+REASONS = np.array(["bureau_score", "debt_to_income", "amount", "policy"])
+BATCH_DAYS = (0, 3)
+"""Monday and Thursday: when those report who don't report every day."""
+
+Event = tuple[str, Ints, Moments, Moments]
+"""Its name, positions in what was shown, when it happened and when it was recorded."""
+
+
+def reported(
+    world: World,
+    channels: Channels,
+    lenders: Lenders,
+    products: Products,
+    asked: Requests,
+    pairs: Shown,
+) -> Columns:
+    """Return the outcomes of a day's leads, whenever they happen.
+
+    Columns: `lender` (position), `landed` (the date on which the institution sends it), and those
+    of the outcomes feed, moments in UTC.
+    """
+    events = list(_events(world, asked, pairs))
+    name = np.concatenate([np.full(rows.size, name) for name, rows, _, _ in events])
+    rows = np.concatenate([rows for _, rows, _, _ in events])
+    recorded = np.concatenate([recorded for _, _, _, recorded in events])
+    lead, product = pairs.lead[rows], pairs.product[rows]
+    lender = products.lender[product]
+    has_amount = np.isin(name, ("approved", "funded"))
+    reason = world.chance.choice("reason", [30, 25, 20, 25], asked.at[0][lead], lead, product)
+    return {
+        "lender": lender,
+        "landed": _landed(world, recorded, lenders.reports_daily[lender]),
+        "channel_id": channels.name[asked.channel[lead]],
+        "lead_id": asked.columns["lead_id"][lead],
+        "product_id": product_names(products)[product],
+        "event": name,
+        "event_at": np.concatenate([at for _, _, at, _ in events]),
+        "recorded_at": recorded,
+        "reason": np.where(name == "declined", REASONS[reason], ""),
+        "amount": np.where(has_amount, pairs.amount[rows], np.nan),
+        "apr": np.where(has_amount, pairs.apr[rows], np.nan),
+        "currency": np.where(has_amount, CURRENCY, ""),
+    }
+
+
+def _events(world: World, asked: Requests, pairs: Shown) -> Iterator[Event]:
+    chance = world.chance
+    where = (asked.at[0][pairs.lead], pairs.lead, pairs.product)
+
+    def happens(topic: str, probability: Floats | float) -> NDArray[np.bool_]:
+        return np.asarray(chance.uniform(topic, *where) < probability)
+
+    def after(moments: Moments, topic: str, least: float, usual: float) -> Moments:
+        """Return moments later by at least so many seconds, usually by about so many."""
+        seconds = least + usual * exp(0.8 * chance.normal(topic, *where))
+        return moments + np.floor(seconds).astype("timedelta64[s]")
+
+    def told(name: str, those: NDArray[np.bool_], at: Moments, known: Moments) -> Event:
+        rows = np.flatnonzero(those)
+        return name, rows, at[rows], known[rows]
+
+    applied_at = after(asked.captured[pairs.lead], "applied after", 60, 3 * HOUR)
+    applies = happens("applies", APPLIES)
+    yield told("applied", applies, applied_at, after(applied_at, "applied told", 60, HOUR))
+
+    decided_at = after(applied_at, "decided after", 300, 18 * HOUR)
+    decided_known = after(decided_at, "decided told", 60, 2 * HOUR)
+    approved = applies & happens("approved", pairs.p_approve)
+    arrives = ~happens("lost", LOST)
+    declined = applies & ~approved & arrives
+    mistaken = declined & happens("mistaken", CORRECTED)
+    put_right = after(decided_known, "put right after", DAY, 2 * DAY)
+    yield told("approved", (approved & arrives) | mistaken, decided_at, decided_known)
+    yield told("declined", declined & ~mistaken, decided_at, decided_known)
+    yield told("declined", mistaken, decided_at, put_right)
+
+    funded = approved & happens("funded", pairs.p_fund)
+    funded_at = after(decided_at, "funded after", HOUR, 2.5 * DAY)
+    yield told("funded", funded, funded_at, after(funded_at, "funded told", 60, 3 * HOUR))
+
+    fails = funded & happens("fails", pairs.p_default)
+    overdue_at = after(funded_at, "overdue after", 2 * MONTH, 3 * MONTH)
+    for step, name in enumerate(("overdue_30", "overdue_60", "overdue_90")):
+        at = overdue_at + np.timedelta64(step * MONTH, "s")
+        yield told(name, fails, at, after(at, f"{name} told", HOUR, 6 * HOUR))
+    term = asked.columns["term_months"][pairs.lead].astype(np.int64) * MONTH
+    repaid_at = funded_at + term.astype("timedelta64[s]")
+    yield told(
+        "repaid", funded & ~fails, repaid_at, after(repaid_at, "repaid told", HOUR, 6 * HOUR)
+    )
+
+
+def _landed(
+    world: World, recorded: Moments, reports_daily: NDArray[np.bool_]
+) -> NDArray[np.datetime64]:
+    """Return the date on which it is sent: its own, or the next day of reporting."""
+    dates = world.business_dates(recorded)
+    weekday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    wait = np.min([(day - weekday) % 7 for day in BATCH_DAYS], axis=0)
+    return dates + np.where(reports_daily, 0, wait)

@@ -1,0 +1,137 @@
+"""Small businesses, and who buys from whom."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.simulate import identities
+from pipelines.simulate.chance import Chance, Floats, Ints, exp, logistic
+from pipelines.simulate.world import CURRENCY, PEOPLE, WEALTH, Texts, World
+
+INDUSTRIES = np.array(list("ACEFGHILMO"))
+"""Sections of GB/T 4754: farming, manufacturing, construction, trade, transport, catering, ..."""
+PURPOSES = np.array(["working_capital", "stock", "equipment", "expansion", "bridging"])
+TERMS = np.array([3, 6, 12, 24, 36])
+FIRST_DAY, DAYS = np.datetime64("1999-01-01"), 9_600  # until the spring of 2025
+SELLS = 0.4
+"""Share of firms that send invoices to another firm in here in a month."""
+
+
+@dataclass(frozen=True)
+class Firms:
+    """Columns of firms, each of the same length; NaN is unknown to everyone but the firm."""
+
+    number: Ints
+    region: Ints
+    industry: Ints
+    established: NDArray[np.datetime64]
+    revenue: Floats
+    employees: Ints
+    tax: Floats
+    invoices: Ints
+    debt: Floats
+    score: Floats
+    stability: Floats
+    hidden: Floats
+
+
+def stability(chance: Chance, number: Ints) -> Floats:
+    """Return how reliably a firm pays; standard normal."""
+    return chance.normal("firm stability", number)
+
+
+def firms(chance: Chance, number: Ints) -> Firms:
+    """Return the firms of these numbers."""
+    region = regions(chance, number)
+    steady = stability(chance, number)
+    size = 0.3 * steady + 0.954 * chance.normal("firm size", number)
+    revenue = np.round(exp(14.3 + 1.0 * size + 0.2 * WEALTH[region]), -3)
+    staff = revenue / exp(12.6 + 0.5 * chance.normal("firm staff", number))
+    margin = np.clip(0.03 + 0.008 * steady + 0.01 * chance.normal("firm tax", number), 0, 0.2)
+    per_invoice = exp(9.8 + 0.6 * chance.normal("firm invoice", number))
+    owed = np.clip(0.02 + 0.012 * chance.normal("firm debt", number) - 0.006 * steady, 0, 0.2)
+    score = np.round(640 + 60 * steady + 22 * chance.normal("firm score", number))
+    thin = chance.uniform("firm thin file", number) < 0.25
+    return Firms(
+        number=number,
+        region=region,
+        industry=chance.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number),
+        established=FIRST_DAY + chance.below("established", DAYS, number),
+        revenue=revenue,
+        employees=np.floor(staff).astype(np.int64) + 1,
+        tax=np.round(revenue * margin, -2),
+        invoices=np.floor(revenue / per_invoice).astype(np.int64),
+        debt=np.round(revenue * owed, -2),
+        score=np.where(thin, np.nan, np.clip(score, 350, 900)),
+        stability=steady,
+        hidden=chance.normal("firm hidden", number),
+    )
+
+
+def regions(chance: Chance, number: Ints) -> Ints:
+    """Return the region in which each firm is registered."""
+    return chance.choice("firm region", PEOPLE.tolist(), number)
+
+
+def identity(chance: Chance, who: Firms) -> dict[str, Texts]:
+    """Return the columns of a lead that say which firm it is."""
+    return {
+        "full_name": identities.names(chance, -who.number - 1),
+        "id_type": np.full(who.number.size, "prc_uscc"),
+        "id_number": identities.uscc(who.region, who.number),
+        # Counted down from the last number, so that firms and people never share one.
+        "phone": identities.phones(identities.HUNDRED_MILLION - 1 - who.number),
+        "business_name": identities.firm_names(chance, who.number),
+    }
+
+
+def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> dict[str, NDArray[np.generic]]:
+    """Return what firms ask for in these requests (day and position)."""
+    share = exp(-2.2 + 0.6 * chance.normal("firm need", *request))
+    return {
+        "amount": np.clip(np.round(who.revenue * share, -4), 20_000, 5_000_000),
+        "term_months": TERMS[chance.choice("firm term", [8, 22, 45, 15, 10], *request)],
+        "purpose": PURPOSES[chance.choice("firm purpose", [45, 20, 15, 12, 8], *request)],
+    }
+
+
+def supply_links(world: World, month: date, recorded: date) -> pa.Table:
+    """Return who invoiced whom in the month of `month`, as recorded on the date `recorded`.
+
+    A few large firms buy from many. How late a buyer pays says something of its stability.
+    """
+    chance, when = world.chance, month.year * 12 + month.month
+    sellers = np.arange(world.firms)
+    sellers = sellers[chance.uniform("sells", sellers, when) < SELLS]
+    near = np.round(chance.uniform("buys from", sellers) ** 3, 9)
+    buyers = np.floor(near * world.firms).astype(np.int64)
+    sellers, buyers = sellers[sellers != buyers], buyers[sellers != buyers]
+    late = logistic(
+        -1.6 - 0.9 * stability(chance, buyers) + 0.5 * chance.normal("late", sellers, when)
+    )
+    amount = exp(10.5 + 0.9 * chance.normal("sale", sellers, when))
+    return pa.table(
+        {
+            "buyer_id": identities.uscc(regions(chance, buyers), buyers),
+            "seller_id": identities.uscc(regions(chance, sellers), sellers),
+            "month": np.full(sellers.size, f"{month:%Y-%m}"),
+            "amount": np.round(amount, 2),
+            "currency": np.full(sellers.size, CURRENCY),
+            "invoices": 1 + chance.below("sales", 12, sellers, when),
+            "paid_late_share": np.round(late, 3),
+            "recorded_at": np.full(
+                sellers.size, world.local(world.start_of(recorded).reshape(1), recorded)[0]
+            ),
+        }
+    )
+
+
+def month_before(day: date, back: int = 1) -> date:
+    """Return the first day of the month `back` months before the month of `day`."""
+    first = day.replace(day=1)
+    for _ in range(back):
+        first = (first - timedelta(days=1)).replace(day=1)
+    return first

@@ -1,0 +1,158 @@
+"""A simulated market writes what its sources send, day by day."""
+
+from collections import Counter
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.publish import write_parquet
+from pipelines.simulate import catalogue, firms
+from pipelines.simulate.answers import Shown, shown
+from pipelines.simulate.channels import all_channels
+from pipelines.simulate.dirt import soiled
+from pipelines.simulate.events import reported
+from pipelines.simulate.land import as_text, format_of, land, to_arrow
+from pipelines.simulate.lenders import all_lenders, all_products
+from pipelines.simulate.requests import Columns, Requests, requests
+from pipelines.simulate.spend import spend
+from pipelines.simulate.suppressions import suppressions
+from pipelines.simulate.world import PLATFORM, World
+
+WHOLE = ("term_months", "employees", "invoices_12m")
+"""Columns of leads that hold whole numbers."""
+HISTORY_MONTHS = 3
+"""Months of supply links that are known when the simulation starts."""
+MONDAY = 0
+
+
+class Market:
+    """The sources of one world; each method writes the files of one feed."""
+
+    def __init__(self, world: World):
+        self.world = world
+        self.channels = all_channels(world)
+        self.lenders = all_lenders(world)
+        self.products = all_products(world, self.lenders)
+        self.rows: Counter[str] = Counter()
+        self.files: Counter[str] = Counter()
+
+    def ask(self, day: date) -> tuple[Requests, Shown]:
+        """Return the leads of `day` and where they were shown, and keep the truth of both."""
+        asked = requests(self.world, self.channels, self.lenders, day)
+        pairs = shown(self.world, self.lenders, self.products, asked)
+        lead = {"channel": self.channels.name[asked.channel], "lead_id": asked.columns["lead_id"]}
+        self._keep(to_arrow(lead | asked.who), f"date={day}/leads.parquet")
+        truth = {name: column[pairs.lead] for name, column in lead.items()}
+        self._keep(to_arrow(truth | vars(pairs)), f"date={day}/shown.parquet")
+        return asked, pairs
+
+    def land_leads(self, asked: Requests, dirt: float) -> None:
+        """Write a file for each channel, some rows of it broken."""
+        table = to_arrow(asked.columns, WHOLE)
+        keys = []
+        for channel, name in enumerate(self.channels.name):
+            place = np.flatnonzero(asked.channel == channel)
+            place = place[np.argsort(asked.captured[place], kind="stable")]
+            form = format_of(channel)
+            is_text = form.startswith("csv")
+            sent = table.take(place)
+            if is_text:
+                sent = as_text(sent, lambda moments: self._local(moments, asked.day))
+            at = asked.at[0][place], asked.at[1][place]
+            sent, key = soiled(self.world.chance, sent, at, dirt, is_text=is_text)
+            keys.append(key.add_column(0, "source", pa.array([str(name)] * key.num_rows, pa.string())))
+            self._land("leads", str(name), asked.day, sent, form)
+        self._keep(pa.concat_tables(keys), f"date={asked.day}/dirt.parquet")
+
+    def land_catalogue(self, day: date, *, is_first: bool) -> None:
+        """Write the catalogues that are new on `day`; on the first day every one, and the lists."""
+        world = self.world
+        changed = catalogue.changed_on(world, day) | is_first
+        products = catalogue.product_table(world, self.products, day)
+        rules = catalogue.rule_table(self.products)
+        for lender in np.flatnonzero(changed):
+            name = str(self.lenders.name[lender])
+            self._land_of(lender, "products", name, day, products)
+            self._land_of(lender, "product_rules", name, day, rules)
+        if is_first:
+            institutions = catalogue.institution_table(self.lenders)
+            self._land("institutions", PLATFORM, day, institutions, "csv")
+            lists = suppressions(world, self.lenders, day)
+            self._land("suppressions", PLATFORM, day, lists, "csv.gz")
+
+    def land_supply(self, day: date, *, is_first: bool) -> None:
+        """Write who invoiced whom: last month on the first of a month, the history at the start."""
+        back = HISTORY_MONTHS if is_first else int(day.day == 1)
+        months = [firms.month_before(day, number) for number in range(back, 0, -1)]
+        if months:
+            links = [firms.supply_links(self.world, month, day) for month in months]
+            self._land("supply_links", PLATFORM, day, pa.concat_tables(links), "parquet")
+
+    def land_spend(self, day: date, start: date) -> None:
+        """Write on a Monday what the channels spent on the seven days before, from `start` on."""
+        week = [day - timedelta(days=back) for back in range(7, 0, -1)]
+        week = [that_day for that_day in week if that_day >= start]
+        if day.weekday() == MONDAY and week:
+            spent = spend(self.world, self.channels, week)
+            for channel, name in enumerate(self.channels.name):
+                rows = spent.filter(pa.array(spent["channel"].to_numpy() == channel))
+                form = "csv" if channel % 2 else "jsonl"
+                self._land("channel_spend", str(name), day, rows.drop_columns("channel"), form)
+
+    def report(self, asked: Requests, pairs: Shown) -> Columns:
+        """Return the outcomes of a day's leads, whenever they are recorded."""
+        return reported(self.world, self.channels, self.lenders, self.products, asked, pairs)
+
+    def land_outcomes(self, outcomes: list[Columns], last: date) -> None:
+        """Write a file for each institution and day on which it reports, up to the day `last`."""
+        columns = {name: np.concatenate([day[name] for day in outcomes]) for name in outcomes[0]}
+        is_sent = columns["landed"] <= np.datetime64(last)
+        table = to_arrow({name: column[is_sent] for name, column in columns.items()})
+        by = ["lender", "landed", "recorded_at", "channel_id", "lead_id", "product_id", "event"]
+        table = table.sort_by([(name, "ascending") for name in by])
+        lender, landed = table["lender"].to_numpy(), table["landed"].to_numpy()
+        changes = np.flatnonzero((np.diff(lender) != 0) | (np.diff(landed).astype(int) != 0)) + 1
+        table = table.drop_columns(["lender", "landed"])
+        for begin, end in pairwise([0, *changes.tolist(), table.num_rows]):
+            if end > begin:
+                day, name = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
+                form = format_of(int(lender[begin]))
+                self._land("outcomes", name, day, table.slice(begin, end - begin), form)
+
+    def keep_truth(self) -> None:
+        """Keep what the world is made of."""
+        of_lenders: dict[str, Any] = {
+            name: column for name, column in vars(self.lenders).items() if column.ndim == 1
+        }
+        of_products = {
+            name: column for name, column in vars(self.products).items() if column.ndim == 1
+        }
+        self._keep(to_arrow(vars(self.channels)), "channels.parquet")
+        self._keep(to_arrow(of_lenders), "lenders.parquet")
+        names = {"product_id": catalogue.product_names(self.products)}
+        self._keep(
+            to_arrow(names | of_products | {"title": self.products.name}), "products.parquet"
+        )
+
+    def _land_of(self, lender: int, feed: str, name: str, day: date, table: pa.Table) -> None:
+        rows = table.filter(pa.array(table["lender"].to_numpy() == lender))
+        self._land(feed, name, day, rows.drop_columns("lender"), format_of(lender))
+
+    def _land(self, feed: str, source: str, day: date, table: pa.Table, form: str) -> None:
+        if table.num_rows:
+            folder = self.world.settings.landing / feed / source / str(day)
+            land(table, folder, feed, form)
+            self.rows[feed] += table.num_rows
+            self.files[feed] += 1
+
+    def _keep(self, table: pa.Table, name: str) -> None:
+        write_parquet(table, self.world.settings.truth / name)
+
+    def _local(self, moments: pa.ChunkedArray, day: date) -> pa.ChunkedArray:
+        times = moments.to_numpy().astype("datetime64[s]")
+        return pa.chunked_array(
+            [pa.array(self.world.local(times, day), pa.string(), mask=np.isnat(times))]
+        )

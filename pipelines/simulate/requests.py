@@ -1,0 +1,244 @@
+"""The leads of a day: who asks, through which channel, for what."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.simulate import firms, identities, people
+from pipelines.simulate.channels import Channels, shares_on
+from pipelines.simulate.chance import Floats, Ints
+from pipelines.simulate.lenders import SEGMENTS, Lenders
+from pipelines.simulate.world import CURRENCY, REGIONS, Moments, Texts, World, numbered
+
+AGAIN = 0.03
+"""Share of leads that repeat another one of the day, through a channel of their own."""
+RING = 9
+"""Leads of one fraud ring: as many people, one device, within an hour."""
+LEADS_PER_RING = 2_000
+SCOPES = 64
+"""Different lists of institutions that people consent to."""
+HOURS = [2, 1, 1, 1, 1, 2, 4, 7, 10, 12, 13, 13, 12, 11, 11, 11, 10, 10, 11, 13, 14, 13, 10, 5]
+"""Leads by hour of the day, local time."""
+LEFT_OUT = {
+    "income_monthly": 0.03, "debt_monthly": 0.05, "housing": 0.04, "employment": 0.02,
+    "ethnicity": 0.3, "device_id": 0.08, "invoices_12m": 0.15, "tax_paid_annual": 0.10,
+}  # fmt: skip
+"""Share of leads in which a column is not filled."""
+
+Columns = dict[str, NDArray[Any]]
+"""Columns of one length; empty text, NaN and NaT are missing."""
+Address = tuple[Ints, Ints]
+"""Day and position within it: where in the world a lead is."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The leads of one day, in no order that means anything."""
+
+    day: date
+    columns: Columns
+    """Columns of the leads feed."""
+    channel: Ints
+    """Position of the channel."""
+    captured: Moments
+    who: Columns
+    """What decides about the lead, one column each for people and firms: `is_firm`, `asker`
+    (number of person or firm), `ring` (fraud ring of the day; -1: none), `region`, `industry`,
+    `idle`, `age`, `income` (a month; a year's revenue of firms), `burden` (debt payments over
+    income), `score`, `stability`, `hidden`."""
+
+    @property
+    def at(self) -> Address:
+        """Where in the world these leads are."""
+        number = np.arange(self.channel.size)
+        return np.full(number.size, self.day.toordinal()), number
+
+
+def requests(world: World, channels: Channels, lenders: Lenders, day: date) -> Requests:
+    """Return the leads of business date `day`."""
+    chance, number = world.chance, np.arange(world.leads_per_day)
+    at = (np.full(number.size, day.toordinal()), number)
+    ring = _rings(world, day)
+    first = _first_requests(world, at, ring)
+    channel = chance.choice("channel", shares_on(world, channels, day.weekday()).tolist(), *at)
+    channel = np.where(ring >= 0, np.argmin(channels.quality), channel)
+    is_firm = chance.uniform("segment of lead", at[0], first) < channels.business[channel[first]]
+    is_firm &= ring < 0
+    asker = _askers(world, is_firm, channels.quality[channel[first]], (at[0], first))
+    columns, who = _described(world, is_firm, asker, (at[0], first))
+    captured = _captured(world, at, ring, day)
+    is_invented = chance.uniform("invented", *at) < channels.invented[channel]
+    device = np.where(ring >= 0, 10**9 + at[0] * 10_000 + ring, asker + is_firm * 10**8)
+    columns |= {
+        "lead_id": numbered(f"{day:%y%m%d}-", number, 7),
+        "captured_at": captured,
+        "segment": SEGMENTS[is_firm.astype(np.int64)],
+        "campaign_id": _campaigns(world, channels, channel, at),
+        "phone": np.where(is_invented, _impossible(world, at), columns["phone"]),
+        "device_id": identities.devices(chance, device),
+        "currency": np.full(number.size, CURRENCY),
+    }
+    columns |= _consent(world, lenders, at, captured)
+    for name, share in LEFT_OUT.items():
+        missing = chance.uniform(f"left out {name}", *at) < share
+        columns[name] = np.where(missing, _nothing(columns[name]), columns[name])
+    who |= {"is_firm": is_firm, "asker": asker, "ring": ring, "is_invented": is_invented}
+    return Requests(day, columns, channel, captured, who)
+
+
+def _rings(world: World, day: date) -> Ints:
+    """Return the fraud ring of each lead, -1 for none."""
+    count = world.leads_per_day // LEADS_PER_RING
+    number = np.arange(world.leads_per_day)
+    if not count:
+        return np.full(number.size, -1)
+    block = world.leads_per_day // count
+    begins = world.chance.below("ring", block - RING, np.arange(count), day.toordinal())
+    ring = np.minimum(number // block, count - 1)
+    place = number - ring * block - begins[ring]
+    return np.where((place >= 0) & (place < RING), ring, -1)
+
+
+def _first_requests(world: World, at: Address, ring: Ints) -> Ints:
+    """Return of each lead the one that it repeats, most often itself."""
+    number = at[1]
+    repeats = (world.chance.uniform("again", *at) < AGAIN) & (ring < 0)
+    of = world.chance.below("again of", number.size, *at)
+    return np.where(repeats & ~repeats[of] & (ring[of] < 0), of, number)
+
+
+def _askers(world: World, is_firm: NDArray[np.bool_], quality: Floats, at: Address) -> Ints:
+    """Of two that might have come, a good channel brings more often the steadier one."""
+    chance = world.chance
+    limit = np.where(is_firm, world.firms, world.people)
+    one, other = chance.below("asker", limit, *at), chance.below("other asker", limit, *at)
+
+    def steadiness(number: Ints) -> Floats:
+        return np.where(is_firm, firms.stability(chance, number), people.stability(chance, number))
+
+    selects = chance.uniform("selects", *at) < np.abs(quality)
+    other_fits = (steadiness(other) > steadiness(one)) == (quality > 0)
+    return np.where(selects & other_fits, other, one)
+
+
+def _described(
+    world: World, is_firm: NDArray[np.bool_], asker: Ints, at: Address
+) -> tuple[Columns, Columns]:
+    """Return the feed's columns that come from the asker, and what decides about the lead."""
+    chance = world.chance
+    firm, person = np.flatnonzero(is_firm), np.flatnonzero(~is_firm)
+    those = firms.firms(chance, asker[firm])
+    them = people.people(chance, asker[person])
+    firm_columns = firms.identity(chance, those) | firms.needs(
+        chance, those, (at[0][firm], at[1][firm])
+    )
+    person_columns = people.identity(chance, them) | people.needs(
+        chance, them, (at[0][person], at[1][person])
+    )
+    firm_columns |= {
+        "region": REGIONS[those.region],
+        "debt_monthly": np.round(those.debt / 12, -1),
+        "bureau_score": those.score,
+        "industry": firms.INDUSTRIES[those.industry],
+        "established_on": those.established,
+        "revenue_annual": those.revenue,
+        "employees": those.employees,
+        "tax_paid_annual": those.tax,
+        "invoices_12m": those.invoices,
+    }
+    person_columns |= {
+        "region": REGIONS[them.region],
+        "employment": people.EMPLOYMENT[them.employment],
+        "income_monthly": them.income,
+        "debt_monthly": them.debt,
+        "bureau_score": them.score,
+        "housing": people.HOUSING[them.housing],
+    }
+    years = (np.datetime64(date.fromordinal(int(at[0][0]))) - those.established).astype(np.int64)
+    of_firms: Columns = {
+        "region": those.region,
+        "industry": those.industry,
+        "idle": np.zeros(firm.size, np.bool_),
+        "age": np.floor(years / 365.2425),
+        "income": those.revenue,
+        "burden": those.debt / those.revenue * 10,
+        "score": those.score,
+        "stability": those.stability,
+        "hidden": those.hidden,
+    }
+    of_people: Columns = {
+        "region": them.region,
+        "industry": np.zeros(person.size, np.int64),
+        "idle": np.isin(them.employment, (people.STUDENT, people.UNEMPLOYED)),
+        "age": them.age,
+        "income": them.income,
+        "burden": them.debt / np.maximum(them.income, 100),
+        "score": them.score,
+        "stability": them.stability,
+        "hidden": them.hidden,
+    }
+    return _merged(firm, firm_columns, person, person_columns), _merged(
+        firm, of_firms, person, of_people
+    )
+
+
+def _captured(world: World, at: Address, ring: Ints, day: date) -> Moments:
+    chance = world.chance
+    hour = chance.choice("hour", HOURS, at[0], np.where(ring >= 0, 10**9 + ring, at[1]))
+    second = chance.below("second", 3600, *at)
+    return world.start_of(day) + (hour * 3600 + second).astype("timedelta64[s]")
+
+
+def _campaigns(world: World, channels: Channels, channel: Ints, at: Address) -> Texts:
+    campaign = numbered("-c", 1 + world.chance.choice("campaign", [4, 3, 2, 1], *at), 1)
+    return np.char.add(channels.name[channel], campaign)
+
+
+def _impossible(world: World, at: Address) -> Texts:
+    """Return phone numbers that no one can have: no mobile number begins with 12."""
+    return numbered("+8612", world.chance.below("impossible phone", 10**9, *at), 9)
+
+
+def _consent(world: World, lenders: Lenders, at: Address, captured: Moments) -> Columns:
+    chance = world.chance
+    scopes = np.array(
+        [
+            "|".join(
+                lenders.name[chance.uniform("scope", scope, np.arange(lenders.name.size)) < 0.3]
+            )
+            for scope in range(SCOPES)
+        ]
+    )
+    some = np.where(scopes == "", "all", scopes)[chance.below("consent list", SCOPES, *at)]
+    given = captured - (20 + chance.below("consent before", 600, *at)).astype("timedelta64[s]")
+    later = captured + (60 + chance.below("withdrawn after", 7200, *at)).astype("timedelta64[s]")
+    withdrawn = chance.uniform("withdrawn", *at) < 0.005
+    return {
+        "consent_scope": np.where(chance.uniform("consent to all", *at) < 0.92, "all", some),
+        "consent_at": given,
+        "consent_version": np.full(captured.size, "2026-01"),
+        "consent_withdrawn_at": np.where(withdrawn, later, np.datetime64("NaT")),
+    }
+
+
+def _merged(one: Ints, of_one: Columns, two: Ints, of_two: Columns) -> Columns:
+    """Return columns over the positions of both; what only one has is missing in the other."""
+    merged: Columns = {}
+    for name in [*of_one, *(name for name in of_two if name not in of_one)]:
+        parts = [(at, part[name]) for at, part in ((one, of_one), (two, of_two)) if name in part]
+        kind = np.result_type(*(values for _, values in parts))
+        if len(parts) == 1 and kind.kind == "i":
+            kind = np.dtype(np.float64)
+        column = np.full(one.size + two.size, _nothing(np.empty(0, kind)), kind)
+        for at, values in parts:
+            column[at] = values
+        merged[name] = column
+    return merged
+
+
+def _nothing(column: NDArray[Any]) -> Any:
+    """Return what is missing in a column of this type."""
+    return {"U": "", "f": np.nan, "M": np.datetime64("NaT"), "i": 0, "b": False}[column.dtype.kind]
