@@ -12,9 +12,9 @@ from pipelines.counts import count_leads
 from pipelines.database import connect
 from pipelines.eligibility import load_leads, load_products
 from pipelines.offers import offers_sql, reason_words
-from pipelines.pairs import features
-from pipelines.plan import DayPlan, number_candidates, plan_day
+from pipelines.plan import DayPlan, plan_day
 from pipelines.publish import inputs, publishing, read_manifest, write_parquet
+from pipelines.scoring import features
 from pipelines.settings import Settings
 from pipelines.unmatched import unmatched_sql
 
@@ -64,8 +64,8 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     )
     with connect(settings) as connection:
         _load(connection, settings, day)
-        plan = plan_day(connection, most_offers=policy.value().most_offers_per_lead)
-        _note(connection, plan)
+        plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
+        _note(connection, plan, day)
         _add_reasons(connection, models.load(settings, day))
         scored_by = read_manifest(settings.of_day(settings.pairs, day))
         matches = _matches(connection, scored_by)
@@ -99,8 +99,11 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
     marts, pairs = (settings.of_day(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
     load_products(connection, marts, day)
+    scored = connection.read_parquet(
+        str(pairs / "pairs.parquet"), file_row_number=True, hive_partitioning=False
+    )
+    scored.project("* exclude (file_row_number), file_row_number as row").create_view("pairs")
     for name, file in (
-        ("pairs", pairs / "pairs.parquet"),
         ("funnel", pairs / "funnel.parquet"),
         ("mart_leads", marts / "leads.parquet"),
     ):
@@ -109,44 +112,47 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
     connection.execute(
         "create view names as select institution_id, product_id, name as product_name from products"
     )
-    number_candidates(connection, day)
 
 
-def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> None:
-    """Create `chosen` (with rank and price of quota) and `trimmed` from the plan."""
+def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
+    """Create `chosen` (with match id, rank and price of quota) and `trimmed` from the plan.
+
+    A match id comes from the date and the keys alone, so it stands when the day is run again.
+    """
     connection.register("chosen_rows", pa.table({"row": plan.chosen}))
     connection.register("trimmed_rows", pa.table({"row": plan.trimmed}))
-    connection.register(
-        "quota_prices",
-        pa.table(
-            {
-                "product_row": pa.array(range(len(plan.price_of_quota)), pa.int64()),
-                "price_of_quota": plan.price_of_quota,
-            }
-        ),
-    )
+    prices = pa.array(plan.price_of_quota)
+    rows = pa.array(range(len(prices)), pa.int64())
+    connection.register("quota_prices", pa.table({"product_row": rows, "price_of_quota": prices}))
     connection.execute(
         """
         create or replace table chosen as
         select
-            *,
+            pairs.*, lead_row, product_row, price_of_quota,
+            sha256(concat_ws(chr(31), $day, channel_id, lead_id, institution_id, product_id))[:32]
+                as match_id,
             row_number() over (
-                partition by lead_code order by expected_value desc, product_row
+                partition by lead_row order by expected_value desc, product_row
             ) as rank
-        from candidates
+        from pairs
         join chosen_rows using (row)
+        join leads using (channel_id, lead_id)
+        join products using (institution_id, product_id)
         join quota_prices using (product_row)
-        """
+        """,
+        {"day": day.isoformat()},
     )
     connection.execute(
-        "create or replace table trimmed as from candidates join trimmed_rows using (row)"
+        """
+        create or replace table trimmed as
+        select channel_id, lead_id from pairs join trimmed_rows using (row)
+        """
     )
 
 
 def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> None:
     """Create `explained`: table `chosen` with the codes of what counted most, weightiest first."""
-    chosen = "select lead_row, product_row from chosen join leads using (channel_id, lead_id)"
-    read = features(connection, chosen)
+    read = features(connection, "select lead_row, product_row from chosen")
     explained = read.select(["channel_id", "lead_id", "institution_id", "product_id"])
     given = explained.append_column("reasons", model_set.reasons(read))
     connection.register("reasons_given", given)

@@ -16,7 +16,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DayPlan:
-    """The matches of a day after budgets, as row numbers of `candidates`, and their proof."""
+    """The matches of a day after budgets, as row numbers of table `pairs`, and their proof."""
 
     chosen: Integers
     trimmed: Integers
@@ -33,42 +33,15 @@ class DayPlan:
         return max(0.0, 1 - self.value / self.bound) if self.bound > 0 else 0.0
 
 
-def number_candidates(connection: duckdb.DuckDBPyConnection, day: date) -> None:
-    """Create `candidates`: table `pairs` with `row`, codes, `match_id` and a `lottery` number.
+def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: int) -> DayPlan:
+    """Return the best plan of a day.
 
-    The match id comes from the date and the keys alone; its digits are the lottery, so a tie is
-    broken by lot, the same way whoever else is there. Reads the tables `pairs` and `products`.
+    Args:
+        connection: With the tables `leads` (`lead_row`), `products` (`product_row`) and `pairs`
+            (`row`: its place in the file; expected value and spend).
+        day: The business date.
+        most_offers: Most matches of one lead.
     """
-    connection.execute(
-        """
-        create or replace table candidates as
-        select
-            *, cast('0x' || match_id[:8] as bigint) as lottery
-        from (
-            select
-                row_number() over (order by channel_id, lead_id, product_row) - 1 as row,
-                dense_rank() over (order by channel_id, lead_id) - 1 as lead_code,
-                dense_rank() over (order by institution_id) - 1 as institution_code,
-                product_row,
-                sha256(concat_ws(chr(31), $day, channel_id, lead_id, institution_id, product_id))
-                    [:32] as match_id,
-                pairs.*
-            from pairs join products using (institution_id, product_id)
-        )
-        order by row
-        """,
-        {"day": day.isoformat()},
-    )
-
-
-def plan_day(connection: duckdb.DuckDBPyConnection, *, most_offers: int) -> DayPlan:
-    """Return the best plan for table `candidates` within the terms of table `products`."""
-    pairs = connection.sql(
-        """
-        select lead_code, institution_code, product_row, expected_value, lottery, expected_spend
-        from candidates order by row
-        """
-    ).fetchnumpy()
     terms = connection.sql(
         """
         select
@@ -77,31 +50,19 @@ def plan_day(connection: duckdb.DuckDBPyConnection, *, most_offers: int) -> DayP
         from products order by product_row
         """
     ).fetchnumpy()
-    budget, is_per_lead = _numbers(terms["budget"]), np.asarray(terms["is_per_lead"], np.bool_)
-    product, value, lottery = (
-        _integers(pairs["product_row"]),
-        _numbers(pairs["expected_value"]),
-        _integers(pairs["lottery"]),
-    )
-    plan = allocate(
-        Candidates(
-            lead=_integers(pairs["lead_code"]),
-            institution=_integers(pairs["institution_code"]),
-            product=product,
-            value=value,
-            lottery=lottery,
-        ),
-        affordable_quota(_integers(terms["quota"]), budget, _numbers(terms["price"]), is_per_lead),
-        most_offers=most_offers,
-    )
-    planned = np.flatnonzero(plan.chosen)
-    keeps = within_budget(
-        product[planned],
-        _numbers(pairs["expected_spend"])[planned],
+    budget = _numbers(terms["budget"])
+    quota = affordable_quota(
+        _integers(terms["quota"]),
         budget,
-        np.lexsort((-lottery[planned], -value[planned])),
+        _numbers(terms["price"]),
+        np.asarray(terms["is_per_lead"], np.bool_),
     )
-    lost = float(value[planned[~keeps]].sum())
+    candidates, spend = _candidates(connection, day)
+    plan = allocate(candidates, quota, most_offers=most_offers)
+    planned = np.flatnonzero(plan.chosen)
+    most_valuable_first = np.lexsort((-candidates.lottery[planned], -candidates.value[planned]))
+    keeps = within_budget(candidates.product[planned], spend[planned], budget, most_valuable_first)
+    lost = float(candidates.value[planned[~keeps]].sum())
     return DayPlan(
         chosen=planned[keeps],
         trimmed=planned[~keeps],
@@ -109,6 +70,54 @@ def plan_day(connection: duckdb.DuckDBPyConnection, *, most_offers: int) -> DayP
         bound=plan.bound,
         price_of_quota=plan.price_of_quota,
     )
+
+
+def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Candidates, Numbers]:
+    """Return table `pairs` as numbers, in the order of its rows, and each pair's spend.
+
+    The lottery number of a pair comes from the date and its own keys alone, so a tie is broken
+    by lot, the same way whoever else is there.
+    """
+    pairs = connection.execute(
+        """
+        select
+            lead_row, institution_row, product_row, expected_value, expected_spend,
+            lead_lot, product_lot
+        from pairs
+        join (
+            select
+                channel_id, lead_id, lead_row,
+                md5_number_lower(concat_ws(chr(31), $day, channel_id, lead_id)) as lead_lot
+            from leads
+        ) using (channel_id, lead_id)
+        join (
+            select
+                institution_id, product_id, product_row,
+                dense_rank() over (order by institution_id) - 1 as institution_row,
+                md5_number_lower(concat_ws(chr(31), institution_id, product_id)) as product_lot
+            from products
+        ) using (institution_id, product_id)
+        order by row
+        """,
+        {"day": day.isoformat()},
+    ).fetchnumpy()
+    lots = np.asarray(pairs["lead_lot"], np.uint64), np.asarray(pairs["product_lot"], np.uint64)
+    candidates = Candidates(
+        lead=_integers(pairs["lead_row"]),
+        institution=_integers(pairs["institution_row"]),
+        product=_integers(pairs["product_row"]),
+        value=_numbers(pairs["expected_value"]),
+        lottery=_drawn(*lots),
+    )
+    return candidates, _numbers(pairs["expected_spend"])
+
+
+def _drawn(lead_lot: NDArray[np.uint64], product_lot: NDArray[np.uint64]) -> Integers:
+    """Return a number below 2**32 for each pair of lots, evenly spread (splitmix64's finaliser)."""
+    mixed = lead_lot ^ (product_lot * np.uint64(0x9E3779B97F4A7C15))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return _integers((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32))
 
 
 def _integers(column: NDArray[np.generic]) -> Integers:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models import train
-from pipelines import pairs
+from pipelines import pairs, scoring
 from pipelines.errors import InputMissing
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
@@ -41,7 +41,7 @@ def test_pairs_are_priced_within_product_cap_and_band(published):
 def test_pairs_come_in_the_order_of_their_keys(published):
     keys = ["channel_id", "lead_id", "institution_id", "product_id"]
     table = published_pairs(published)
-    assert table.schema == pairs.SCHEMA
+    assert table.schema == scoring.SCHEMA
     assert table.equals(table.sort_by([(key, "ascending") for key in keys]))
 
 
@@ -61,7 +61,7 @@ def test_the_cost_of_a_lead_is_its_channels_cost(published):
 
 def test_portions_do_not_change_a_byte(market, monkeypatch):
     before = content(market)
-    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 7)
     pairs.score(market, DAY)
     assert content(market) == before
 
@@ -85,7 +85,7 @@ def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     train.ensure(settings, DAY)
     counts = pairs.score(settings, DAY)
     assert (counts["leads"], counts["pairs"], counts["open_products"]) == (0, 0, 3)
-    assert published_pairs(settings).schema == pairs.SCHEMA
+    assert published_pairs(settings).schema == scoring.SCHEMA
 
 
 def test_the_manifest_says_what_the_pairs_were_made_of(published):

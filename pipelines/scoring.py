@@ -1,0 +1,135 @@
+"""Score pairs in portions of leads, so that memory follows the portion and not the day."""
+
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+
+from expectations import policy
+from models.score import ModelSet
+from pipelines.value import priced_sql, valued_sql
+
+PAIRS_AT_ONCE = 200_000
+"""About how many pairs are scored together; a lead's pairs are never torn apart."""
+
+SCHEMA = pa.schema(
+    {
+        "channel_id": pa.string(),
+        "lead_id": pa.string(),
+        "institution_id": pa.string(),
+        "product_id": pa.string(),
+        "segment": pa.string(),
+        "currency": pa.string(),
+        "amount": pa.float64(),
+        "term_months": pa.int64(),
+        "pd": pa.float64(),
+        "p_approve": pa.float64(),
+        "p_fund": pa.float64(),
+        "suggested_apr": pa.float64(),
+        "expected_spend": pa.float64(),
+        "revenue": pa.float64(),
+        "person_benefit": pa.float64(),
+        "institution_margin": pa.float64(),
+        "expected_value": pa.float64(),
+        "expected_cost": pa.float64(),
+    }
+)
+"""Columns of `pairs.parquet`; `amount` and `expected_spend` in `currency`, the money that
+follows in the base currency."""
+
+
+def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> None:
+    """Add `pd` to table `leads`: a lead's risk is the same at every product."""
+    scored = model_set.score_leads(connection.table("leads").to_arrow_table())
+    connection.register("scored_leads", scored)
+    connection.execute("create or replace table leads as from scored_leads order by lead_row")
+    connection.unregister("scored_leads")
+
+
+def scored_pairs(
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet
+) -> Iterator[pa.RecordBatch]:
+    """Yield the pairs worth making, with the columns of `SCHEMA`, ordered by key.
+
+    Args:
+        connection: Where `eligibility` has judged the pairs. Once all is yielded, its table
+            `worthwhile` counts what remained of each lead.
+        model_set: Who says how likely what is.
+    """
+    connection.execute("create or replace table worthwhile (lead_row int, low_value bigint)")
+    portions = connection.execute(
+        f"""
+        select min(lead_row), max(lead_row)
+        from (
+            select lead_row, sum(len(product_rows)) over (order by lead_row) as pairs_so_far
+            from judged
+            where product_rows is not null
+        )
+        group by pairs_so_far // {PAIRS_AT_ONCE}
+        order by all
+        """
+    ).fetchall()
+    for first, last in portions:
+        yield from _portion(connection, model_set, first, last).to_batches()
+
+
+def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
+    """Return all that the models and the value read of some pairs, ordered by key.
+
+    Args:
+        connection: Where `eligibility` has loaded leads and products.
+        pairs: SQL table with `lead_row` and `product_row`.
+    """
+    return connection.sql(
+        f"""
+        select
+            leads.* exclude (
+                set_aside_stage, set_aside_detail, same_as_channel_id, same_as_lead_id,
+                channels, consent_scope, suppressed_institutions
+            ),
+            products.* exclude (
+                segment, currency, name, status, valid_from, valid_to, admitted_from,
+                admitted_to, delivery, format, fields, public_key, is_open, closed_reason
+            ),
+            channel_costs.cost_per_lead
+        from ({pairs}) as pairs
+        join leads using (lead_row)
+        join products using (product_row)
+        left join channel_costs using (channel_id)
+        order by lead_row, product_row
+        """
+    ).to_arrow_table()
+
+
+def _portion(
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, first: int, last: int
+) -> pa.Table:
+    """Return the pairs worth making of the leads `first` to `last`, both included."""
+    portion = f"select * from eligible where lead_row between {first} and {last}"
+    connection.register("scored", model_set.score(features(connection, portion)))
+    weights = policy.value()
+    connection.execute(
+        f"""
+        create or replace table valued as
+        select
+            lead_row, product_row, {", ".join(SCHEMA.names)},
+            expected_value >= {weights.minimum_value} and expected_value > 0 as is_worthwhile
+        from ({valued_sql(f"({priced_sql('scored')})", weights)})
+        """
+    )
+    connection.unregister("scored")
+    connection.execute(
+        """
+        insert into worthwhile
+        select lead_row, count(*) filter (is_worthwhile) from valued group by lead_row
+        """
+    )
+    worthwhile = connection.sql(
+        """
+        select * exclude (lead_row, product_row, is_worthwhile)
+        from valued
+        where is_worthwhile
+        order by lead_row, product_row
+        """
+    )
+    return worthwhile.to_arrow_table().cast(SCHEMA)
