@@ -105,5 +105,5 @@ def _is_filled(connection: duckdb.DuckDBPyConnection, feed: str, column: str) ->
         return True
     found = connection.execute(
         f"select 1 from {quote(feed)} where {quote(column)} is not null limit 1"
-    ).fetchone()
-    return found is not None
+    ).fetchall()
+    return bool(found)

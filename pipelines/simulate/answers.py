@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.simulate.chance import Chance, Floats, Ints, logistic
+from pipelines.simulate.chance import Floats, Ints, logistic
 from pipelines.simulate.lenders import BUSINESS, Lenders, Products
 from pipelines.simulate.requests import Requests
-from pipelines.simulate.world import World
+from pipelines.simulate.world import Columns, World
 
 DRAWN = 12
 """Products that are looked at for each lead; the first few whose rules it meets are shown."""
 SHOWN = [0.0, 0.45, 0.3, 0.15, 0.1]
 """How many leads are shown at 0, 1, 2, ... institutions."""
+
+MONTH_ENDS_FROM = 28
+"""From this day of a month on institutions have little left to lend."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def _truth(
     lender = products.lender[product]
     taste = lenders.region_taste[lender, who["region"]]
     taste += np.where(who["is_firm"], lenders.industry_taste[lender, who["industry"]], 0.0)
-    month_end = -0.5 * (day.day >= 28)
+    month_end = -0.5 * (day.day >= MONTH_ENDS_FROM)
     drift = 0.15 * chance.normal("mood", lender, day.toordinal() // 7)
     unseen = 0.55 * who["hidden"] + 0.5 * chance.normal("pair", *pair)
     strict = products.cut[product]
@@ -112,7 +115,7 @@ def _truth(
     )
 
 
-def strength_of(who: dict[str, NDArray[np.generic]], amount: Floats) -> Floats:
+def strength_of(who: Columns, amount: Floats) -> Floats:
     """Return how strong a lead is by what every lender can see; about standard normal."""
     is_firm = who["is_firm"]
     score = np.where(np.isnan(who["score"]), 615.0, who["score"])
@@ -121,17 +124,12 @@ def strength_of(who: dict[str, NDArray[np.generic]], amount: Floats) -> Floats:
     means = np.log(np.maximum(who["income"], 100))
     means = np.where(is_firm, means - 14.4, means - 8.8)
     young = np.where(is_firm, np.clip(3 - who["age"], 0, 3) * 0.25, 0.0)
-    return np.round(
+    strength = (
         0.8 * (score - 645) / 60
         - 1.8 * (who["burden"] - 0.23)
         - 0.35 * asks
         + 0.3 * means
         - 1.0 * who["idle"]
-        - young,
-        6,
+        - young
     )
-
-
-def happens(chance: Chance, topic: str, probability: Floats, *pair: Ints) -> NDArray[np.bool_]:
-    """Return whether what is so probable came true for each pair."""
-    return chance.uniform(topic, *pair) < probability
+    return np.asarray(np.round(strength, 6), np.float64)

@@ -34,10 +34,10 @@ def product_names(those: Products) -> Texts:
 def changed_on(world: World, day: date) -> NDArray[np.bool_]:
     """Return which institutions publish new terms on `day`."""
     week, weekday = divmod(day.toordinal(), 7)
-    chosen = world.chance.uniform("change", np.arange(world.institutions), week) < CHANGES
-    return chosen & (
-        world.chance.below("change day", 7, np.arange(world.institutions), week) == weekday
-    )
+    lender = np.arange(world.institutions)
+    chosen = world.chance.uniform("change", lender, week) < CHANGES
+    on_that_day = world.chance.below("change day", 7, lender, week) == weekday
+    return np.asarray(chosen & on_that_day)
 
 
 def terms_on(world: World, those: Products, day: date) -> tuple[Floats, Ints, NDArray[np.bool_]]:
@@ -48,9 +48,10 @@ def terms_on(world: World, those: Products, day: date) -> tuple[Floats, Ints, ND
     price = np.where(is_changed, 0.85 + 0.3 * chance.uniform("new price", number, week), 1.0)
     quota = np.where(is_changed, 0.6 + 0.8 * chance.uniform("new quota", number, week), 1.0)
     paused = is_changed & (chance.uniform("paused", number, week) < 0.15)
-    digits = np.where(PRICE_MODELS[those.price_model] == "cps", 4, 0)
-    priced = np.where(digits == 4, np.round(those.price * price, 4), np.round(those.price * price))
-    return priced, np.ceil(those.quota * quota).astype(np.int64), ~paused
+    is_share = PRICE_MODELS[those.price_model] == "cps"
+    price = those.price * price
+    price = np.where(is_share, np.round(price, 4), np.round(price))
+    return price, np.ceil(those.quota * quota).astype(np.int64), ~paused
 
 
 def institution_table(those: Lenders) -> pa.Table:

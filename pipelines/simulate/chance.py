@@ -46,11 +46,12 @@ class Chance:
 
     def normal(self, topic: str, *address: ArrayLike) -> Floats:
         """Return standard normal numbers, from 65,536 equally likely quantiles."""
-        return _quantiles()[self.bits(topic, *address) >> np.uint64(48)]
+        return np.take(_quantiles(), self.bits(topic, *address) >> np.uint64(48))
 
     def below(self, topic: str, limit: ArrayLike, *address: ArrayLike) -> Ints:
         """Return whole numbers in [0, limit)."""
-        return np.floor(self.uniform(topic, *address) * limit).astype(np.int64)
+        numbers = np.floor(self.uniform(topic, *address) * np.asarray(limit, np.float64))
+        return np.asarray(numbers, np.int64)
 
     def choice(self, topic: str, weights: Sequence[float], *address: ArrayLike) -> Ints:
         """Return positions in `weights`, each as likely as its weight says."""
@@ -61,12 +62,12 @@ class Chance:
 
 def exp(values: ArrayLike) -> Floats:
     """Return e to the power of `values`, rounded so that every machine gets the same."""
-    return np.round(np.exp(np.asarray(values, np.float64)), 6)
+    return np.asarray(np.round(np.exp(np.asarray(values, np.float64)), 6), np.float64)
 
 
 def logistic(values: ArrayLike) -> Floats:
     """Return 1 / (1 + exp(-values)), rounded so that every machine gets the same."""
-    return np.round(1 / (1 + np.exp(-np.asarray(values, np.float64))), 9)
+    return np.asarray(np.round(1 / (1 + np.exp(-np.asarray(values, np.float64))), 9), np.float64)
 
 
 def _mixed(state: Bits) -> Bits:

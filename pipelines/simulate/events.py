@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from pipelines.simulate.answers import Shown
 from pipelines.simulate.catalogue import product_names
-from pipelines.simulate.channels import Channels
 from pipelines.simulate.chance import Floats, Ints, exp
+from pipelines.simulate.channels import Channels
 from pipelines.simulate.lenders import Lenders, Products
-from pipelines.simulate.requests import Columns, Requests
-from pipelines.simulate.world import CURRENCY, Moments, World
+from pipelines.simulate.requests import Requests
+from pipelines.simulate.world import CURRENCY, Columns, Moments, World
 
 APPLIES = 0.85
 """Share of those shown a product who ask for it."""
@@ -76,7 +76,7 @@ def _events(world: World, asked: Requests, pairs: Shown) -> Iterator[Event]:
     def after(moments: Moments, topic: str, least: float, usual: float) -> Moments:
         """Return moments later by at least so many seconds, usually by about so many."""
         seconds = least + usual * exp(0.8 * chance.normal(topic, *where))
-        return moments + np.floor(seconds).astype("timedelta64[s]")
+        return np.asarray(moments + np.floor(seconds).astype("timedelta64[s]"))
 
     def told(name: str, those: NDArray[np.bool_], at: Moments, known: Moments) -> Event:
         rows = np.flatnonzero(those)
@@ -120,4 +120,4 @@ def _landed(
     dates = world.business_dates(recorded)
     weekday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
     wait = np.min([(day - weekday) % 7 for day in BATCH_DAYS], axis=0)
-    return dates + np.where(reports_daily, 0, wait)
+    return np.asarray(dates + np.where(reports_daily, 0, wait))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.simulate import identities
 from pipelines.simulate.chance import Chance, Floats, Ints, exp, logistic
-from pipelines.simulate.world import CURRENCY, PEOPLE, WEALTH, Texts, World
+from pipelines.simulate.world import CURRENCY, PEOPLE, WEALTH, Columns, World
 
 INDUSTRIES = np.array(list("ACEFGHILMO"))
 """Sections of GB/T 4754: farming, manufacturing, construction, trade, transport, catering, ..."""
@@ -76,7 +76,7 @@ def regions(chance: Chance, number: Ints) -> Ints:
     return chance.choice("firm region", PEOPLE.tolist(), number)
 
 
-def identity(chance: Chance, who: Firms) -> dict[str, Texts]:
+def identity(chance: Chance, who: Firms) -> Columns:
     """Return the columns of a lead that say which firm it is."""
     return {
         "full_name": identities.names(chance, -who.number - 1),
@@ -88,7 +88,7 @@ def identity(chance: Chance, who: Firms) -> dict[str, Texts]:
     }
 
 
-def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> dict[str, NDArray[np.generic]]:
+def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> Columns:
     """Return what firms ask for in these requests (day and position)."""
     share = exp(-2.2 + 0.6 * chance.normal("firm need", *request))
     return {

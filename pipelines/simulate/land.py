@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from pipelines.simulate.requests import Columns
+from pipelines.simulate.world import Columns
 
 FORMATS = ("csv", "csv.gz", "jsonl", "parquet", "jsonl.gz")
 

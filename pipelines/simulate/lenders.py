@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipelines.simulate.chance import Chance, Floats, Ints, exp
 from pipelines.simulate.firms import INDUSTRIES
 from pipelines.simulate.people import STUDENT, UNEMPLOYED
-from pipelines.simulate.world import REGIONS, Texts, World
+from pipelines.simulate.world import REGIONS, Columns, Texts, World
 
 KINDS = np.array(["bank", "consumer_finance", "micro_lender", "other"])
 CONSUMER, BUSINESS = 0, 1
@@ -88,7 +88,7 @@ def all_products(world: World, those: Lenders) -> Products:
     segment = (chance.uniform("segment", number) < 0.3).astype(np.int64)
     # The riskier the trade, the dearer and the less choosy: bank, consumer finance, micro, other.
     risk = np.array([0.0, 0.5, 1.0, 0.7])[kind] + 0.25 * chance.normal("risk", number)
-    apr_min = np.round(np.clip(0.05 + 0.05 * risk, 0.036, 0.14), 4)
+    apr_min = _rounded(np.clip(0.05 + 0.05 * risk, 0.036, 0.14), 4)
     spread = 0.06 + 0.03 * risk + 0.03 * chance.uniform("spread", number)
     above_cap = chance.uniform("above cap", number) < 0.04
     model = chance.choice("price model", [35, 40, 25], number)
@@ -105,7 +105,7 @@ def all_products(world: World, those: Lenders) -> Products:
         term_max=np.array([36, 36, 12, 24])[kind],
         apr_min=apr_min,
         apr_max=np.where(above_cap, 0.36, np.round(np.clip(apr_min + spread, 0.06, 0.24), 4)),
-        pd_max=np.round(np.clip(0.05 + 0.10 * risk, 0.03, 0.30), 3),
+        pd_max=_rounded(np.clip(0.05 + 0.10 * risk, 0.03, 0.30), 3),
         price_model=model,
         price=_price(chance, number, model, firm),
         quota=quota.astype(np.int64),
@@ -114,13 +114,17 @@ def all_products(world: World, those: Lenders) -> Products:
     )
 
 
+def _rounded(values: Floats, digits: int) -> Floats:
+    return np.asarray(np.round(values, digits), np.float64)
+
+
 def _price(chance: Chance, number: Ints, model: Ints, firm: NDArray[np.bool_]) -> Floats:
     level = exp(0.25 * chance.normal("price", number)) * np.where(firm, 2.0, 1.0)
     money = np.round(np.array([45.0, 260.0])[np.minimum(model, 1)] * level)
     return np.where(model == 2, np.round(0.018 * level / np.where(firm, 2.0, 1.0), 4), money)
 
 
-def _rules(chance: Chance, number: Ints, firm: NDArray[np.bool_]) -> dict[str, NDArray[np.generic]]:
+def _rules(chance: Chance, number: Ints, firm: NDArray[np.bool_]) -> Columns:
     def some(topic: str, share: float) -> NDArray[np.bool_]:
         return chance.uniform(f"has {topic}", number) < share
 

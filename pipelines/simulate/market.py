@@ -16,10 +16,10 @@ from pipelines.simulate.dirt import soiled
 from pipelines.simulate.events import reported
 from pipelines.simulate.land import as_text, format_of, land, to_arrow
 from pipelines.simulate.lenders import all_lenders, all_products
-from pipelines.simulate.requests import Columns, Requests, requests
+from pipelines.simulate.requests import Requests, requests
 from pipelines.simulate.spend import spend
 from pipelines.simulate.suppressions import suppressions
-from pipelines.simulate.world import PLATFORM, World
+from pipelines.simulate.world import PLATFORM, Columns, World
 
 WHOLE = ("term_months", "employees", "invoices_12m")
 """Columns of leads that hold whole numbers."""
@@ -63,7 +63,8 @@ class Market:
                 sent = as_text(sent, lambda moments: self._local(moments, asked.day))
             at = asked.at[0][place], asked.at[1][place]
             sent, key = soiled(self.world.chance, sent, at, dirt, is_text=is_text)
-            keys.append(key.add_column(0, "source", pa.array([str(name)] * key.num_rows, pa.string())))
+            source = pa.array([str(name)] * key.num_rows, pa.string())
+            keys.append(key.add_column(0, "source", source))
             self._land("leads", str(name), asked.day, sent, form)
         self._keep(pa.concat_tables(keys), f"date={asked.day}/dirt.parquet")
 
@@ -73,7 +74,7 @@ class Market:
         changed = catalogue.changed_on(world, day) | is_first
         products = catalogue.product_table(world, self.products, day)
         rules = catalogue.rule_table(self.products)
-        for lender in np.flatnonzero(changed):
+        for lender in np.flatnonzero(changed).tolist():
             name = str(self.lenders.name[lender])
             self._land_of(lender, "products", name, day, products)
             self._land_of(lender, "product_rules", name, day, rules)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipelines.simulate import identities
 from pipelines.simulate.chance import Chance, Floats, Ints, exp
-from pipelines.simulate.world import PEOPLE, WEALTH, Texts
+from pipelines.simulate.world import PEOPLE, WEALTH, Columns
 
 EMPLOYMENT = np.array(["employed", "self_employed", "retired", "student", "unemployed", "other"])
 SELF_EMPLOYED, RETIRED, STUDENT, UNEMPLOYED = 1, 2, 3, 4
@@ -77,7 +77,7 @@ def people(chance: Chance, number: Ints) -> People:
     )
 
 
-def identity(chance: Chance, who: People) -> dict[str, Texts | NDArray[np.datetime64]]:
+def identity(chance: Chance, who: People) -> Columns:
     """Return the columns of a lead that say who a person is."""
     ethnicity = chance.choice("ethnicity", [91, 1.4, 0.8, 0.7, 0.8, 0.8, 4.5], who.number)
     return {
@@ -92,9 +92,7 @@ def identity(chance: Chance, who: People) -> dict[str, Texts | NDArray[np.dateti
     }
 
 
-def needs(
-    chance: Chance, who: People, request: tuple[Ints, Ints]
-) -> dict[str, NDArray[np.generic]]:
+def needs(chance: Chance, who: People, request: tuple[Ints, Ints]) -> Columns:
     """Return what people ask for in these requests (day and position)."""
     months = exp(1.0 + 0.65 * chance.normal("need", *request))
     amount = np.clip(np.round(who.income * months, -3), 1_000, 300_000)

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.simulate import firms, identities, people
-from pipelines.simulate.channels import Channels, shares_on
+from pipelines.simulate.askers import described, nothing
 from pipelines.simulate.chance import Floats, Ints
+from pipelines.simulate.channels import Channels, shares_on
 from pipelines.simulate.lenders import SEGMENTS, Lenders
-from pipelines.simulate.world import CURRENCY, REGIONS, Moments, Texts, World, numbered
+from pipelines.simulate.world import CURRENCY, Columns, Moments, Texts, World, numbered
 
 AGAIN = 0.03
 """Share of leads that repeat another one of the day, through a channel of their own."""
@@ -28,8 +28,6 @@ LEFT_OUT = {
 }  # fmt: skip
 """Share of leads in which a column is not filled."""
 
-Columns = dict[str, NDArray[Any]]
-"""Columns of one length; empty text, NaN and NaT are missing."""
 Address = tuple[Ints, Ints]
 """Day and position within it: where in the world a lead is."""
 
@@ -68,7 +66,7 @@ def requests(world: World, channels: Channels, lenders: Lenders, day: date) -> R
     is_firm = chance.uniform("segment of lead", at[0], first) < channels.business[channel[first]]
     is_firm &= ring < 0
     asker = _askers(world, is_firm, channels.quality[channel[first]], (at[0], first))
-    columns, who = _described(world, is_firm, asker, (at[0], first))
+    columns, who = described(world, is_firm, asker, (at[0], first))
     captured = _captured(world, at, ring, day)
     is_invented = chance.uniform("invented", *at) < channels.invented[channel]
     device = np.where(ring >= 0, 10**9 + at[0] * 10_000 + ring, asker + is_firm * 10**8)
@@ -84,7 +82,7 @@ def requests(world: World, channels: Channels, lenders: Lenders, day: date) -> R
     columns |= _consent(world, lenders, at, captured)
     for name, share in LEFT_OUT.items():
         missing = chance.uniform(f"left out {name}", *at) < share
-        columns[name] = np.where(missing, _nothing(columns[name]), columns[name])
+        columns[name] = np.where(missing, nothing(columns[name]), columns[name])
     who |= {"is_firm": is_firm, "asker": asker, "ring": ring, "is_invented": is_invented}
     return Requests(day, columns, channel, captured, who)
 
@@ -124,67 +122,6 @@ def _askers(world: World, is_firm: NDArray[np.bool_], quality: Floats, at: Addre
     return np.where(selects & other_fits, other, one)
 
 
-def _described(
-    world: World, is_firm: NDArray[np.bool_], asker: Ints, at: Address
-) -> tuple[Columns, Columns]:
-    """Return the feed's columns that come from the asker, and what decides about the lead."""
-    chance = world.chance
-    firm, person = np.flatnonzero(is_firm), np.flatnonzero(~is_firm)
-    those = firms.firms(chance, asker[firm])
-    them = people.people(chance, asker[person])
-    firm_columns = firms.identity(chance, those) | firms.needs(
-        chance, those, (at[0][firm], at[1][firm])
-    )
-    person_columns = people.identity(chance, them) | people.needs(
-        chance, them, (at[0][person], at[1][person])
-    )
-    firm_columns |= {
-        "region": REGIONS[those.region],
-        "debt_monthly": np.round(those.debt / 12, -1),
-        "bureau_score": those.score,
-        "industry": firms.INDUSTRIES[those.industry],
-        "established_on": those.established,
-        "revenue_annual": those.revenue,
-        "employees": those.employees,
-        "tax_paid_annual": those.tax,
-        "invoices_12m": those.invoices,
-    }
-    person_columns |= {
-        "region": REGIONS[them.region],
-        "employment": people.EMPLOYMENT[them.employment],
-        "income_monthly": them.income,
-        "debt_monthly": them.debt,
-        "bureau_score": them.score,
-        "housing": people.HOUSING[them.housing],
-    }
-    years = (np.datetime64(date.fromordinal(int(at[0][0]))) - those.established).astype(np.int64)
-    of_firms: Columns = {
-        "region": those.region,
-        "industry": those.industry,
-        "idle": np.zeros(firm.size, np.bool_),
-        "age": np.floor(years / 365.2425),
-        "income": those.revenue,
-        "burden": those.debt / those.revenue * 10,
-        "score": those.score,
-        "stability": those.stability,
-        "hidden": those.hidden,
-    }
-    of_people: Columns = {
-        "region": them.region,
-        "industry": np.zeros(person.size, np.int64),
-        "idle": np.isin(them.employment, (people.STUDENT, people.UNEMPLOYED)),
-        "age": them.age,
-        "income": them.income,
-        "burden": them.debt / np.maximum(them.income, 100),
-        "score": them.score,
-        "stability": them.stability,
-        "hidden": them.hidden,
-    }
-    return _merged(firm, firm_columns, person, person_columns), _merged(
-        firm, of_firms, person, of_people
-    )
-
-
 def _captured(world: World, at: Address, ring: Ints, day: date) -> Moments:
     chance = world.chance
     hour = chance.choice("hour", HOURS, at[0], np.where(ring >= 0, 10**9 + ring, at[1]))
@@ -222,23 +159,3 @@ def _consent(world: World, lenders: Lenders, at: Address, captured: Moments) -> 
         "consent_version": np.full(captured.size, "2026-01"),
         "consent_withdrawn_at": np.where(withdrawn, later, np.datetime64("NaT")),
     }
-
-
-def _merged(one: Ints, of_one: Columns, two: Ints, of_two: Columns) -> Columns:
-    """Return columns over the positions of both; what only one has is missing in the other."""
-    merged: Columns = {}
-    for name in [*of_one, *(name for name in of_two if name not in of_one)]:
-        parts = [(at, part[name]) for at, part in ((one, of_one), (two, of_two)) if name in part]
-        kind = np.result_type(*(values for _, values in parts))
-        if len(parts) == 1 and kind.kind == "i":
-            kind = np.dtype(np.float64)
-        column = np.full(one.size + two.size, _nothing(np.empty(0, kind)), kind)
-        for at, values in parts:
-            column[at] = values
-        merged[name] = column
-    return merged
-
-
-def _nothing(column: NDArray[Any]) -> Any:
-    """Return what is missing in a column of this type."""
-    return {"U": "", "f": np.nan, "M": np.datetime64("NaT"), "i": 0, "b": False}[column.dtype.kind]

@@ -11,7 +11,7 @@ from pipelines.simulate.market import Market
 from pipelines.simulate.world import World
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - the options of the verb
     settings: Settings,
     start: date,
     days: int,

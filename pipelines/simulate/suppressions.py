@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.database import connect
-from pipelines.simulate import firms, identities, people
+from pipelines.simulate import firms, people
 from pipelines.simulate.chance import Ints
 from pipelines.simulate.lenders import Lenders
-from pipelines.simulate.world import Texts, World
+from pipelines.simulate.world import Columns, Texts, World
 
 NO_CONTACT, ERASED, CUSTOMERS, FRAUD = 0.003, 0.001, 0.010, 0.001
 """Shares of all people and firms who are on each list."""
@@ -18,7 +18,7 @@ NO_CONTACT, ERASED, CUSTOMERS, FRAUD = 0.003, 0.001, 0.010, 0.001
 def suppressions(world: World, those: Lenders, day: date) -> pa.Table:
     """Return the lists as they stand on `day`; subjects are hashed, as the contract says."""
     parts = [
-        _rows(world, those, _numbers(world, number_of), is_firm)
+        _rows(world, those, _numbers(number_of), is_firm=is_firm)
         for number_of, is_firm in ((world.people, False), (world.firms, True))
     ]
     told = pa.concat_tables(parts)
@@ -32,15 +32,16 @@ def suppressions(world: World, those: Lenders, day: date) -> pa.Table:
     return hashed.append_column("effective_at", pa.array([effective] * hashed.num_rows))
 
 
-def _numbers(world: World, count: int) -> tuple[Ints, Texts]:
+def _numbers(count: int) -> tuple[Ints, Texts]:
     """Return who is on a list, and the reason; numbers are random already, so the first do."""
     sizes = [int(count * share) for share in (NO_CONTACT, ERASED, CUSTOMERS, FRAUD)]
     reasons = ["do_not_contact", "erasure", "existing_customer", "fraud"]
     return np.arange(sum(sizes)), np.repeat(np.array(reasons), sizes)
 
 
-def _rows(world: World, those: Lenders, listed: tuple[Ints, Texts], is_firm: bool) -> pa.Table:  # noqa: FBT001
+def _rows(world: World, those: Lenders, listed: tuple[Ints, Texts], *, is_firm: bool) -> pa.Table:
     chance, (number, reason) = world.chance, listed
+    who: Columns
     if is_firm:
         who = firms.identity(chance, firms.firms(chance, number))
     else:

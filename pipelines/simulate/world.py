@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from pipelines.simulate.chance import Chance, Ints
 Texts = NDArray[np.str_]
 Moments = NDArray[np.datetime64]
 """UTC, in seconds."""
+Columns = dict[str, NDArray[Any]]
+"""Columns of one length; empty text, NaN and NaT are missing."""
 
 PLATFORM = "market"
 CURRENCY = "CNY"
@@ -25,11 +28,9 @@ PLACES = np.array(
         510121, 520200, 530124, 540121, 610200, 620121, 632200, 640121, 650121,
     ]
 )  # fmt: skip
-REGIONS = np.array(
-    [f"CN-{code}" for code in (
-        "BJ TJ HE SX NM LN JL HL SH JS ZJ AH FJ JX SD HA HB HN GD GX SC GZ YN XZ SN GS QH NX XJ"
-    ).split()]
-)  # fmt: skip
+PROVINCES = "BJ TJ HE SX NM LN JL HL SH JS ZJ AH FJ JX SD HA HB HN GD GX SC GZ YN XZ SN GS QH NX XJ"
+REGIONS = np.char.add("CN-", np.array(PROVINCES.split()))
+"""Regions by ISO 3166-2, in the order of `PLACES`."""
 PEOPLE = np.array(
     [22, 14, 74, 35, 24, 42, 24, 31, 25, 85, 65, 61, 42, 45, 101, 98, 57, 66, 127, 50,
      84, 39, 47, 4, 40, 25, 6, 7, 26]
@@ -54,6 +55,7 @@ class World:
 
     @cached_property
     def chance(self) -> Chance:
+        """Return the world's randomness."""
         return Chance(self.seed)
 
     @cached_property
@@ -63,6 +65,7 @@ class World:
 
     @cached_property
     def firms(self) -> int:
+        """Firms that may ask, and that buy from each other."""
         return 20 * self.leads_per_day + 50
 
     def start_of(self, day: date) -> np.datetime64:
