@@ -27,6 +27,9 @@ from pipelines.ingest.tallies import merged
 from pipelines.publish import publishing, read_manifest, write_batches, write_parquet
 from pipelines.settings import Settings
 
+BATCH = 32_768
+"""Rows handed from DuckDB to the file at once; it decides memory and not the bytes."""
+
 
 def publish_shards(settings: Settings, day: date) -> dict[str, Any]:
     """Publish what the shards of the run for `day` found; return the counts of `day` by feed.
@@ -109,7 +112,7 @@ def _write(
     if not folders:
         write_parquet(schema.empty_table(), path)
         return
-    write_batches(connection.sql(sql).to_arrow_reader(), schema, path)
+    write_batches(connection.sql(sql).to_arrow_reader(BATCH), schema, path)
 
 
 def _unknown(read: list[dict[str, dict[str, Any]]]) -> dict[str, list[str]]:

@@ -238,7 +238,8 @@ def _bare_returns(values: NDArray[np.uint8], quotes: Positions, starts: Position
         return bare
     start = starts[np.searchsorted(starts, bare, side="right") - 1]
     inside = np.searchsorted(quotes, bare) - np.searchsorted(quotes, start)
-    return bare[inside % 2 == 0]
+    is_outside: NDArray[np.bool_] = inside % 2 == 0
+    return bare[is_outside]
 
 
 def _holds(records: Records, positions: Positions) -> NDArray[np.bool_]:
