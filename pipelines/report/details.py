@@ -1,4 +1,4 @@
-"""Why a lead has no match, in words: the `detail` of `unmatched/`."""
+"""Names that the matching publishes, in words."""
 
 DETAILS = {
     "same_person": "the same person asked before",
@@ -23,3 +23,19 @@ DETAILS = {
     "budget": "the day's budget of the product was used up",
 }
 """Detail of an unmatched lead -> its words."""
+
+FUNNEL = {
+    "open": "a lead and an open product",
+    "consent": "consent covers the institution",
+    "suppressed": "the institution may be sent this person",
+    "segment": "made for this kind of customer",
+    "currency": "same currency",
+    "amount": "amount within the limits",
+    "term": "term within the limits",
+    "rules": "the product's own rules are met",
+    "price_cap": "not dearer than the legal cap",
+    "risk_band": "risk within the product's band",
+    "low_value": "worth enough to be made",
+    "chosen": "chosen within quotas and offers a lead",
+}
+"""Step of `pairs/funnel.parquet` -> what holds of the pairs that are left."""

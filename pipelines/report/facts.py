@@ -130,6 +130,33 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Crossing:
+    """Leads, or matches, at one border: what goes in equals the sum of what comes out."""
+
+    border: str
+    received: int
+    parts: tuple[Count, ...]
+
+    @property
+    def adds_up(self) -> bool:
+        """Return whether everything that went in came out, and only once."""
+        return self.received == sum(part.count for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Marts:
+    """What the marts of the day say of themselves."""
+
+    leads: int
+    leads_to_match: int
+    leads_set_aside: tuple[Count, ...]
+    outcomes: int
+    """Outcomes known by the end of the day that name a lead we know."""
+    outcomes_unlinked: tuple[Count, ...]
+    """The others, by why."""
+
+
+@dataclass(frozen=True)
 class Model:
     """One model of the set that scored the day, with its figures out of time."""
 
@@ -260,6 +287,8 @@ class Facts:
     landed_files: tuple[LandedFile, ...] = ()
     expectations: tuple[Expectation, ...] = ()
     unknown_columns: tuple[UnknownColumns, ...] = ()
+    marts: Marts | None = None
+    crossings: tuple[Crossing, ...] = ()
     matching: Matching = field(default_factory=Matching)
     model_set: ModelSet = field(default_factory=ModelSet)
     origins: tuple[Origin, ...] = ()

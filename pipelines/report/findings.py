@@ -52,6 +52,14 @@ def _arithmetic(facts: Facts) -> Iterator[Finding]:
                 f"{count(border.received)} received, {count(border.loaded)} loaded, "
                 f"{count(border.quarantined)} quarantined, {count(border.duplicates)} duplicates",
             )
+    for crossing in facts.crossings:
+        if not crossing.adds_up:
+            out = " + ".join(f"{count(part.count)} {words(part.name)}" for part in crossing.parts)
+            yield Finding(
+                "incomplete",
+                f"The counts from {crossing.border} do not add up",
+                f"{count(crossing.received)} in, out {out}",
+            )
     yield from _quarantine(facts)
     yield from _leads(facts)
 
@@ -158,6 +166,8 @@ def _notes(facts: Facts) -> Iterator[Finding]:
             "listed under Quality",
         )
     for origin in facts.origins:
-        kind = "simulated" if origin.kind == "simulate" else "imported, and partly invented"
-        if origin.invented:
-            yield Finding("note", f"Data of {origin.name} is {kind}", "listed under Evidence")
+        if origin.kind == "simulate":
+            yield Finding("note", f"The data is simulated: {origin.name}", "listed under Evidence")
+        elif origin.invented:
+            what = f"Imported data is partly invented: {origin.name}"
+            yield Finding("note", what, "listed under Evidence")

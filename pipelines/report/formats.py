@@ -2,11 +2,14 @@
 
 import re
 from datetime import date
+from itertools import zip_longest
+
+from markupsafe import Markup, escape
 
 NOTHING = "\N{EN DASH}"
 FILTERS = (
     *("count", "share", "percent", "figure", "small", "money"),
-    *("plural", "words", "long_date"),
+    *("plural", "words", "prose", "long_date"),
 )
 """The functions of this module that the templates call."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -58,6 +61,15 @@ def plural(value: int, one: str, many: str | None = None) -> str:
 def words(name: str) -> str:
     """Return a name from the code as words: `no_product` -> no product."""
     return name.replace("_", " ")
+
+
+def prose(text: str) -> Markup:
+    """Return `text` as HTML, what stands between back-ticks as code."""
+    parts = text.split("`")
+    codes = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
+    plain = [escape(part) for part in parts[::2]]
+    both = [piece for pair in zip_longest(plain, codes, fillvalue=Markup()) for piece in pair]
+    return Markup().join(both)
 
 
 def long_date(day: date) -> str:

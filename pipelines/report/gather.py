@@ -13,6 +13,7 @@ from pipelines.database import connect
 from pipelines.errors import BanyanError, InputMissing
 from pipelines.refusals import refusals
 from pipelines.report import borders, matching, modelling
+from pipelines.report.crossings import crossings, marts
 from pipelines.report.deliveries import deliveries
 from pipelines.report.facts import Facts, Finding, Matching, ModelSet, Refusal
 from pipelines.report.findings import findings
@@ -70,10 +71,12 @@ def gather(settings: Settings, day: date) -> Facts:
         unknown_columns=to.part(
             "list of unknown columns", lambda: borders.unknown_columns(settings, day), ()
         ),
+        marts=to.part("counts of the marts", lambda: marts(settings, day), None),
         matching=_matching(settings, day, to),
         model_set=to.part("model set", lambda: modelling.model_set(settings, day), ModelSet()),
         origins=to.part("list of origins", lambda: origins_of(settings), ()),
     )
+    facts = replace(facts, crossings=crossings(facts))
     return replace(facts, findings=(*to.gaps, *findings(facts)))
 
 

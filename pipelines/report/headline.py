@@ -20,8 +20,8 @@ WEIGHTS = {"incomplete": "incomplete", "act": "look", "note": "note"}
 MEANINGS = {
     "quarantined": "rows that broke a critical rule; kept as received, with the reason",
     "duplicates": "the same lead again, or the same person within the window of days",
-    "suppressed": "asked not to be contacted, or withdrew; no lender may receive them",
-    "unmatched": "no open product met every rule, price cap, risk band and quota",
+    "suppressed": "asked not to be contacted, or to be erased; nobody may receive them",
+    "unmatched": "no product could take them; the reasons are listed below",
     "matched": "sent to at least one institution",
 }
 

@@ -7,8 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from expectations import policy
 from pipelines.report import charts, formats
-from pipelines.report.details import DETAILS
-from pipelines.report.facts import Facts
+from pipelines.report.details import DETAILS, FUNNEL
+from pipelines.report.facts import Count, Facts
 from pipelines.report.headline import WEIGHTS, Headline
 from pipelines.report.totals import COUNTS, feed_totals, rule_totals
 
@@ -49,9 +49,17 @@ def render(facts: Facts) -> str:
         currency=policy.base_currency(),
         most_offers=policy.value().most_offers_per_lead,
         details=DETAILS,
+        funnel_words=FUNNEL,
+        chosen=_chosen(facts),
         limit=MOST_ROWS,
         first=FIRST_ROWS,
     )
+
+
+def _chosen(facts: Facts) -> tuple[Count, ...]:
+    """Return the last line of the funnel, where the matching is published."""
+    matches = facts.matching.matches
+    return () if matches is None else (Count("chosen", matches),)
 
 
 @cache

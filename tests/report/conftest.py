@@ -1,6 +1,7 @@
 """One published day and its report, shared by the tests that only read it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,12 +30,21 @@ def make(settings: Settings) -> Report:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report of a day on which every step was published."""
-    return make(publish_day(tmp_path_factory.mktemp("whole")))
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a day on which every step was published; not to be changed."""
+    return publish_day(tmp_path_factory.mktemp("published")).home
+
+
+@pytest.fixture(scope="session")
+def whole(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of that day."""
+    home = tmp_path_factory.mktemp("whole") / "home"
+    shutil.copytree(published, home)
+    return make(Settings(home=home))
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(published: Path, tmp_path: Path) -> Settings:
     """A published day of a test's own, to be damaged."""
-    return publish_day(tmp_path)
+    shutil.copytree(published, tmp_path / "home")
+    return Settings(home=tmp_path / "home")

@@ -44,6 +44,13 @@ LEAD_COUNTS = {
     "matched": 120,
     "unmatched": 55,
 }
+MARTS = {
+    "leads": 190,
+    "leads_to_match": 171,
+    "leads_set_aside": {"duplicate": 12, "identity": 7},
+    "outcomes": 4001,
+    "outcomes_unlinked": {"unknown_match": 17},
+}
 QUALITY = [
     {
         "rule": "range",
@@ -119,7 +126,8 @@ def publish_marts(settings: Settings, seed: int = 7) -> None:
     folder = settings.of_day(settings.marts, DAY)
     write_marts(settings.home, DAY, seed=seed)
     tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
-    with publishing(folder, {"inputs": marts_inputs(settings, DAY)}) as fresh:
+    facts = {"inputs": marts_inputs(settings, DAY), "counts": MARTS}
+    with publishing(folder, facts) as fresh:
         for name, table in tables.items():
             write_parquet(table, fresh / name)
 

@@ -144,6 +144,7 @@ def test_leads_that_do_not_add_up_make_the_day_incomplete(settings: Settings):
     publish_matches(settings, LEAD_COUNTS | {"unmatched": 54})
     found = make(settings)
     assert "Leads do not add up" in sayings(found, "incomplete")
+    assert "The counts from marts to matches do not add up" in sayings(found, "incomplete")
     assert "does not add up" in found.page
 
 
@@ -165,7 +166,10 @@ def test_an_institution_without_its_file_is_named(settings: Settings):
 def test_a_delivery_of_other_rows_than_matched_is_told(settings: Settings):
     publish_deliveries(settings, {"bank-000": 198})
     said = sayings(make(settings), "incomplete")
-    assert said == ["The delivery to bank-000 is not what was matched"]
+    assert said == [
+        "The counts from matches to outbox do not add up",
+        "The delivery to bank-000 is not what was matched",
+    ]
 
 
 def test_a_report_again_changes_no_byte(settings: Settings):
