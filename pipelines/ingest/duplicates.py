@@ -32,12 +32,12 @@ def dropped_rows(
     tasks = pa.table({"task": pa.array(refused, pa.int32())})
     connection.register("refused", tasks)
     connection.execute(
-        f"create or replace temp view arrived as from read_parquet('{_quoted(rows)}') "
+        f"create or replace temp view arrived as from {_parquet(rows)} "
         "where task not in (select task from refused)"
     )
     connection.execute("create or replace temp table dropped (row bigint, rule text, message text)")
     connection.execute(
-        f"insert into dropped select row, 'refused', '' from read_parquet('{_quoted(rows)}') "
+        f"insert into dropped select row, 'refused', '' from {_parquet(rows)} "
         "where task in (select task from refused)"
     )
     if contract.full_catalogue:
@@ -125,6 +125,11 @@ def _same(names: Sequence[str], one: str, other: str) -> str:
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(names)
+
+
+def _parquet(path: Path) -> str:
+    # Without this, a folder called date=D above the file would replace a feed's own `date`.
+    return f"read_parquet('{_quoted(path)}', hive_partitioning = false)"
 
 
 def _quoted(path: Path) -> str:
