@@ -8,6 +8,7 @@ bytes before it is published.
 
 from collections import Counter
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from pipelines.database import connect
 from pipelines.desk import Desk, Result
 from pipelines.errors import Broken
-from pipelines.publish import MANIFEST, inputs, read_manifest
+from pipelines.publish import MANIFEST, inputs, read_manifest, restore
 from pipelines.recheck import load_evidence
 from pipelines.recipients import recipients
 from pipelines.settings import Settings
@@ -25,8 +26,10 @@ INSTITUTIONS_A_SHARD = 100
 
 
 def shards(settings: Settings, day: date) -> list[dict[str, Any]]:
-    """Return the institutions to deliver to, in portions: those matched on `day`, and those that
-    were delivered to before for the same day and may need a correction.
+    """Return the institutions to deliver to, in portions.
+
+    Those are the ones matched on `day`, and the ones that were delivered to before for the same
+    day and may need a correction.
 
     Raises:
         InputMissing: The day's matches are not published.
@@ -34,9 +37,7 @@ def shards(settings: Settings, day: date) -> list[dict[str, Any]]:
     folder = settings.of_day(settings.matches, day)
     read_manifest(folder)
     matched = pq.read_table(folder / "matches.parquet", columns=["institution_id"])
-    before = {
-        path.parent.name for path in settings.of_day(settings.outbox, day).glob(f"*/{MANIFEST}")
-    }
+    before = _served_before(settings.of_day(settings.outbox, day))
     names = sorted(before.union(matched["institution_id"].unique().to_pylist()))
     return [
         {"institutions": names[first : first + INSTITUTIONS_A_SHARD]}
@@ -70,6 +71,17 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
             for name in shard["institutions"]
         ]
     return _summary(results, day)
+
+
+def _served_before(outbox: Path) -> set[str]:
+    """Return the institutions that have a delivery for the day; mends what a kill left halfway."""
+    for beside in outbox.glob(".*.previous"):
+        restore(outbox / beside.name.removeprefix(".").removesuffix(".previous"))
+    return {
+        path.parent.name
+        for path in outbox.glob(f"*/{MANIFEST}")
+        if not path.parent.name.startswith(".")
+    }
 
 
 def _load(

@@ -1,7 +1,8 @@
 """Serve one institution: write its lead file, judge the bytes, publish it as the next version."""
 
 import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -45,8 +46,8 @@ class Desk:
         leads = self._leads(recipient)
         if recipient.public_key is not None:
             return self._hold_back(recipient, folder, leads.num_rows)
-        with tempfile.TemporaryDirectory(prefix=".delivery-", dir=self.settings.home) as scratch:
-            file = Path(scratch) / f"leads.{recipient.format}"
+        with _scratch(folder) as scratch:
+            file = scratch / f"leads.{recipient.format}"
             delivery_file.write(leads, file)
             before = _before(folder)
             is_same = before[-1]["sha256"] == sha256(file) if before else not leads.num_rows
@@ -139,6 +140,18 @@ class Desk:
             "withheld_fields": recipient.withheld,
             "inputs": self.read_from,
         }
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield an empty place beside `folder`; what a killed run left there is gone first."""
+    scratch = folder.with_name(f".{folder.name}.scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _before(folder: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from models import score as models
 from pipelines.counts import count_leads
 from pipelines.database import connect
 from pipelines.eligibility import load_leads, load_products
+from pipelines.known import create_known_view
 from pipelines.offers import offers_sql, reason_words
 from pipelines.plan import DayPlan, plan_day
 from pipelines.publish import inputs, publishing, read_manifest, write_parquet
@@ -109,8 +110,20 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
     ):
         connection.read_parquet(str(file)).create_view(name)
     connection.register("words", reason_words())
+    create_known_view(connection, settings, "institutions", day)
     connection.execute(
-        "create view names as select institution_id, product_id, name as product_name from products"
+        """
+        create view names as
+        select
+            institution_id, product_id, products.name as product_name,
+            coalesce(called.name, institution_id) as institution_name
+        from products
+        left join (
+            select institution_id, arg_max(name, (landed_on, known_at, name)) as name
+            from institutions
+            group by institution_id
+        ) as called using (institution_id)
+        """
     )
 
 

@@ -24,7 +24,7 @@ def offers_sql(chosen: str, names: str, reason_words: str) -> str:
 
     Args:
         chosen: SQL table of the matches, with `currency`, `amount` and `term_months` of the lead.
-        names: SQL table of `institution_id`, `product_id` and `product_name`.
+        names: SQL table of `institution_id`, `product_id`, `institution_name`, `product_name`.
         reason_words: SQL table as `reason_words` returns it.
     """
     return f"""
@@ -41,9 +41,9 @@ def offers_sql(chosen: str, names: str, reason_words: str) -> str:
         )
 
         select
-            channel_id, lead_id, rank, match_id, institution_id, product_id, product_name,
-            currency, amount, term_months, suggested_apr,
-            product_name || ' of ' || institution_id || ': '
+            channel_id, lead_id, rank, match_id, institution_id, product_id,
+            institution_name, product_name, currency, amount, term_months, suggested_apr,
+            product_name || ' of ' || institution_name || ': '
             || currency || ' ' || format('{{:,}}', cast(round(amount) as bigint))
             || coalesce(' over ' || term_months || ' months', '')
             || ' at about ' || format('{{:.2f}}', suggested_apr * 100)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
+from pipelines.known import create_known_view
 from pipelines.settings import Settings
 
 PERSONAL = tuple(column.name for column in load("leads").columns if column.personal)
@@ -27,16 +28,7 @@ def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day
         """,
         {"leads": str(settings.of_day(settings.lake / "leads", day) / "leads.parquet")},
     )
-    last = settings.of_day(settings.lake / "suppressions", day)
-    known = [
-        str(folder / "suppressions.parquet")
-        for folder in sorted(last.parent.glob("date=*"))
-        if folder <= last
-    ]
-    if known:
-        connection.read_parquet(known, hive_partitioning=False).create_view("suppressions")
-    else:
-        connection.register("suppressions", load("suppressions").lake_schema.empty_table())
+    create_known_view(connection, settings, "suppressions", day)
 
 
 def violations(

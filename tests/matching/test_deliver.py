@@ -267,3 +267,36 @@ def test_shards_hold_every_institution_once(market):
 def test_nothing_can_be_delivered_before_matching(tmp_path):
     with pytest.raises(InputMissing, match="matches"):
         deliver.shards(Settings(home=tmp_path), DAY)
+
+
+def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(market):
+    deliver_all(market)
+    before = files(market)
+    folder = folder_of(market, CSV_BANK)
+    folder.rename(folder.with_name(f".{CSV_BANK}.previous"))
+    half_written = folder.with_name(f".{PARQUET_BANK}.new")
+    half_written.mkdir()
+    (half_written / "manifest.json").write_text("{}")
+    scratch = folder.with_name(f".{CSV_BANK}.scratch")
+    scratch.mkdir()
+    (scratch / "leads.csv").write_text("half a li")
+    result = deliver_all(market)
+    shutil.rmtree(half_written)
+    assert result["unchanged"] == result["institutions"]
+    assert files(market) == before
+
+
+def test_nothing_personal_is_left_beside_the_deliveries(market):
+    deliver_all(market)
+    places = {path.parent for path in market.outbox.rglob("leads.*")}
+    assert places
+    assert not [place for place in places if place.name.startswith(".")]
+
+
+def test_encryption_asked_for_later_leaves_the_delivered_file_alone(market):
+    deliver_all(market)
+    first = (folder_of(market, CSV_BANK) / "leads.csv").read_bytes()
+    replace_mart(market, "products", "public_key", "age1example", CSV_BANK)
+    assert deliver_all(market)["held_back"] == 1
+    assert (folder_of(market, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert read_manifest(folder_of(market, CSV_BANK))["version"] == 1

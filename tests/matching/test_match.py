@@ -1,6 +1,7 @@
 """The day's matches: within every limit, explained, and every other lead told why not."""
 
 from collections import Counter
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from tests.helpers.day import (
     write_day_before_matching,
     write_lake_leads,
 )
+from tests.helpers.lake import write_feed
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
 from tests.matching.conftest import DAY
@@ -113,6 +115,17 @@ def test_an_offer_says_in_words_what_the_match_is(published):
         code = made["reasons"][0]
         words = next(reason.person.en for reason in policy.reasons() if reason.code == code)
         assert words in offer["words"]
+
+
+def test_an_offer_calls_the_institution_by_its_name_of_the_day(market):
+    named = {"institution_id": "bank-000", "name": "First Bank"}
+    write_feed(market, "institutions", date(2026, 1, 1), [named | {"name": "Old Name"}])
+    write_feed(market, "institutions", date(2026, 2, 1), [named])
+    write_feed(market, "institutions", DAY + timedelta(days=1), [named | {"name": "Next Name"}])
+    match.match(market, DAY)
+    names = {row["institution_id"]: row["institution_name"] for row in table(market, "offers")}
+    assert names["bank-000"] == "First Bank"
+    assert names["bank-001"] == "bank-001"
 
 
 def test_every_lead_is_in_one_place_and_the_manifest_counts_them(published):
