@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,18 +33,18 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     write_batches(table.to_reader(), table.schema, path)
 
 
-def write_batches(batches: pa.RecordBatchReader, schema: pa.Schema, path: Path) -> None:
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
     """Write what doesn't fit in memory at once; equal rows give equal bytes, however batched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
-        for group in _row_groups(batches):
-            writer.write_table(group.cast(schema).combine_chunks(), row_group_size=ROW_GROUP)
+        for group in _row_groups(batches, schema):
+            writer.write_table(group.combine_chunks(), row_group_size=ROW_GROUP)
 
 
-def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    waiting = batches.schema.empty_table()
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    waiting = schema.empty_table()
     for batch in batches:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
         while waiting.num_rows >= ROW_GROUP:
             yield waiting.slice(0, ROW_GROUP)
             waiting = waiting.slice(ROW_GROUP)

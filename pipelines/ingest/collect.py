@@ -12,23 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from expectations.contracts import Contract, feeds, load
 from pipelines.database import connect
 from pipelines.errors import InputMissing
 from pipelines.ingest.counts import counts_of, prove, totals
 from pipelines.ingest.ledger import Entry, as_json, read_ledger, write_ledger
-from pipelines.ingest.partition import lake_sql, quarantine_sql
+from pipelines.ingest.partition import lake_batches, quarantine_batches
 from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import SCHEMA
 from pipelines.ingest.shard import shard_folder
 from pipelines.ingest.tallies import merged
-from pipelines.publish import publishing, read_manifest, write_batches, write_parquet
+from pipelines.publish import publishing, read_manifest, write_batches
 from pipelines.settings import Settings
-
-BATCH = 32_768
-"""Rows handed from DuckDB to the file at once; it decides memory and not the bytes."""
 
 
 def publish_shards(settings: Settings, day: date) -> dict[str, Any]:
@@ -95,24 +91,12 @@ def _publish(
         publishing(settings.quarantine / feed / partition, summary) as quarantine_folder,
     ):
         rows, records = lake_folder / rows_name, quarantine_folder / "quarantine.parquet"
-        _write(connection, lake_sql(contract, day, folders), contract.lake_schema, rows, folders)
-        _write(connection, quarantine_sql(day, folders), SCHEMA, records, folders)
+        loaded = lake_batches(connection, contract, day, folders)
+        write_batches(loaded, contract.lake_schema, rows)
+        write_batches(quarantine_batches(connection, day, folders), SCHEMA, records)
         counts = counts_of(connection, contract, entries, read, rows, records)
         prove(feed, day, counts)
         lake["counts"] = summary["counts"] = counts
-
-
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    sql: str,
-    schema: pa.Schema,
-    path: Path,
-    folders: list[Path],
-) -> None:
-    if not folders:
-        write_parquet(schema.empty_table(), path)
-        return
-    write_batches(connection.sql(sql).to_arrow_reader(BATCH), schema, path)
 
 
 def _unknown(read: list[dict[str, dict[str, Any]]]) -> dict[str, list[str]]:

@@ -57,7 +57,8 @@ def quarantine_batches(
 def _arrived(columns: Sequence[str], day: str, folders: Sequence[Path]) -> str:
     """Return SQL of the rows that are loaded on `day`, with the number of their `shard`."""
     parts = [
-        f"select {number} as shard, {', '.join(columns)} from {_parquet(folder, 'rows')} as arrived "
+        f"select {number} as shard, {', '.join(columns)} "
+        f"from {_parquet(folder, 'rows')} as arrived "
         f"anti join {_parquet(folder, 'dropped')} as dropped using (row) "
         f"where known_on = date '{day}'"
         for number, folder in enumerate(folders)
