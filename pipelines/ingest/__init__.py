@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from pipelines.ingest.collect import publish_shards
-from pipelines.ingest.plan import make_plan, write_plan
+from pipelines.ingest.collecting import publish_shards
+from pipelines.ingest.planning import make_plan, write_plan
 from pipelines.ingest.shard import run_shard
 from pipelines.settings import Settings
 

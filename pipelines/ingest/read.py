@@ -19,7 +19,7 @@ from pipelines.ingest.csv_text import Header, csv_texts, header_of
 from pipelines.ingest.files import text_chunks
 from pipelines.ingest.jsonl_text import jsonl_texts
 from pipelines.ingest.parquet_text import parquet_texts, rows_of
-from pipelines.ingest.plan import Task
+from pipelines.ingest.planning import Task
 from pipelines.ingest.records import Cutter, Records, Rejected
 from pipelines.ingest.together import Together
 
