@@ -146,7 +146,8 @@ class Protected(Decision):
 class Outcomes(Decision):
     """How outcomes become labels and rates."""
 
-    take_up_maturity_days: int = Field(ge=0)
+    take_up_maturity_days: dict[Segment, int]
+    """Days in which an approval is funded or else counts as not taken up."""
     default_horizon_months: dict[Segment, int]
     smoothing_decisions: float = Field(ge=0)
 

@@ -4,6 +4,7 @@ One rule keeps the sample fair: whether a row is in it never depends on what its
 loan that was taken up at once and one that was not both wait until the time for it has passed.
 """
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from expectations import policy
+from expectations.policy_types import Segment
 from models.params import WEEKDAYS, Label, params
 from pipelines.database import connect
 from pipelines.publish import read_manifest
@@ -34,8 +36,8 @@ LABELS: dict[Label, str] = {
             coalesce(first_funded.event_at <= first_approved.maturity, false) as label,
             greatest(first_approved.maturity, first_funded.known_at) as label_known_at
         from (
-            select {keys}, known_at + to_days({take_up_days}) as maturity
-            from first_events where event = 'approved'
+            select {keys}, known_at + to_days({take_up}) as maturity
+            from first_events inner join pairs using ({keys}) where event = 'approved'
         ) as first_approved
         left join (select * from first_events where event = 'funded') as first_funded
         using ({keys})
@@ -49,9 +51,7 @@ LABELS: dict[Label, str] = {
         from (
             select
                 {keys},
-                known_at + to_months(
-                    case segment when 'business' then {business} else {consumer} end
-                ) as maturity
+                known_at + to_months({horizon}) as maturity
             from first_events inner join pairs using ({keys}) where event = 'funded'
         ) as first_funded
         left join (select * from first_events where event = 'overdue_90') as first_overdue
@@ -114,9 +114,8 @@ def _labelled_sql(label: Label, settings: Settings, as_of: date) -> str:
     rules = policy.outcomes()
     labels = LABELS[label].format(
         keys=", ".join(KEYS),
-        take_up_days=rules.take_up_maturity_days,
-        consumer=rules.default_horizon_months["consumer"],
-        business=rules.default_horizon_months["business"],
+        take_up=_by_segment(rules.take_up_maturity_days),
+        horizon=_by_segment(rules.default_horizon_months),
     )
     waits = params().decision_maturity_days
     return f"""
@@ -132,3 +131,8 @@ def _labelled_sql(label: Label, settings: Settings, as_of: date) -> str:
         where label_known_on < date '{as_of}'
         order by {", ".join(KEYS)}
     """
+
+
+def _by_segment(figures: Mapping[Segment, int]) -> str:
+    cases = " ".join(f"when '{name}' then {figure}" for name, figure in sorted(figures.items()))
+    return f"cast(case segment {cases} end as integer)"
