@@ -17,6 +17,7 @@ from airflow.sdk import chain, dag
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from dags import assets
+from dags.turn import await_turn
 from dags.work import BUSINESS_DATE, RETRIES, WAREHOUSE, sharded, step
 from pipelines.settings import Settings
 
@@ -27,18 +28,20 @@ ZONE = Settings().time_zone
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=ZONE),
     start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),  # the earliest date a backfill may reach
     catchup=False,
-    max_active_runs=1,  # a date builds on the ledger that the date before it closed
+    max_active_runs=1,  # for a backfill `await_turn` sees to it
     default_args=RETRIES,
     params={"business_date": BUSINESS_DATE},
     doc_md=__doc__,
     tags=["daily"],
 )
 def daily_match() -> None:
-    plan_deliver = step("plan_deliver")
+    plan_ingest, plan_deliver = step("plan_ingest"), step("plan_deliver")
     deliver = sharded("deliver", plan_deliver, outlets=[assets.outbox])
     close = step("close", trigger_rule="none_failed")  # nothing to deliver is no failure
     chain(
-        sharded("ingest", step("plan_ingest")),
+        await_turn(),
+        plan_ingest,
+        sharded("ingest", plan_ingest),
         step("collect", trigger_rule="none_failed", outlets=[assets.lake]),  # no shard: a quiet day
         step("staging", pool=WAREHOUSE),
         step("intermediate", pool=WAREHOUSE),

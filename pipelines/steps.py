@@ -3,11 +3,11 @@
 The order of the steps is not here: `dags/daily_match.py` is the only place that has it.
 """
 
+from collections.abc import Callable
 from datetime import date
 from importlib import import_module
 from typing import Any
 
-from pipelines.refusals import noted
 from pipelines.settings import Settings
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -40,9 +40,14 @@ def run_step(name: str, settings: Settings, day: date, *arguments: Any) -> Any:
         BanyanError: The step refused; its text says what to do.
     """
     function, *fixed = STEPS[name]
-    module, _, attribute = function.rpartition(".")
-    with noted(settings, day, name, arguments):
-        return getattr(import_module(module), attribute)(settings, day, *fixed, *arguments)
+    with _found("pipelines.refusals.noted")(settings, day, name, arguments):
+        return _found(function)(settings, day, *fixed, *arguments)
+
+
+def _found(function: str) -> Callable[..., Any]:
+    module, _, name = function.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
 
 
 def in_words(counts: object) -> str:
