@@ -269,6 +269,8 @@ class Matching:
     """Unmatched leads by the stage at which their last hope ended."""
     institutions: tuple[InstitutionMatches, ...] = ()
     channels: tuple[ChannelMatches, ...] = ()
+    silent_channels: tuple[str, ...] = ()
+    """Channels that brought leads in the 30 days before, and none today."""
     deliveries: tuple[Delivery, ...] = ()
     products_open: int | None = None
     products_closed: tuple[Count, ...] = ()

@@ -138,8 +138,9 @@ def _misplaced(facts: Facts) -> Iterator[Finding]:
 
 
 def _why(facts: Facts, border: Border) -> str:
-    return "; ".join(
-        f"{row.file}: {row.message}"
+    """Return the messages of the source's refused files; each begins with the file's path."""
+    return " ".join(
+        row.message
         for row in facts.set_aside
         if row.is_file and (row.feed, row.source) == (border.feed, border.source)
     )
@@ -155,9 +156,13 @@ def _notes(facts: Facts) -> Iterator[Finding]:
     if late := [file for file in facts.landed_files if file.is_late]:
         yield Finding(
             "note",
-            f"{plural(len(late), 'file')} came late and count from this day on",
+            f"{plural(len(late), 'file')} came late: the rows count from this day on",
             "listed under In and out",
         )
+    if facts.matching.silent_channels:
+        names = ", ".join(facts.matching.silent_channels)
+        many = plural(len(facts.matching.silent_channels), "channel")
+        yield Finding("note", f"{many} brought leads in the 30 days before and none today", names)
     if facts.unknown_columns:
         sources = {(row.feed, row.source) for row in facts.unknown_columns}
         yield Finding(

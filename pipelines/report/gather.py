@@ -106,5 +106,10 @@ def _matching(settings: Settings, day: date, to: Gathering) -> Matching:
             channels=to.part(
                 "matches by channel", lambda: matching.channels(settings, day, connection), ()
             ),
+            silent_channels=to.part(
+                "list of silent channels",
+                lambda: matching.silent_channels(settings, day, connection),
+                (),
+            ),
             deliveries=to.part("list of deliveries", lambda: deliveries(settings, day), ()),
         )

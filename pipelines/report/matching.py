@@ -144,6 +144,19 @@ def channels(
     return tuple(ChannelMatches(*row) for row in connection.execute(CHANNELS, paths).fetchall())
 
 
+def silent_channels(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> tuple[str, ...]:
+    """Return the channels that brought leads in the 30 days before and none today."""
+    silent = connection.execute(
+        "select channel_id from read_parquet(?) as channels"
+        " anti join read_parquet(?) as leads using (channel_id)"
+        " where leads_30d > 0 order by channel_id",
+        [_mart(settings, day, "channels"), _mart(settings, day, "leads")],
+    ).fetchall()
+    return tuple(name for (name,) in silent)
+
+
 def stages(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[Count, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations.contracts import feeds, load
@@ -122,10 +123,12 @@ def publish_lake(settings: Settings, feed: str, counts: dict[str, Any] | None = 
         write_parquet(load(feed).lake_schema.empty_table(), folder / f"{feed}.parquet")
 
 
-def publish_marts(settings: Settings, seed: int = 7) -> None:
+def publish_marts(settings: Settings, seed: int = 7, without: str = "") -> None:
     folder = settings.of_day(settings.marts, DAY)
     write_marts(settings.home, DAY, seed=seed)
     tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
+    leads = tables["leads.parquet"]
+    tables["leads.parquet"] = leads.filter(pc.not_equal(leads["channel_id"], without))
     facts = {"inputs": marts_inputs(settings, DAY), "counts": MARTS}
     with publishing(folder, facts) as fresh:
         for name, table in tables.items():

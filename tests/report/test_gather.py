@@ -172,6 +172,12 @@ def test_a_delivery_of_other_rows_than_matched_is_told(settings: Settings):
     ]
 
 
+def test_a_channel_that_fell_silent_is_named(settings: Settings):
+    publish_marts(settings, without="channel-2")
+    note = next(f for f in make(settings).quality["findings"] if "none today" in f["what"])
+    assert note["evidence"] == "channel-2"
+
+
 def test_a_report_again_changes_no_byte(settings: Settings):
     report(settings, DAY)
     folder = settings.of_day(settings.reports, DAY)
