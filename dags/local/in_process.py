@@ -19,13 +19,13 @@ from dags.local.lock import alone
 from dags.local.terminal import Lines, printing_to
 from pipelines.close import figures
 from pipelines.errors import BanyanError, Broken
-from pipelines.settings import Settings
+from pipelines.settings import Settings, use_home
 
 
 def main() -> int:
     """Run the dates asked for, oldest first, and stop at the first that fails."""
     asked = _asked()
-    settings = Settings()
+    settings = use_home(asked.home) if asked.home else Settings()
     log = settings.logs / "run" / f"date={asked.date}.log"
     with printing_to(log) as (out, err):
         try:
@@ -76,6 +76,7 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dags.local.in_process")
     parser.add_argument("--date", type=date.fromisoformat, required=True)
     parser.add_argument("--to", type=date.fromisoformat)
+    parser.add_argument("--home", type=Path)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -1,0 +1,65 @@
+"""A small market in a home of its own, and the real commands run on it."""
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipelines.settings import PROJECT
+
+SUNDAY = date(2026, 3, 1)
+MONDAY = date(2026, 3, 2)
+"""From one date to the other the week's models change."""
+SIZE = ("--leads-per-day", "150", "--institutions", "8", "--channels", "3", "--seed", "7")
+
+
+def banyan(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m pipelines` as a person does."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments, "--home", str(home)],
+        cwd=PROJECT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def simulate(home: Path, *, days: int = 2) -> None:
+    """Land the small market below `home`, from Sunday on."""
+    ended = banyan(home, "simulate", "--start", f"{SUNDAY}", "--days", f"{days}", *SIZE)
+    assert ended.returncode == 0, ended.stderr
+
+
+def run(home: Path, first: date, last: date, **environment: str) -> dict[str, dict[str, object]]:
+    """Run the daily job for a range of dates and return its figures by date."""
+    dates = ("--date", f"{first}", "--to", f"{last}")
+    ended = banyan(home, "run", *dates, "--json", **environment)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def landed_rows(home: Path) -> Counter[tuple[str, str, str]]:
+    """Count rows by (feed, source, date) from the landed bytes, not by Banyan's readers."""
+    rows: Counter[tuple[str, str, str]] = Counter()
+    for path in sorted((home / "landing").glob("*/*/*/*")):
+        feed, source, day = path.parts[-4:-1]
+        rows[feed, source, day] += _rows(path)
+    return rows
+
+
+def _rows(path: Path) -> int:
+    if path.suffix == ".parquet":
+        return pq.ParquetFile(path).metadata.num_rows
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        if ".jsonl" in path.suffixes:
+            return sum(1 for line in file if line.strip())
+        return sum(1 for _ in csv.reader(file)) - 1

@@ -1,0 +1,174 @@
+"""The daily job from landed files to lead files: nothing is lost, and the same comes out again."""
+
+import fcntl
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.conftest import Ran, copied
+from tests.e2e.market import MONDAY, SUNDAY, banyan, landed_rows, run
+from tests.e2e.published import differences, published
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+ENDS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
+
+
+def counts_of(home: Path) -> dict[tuple[str, str, str], dict[str, int]]:
+    """Return what the lake's manifests say, by (feed, source, date)."""
+    found = {}
+    for manifest in sorted((home / "lake").glob("*/date=*/manifest.json")):
+        feed, day = manifest.parts[-3], manifest.parts[-2].removeprefix("date=")
+        for source, counts in json.loads(manifest.read_text())["counts"].items():
+            found[feed, source, day] = counts
+    return found
+
+
+def test_every_date_ends_well_and_every_lead_ends_in_one_place(ran: Ran):
+    assert set(ran.figures) == {f"{SUNDAY}", f"{MONDAY}"}
+    for figures in ran.figures.values():
+        assert figures["state"] == "success"
+        assert figures["received"] == sum(figures[end] for end in ENDS)
+        assert figures["matched"] > 0
+        assert figures["gap"] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_was_received_is_what_an_independent_count_of_the_landed_files_gives(ran: Ran):
+    counted = landed_rows(ran.home)
+    assert len(counted) > 20
+    stated = {key: counts["received"] for key, counts in counts_of(ran.home).items()}
+    stated = {key: rows for key, rows in stated.items() if rows}
+    ran_dates = {f"{SUNDAY}", f"{MONDAY}"}
+    assert stated == {key: rows for key, rows in counted.items() if rows and key[2] in ran_dates}
+
+
+def test_of_every_feed_source_and_date_received_is_loaded_quarantined_or_duplicate(ran: Ran):
+    counts = counts_of(ran.home)
+    assert {"leads", "outcomes", "products"} <= {feed for feed, _, _ in counts}
+    for told in counts.values():
+        assert told["received"] == told["loaded"] + told["quarantined"] + told["duplicates"]
+
+
+def test_what_the_lake_holds_is_what_was_loaded(ran: Ran):
+    loaded: Counter[tuple[str, str]] = Counter()
+    for (feed, _, day), counts in counts_of(ran.home).items():
+        loaded[feed, day] += counts["loaded"]
+    assert loaded
+    for (feed, day), rows in loaded.items():
+        table = ran.home / "lake" / feed / f"date={day}" / f"{feed}.parquet"
+        assert pq.read_metadata(table).num_rows == rows
+
+
+def test_every_institution_that_was_matched_has_a_lead_file_of_its_leads(ran: Ran):
+    day = f"date={MONDAY}"
+    matches = pq.read_table(ran.home / "matches" / day / "matches.parquet")
+    matched = matches["institution_id"].value_counts().to_pylist()
+    assert matched
+    for institution in matched:
+        manifest = ran.home / "outbox" / day / institution["values"] / "manifest.json"
+        delivered = json.loads(manifest.read_text())["deliveries"]
+        assert delivered[-1]["rows"] == institution["counts"]
+
+
+def test_the_models_of_the_week_score_its_days(ran: Ran):
+    assert [path.name for path in sorted((ran.home / "registry").glob("as_of=*"))] == [
+        "as_of=2026-02-23",
+        "as_of=2026-03-02",
+    ]
+
+
+def test_nothing_that_was_published_names_a_person_a_clock_or_this_machine(ran: Ran):
+    lines = (ran.home / "landing" / "leads").rglob("*.jsonl")
+    people = [json.loads(line) for path in lines for line in path.read_text().splitlines()]
+    secrets = {person[name] for person in people for name in ("id_number", "phone") if person[name]}
+    assert secrets
+    told = [
+        *(ran.home / "reports").rglob("*.*"),
+        *ran.home.rglob("manifest.json"),
+        *(ran.home / "logs").rglob("*.log"),
+    ]
+    for path in told:
+        text = path.read_text()
+        assert not [secret for secret in secrets if secret in text], path
+        if "logs" not in path.parts:
+            assert str(ran.home) not in text, path
+
+
+def test_a_date_that_is_run_again_gives_the_same_bytes(ran: Ran, tmp_path: Path):
+    again = copied(ran.home, tmp_path)
+    run(again, MONDAY, MONDAY)
+    assert differences(ran.home, again) == []
+
+
+def test_threads_hash_seed_locale_and_clock_zone_change_no_byte(landed: Path, ran: Ran, tmp_path):
+    other = copied(landed, tmp_path)
+    run(
+        *(other, SUNDAY, MONDAY),
+        BANYAN_THREADS="1",
+        PYTHONHASHSEED="4711",
+        LC_ALL="C",
+        TZ="America/Lima",
+    )
+    assert differences(ran.home, other) == []
+
+
+def test_the_order_of_rows_in_a_file_changes_no_result(landed: Path, ran: Ran, tmp_path: Path):
+    other = copied(landed, tmp_path)
+    (file,) = (other / "landing" / "leads").glob(f"*/{SUNDAY}/*.csv")
+    header, *rows = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([header, *reversed(rows)]))
+    run(other, SUNDAY, SUNDAY)
+    results = [
+        path
+        for path in published(other)
+        if path.startswith(("lake", "marts", "pairs", "matches", "offers", "unmatched"))
+        and path.endswith(".parquet")
+    ]
+    assert results
+    before, after = published(ran.home), published(other)
+    assert [path for path in results if before[path] != after[path]] == []
+
+
+def test_one_broken_file_holds_back_its_own_channel_only(landed: Path, ran: Ran, tmp_path: Path):
+    other = copied(landed, tmp_path)
+    (file,) = (other / "landing" / "leads").glob(f"*/{SUNDAY}/*.gz")
+    channel = file.parts[-3]
+    file.write_bytes(file.read_bytes()[:-200])  # cut off while it was sent
+    figures = run(other, SUNDAY, SUNDAY)[f"{SUNDAY}"]
+    assert figures["state"] == "success"
+    assert figures["matched"] > 0
+    undisturbed, disturbed = counts_of(ran.home), counts_of(other)
+    others = [key for key in disturbed if key[1] != channel and key[2] == f"{SUNDAY}"]
+    assert others
+    assert [key for key in others if disturbed[key] != undisturbed[key]] == []
+    assert disturbed["leads", channel, f"{SUNDAY}"]["refused_files"] == 1
+    page = (other / "reports" / f"date={SUNDAY}" / "index.html").read_text()
+    assert channel in page
+    assert file.name in page
+
+
+def test_a_step_that_fails_says_so_and_the_report_still_comes(landed: Path, ran: Ran, tmp_path):
+    other = copied(landed, tmp_path)
+    (other / "pairs").write_text("a file where a folder belongs")
+    ended = banyan(other, "run", "--date", f"{SUNDAY}", "--json")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert f"{SUNDAY} failed at score." in ended.stderr
+    assert "Not done: close, deliver, match, plan_deliver." in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (other / "reports" / f"date={SUNDAY}" / "index.html").is_file()
+    assert not (other / "matches").exists()
+    (other / "pairs").unlink()
+    run(other, SUNDAY, MONDAY)
+    assert differences(ran.home, other) == []
+
+
+def test_a_second_run_on_the_same_home_waits_for_its_turn(ran: Ran, tmp_path: Path):
+    with (copied(ran.home, tmp_path) / ".run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = banyan(tmp_path, "run", "--date", f"{MONDAY}")
+    assert ended.returncode == 1
+    assert "Another run is at work" in ended.stderr
