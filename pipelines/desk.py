@@ -56,7 +56,15 @@ class Desk:
             if wrong := self._wrong(recipient, file, leads.num_rows):
                 return Result("refused", leads.num_rows, f"{recipient.institution_id}: {wrong}")
             self._publish(recipient, folder, file, leads.num_rows)
-        return Result("delivered", leads.num_rows)
+        return Result("delivered", leads.num_rows, self._still_to_do(recipient))
+
+    def _still_to_do(self, recipient: Recipient) -> str:
+        if recipient.delivery == "folder":
+            return ""
+        return (
+            f"{recipient.institution_id} is delivered to by {recipient.delivery}, which isn't "
+            f"built yet: its file waits in outbox/date={self.day}/{recipient.institution_id}."
+        )
 
     def former_recipient(self, institution_id: str) -> Recipient:
         """Return how an institution was delivered to before it lost its last product."""

@@ -11,6 +11,7 @@ from models import score as models
 from pipelines.counts import count_leads
 from pipelines.database import connect
 from pipelines.eligibility import load_leads, load_products
+from pipelines.errors import InputMissing
 from pipelines.known import create_known_view
 from pipelines.offers import offers_sql, reason_words
 from pipelines.plan import DayPlan, plan_day
@@ -54,7 +55,8 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         versions of policy and models; they stand in the manifest of the matches, too.
 
     Raises:
-        InputMissing: The day's lake, marts or pairs are not published.
+        InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
+            from other marts, models or policies than those of now.
         Broken: A lead is lost or counted twice, or the plan is not proven; nothing is published.
     """
     read_from = inputs(
@@ -63,19 +65,21 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         settings.of_day(settings.pairs, day),
         home=settings.home,
     )
+    scored_by = read_manifest(settings.of_day(settings.pairs, day))
+    model_set = models.load(settings, day)
+    _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
         _load(connection, settings, day)
         plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
         _note(connection, plan, day)
-        _add_reasons(connection, models.load(settings, day))
-        scored_by = read_manifest(settings.of_day(settings.pairs, day))
+        _add_reasons(connection, model_set)
         matches = _matches(connection, scored_by)
         offers = connection.sql(offers_sql("explained", "names", "words")).to_arrow_table()
         unmatched = connection.sql(
             unmatched_sql("mart_leads", "funnel", "chosen", "trimmed")
         ).to_arrow_table()
-    counts = count_leads(settings, day, matches=matches, unmatched=unmatched).as_dict()
-    facts = counts | {
+    counts = count_leads(settings, day, matches=matches, unmatched=unmatched)
+    facts = counts.as_dict() | {
         "matches": len(matches),
         "institutions": len(matches["institution_id"].unique()),
         "value": plan.value,
@@ -93,6 +97,20 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         with publishing(settings.of_day(root, day), facts | {"inputs": read_from}) as folder:
             write_parquet(table, folder / f"{root.name}.parquet")
     return facts
+
+
+def _must_be_current(
+    scored_by: dict[str, Any], read_from: dict[str, str], model_set: models.ModelSet
+) -> None:
+    """Raise `InputMissing` where the pairs speak of other leads, models or policies than now."""
+    now = {"models": model_set.version, "policy_version": policy.version()}
+    changed = [name for name, version in now.items() if scored_by[name] != version]
+    changed += [name for name, made in scored_by["inputs"].items() if read_from[name] != made]
+    if changed:
+        raise InputMissing(
+            f"the day's pairs were scored before this changed: {', '.join(changed)}. Nothing was "
+            "matched, and earlier matches stand. Run the step `score` for the date, then `match`."
+        )
 
 
 def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:

@@ -244,6 +244,13 @@ def test_an_institution_with_a_key_gets_nothing_in_plain_text(market):
     )
 
 
+def test_a_file_that_nobody_sends_yet_says_where_it_waits(market):
+    replace_mart(market, "products", "delivery", "sftp", CSV_BANK)
+    (message,) = deliver_all(market)["messages"]
+    assert f"waits in outbox/date={DAY}/{CSV_BANK}" in message
+    assert (folder_of(market, CSV_BANK) / "leads.csv").is_file()
+
+
 def test_columns_asked_for_in_vain_are_told_and_not_sent(market):
     asked = ["phone", "gender", "known_at", "shoe_size"]
     replace_mart(market, "products", "fields", asked, CSV_BANK)

@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations import policy
+from models import registry
+from models.estimators import Prior
 from pipelines import match, pairs
 from pipelines.counts import counts_of_day
+from pipelines.errors import InputMissing
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 from tests.helpers.day import (
@@ -267,3 +270,17 @@ def test_scoring_and_matching_again_change_no_byte(market):
     pairs.score(market, DAY)
     match.match(market, DAY)
     assert contents(market) == before
+
+
+def test_pairs_of_other_marts_are_not_matched(market):
+    with_marts(market, leads=mart(market, "leads")[::2])
+    with pytest.raises(InputMissing, match=rf"changed: marts/date={DAY}"):
+        match.match(market, DAY)
+
+
+def test_pairs_of_other_models_are_not_matched(market):
+    names = ("approval", "risk", "take_up")
+    priors = {name: registry.Entry(Prior(name, "another reason"), {}) for name in names}
+    registry.save(market, DAY - timedelta(days=1), priors)
+    with pytest.raises(InputMissing, match="changed: models"):
+        match.match(market, DAY)
