@@ -82,9 +82,19 @@ def _plain(file: _Hashing) -> Iterator[bytes]:
 
 
 def _gunzipped(file: _Hashing) -> Iterator[bytes]:
+    """Yield what is unzipped; of a damaged file what comes before the damage, then the error."""
+    pieces: list[bytes] = []
     with gzip.GzipFile(fileobj=file, mode="rb") as unzipped:  # type: ignore[call-overload]
-        while chunk := unzipped.read(CHUNK):
-            yield chunk
+        try:
+            while piece := unzipped.read1(CHUNK):
+                pieces.append(piece)
+                if sum(map(len, pieces)) >= CHUNK:
+                    yield b"".join(pieces)
+                    pieces = []
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            yield b"".join(pieces)
+            raise
+    yield b"".join(pieces)
 
 
 def _unreadable(error: OSError) -> FileRefused:

@@ -21,6 +21,7 @@ from pipelines.ingest.jsonl_text import jsonl_texts
 from pipelines.ingest.parquet_text import parquet_texts, rows_of
 from pipelines.ingest.planning import Task
 from pipelines.ingest.records import Cutter, Records, Rejected
+from pipelines.ingest.text import query
 from pipelines.ingest.together import Together
 
 BATCH_ROWS, BATCH_BYTES = 100_000, 32_000_000
@@ -150,16 +151,14 @@ class Intake:
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, having: pa.Table) -> list[tuple[int, list[str]]]:
-    connection.register("having", having)
+    """Return the first keys of `extras` in each file, by name."""
     sql = f"""
-        select task, list(key order by key)[:{MOST_UNKNOWN}]
-        from (select distinct task, unnest(json_keys(extras)) as key from having)
+        select task, list(key order by key)[:{MOST_UNKNOWN}] as keys
+        from (select distinct task, unnest(json_keys(extras)) as key from received)
         group by task
     """
-    try:
-        return connection.sql(sql).fetchall()
-    finally:
-        connection.unregister("having")
+    found = query(connection, sql, having)
+    return list(zip(found["task"].to_pylist(), found["keys"].to_pylist(), strict=True))
 
 
 def _begins_broken(records: Records) -> bool:

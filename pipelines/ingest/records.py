@@ -128,7 +128,7 @@ class Cutter:
         outside = commas[np.searchsorted(quotes, commas) % 2 == 0]
         fields = np.diff(np.searchsorted(outside, ends), prepend=0) + 1
         has_several = np.diff(feeds, prepend=0) > 1
-        return bool((fields[has_several] == self._width).all())
+        return not self._width or bool((fields[has_several] == self._width).all())
 
     def _line_by_line(
         self, data: bytes, quotes: Positions, feeds: Positions, *, is_last: bool
@@ -163,7 +163,11 @@ class Cutter:
             fields = next(reader)
         except csv.Error:
             return 0
-        return reader.line_num if reader.line_num == 1 or len(fields) == self._width else 0
+        return (
+            reader.line_num
+            if reader.line_num == 1 or len(fields) == (self._width or len(fields))
+            else 0
+        )
 
 
 def _lines(data: bytes, feeds: Positions, first: int) -> list[str]:
@@ -174,9 +178,9 @@ def _lines(data: bytes, feeds: Positions, first: int) -> list[str]:
 
 
 def _fields(lines: list[str]) -> int:
-    """Return how many fields the first record of `lines` has, its quotes sound or not."""
+    """Return how many fields the first record of `lines` has; 0 where it isn't whole."""
     try:
-        return len(next(csv.reader(lines)))
+        return len(next(csv.reader(lines, strict=True)))
     except csv.Error:
         return 0
 

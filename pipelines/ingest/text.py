@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from expectations.contracts import Contract
+from pipelines.errors import Broken
 
 BLANKS = "' \t\n\r\v\f\u00a0\u3000'"
 """White space that is trimmed around a value, as a SQL literal."""
@@ -46,10 +47,20 @@ def as_json(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.Chunke
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> pa.Table:
-    """Return the rows of `sql`, which calls `table` received, in order."""
+    """Return the rows of `sql`, which calls `table` received, in order.
+
+    Raises:
+        Broken: DuckDB failed. Its message may quote a row, so it isn't passed on.
+    """
     connection.register("received", table)
     try:
         return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise Broken(
+            f"DuckDB failed on {table.num_rows:,} received rows ({type(error).__name__}); its "
+            "message is withheld, since it may quote personal data. Nothing of this shard was "
+            "published. This is a fault of the program: report it with the landed files."
+        ) from None
     finally:
         connection.unregister("received")
 
