@@ -1,77 +1,38 @@
--- What a channel had brought before each business date, what became of it and what it cost.
+-- What a channel had brought before each business date, and what became of it.
 --
 -- Point in time: only what was known before the start of the business date counts.
 
-{% set window = var("channel_window_days") %}
-{% set outcome_figures = [
-    {"name": "decisions", "of": "decisions"},
-    {"name": "approvals", "of": "approvals"},
-    {"name": "fundings", "of": "fundings"},
-] %}
-{% set lead_figures = [{"name": "leads_30d", "of": "leads", "days": window}] %}
-{% set spend_figures = [
-    {"name": "spend", "of": "spend", "days": window},
-    {"name": "first_currency", "of": "currency", "how": "min", "days": window},
-    {"name": "last_currency", "of": "currency", "how": "max", "days": window},
+{% set lead_figures = [
+    {"name": "leads_30d", "of": "leads", "days": var("channel_window_days")},
 ] %}
 
-with leads_known as (
+with leads as (
 
-    select
-        channel_id,
-        {{ platform_date("known_at") }} as known_on,
-        count(*) as leads
-
-    from {{ ref("stg_leads") }}
-    group by channel_id, {{ platform_date("known_at") }}
+    select * from {{ ref("int_channel_lead_counts") }}
 
 ),
 
 changes as (
 
-    select
-        channel_id,
-        known_on,
-        sum(decisions) as decisions,
-        sum(approvals) as approvals,
-        sum(fundings) as fundings
-
-    from {{ ref("int_pair_changes") }}
-    group by channel_id, known_on
-
-),
-
-spend_changes as (
-
-    select * from {{ ref("int_channel_spend_changes") }}
+    select * from {{ ref("int_pair_changes") }}
 
 ),
 
 days as (
 
-    select channel_id, business_date from {{ ref("int_leads__in_scope") }}
-    union distinct
-    select channel_id, {{ run_day() }} as business_date from leads_known
-    union distinct
-    select channel_id, {{ run_day() }} as business_date from spend_changes
+    select * from {{ ref("int_channel_days") }}
 
 ),
 
 lead_history as (
 
-    {{ known_before("leads_known", "days", ["channel_id"], lead_figures) }}
+    {{ known_before("leads", "days", ["channel_id"], lead_figures) }}
 
 ),
 
 outcome_history as (
 
-    {{ known_before("changes", "days", ["channel_id"], outcome_figures) }}
-
-),
-
-spend_history as (
-
-    {{ known_before("spend_changes", "days", ["channel_id"], spend_figures) }}
+    {{ known_before("changes", "days", ["channel_id"], outcome_figures()) }}
 
 ),
 
@@ -93,26 +54,13 @@ featured as (
         ) }} as approval_rate,
         {{ smoothed_rate(
             "outcome_history.fundings", "outcome_history.approvals", "platform.funded_rate"
-        ) }} as funded_rate,
-        -- spend in several currencies has no sum: unknown, rather than wrong
-        case
-            when spend_history.first_currency = spend_history.last_currency
-                then cast(spend_history.spend / nullif(lead_history.leads_30d, 0) as double)
-        end as cost_per_lead,
-        case
-            when spend_history.first_currency = spend_history.last_currency
-                then spend_history.first_currency
-        end as currency
+        ) }} as funded_rate
 
     from lead_history
     inner join outcome_history
         on
             lead_history.channel_id = outcome_history.channel_id
             and lead_history.business_date = outcome_history.business_date
-    inner join spend_history
-        on
-            lead_history.channel_id = spend_history.channel_id
-            and lead_history.business_date = spend_history.business_date
     inner join platform
         on lead_history.business_date = platform.business_date
 

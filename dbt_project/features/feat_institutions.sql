@@ -2,33 +2,23 @@
 --
 -- Point in time: only what was known before the start of the business date counts.
 
-{% set figures = [
-    {"name": "decisions", "of": "decisions"},
-    {"name": "approvals", "of": "approvals"},
-    {"name": "fundings", "of": "fundings"},
+{% set figures = outcome_figures() + [
     {"name": "recent_verdicts", "of": "verdicts", "days": var("recent_window_days")},
     {"name": "recent_approving", "of": "approving_verdicts", "days": var("recent_window_days")},
 ] %}
 
 with changes as (
 
-    select
-        institution_id,
-        known_on,
-        sum(decisions) as decisions,
-        sum(approvals) as approvals,
-        sum(fundings) as fundings,
-        sum(verdicts) as verdicts,
-        sum(approving_verdicts) as approving_verdicts
-
-    from {{ ref("int_pair_changes") }}
-    group by institution_id, known_on
+    select * from {{ ref("int_pair_changes") }}
 
 ),
 
 days as (
 
-    select distinct institution_id, business_date from {{ ref("int_product_days") }}
+    select distinct
+        institution_id,
+        business_date
+    from {{ ref("int_product_days") }}
 
 ),
 
@@ -52,7 +42,7 @@ featured as (
         cast(history.decisions as bigint) as decisions,
         {{ smoothed_rate("history.approvals", "history.decisions", "platform.approval_rate") }}
             as approval_rate,
-        -- a correction counts as a verdict of the day on which it is known, so the share stays a share
+        -- a correction is a verdict of the day on which it is known, so the share stays a share
         {{ smoothed_rate(
             "history.recent_approving", "history.recent_verdicts", "platform.approval_rate"
         ) }} as approval_rate_90d,

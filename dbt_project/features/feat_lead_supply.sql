@@ -12,7 +12,7 @@ with leads as (
         currency,
         id_number_sha256,
         {{ day_start("business_date") }} as day_starts_at,
-        {{ dbt.dateadd("month", - var("supply_window_months"), "business_date") }} as window_starts_at
+        {{ add_months("business_date", - (var("supply_window_months") | int)) }} as window_starts_on
 
     from {{ ref("int_leads__in_scope") }}
     where
@@ -29,10 +29,16 @@ links as (
 
 links_by_business as (
 
-    select *, seller_sha256 as id_number_sha256, true as is_sale
+    select
+        *,
+        seller_sha256 as id_number_sha256,
+        true as is_sale
     from links
     union all
-    select *, buyer_sha256 as id_number_sha256, false as is_sale
+    select
+        *,
+        buyer_sha256 as id_number_sha256,
+        false as is_sale
     from links
 
 ),
@@ -65,7 +71,7 @@ known as (
         on
             leads.id_number_sha256 = links.id_number_sha256
             and leads.day_starts_at > links.known_at
-            and leads.window_starts_at <= links.month_start
+            and leads.window_starts_on <= links.month_start
 
 ),
 

@@ -15,7 +15,8 @@ derived as (
         business_date,
         case
             when established_on <= business_date
-                then cast({{ dbt.datediff("established_on", "business_date", "day") }} as double)
+                then
+                    cast({{ days_between("established_on", "business_date") }} as double)
                     / 365.25
         end as business_age_years,
         debt_monthly / nullif(income_monthly, 0) as debt_to_income,

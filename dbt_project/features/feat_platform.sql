@@ -3,22 +3,9 @@
 --
 -- Point in time: only what was known before the start of the business date counts.
 
-{% set figures = [
-    {"name": "decisions", "of": "decisions"},
-    {"name": "approvals", "of": "approvals"},
-    {"name": "fundings", "of": "fundings"},
-] %}
-
 with changes as (
 
-    select
-        known_on,
-        sum(decisions) as decisions,
-        sum(approvals) as approvals,
-        sum(fundings) as fundings
-
-    from {{ ref("int_pair_changes") }}
-    group by known_on
+    select * from {{ ref("int_pair_changes") }}
 
 ),
 
@@ -32,7 +19,7 @@ days as (
 
 history as (
 
-    {{ known_before("changes", "days", [], figures) }}
+    {{ known_before("changes", "days", [], outcome_figures()) }}
 
 )
 

@@ -3,24 +3,9 @@
 --
 -- Point in time: only what was known before the start of the business date counts.
 
-{% set figures = [
-    {"name": "decisions", "of": "decisions"},
-    {"name": "approvals", "of": "approvals"},
-    {"name": "fundings", "of": "fundings"},
-] %}
-
 with changes as (
 
-    select
-        institution_id,
-        product_id,
-        known_on,
-        sum(decisions) as decisions,
-        sum(approvals) as approvals,
-        sum(fundings) as fundings
-
-    from {{ ref("int_pair_changes") }}
-    group by institution_id, product_id, known_on
+    select * from {{ ref("int_pair_changes") }}
 
 ),
 
@@ -32,7 +17,7 @@ days as (
 
 history as (
 
-    {{ known_before("changes", "days", ["institution_id", "product_id"], figures) }}
+    {{ known_before("changes", "days", ["institution_id", "product_id"], outcome_figures()) }}
 
 ),
 

@@ -1,5 +1,5 @@
--- One row per change of what is known of a channel's spend: a corrected figure counts by its
--- difference, on the day on which the correction is known.
+-- One row per change of what is known of a channel's spend on a date: a corrected figure counts by
+-- its difference, on the day on which the correction is known.
 
 with spend as (
 
@@ -11,6 +11,7 @@ changes as (
 
     select
         channel_id,
+        spent_on,
         known_on,
         currency,
         {{ exact("spend") }} - lag({{ exact("spend") }}, 1, {{ exact("0") }}) over (
@@ -21,4 +22,12 @@ changes as (
 
 )
 
-select * from changes
+select
+    channel_id,
+    spent_on,
+    known_on,
+    currency,
+    sum(spend) as spend
+
+from changes
+group by channel_id, spent_on, known_on, currency

@@ -2,8 +2,8 @@
 -- allows within so many days up to its own: a sign of a form filled by a machine or a broker.
 
 {% set origins = [
-    {"column": "device_id", "leads": var("device_burst_leads"), "days": var("device_burst_days")},
-    {"column": "phone_sha256", "leads": var("phone_burst_leads"), "days": var("phone_burst_days")},
+    {"column": "device_id", "name": "device_burst"},
+    {"column": "phone_sha256", "name": "phone_burst"},
 ] %}
 
 with leads as (
@@ -19,35 +19,37 @@ recent as (
 ),
 
 {% for origin in origins %}
-from_same_{{ origin.column }} as (
+    {% set days = var(origin.name ~ "_days") | int %}
+    from_one_{{ origin.column }} as (
 
-    select
-        channel_id,
-        lead_id,
-        count(*) over (
-            partition by {{ origin.column }}
-            order by business_date
-            range between interval '{{ origin.days - 1 }}' day preceding and current row
-        ) as leads_in_window
+        select
+            channel_id,
+            lead_id,
+            count(*) over (
+                partition by {{ origin.column }}
+                order by business_date
+                range between interval '{{ days - 1 }}' day preceding and current row
+            ) as leads_in_window
 
-    from leads
-    where
-        {{ origin.column }} in (select {{ origin.column }} from recent)
-        and business_date
-        > {{ add_days("(select min(business_date) from recent)", - origin.days) }}
+        from leads
+        where
+            {{ origin.column }} in (select {{ origin.column }} from recent)
+            and business_date > {{ add_days("(select min(business_date) from recent)", - days) }}
 
-),
+    ),
 
 {% endfor %}
 crowded as (
 
-    select channel_id, lead_id, 'device_burst' as detail
-    from from_same_device_id
-    where leads_in_window > {{ var("device_burst_leads") }}
-    union all
-    select channel_id, lead_id, 'phone_burst' as detail
-    from from_same_phone_sha256
-    where leads_in_window > {{ var("phone_burst_leads") }}
+    {% for origin in origins %}
+        select
+            channel_id,
+            lead_id,
+            '{{ origin.name }}' as detail
+        from from_one_{{ origin.column }}
+        where leads_in_window > {{ var(origin.name ~ "_leads") }}
+        {{ "union all" if not loop.last }}
+    {% endfor %}
 
 )
 

@@ -9,7 +9,10 @@ with leads as (
 
 answered as (
 
-    select distinct channel_id, lead_id from {{ ref("int_pairs") }}
+    select distinct
+        channel_id,
+        lead_id
+    from {{ ref("int_pairs") }}
 
 ),
 

@@ -1,5 +1,7 @@
--- One row per recent lead, with the reason of its own for which it is set aside, if any. The gravest
--- reason is named: an order not to contact, then missing consent, then doubtful identity.
+-- One row per recent lead, with the reason of its own for which it is set aside, if any. The
+-- gravest reason is named: an order not to contact, then missing consent, then doubtful identity.
+
+{% set longest = var("consent_longest_days") | int %}
 
 with leads as (
 
@@ -32,7 +34,7 @@ detailed as (
             when leads.consent_withdrawn_at is not null then 'withdrawn'
             when
                 leads.consent_at
-                < {{ day_start(add_days("leads.business_date", - var("consent_longest_days"))) }}
+                < {{ day_start(add_days("leads.business_date", - longest)) }}
                 then 'consent_expired'
             when leads.consent_at >= {{ day_start(add_days("leads.business_date", 1)) }}
                 then 'not_given_yet'

@@ -1,12 +1,14 @@
 -- One row per lead, of the last weeks, of each person who has a lead on the business date: all that
 -- can decide which of a person's leads stands.
 
+{% set window = (var("same_person_days") | int) + 1 %}
+
 with leads as (
 
     select * from {{ ref("stg_leads") }}
     where
         business_date
-        >= {{ add_days(run_day(), - var("same_person_windows") * (var("same_person_days") + 1)) }}
+        >= {{ add_days(run_day(), - window * (var("same_person_windows") | int)) }}
 
 ),
 

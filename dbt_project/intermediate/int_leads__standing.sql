@@ -5,6 +5,8 @@
 -- on. The order is that of handling: by business date, then capture, then names, so a lead that
 -- comes in late never unseats one that was matched already.
 
+{% set window = (var("same_person_days") | int) + 1 %}
+
 with recursive leads as (
 
     select
@@ -29,8 +31,7 @@ first_leads as (
         min(business_date) over (
             partition by person_key
             order by business_date
-            range between
-            interval '{{ var("same_person_days") + 1 }}' day following and unbounded following
+            range between interval '{{ window }}' day following and unbounded following
         ) as next_standing_date
 
     from leads
@@ -40,24 +41,29 @@ first_leads as (
 
 standing as (
 
-    select person_key, channel_id, lead_id, business_date, next_standing_date
+    select
+        person_key,
+        channel_id,
+        lead_id,
+        business_date,
+        next_standing_date
     from first_leads
     where place = 1
 
     union all
 
     select
-        next.person_key,
-        next.channel_id,
-        next.lead_id,
-        next.business_date,
-        next.next_standing_date
+        later.person_key,
+        later.channel_id,
+        later.lead_id,
+        later.business_date,
+        later.next_standing_date
 
     from standing
-    inner join first_leads as next
+    inner join first_leads as later
         on
-            standing.person_key = next.person_key
-            and standing.next_standing_date = next.business_date
+            standing.person_key = later.person_key
+            and standing.next_standing_date = later.business_date
 
 )
 

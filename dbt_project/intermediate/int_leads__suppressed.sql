@@ -13,13 +13,28 @@ with leads as (
 
 subjects as (
 
-    select channel_id, lead_id, business_date, 'id_number' as subject_type, id_number_sha256 as subject
+    select
+        channel_id,
+        lead_id,
+        business_date,
+        'id_number' as subject_type,
+        id_number_sha256 as subject
     from leads
     union all
-    select channel_id, lead_id, business_date, 'phone' as subject_type, phone_sha256 as subject
+    select
+        channel_id,
+        lead_id,
+        business_date,
+        'phone' as subject_type,
+        phone_sha256 as subject
     from leads
     union all
-    select channel_id, lead_id, business_date, 'lead' as subject_type, channel_id || '/' || lead_id as subject
+    select
+        channel_id,
+        lead_id,
+        business_date,
+        'lead' as subject_type,
+        channel_id || '/' || lead_id as subject
     from leads
 
 ),

@@ -15,7 +15,11 @@ matches as (
 
 leads as (
 
-    select channel_id, lead_id, business_date from {{ ref("stg_leads") }}
+    select
+        channel_id,
+        lead_id,
+        business_date
+    from {{ ref("stg_leads") }}
 
 ),
 

@@ -4,12 +4,12 @@
    day itself or later gets in; this is the only place where history is summed.
 
    Args:
-       events: Rows with `keys`, `known_on` (business date on which the row became known) and the
-           columns that are summed. A CTE or a relation.
+       events: A relation or CTE of rows with `keys`, `known_on` (business date on which the row
+           became known) and the columns that are summed.
        days: Rows with `keys` and `business_date`: the moments asked for, each once.
        keys: What names the entity.
        figures: Of each figure: `name`, `of` (the column), and where they differ from the rule
-           `how` (sum) and `days` (the whole history) that the window reaches back.
+           `how` (sum; else min or max) and `days` (the whole history) that the window reaches back.
 
    Result: one row per row of `days`: `keys`, `business_date`, the figures. A sum over nothing
    is 0, any other figure of nothing is null. #}
@@ -28,7 +28,7 @@
             is_asked,
             {%- for figure in figures %}
             {{ "coalesce(" if figure.how is not defined }}
-            {{- figure.how | default("sum") }}({{ figure.of }}) over (
+            {{- figure.how | default("sum") }}({{ figure.name }}) over (
                 partition by {{ keys | join(", ") if keys else "1" }}
                 order by on_day
                 range between
@@ -43,21 +43,35 @@
                 {% for key in keys %}{{ key }}, {% endfor %}
                 known_on as on_day,
                 false as is_asked,
-                {{ figures | map(attribute="of") | unique | join(", ") }}
+                {%- for figure in figures %}
+                {{ figure.how | default("sum") }}({{ figure.of }}) as {{ figure.name }}
+                {{- "," if not loop.last }}
+                {%- endfor %}
             from {{ events }}
+            group by {% for key in keys %}{{ key }}, {% endfor %}known_on
             union all
             select
                 {% for key in keys %}{{ key }}, {% endfor %}
                 business_date as on_day,
                 true as is_asked,
-                {%- for column in figures | map(attribute="of") | unique %}
-                null as {{ column }}{{ "," if not loop.last }}
+                {%- for figure in figures %}
+                null as {{ figure.name }}{{ "," if not loop.last }}
                 {%- endfor %}
             from {{ days }}
         ) as events_and_days
-    ) as summed
+    ) as known
 
     where is_asked
+{% endmacro %}
+
+
+{# The figures that every history of outcomes has. #}
+{% macro outcome_figures() %}
+    {{ return([
+        {"name": "decisions", "of": "decisions"},
+        {"name": "approvals", "of": "approvals"},
+        {"name": "fundings", "of": "fundings"},
+    ]) }}
 {% endmacro %}
 
 

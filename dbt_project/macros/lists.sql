@@ -2,10 +2,6 @@
 
 {# Aggregate: the distinct values, sorted, nulls left out. #}
 {% macro sorted_list(value) -%}
-    {{ adapter.dispatch("sorted_list")(value) }}
-{%- endmacro %}
-
-{% macro duckdb__sorted_list(value) -%}
     coalesce(
         list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null)),
         {{ empty_list() }}
@@ -14,9 +10,5 @@
 
 
 {% macro empty_list() -%}
-    {{ adapter.dispatch("empty_list")() }}
-{%- endmacro %}
-
-{% macro duckdb__empty_list() -%}
     cast([] as varchar[])
 {%- endmacro %}

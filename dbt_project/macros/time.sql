@@ -1,5 +1,5 @@
-{# Moments and business dates. What is DuckDB's alone stands behind a dispatch: another engine
-   adds its own `<engine>__…` beside it. #}
+{# Moments and business dates. What is DuckDB's alone is written in macros/ and nowhere else, so
+   another engine needs these files translated and no table. #}
 
 {% macro run_day() -%}
     cast('{{ var("business_date") }}' as date)
@@ -8,25 +8,29 @@
 
 {# The first moment of a business date in the platform's time zone. #}
 {% macro day_start(day) -%}
-    {{ adapter.dispatch("day_start")(day) }}
-{%- endmacro %}
-
-{% macro duckdb__day_start(day) -%}
     timezone('{{ var("time_zone") }}', cast({{ day }} as timestamp))
 {%- endmacro %}
 
 
 {# The business date that a moment belongs to. #}
 {% macro platform_date(moment) -%}
-    {{ adapter.dispatch("platform_date")(moment) }}
-{%- endmacro %}
-
-{% macro duckdb__platform_date(moment) -%}
     cast(timezone('{{ var("time_zone") }}', {{ moment }}) as date)
 {%- endmacro %}
 
 
-{# The date so many days after `day`, or before it if negative. #}
+{# The date so many days after `day`; before it, if negative. #}
 {% macro add_days(day, days) -%}
-    cast({{ dbt.dateadd("day", days, day) }} as date)
+    cast({{ day }} + interval ({{ days }}) day as date)
+{%- endmacro %}
+
+
+{# The date so many months after `day`; before it, if negative. #}
+{% macro add_months(day, months) -%}
+    cast({{ day }} + interval ({{ months }}) month as date)
+{%- endmacro %}
+
+
+{# Days from one date to another. #}
+{% macro days_between(earlier, later) -%}
+    date_diff('day', {{ earlier }}, {{ later }})
 {%- endmacro %}

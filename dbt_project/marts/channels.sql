@@ -1,13 +1,29 @@
 -- One row per channel, as of the start of the business date.
 
-select
-    channel_id,
-    leads_30d,
-    decisions,
-    approval_rate,
-    funded_rate,
-    cost_per_lead,
-    currency
+with channels as (
 
-from {{ ref("feat_channels") }}
-where business_date = {{ run_day() }}
+    select * from {{ ref("feat_channels") }}
+    where business_date = {{ run_day() }}
+
+),
+
+costs as (
+
+    select * from {{ ref("feat_channel_costs") }}
+
+)
+
+select
+    channels.channel_id,
+    channels.leads_30d,
+    channels.decisions,
+    channels.approval_rate,
+    channels.funded_rate,
+    costs.cost_per_lead,
+    costs.currency
+
+from channels
+left join costs
+    on
+        channels.channel_id = costs.channel_id
+        and channels.business_date = costs.business_date

@@ -26,6 +26,12 @@ channels as (
 
 ),
 
+costs as (
+
+    select * from {{ ref("feat_channel_costs") }}
+
+),
+
 featured as (
 
     select
@@ -34,7 +40,7 @@ featured as (
         leads.business_date,
         leads.segment,
         {%- for name in lead_attributes() %}
-        {{ "derived" if name == "business_age_years" else "leads" }}.{{ name }},
+            {{ "derived" if name == "business_age_years" else "leads" }}.{{ name }},
         {%- endfor %}
         derived.debt_to_income,
         derived.amount_to_income,
@@ -48,7 +54,7 @@ featured as (
         channels.decisions as channel_decisions,
         channels.approval_rate as channel_approval_rate,
         channels.funded_rate as channel_funded_rate,
-        channels.cost_per_lead as channel_cost_per_lead
+        costs.cost_per_lead as channel_cost_per_lead
 
     from leads
     inner join derived
@@ -59,6 +65,10 @@ featured as (
         on
             leads.channel_id = channels.channel_id
             and leads.business_date = channels.business_date
+    left join costs
+        on
+            leads.channel_id = costs.channel_id
+            and leads.business_date = costs.business_date
 
 )
 

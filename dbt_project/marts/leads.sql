@@ -49,8 +49,10 @@ described as (
             as set_aside_stage,
         case when standing.is_standing then null else coalesce(judged.detail, 'same_person') end
             as set_aside_detail,
-        case when not standing.is_standing then standing.same_as_channel_id end as same_as_channel_id,
-        case when not standing.is_standing then standing.same_as_lead_id end as same_as_lead_id,
+        case when not standing.is_standing then standing.same_as_channel_id end
+            as same_as_channel_id,
+        case when not standing.is_standing then standing.same_as_lead_id end
+            as same_as_lead_id,
         case
             when standing.is_standing then channels_of_a_person.channels else {{ empty_list() }}
         end as channels,

@@ -71,17 +71,12 @@ described as (
     from pairs
     inner join leads
         on pairs.channel_id = leads.channel_id and pairs.lead_id = leads.lead_id
-    left join products
-        on
-            pairs.institution_id = products.institution_id
-            and pairs.product_id = products.product_id
-            and pairs.business_date >= products.known_from
-            and (products.known_until is null or pairs.business_date < products.known_until)
-    left join institutions
-        on
-            pairs.institution_id = institutions.institution_id
-            and pairs.business_date >= institutions.known_from
-            and (institutions.known_until is null or pairs.business_date < institutions.known_until)
+    {{ as_of_join(
+        "products", "products", "pairs", ["institution_id", "product_id"], "business_date"
+    ) }}
+    {{ as_of_join(
+        "institutions", "institutions", "pairs", ["institution_id"], "business_date"
+    ) }}
     inner join institution_history
         on
             pairs.institution_id = institution_history.institution_id
