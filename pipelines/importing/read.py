@@ -20,7 +20,7 @@ from expectations.mapping_types import ForeignFile
 from pipelines.errors import ImportRefused
 from pipelines.importing.lines import record_lines
 from pipelines.importing.records import load
-from pipelines.importing.sql import quote
+from pipelines.importing.sql import literal, quote
 
 CHUNK = 1 << 20
 OWN = ("row_line", "row_sha256")
@@ -101,7 +101,7 @@ def _jsonl(connection: duckdb.DuckDBPyConnection, text: Path, spec: ForeignFile)
     as_one_column = pc.ParseOptions(delimiter="\x01", quote_char=False)
     load(connection, text, offset, ["object"], lines, as_one_column)
     connection.execute("alter table received rename to objects")
-    is_object = "coalesce(json_valid(object) and json_type(object) = 'OBJECT', false)"
+    is_object = "coalesce(json_type(if(json_valid(object), object, null)) = 'OBJECT', false)"
     is_sound = f"{is_object} and not contains(object, '{UNDECODABLE}')"
     connection.execute(
         f"insert into unreadable select row_line, if({is_object}, 'encoding', 'format'),"
@@ -109,7 +109,7 @@ def _jsonl(connection: duckdb.DuckDBPyConnection, text: Path, spec: ForeignFile)
         f" object from objects where not ({is_sound})"
     )
     taken = ", ".join(
-        f"json_extract_string(object, '$.{quote(name)}') as {quote(name)}" for name in spec.names
+        f"json_extract_string(object, {literal(f'$.{quote(name)}')}) as {quote(name)}" for name in spec.names
     )
     connection.execute(
         f"create table received as select row_line, {taken} from objects where {is_sound}"

@@ -1,0 +1,75 @@
+"""A foreign file with its mapping, imported into a home of its own."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.importing import import_file
+from pipelines.settings import Settings
+
+LEADS = """
+description: A test.
+origin: Made up.
+file: {file}
+{extra}
+routes:
+  - feed: leads
+    source: shop
+    date: {date}
+    columns:
+      lead_id: {{from: id}}
+      captured_at: '2026-03-01T10:00:00+08:00'
+      segment: consumer
+      amount: {amount}
+      currency: CNY
+      consent_scope: all
+      consent_at: '2026-03-01T09:59:00+08:00'
+      consent_version: v1
+{columns}
+"""
+
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def leads_of(tmp_path: Path, settings: Settings) -> Callable[..., tuple[Rows, dict[str, Any]]]:
+    """Return the landed leads, by line of the file, and what the import says of itself."""
+
+    def imported(
+        content: bytes | str,
+        *,
+        name: str = "foreign.csv",
+        file: str = "{format: csv}",
+        extra: str = "",
+        date: str = "'2026-03-01'",
+        amount: str = "'1000'",
+        **columns: str,
+    ) -> tuple[Rows, dict[str, Any]]:
+        lines = "\n".join(f"      {column}: {value}" for column, value in columns.items())
+        mapping = tmp_path / "test.yml"
+        text = LEADS.format(file=file, extra=extra, date=date, amount=amount, columns=lines)
+        mapping.write_text(text, "utf-8")
+        foreign = tmp_path / name
+        foreign.write_bytes(content if isinstance(content, bytes) else content.encode())
+        said = import_file(settings, str(mapping), foreign)
+        return landed(settings, "leads"), said
+
+    return imported
+
+
+def landed(settings: Settings, feed: str) -> Rows:
+    """Return every landed row of a feed, with the `source` and `date` of its folder."""
+    rows = []
+    for path in sorted((settings.landing / feed).rglob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            place = {"source": path.parts[-3], "landed": path.parts[-2]}
+            rows += [row | place for row in csv.DictReader(file)]
+    return rows
