@@ -1,6 +1,8 @@
 """The warehouse stands whole, says what is wrong, and holds nobody's name."""
 
 import re
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from expectations.contracts import contracts
-from pipelines.errors import Broken, InputMissing
+from pipelines.errors import BanyanError, Broken, InputMissing
 from pipelines.settings import Settings
 from pipelines.transform import build_layer, export, transform
 from pipelines.warehouse import LAYERS, PROJECT_FOLDER, build
@@ -102,6 +104,21 @@ def test_a_failed_table_is_named_with_the_kind_of_error_and_no_value(home: Setti
     ) as error:
         transform(home, DAY)
     assert "secret" not in str(error.value)
+
+
+def test_a_warehouse_that_another_process_holds_is_said_to_be_so(home: Settings):
+    write_day(home, DAY)
+    holder = (
+        f"import duckdb, sys; warehouse = duckdb.connect({str(home.warehouse)!r});"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(BanyanError, match="is held by another process, so the layer staging"):
+            build_layer(home, DAY, "staging")
+        process.stdin.close()
+    assert build_layer(home, DAY, "staging")["tables"] == 9
 
 
 def test_a_partition_older_than_a_column_is_read_with_the_column_empty(home: Settings):
