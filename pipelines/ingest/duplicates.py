@@ -74,9 +74,7 @@ def _older_catalogues(contract: Contract, history: Sequence[Path]) -> str:
 def _known_before(contract: Contract, history: Sequence[Path]) -> str:
     return f"""
         insert into dropped
-        select
-            row, 'duplicate',
-            'a row with the same {_named(contract.key)} was loaded on an earlier day'
+        select row, 'duplicate', '{_told_before(contract)}'
         from arrived
         where exists (
             select 1 from ({_history(history)}) as earlier
@@ -93,20 +91,33 @@ def _copies(contract: Contract) -> str:
     order = ["known_on", *contract.duplicates, *columns, "extras", "landed_on", "file", "line"]
     ranked = ", ".join(f"{name} nulls last" for name in order)
     by = f" by {_named(contract.duplicates)}" if contract.duplicates else ""
+    told = f"another row with the same {_named(contract.key)} is the first{by} and was loaded"
     return f"""
         insert into dropped
         with remaining as (from arrived anti join dropped using (row)),
         repeated as (select {", ".join(key)} from remaining group by all having count(*) > 1),
         ranked as (
-            select row, row_number() over (partition by {", ".join(key)} order by {ranked}) as place
+            select
+                row,
+                known_on,
+                min(known_on) over (partition by {", ".join(key)}) as first_known_on,
+                row_number() over (partition by {", ".join(key)} order by {ranked}) as place
             from remaining
             where exists (select 1 from repeated where {_same(key, "repeated", "remaining")})
         )
         select
-            row, 'duplicate',
-            'another row with the same {_named(contract.key)} is the first{by} and was loaded'
+            row,
+            'duplicate',
+            case
+                when known_on > first_known_on then '{_told_before(contract)}'
+                else '{told}'
+            end
         from ranked where place > 1
     """
+
+
+def _told_before(contract: Contract) -> str:
+    return f"a row with the same {_named(contract.key)} was loaded on an earlier day"
 
 
 def _history(files: Sequence[Path]) -> str:

@@ -44,8 +44,8 @@ class Landed:
     """Why its name or place makes it impossible to take in; empty where nothing is wrong."""
 
 
-def landed_files(settings: Settings, day: date) -> list[Landed]:
-    """Return every file that is not of a later date than `day`, sorted by path.
+def landed_files(settings: Settings, through: date) -> list[Landed]:
+    """Return every file that is not of a later date than `through`, sorted by path.
 
     Names that begin with a dot or end in `.part` are still being written and are left out.
     Hashes are remembered beside the ledger, so a file is hashed once and not every day.
@@ -55,7 +55,7 @@ def landed_files(settings: Settings, day: date) -> list[Landed]:
     found = []
     for path, entry in _walk(settings.landing):
         feed, source, landed_on, problem = _placed(path)
-        if landed_on is not None and landed_on > day:
+        if landed_on is not None and landed_on > through:
             continue
         stamp, digest = _hashed(entry, remembered.get(path))
         stamps[path] = (stamp, digest)

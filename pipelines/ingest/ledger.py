@@ -113,15 +113,15 @@ def taken_in(ledger: Ledger, landed: Iterable[Landed], day: date) -> Ledger:
     """Return `ledger` with what a run for `day` finds new; `closed_through` stays as it is.
 
     A file whose content the ledger knows under its path changes nothing. New content under a
-    known path is its next version. Files that came too late for a day that is not the newest
-    wait for the next new day.
+    known path is its next version. Files of later days wait for those; files that came too late
+    wait for the next new day if `day` is not the newest.
     """
     newest = {entry.path: entry for entry in sorted(ledger.entries, key=lambda e: e.version)}
     entries = {(entry.path, entry.version): entry for entry in ledger.entries}
     for file in landed:
         before = newest.get(file.path)
         known_on = _known_on(file.landed_on, ledger.closed_through, day)
-        if known_on is None or (before and before.sha256 == file.sha256):
+        if known_on is None or known_on > day or (before and before.sha256 == file.sha256):
             continue
         entry = _entry(file, known_on, before.version + 1 if before else 1)
         entries[entry.path, entry.version] = entry

@@ -58,7 +58,7 @@ def work_folder(settings: Settings, day: date) -> Path:
 def make_plan(settings: Settings, day: date) -> Plan:
     """Compare landing/ with the ledger and the lake, and say what is to be done. Writes nothing."""
     before = read_ledger(settings)
-    landed = landed_files(settings, day)
+    landed = landed_files(settings, max(day, before.closed_through or day))
     after = taken_in(before, landed, day)
     where = _where(landed)
     stale = _stale_partitions(settings, after, day)

@@ -1,0 +1,124 @@
+"""received = loaded + quarantined + duplicates, by a counter that shares no code with ingest."""
+
+import csv
+import gzip
+import json
+import random
+from collections import Counter
+from datetime import timedelta
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import ingest
+from pipelines.errors import Broken
+from pipelines.ingest.counts import NAMES, prove
+from pipelines.settings import Settings
+from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
+from tests.ingest.lake import counts
+
+DAYS = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
+SENDERS = {
+    "channel_spend": ["search", "social"],
+    "institutions": ["platform"],
+    "leads": ["search", "social"],
+    "outcomes": ["bank_01", "bank_02"],
+    "product_rules": ["bank_01"],
+    "products": ["bank_01", "bank_02"],
+    "supply_links": ["platform"],
+    "suppressions": ["platform"],
+}
+IDS = {
+    "channel_spend": "campaign_id", "institutions": "institution_id", "leads": "lead_id",
+    "outcomes": "lead_id", "product_rules": "product_id", "products": "product_id",
+    "supply_links": "seller_id", "suppressions": "subject",
+}  # fmt: skip
+REQUIRED = {
+    "channel_spend": "spend", "institutions": "kind", "leads": "amount", "outcomes": "event_at",
+    "product_rules": "op", "products": "amount_max", "supply_links": "amount",
+    "suppressions": "effective_at",
+}  # fmt: skip
+
+
+def rows_of(feed, random_numbers):
+    """Return rows of which some repeat a key and some break the contract."""
+    rows = []
+    for _ in range(random_numbers.randrange(1, 9)):
+        changes = {IDS[feed]: f"x{random_numbers.randrange(40)}"}
+        if random_numbers.random() < 0.2:
+            changes[REQUIRED[feed]] = random_numbers.choice(["", "?"])
+        rows.append(row(feed, **changes))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    settings = Settings(home=tmp_path_factory.mktemp("counts"), memory_limit="1GB")
+    random_numbers = random.Random(7)
+    for feed, sources in SENDERS.items():
+        for source in sources:
+            for day in DAYS:
+                for number in range(random_numbers.randrange(1, 3)):
+                    rows = rows_of(feed, random_numbers)
+                    kind = random_numbers.choice(["csv", "csv.gz", "jsonl"])
+                    as_lines = "".join(json.dumps(record) + "\n" for record in rows).encode()
+                    content = as_lines if kind == "jsonl" else csv_bytes(rows)
+                    land(path_of(settings, feed, source, day, f"part{number}.{kind}"), content)
+    ingest.ingest(settings, DAYS[-1])
+    return settings
+
+
+def received_by_hand(settings):
+    """Count the data rows of every landed file with Python's own csv and json."""
+    found = Counter()
+    for path in sorted(settings.landing.rglob("*.*")):
+        feed, source, day, name = path.relative_to(settings.landing).parts
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if name.endswith(".gz") else content).decode()
+        if ".jsonl" in name:
+            rows = [json.loads(line) for line in text.splitlines()]
+        else:
+            rows = list(csv.DictReader(text.splitlines()))
+        found[feed, source, day] += len(rows)
+    assert len(found) == sum(len(sources) for sources in SENDERS.values()) * len(DAYS)
+    return found
+
+
+def test_every_row_of_every_feed_source_and_day_is_in_exactly_one_place(settings):
+    for (feed, source, day), received in received_by_hand(settings).items():
+        partition = f"{feed}/date={day}"
+        of_lake = pq.read_table(settings.lake / partition / f"{feed}.parquet").to_pylist()
+        records = pq.read_table(settings.quarantine / partition / "quarantine.parquet").to_pylist()
+        name = {"leads": "channel_id", "channel_spend": "channel_id"}.get(feed)
+        if name is None:
+            name = "institution_id" if source.startswith("bank") else "platform_id"
+        loaded = sum(record[name] == source for record in of_lake)
+        aside = sum(record["rows"] for record in records if record["source"] == source)
+        assert received == loaded + aside, (feed, source, day)
+
+
+def test_the_manifests_counts_are_those_of_the_independent_counter(settings):
+    by_hand = received_by_hand(settings)
+    stated = Counter()
+    for feed in SENDERS:
+        for day in DAYS:
+            for source, found in counts(settings, feed, day).items():
+                stated[feed, source, str(day)] = found["received"]
+                parts = found["loaded"] + found["quarantined"] + found["duplicates"]
+                assert found["received"] == parts
+    assert stated == by_hand
+
+
+def test_the_made_up_mess_has_some_of_everything(settings):
+    found = Counter()
+    for feed in SENDERS:
+        for day in DAYS:
+            for numbers in counts(settings, feed, day).values():
+                found += Counter(numbers)
+    assert min(found[name] for name in ("loaded", "quarantined", "duplicates")) > 20
+
+
+def test_a_lost_row_is_told_and_nothing_is_published():
+    numbers = dict.fromkeys(NAMES, 0) | {"received": 3, "loaded": 1, "quarantined": 1}
+    with pytest.raises(Broken, match=r"leads of search .* 3 rows were received, but 1 loaded"):
+        prove("leads", "2026-11-20", {"search": numbers})

@@ -1,0 +1,96 @@
+"""Memory doesn't grow with a file, and thousands of tiny files cost little more than opening."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipelines import ingest
+from pipelines.settings import PROJECT
+from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
+from tests.ingest.lake import counts
+
+MEASURED = """
+import json, resource, sys, time
+from datetime import date
+from pathlib import Path
+from pipelines import ingest
+from pipelines.settings import Settings
+
+begun = time.monotonic()
+done = ingest.ingest(Settings(home=Path(sys.argv[1])), date.fromisoformat(sys.argv[2]))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+loaded = done["feeds"]["leads"]["loaded"]
+print(json.dumps({"peak_mb": peak, "seconds": time.monotonic() - begun, "loaded": loaded}))
+"""
+
+
+def land_big(settings, count):
+    """Land one file of `count` full rows, made from the bytes of one."""
+    header, line = csv_bytes(leads(1)).splitlines(keepends=True)
+    path = path_of(settings, "leads")
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.write(header)
+        for first in range(0, count, 10_000):
+            numbers = range(first, min(first + 10_000, count))
+            file.writelines(line.replace(b"L00001", b"L%07d" % number) for number in numbers)
+    return path
+
+
+def measured(settings):
+    command = [sys.executable, "-c", MEASURED, str(settings.home), str(DAY)]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=True, env=environment
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_hundred_thousand_full_leads_stay_under_one_gigabyte(settings):
+    land_big(settings, 100_000)
+    found = measured(settings)
+    assert found["loaded"] == 100_000
+    assert found["peak_mb"] < 1000
+
+
+@pytest.mark.prove
+def test_a_million_full_leads_stay_under_two_gigabytes(settings):
+    assert land_big(settings, 1_000_000).stat().st_size > 400_000_000
+    found = measured(settings)
+    assert found["loaded"] == 1_000_000
+    assert found["peak_mb"] < 2000
+
+
+def test_a_thousand_tiny_files_take_about_a_millisecond_each(settings):
+    for number in range(1000):
+        content = [row("channel_spend", campaign_id=f"c{number}")]
+        land(path_of(settings, "channel_spend", name=f"{number}.csv"), content)
+    shards = ingest.plan(settings, DAY)
+    begun = time.process_time()
+    for shard in shards:
+        ingest.ingest_shard(settings, DAY, shard)
+    seconds = time.process_time() - begun
+    ingest.collect(settings, DAY)
+    found = counts(settings, "channel_spend")["search"]
+    assert (found["files"], found["loaded"]) == (1000, 1000)
+    assert seconds < 3.0  # processor time, the gate's start-up included
+
+
+def test_shards_are_few_and_about_equal(settings):
+    for number in range(40):
+        rows = [row("channel_spend", campaign_id=f"c{i}") for i in range(1 + number % 7)]
+        land(path_of(settings, "channel_spend", f"s{number}"), rows)
+    small = settings.model_copy(update={"shard_bytes": 200})
+    sizes = [shard["bytes"] for shard in ingest.plan(small, DAY)]
+    assert len(sizes) == 16
+    assert max(sizes) < 2 * min(sizes)
+    assert len(ingest.plan(settings, DAY)) == 2
+
+
+def test_a_day_without_files_has_one_shard_and_empty_partitions(settings):
+    assert [shard["files"] for shard in ingest.plan(settings, DAY)] == [0]
+    assert ingest.ingest(settings, DAY)["partitions"] == 8
