@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--days", type=_count, default=30)
     simulate.add_argument("--leads-per-day", type=_count, default=2_000)
     simulate.add_argument("--institutions", type=_count, default=60)
-    simulate.add_argument("--channels", type=_count, default=8)
+    simulate.add_argument("--channels", type=_count, default=20)
     simulate.add_argument("--seed", type=int, default=1)
 
     foreign = verb("import", verbs.import_file, "turn a foreign file into feed files, by a mapping")
