@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow.sdk import get_current_context, task
+from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
@@ -48,5 +49,7 @@ def take(token: Path, run_id: str, is_running: Callable[[str], bool]) -> bool:
 def _is_running(task_instance: RuntimeTaskInstanceProtocol, run_id: str) -> bool:
     try:
         return task_instance.get_dagrun_state(task_instance.dag_id, run_id) == "running"
-    except AirflowRuntimeError:  # no such run: it was deleted, or ran in another Airflow
+    # No such run: it was deleted (as `dag.test` does when a date is run again), or ran in another
+    # Airflow. A supervised task is told so by the former error, one run in-process by the latter.
+    except (AirflowRuntimeError, ServerResponseError):
         return False
