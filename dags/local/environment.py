@@ -21,6 +21,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(settings.threads),  # 32 by default, each 120 MB
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str((settings.logs / "airflow").resolve()),
+        # 5 seconds by default: too few for a server whose cores build tables and models, too
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "BANYAN_HOME": str(settings.home.resolve()),
         "PYTHONPATH": str(PROJECT),
     }
