@@ -13,6 +13,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """Return the variables that put Airflow's whole state below `settings.home`."""
     return {
         "AIRFLOW_HOME": str(settings.airflow.resolve()),
+        "AIRFLOW__API__BASE_URL": f"http://localhost:{settings.airflow_port}",
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),

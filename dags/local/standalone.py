@@ -66,8 +66,9 @@ def _welcome(settings: Settings, airflow: "subprocess.Popen[bytes]", log: Path) 
             )
         time.sleep(1)
     passwords = settings.airflow / "simple_auth_manager_passwords.json.generated"
-    (user, password), *_ = json.loads(passwords.read_text()).items()
-    print(f"Airflow is at {page}\nuser {user}, password {password}\nCtrl-C stops it.")
+    users = json.loads(passwords.read_text()) if passwords.exists() else {}
+    entries = [f"user {user}, password {password}" for user, password in users.items()]
+    print("\n".join([f"Airflow is at {page}", *entries, "Ctrl-C stops it."]), flush=True)
 
 
 def _answers(page: str) -> bool:
