@@ -109,7 +109,8 @@ def _jsonl(connection: duckdb.DuckDBPyConnection, text: Path, spec: ForeignFile)
         f" object from objects where not ({is_sound})"
     )
     taken = ", ".join(
-        f"json_extract_string(object, {literal(f'$.{quote(name)}')}) as {quote(name)}" for name in spec.names
+        f"json_extract_string(object, {literal(f'$.{quote(name)}')}) as {quote(name)}"
+        for name in spec.names
     )
     connection.execute(
         f"create table received as select row_line, {taken} from objects where {is_sound}"

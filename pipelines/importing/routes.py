@@ -47,22 +47,26 @@ class Routing:
         texts = [
             f"coalesce(cast({quote(name)} as varchar), chr(30))" for name in sorted(self.names)
         ]
-        self._run(
-            "create table prepared as select *,"
-            f" sha256(concat_ws(chr(31), {', '.join(texts)})) as row_sha256 from received"
+        rows = (
+            f"select *, sha256(concat_ws(chr(31), {', '.join(texts)})) as row_sha256 from received"
         )
-        self._run("drop table received")
+        names = [*self.names, "row_line", "row_sha256"]
+        defined: dict[str, str] = {}
         for name, expression in self.loaded.mapping.define.items():
-            if name.lower() in map(str.lower, self.connection.table("prepared").columns):
+            if name.lower() in map(str.lower, names):
                 problem = "the file has a column of this name (SQL doesn't tell cases apart)"
                 raise self._refusal(("define", name), problem)
-            try:
-                self._run(
-                    "create or replace table prepared as"
-                    f" select *, ({expression}) as {quote(name)} from prepared"
-                )
-            except duckdb.Error as error:
-                raise self._wrong(("define", name), error) from None
+            names.append(name)
+            rows = f"select *, ({expression}) as {quote(name)} from ({rows})"
+            defined[name] = rows
+            self._check(("define", name), f"{rows} limit 0")
+        try:
+            self._run(f"create table prepared as {rows}")
+        except duckdb.Error as error:
+            for name, until_here in defined.items():
+                self._check(("define", name), f"select max({quote(name)}) from ({until_here})")
+            raise self._wrong(("define",), error) from None
+        self._run("drop table received")
 
     def fill(self, number: int) -> dict[str, int]:
         """Add what route `number` makes of `prepared` to its feed's table and to `set_aside`.
@@ -72,8 +76,11 @@ class Routing:
             `merged` (another row of the same `one_per` stands for it) + `set_aside`.
         """
         route = self.loaded.mapping.routes[number]
-        self._route(number, route)
-        self._judge(route)
+        self._check_names(number, route)
+        try:
+            self._run(f"create or replace table judged as {self._judged(number, route)}")
+        except duckdb.Error as error:
+            raise self._culprit(number, route, error) from None
         columns = ", ".join(map(quote, contracts.load(route.feed).names))
         self._run(
             f"insert into {quote(route.feed)} select source, landed, {columns} from judged"
@@ -91,42 +98,36 @@ class Routing:
         known = {fate: fates.get(fate, 0) for fate in ("written", "outside", "merged")}
         return known | {"received": sum(known.values()) + set_aside, "set_aside": set_aside}
 
-    def _route(self, number: int, route: Route) -> None:
-        """Fill `routed`: the rows that meet the route's condition, with every value as text."""
+    def _judged(self, number: int, route: Route) -> str:
+        """Return the SQL of the rows that meet the route's condition, and of each its fate.
+
+        Every value is text, but for `landed`, the date of the folder.
+        """
         values = [
             f"{sql} as {quote(name)}" for name, (_, sql) in self._values(number, route).items()
         ]
         group = [f"{quote(name)} as {quote(f'group {name}')}" for name in route.one_per]
-        statement = (
-            "create or replace temp table routed as select rowid as row, row_sha256, "
-            f"{', '.join([*values, *group])} from prepared where {route.where or 'true'}"
-        )
-        self._check_names(number, route)
-        try:
-            self._run(statement)
-        except duckdb.Error as error:
-            raise self._culprit(number, route, error) from None
-
-    def _judge(self, route: Route) -> None:
-        """Fill `judged`: `routed` with the landing date and the fate of each row."""
-        group = ", ".join(["fault", *(quote(f"group {name}") for name in route.one_per)])
-        place = f"row_number() over (partition by {group} order by row_sha256)"
-        self._run(
-            f"""
-            create or replace temp table judged as
-            with faults as (
+        of_group = ", ".join(["fault", *(quote(f"group {name}") for name in route.one_per)])
+        place = f"row_number() over (partition by {of_group} order by row_sha256)"
+        return f"""
+            with routed as (
+                select rowid as row, row_sha256, {", ".join([*values, *group])}
+                from prepared
+                where {route.where or "true"}
+            ),
+            dated as (select *, try_cast(landing_date as date) as landed from routed),
+            faults as (
                 select
                     *,
-                    try_cast(landing_date as date) as landed,
                     case
                         when not coalesce(regexp_matches(source, '{SOURCE}'), false) then 'source'
                         when landed is null then 'date'
                     end as fault
-                from routed
+                from dated
             ),
             placed as (select *, {place if route.one_per else 1} as place from faults)
             select
-                * exclude (fault, place),
+                * exclude (fault, place, row_sha256, landing_date),
                 case
                     when fault is not null then fault
                     when place > 1 then 'merged'
@@ -135,8 +136,7 @@ class Routing:
                     else 'outside'
                 end as fate
             from placed
-            """
-        )
+        """
 
     def _values(self, number: int, route: Route) -> dict[str, tuple[Place, str]]:
         """Return output name -> its place in the mapping and its SQL."""
@@ -175,6 +175,12 @@ class Routing:
             except duckdb.Error as found:
                 return self._wrong(place, found)
         return self._wrong(("routes", number), error)
+
+    def _check(self, place: Place, statement: str) -> None:
+        try:
+            self._run(statement)
+        except duckdb.Error as error:
+            raise self._wrong(place, error) from None
 
     def _wrong(self, place: Place, error: duckdb.Error) -> ImportRefused:
         return self._refusal(place, str(error).splitlines()[0])

@@ -15,7 +15,7 @@ from pipelines.database import connect
 from pipelines.errors import Broken, ImportRefused, WrongUse
 from pipelines.importing.read import receive
 from pipelines.importing.routes import Routing, Window
-from pipelines.importing.sql import quote
+from pipelines.importing.sql import literal, quote
 from pipelines.importing.write import write_feed
 from pipelines.publish import publishing, sha256, write_parquet
 from pipelines.settings import Settings
@@ -62,6 +62,9 @@ def import_file(
         connect(settings) as connection,
         tempfile.TemporaryDirectory(prefix=".import-", dir=settings.home) as workspace,
     ):
+        # Tables on disk are compressed and make room in memory; the file goes with the folder.
+        connection.execute(f"attach {literal(f'{workspace}/tables.duckdb')} as tables")
+        connection.execute("use tables")
         names = receive(connection, file, loaded.mapping.file, Path(workspace))
         result = _counted(settings, connection, file)
         routing = Routing(connection, loaded, names, window)

@@ -88,6 +88,7 @@ def test_a_mistake_is_named_where_it_stands(tmp_path, right, wrong, said):
         ("half > 1", "hlf > 1", "line 8, routes.0.where: .*hlf"),
         ("half: try", "SUM: try", "line 5, define.SUM: the file has a column of this name"),
         ("half: try_cast(sum as double)", "half: nope(sum)", "line 5, define.half: .*nope"),
+        ("half: try_cast(sum as double)", "half: day::int", "line 5, define.half: .*Conversion"),
     ],
 )
 def test_a_mistake_that_only_the_file_shows_is_named_too(tmp_path, settings, right, wrong, said):
