@@ -13,6 +13,8 @@ from pipelines.publish import read_manifest
 from pipelines.report.facts import ChannelMatches, Count, InstitutionMatches
 from pipelines.settings import Settings
 
+# Money and probabilities are summed as decimals: a sum of doubles depends on the order of adding,
+# and with it on the number of threads.
 INSTITUTIONS = """
 with sent as (
 
@@ -20,10 +22,10 @@ with sent as (
         institution_id,
         count(*) as matches,
         count(distinct product_id) as products,
-        sum(expected_value) as expected_value,
-        sum(expected_cost) as expected_cost,
-        avg(p_approve) as p_approve,
-        avg(pd) as pd
+        sum(cast(expected_value as decimal(28, 6))) as expected_value,
+        sum(cast(expected_cost as decimal(28, 6))) as expected_cost,
+        sum(cast(p_approve as decimal(28, 9))) / count(*) as p_approve,
+        sum(cast(pd as decimal(28, 9))) / count(*) as pd
     from read_parquet(?)
     group by institution_id
 
@@ -43,10 +45,10 @@ select
     coalesce(sent.products, 0),
     coalesce(sent.matches, 0),
     coalesce(room.quota, 0),
-    coalesce(sent.expected_value, 0),
-    coalesce(sent.expected_cost, 0),
-    sent.p_approve,
-    sent.pd
+    cast(coalesce(sent.expected_value, 0) as double),
+    cast(coalesce(sent.expected_cost, 0) as double),
+    round(cast(sent.p_approve as double), 6),
+    round(cast(sent.pd as double), 6)
 from sent full join room using (institution_id)
 order by coalesce(sent.matches, 0) desc, institution_id
 """
@@ -64,7 +66,7 @@ matched as (
         channel_id,
         count(distinct lead_id) as matched,
         count(*) as matches,
-        sum(expected_value) as expected_value
+        sum(cast(expected_value as decimal(28, 6))) as expected_value
     from read_parquet(?)
     group by channel_id
 
@@ -75,7 +77,7 @@ select
     leads.leads,
     coalesce(matched.matched, 0),
     coalesce(matched.matches, 0),
-    coalesce(matched.expected_value, 0),
+    cast(coalesce(matched.expected_value, 0) as double),
     channels.cost_per_lead,
     channels.currency
 from leads

@@ -67,6 +67,10 @@ def test_matches_are_counted_by_institution_and_channel(whole: Report):
     matching = whole.quality["matching"]
     by_institution = {row["institution_id"]: row for row in matching["institutions"]}
     assert [by_institution[name]["matches"] for name in ("bank-000", "bank-001")] == [199, 1]
+    first = by_institution["bank-000"]
+    money = [round(199 * value, 2) for value in (100.25, 12.5)]
+    assert [first["expected_value"], first["expected_cost"]] == money
+    assert [first["p_approve"], first["pd"]] == [0.4271, 0.0314]
     by_channel = {row["channel_id"]: row for row in matching["channels"]}
     assert by_channel["channel-0"]["matched"] == 120
     assert sum(row["leads"] for row in matching["channels"]) == 200
@@ -184,6 +188,10 @@ def test_a_report_again_changes_no_byte(settings: Settings):
     before = read_manifest(folder)
     report(settings, DAY)
     assert read_manifest(folder) == before
+
+
+def test_the_number_of_threads_changes_no_byte(settings: Settings, whole: Report):
+    assert make(settings.model_copy(update={"threads": 1})) == whole
 
 
 def test_every_feed_has_its_state(whole: Report):
