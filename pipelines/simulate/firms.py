@@ -16,7 +16,7 @@ INDUSTRIES = np.array(list("ACEFGHILMO"))
 PURPOSES = np.array(["working_capital", "stock", "equipment", "expansion", "bridging"])
 TERMS = np.array([3, 6, 12, 24, 36])
 FIRST_DAY, DAYS = np.datetime64("1999-01-01"), 9_600  # until the spring of 2025
-SELLS = 0.4
+SELLS = 0.3
 """Share of firms that send invoices to another firm in here in a month."""
 
 

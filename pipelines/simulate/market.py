@@ -23,7 +23,7 @@ from pipelines.simulate.world import PLATFORM, Columns, World
 
 WHOLE = ("term_months", "employees", "invoices_12m")
 """Columns of leads that hold whole numbers."""
-HISTORY_MONTHS = 3
+HISTORY_MONTHS = 2
 """Months of supply links that are known when the simulation starts."""
 MONDAY = 0
 

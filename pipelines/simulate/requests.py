@@ -20,6 +20,8 @@ RING = 9
 LEADS_PER_RING = 2_000
 SCOPES = 64
 """Different lists of institutions that people consent to."""
+LISTED = 12
+"""Institutions on such a list, about."""
 HOURS = [2, 1, 1, 1, 1, 2, 4, 7, 10, 12, 13, 13, 12, 11, 11, 11, 10, 10, 11, 13, 14, 13, 10, 5]
 """Leads by hour of the day, local time."""
 LEFT_OUT = {
@@ -141,10 +143,11 @@ def _impossible(world: World, at: Address) -> Texts:
 
 def _consent(world: World, lenders: Lenders, at: Address, captured: Moments) -> Columns:
     chance = world.chance
+    share = min(0.3, LISTED / lenders.name.size)
     scopes = np.array(
         [
             "|".join(
-                lenders.name[chance.uniform("scope", scope, np.arange(lenders.name.size)) < 0.3]
+                lenders.name[chance.uniform("scope", scope, np.arange(lenders.name.size)) < share]
             )
             for scope in range(SCOPES)
         ]

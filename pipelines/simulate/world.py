@@ -66,7 +66,7 @@ class World:
     @cached_property
     def firms(self) -> int:
         """Firms that may ask, and that buy from each other."""
-        return 20 * self.leads_per_day + 50
+        return 12 * self.leads_per_day + 50
 
     def start_of(self, day: date) -> np.datetime64:
         """Return the first moment of business date `day`, UTC."""
