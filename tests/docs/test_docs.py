@@ -1,0 +1,88 @@
+"""The pages say what is in the tree: their links, verbs, targets, tasks, folders and messages."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dags.daily_match import daily_match
+from pipelines.cli import main
+from pipelines.settings import PROJECT, Settings
+
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("dags/*.md")])
+README = (PROJECT / "README.md").read_text("utf-8")
+FLOW = (PROJECT / "docs" / "how-data-flows.md").read_text("utf-8")
+RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text("utf-8")
+FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
+
+
+def test_there_are_pages():
+    assert {page.name for page in PAGES} >= {"README.md", "runbook.md", "how-data-flows.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_every_link_leads_somewhere(page: Path):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_verb_of_the_readme_is_one_of_the_command_line():
+    rows = re.findall(r"^\| (`[a-z].*?) \|", README.partition("## Verbs")[2], flags=re.MULTILINE)
+    verbs = {verb for row in rows for verb in re.findall(r"`([a-z]+)", row)} - {"make"}
+    assert verbs >= {"simulate", "import", "run", "report", "replay", "bench"}
+    for verb in sorted(verbs):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, "--help"])
+        assert ended.value.code == 0, verb
+
+
+def test_every_make_target_of_the_readme_is_in_the_makefile():
+    targets = set(re.findall(r"make ([a-z]+)`", README))
+    assert targets >= {"run", "test", "airflow"}
+    made = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert targets <= made
+
+
+def test_every_task_of_the_day_is_in_how_the_data_flows():
+    tasks = set(daily_match().task_ids)
+    assert tasks, "the DAG has no task; nothing would be compared"
+    assert {
+        task for task in tasks if f"`{task}`" not in FLOW and f"`{task}[…]`" not in FLOW
+    } == set()
+
+
+def test_every_folder_of_the_home_is_in_how_the_data_flows():
+    folders = {
+        path.name
+        for name in dir(Settings)
+        if isinstance(path := getattr(Settings(), name, None), Path)
+        and path.parent == Settings().home
+    }
+    assert folders >= {"landing", "lake", "matches", "refusals"}
+    assert {folder for folder in folders if f"`{folder}" not in FLOW} == set()
+
+
+def test_every_code_file_that_is_named_is_there():
+    named = re.findall(r"`((?:dags|dbt_project|expectations|models|pipelines)/[\w/.]+)`", FLOW)
+    assert len(named) > len(FOLDERS)
+    assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def messages() -> list[str]:
+    """Return the quoted messages of the runbook, each as its pieces between ellipses."""
+    rows = re.findall(r"^\| (\*.+?\*)(?: \([^|]*\))? \|", RUNBOOK, flags=re.MULTILINE)
+    return [words for row in rows for words in re.findall(r"\*([^*]+)\*", row)]
+
+
+@pytest.mark.parametrize("message", messages())
+def test_every_message_of_the_runbook_can_be_said(message: str):
+    code = " ".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text("utf-8"))
+        for folder in FOLDERS
+        for path in sorted((PROJECT / folder).rglob("*.py"))
+    )
+    names = r"\b(?:[A-Z]{3,}|[DHNX])\b|…|:|_"
+    pieces = [piece.strip(" ,.") for piece in re.split(names, message)]
+    pieces = [piece for piece in pieces if len(piece.split()) > 1]
+    assert pieces, "no piece is long enough to be looked for"
+    assert [piece for piece in pieces if piece not in code] == []
