@@ -6,8 +6,10 @@ anywhere is simply run again: it plans the same, and publishes the same bytes.
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,11 @@ def publish_shards(settings: Settings, day: date) -> dict[str, Any]:
         )
     entries = _by_partition(plan)
     with connect(settings) as connection:
-        for feed, known_on in plan.partitions:
-            having = [folder / feed for folder in folders if (folder / feed).is_dir()]
-            known = entries.get((feed, known_on), [])
-            _publish(settings, connection, load(feed), known_on, known, having)
+        for feed, partitions in groupby(plan.partitions, key=lambda partition: partition[0]):
+            shards = _Shards(folder / feed for folder in folders)
+            for _, known_on in partitions:
+                known = entries.get((feed, known_on), [])
+                _publish(settings, connection, load(feed), known_on, known, shards)
     newest = max(day, plan.ledger.closed_through or day)
     after = replace(plan.ledger, closed_through=newest)
     write_ledger(settings, read_ledger(settings), after)
@@ -58,6 +61,22 @@ def publish_shards(settings: Settings, day: date) -> dict[str, Any]:
         "partitions": len(plan.partitions),
         "standing": len(plan.standing),
     }
+
+
+class _Shards:
+    """What the shards found of one feed."""
+
+    def __init__(self, folders: Iterable[Path]):
+        self.folders = [folder for folder in folders if folder.is_dir()]
+        self._facts = [json.loads((f / "facts.json").read_text("utf-8")) for f in self.folders]
+
+    def sources(self, day: str) -> list[dict[str, dict[str, Any]]]:
+        """Return of each shard what it read for `day`, by source."""
+        return [facts["sources"].get(day, {}) for facts in self._facts]
+
+    def quality(self, day: str) -> list[dict[str, Any]]:
+        """Return how many values of `day` each rule looked at, and how many broke it."""
+        return merged(facts["quality"].get(day, []) for facts in self._facts)
 
 
 def _by_partition(plan: Plan) -> dict[tuple[str, str], list[Entry]]:
@@ -73,16 +92,15 @@ def _publish(
     contract: Contract,
     day: str,
     entries: list[Entry],
-    folders: list[Path],
+    shards: _Shards,
 ) -> None:
     """Publish a partition; the lake's manifest comes last and says that it is complete."""
     feed, partition = contract.feed, f"date={day}"
-    facts = [json.loads((folder / "facts.json").read_text("utf-8")) for folder in folders]
-    read = [part["sources"].get(day, {}) for part in facts]
+    read = shards.sources(day)
     summary: dict[str, Any] = {"counts": {}}
     lake: dict[str, Any] = {
         "ledger": [as_json(entry) for entry in entries],
-        "quality": merged(part["quality"].get(day, []) for part in facts),
+        "quality": shards.quality(day),
         "unknown_columns": _unknown(read),
     }
     rows_name = f"{feed}.parquet"
@@ -91,9 +109,9 @@ def _publish(
         publishing(settings.quarantine / feed / partition, summary) as quarantine_folder,
     ):
         rows, records = lake_folder / rows_name, quarantine_folder / "quarantine.parquet"
-        loaded = lake_batches(connection, contract, day, folders)
+        loaded = lake_batches(connection, contract, day, shards.folders)
         write_batches(loaded, contract.lake_schema, rows)
-        write_batches(quarantine_batches(connection, day, folders), SCHEMA, records)
+        write_batches(quarantine_batches(connection, day, shards.folders), SCHEMA, records)
         counts = counts_of(connection, contract, entries, read, rows, records)
         prove(feed, day, counts)
         lake["counts"] = summary["counts"] = counts
@@ -114,5 +132,6 @@ def _report(settings: Settings, day: date) -> dict[str, Any]:
         feed: totals(read_manifest(Settings.of_day(settings.lake / feed, day))["counts"])
         for feed in feeds()
     }
-    misplaced = sum(not entry.feed for entry in read_ledger(settings).entries)
+    known = read_ledger(settings).by_day.get(str(day), [])
+    misplaced = sum(not entry.feed for entry in known)
     return {"date": str(day), "feeds": counts, "misplaced": misplaced}

@@ -7,7 +7,7 @@ date of its folder while that day is open, else the day on which it was found (l
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -106,7 +106,7 @@ def _write_day(path: Path, entries: list[Entry]) -> None:
 
 def as_json(entry: Entry) -> dict[str, Any]:
     """Return `entry` as manifests and ledger files hold it."""
-    return asdict(entry)
+    return dict(vars(entry))
 
 
 def taken_in(ledger: Ledger, landed: Iterable[Landed], day: date) -> Ledger:

@@ -6,7 +6,7 @@ import math
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from expectations.contracts import feeds, load
 from pipelines.errors import InputMissing
 from pipelines.ingest.landing import Landed, landed_files
 from pipelines.ingest.ledger import Entry, Ledger, as_json, read_ledger, taken_in, without
-from pipelines.publish import MANIFEST, read_manifest, restore, write_json
+from pipelines.publish import MANIFEST, read_manifest, restore
 from pipelines.settings import Settings
 
 LEAST_SHARDS, MOST_SHARDS = 2, 16
@@ -87,9 +87,15 @@ def write_plan(settings: Settings, plan: Plan) -> None:
         "ledger": [as_json(entry) for entry in plan.ledger.entries],
         "partitions": plan.partitions,
         "standing": plan.standing,
-        "shards": [[asdict(task) for task in shard] for shard in plan.shards],
+        "shards": [
+            [{"entry": as_json(task.entry), "read_from": task.read_from} for task in shard]
+            for shard in plan.shards
+        ],
     }
-    write_json(folder / "plan.json", value)
+    folder.mkdir(parents=True)
+    beside = folder / ".plan.json.new"
+    beside.write_text(json.dumps(value), "utf-8")
+    beside.rename(folder / "plan.json")
 
 
 def read_plan(settings: Settings, day: date) -> Plan:

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines import ingest
+from pipelines.publish import code_version
 from pipelines.settings import Settings
 from tests.ingest.lake import published
 
@@ -51,6 +52,7 @@ def forked(work) -> int:
 
 def main(home: Path, day: date, every: int) -> None:
     """Print, as JSON, what is published undisturbed and after each killed run."""
+    code_version()  # once, for every child: an edit meanwhile is no difference between the runs
     found: dict[str, object] = {}
     landed = home / "landing"
     step = 0
