@@ -15,6 +15,10 @@ Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Vocabulary = Mapping[str, tuple[str, ...]]
 
 
+ENOUGH_DECISIONS = 20
+"""Decisions from which on a rate is as reliable as it needs to be: more tell only the date."""
+
+
 def ratio(above: Numbers, below: Numbers) -> Numbers:
     """Return `above / below`; nan where `below` is not positive or either is unknown."""
     unknown = np.full(len(above), np.nan)
@@ -40,14 +44,21 @@ def _dearest_payment(table: pa.Table) -> Numbers:
     return payment(numbers(table, "amount"), numbers(table, "apr_max"), months)
 
 
+def _evidence(table: pa.Table, decisions: str) -> Numbers:
+    """Return how much evidence a history rate rests on, from 0 to 1."""
+    return np.minimum(numbers(table, decisions) / ENOUGH_DECISIONS, 1.0)
+
+
 PAIR_FEATURES: dict[str, Callable[[pa.Table], Numbers]] = {
+    "institution_evidence": lambda t: _evidence(t, "institution_decisions"),
+    "product_evidence": lambda t: _evidence(t, "product_decisions"),
     "amount_to_max": lambda t: ratio(numbers(t, "amount"), numbers(t, "amount_max")),
     "amount_to_min": lambda t: ratio(numbers(t, "amount"), numbers(t, "amount_min")),
     "term_to_max": lambda t: ratio(numbers(t, "term_months"), numbers(t, "term_max_months")),
     "payment_to_income": lambda t: ratio(_dearest_payment(t), numbers(t, "income_monthly")),
     "payment_to_revenue": lambda t: ratio(12 * _dearest_payment(t), numbers(t, "revenue_annual")),
 }
-"""Features of a lead and a product together, each a fraction without unit."""
+"""Features computed of other columns, each a fraction without unit."""
 
 
 def numbers(table: pa.Table, name: str) -> Numbers:

@@ -60,8 +60,8 @@ def fit(
     """
     labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
     for split in splits:
-        _demand_enough(labels[split.fit], "to fit on")
-        _demand_enough(labels[split.check], "to check on")
+        _demand_enough(labels[split.fit], "known early enough to fit a model that is checked")
+        _demand_enough(labels[split.check], "to check a model on")
     encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
     data = Data(encoder.matrix(table), labels, encoder.categorical_indexes)
 

@@ -83,13 +83,13 @@ def test_a_quick_decision_waits_as_long_as_the_others(tmp_path, decision):
 @pytest.mark.parametrize("events", [[], [("funded", after(3))]], ids=["not taken", "taken"])
 def test_an_approval_counts_only_when_the_time_to_take_it_has_passed(tmp_path, events):
     events = [("approved", after(1)), *events]
-    assert label_of(tmp_path, "funded", events, as_of=after(15)) is None
+    assert label_of(tmp_path, "funded", events, as_of=after(8)) is None
     expected = float(len(events) - 1)
-    assert label_of(tmp_path, "funded", events, as_of=after(16)) == expected
+    assert label_of(tmp_path, "funded", events, as_of=after(9)) == expected
 
 
 def test_a_business_has_longer_to_take_an_approval_up(tmp_path):
-    events = [("approved", after(1)), ("funded", after(40))]
+    events = [("approved", after(1)), ("funded", after(20))]
     assert label_of(tmp_path, "funded", events, as_of=after(90)) == 0.0
     assert label_of(tmp_path, "funded", events, as_of=after(90), segment="business") == 1.0
 

@@ -50,6 +50,12 @@ def test_without_a_term_asked_for_the_longest_one_counts():
     assert PAIR_FEATURES["payment_to_income"](pair).tolist() == [0.05]
 
 
+@pytest.mark.parametrize(("decisions", "evidence"), [(0, 0.0), (5, 0.25), (20, 1.0), (900, 1.0)])
+def test_evidence_grows_with_decisions_until_there_are_enough(decisions, evidence):
+    product = one(product_decisions=decisions)
+    assert PAIR_FEATURES["product_evidence"](product).tolist() == [evidence]
+
+
 def test_yes_no_and_unknown_become_one_zero_and_nan():
     column = pa.table({"is_urban": pa.array([True, False, None])})
     np.testing.assert_array_equal(numbers(column, "is_urban"), [1.0, 0.0, np.nan])

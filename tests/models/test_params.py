@@ -60,3 +60,8 @@ def test_cuts_that_leave_nothing_to_check_on_are_refused(cuts):
     assert changed != TEXT
     with pytest.raises(ValidationError):
         parse(changed)
+
+
+def test_counts_that_only_grow_are_no_feature():
+    named = {name for group in params().features.values() for name in group.names}
+    assert not {name for name in named if name.endswith(("_decisions", "_leads_30d"))}
