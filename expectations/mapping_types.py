@@ -73,7 +73,7 @@ class Value(_Strict):
     scale: Annotated[Fraction, BeforeValidator(_fraction)] | None = None
     """What a number is multiplied by, such as `0.01` or `1000/12`."""
     expression: str | None = None
-    """A DuckDB SQL scalar over the file's columns, `define`d names, `line` and `row_sha256`."""
+    """A DuckDB SQL scalar over the file's columns, `define`d names, `row_line` and `row_sha256`."""
     default: str | None = None
     """What stands where all of the above gives nothing."""
 

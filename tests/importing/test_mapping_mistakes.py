@@ -105,3 +105,9 @@ def test_a_mistake_that_only_the_file_shows_is_named_too(tmp_path, settings, rig
 def test_an_unknown_mapping_is_answered_with_those_there_are():
     with pytest.raises(mapping.MappingError, match="'nope'; there are: hmda, sba"):
         mapping.load("nope")
+
+
+def test_the_example_in_the_readme_is_a_right_mapping(tmp_path):
+    readme = (mapping.FOLDER / "README.md").read_text("utf-8")
+    example = readme.split("```yaml\n")[1].split("```")[0]
+    assert load(tmp_path, example).mapping.routes[0].columns["birth_date"].pivot == 30
