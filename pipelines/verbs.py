@@ -17,7 +17,7 @@ BENCHMARKS = {"models": "pipelines.bench.models"}
 
 WHOLE = {
     "ingest": ("pipelines.ingest", "ingest"),
-    "transform": ("pipelines.transform", "transform"),
+    "transform": ("pipelines.transform.build", "transform"),
 }
 """Verb -> module and function that does at once what several tasks do in the DAG."""
 

@@ -20,7 +20,7 @@ from pipelines.errors import InputMissing
 from pipelines.importing import import_file
 from pipelines.ingest import ingest
 from pipelines.settings import Settings
-from pipelines.transform import transform
+from pipelines.transform.build import transform
 
 
 def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:

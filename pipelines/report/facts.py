@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
-from pipelines.counts import LeadCounts
+from pipelines.matches.counts import LeadCounts
 
 State = Literal["complete", "findings", "incomplete"]
 """All steps published and nothing to look at; all published, something to look at; a step

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from pipelines.counts import LEAD, LeadCounts
+from pipelines.matches.counts import LEAD, LeadCounts
 from pipelines.publish import read_manifest
 from pipelines.report.facts import ChannelMatches, Count, InstitutionMatches
 from pipelines.settings import Settings

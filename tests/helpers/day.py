@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from expectations.contracts import load
 from models import train
-from pipelines import match, pairs
+from pipelines.matches import match
+from pipelines.pairs import score as pairs
 from pipelines.publish import publishing, write_parquet
 from pipelines.settings import Settings
 from tests.helpers.lake import sha

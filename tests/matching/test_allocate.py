@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ortools.sat.python import cp_model
 
-from pipelines.allocate import Candidates, allocate
 from pipelines.errors import Broken
+from pipelines.matches.allocate import Candidates, allocate
 
 PRODUCTS_OF_AN_INSTITUTION = 2
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.budgets import affordable_quota, within_budget
+from pipelines.matches.budgets import affordable_quota, within_budget
 
 NONE = np.nan
 

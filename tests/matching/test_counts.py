@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.counts import LEAD, count_leads
 from pipelines.errors import Broken
+from pipelines.matches.counts import LEAD, count_leads
 from pipelines.publish import publishing, read_manifest
 from pipelines.settings import Settings
 from tests.matching.conftest import DAY

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import deliver, delivery_file, desk
+from pipelines.deliveries import deliver, desk
+from pipelines.deliveries import file as delivery_file
 from pipelines.errors import Broken, InputMissing
 from pipelines.publish import publishing, read_manifest, sha256, write_parquet
 from pipelines.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines import delivery_file
+from pipelines.deliveries import file as delivery_file
 
 
 def written(tmp_path: Path, *texts: str | None) -> tuple[list[str], list[str | None]]:

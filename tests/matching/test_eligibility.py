@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.database import connect
-from pipelines.eligibility import STEPS, judge, load_leads, load_products
+from pipelines.pairs.eligibility import STEPS, judge, load_leads, load_products
 from pipelines.settings import Settings
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts

@@ -11,9 +11,10 @@ import pytest
 from expectations import policy
 from models import registry
 from models.estimators import Prior
-from pipelines import match, pairs
-from pipelines.counts import counts_of_day
 from pipelines.errors import InputMissing
+from pipelines.matches import match
+from pipelines.matches.counts import counts_of_day
+from pipelines.pairs import score as pairs
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 from tests.helpers.day import (

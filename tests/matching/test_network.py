@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import Broken
-from pipelines.network import Network, cheapest_flow, residual_distances
+from pipelines.matches.network import Network, cheapest_flow, residual_distances
 
 
 def triangle(*, supply: int = 1) -> Network:

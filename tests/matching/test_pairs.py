@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from models import train
-from pipelines import pairs, scoring
 from pipelines.errors import InputMissing
+from pipelines.pairs import score as pairs
+from pipelines.pairs import scoring
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 from tests.helpers.mart_schemas import SCHEMAS

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.rules import CompiledRules, compile_rules
+from pipelines.pairs.rules import CompiledRules, compile_rules
 
 ATTRIBUTES = pa.schema(
     {

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from expectations.policy_types import Value
-from pipelines.value import priced_sql, valued_sql
+from pipelines.pairs.value import priced_sql, valued_sql
 
 WEIGHTS = Value(
     decided_on=date(2026, 1, 1),

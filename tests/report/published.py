@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from expectations.contracts import feeds, load
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from pipelines.lineage import marts_inputs
-from pipelines.match import SCHEMA as MATCHES
+from pipelines.matches.match import SCHEMA as MATCHES
 from pipelines.origins import record
 from pipelines.publish import inputs, publishing, read_manifest, write_parquet
 from pipelines.settings import Settings

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.marts import export
 from pipelines.settings import Settings
-from pipelines.warehouse import LAYERS, build
+from pipelines.transform.marts import export
+from pipelines.transform.warehouse import LAYERS, build
 from tests.helpers.lake import Row, write_day, write_matches
 
 FIRST = date(2026, 3, 1)

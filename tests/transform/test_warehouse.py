@@ -15,8 +15,8 @@ import yaml
 from expectations.contracts import contracts
 from pipelines.errors import BanyanError, Broken, InputMissing
 from pipelines.settings import Settings
-from pipelines.transform import build_layer, export, transform
-from pipelines.warehouse import LAYERS, PROJECT_FOLDER, build
+from pipelines.transform.build import build_layer, export, transform
+from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build
 from tests.helpers.lake import at, write_day, write_feed
 from tests.transform.conftest import DAY, Market
 

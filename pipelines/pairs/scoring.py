@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from expectations import policy
 from models.score import ModelSet
-from pipelines.value import priced_sql, valued_sql
+from pipelines.pairs.value import priced_sql, valued_sql
 
 PAIRS_AT_ONCE = 200_000
 """About how many pairs are scored together; a lead's pairs are never torn apart."""

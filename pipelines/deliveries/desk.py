@@ -11,10 +11,10 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from pipelines import delivery_file
+from pipelines.deliveries import file as delivery_file
+from pipelines.deliveries.recheck import violations
+from pipelines.deliveries.recipients import OURS, Recipient
 from pipelines.publish import MANIFEST, publishing, read_manifest, restore, sha256
-from pipelines.recheck import violations
-from pipelines.recipients import OURS, Recipient
 from pipelines.settings import Settings
 
 

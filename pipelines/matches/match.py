@@ -8,17 +8,17 @@ import pyarrow as pa
 
 from expectations import policy
 from models import score as models
-from pipelines.counts import count_leads
 from pipelines.database import connect
-from pipelines.eligibility import load_leads, load_products
 from pipelines.errors import InputMissing
 from pipelines.known import create_known_view
-from pipelines.offers import offers_sql, reason_words
-from pipelines.plan import DayPlan, plan_day
+from pipelines.matches.counts import count_leads
+from pipelines.matches.offers import offers_sql, reason_words
+from pipelines.matches.plan import DayPlan, plan_day
+from pipelines.matches.unmatched import unmatched_sql
+from pipelines.pairs.eligibility import load_leads, load_products
+from pipelines.pairs.scoring import features
 from pipelines.publish import inputs, publishing, read_manifest, write_parquet
-from pipelines.scoring import features
 from pipelines.settings import Settings
-from pipelines.unmatched import unmatched_sql
 
 SCHEMA = pa.schema(
     {

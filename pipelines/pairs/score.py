@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from expectations import policy
 from models import score as models
 from pipelines.database import connect
-from pipelines.eligibility import judge, load_leads, load_products
+from pipelines.pairs.eligibility import judge, load_leads, load_products
+from pipelines.pairs.scoring import SCHEMA, score_leads, scored_pairs
 from pipelines.publish import inputs, publishing, write_batches, write_parquet
-from pipelines.scoring import SCHEMA, score_leads, scored_pairs
 from pipelines.settings import Settings
 
 

@@ -6,10 +6,10 @@
 from datetime import date
 from typing import Any
 
-from pipelines.marts import export
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
-from pipelines.warehouse import LAYERS, build
+from pipelines.transform.marts import export
+from pipelines.transform.warehouse import LAYERS, build
 
 __all__ = ["build_layer", "build_marts", "export", "transform"]
 

@@ -15,11 +15,11 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipelines.database import connect
-from pipelines.desk import Desk, Result
+from pipelines.deliveries.desk import Desk, Result
+from pipelines.deliveries.recheck import load_evidence
+from pipelines.deliveries.recipients import recipients
 from pipelines.errors import Broken
 from pipelines.publish import MANIFEST, inputs, read_manifest, restore
-from pipelines.recheck import load_evidence
-from pipelines.recipients import recipients
 from pipelines.settings import Settings
 
 INSTITUTIONS_A_SHARD = 100

@@ -17,10 +17,10 @@ from dbt.cli.main import dbtRunner
 
 from expectations import policy
 from expectations.contracts import contracts
-from pipelines.dbt_failures import results_of
 from pipelines.errors import InputMissing
 from pipelines.publish import write_json, write_parquet
 from pipelines.settings import PROJECT, Settings
+from pipelines.transform.failures import results_of
 
 LAYERS = ("staging", "intermediate", "features", "marts")
 PROJECT_FOLDER = PROJECT / "dbt_project"

@@ -9,7 +9,7 @@ filled again, so the plan may then fall short of its bound; the gap says by how 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.network import Integers
+from pipelines.matches.network import Integers
 
 Numbers = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from pipelines.database import connect
 from pipelines.lineage import marts_inputs
 from pipelines.publish import publishing, write_parquet
 from pipelines.settings import Settings
-from pipelines.warehouse import LAYERS, require_built
+from pipelines.transform.warehouse import LAYERS, require_built
 
 KEYS = {
     "leads": "channel_id, lead_id",

@@ -7,9 +7,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.allocate import Candidates, allocate
-from pipelines.budgets import affordable_quota, within_budget
-from pipelines.network import Integers
+from pipelines.matches.allocate import Candidates, allocate
+from pipelines.matches.budgets import affordable_quota, within_budget
+from pipelines.matches.network import Integers
 
 Numbers = NDArray[np.float64]
 

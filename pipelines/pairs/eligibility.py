@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.rules import Product, compile_rules
+from pipelines.pairs.rules import Product, compile_rules
 
 STEPS = {
     "consent": "list_contains(lead.consent_scope, $every_institution)"

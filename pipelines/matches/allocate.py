@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import Broken
-from pipelines.network import (
+from pipelines.matches.network import (
     LARGEST_COST,
     Integers,
     Network,
