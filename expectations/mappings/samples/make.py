@@ -50,7 +50,7 @@ order by lei, activity_year, digest
 
 def make(hmda: Path, sba: Path) -> None:
     """Write both samples beside this script: a part of `hmda`, and all of `sba`."""
-    rows = duckdb.sql(CHOICE, params=[str(hmda)]).to_arrow_table()
+    rows = duckdb.execute(CHOICE, [str(hmda)]).to_arrow_table()
     pq.write_table(rows, HERE / "hmda_sample.parquet", compression="zstd")
     packed = gzip.compress(sba.read_bytes(), compresslevel=9, mtime=0)
     (HERE / "sba_7a_loans.csv.gz").write_bytes(packed)
