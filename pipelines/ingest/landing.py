@@ -1,5 +1,6 @@
 """What lies in landing/: each file with its feed, source, date and content hash."""
 
+import logging
 import os
 import re
 import time
@@ -23,6 +24,8 @@ UNREADABLE = "unreadable"
 """Stands for the hash of a file that could not be opened."""
 SETTLED_NS = 2_000_000_000
 """A file younger than this when hashed may change within one tick of the file system's clock."""
+
+log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int]
 """Size, time of modification and time of change: equal stamps mean equal content."""
@@ -60,7 +63,9 @@ def landed_files(settings: Settings, through: date) -> list[Landed]:
         stamp, digest = _hashed(entry, remembered.get(path))
         stamps[path] = (stamp, digest)
         if digest == UNREADABLE:
-            problem = "the file cannot be opened; allow the platform to read it"
+            problem = "it is no file that can be opened; allow the platform to read it"
+        elif not entry.path.isprintable():  # nor are bytes that are no UTF-8
+            problem = "its path holds unprintable characters"
         found.append(Landed(path, feed, source, landed_on, stamp[0], digest, problem))
     if stamps.items() - remembered.items():
         _remember(settings, remembered | stamps)
@@ -68,17 +73,35 @@ def landed_files(settings: Settings, through: date) -> list[Landed]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """Yield (path relative to `folder`, entry) of every file, at any depth."""
+    """Yield (path relative to `folder`, entry) of every file, at any depth; a link may be one."""
     waiting: list[tuple[str, str]] = [("", str(folder))] if folder.is_dir() else []
+    seen: set[str] = set()
     while waiting:
         prefix, current = waiting.pop()
-        with os.scandir(current) as entries:
-            for entry in entries:
-                shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
-                if entry.is_dir():
-                    waiting.append((f"{prefix}{shown}/", entry.path))
-                elif not entry.name.startswith(".") and not entry.name.endswith(".part"):
-                    yield prefix + shown, entry
+        real = os.path.realpath(current)
+        if real in seen:
+            continue  # a link to a folder above would lead round and round
+        seen.add(real)
+        for entry in _listed(current, prefix):
+            shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
+            if entry.is_dir():
+                waiting.append((f"{prefix}{shown}/", entry.path))
+            elif not entry.name.startswith(".") and not entry.name.endswith(".part"):
+                yield prefix + shown, entry
+
+
+def _listed(folder: str, shown: str) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        log.warning(
+            "landing/%s cannot be listed (%s): nothing in it was taken in. Allow the platform to "
+            "read it; its files will then be found.",
+            shown,
+            error.strerror,
+        )
+        return []
 
 
 def _placed(path: str) -> tuple[str, str, date | None, str]:
@@ -98,7 +121,7 @@ def _placed(path: str) -> tuple[str, str, date | None, str]:
     elif not name.endswith(FORMATS):
         problem = f"its name ends in none of {', '.join(FORMATS)}"
     else:
-        problem = "" if name.isprintable() else "its name holds unprintable characters"
+        problem = ""
     return feed, source, landed_on, problem
 
 
@@ -113,6 +136,8 @@ def _date(folder: str) -> date | None:
 
 def _hashed(entry: "os.DirEntry[str]", remembered: tuple[Stamp, str] | None) -> tuple[Stamp, str]:
     try:
+        if not entry.is_file():
+            return (0, 0, 0), UNREADABLE  # a pipe would never end
         stat = entry.stat()
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if remembered and remembered[0] == stamp:

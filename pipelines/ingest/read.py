@@ -26,6 +26,8 @@ from pipelines.ingest.together import Together
 
 BATCH_ROWS, BATCH_BYTES = 100_000, 32_000_000
 """Rows or bytes that are parsed and judged together."""
+MOST_WAITING = 4 * BATCH_BYTES
+"""Bytes that wait to be put together, under whatever many headers."""
 MOST_UNKNOWN = 100
 """Unknown columns of a source that are reported by name."""
 
@@ -114,7 +116,9 @@ class Intake:
             if index not in self.refused:
                 yield from self._put(group, index, rest)
         if not is_begun or not (is_csv or self.received[index]):
-            raise FileRefused("empty", "it is empty; a day without rows is sent as a header alone")
+            raise FileRefused(
+                "empty", "it is empty; where there are no rows, leave it out or send a CSV header"
+            )
 
     def _header(self, index: int, records: Records) -> Group:
         """Return the header; if it refuses the file, the rest is read only to count its rows."""
@@ -131,6 +135,9 @@ class Intake:
         together.add(index, records)
         if together.rows >= BATCH_ROWS or together.size >= BATCH_BYTES:
             yield self._parsed(group)
+        elif sum(waiting.size for waiting in self._together.values()) >= MOST_WAITING:
+            for name in list(self._together):
+                yield self._parsed(name)
 
     def _parsed(self, group: Group) -> pa.Table:
         together = self._together.pop(group, Together())

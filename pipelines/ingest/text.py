@@ -38,12 +38,14 @@ def text_table(contract: Contract, columns: dict[str, pa.Array | pa.ChunkedArray
 def as_json(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.ChunkedArray:
     """Return each row of `table` as one JSON object without its nulls; null where all are."""
     pairs = ", ".join(
-        f"{_literal(name)}, {_value(name, table.schema.field(name).type)}"
-        for name in table.schema.names
+        f"{_literal(field.name)}, {_value(f'c{place}', field.type)}"
+        for place, field in enumerate(table.schema)
     )
     merged = f"json_merge_patch('{{}}', json_object({pairs}))"  # a merge leaves nulls out
     sql = f"select nullif({merged}, '{{}}') as row from received"
-    return query(connection, sql, table)["row"].cast(pa.string())
+    # By place, because names that differ in case only are one name to DuckDB.
+    placed = table.rename_columns([f"c{place}" for place in range(table.num_columns)])
+    return query(connection, sql, placed)["row"].cast(pa.string())
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> pa.Table:
@@ -70,8 +72,7 @@ def _fields(schema: pa.Schema) -> Iterable[tuple[str, pa.DataType]]:
 
 
 def _value(name: str, type_: pa.DataType) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
-    return f"nullif(trim({quoted}, {BLANKS}), '')" if pa.types.is_string(type_) else quoted
+    return f"nullif(trim({name}, {BLANKS}), '')" if pa.types.is_string(type_) else name
 
 
 def _literal(text: str) -> str:

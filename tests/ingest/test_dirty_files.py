@@ -103,6 +103,7 @@ CASES = [
     Case("spaces", GOOD.replace(b",business,", b",  business \t,"), 20),
     Case("header_only", HEADER + b"\n", 0),
     Case("unknown_column", GOOD.replace(b"campaign_id", b"adgroup"), 20),
+    Case("cases", GOOD.replace(b"campaign_id,full_name", b'Foo,foo "x\'\'', 1), 20),
     Case("copies_of_keys", csv_bytes(SAME), 20, duplicates=2,
          found=((22, None, "duplicate"), (23, None, "duplicate")), says="channel_id, lead_id"),
     Case("empty", b"", 0, refused=True, found=((None, None, "empty"),), says="it is empty"),
