@@ -19,7 +19,10 @@ PERSONAL = tuple(column.name for column in load("leads").columns if column.perso
 
 
 def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:
-    """Create `lake_leads` (of table `matches`) and `suppressions` as known by the end of `day`."""
+    """Create the tables `lake_leads` (of table `matches`) and `orders_against` them.
+
+    Both as known by the end of `day`; made once, since each institution's file is judged by them.
+    """
     connection.execute(
         """
         create or replace table lake_leads as
@@ -29,6 +32,7 @@ def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day
         {"leads": str(settings.of_day(settings.lake / "leads", day) / "leads.parquet")},
     )
     create_known_view(connection, settings, "suppressions", day)
+    connection.execute(_ORDERS_AGAINST)
 
 
 def violations(
@@ -102,7 +106,16 @@ def _judged_sql(personal: list[str]) -> str:
 
 
 _SUPPRESSED = """
-    select distinct subjects.channel_id, subjects.lead_id
+    select distinct channel_id, lead_id
+    from orders_against
+    where coalesce(institution_id, $institution) = $institution and effective_at < $end
+"""
+
+_ORDERS_AGAINST = """
+    create or replace table orders_against as
+    select
+        subjects.channel_id, subjects.lead_id,
+        suppressions.institution_id, suppressions.effective_at
     from (
         select channel_id, lead_id, 'id_number' as subject_type, id_number_sha256 as subject
         from lake_leads
@@ -111,13 +124,9 @@ _SUPPRESSED = """
         union all
         select channel_id, lead_id, 'lead', channel_id || '/' || lead_id from lake_leads
     ) as subjects
-    join suppressions
-        on
-            subjects.subject_type = suppressions.subject_type
-            and (
-                subjects.subject = suppressions.subject
-                or subjects.subject = lower(suppressions.subject)
-            )
-            and coalesce(suppressions.institution_id, $institution) = $institution
-            and suppressions.effective_at < $end
+    join (
+        -- a hash may be written in capitals
+        select * exclude (subject), unnest(list_distinct([subject, lower(subject)])) as subject
+        from suppressions
+    ) as suppressions using (subject_type, subject)
 """
