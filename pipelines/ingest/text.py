@@ -54,7 +54,9 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> p
     Raises:
         Broken: DuckDB failed. Its message may quote a row, so it isn't passed on.
     """
-    connection.register("received", table)
+    # DuckDB gives the chunks of an Arrow table in the order in which its threads are done with
+    # them; one chunk leaves it no choice.
+    connection.register("received", table.combine_chunks())
     try:
         return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
