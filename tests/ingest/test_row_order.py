@@ -1,19 +1,26 @@
-"""What is computed of a row comes back in its place, whatever chunks the rows came in."""
+"""What is derived of a row stays with it, whatever chunks the rows came in."""
+
+from hashlib import sha256
 
 import pyarrow as pa
 
+from expectations.contracts import load
 from pipelines.database import connect
-from pipelines.ingest.text import query
+from pipelines.ingest.identity import with_derived
 from pipelines.settings import Settings
+from tests.helpers.feeds import good
 
 
-def test_rows_keep_their_order_through_sql_that_takes_its_time(tmp_path):
-    rows, chunks = 40_000, 80
-    whole = pa.table({"number": range(rows), "name": [f"x{number}" for number in range(rows)]})
-    step = rows // chunks
-    table = pa.concat_tables([whole.slice(start, step) for start in range(0, rows, step)])
-    assert table["number"].num_chunks == chunks
-    work = " or ".join(f"regexp_matches(name, '(a|b)+[0-9]*{digit}$')" for digit in range(60))
+def test_a_hash_is_that_of_the_phone_in_its_own_row(tmp_path):
+    contract, chunk = load("leads"), 300
+    many = [good("leads", phone=f"+86138{number:08}") for number in range(100 * chunk)]
+    whole = pa.Table.from_pylist(many, schema=contract.received_schema)
+    whole = whole.append_column(contract.source_column, pa.array(["search"] * whole.num_rows))
+    rows = pa.concat_tables(
+        [whole.slice(start, chunk) for start in range(0, whole.num_rows, chunk)]
+    )
+    assert rows["phone"].num_chunks == 100
     with connect(Settings(home=tmp_path, threads=2)) as connection:
-        answer = query(connection, f"select number, {work} as is_found from received", table)
-    assert answer["number"].to_pylist() == list(range(rows))
+        derived = with_derived(connection, contract, rows, "Asia/Shanghai")
+    digests = [sha256(phone.encode()).hexdigest() for phone in rows["phone"].to_pylist()]
+    assert derived["phone_sha256"].to_pylist() == digests
