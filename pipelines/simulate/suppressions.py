@@ -25,7 +25,8 @@ def suppressions(world: World, those: Lenders, day: date) -> pa.Table:
     with connect(world.settings) as connection:
         connection.register("told", told)
         hashed = connection.sql(
-            "select subject_type, sha256(subject) as subject, reason, institution_id from told order by all"
+            "select subject_type, sha256(subject) as subject, reason, institution_id"
+            " from told order by all"
         ).to_arrow_table()
         connection.unregister("told")
     effective = world.local(world.start_of(day).reshape(1), day)[0]
