@@ -1,0 +1,89 @@
+"""A folder is published whole or not at all, and equal content is equal bytes."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import InputMissing
+from pipelines.publish import inputs, publishing, read_manifest, restore, sha256, write_parquet
+
+TABLE = pa.table({"lead_id": ["a", "b", "c"], "amount": [1.0, 2.0, None]})
+
+
+def publish(folder, table=TABLE, **facts):
+    with publishing(folder, facts) as fresh:
+        write_parquet(table, fresh / "table.parquet")
+
+
+def publish_half(folder):
+    with publishing(folder, {}) as fresh:
+        (fresh / "half.parquet").write_text("half")
+        raise OSError("disk full")
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)]),
+        pa.Table.from_batches(TABLE.to_batches(max_chunksize=1)),
+    ],
+)
+def test_equal_tables_are_equal_bytes_however_their_chunks_lie(same, tmp_path):
+    write_parquet(TABLE, tmp_path / "one.parquet")
+    write_parquet(same, tmp_path / "other.parquet")
+    assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "other.parquet")
+
+
+def test_every_empty_table_of_a_schema_is_equal_bytes(tmp_path):
+    write_parquet(TABLE.slice(0, 0), tmp_path / "one.parquet")
+    write_parquet(pa.Table.from_batches([], schema=TABLE.schema), tmp_path / "other.parquet")
+    assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "other.parquet")
+
+
+def test_a_manifest_names_files_rows_and_facts_and_no_clock_or_place(tmp_path):
+    publish(tmp_path / "one" / "matches", policy="p1")
+    publish(tmp_path / "other" / "matches", policy="p1")
+    manifest = read_manifest(tmp_path / "one" / "matches")
+    assert manifest["rows"] == manifest["files"]["table.parquet"]["rows"] == 3
+    assert manifest["policy"] == "p1"
+    assert manifest == read_manifest(tmp_path / "other" / "matches")
+    assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_a_step_that_fails_leaves_what_stood_before(tmp_path):
+    publish(tmp_path / "matches", policy="before")
+    with pytest.raises(OSError, match="disk full"):
+        publish_half(tmp_path / "matches")
+    assert read_manifest(tmp_path / "matches")["policy"] == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["matches"]
+
+
+def test_a_run_killed_between_the_two_renames_is_put_back(tmp_path):
+    publish(tmp_path / "matches", policy="before")
+    (tmp_path / "matches").rename(tmp_path / ".matches.previous")
+    restore(tmp_path / "matches")
+    assert read_manifest(tmp_path / "matches")["policy"] == "before"
+    assert not (tmp_path / ".matches.previous").exists()
+
+
+def test_a_replaced_folder_holds_nothing_of_the_former_one(tmp_path):
+    publish(tmp_path / "matches")
+    with publishing(tmp_path / "matches", {}) as fresh:
+        (fresh / "other.txt").write_text("other")
+    assert set(read_manifest(tmp_path / "matches")["files"]) == {"other.txt"}
+    assert not (tmp_path / "matches" / "table.parquet").exists()
+
+
+def test_inputs_are_told_by_their_content(tmp_path):
+    publish(tmp_path / "marts" / "date=2026-03-05")
+    told = inputs(tmp_path / "marts" / "date=2026-03-05", home=tmp_path)
+    content = read_manifest(tmp_path / "marts" / "date=2026-03-05")["content_sha256"]
+    assert told == {"marts/date=2026-03-05": content}
+
+
+def test_what_was_not_published_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(
+        InputMissing, match=r"marts/date=2026-03-05 is not published.*pipelines run"
+    ):
+        read_manifest(tmp_path / "marts" / "date=2026-03-05")
