@@ -171,7 +171,8 @@ def test_a_file_of_another_encoding_is_refused_and_writes_nothing(leads_of, sett
 
 @pytest.mark.parametrize(
     ("content", "name"),
-    [(gzip.compress(b"id\n" + b"7\n" * 999)[:-9], "cut.csv.gz"), (b"", "empty.csv")],
+    [(gzip.compress(b"id\n" + b"7\n" * 999, mtime=0)[:-9], "cut.csv.gz"), (b"", "empty.csv")],
+    ids=["truncated", "empty"],
 )
 def test_a_broken_file_is_refused_in_words(leads_of, content, name):
     with pytest.raises(ImportRefused, match="Nothing was written"):
