@@ -50,12 +50,17 @@ def _found(function: str) -> Callable[..., Any]:
     return found
 
 
+MOST_FIGURES = 8
+"""As many as a line of the terminal holds."""
+
+
 def in_words(counts: object) -> str:
-    """Return the plain figures of a step's counts as one line: `rows 1,200, files 3`."""
+    """Return the first plain figures of a step's counts as one line: `rows 1,200, files 3`."""
     if not isinstance(counts, dict):
         return f"{len(counts)} shards" if isinstance(counts, list) else ""
     plain = {key: value for key, value in counts.items() if isinstance(value, int | float | str)}
-    return ", ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in plain.items())
+    words = [f"{key.replace('_', ' ')} {_figure(value)}" for key, value in plain.items()]
+    return ", ".join(words[:MOST_FIGURES])
 
 
 def _figure(value: float | str) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 from pipelines.close import ENDS
 from pipelines.settings import Settings
 
+NOTHING = 5e-5
+"""A gap that would show as 0.00%."""
+
 
 def results(settings: Settings, dates: Mapping[str, Mapping[str, Any]]) -> str:
     """Return one paragraph per date, and where the last date's results are."""
@@ -27,8 +30,12 @@ def _headline(day: str, found: Mapping[str, Any]) -> str:
     return (
         f"{day}: {found['received']:,} leads = {ends}\n"
         f"{'':<12}{found['matches']:,} matches for {found['institutions']:,} institutions, "
-        f"{found['gap']:.2%} below the proven best, in {found['seconds']:.0f} s"
+        f"{_distance(found['gap'])} proven best, in {found['seconds']:.0f} s"
     )
+
+
+def _distance(gap: float) -> str:
+    return "the" if gap < NOTHING else f"{gap:.2%} below the"
 
 
 def failure(

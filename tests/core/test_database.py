@@ -19,9 +19,8 @@ def test_a_long_list_of_values_leaves_the_rows_of_a_scan_in_their_order(tmp_path
 def test_times_are_told_in_utc_wherever_the_machine_stands(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     with connect(Settings(home=tmp_path)) as connection:
-        told = connection.sql(
-            "select cast(timestamptz '2026-03-05 00:00:00+08' as text)"
-        ).fetchone()
+        sql = "select cast(timestamptz '2026-03-05 00:00:00+08' as text)"
+        told = connection.sql(sql).fetchall()
     assert told == [("2026-03-04 16:00:00+00",)]
 
 
