@@ -18,10 +18,10 @@ run: venv  ## simulate a small market and match its last day
 	@python -m pipelines run --date 2026-02-03
 
 test: venv  ## run every test
-	@python -m pytest -q -m "not prove" -n auto
+	@python -m pytest -q -n auto
 
-prove: venv  ## run the long proofs too
-	@python -m pytest -q
+prove: venv  ## run the long proofs: kill -9 in each task, a backfill on PostgreSQL
+	@python -m pytest -q -m prove
 
 lint: venv  ## style, types, SQL, YAML
 	@ruff check . && ruff format --check . && mypy && sqlfluff lint dbt_project --disable-progress-bar
