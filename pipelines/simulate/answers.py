@@ -20,6 +20,10 @@ DRAWN = 12
 SHOWN = [0.0, 0.45, 0.3, 0.15, 0.1]
 """How many leads are shown at 0, 1, 2, ... institutions."""
 
+DEMURS_AT_RIVALS, DEMURS_AT_RANK = 0.35, 0.2
+"""Log-odds of taking a loan that are lost with each rival offer, and with each place further down.
+Ours: people compare, and most go to the lender that they are shown first."""
+
 MONTH_ENDS_FROM = 28
 """From this day of a month on institutions have little left to lend."""
 
@@ -31,6 +35,8 @@ class Shown:
     lead: Ints
     """Position of the lead within its day."""
     product: Ints
+    rank: Ints
+    """At which place the lead saw the product; 1 is the first."""
     p_approve: Floats
     p_fund: Floats
     """Of taking the loan if it is approved."""
@@ -47,7 +53,7 @@ def shown(world: World, lenders: Lenders, products: Products, asked: Requests) -
     drawn = chance.below(
         "drawn", products.lender.size, day[:, None], number[:, None], draw[None, :]
     )
-    fits = _fits(products, asked, drawn)
+    fits = fitting(products, asked, np.broadcast_to(number[:, None], drawn.shape), drawn)
     lender = products.lender[drawn]
     for later in range(1, DRAWN):  # no institution sees a lead twice
         same = (lender[:, :later] == lender[:, later, None]) & fits[:, :later]
@@ -55,34 +61,54 @@ def shown(world: World, lenders: Lenders, products: Products, asked: Requests) -
     wanted = chance.choice("shown at", SHOWN, day, number)
     fits &= np.cumsum(fits, axis=1) <= wanted[:, None]
     lead, place = np.nonzero(fits)
-    return _truth(world, lenders, products, asked, lead, drawn[lead, place])
+    rank = np.cumsum(fits, axis=1, dtype=np.int64)[lead, place]
+    return answers(world, lenders, products, asked, lead, drawn[lead, place], rank=rank)
 
 
-def _fits(products: Products, asked: Requests, drawn: Ints) -> NDArray[np.bool_]:
-    """Return which drawn products have hard rules that the lead meets, shape of `drawn`."""
-    who = {name: column[:, None] for name, column in asked.who.items()}
-    amount = asked.columns["amount"][:, None]
-    term = asked.columns["term_months"][:, None]
+def fitting(products: Products, asked: Requests, lead: Ints, product: Ints) -> NDArray[np.bool_]:
+    """Return of which pairs the lead meets the product's hard rules, shape of `product`."""
+    who = {name: column[lead] for name, column in asked.who.items()}
+    amount, term = (asked.columns[name][lead] for name in ("amount", "term_months"))
 
     def at_least(value: Floats, floor: Floats) -> NDArray[np.bool_]:
         return np.isnan(floor) | (value >= floor)
 
-    fits = (products.segment[drawn] == BUSINESS) == who["is_firm"]
-    fits &= (products.amount_min[drawn] <= amount) & (amount <= products.amount_max[drawn])
-    fits &= (products.term_min[drawn] <= term) & (term <= products.term_max[drawn])
-    fits &= at_least(who["score"], products.least_score[drawn])
-    fits &= at_least(who["income"], products.least_income[drawn])
-    fits &= at_least(who["age"], products.age_min[drawn])
-    fits &= at_least(-who["age"], -products.age_max[drawn])
-    fits &= ~(products.refuses_idle[drawn] & who["idle"])
-    fits &= products.regions[drawn, who["region"]]
-    fits &= products.industries[drawn, who["industry"]] | ~who["is_firm"]
+    fits = (products.segment[product] == BUSINESS) == who["is_firm"]
+    fits &= (products.amount_min[product] <= amount) & (amount <= products.amount_max[product])
+    fits &= (products.term_min[product] <= term) & (term <= products.term_max[product])
+    fits &= at_least(who["score"], products.least_score[product])
+    fits &= at_least(who["income"], products.least_income[product])
+    fits &= at_least(who["age"], products.age_min[product])
+    fits &= at_least(-who["age"], -products.age_max[product])
+    fits &= ~(products.refuses_idle[product] & who["idle"])
+    fits &= products.regions[product, who["region"]]
+    fits &= products.industries[product, who["industry"]] | ~who["is_firm"]
     return np.asarray(fits)
 
 
-def _truth(
-    world: World, lenders: Lenders, products: Products, asked: Requests, lead: Ints, product: Ints
+def answers(  # noqa: PLR0913 - what the answers to a pair depend on
+    world: World,
+    lenders: Lenders,
+    products: Products,
+    asked: Requests,
+    lead: Ints,
+    product: Ints,
+    *,
+    rank: Ints,
+    rivals: Ints | None = None,
 ) -> Shown:
+    """Return the truth of any pairs of a day: how likely each is to be approved, taken, to fail.
+
+    Args:
+        world: The world.
+        lenders: Its institutions.
+        products: Their products.
+        asked: The leads of the day.
+        lead: Position of each pair's lead within the day.
+        product: Position of each pair's product, whose hard rules the lead is taken to meet.
+        rank: At which place the lead sees the product, from 1.
+        rivals: How many other offers the lead sees; without it, the lead's other pairs in here.
+    """
     chance, day = world.chance, asked.day
     who = {name: column[lead] for name, column in asked.who.items()}
     amount = asked.columns["amount"][lead]
@@ -101,12 +127,15 @@ def _truth(
         products.apr_min[product]
         + (products.apr_max[product] - products.apr_min[product]) * risk, 4
     )  # fmt: skip
-    rivals = np.bincount(lead, minlength=asked.channel.size)[lead] - 1
-    keen = 1.6 - 9 * (apr - 0.10) - 0.35 * rivals + 0.4 * chance.normal("keen", *pair)
+    if rivals is None:
+        rivals = np.bincount(lead, minlength=asked.channel.size)[lead] - 1
+    keen = 1.6 - 9 * (apr - 0.10) + 0.4 * chance.normal("keen", *pair)
+    keen = keen - DEMURS_AT_RIVALS * rivals - DEMURS_AT_RANK * (rank - 1)
     default = logistic(-3.3 - 0.8 * strength - 0.7 * who["hidden"] - 0.4 * who["stability"])
     return Shown(
         lead=lead,
         product=product,
+        rank=rank,
         p_approve=np.where(who["is_invented"] | (who["ring"] >= 0), 0.01, approve),
         p_fund=logistic(keen),
         p_default=default,

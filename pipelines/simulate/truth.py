@@ -1,0 +1,91 @@
+"""The truth of a simulated home, for those who may know it: the world's answers and the scorecard.
+
+Nothing is looked up but the world's size and seed in `truth/world.json`; leads, products and the
+truth of any pair are drawn again by address. The pipeline never imports this.
+"""
+
+import json
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import InputMissing
+from pipelines.settings import Settings
+from pipelines.simulate.answers import Shown, answers, fitting, shown
+from pipelines.simulate.catalogue import product_names
+from pipelines.simulate.chance import Ints
+from pipelines.simulate.market import Market
+from pipelines.simulate.requests import Requests, requests
+from pipelines.simulate.world import Texts, World
+
+SIZE = ("leads_per_day", "institutions", "channels", "seed")
+
+
+def world_of(settings: Settings) -> Market:
+    """Return the market that `settings.home` was simulated from.
+
+    Raises:
+        InputMissing: The home was not simulated.
+    """
+    file = settings.truth / "world.json"
+    try:
+        size = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputMissing(
+            f"{settings.home} holds no simulated market: there is no {file}. Nothing was done. "
+            "Only a market that `python -m pipelines simulate` wrote knows its truth."
+        ) from None
+    return Market(World(settings, **{name: size[name] for name in SIZE}))
+
+
+def asked_on(market: Market, day: date) -> Requests:
+    """Return the leads of `day`, clean and complete; their order gives each its position."""
+    return requests(market.world, market.channels, market.lenders, day)
+
+
+def broadcast_of(market: Market, asked: Requests) -> Shown:
+    """Return the pairs that a broadcast shows, and their truth."""
+    return shown(market.world, market.lenders, market.products, asked)
+
+
+def truth_of(
+    market: Market,
+    asked: Requests,
+    lead: Ints,
+    product: Ints,
+    rank: Ints,
+    rivals: Ints | None = None,
+) -> Shown:
+    """Return the truth of any pairs of a day.
+
+    Args:
+        market: See `world_of`.
+        asked: See `asked_on`.
+        lead: Positions of leads, see `lead_positions`.
+        product: Positions of products, see `product_positions`.
+        rank: At which place each lead sees the product, from 1.
+        rivals: How many other offers the lead sees; without it, its other pairs in here.
+    """
+    world, lenders, products = market.world, market.lenders, market.products
+    return answers(world, lenders, products, asked, lead, product, rank=rank, rivals=rivals)
+
+
+def fits(market: Market, asked: Requests, lead: Ints, product: Ints) -> NDArray[np.bool_]:
+    """Return of which pairs the lead meets the product's hard rules, whatever the day's quota."""
+    return fitting(market.products, asked, lead, product)
+
+
+def lead_positions(asked: Requests, lead_ids: Texts) -> Ints:
+    """Return the position of each lead id within its day; -1 where the day has no such lead."""
+    return _positions(asked.columns["lead_id"], lead_ids)
+
+
+def product_positions(market: Market, product_ids: Texts) -> Ints:
+    """Return the position of each product id; -1 where the market has no such product."""
+    return _positions(product_names(market.products), product_ids)
+
+
+def _positions(ordered: Texts, wanted: Texts) -> Ints:
+    place = np.minimum(np.searchsorted(ordered, wanted), ordered.size - 1)
+    return np.asarray(np.where(ordered[place] == wanted, place, -1), np.int64)
