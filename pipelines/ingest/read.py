@@ -21,7 +21,7 @@ from pipelines.ingest.jsonl_text import jsonl_texts
 from pipelines.ingest.parquet_text import parquet_texts, rows_of
 from pipelines.ingest.planning import Task
 from pipelines.ingest.records import Cutter, Records, Rejected
-from pipelines.ingest.text import query
+from pipelines.ingest.text import query, text_schema
 from pipelines.ingest.together import Together
 
 BATCH_ROWS, BATCH_BYTES = 100_000, 32_000_000
@@ -55,15 +55,18 @@ class Intake:
         self.received = [0] * len(self.tasks)
 
     def texts(self) -> Iterator[pa.Table]:
-        """Yield all rows as text, in tables of about `BATCH_ROWS`, whatever files they are of."""
+        """Yield all rows as text, in tables of about `BATCH_ROWS`, whatever files they are of.
+
+        A table that was yielded is held here no longer: a batch is most of a shard's memory.
+        """
         waiting: list[pa.Table] = []
         for table in self._tables():
             waiting.append(table)
-            if sum(part.num_rows for part in waiting) >= BATCH_ROWS:
-                yield pa.concat_tables(waiting)
-                waiting = []
+            del table
+            if _is_batch(waiting):
+                yield pa.concat_tables(_emptied(waiting))
         if waiting or self.rejected:
-            yield pa.concat_tables(waiting) if waiting else self._parsed(())
+            yield pa.concat_tables([text_schema(self.contract).empty_table(), *_emptied(waiting)])
 
     def _tables(self) -> Iterator[pa.Table]:
         for index in range(len(self.tasks)):
@@ -131,16 +134,17 @@ class Intake:
         return header
 
     def _put(self, group: Group, index: int, records: Records) -> Iterator[pa.Table]:
-        together = self._together[group]
-        together.add(index, records)
-        if together.rows >= BATCH_ROWS or together.size >= BATCH_BYTES:
+        if not len(records):
+            return
+        self._together[group].add(index, records)
+        if self._together[group].is_batch(BATCH_ROWS, BATCH_BYTES):
             yield self._parsed(group)
         elif sum(waiting.size for waiting in self._together.values()) >= MOST_WAITING:
             for name in list(self._together):
                 yield self._parsed(name)
 
     def _parsed(self, group: Group) -> pa.Table:
-        together = self._together.pop(group, Together())
+        together = self._together.pop(group)
         if group is None:
             table, rejected = jsonl_texts(self.connection, self.contract, together)
             self._note_unknown(table)
@@ -155,6 +159,19 @@ class Intake:
             return
         for task, keys in _keys(self.connection, having):
             self.unknown[task].update(keys)
+
+
+def _is_batch(tables: list[pa.Table]) -> bool:
+    rows = sum(table.num_rows for table in tables)
+    size: int = sum(table.nbytes for table in tables)
+    return rows >= BATCH_ROWS or size >= 2 * BATCH_BYTES
+
+
+def _emptied(tables: list[pa.Table]) -> list[pa.Table]:
+    """Return what is in `tables`, and leave nothing in it."""
+    taken = tables[:]
+    tables.clear()
+    return taken
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, having: pa.Table) -> list[tuple[int, list[str]]]:

@@ -89,14 +89,16 @@ def _write_rows(
     ):
         for text in intake.texts():
             rows, findings = judged(connection, contract, text, next_row, tallies)
+            del text  # a batch is most of a shard's memory, and the next one is read soon
             next_row += rows.num_rows
             findings = pa.concat_tables([findings, unread(intake.rejected)])
             intake.rejected.clear()
             broken.add(findings)
             findings_file.write_table(findings)
-            placed = _placed(contract, rows, origins)
-            derived = with_derived(connection, contract, placed, settings.time_zone)
-            rows_file.write_table(derived.select(schema.names).cast(schema))
+            rows = _placed(contract, rows, origins)
+            rows = with_derived(connection, contract, rows, settings.time_zone)
+            rows_file.write_table(rows.select(schema.names).cast(schema))
+            del rows, findings
 
 
 def rows_schema(contract: Contract) -> pa.Schema:

@@ -22,10 +22,13 @@ class Together:
 
     def add(self, file: int, records: Records) -> None:
         """Put the records of a file at the end."""
-        if len(records):
-            self.parts.append((file, records))
-            self.rows += len(records)
-            self.size += len(records.data)
+        self.parts.append((file, records))
+        self.rows += len(records)
+        self.size += len(records.data)
+
+    def is_batch(self, rows: int, size: int) -> bool:
+        """Return whether there are as many rows, or bytes, as are parsed together."""
+        return self.rows >= rows or self.size >= size
 
     def __len__(self) -> int:
         return self.rows

@@ -71,6 +71,16 @@ def test_a_refused_file_says_what_to_do(settings):
     assert all("Ask s" in record["message"] for record in refused)
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_day_whose_only_file_cannot_be_read_at_all_ends_well(tmp_path, name):
+    home = Settings(home=tmp_path, memory_limit="1GB")
+    header = csv_bytes(SPEND).split(b"\n")[0]
+    land(path_of(home, "channel_spend", name=name), header + b"\n\xff\n\xff\n")
+    ingest.ingest(home, DAY)
+    assert counts(home, "channel_spend")["search"]["refused_files"] == 1
+    assert [record["rule"] for record in set_aside(home, "channel_spend")] == ["reject_share"]
+
+
 SPEND = [row("channel_spend")]
 
 

@@ -28,10 +28,12 @@ print(json.dumps({"peak_mb": peak, "seconds": time.monotonic() - begun, "loaded"
 """
 
 
-def land_big(settings, count):
+def land_big(settings, count, kind="csv"):
     """Land one file of `count` full rows, made from the bytes of one."""
     header, line = csv_bytes(leads(1)).splitlines(keepends=True)
-    path = path_of(settings, "leads")
+    if kind == "jsonl":
+        header, line = b"", json.dumps(leads(1)[0]).encode() + b"\n"
+    path = path_of(settings, "leads", name=f"rows.{kind}")
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
         file.write(header)
@@ -58,8 +60,9 @@ def test_a_hundred_thousand_full_leads_stay_under_one_gigabyte(settings):
 
 
 @pytest.mark.prove
-def test_a_million_full_leads_stay_under_two_gigabytes(settings):
-    assert land_big(settings, 1_000_000).stat().st_size > 350_000_000
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_million_full_leads_stay_under_two_gigabytes(settings, kind):
+    assert land_big(settings, 1_000_000, kind).stat().st_size > 350_000_000
     found = measured(settings)
     assert found["loaded"] == 1_000_000
     assert found["peak_mb"] < 2000
