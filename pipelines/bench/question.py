@@ -28,6 +28,11 @@ MODELS: dict[Label, str] = {
 }
 """Target -> the model whose features are used."""
 
+CLOSED_BOOK: Label = "charged_off"
+"""How loans ended is known years later: by any split only the quickest failures were. So on a
+closed book a split tells apart the lending of two times, and every ending counts; `labels_known`
+in the figures says so. For the other targets what was not known by the split doesn't count."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -68,6 +73,9 @@ class Question:
 def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]:
     """Return the figures of `question` on the training pairs in the marts of `day`."""
     table = examples(settings, day, question.target, as_of=day)
+    if question.target == CLOSED_BOOK:
+        known = table.column_names.index("label_known_on")
+        table = table.set_column(known, "label_known_on", table[LEAD_DAY])
     try:
         if question.time is None:
             return _across_folds(settings, table, question)
@@ -89,15 +97,16 @@ def _across_time(
         raise WrongUse(
             f"{question.split!r} is no {values.type} as {question.time} is; nothing was measured"
         ) from None
-    later = pc.fill_null(pc.greater_equal(values, split), fill_value=False)
-    if question.time == LEAD_DAY:
+    is_as_of_split = question.time == LEAD_DAY and question.target != CLOSED_BOOK
+    if is_as_of_split:
         before = examples(settings, day, question.target, as_of=split.as_py())
     else:
         before = table.filter(pc.less(values, split))
     model, _ = fit(before, question.features, splits.in_time(before))
-    after = table.filter(later)
+    after = table.filter(pc.greater_equal(values, split))
     predicted = model.predict(after, threads=settings.threads)
-    return _figures(predicted, after["label"].to_numpy(), before.num_rows)
+    figures = _figures(predicted, after["label"].to_numpy(), before.num_rows)
+    return figures | {"labels_known": "by the split" if is_as_of_split else "at the end"}
 
 
 def _across_folds(settings: Settings, table: pa.Table, question: Question) -> dict[str, Any]:
@@ -111,7 +120,8 @@ def _across_folds(settings: Settings, table: pa.Table, question: Question) -> di
         held_out = table.filter(pa.array(fold.check))
         predicted[fold.check] = model.predict(held_out, threads=settings.threads)
     rows_train = table.num_rows - table.num_rows // question.folds
-    return _figures(predicted, table["label"].to_numpy(), rows_train)
+    figures = _figures(predicted, table["label"].to_numpy(), rows_train)
+    return figures | {"labels_known": "at the end"}
 
 
 def _figures(

@@ -3,8 +3,12 @@
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from models.dataset import examples
 from models.errors import TooFewRows, UnknownFeature
 from pipelines.bench.question import Question, measure
 from pipelines.errors import WrongUse
@@ -13,7 +17,7 @@ from tests.helpers.marts import write_marts
 from tests.models.conftest import DAY
 
 FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate"}
-COUNTS = {"rows_train", "rows_test", "leaks"}
+COUNTS = {"rows_train", "rows_test", "leaks", "labels_known"}
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +29,39 @@ def test_a_split_by_time_gives_every_figure(by_time):
     assert set(by_time) == FIGURES | COUNTS
     assert 0.7 < by_time["auc_low"] < by_time["auc"] < by_time["auc_high"] < 1
     assert by_time["rows_train"] > by_time["rows_test"] > 300
+
+
+def test_a_split_by_the_leads_day_learns_only_from_what_was_known_by_then(market, by_time):
+    known = examples(market, DAY, "approved", as_of=date(2026, 11, 1))
+    assert by_time["labels_known"] == "by the split"
+    assert by_time["rows_train"] == known.num_rows
+
+
+def test_a_column_that_there_is_not_cannot_split(market):
+    with pytest.raises(WrongUse, match="captured_hour"):
+        measure(market, DAY, Question("approved", "captured_hour", "12"))
+
+
+def test_a_closed_book_counts_every_ending_whenever_it_was_known(market, tmp_path):
+    folder = market.of_day(market.marts, DAY)
+    outcomes = pq.read_table(folder / "outcomes.parquet")
+    ended = pc.if_else(pc.equal(outcomes["event"], "approved"), "repaid", "overdue_90")
+    decided = pc.is_in(outcomes["event"], pa.array(["approved", "declined"]))
+    column = outcomes.column_names.index("event")
+    book = outcomes.set_column(column, "event", ended).filter(decided)
+    settings = write_marts(
+        tmp_path,
+        DAY,
+        training_pairs=pq.read_table(folder / "training_pairs.parquet"),
+        outcomes=book,
+    )
+    figures = measure(settings, DAY, Question("charged_off", "business_date", "2026-11-01"))
+    assert figures["labels_known"] == "at the end"
+    assert (
+        figures["rows_train"] + figures["rows_test"]
+        == examples(settings, DAY, "charged_off", as_of=DAY).num_rows
+    )
+    assert figures["auc_low"] > 0.6
 
 
 def test_random_folds_predict_every_row_once(market):
