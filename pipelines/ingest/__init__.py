@@ -9,7 +9,8 @@ from datetime import date
 from typing import Any
 
 from pipelines.ingest.collecting import publish_shards
-from pipelines.ingest.planning import make_plan, write_plan
+from pipelines.ingest.plan_file import write_plan
+from pipelines.ingest.planning import make_plan
 from pipelines.ingest.shard import run_shard
 from pipelines.settings import Settings
 

@@ -21,7 +21,7 @@ from pipelines.errors import InputMissing
 from pipelines.ingest.counts import counts_of, prove, totals
 from pipelines.ingest.ledger import Entry, as_json, read_ledger, write_ledger
 from pipelines.ingest.partition import lake_batches, quarantine_batches
-from pipelines.ingest.planning import Plan, read_plan, work_folder
+from pipelines.ingest.plan_file import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import SCHEMA
 from pipelines.ingest.shard import shard_folder
 from pipelines.ingest.tallies import merged

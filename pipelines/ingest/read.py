@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.errors import FileRefused
 from pipelines.ingest.csv_text import Header, csv_texts, header_of
+from pipelines.ingest.cutter import Cutter
 from pipelines.ingest.files import text_chunks
 from pipelines.ingest.jsonl_text import jsonl_texts
 from pipelines.ingest.parquet_text import parquet_texts, rows_of
-from pipelines.ingest.planning import Task
-from pipelines.ingest.records import Cutter, Records, Rejected
+from pipelines.ingest.plan_file import Task
+from pipelines.ingest.records import Records, Rejected
 from pipelines.ingest.text import query, text_schema
 from pipelines.ingest.together import Together
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from expectations.contracts import Contract
 from pipelines.errors import FileRefused
-from pipelines.ingest.planning import Task
+from pipelines.ingest.plan_file import Task
 from pipelines.ingest.quarantine import SCHEMA, refusal
 from pipelines.ingest.read import Intake
 from pipelines.settings import Settings

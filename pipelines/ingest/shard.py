@@ -22,7 +22,7 @@ from pipelines.database import connect
 from pipelines.ingest.duplicates import dropped_rows
 from pipelines.ingest.identity import with_derived
 from pipelines.ingest.judge import judged
-from pipelines.ingest.planning import Plan, Task, read_plan, work_folder
+from pipelines.ingest.plan_file import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, unread
 from pipelines.ingest.read import MOST_UNKNOWN, Intake
 from pipelines.ingest.refusals import Broken, refusals

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import FileRefused
-from pipelines.ingest import records as records_module
-from pipelines.ingest.records import Cutter
+from pipelines.ingest import cutter
+from pipelines.ingest.cutter import Cutter
 
 
 def cut(data: bytes, size: int = 10_000_000, *, quoted: bool = True):
@@ -105,6 +105,6 @@ def test_quotes_mean_nothing_where_a_record_is_a_line():
 
 
 def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr(records_module, "MOST_WITHOUT_END", 1000)
+    monkeypatch.setattr(cutter, "MOST_WITHOUT_END", 1000)
     with pytest.raises(FileRefused, match="line 1 does not end within 1,000 bytes"):
         cut(b"x" * 5000, 500)
