@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def make_plan(settings: Settings, day: date) -> Plan:
-    """Compare landing/ with the ledger and the lake, and say what is to be done. Writes nothing."""
+    """Compare landing/ with the ledger and the lake, and say what is to be done.
+
+    Nothing is published; what a killed run left between two renames is put back.
+    """
     before = read_ledger(settings)
     landed = landed_files(settings, max(day, before.closed_through or day))
     after = taken_in(before, landed, day)
