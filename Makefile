@@ -29,8 +29,11 @@ lint: venv  ## style, types, SQL, YAML
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 	@python -m dags.local.standalone
 
-bench: venv  ## the benchmarks
-	@python -m pipelines bench models
+SAMPLES = expectations/mappings/samples
+bench: venv  ## the benchmarks, on the project's own samples
+	@python -m pipelines bench models --mapping hmda --file $(SAMPLES)/hmda_sample.parquet --target approved --time business_date --split 2024-01-01
+	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --folds 5
+	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --time business_date --split 2004-12-01
 
 docs: venv  ## write the derived pages anew
 	@python -m expectations.derive
