@@ -86,6 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     replay = verb("replay", verbs.replay, "compute a day again and compare every published file")
     replay.add_argument("--date", type=_date, required=True)
 
+    scored = verb("scorecard", verbs.scorecard, "say what the matching of some days was worth")
+    scored.add_argument("--from", type=_date, required=True, dest="first")
+    scored.add_argument("--to", type=_date, required=True, dest="last", help="last date, included")
+    scored.add_argument(
+        "--truth", action="store_true", help="by a simulated market's truth, beside other policies"
+    )
+    shape = scored.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one JSON object and no table")
+    shape.add_argument("--headline", action="store_true", help="print one sentence; needs --truth")
+
     bench = verb("bench", verbs.bench, "run one benchmark; its last line is one JSON object")
     bench.add_argument("name", choices=sorted(verbs.BENCHMARKS))
     bench.add_argument("options", nargs=argparse.REMAINDER)

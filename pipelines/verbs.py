@@ -84,6 +84,23 @@ def replay(settings: Settings, asked: argparse.Namespace) -> int:
     return 1 if found["differences"] else 0
 
 
+def scorecard(settings: Settings, asked: argparse.Namespace) -> int:
+    """Print what the matching of some days was worth: a table for people, JSON for programs."""
+    if asked.headline and not asked.truth:
+        raise WrongUse("--headline compares with broadcast and needs --truth. Nothing was done.")
+    figures = import_module("pipelines.scorecard").scorecard(
+        settings, asked.first, asked.last, with_truth=asked.truth
+    )
+    written = import_module("pipelines.scorecard.table")
+    if asked.headline:
+        print(written.headline(figures))
+        return 0
+    if not asked.json:
+        print(written.table(figures))
+    _print(figures)
+    return 0
+
+
 def bench(settings: Settings, asked: argparse.Namespace) -> int:
     """Run one benchmark and print its figures."""
     _print(import_module(BENCHMARKS[asked.name]).main(settings, asked.options))

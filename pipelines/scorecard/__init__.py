@@ -1,0 +1,5 @@
+"""What the matching was worth, in money: the published matches beside three other ways to match."""
+
+from pipelines.scorecard.run import scorecard
+
+__all__ = ["scorecard"]
