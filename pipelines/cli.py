@@ -60,12 +60,27 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     simulate = verb("simulate", verbs.simulate, "write a small simulated market under landing/")
-    simulate.add_argument("--start", type=_date, required=True, help="first business date")
-    simulate.add_argument("--days", type=_count, default=30)
-    simulate.add_argument("--leads-per-day", type=_count, default=2_000)
-    simulate.add_argument("--institutions", type=_count, default=60)
-    simulate.add_argument("--channels", type=_count, default=20)
-    simulate.add_argument("--seed", type=int, default=1)
+    _add_market(simulate)
+    simulate.add_argument(
+        "--broadcast-days",
+        type=_whole,
+        metavar="N",
+        help="only the first N dates have the outcomes of a broadcast matching (else all)",
+    )
+
+    respond = verb("respond", verbs.respond, "let the simulated world answer what was delivered")
+    respond.add_argument("--date", type=_date, required=True, help="the date that was delivered")
+    respond.add_argument("--to", type=_date, help="last date to write outcomes for (else all)")
+
+    season = verb("season", verbs.season, "simulate, run and answer one day after the other")
+    _add_market(season)
+    season.add_argument(
+        "--history",
+        type=_whole,
+        metavar="N",
+        default=0,
+        help="dates of broadcast matching before --start; 0 is a cold start",
+    )
 
     foreign = verb("import", verbs.import_file, "turn a foreign file into feed files, by a mapping")
     foreign.add_argument("mapping", help="a name in expectations/mappings/, or a .yml file")
@@ -102,6 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_market(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start", type=_date, required=True, help="first business date")
+    parser.add_argument("--days", type=_count, default=30, metavar="N", help="how many dates")
+    parser.add_argument("--leads-per-day", type=_count, default=2_000, metavar="N")
+    parser.add_argument("--institutions", type=_count, default=60, metavar="N")
+    parser.add_argument("--channels", type=_count, default=20, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+
+
 def _date(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -110,8 +134,12 @@ def _date(text: str) -> date:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return _whole(text, least=1)
+
+
+def _whole(text: str, least: int = 0) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
     return int(text)
 
 

@@ -4,9 +4,9 @@ import argparse
 import json
 import os
 import sys
-from datetime import date
+from datetime import date, timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from pipelines.errors import WrongUse
 from pipelines.settings import Settings
@@ -14,6 +14,9 @@ from pipelines.steps import run_step
 
 BENCHMARKS = {"models": "pipelines.bench.models"}
 """Name -> the module whose `main(settings, options)` measures and returns the figures."""
+
+MARKET = ("start", "days", "leads_per_day", "institutions", "channels", "seed")
+"""Options that say which market is simulated."""
 
 WHOLE = {
     "ingest": ("pipelines.ingest", "ingest"),
@@ -25,18 +28,27 @@ WHOLE = {
 def simulate(settings: Settings, asked: argparse.Namespace) -> int:
     """Write a simulated market under `landing/` and print what was written."""
     module = import_module("pipelines.simulate")
-    _print(
-        module.simulate(
-            settings,
-            start=asked.start,
-            days=asked.days,
-            leads_per_day=asked.leads_per_day,
-            institutions=asked.institutions,
-            channels=asked.channels,
-            seed=asked.seed,
-        )
-    )
+    plan = module.Plan(**_market(asked), broadcast_days=asked.broadcast_days)
+    _print(module.simulate(settings, plan))
     return 0
+
+
+def respond(settings: Settings, asked: argparse.Namespace) -> int:
+    """Write the outcomes of what was delivered and print how much was written."""
+    if asked.to and asked.to < asked.date:
+        raise WrongUse(f"--to {asked.to} is before --date {asked.date}. Nothing was answered.")
+    _print(import_module("pipelines.simulate").respond(settings, asked.date, asked.to))
+    return 0
+
+
+def season(_: Settings, asked: argparse.Namespace) -> int:
+    """Become the process that plays a season, for the reasons of `run`."""
+    plan = _market(asked) | {
+        "start": asked.start - timedelta(days=asked.history),
+        "days": asked.history + asked.days,
+        "broadcast_days": asked.history,
+    }
+    _become("dags.local.season", json.dumps(plan, default=str))
 
 
 def import_file(settings: Settings, asked: argparse.Namespace) -> int:
@@ -56,8 +68,7 @@ def run(_: Settings, asked: argparse.Namespace) -> int:
         raise WrongUse(f"--to {asked.to} is before --date {asked.date}. Nothing was run.")
     options = ["--date", f"{asked.date}", *(["--to", f"{asked.to}"] if asked.to else [])]
     options += ["--json"] if asked.json else []
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "dags.local.in_process", *options])  # noqa: S606
+    _become("dags.local.in_process", *options)
 
 
 def one_step(settings: Settings, asked: argparse.Namespace) -> int:
@@ -105,6 +116,15 @@ def bench(settings: Settings, asked: argparse.Namespace) -> int:
     """Run one benchmark and print its figures."""
     _print(import_module(BENCHMARKS[asked.name]).main(settings, asked.options))
     return 0
+
+
+def _market(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in MARKET}
+
+
+def _become(module: str, *options: str) -> NoReturn:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *options])  # noqa: S606
 
 
 def _print(figures: object) -> None:

@@ -8,6 +8,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from time import monotonic
@@ -46,20 +47,38 @@ def run(
     Raises:
         Broken: A task of one date failed; the dates after it were not run.
     """
+    run_day = day_runner(settings, last, log, err)
+    dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return {f"{day}": run_day(day) for day in dates}
+
+
+def day_runner(
+    settings: Settings, last: date, log: Path, err: TextIO, *, tells_steps: bool = True
+) -> Callable[[date], dict[str, Any]]:
+    """Make everything ready and return what runs one date and returns its figures.
+
+    Args:
+        settings: Says where the home is.
+        last: The last date that is to be run, for the message if one before it fails.
+        log: Where this process prints, for the same message.
+        err: Where the line of each step goes.
+        tells_steps: Without it only failures are kept, for the message.
+    """
     enter(settings)
     dag = _daily_match()
     lines = Lines(err)
     logging.getLogger("banyan").addHandler(lines)
-    logging.getLogger("banyan").setLevel(logging.DEBUG)
-    results = {}
-    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+    logging.getLogger("banyan").setLevel(logging.DEBUG if tells_steps else logging.ERROR)
+
+    def run_day(day: date) -> dict[str, Any]:
         started = monotonic()
         ended = dag.test(logical_date=settings.day_start(day))
         if ended.state != "success":
             raise Broken(said.failure(settings, day, last, ended, lines.failures, log))
         seconds = round(monotonic() - started, 1)
-        results[f"{day}"] = figures(settings, day) | {"seconds": seconds, "state": "success"}
-    return results
+        return figures(settings, day) | {"seconds": seconds, "state": "success"}
+
+    return run_day
 
 
 def _daily_match() -> Any:

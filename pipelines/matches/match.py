@@ -12,6 +12,7 @@ from pipelines.database import connect
 from pipelines.errors import InputMissing
 from pipelines.known import create_known_view
 from pipelines.matches.counts import count_leads
+from pipelines.matches.ids import MATCH_ID
 from pipelines.matches.offers import offers_sql, reason_words
 from pipelines.matches.plan import DayPlan, plan_day
 from pipelines.matches.unmatched import unmatched_sql
@@ -156,12 +157,11 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
     rows = pa.array(range(len(prices)), pa.int64())
     connection.register("quota_prices", pa.table({"product_row": rows, "price_of_quota": prices}))
     connection.execute(
-        """
+        f"""
         create or replace table chosen as
         select
             pairs.*, lead_row, product_row, price_of_quota,
-            sha256(concat_ws(chr(31), $day, channel_id, lead_id, institution_id, product_id))[:32]
-                as match_id,
+            {MATCH_ID} as match_id,
             row_number() over (
                 partition by lead_row order by expected_value desc, product_row
             ) as rank

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pipelines.simulate.answers import Shown
 from pipelines.simulate.catalogue import product_names
 from pipelines.simulate.chance import Floats, Ints, exp
-from pipelines.simulate.channels import Channels
 from pipelines.simulate.lenders import Lenders, Products
 from pipelines.simulate.requests import Requests
 from pipelines.simulate.world import CURRENCY, Columns, Moments, World
@@ -31,18 +30,30 @@ Event = tuple[str, Ints, Moments, Moments]
 
 def reported(
     world: World,
-    channels: Channels,
     lenders: Lenders,
     products: Products,
     asked: Requests,
     pairs: Shown,
+    *,
+    since: Moments,
+    names: Columns,
 ) -> Columns:
     """Return the outcomes of a day's leads, whenever they happen.
 
-    Columns: `lender` (position), `landed` (the date on which the institution sends it), and those
-    of the outcomes feed, moments in UTC.
+    Args:
+        world: The world.
+        lenders: Its institutions.
+        products: Their products.
+        asked: The leads of the day.
+        pairs: Those that were shown.
+        since: When each pair was shown.
+        names: Columns of the outcomes feed by which the institution says which pair it means.
+
+    Returns:
+        `lender` (position), `landed` (the date on which the institution sends it), and columns
+        of the outcomes feed, moments in UTC.
     """
-    events = list(_events(world, asked, pairs))
+    events = list(_events(world, asked, pairs, since))
     name = np.concatenate([np.full(rows.size, name) for name, rows, _, _ in events])
     rows = np.concatenate([rows for _, rows, _, _ in events])
     recorded = np.concatenate([recorded for _, _, _, recorded in events])
@@ -53,8 +64,7 @@ def reported(
     return {
         "lender": lender,
         "landed": _landed(world, recorded, lenders.reports_daily[lender]),
-        "channel_id": channels.name[asked.channel[lead]],
-        "lead_id": asked.columns["lead_id"][lead],
+        **{name: column[rows] for name, column in names.items()},
         "product_id": product_names(products)[product],
         "event": name,
         "event_at": np.concatenate([at for _, _, at, _ in events]),
@@ -66,7 +76,7 @@ def reported(
     }
 
 
-def _events(world: World, asked: Requests, pairs: Shown) -> Iterator[Event]:
+def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iterator[Event]:
     chance = world.chance
     where = (asked.at[0][pairs.lead], pairs.lead, pairs.product)
 
@@ -82,7 +92,7 @@ def _events(world: World, asked: Requests, pairs: Shown) -> Iterator[Event]:
         rows = np.flatnonzero(those)
         return name, rows, at[rows], known[rows]
 
-    applied_at = after(asked.captured[pairs.lead], "applied after", 60, 3 * HOUR)
+    applied_at = after(since, "applied after", 60, 3 * HOUR)
     applies = happens("applies", APPLIES)
     yield told("applied", applies, applied_at, after(applied_at, "applied told", 60, HOUR))
 

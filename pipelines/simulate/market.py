@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipelines.publish import write_parquet
 from pipelines.simulate import catalogue, firms
 from pipelines.simulate.answers import Shown, shown
+from pipelines.simulate.chance import Ints
 from pipelines.simulate.channels import all_channels
 from pipelines.simulate.dirt import soiled
 from pipelines.simulate.events import reported
@@ -19,7 +20,7 @@ from pipelines.simulate.lenders import all_lenders, all_products
 from pipelines.simulate.requests import Requests, requests
 from pipelines.simulate.spend import spend
 from pipelines.simulate.suppressions import suppressions
-from pipelines.simulate.world import PLATFORM, Columns, World
+from pipelines.simulate.world import PLATFORM, Columns, Moments, World
 
 WHOLE = ("term_months", "employees", "invoices_12m")
 """Columns of leads that hold whole numbers."""
@@ -39,15 +40,35 @@ class Market:
         self.rows: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
 
-    def ask(self, day: date) -> tuple[Requests, Shown]:
-        """Return the leads of `day` and where they were shown, and keep the truth of both."""
+    def send(self, day: date, start: date, dirt: float) -> Requests:
+        """Write every feed of `day` but outcomes, and return its leads.
+
+        Args:
+            day: A business date.
+            start: The first one that is simulated: catalogues and history come with it.
+            dirt: Share of lead rows that are broken.
+        """
         asked = requests(self.world, self.channels, self.lenders, day)
+        self.keep_of(day, "leads", self.keys_of(asked, np.arange(asked.channel.size)) | asked.who)
+        self.land_leads(asked, dirt)
+        self.land_catalogue(day, is_first=day == start)
+        self.land_supply(day, is_first=day == start)
+        self.land_spend(day, start)
+        return asked
+
+    def broadcast(self, asked: Requests) -> Columns:
+        """Spread a day's leads the way it was done before Banyan; return what comes of it."""
         pairs = shown(self.world, self.lenders, self.products, asked)
-        lead = {"channel": self.channels.name[asked.channel], "lead_id": asked.columns["lead_id"]}
-        self._keep(to_arrow(lead | asked.who), f"date={day}/leads.parquet")
-        truth = {name: column[pairs.lead] for name, column in lead.items()}
-        self._keep(to_arrow(truth | vars(pairs)), f"date={day}/shown.parquet")
-        return asked, pairs
+        keys = self.keys_of(asked, pairs.lead)
+        self.keep_of(asked.day, "shown", keys | vars(pairs))
+        return self.report(asked, pairs, asked.captured[pairs.lead], keys)
+
+    def keys_of(self, asked: Requests, lead: Ints) -> Columns:
+        """Return the channel's and the lead's id of leads at these positions."""
+        return {
+            "channel_id": self.channels.name[asked.channel[lead]],
+            "lead_id": asked.columns["lead_id"][lead],
+        }
 
     def land_leads(self, asked: Requests, dirt: float) -> None:
         """Write a file for each channel, some rows of it broken."""
@@ -103,25 +124,30 @@ class Market:
                 form = "csv" if channel % 2 else "jsonl"
                 self._land("channel_spend", str(name), day, rows.drop_columns("channel"), form)
 
-    def report(self, asked: Requests, pairs: Shown) -> Columns:
-        """Return the outcomes of a day's leads, whenever they are recorded."""
-        return reported(self.world, self.channels, self.lenders, self.products, asked, pairs)
+    def report(self, asked: Requests, pairs: Shown, since: Moments, names: Columns) -> Columns:
+        """Return the outcomes of pairs that were shown, whenever recorded; see `reported`."""
+        return reported(
+            self.world, self.lenders, self.products, asked, pairs, since=since, names=names
+        )
 
-    def land_outcomes(self, outcomes: list[Columns], last: date) -> None:
-        """Write a file for each institution and day on which it reports, up to the day `last`."""
-        columns = {name: np.concatenate([day[name] for day in outcomes]) for name in outcomes[0]}
-        is_sent = columns["landed"] <= np.datetime64(last)
-        table = to_arrow({name: column[is_sent] for name, column in columns.items()})
-        by = ["lender", "landed", "recorded_at", "channel_id", "lead_id", "product_id", "event"]
-        table = table.sort_by([(name, "ascending") for name in by])
+    def land_outcomes(
+        self, outcomes: list[Columns], last: date | None, name: str = "outcomes"
+    ) -> None:
+        """Write a file `name` for each institution and day on which it reports, up to `last`."""
+        columns = {of: np.concatenate([day[of] for day in outcomes]) for of in outcomes[0]}
+        is_sent = columns["landed"] <= np.datetime64(last or date.max)
+        table = to_arrow({of: column[is_sent] for of, column in columns.items()})
+        named_by = [of for of in ("match_id", "channel_id", "lead_id") if of in columns]
+        by = ["lender", "landed", "recorded_at", *named_by, "product_id", "event"]
+        table = table.sort_by([(of, "ascending") for of in by])
         lender, landed = table["lender"].to_numpy(), table["landed"].to_numpy()
         changes = np.flatnonzero((np.diff(lender) != 0) | (np.diff(landed).astype(int) != 0)) + 1
         table = table.drop_columns(["lender", "landed"])
         for begin, end in pairwise([0, *changes.tolist(), table.num_rows]):
             if end > begin:
-                day, name = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
+                day, source = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
                 form = format_of(int(lender[begin]))
-                self._land("outcomes", name, day, table.slice(begin, end - begin), form)
+                self._land("outcomes", source, day, table.slice(begin, end - begin), form, name)
 
     def keep_truth(self) -> None:
         """Keep what the world is made of."""
@@ -138,14 +164,20 @@ class Market:
             to_arrow(names | of_products | {"title": self.products.name}), "products.parquet"
         )
 
+    def keep_of(self, day: date, name: str, columns: Columns) -> None:
+        """Keep columns of the truth of `day`."""
+        self._keep(to_arrow(columns), f"date={day}/{name}.parquet")
+
     def _land_of(self, lender: int, feed: str, name: str, day: date, table: pa.Table) -> None:
         rows = table.filter(pa.array(table["lender"].to_numpy() == lender))
         self._land(feed, name, day, rows.drop_columns("lender"), format_of(lender))
 
-    def _land(self, feed: str, source: str, day: date, table: pa.Table, form: str) -> None:
+    def _land(
+        self, feed: str, source: str, day: date, table: pa.Table, form: str, name: str = ""
+    ) -> None:
         if table.num_rows:
             folder = self.world.settings.landing / feed / source / str(day)
-            land(table, folder, feed, form)
+            land(table, folder, name or feed, form)
             self.rows[feed] += table.num_rows
             self.files[feed] += 1
 

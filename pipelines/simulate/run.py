@@ -1,5 +1,6 @@
 """The `simulate` verb."""
 
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,63 +12,80 @@ from pipelines.simulate.market import Market
 from pipelines.simulate.world import World
 
 
-def simulate(  # noqa: PLR0913 - the options of the verb
-    settings: Settings,
-    start: date,
-    days: int,
-    leads_per_day: int,
-    institutions: int,
-    channels: int,
-    seed: int,
-    *,
-    dirt: float = 0.002,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Plan:
+    """Which world is simulated, and which of its days."""
+
+    start: date
+    """The first business date."""
+    days: int
+    """How many, >= 1."""
+    leads_per_day: int
+    """Leads on each of them, all channels together."""
+    institutions: int
+    """How many, each with one to three products."""
+    channels: int
+    seed: int
+    """Another seed is another world."""
+    dirt: float = 0.002
+    """Share of lead rows that are broken; `truth/` says which, and how."""
+    broadcast_days: int | None = None
+    """The first so many dates are matched by broadcast, as before Banyan; None: all are. Leads of
+    the others have no outcomes until the world answers what Banyan delivers."""
+
+    @property
+    def dates(self) -> list[date]:
+        """Every business date, in order."""
+        return [self.start + timedelta(days=number) for number in range(self.days)]
+
+    @property
+    def broadcast_dates(self) -> list[date]:
+        """The dates that are matched by broadcast."""
+        return self.dates[: self.broadcast_days]
+
+
+def simulate(settings: Settings, plan: Plan) -> dict[str, Any]:
     """Write every feed of a simulated market under `landing/`, and its truth under `truth/`.
 
-    The same arguments give the same bytes on every machine. Outcomes are those of a broadcast
+    The same plan gives the same bytes on every machine. Outcomes are those of a broadcast
     matching, the way leads were spread before Banyan; what is recorded after the last day is not
     written.
 
     Args:
         settings: Says where the home is, and the time zone of business dates.
-        start: The first business date.
-        days: How many, >= 1.
-        leads_per_day: Leads on each of them, all channels together.
-        institutions: How many, each with one to three products.
-        channels: How many.
-        seed: Another seed is another world.
-        dirt: Share of lead rows that are broken; `truth/` says which, and how.
+        plan: Which world, and which of its days.
 
     Returns:
         `start`, `end`, and under `feeds` the `rows` and `files` of each feed.
     """
-    market = Market(World(settings, leads_per_day, institutions, channels, seed))
-    dates = [start + timedelta(days=number) for number in range(days)]
-    outcomes = []
-    for day in dates:
-        asked, pairs = market.ask(day)
-        market.land_leads(asked, dirt)
-        market.land_catalogue(day, is_first=day == start)
-        market.land_supply(day, is_first=day == start)
-        market.land_spend(day, start)
-        outcomes.append(market.report(asked, pairs))
-    market.land_outcomes(outcomes, dates[-1])
-    market.keep_truth()
-    size = {
-        "leads_per_day": leads_per_day,
-        "institutions": institutions,
-        "channels": channels,
-        "seed": seed,
-        "dirt": dirt,
-    }
-    write_json(settings.truth / "world.json", size | {"start": str(start), "days": days})
-    _record(settings, f"{start} to {dates[-1]}", size)
+    market = begin(settings, plan)
+    for day in plan.dates[len(plan.broadcast_dates) :]:
+        market.send(day, plan.start, plan.dirt)
     feeds = {feed: {"rows": market.rows[feed], "files": market.files[feed]} for feed in market.rows}
-    return {"start": str(start), "end": str(dates[-1]), "feeds": dict(sorted(feeds.items()))}
+    return {
+        "start": str(plan.start),
+        "end": str(plan.dates[-1]),
+        "feeds": dict(sorted(feeds.items())),
+    }
 
 
-def _record(settings: Settings, dates: str, size: dict[str, Any]) -> None:
-    rule = f"Simulated from seed {size['seed']}; no row is about anyone."
+def begin(settings: Settings, plan: Plan) -> Market:
+    """Keep what the world is made of and write the days of broadcast; `Market.send` goes on."""
+    market = Market(
+        World(settings, plan.leads_per_day, plan.institutions, plan.channels, plan.seed)
+    )
+    market.keep_truth()
+    write_json(settings.truth / "world.json", asdict(plan) | {"start": str(plan.start)})
+    _record(settings, plan)
+    sent = (market.send(day, plan.start, plan.dirt) for day in plan.broadcast_dates)
+    if outcomes := [market.broadcast(asked) for asked in sent]:
+        market.land_outcomes(outcomes, plan.dates[-1])
+    return market
+
+
+def _record(settings: Settings, plan: Plan) -> None:
+    dates = f"{plan.start} to {plan.dates[-1]}"
+    rule = f"Simulated from seed {plan.seed}; no row is about anyone."
     invented = {feed: {"every column": rule} for feed in contracts.feeds()}
     invented["leads"]["id_number, phone, full_name, business_name"] = (
         "Made up. Checksums and number ranges are right, so a number may by chance be someone's."
@@ -78,4 +96,5 @@ def _record(settings: Settings, dates: str, size: dict[str, Any]) -> None:
         "dates": dates,
         "invented": invented,
     }
+    size = {name: value for name, value in asdict(plan).items() if name not in ("start", "days")}
     origins.record(settings, f"simulate {dates}", facts | size)

@@ -33,6 +33,10 @@ def wrong_use(*argv: str) -> None:
         ("run", "--date", "2026-02-30"),
         ("simulate", "--start", "2026-01-05", "--days", "0"),
         ("simulate", "--start", "2026-01-05", "--leads-per-day", "-3"),
+        ("simulate", "--start", "2026-01-05", "--broadcast-days", "-1"),
+        ("season", "--days", "3"),
+        ("season", "--start", "2026-01-05", "--history", "some"),
+        ("respond",),
         ("bench", "everything"),
     ],
 )
@@ -48,6 +52,18 @@ def test_a_wrong_date_is_told_with_an_example(capsys):
 def test_a_range_that_runs_backwards_is_wrong_use(capsys):
     assert main(("run", "--date", "2026-03-05", "--to", "2026-03-04")) == 2
     assert "--to 2026-03-04 is before --date 2026-03-05" in capsys.readouterr().err
+
+
+def test_answers_until_before_the_day_are_wrong_use(capsys):
+    assert main(("respond", "--date", "2026-03-05", "--to", "2026-03-04")) == 2
+    assert "--to 2026-03-04 is before --date 2026-03-05" in capsys.readouterr().err
+
+
+def test_a_home_that_was_not_simulated_has_nobody_to_answer(capsys):
+    assert main(("respond", "--date", "2026-03-05")) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "holds no simulated market" in said.err
 
 
 @pytest.mark.parametrize("verb", sorted(set(ONE_STEP) - {"ingest", "report"}))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.settings import Settings
-from pipelines.simulate import simulate
+from pipelines.simulate import Plan, simulate
 
 START, DAYS = date(2026, 1, 28), 8
 SIZE: dict[str, Any] = {
@@ -31,7 +31,7 @@ class Simulated:
 def market(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Eight days from a Wednesday, over the turn of a month, with much dirt."""
     settings = Settings(home=tmp_path_factory.mktemp("market"))
-    return Simulated(settings, simulate(settings, **SIZE, dirt=0.02))
+    return Simulated(settings, simulate(settings, Plan(**SIZE, dirt=0.02)))
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:

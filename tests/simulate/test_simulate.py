@@ -13,7 +13,7 @@ from expectations.contracts import feeds
 from pipelines.ingest import ingest
 from pipelines.origins import origins
 from pipelines.settings import Settings
-from pipelines.simulate import simulate
+from pipelines.simulate import Plan, simulate
 from tests.simulate.conftest import DAYS, SIZE, START, bytes_below
 
 LAST = START + timedelta(days=DAYS - 1)
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, threads):
     small = SIZE | {"days": 2, "leads_per_day": 200}
     homes = [Settings(home=tmp_path / name, threads=threads) for name in ("one", "other")]
     for home in homes:
-        simulate(home, **small)
+        simulate(home, Plan(**small))
     one, other = (bytes_below(home.home) for home in homes)
     assert one == other
     assert len(one) > 20
@@ -68,8 +68,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, threads):
 def test_another_seed_is_another_world(tmp_path):
     small = SIZE | {"days": 1, "leads_per_day": 200}
     one, other = Settings(home=tmp_path / "one"), Settings(home=tmp_path / "other")
-    simulate(one, **small)
-    simulate(other, **small | {"seed": 8})
+    simulate(one, Plan(**small))
+    simulate(other, Plan(**small | {"seed": 8}))
     leads, others = (bytes_below(home.landing / "leads") for home in (one, other))
     assert leads.keys() == others.keys()
     assert not set(leads.values()) & set(others.values())
@@ -78,10 +78,23 @@ def test_another_seed_is_another_world(tmp_path):
 def test_a_day_has_the_same_leads_whenever_the_simulation_starts(market, tmp_path):
     settings = Settings(home=tmp_path)
     day = START + timedelta(days=3)
-    simulate(settings, **SIZE | {"start": day, "days": 1}, dirt=0.02)
+    simulate(settings, Plan(**SIZE | {"start": day, "days": 1}, dirt=0.02))
     alone = bytes_below(settings.landing / "leads")
     assert alone.items() <= bytes_below(market.settings.landing / "leads").items()
     assert len(alone) == 6
+
+
+def test_days_without_broadcast_have_no_outcomes_and_all_else_is_the_same(tmp_path):
+    small = SIZE | {"days": 3, "leads_per_day": 200}
+    one, other = Settings(home=tmp_path / "one"), Settings(home=tmp_path / "other")
+    simulate(one, Plan(**small))
+    simulate(other, Plan(**small, broadcast_days=1))
+    all_of_it, some = bytes_below(one.landing), bytes_below(other.landing)
+    differing = {name for name, _ in all_of_it.items() ^ some.items()}
+    assert {name.split("/")[0] for name in differing} == {"outcomes"}
+    shown = [path.parent.name for path in other.truth.glob("*/shown.parquet")]
+    assert shown == [f"date={START}"]
+    assert any(name.startswith("outcomes/") for name in some)
 
 
 def test_nothing_is_reported_before_it_happened_or_after_the_last_day(taken_in):
@@ -178,9 +191,9 @@ def test_approval_can_be_learned_but_not_perfectly(market):
     """A plain model of what lenders see finds much, and the truth itself leaves chance."""
     pairs = duckdb.sql(
         f"""
-        select * exclude (channel, lead_id, date)
+        select * exclude (channel_id, lead_id, date)
         from '{market.settings.truth}/date=*/shown.parquet'
-        join '{market.settings.truth}/date=*/leads.parquet' using (channel, lead_id, date)
+        join '{market.settings.truth}/date=*/leads.parquet' using (channel_id, lead_id, date)
         """
     ).to_arrow_table()
     column = {name: pairs[name].to_numpy() for name in pairs.column_names}
@@ -218,4 +231,4 @@ def test_the_default_market_begins_on_any_weekday_and_month(tmp_path):
     for start in (date(2024, 2, 28), date(2025, 12, 31)):
         settings = Settings(home=tmp_path / str(start))
         small = SIZE | {"start": start, "days": 2, "leads_per_day": 50}
-        assert simulate(settings, **small)["feeds"]["leads"]["rows"] >= 100
+        assert simulate(settings, Plan(**small))["feeds"]["leads"]["rows"] >= 100

@@ -1,0 +1,94 @@
+"""Play a season in this one process: each day is simulated, run through its DAG, and answered.
+
+The command line's `season` becomes this process, told its plan as one JSON object. Retraining is
+the daily DAG's own: each week's first run finds no models of its Monday and trains them.
+"""
+
+import json
+import sys
+from datetime import date
+from typing import Any, TextIO
+
+import duckdb
+
+from dags.local.in_process import day_runner
+from dags.local.lock import alone
+from dags.local.terminal import printing_to
+from pipelines.errors import BanyanError
+from pipelines.settings import Settings
+from pipelines.simulate import Plan, begin, respond
+
+
+def main() -> int:
+    """Play every day of the plan and stop at the first that fails."""
+    told = json.loads(sys.argv[1])
+    plan = Plan(**told | {"start": date.fromisoformat(told["start"])})
+    settings = Settings()
+    log = settings.logs / "season" / f"date={plan.start}.log"
+    with printing_to(log) as (out, err):
+        try:
+            with alone(settings):
+                days = play(settings, plan, err)
+        except BanyanError as error:
+            print(error, file=err)
+            return 1
+        print(json.dumps({"days": days}), file=out)
+    return 0
+
+
+def play(settings: Settings, plan: Plan, err: TextIO) -> dict[str, dict[str, Any]]:
+    """Play the days after the plan's broadcast and return the figures of each.
+
+    Raises:
+        BanyanError: A day failed; the days after it were not simulated.
+    """
+    log = settings.logs / "season" / f"date={plan.start}.log"
+    market = begin(settings, plan)
+    dates = plan.dates[len(plan.broadcast_dates) :]
+    run_day = day_runner(settings, dates[-1], log, err, tells_steps=False)
+    days = {}
+    for day in dates:
+        market.send(day, plan.start, plan.dirt)
+        found = run_day(day) | known_so_far(settings, dates[0], day)
+        days[f"{day}"] = found | {"answers": respond(settings, day, dates[-1])["rows"]}
+        print(_line(day, found), file=err, flush=True)
+    return days
+
+
+def known_so_far(settings: Settings, first: date, day: date) -> dict[str, int]:
+    """Return of how many pairs of leads since `first` an approval and a loan is known on `day`."""
+    marts = settings.of_day(settings.marts, day)
+    with duckdb.connect() as connection:
+        approved, funded = connection.execute(
+            """
+            with season as (
+                select channel_id, lead_id, institution_id, product_id
+                from read_parquet($pairs) where business_date >= $first
+            ),
+            told as (
+                select distinct channel_id, lead_id, institution_id, product_id, event
+                from read_parquet($outcomes)
+            )
+            select
+                count(*) filter (event = 'approved'), count(*) filter (event = 'funded')
+            from told semi join season using (channel_id, lead_id, institution_id, product_id)
+            """,
+            {
+                "pairs": str(marts / "training_pairs.parquet"),
+                "outcomes": str(marts / "outcomes.parquet"),
+                "first": first,
+            },
+        ).fetchall()[0]
+    return {"approved": approved, "funded": funded}
+
+
+def _line(day: date, found: dict[str, Any]) -> str:
+    return (
+        f"{day}: {found['received']:,} leads, {found['matched']:,} matched, "
+        f"{found['matches']:,} matches; so far {found['approved']:,} approved, "
+        f"{found['funded']:,} funded; {found['seconds']:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""A season plays itself: each day is simulated, run and answered, and the next day learns of it."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.market import MONDAY, SIZE, SUNDAY, banyan
+
+pytestmark = [pytest.mark.prove, pytest.mark.xdist_group("e2e")]
+
+HISTORY = 2
+NAMES = ("received", "matched", "matches", "approved", "funded")
+
+
+def test_each_day_is_simulated_run_and_answered(tmp_path: Path):
+    options = ("--start", f"{SUNDAY}", "--days", "2", "--history", f"{HISTORY}", *SIZE)
+    ended = banyan(tmp_path, "season", *options)
+    assert ended.returncode == 0, ended.stderr
+
+    days = json.loads(ended.stdout.splitlines()[-1])["days"]
+    assert list(days) == [f"{SUNDAY}", f"{MONDAY}"]
+    assert all(found["state"] == "success" and found["matches"] > 0 for found in days.values())
+    assert all(isinstance(found[name], int) for found in days.values() for name in NAMES)
+    assert days[f"{SUNDAY}"]["approved"] == 0  # what the broadcast brought is not the season's
+    assert days[f"{MONDAY}"]["approved"] > 0
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("2026-")]
+    assert [line.partition(":")[0] for line in lines] == list(days)
+
+    before = {f"{SUNDAY - timedelta(days=back)}" for back in range(1, HISTORY + 1)}
+    assert {path.parent.name for path in tmp_path.glob("truth/*/shown.parquet")} == {
+        f"date={day}" for day in before
+    }
+    assert {path.parent.name for path in tmp_path.glob("truth/*/answered.parquet")} == {
+        f"date={day}" for day in days
+    }
+
+
+def test_a_day_that_fails_is_told_and_ends_the_season(tmp_path: Path):
+    (tmp_path / "lake").write_text("in the way")
+    ended = banyan(tmp_path, "season", "--start", f"{SUNDAY}", "--days", "2", *SIZE)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert f"{SUNDAY} failed at" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.glob(f"landing/leads/*/{MONDAY}"))
