@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.scorecard.greedy import Integers
 from pipelines.settings import Settings
-from pipelines.simulate import simulate
+from pipelines.simulate import Plan, simulate
 from pipelines.simulate.catalogue import product_table
 from pipelines.simulate.market import Market
 from pipelines.simulate.requests import Requests
@@ -33,7 +33,7 @@ class Matched:
 def matched(tmp_path_factory: pytest.TempPathFactory) -> Matched:
     """Every lead is offered its first two products, whatever they are worth; quotas are short."""
     settings = Settings(home=tmp_path_factory.mktemp("simulated"))
-    simulate(settings, DAY, 1, LEADS, 10, 3, 11)
+    simulate(settings, Plan(DAY, 1, LEADS, 10, 3, 11))
     world = world_of(settings)
     asked = asked_on(world, DAY)
     catalogue = product_table(world.world, world.products, DAY)
