@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines.errors import InputMissing
 from pipelines.known import create_known_view
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.publish import read_manifest
@@ -40,7 +43,8 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
     cap and risk band, and are worth making by the models.
 
     Raises:
-        InputMissing: The day's marts, pairs or matches are not published.
+        InputMissing: The day's marts, pairs or matches are not published, or a match isn't among
+            the pairs.
     """
     marts, pairs, matches = (
         settings.of_day(root, day) for root in (settings.marts, settings.pairs, settings.matches)
@@ -58,12 +62,25 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
     connection.execute(_RECEIVED, {"day": day})
     quota = connection.sql("select daily_quota from products order by product_row").fetchnumpy()
     cost = connection.sql("select cost from received order by lead").fetchnumpy()
-    return DayMarket(
+    market = DayMarket(
         day=day,
         cost=np.asarray(cost["cost"], np.float64),
         pairs=connection.sql(_PAIRS).to_arrow_table(),
         quota=np.asarray(quota["daily_quota"], np.int64),
     )
+    _must_be_among_the_pairs(matches, market)
+    return market
+
+
+def _must_be_among_the_pairs(matches: Path, market: DayMarket) -> None:
+    published = pq.read_metadata(matches / "matches.parquet").num_rows
+    found = int((market.numbers("rank") > 0).sum())
+    if found != published:
+        raise InputMissing(
+            f"{published - found:,} of {published:,} matches of {market.day} are not among the "
+            "day's pairs, which were scored again since. No scorecard was made. Run the step "
+            "`match` for the date, or the whole day."
+        )
 
 
 _RECEIVED = """

@@ -17,10 +17,11 @@ def sums_by_outcomes(
 ) -> Sums:
     """Return what the matches of the market's day brought, by lead.
 
-    An outcome belongs to a match by its id, else by lead, institution and product. Of several
-    that contradict each other the last recorded counts; where a funded loan's amount or rate isn't
-    said, it is what the lead asked for and the match suggested. A match whose answer isn't known
-    yet counts as not approved: the figures of young days are low and rise.
+    An outcome belongs to the match that it names, if that is its institution's, else to that of
+    its lead and product. Of several that contradict each other the last recorded counts; where a
+    funded loan's amount or rate isn't said, it is what the lead asked for and the match suggested.
+    A match whose answer isn't known yet counts as not approved: the figures of young days are low
+    and rise.
 
     Args:
         connection: Where `load_market` has loaded the day.
@@ -43,7 +44,11 @@ _SUMS = """
         union all
         select matches.match_id, event, event_at, recorded_at, amount, apr, currency
         from outcomes join matches using (channel_id, lead_id, institution_id, product_id)
-        where outcomes.match_id is null
+        where not exists (
+            from matches as named
+            where named.match_id = outcomes.match_id
+            and named.institution_id = outcomes.institution_id
+        )
     ),
 
     ended as (

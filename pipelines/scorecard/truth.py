@@ -28,14 +28,14 @@ def sums_by_truth(
     its own. So `value`, the best offer and the oracle's plan take each pair as if it were the
     lead's only offer; then no policy's value exceeds the oracle's.
     """
-    alone = np.ones(market.pairs.num_rows, np.int64)
-    own = valued(connection, market, true_answers(market, world, alone, alone - 1))
+    truth = TruthOfDay(market, world)
+    own = valued(connection, market, truth.alone())
     value = np.asarray(own["expected_value"].to_numpy(), np.float64)
     ranks = shown_by(market, value)
     best = best_of_lead(market, value)
     oracle_value = by_lead(market, np.where(ranks["oracle"] > 0, value, 0))
     return {
-        name: _sums(connection, market, world, rank)
+        name: _sums(connection, market, truth, rank)
         | {
             "best_shown": by_lead(market, best & (rank > 0)),
             "has_best": by_lead(market, best),
@@ -46,17 +46,33 @@ def sums_by_truth(
     }
 
 
-def true_answers(market: DayMarket, world: Market, rank: Integers, rivals: Integers) -> Shown:
-    """Return the truth of every pair; of a lead or product that the world doesn't know, no chance.
+class TruthOfDay:
+    """The truth of a day's pairs, in their order, however they are shown."""
 
-    Such a lead had its number spoilt on the way: no institution finds the person.
-    """
-    asked = asked_on(world, market.day)
-    lead = lead_positions(asked, np.asarray(market.pairs["lead_id"].to_pylist(), np.str_))
-    product = product_positions(world, np.asarray(market.pairs["product_id"].to_pylist(), np.str_))
-    is_known = (lead >= 0) & (product >= 0)
-    truth = truth_of(world, asked, np.maximum(lead, 0), np.maximum(product, 0), rank, rivals)
-    return replace(truth, p_approve=np.where(is_known, truth.p_approve, 0))
+    def __init__(self, market: DayMarket, world: Market):
+        lead_id, product_id = (
+            np.asarray(market.pairs[name].to_pylist(), np.str_)
+            for name in ("lead_id", "product_id")
+        )
+        self._world, self._asked = world, asked_on(world, market.day)
+        self._lead = lead_positions(self._asked, lead_id)
+        self._product = product_positions(world, product_id)
+
+    def alone(self) -> Shown:
+        """Return the truth of each pair as if it were its lead's only offer."""
+        first = np.ones(self._lead.size, np.int64)
+        return self.shown(first, np.zeros_like(first))
+
+    def shown(self, rank: Integers, rivals: Integers) -> Shown:
+        """Return the truth of each pair at its place and beside its rivals.
+
+        A lead or product that the world doesn't know has no chance: its number was spoilt on the
+        way, and no institution finds the person.
+        """
+        lead, product = np.maximum(self._lead, 0), np.maximum(self._product, 0)
+        truth = truth_of(self._world, self._asked, lead, product, rank, rivals)
+        is_known = (self._lead >= 0) & (self._product >= 0)
+        return replace(truth, p_approve=np.where(is_known, truth.p_approve, 0))
 
 
 def valued(connection: duckdb.DuckDBPyConnection, market: DayMarket, truth: Shown) -> pa.Table:
@@ -93,13 +109,13 @@ def by_lead(market: DayMarket, of_pairs: Numbers | Integers) -> Numbers:
 
 
 def _sums(
-    connection: duckdb.DuckDBPyConnection, market: DayMarket, world: Market, rank: Integers
+    connection: duckdb.DuckDBPyConnection, market: DayMarket, day: TruthOfDay, rank: Integers
 ) -> dict[str, Numbers]:
     """Return the columns that follow from what is shown, with its place and rivals."""
     is_shown = rank > 0
     offers = by_lead(market, is_shown.astype(np.int64)).astype(np.int64)
     rivals = np.maximum(offers[market.numbers("lead")] - 1, 0)
-    truth = true_answers(market, world, np.maximum(rank, 1), rivals)
+    truth = day.shown(np.maximum(rank, 1), rivals)
     found = valued(connection, market, truth)
     funded = truth.p_approve * truth.p_fund
     rate = np.asarray(found["exchange_rate"].to_numpy(), np.float64)

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.errors import InputMissing
+from pipelines.publish import write_parquet
 from pipelines.scorecard import scorecard
 from pipelines.settings import Settings
 from tests.helpers.lake import at, write_feed
@@ -51,7 +54,8 @@ def home(tmp_path: Path) -> Settings:
         x | {"event": "overdue_90", "recorded_at": at("2026-02-19 10:00")},
         y | {"event": "approved", "recorded_at": first},
         y | {"event": "declined", "recorded_at": second},
-        z | {"event": "funded", "recorded_at": second, "amount": 20_000.0},
+        z | {"event": "applied", "recorded_at": first},
+        z | {"match_id": "m9", "event": "funded", "recorded_at": second, "amount": 20_000.0},
         X | {"channel_id": "search", "lead_id": "1", "event": "funded", "recorded_at": first},
     ]
     write_feed(settings, "outcomes", LATER, outcomes)
@@ -79,6 +83,13 @@ def test_the_figures_are_those_computed_by_hand(home: Settings):
     found = scorecard(home, DAY, DAY, with_truth=False)
     assert list(found) == ["banyan"]
     assert {name: found["banyan"][name] for name in BY_HAND} == BY_HAND
+
+
+def test_matches_that_are_not_among_the_pairs_are_refused(home: Settings):
+    pairs = home.of_day(home.pairs, DAY) / "pairs.parquet"
+    write_parquet(pq.read_table(pairs).slice(1), pairs)
+    with pytest.raises(InputMissing, match="1 of 3 matches of 2026-02-03 are not among"):
+        scorecard(home, DAY, DAY, with_truth=False)
 
 
 def test_a_match_without_an_answer_is_not_approved(home: Settings):
