@@ -15,6 +15,8 @@ from dags.local.in_process import day_runner
 from dags.local.lock import alone
 from dags.local.terminal import printing_to
 from pipelines.errors import BanyanError
+from pipelines.scorecard import scorecard
+from pipelines.scorecard.table import headline
 from pipelines.settings import Settings
 from pipelines.simulate import Plan, begin, respond
 
@@ -29,10 +31,12 @@ def main() -> int:
         try:
             with alone(settings):
                 days = play(settings, plan, err)
+                worth = scorecard(settings, *_ends(days), with_truth=True)
         except BanyanError as error:
             print(error, file=err)
             return 1
-        print(json.dumps({"days": days}), file=out)
+        print(headline(worth), file=err)
+        print(json.dumps({"days": days, "scorecard": worth}), file=out)
     return 0
 
 
@@ -53,6 +57,10 @@ def play(settings: Settings, plan: Plan, err: TextIO) -> dict[str, dict[str, Any
         days[f"{day}"] = found | {"answers": respond(settings, day, dates[-1])["rows"]}
         print(_line(day, found), file=err, flush=True)
     return days
+
+
+def _ends(days: dict[str, Any]) -> tuple[date, date]:
+    return date.fromisoformat(min(days)), date.fromisoformat(max(days))
 
 
 def known_so_far(settings: Settings, first: date, day: date) -> dict[str, int]:

@@ -19,7 +19,8 @@ def test_each_day_is_simulated_run_and_answered(tmp_path: Path):
     ended = banyan(tmp_path, "season", *options)
     assert ended.returncode == 0, ended.stderr
 
-    days = json.loads(ended.stdout.splitlines()[-1])["days"]
+    found = json.loads(ended.stdout.splitlines()[-1])
+    days = found["days"]
     assert list(days) == [f"{SUNDAY}", f"{MONDAY}"]
     assert all(found["state"] == "success" and found["matches"] > 0 for found in days.values())
     assert all(isinstance(found[name], int) for found in days.values() for name in NAMES)
@@ -27,6 +28,9 @@ def test_each_day_is_simulated_run_and_answered(tmp_path: Path):
     assert days[f"{MONDAY}"]["approved"] > 0
     lines = [line for line in ended.stderr.splitlines() if line.startswith("2026-")]
     assert [line.partition(":")[0] for line in lines] == list(days)
+
+    assert found["scorecard"]["banyan"]["shown"] == sum(day["matches"] for day in days.values())
+    assert "acquisition cost per funded loan" in ended.stderr.splitlines()[-1]
 
     before = {f"{SUNDAY - timedelta(days=back)}" for back in range(1, HISTORY + 1)}
     assert {path.parent.name for path in tmp_path.glob("truth/*/shown.parquet")} == {
