@@ -26,7 +26,7 @@ ZONE = Settings().time_zone
 
 @dag(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=ZONE),
-    start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),  # the earliest date a backfill may reach
+    start_date=pendulum.datetime(1970, 1, 1, tz=ZONE),  # before any record that may be replayed
     catchup=False,
     max_active_runs=1,  # for a backfill `await_turn` sees to it
     default_args=RETRIES,

@@ -72,6 +72,11 @@ def day_runner(
 
     def run_day(day: date) -> dict[str, Any]:
         started = monotonic()
+        if settings.day_start(day) < dag.start_date:  # Airflow would run no task and call it done
+            raise Broken(
+                f"{day} lies before {dag.start_date:%Y-%m-%d}, the first date that the DAG knows "
+                "(`start_date` in dags/daily_match.py). Nothing was run."
+            )
         ended = dag.test(logical_date=settings.day_start(day))
         if ended.state != "success":
             raise Broken(said.failure(settings, day, last, ended, lines.failures, log))
