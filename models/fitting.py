@@ -16,6 +16,9 @@ from models.features import Encoder, Matrix, Numbers
 from models.params import Features, params
 from models.splits import Rows, Split
 
+CHANCE = 0.5
+"""AUC of a coin."""
+
 
 class TooLittle(Exception):
     """There is too little to learn from or to check on; the text says how much and the limit."""
@@ -56,7 +59,8 @@ def fit(
             calibrated on the one before it, and calibrates what is kept.
 
     Raises:
-        TooLittle: A split has too few rows, or too few of a class.
+        TooLittle: A split has too few rows, or too few of a class; or what was learned turns out
+            worse than chance on later leads, so that there was nothing to learn.
     """
     labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
     for split in splits:
@@ -69,9 +73,11 @@ def fit(
     raw = [first, *(_predicted(data, split, trees) for split in splits[1:])]
     happened = [labels[split.check] for split in splits]
     before, last = (calibrate.fit(raw[index], happened[index]) for index in (-2, -1))
+    figures = evaluate(before(raw[-1]), happened[-1]).as_dict()
+    _demand_better_than_chance(figures)
     booster = _boosted(data, np.ones(len(labels), dtype=bool), trees)
     facts = {
-        "figures": evaluate(before(raw[-1]), happened[-1]).as_dict(),
+        "figures": figures,
         "figures_before_calibration": evaluate(raw[-1], happened[-1]).as_dict(),
         "trees": trees,
         "data_sha256": data.sha256(),
@@ -90,6 +96,18 @@ def _demand_enough(labels: Numbers, purpose: str) -> None:
         raise TooLittle(
             f"{fewest:,} rows of the rarer class {purpose}; `min_rows_of_a_class` in "
             f"models/params.yml is {params().min_rows_of_a_class:,}"
+        )
+
+
+def _demand_better_than_chance(figures: dict[str, Any]) -> None:
+    """Refuse a model that puts later leads in the wrong order beyond doubt; a prior does no harm.
+
+    It happens where labels mean another thing later, such as funding told on another date.
+    """
+    if figures["auc_high"] < CHANCE:
+        raise TooLittle(
+            f"a model ranked later leads worse than chance (AUC {figures['auc']:.3f}, at most "
+            f"{figures['auc_high']:.3f} with 95% confidence)"
         )
 
 
