@@ -121,3 +121,14 @@ def test_the_module_is_the_command(home):
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
+
+
+def test_a_date_before_the_dag_begins_is_refused_and_not_passed_over(home):
+    """Airflow itself would run no task for it and call the run a success."""
+    command = [sys.executable, "-m", "pipelines", "run", "--home", str(home)]
+    ended = subprocess.run(
+        [*command, "--date", "1960-01-04"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "1960-01-04 lies before" in ended.stderr
