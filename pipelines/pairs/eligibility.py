@@ -4,6 +4,7 @@ The statement finds the first step that excludes a pair. From it come both the p
 and, per lead, how many products were left after each step: the reason why a lead has none.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -29,6 +30,9 @@ STEPS = {
     "risk_band": "lead.pd between coalesce(product.pd_min, 0) and coalesce(product.pd_max, 1)",
 }
 """Step -> the SQL that a pair must meet, in the order in which a pair is judged."""
+
+STATED_STEPS = {name: sql for name, sql in STEPS.items() if name != "risk_band"}
+"""Those that rest on what is stated of lead and product, not on what a model thinks of the lead."""
 
 
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
@@ -129,29 +133,35 @@ _OPEN_PRODUCTS = """
 """
 
 
-def judge(connection: duckdb.DuckDBPyConnection, condition: str, day: date) -> None:
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    condition: str,
+    day: date,
+    steps: Mapping[str, str] = STEPS,
+) -> None:
     """Create `remaining` (per lead: products left after each step) and `eligible` (the pairs).
 
     Args:
-        connection: Where leads, with their `pd`, and products are loaded.
+        connection: Where leads, with the `pd` that a risk band asks for, and products are loaded.
         condition: The SQL condition of the products' rules.
         day: The business date, for the words of its consent policy.
+        steps: What a pair must meet.
     """
     passed = " ".join(
         f"when not coalesce({sql.format(rules=condition)}, false) then {number}"
-        for number, sql in enumerate(STEPS.values())
+        for number, sql in enumerate(steps.values())
     )
     counts = ", ".join(
-        f"count(*) filter (passed > {number}) as {step}" for number, step in enumerate(STEPS)
+        f"count(*) filter (passed > {number}) as {step}" for number, step in enumerate(steps)
     )
     connection.execute(
         f"""
         create or replace table judged as
         select
             lead_row, count(*) as open, {counts},
-            list(product_row order by product_row) filter (passed = {len(STEPS)}) as product_rows
+            list(product_row order by product_row) filter (passed = {len(steps)}) as product_rows
         from (
-            select lead_row, product_row, case {passed} else {len(STEPS)} end as passed
+            select lead_row, product_row, case {passed} else {len(steps)} end as passed
             from leads as lead
             cross join (
                 from products left join rule_terms using (institution_id, product_id)
@@ -172,7 +182,7 @@ def judge(connection: duckdb.DuckDBPyConnection, condition: str, day: date) -> N
         create or replace table remaining as
         select
             lead_row, leads.channel_id, leads.lead_id,
-            {", ".join(f"coalesce(judged.{step}, 0) as {step}" for step in ("open", *STEPS))}
+            {", ".join(f"coalesce(judged.{step}, 0) as {step}" for step in ("open", *steps))}
         from leads left join judged using (lead_row)
         order by lead_row
         """

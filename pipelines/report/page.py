@@ -31,7 +31,7 @@ SECTIONS = (
 
 def render(facts: Facts) -> str:
     """Return the page of `facts` as HTML."""
-    page = _environment().get_template("page.html")
+    page = environment().get_template("page.html")
     return page.render(
         facts=facts,
         matching=facts.matching,
@@ -63,14 +63,15 @@ def _chosen(facts: Facts) -> tuple[Count, ...]:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+def environment(*folders: Path) -> Environment:
+    """Return what a page is made with: the templates of `folders`, then those of this report."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["charts"] = charts
-    environment.filters |= {name: getattr(formats, name) for name in formats.FILTERS}
-    return environment
+    made.globals["charts"] = charts
+    made.filters |= {name: getattr(formats, name) for name in formats.FILTERS}
+    return made
