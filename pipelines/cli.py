@@ -124,6 +124,14 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--institutions", type=_count, default=60, metavar="N")
     parser.add_argument("--channels", type=_count, default=20, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--shock",
+        action="append",
+        default=[],
+        dest="shocks",
+        metavar="NAME@DATE",
+        help="what changes from a date on, such as sector_falls@2025-03-17; may be repeated",
+    )
 
 
 def _date(text: str) -> date:

@@ -119,7 +119,9 @@ def bench(settings: Settings, asked: argparse.Namespace) -> int:
 
 
 def _market(asked: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(asked, name) for name in MARKET}
+    parse = import_module("pipelines.simulate.shocks").Shock.parse
+    shocks = tuple(parse(text) for text in asked.shocks)
+    return {name: getattr(asked, name) for name in MARKET} | {"shocks": shocks}
 
 
 def _become(module: str, *options: str) -> NoReturn:

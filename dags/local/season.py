@@ -19,12 +19,14 @@ from pipelines.scorecard import scorecard
 from pipelines.scorecard.table import headline
 from pipelines.settings import Settings
 from pipelines.simulate import Plan, begin, respond
+from pipelines.simulate.shocks import Shock
 
 
 def main() -> int:
     """Play every day of the plan and stop at the first that fails."""
     told = json.loads(sys.argv[1])
-    plan = Plan(**told | {"start": date.fromisoformat(told["start"])})
+    shocks = tuple(Shock.parse(text) for text in told["shocks"])
+    plan = Plan(**told | {"start": date.fromisoformat(told["start"]), "shocks": shocks})
     settings = Settings()
     log = settings.logs / "season" / f"date={plan.start}.log"
     with printing_to(log) as (out, err):

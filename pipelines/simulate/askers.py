@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipelines.simulate import firms, people
 from pipelines.simulate.chance import Ints
+from pipelines.simulate.shocks import SECTOR_FALLS
 from pipelines.simulate.world import REGIONS, Columns, World
 
 
@@ -18,6 +19,8 @@ def described(
     chance = world.chance
     firm, person = np.flatnonzero(is_firm), np.flatnonzero(~is_firm)
     those = firms.firms(chance, asker[firm])
+    if world.is_struck(SECTOR_FALLS, date.fromordinal(int(at[0][0]))):
+        those = firms.fallen(those)
     them = people.people(chance, asker[person])
     firm_columns = firms.identity(chance, those) | firms.needs(
         chance, those, (at[0][firm], at[1][firm])
@@ -55,6 +58,7 @@ def described(
         "score": those.score,
         "stability": those.stability,
         "hidden": those.hidden,
+        "buyer": firms.stability(chance, firms.buyer_of(world, those.number)),
     }
     of_people: Columns = {
         "region": them.region,
@@ -66,6 +70,7 @@ def described(
         "score": them.score,
         "stability": them.stability,
         "hidden": them.hidden,
+        "buyer": np.zeros(person.size),
     }
     return _merged(firm, firm_columns, person, person_columns), _merged(
         firm, of_firms, person, of_people

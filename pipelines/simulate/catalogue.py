@@ -1,6 +1,6 @@
 """What institutions publish: themselves, their products, and the rules of each."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ FIELDS = {
     "|established_on|revenue_annual|employees|tax_paid_annual|consent_at|consent_version",
 }
 """Lead columns that an institution may receive, by the format that it takes."""
-ADMITTED = date(2025, 1, 1)
+ADMITTED = date(2015, 1, 1)
 CHANGES = 0.10
 """Share of institutions that change their catalogue within a week."""
 WEEKS_BACK = 26
@@ -32,7 +32,13 @@ def product_names(those: Products) -> Texts:
 
 
 def changed_on(world: World, day: date) -> NDArray[np.bool_]:
-    """Return which institutions publish new terms on `day`."""
+    """Return which institutions publish a catalogue on `day`: all where the law's price changes."""
+    is_repriced = world.dearest(day) != world.dearest(day - timedelta(days=1))
+    return _renews_on(world, day) | is_repriced
+
+
+def _renews_on(world: World, day: date) -> NDArray[np.bool_]:
+    """Return which institutions change their places, prices of leads and what is paused."""
     week, weekday = divmod(day.toordinal(), 7)
     lender = np.arange(world.institutions)
     chosen = world.chance.uniform("change", lender, week) < CHANGES
@@ -86,8 +92,8 @@ def product_table(world: World, those: Products, day: date) -> pa.Table:
             "amount_max": those.amount_max,
             "term_min_months": those.term_min,
             "term_max_months": those.term_max,
-            "apr_min": those.apr_min,
-            "apr_max": those.apr_max,
+            "apr_min": np.round(those.apr_min * world.dearest(day), 4),
+            "apr_max": np.round(those.apr_max * world.dearest(day), 4),
             "pd_min": np.zeros(count),
             "pd_max": those.pd_max,
             "price_model": PRICE_MODELS[those.price_model],
@@ -162,6 +168,6 @@ def _week_of_terms(world: World, day: date) -> Ints:
     found = np.zeros(world.institutions, np.int64)
     for back in range(7 * WEEKS_BACK):
         that_day = date.fromordinal(day.toordinal() - back)
-        changed = changed_on(world, that_day) & (found == 0)
+        changed = _renews_on(world, that_day) & (found == 0)
         found[changed] = that_day.toordinal() // 7
     return found

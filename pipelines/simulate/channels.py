@@ -1,10 +1,12 @@
 """Channels: what kind of people they bring, at what cost, and how honestly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 
-from pipelines.simulate.chance import Floats, Ints
+from pipelines.simulate.chance import Floats, Ints, exp
+from pipelines.simulate.shocks import CHANNEL_TURNS_BAD
 from pipelines.simulate.world import Texts, World
 
 KINDS = ("search", "feed", "video", "store", "partner", "offline")
@@ -20,6 +22,9 @@ INVENTED = np.array([0.002, 0.010, 0.020, 0.006, 0.004, 0.001])
 """Share of leads that nobody sent: the phone can't exist."""
 WEEK = np.array([1.05, 1.08, 1.06, 1.04, 1.02, 0.90, 0.85])
 """Leads on Monday to Sunday against the average day, before each channel's own swing."""
+
+TREND, TREND_FROM = 0.3, date(2025, 1, 1)
+"""How far channels grow or shrink apart within a year (standard deviation of the logarithm)."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,23 @@ def all_channels(world: World) -> Channels:
     )
 
 
-def shares_on(world: World, those: Channels, weekday: int) -> Floats:
-    """Return each channel's share of the leads on a weekday (0 is Monday); sums to about 1."""
+def shares_on(world: World, those: Channels, day: date) -> Floats:
+    """Return each channel's share of the leads of `day`; sums to about 1."""
     number = np.arange(world.channels)
-    swing = 1 + 0.1 * world.chance.normal("channel week", number, np.int64(weekday))
-    weights = those.share * np.clip(WEEK[weekday] * swing, 0.2, 2)
+    swing = 1 + 0.1 * world.chance.normal("channel week", number, np.int64(day.weekday()))
+    years = (day - TREND_FROM).days / 365
+    trend = exp(years * TREND * world.chance.normal("channel trend", number))
+    weights = those.share * trend * np.clip(WEEK[day.weekday()] * swing, 0.2, 2)
     return np.asarray(weights / weights.sum())
+
+
+def on(world: World, those: Channels, day: date) -> Channels:
+    """Return the channels as they are on `day`, when one of them may have turned bad."""
+    if not world.is_struck(CHANNEL_TURNS_BAD, day):
+        return those
+    is_bad = np.arange(world.channels) == np.argmax(those.share)
+    return replace(
+        those,
+        quality=np.where(is_bad, -0.9, those.quality),
+        invented=np.where(is_bad, 0.15, those.invented),
+    )

@@ -5,15 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.simulate.answers import Shown
+from pipelines.simulate.answers import APPLIES, Shown
 from pipelines.simulate.catalogue import product_names
 from pipelines.simulate.chance import Floats, Ints, exp
 from pipelines.simulate.lenders import Lenders, Products
 from pipelines.simulate.requests import Requests
 from pipelines.simulate.world import CURRENCY, Columns, Moments, World
 
-APPLIES = 0.85
-"""Share of those shown a product who ask for it."""
 LOST = 0.02
 """Share of decisions that never arrive."""
 CORRECTED = 0.01
@@ -98,7 +96,7 @@ def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iter
 
     decided_at = after(applied_at, "decided after", 300, 18 * HOUR)
     decided_known = after(decided_at, "decided told", 60, 2 * HOUR)
-    approved = applies & happens("approved", pairs.p_approve)
+    approved = applies & happens("approved", pairs.p_approve / APPLIES)
     arrives = ~happens("lost", LOST)
     declined = applies & ~approved & arrives
     mistaken = declined & happens("mistaken", CORRECTED)
@@ -107,7 +105,7 @@ def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iter
     yield told("declined", declined & ~mistaken, decided_at, decided_known)
     yield told("declined", mistaken, decided_at, put_right)
 
-    funded = approved & happens("funded", pairs.p_fund)
+    funded = _first_of_lead(pairs, approved & happens("funded", pairs.p_take))
     funded_at = after(decided_at, "funded after", HOUR, 2.5 * DAY)
     yield told("funded", funded, funded_at, after(funded_at, "funded told", 60, 3 * HOUR))
 
@@ -121,6 +119,16 @@ def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iter
     yield told(
         "repaid", funded & ~fails, repaid_at, after(repaid_at, "repaid told", HOUR, 6 * HOUR)
     )
+
+
+def _first_of_lead(pairs: Shown, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which wanted loan each lead takes: the one it was shown first, and no other."""
+    rows = np.flatnonzero(wanted)
+    rows = rows[np.lexsort((pairs.rank[rows], pairs.lead[rows]))]
+    rows = rows[np.diff(pairs.lead[rows], prepend=-1) != 0]
+    taken = np.zeros(wanted.size, np.bool_)
+    taken[rows] = True
+    return taken
 
 
 def _landed(

@@ -1,6 +1,6 @@
 """Small businesses, and who buys from whom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.simulate import identities
 from pipelines.simulate.chance import Chance, Floats, Ints, exp, logistic
+from pipelines.simulate.shocks import SECTOR_FALLS
 from pipelines.simulate.world import CURRENCY, PEOPLE, WEALTH, Columns, World
 
 INDUSTRIES = np.array(list("ACEFGHILMO"))
@@ -16,6 +17,8 @@ INDUSTRIES = np.array(list("ACEFGHILMO"))
 PURPOSES = np.array(["working_capital", "stock", "equipment", "expansion", "bridging"])
 TERMS = np.array([3, 6, 12, 24, 36])
 FIRST_DAY, DAYS = np.datetime64("1999-01-01"), 9_600  # until the spring of 2025
+FALLEN = 3
+"""Position of the industry that falls when one does: trade, the most common."""
 SELLS = 0.3
 """Share of firms that send invoices to another firm in here in a month."""
 
@@ -58,7 +61,7 @@ def firms(chance: Chance, number: Ints) -> Firms:
     return Firms(
         number=number,
         region=region,
-        industry=chance.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number),
+        industry=industry(chance, number),
         established=FIRST_DAY + chance.below("established", DAYS, number),
         revenue=revenue,
         employees=np.floor(staff).astype(np.int64) + 1,
@@ -68,6 +71,29 @@ def firms(chance: Chance, number: Ints) -> Firms:
         score=np.where(thin, np.nan, np.clip(score, 350, 900)),
         stability=steady,
         hidden=chance.normal("firm hidden", number),
+    )
+
+
+def industry(chance: Chance, number: Ints) -> Ints:
+    """Return the position of each firm's industry."""
+    return chance.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number)
+
+
+def buyer_of(world: World, number: Ints) -> Ints:
+    """Return the firm that each firm sells most to; a few large ones buy from many."""
+    near = np.round(world.chance.uniform("buys from", number) ** 3, 9)
+    return np.asarray(np.floor(near * world.firms), np.int64)
+
+
+def fallen(those: Firms) -> Firms:
+    """Return the firms after their sector fell: those of the industry that falls sell less."""
+    has_fallen = those.industry == FALLEN
+    keeps = np.where(has_fallen, 0.65, 1.0)
+    return replace(
+        those,
+        revenue=np.round(those.revenue * keeps, -3),
+        tax=np.round(those.tax * keeps * keeps, -2),
+        invoices=np.floor(those.invoices * keeps).astype(np.int64),
     )
 
 
@@ -90,9 +116,11 @@ def identity(chance: Chance, who: Firms) -> Columns:
 
 def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> Columns:
     """Return what firms ask for in these requests (day and position)."""
-    share = exp(-2.2 + 0.6 * chance.normal("firm need", *request))
+    # Ten times the revenue asks for three times the loan, not ten times.
+    size = 0.5 * np.log(np.maximum(who.revenue, 1) / 1_600_000)
+    need = exp(size + 0.35 * chance.normal("firm need", *request))
     return {
-        "amount": np.clip(np.round(who.revenue * share, -4), 20_000, 5_000_000),
+        "amount": np.clip(np.round(20_000 * need, -3), 10_000, 200_000),
         "term_months": TERMS[chance.choice("firm term", [8, 22, 45, 15, 10], *request)],
         "purpose": PURPOSES[chance.choice("firm purpose", [45, 20, 15, 12, 8], *request)],
     }
@@ -106,11 +134,14 @@ def supply_links(world: World, month: date, recorded: date) -> pa.Table:
     chance, when = world.chance, month.year * 12 + month.month
     sellers = np.arange(world.firms)
     sellers = sellers[chance.uniform("sells", sellers, when) < SELLS]
-    near = np.round(chance.uniform("buys from", sellers) ** 3, 9)
-    buyers = np.floor(near * world.firms).astype(np.int64)
+    buyers = buyer_of(world, sellers)
     sellers, buyers = sellers[sellers != buyers], buyers[sellers != buyers]
+    has_fallen = world.is_struck(SECTOR_FALLS, recorded) & (industry(chance, buyers) == FALLEN)
     late = logistic(
-        -1.6 - 0.9 * stability(chance, buyers) + 0.5 * chance.normal("late", sellers, when)
+        -1.6
+        - 0.9 * stability(chance, buyers)
+        + 0.5 * chance.normal("late", sellers, when)
+        + has_fallen
     )
     amount = exp(10.5 + 0.9 * chance.normal("sale", sellers, when))
     return pa.table(

@@ -14,7 +14,7 @@ KINDS = np.array(["bank", "consumer_finance", "micro_lender", "other"])
 CONSUMER, BUSINESS = 0, 1
 SEGMENTS = np.array(["consumer", "business"])
 PRICE_MODELS = np.array(["cpl", "cpa", "cps"])
-CAPACITY = 2.5
+CAPACITY = 3.0
 """Places a day in all products together, for each lead of the day."""
 
 
@@ -27,8 +27,14 @@ class Lenders:
     region_taste: Floats
     """Shape (institutions, regions); added to the log-odds of approval."""
     industry_taste: Floats
+    closes_by: Floats
+    """How much stricter it becomes when its month's money is nearly lent; 0: not at all."""
+    liked: Floats
+    """Log-odds by which its loans are taken more often than others at the same price."""
     reports_daily: NDArray[np.bool_]
     """Whether outcomes are sent every day or only on two days of the week."""
+    largest: int
+    """Position of the one whose products have the most places."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Products:
     term_min: Ints
     term_max: Ints
     apr_min: Floats
+    """What the strongest pay, as a share of what the dearest loan of the day costs."""
     apr_max: Floats
     pd_max: Floats
     price_model: Ints
@@ -70,48 +77,62 @@ def all_lenders(world: World) -> Lenders:
     return Lenders(
         name=np.array([f"lender-{place + 1:03d}" for place in number]),
         kind=chance.choice("lender kind", [35, 30, 25, 10], number),
-        region_taste=0.4 * chance.normal("region taste", number[:, None], regions[None, :]),
-        industry_taste=0.5 * chance.normal("industry taste", number[:, None], industries[None, :]),
+        region_taste=np.where(
+            chance.uniform("region taste", number[:, None], regions[None, :]) < 0.2, 0.32, -0.08
+        ),
+        industry_taste=0.15 * chance.normal("industry taste", number[:, None], industries[None, :]),
+        closes_by=np.where(chance.uniform("closes", number) < 0.4, 1.0, 0.0),
+        liked=0.4 * chance.normal("liked", number),
         reports_daily=chance.uniform("reports daily", number) < 0.6,
+        largest=int(np.argmax(np.bincount(_owners(world), _places(chance, _owners(world))))),
     )
 
 
 def all_products(world: World, those: Lenders) -> Products:
     """Return the products of all institutions, ordered by institution."""
     chance = world.chance
-    lender = np.repeat(
-        np.arange(world.institutions),
-        1 + chance.choice("products", [30, 40, 30], np.arange(world.institutions)),
-    )
+    lender = _owners(world)
     number = np.arange(lender.size)
     kind = those.kind[lender]
-    segment = (chance.uniform("segment", number) < 0.3).astype(np.int64)
+    segment = (chance.uniform("segment", number) < 0.25).astype(np.int64)
     # The riskier the trade, the dearer and the less choosy: bank, consumer finance, micro, other.
     risk = np.array([0.0, 0.5, 1.0, 0.7])[kind] + 0.25 * chance.normal("risk", number)
-    apr_min = _rounded(np.clip(0.05 + 0.05 * risk, 0.036, 0.14), 4)
-    spread = 0.06 + 0.03 * risk + 0.03 * chance.uniform("spread", number)
+    # At the price of the time nearly all of the trade lends at the dearest rate that is lawful.
+    apr_max = _rounded(np.clip(0.985 + 0.03 * risk, 0.96, 1), 3)
+    apr_min = _rounded(apr_max - 0.02 - 0.06 * chance.uniform("spread", number), 3)
     above_cap = chance.uniform("above cap", number) < 0.04
     model = chance.choice("price model", [35, 40, 25], number)
-    places = exp(0.5 * chance.normal("quota", number))
+    places = _places(chance, lender)
     quota = np.ceil(world.leads_per_day * CAPACITY * places / places.sum())
     firm = segment == BUSINESS
     return Products(
         lender=lender,
         name=np.where(firm, "Business loan", "Personal loan"),
         segment=segment,
-        amount_min=np.where(firm, 20_000.0, 1_000.0) * np.array([5, 1, 1, 2])[kind],
-        amount_max=np.where(firm, 10.0, 1.0) * np.array([300_000, 200_000, 50_000, 100_000])[kind],
+        amount_min=np.where(firm, 10_000.0, 1_000.0) * np.array([3, 1, 1, 2])[kind],
+        amount_max=np.where(firm, 5.0, 1.0) * np.array([200_000, 100_000, 40_000, 60_000])[kind],
         term_min=np.where(kind == 2, 1, 3),
         term_max=np.array([36, 36, 12, 24])[kind],
         apr_min=apr_min,
-        apr_max=np.where(above_cap, 0.36, np.round(np.clip(apr_min + spread, 0.06, 0.24), 4)),
+        apr_max=np.where(above_cap, 1.5, apr_max),
         pd_max=_rounded(np.clip(0.05 + 0.10 * risk, 0.03, 0.30), 3),
         price_model=model,
         price=_price(chance, number, model, firm),
         quota=quota.astype(np.int64),
         **_rules(chance, number, firm),
-        cut=0.5 - 0.5 * risk + 0.5 * chance.normal("cut", number),
+        cut=0.5 - 0.5 * risk + 1.0 * chance.normal("cut", number),
     )
+
+
+def _owners(world: World) -> Ints:
+    """Return the institution of each product, in order."""
+    number = np.arange(world.institutions)
+    return np.repeat(number, 1 + world.chance.choice("products", [30, 40, 20, 10], number))
+
+
+def _places(chance: Chance, lender: Ints) -> Floats:
+    """Return how many leads each product takes, in proportion."""
+    return exp(0.5 * chance.normal("quota", np.arange(lender.size)))
 
 
 def _rounded(values: Floats, digits: int) -> Floats:

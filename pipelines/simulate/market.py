@@ -1,7 +1,9 @@
 """A simulated market writes what its sources send, day by day."""
 
 from collections import Counter
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +20,7 @@ from pipelines.simulate.events import reported
 from pipelines.simulate.land import as_text, format_of, land, to_arrow
 from pipelines.simulate.lenders import all_lenders, all_products
 from pipelines.simulate.requests import Requests, requests
-from pipelines.simulate.spend import spend
+from pipelines.simulate.spend import spend, worth
 from pipelines.simulate.suppressions import suppressions
 from pipelines.simulate.world import PLATFORM, Columns, Moments, World
 
@@ -26,7 +28,6 @@ WHOLE = ("term_months", "employees", "invoices_12m")
 """Columns of leads that hold whole numbers."""
 HISTORY_MONTHS = 2
 """Months of supply links that are known when the simulation starts."""
-MONDAY = 0
 
 
 class Market:
@@ -53,7 +54,7 @@ class Market:
         self.land_leads(asked, dirt)
         self.land_catalogue(day, is_first=day == start)
         self.land_supply(day, is_first=day == start)
-        self.land_spend(day, start)
+        self.land_spend(asked)
         return asked
 
     def broadcast(self, asked: Requests) -> Columns:
@@ -110,19 +111,30 @@ class Market:
         back = HISTORY_MONTHS if is_first else int(day.day == 1)
         months = [firms.month_before(day, number) for number in range(back, 0, -1)]
         if months:
-            links = [firms.supply_links(self.world, month, day) for month in months]
+            links = [
+                firms.supply_links(self.world, month, day, np.arange(self.world.firms))
+                for month in months
+            ]
             self._land("supply_links", PLATFORM, day, pa.concat_tables(links), "parquet")
 
-    def land_spend(self, day: date, start: date) -> None:
-        """Write on a Monday what the channels spent on the seven days before, from `start` on."""
-        week = [day - timedelta(days=back) for back in range(7, 0, -1)]
-        week = [that_day for that_day in week if that_day >= start]
-        if day.weekday() == MONDAY and week:
-            spent = spend(self.world, self.channels, week)
-            for channel, name in enumerate(self.channels.name):
-                rows = spent.filter(pa.array(spent["channel"].to_numpy() == channel))
-                form = "csv" if channel % 2 else "jsonl"
-                self._land("channel_spend", str(name), day, rows.drop_columns("channel"), form)
+    def land_spend(self, asked: Requests) -> None:
+        """Write what each channel spent on the day; a shock changes what it brings, not its price."""
+        calm, day = self.calm, asked.day
+        if calm is not self:
+            asked = requests(calm.world, calm.channels, calm.lenders, day)
+        _, places, is_active = catalogue.terms_on(calm.world, calm.products, day)
+        places = np.where(is_active, places, 0)
+        earned = worth(calm.world, calm.lenders, calm.products, asked, places)
+        spent = spend(calm.world, calm.channels, day, earned)
+        for channel, name in enumerate(self.channels.name):
+            rows = spent.filter(pa.array(spent["channel"].to_numpy() == channel))
+            form = "csv" if channel % 2 else "jsonl"
+            self._land("channel_spend", str(name), day, rows.drop_columns("channel"), form)
+
+    @cached_property
+    def calm(self) -> "Market":
+        """The same market without its shocks."""
+        return Market(replace(self.world, shocks=())) if self.world.shocks else self
 
     def report(self, asked: Requests, pairs: Shown, since: Moments, names: Columns) -> Columns:
         """Return the outcomes of pairs that were shown, whenever recorded; see `reported`."""

@@ -45,12 +45,19 @@ def stability(chance: Chance, number: Ints) -> Floats:
     return chance.normal("stability", number)
 
 
+def papers(chance: Chance, number: Ints) -> tuple[Ints, NDArray[np.datetime64], Ints]:
+    """Return region, date of birth and sequence: what a resident number is made of."""
+    early = np.round(chance.uniform("birth", number) ** 0.8, 9)
+    return (
+        chance.choice("region", PEOPLE.tolist(), number),
+        FIRST_BIRTH + np.floor(BIRTHS * early).astype(int),
+        chance.below("sequence", 1000, number),
+    )
+
+
 def people(chance: Chance, number: Ints) -> People:
     """Return the people of these numbers."""
-    region = chance.choice("region", PEOPLE.tolist(), number)
-    sequence = chance.below("sequence", 1000, number)
-    early = np.round(chance.uniform("birth", number) ** 0.8, 9)
-    birth = FIRST_BIRTH + np.floor(BIRTHS * early).astype(int)
+    region, birth, sequence = papers(chance, number)
     age = np.floor((SURVEYED - birth).astype(np.int64) / 365.2425)
     steady = stability(chance, number)
     able = 0.4 * steady + 0.9165 * chance.normal("ability", number)
@@ -83,8 +90,8 @@ def identity(chance: Chance, who: People) -> Columns:
     return {
         "full_name": identities.names(chance, who.number),
         "id_type": np.full(who.number.size, "prc_resident_id"),
-        "id_number": identities.resident_ids(who.region, who.birth, who.sequence),
-        "phone": identities.phones(who.number),
+        "id_number": identities.resident_ids(who.region, who.birth, who.sequence).astype(np.str_),
+        "phone": identities.phones(who.number).astype(np.str_),
         "birth_date": who.birth,
         # The number's last digit but one is odd for men.
         "gender": np.where(who.sequence % 2 == 1, "male", "female"),
@@ -94,9 +101,9 @@ def identity(chance: Chance, who: People) -> Columns:
 
 def needs(chance: Chance, who: People, request: tuple[Ints, Ints]) -> Columns:
     """Return what people ask for in these requests (day and position)."""
-    months = exp(1.0 + 0.65 * chance.normal("need", *request))
-    amount = np.clip(np.round(who.income * months, -3), 1_000, 300_000)
-    longer = np.clip(np.floor(amount / 60_000), 0, 1)
+    months = exp(-0.2 + 0.5 * chance.normal("need", *request))
+    amount = np.clip(np.round(who.income * months, -2), 1_000, 100_000)
+    longer = np.clip(np.floor(amount / 15_000), 0, 1)
     term = np.clip(chance.choice("term", [10, 20, 40, 20, 10], *request) + longer, 0, 4)
     return {
         "amount": amount,

@@ -10,6 +10,7 @@ from pipelines.simulate import firms, identities, people
 from pipelines.simulate.askers import described, nothing
 from pipelines.simulate.chance import Floats, Ints
 from pipelines.simulate.channels import Channels, shares_on
+from pipelines.simulate.channels import on as channels_on
 from pipelines.simulate.lenders import SEGMENTS, Lenders
 from pipelines.simulate.world import CURRENCY, Columns, Moments, Texts, World, numbered
 
@@ -60,10 +61,11 @@ class Requests:
 def requests(world: World, channels: Channels, lenders: Lenders, day: date) -> Requests:
     """Return the leads of business date `day`."""
     chance, number = world.chance, np.arange(world.leads_per_day)
+    channels = channels_on(world, channels, day)
     at = (np.full(number.size, day.toordinal()), number)
     ring = _rings(world, day)
     first = _first_requests(world, at, ring)
-    channel = chance.choice("channel", shares_on(world, channels, day.weekday()).tolist(), *at)
+    channel = chance.choice("channel", shares_on(world, channels, day).tolist(), *at)
     channel = np.where(ring >= 0, np.argmin(channels.quality), channel)
     is_firm = chance.uniform("segment of lead", at[0], first) < channels.business[channel[first]]
     is_firm &= ring < 0

@@ -9,6 +9,7 @@ from pipelines import origins
 from pipelines.publish import write_json
 from pipelines.settings import Settings
 from pipelines.simulate.market import Market
+from pipelines.simulate.shocks import Shock
 from pipelines.simulate.world import World
 
 
@@ -32,6 +33,8 @@ class Plan:
     broadcast_days: int | None = None
     """The first so many dates are matched by broadcast, as before Banyan; None: all are. Leads of
     the others have no outcomes until the world answers what Banyan delivers."""
+    shocks: tuple[Shock, ...] = ()
+    """What changes in it, and when."""
 
     @property
     def dates(self) -> list[date]:
@@ -72,10 +75,17 @@ def simulate(settings: Settings, plan: Plan) -> dict[str, Any]:
 def begin(settings: Settings, plan: Plan) -> Market:
     """Keep what the world is made of and write the days of broadcast; `Market.send` goes on."""
     market = Market(
-        World(settings, plan.leads_per_day, plan.institutions, plan.channels, plan.seed)
+        World(
+            settings,
+            plan.leads_per_day,
+            plan.institutions,
+            plan.channels,
+            plan.seed,
+            tuple(plan.shocks),
+        )
     )
     market.keep_truth()
-    write_json(settings.truth / "world.json", asdict(plan) | {"start": str(plan.start)})
+    write_json(settings.truth / "world.json", _told(plan))
     _record(settings, plan)
     sent = (market.send(day, plan.start, plan.dirt) for day in plan.broadcast_dates)
     if outcomes := [market.broadcast(asked) for asked in sent]:
@@ -96,5 +106,10 @@ def _record(settings: Settings, plan: Plan) -> None:
         "dates": dates,
         "invented": invented,
     }
-    size = {name: value for name, value in asdict(plan).items() if name not in ("start", "days")}
+    size = {name: value for name, value in _told(plan).items() if name not in ("start", "days")}
     origins.record(settings, f"simulate {dates}", facts | size)
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    shocks = [str(shock) for shock in plan.shocks]
+    return asdict(plan) | {"start": str(plan.start), "shocks": shocks}

@@ -17,6 +17,7 @@ from pipelines.simulate.catalogue import product_names
 from pipelines.simulate.chance import Ints
 from pipelines.simulate.market import Market
 from pipelines.simulate.requests import Requests, requests
+from pipelines.simulate.shocks import Shock
 from pipelines.simulate.world import Texts, World
 
 SIZE = ("leads_per_day", "institutions", "channels", "seed")
@@ -36,7 +37,8 @@ def world_of(settings: Settings) -> Market:
             f"{settings.home} holds no simulated market: there is no {file}. Nothing was done. "
             "Only a market that `python -m pipelines simulate` wrote knows its truth."
         ) from None
-    return Market(World(settings, **{name: size[name] for name in SIZE}))
+    shocks = tuple(Shock.parse(text) for text in size["shocks"])
+    return Market(World(settings, **{name: size[name] for name in SIZE}, shocks=shocks))
 
 
 def asked_on(market: Market, day: date) -> Requests:
@@ -54,8 +56,7 @@ def truth_of(
     asked: Requests,
     lead: Ints,
     product: Ints,
-    rank: Ints,
-    rivals: Ints | None = None,
+    rank: Ints | None = None,
 ) -> Shown:
     """Return the truth of any pairs of a day.
 
@@ -64,11 +65,11 @@ def truth_of(
         asked: See `asked_on`.
         lead: Positions of leads, see `lead_positions`.
         product: Positions of products, see `product_positions`.
-        rank: At which place each lead sees the product, from 1.
-        rivals: How many other offers the lead sees; without it, its other pairs in here.
+        rank: At which place each lead sees the product, from 1; the pairs are all that the leads
+            see. Without it each pair is judged as if it were its lead's only offer.
     """
     world, lenders, products = market.world, market.lenders, market.products
-    return answers(world, lenders, products, asked, lead, product, rank=rank, rivals=rivals)
+    return answers(world, lenders, products, asked, lead, product, rank)
 
 
 def fits(market: Market, asked: Requests, lead: Ints, product: Ints) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from pipelines.simulate.chance import Chance, Ints
+from pipelines.simulate.shocks import PRICE_CAP, Shock
 
 Texts = NDArray[np.str_]
 Moments = NDArray[np.datetime64]
@@ -42,6 +43,11 @@ WEALTH = np.array(
 )  # fmt: skip
 """How far a region's incomes lie from the country's, in rough standard deviations; ours."""
 
+DEAREST, CAPPED, CAPPED_FROM = 0.36, 0.24, date(2025, 10, 1)
+"""What the dearest loan costs a year, all in: the lawful 36% of the time, then 24%."""
+SHOCKED = 2 / 3
+"""What a price cap leaves of it, when it comes as a shock."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -52,6 +58,15 @@ class World:
     institutions: int
     channels: int
     seed: int
+    shocks: tuple[Shock, ...] = ()
+
+    def is_struck(self, name: str, day: date) -> bool:
+        """Return whether the shock of this name has come by `day`."""
+        return any(shock.name == name and shock.on <= day for shock in self.shocks)
+
+    def dearest(self, day: date) -> float:
+        """Return what the dearest loan costs a year on `day`, a fraction."""
+        return round(lawful(day) * (SHOCKED if self.is_struck(PRICE_CAP, day) else 1), 4)
 
     @cached_property
     def chance(self) -> Chance:
@@ -92,6 +107,11 @@ class World:
             datetime.fromisoformat(f"{hour}:00+00:00").astimezone(zone).date() for hour in days
         ]
         return np.array(dates, "datetime64[D]")[place]
+
+
+def lawful(day: date) -> float:
+    """Return the highest cost of a loan a year that is allowed on `day`, a fraction."""
+    return DEAREST if day < CAPPED_FROM else CAPPED
 
 
 def numbered(prefix: str, numbers: Ints, width: int) -> Texts:

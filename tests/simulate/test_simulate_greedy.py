@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipelines.scorecard.greedy import hand_out, ranked
+from pipelines.simulate.greedy import hand_out, ranked
 
 
 def test_the_lowest_lots_go_first_and_the_others_take_their_next_choice():

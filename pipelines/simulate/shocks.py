@@ -1,0 +1,50 @@
+"""Shocks: what changes in a market from one day on, by name."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from pipelines.errors import WrongUse
+
+CHANNEL_TURNS_BAD = "channel_turns_bad"
+SECTOR_FALLS = "sector_falls"
+INSTITUTION_TIGHTENS = "institution_tightens"
+PRICE_CAP = "price_cap"
+
+NAMES = {
+    CHANNEL_TURNS_BAD: "the largest channel brings shakier people and more invented leads",
+    SECTOR_FALLS: "firms of the most common industry sell less, pay later, fail more often",
+    INSTITUTION_TIGHTENS: "the institution with the most places refuses whom it approved before",
+    PRICE_CAP: "no loan may cost more than two thirds of what the dearest cost; leads cost the same",
+}
+
+
+@dataclass(frozen=True)
+class Shock:
+    """One change, in force from a business date on."""
+
+    name: str
+    """One of `NAMES`."""
+    on: date
+
+    @classmethod
+    def parse(cls, text: str) -> "Shock":
+        """Return the shock that is written `NAME@DATE`.
+
+        Raises:
+            WrongUse: There is no such shock, or no such date.
+        """
+        name, _, on = text.partition("@")
+        if name not in NAMES:
+            raise WrongUse(
+                f"There is no shock {name!r}; there are {', '.join(sorted(NAMES))}. "
+                "Write it as NAME@DATE."
+            )
+        try:
+            return cls(name, date.fromisoformat(on))
+        except ValueError:
+            raise WrongUse(
+                f"{text!r} names no date. Write it as NAME@DATE, such as {name}@2025-03-17."
+            ) from None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.on}"
