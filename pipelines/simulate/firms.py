@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from pipelines.simulate import identities
 from pipelines.simulate.chance import Chance, Floats, Ints, exp, logistic
+from pipelines.simulate.identities import Numbers
+from pipelines.simulate.land import to_arrow, with_same
 from pipelines.simulate.shocks import SECTOR_FALLS
 from pipelines.simulate.world import CURRENCY, PEOPLE, WEALTH, Columns, World
 
@@ -107,11 +109,15 @@ def identity(chance: Chance, who: Firms) -> Columns:
     return {
         "full_name": identities.names(chance, -who.number - 1),
         "id_type": np.full(who.number.size, "prc_uscc"),
-        "id_number": identities.uscc(who.region, who.number),
-        # Counted down from the last number, so that firms and people never share one.
-        "phone": identities.phones(identities.HUNDRED_MILLION - 1 - who.number),
+        "id_number": identities.uscc(who.region, who.number).astype(np.str_),
+        "phone": phones(who.number).astype(np.str_),
         "business_name": identities.firm_names(chance, who.number),
     }
+
+
+def phones(number: Ints) -> Numbers:
+    """Return each firm's phone, counted down from the last so that none is also a person's."""
+    return identities.phones(identities.HUNDRED_MILLION - 1 - number)
 
 
 def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> Columns:
@@ -126,14 +132,19 @@ def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> Columns:
     }
 
 
-def supply_links(world: World, month: date, recorded: date) -> pa.Table:
-    """Return who invoiced whom in the month of `month`, as recorded on the date `recorded`.
+def supply_links(world: World, month: date, recorded: date, among: Ints) -> pa.Table:
+    """Return whom these firms invoiced in the month of `month`.
 
     A few large firms buy from many. How late a buyer pays says something of its stability.
+
+    Args:
+        world: The world.
+        month: Any day of the month.
+        recorded: The date on which it became known.
+        among: Numbers of the firms that may have sold.
     """
     chance, when = world.chance, month.year * 12 + month.month
-    sellers = np.arange(world.firms)
-    sellers = sellers[chance.uniform("sells", sellers, when) < SELLS]
+    sellers = among[chance.uniform("sells", among, when) < SELLS]
     buyers = buyer_of(world, sellers)
     sellers, buyers = sellers[sellers != buyers], buyers[sellers != buyers]
     has_fallen = world.is_struck(SECTOR_FALLS, recorded) & (industry(chance, buyers) == FALLEN)
@@ -144,20 +155,18 @@ def supply_links(world: World, month: date, recorded: date) -> pa.Table:
         + has_fallen
     )
     amount = exp(10.5 + 0.9 * chance.normal("sale", sellers, when))
-    return pa.table(
+    links = to_arrow(
         {
             "buyer_id": identities.uscc(regions(chance, buyers), buyers),
             "seller_id": identities.uscc(regions(chance, sellers), sellers),
-            "month": np.full(sellers.size, f"{month:%Y-%m}"),
             "amount": np.round(amount, 2),
-            "currency": np.full(sellers.size, CURRENCY),
             "invoices": 1 + chance.below("sales", 12, sellers, when),
             "paid_late_share": np.round(late, 3),
-            "recorded_at": np.full(
-                sellers.size, world.local(world.start_of(recorded).reshape(1), recorded)[0]
-            ),
         }
     )
+    recorded_at = world.local(world.start_of(recorded).reshape(1), recorded)[0]
+    said = {"month": f"{month:%Y-%m}", "currency": CURRENCY, "recorded_at": recorded_at}
+    return with_same(links, said)
 
 
 def month_before(day: date, back: int = 1) -> date:

@@ -32,6 +32,6 @@ def test_credit_codes_are_valid_and_each_firm_has_its_own():
 
 def test_phones_are_possible_numbers_and_nobody_shares_one():
     owners = np.concatenate([np.arange(2000), identities.HUNDRED_MILLION - 1 - np.arange(2000)])
-    numbers = identities.phones(owners)
+    numbers = identities.phones(owners).astype(str)
     assert len(set(numbers)) == owners.size
     assert all(phonenumbers.is_valid_number(phonenumbers.parse(number)) for number in numbers)
