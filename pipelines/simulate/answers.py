@@ -20,7 +20,7 @@ from pipelines.simulate.world import Columns, World
 
 DRAWN = 12
 """Products that are looked at for each lead; the first few whose rules it meets are shown."""
-SHOWN = [0.0, 0.15, 0.40, 0.35, 0.10]
+SHOWN = [0.0, 0.0, 0.2, 0.4, 0.4]
 """How many leads are shown at 0, 1, 2, ... institutions."""
 
 APPLIES = 0.85
@@ -140,7 +140,7 @@ def answers(
     mood = 0.15 * chance.normal("mood", lender, day.toordinal() // 7)
     mood = mood - lenders.closes_by[lender] * (day.day >= MONTH_ENDS_FROM)
     if world.is_struck(INSTITUTION_TIGHTENS, day):
-        mood = mood - TIGHTENS * (lender == lenders.largest)
+        mood = mood - TIGHTENS * lenders.is_largest[lender]
     finds_out = 0.2 * who["hidden"] + 0.1 * chance.normal("pair", *pair)
     margin = strength + taste + mood + finds_out - products.cut[product]
     approve = APPLIES * logistic(SHARPNESS * margin - STRICTNESS)

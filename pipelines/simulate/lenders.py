@@ -33,8 +33,8 @@ class Lenders:
     """Log-odds by which its loans are taken more often than others at the same price."""
     reports_daily: NDArray[np.bool_]
     """Whether outcomes are sent every day or only on two days of the week."""
-    largest: int
-    """Position of the one whose products have the most places."""
+    is_largest: NDArray[np.bool_]
+    """The one whose products have the most places."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def all_lenders(world: World) -> Lenders:
         closes_by=np.where(chance.uniform("closes", number) < 0.4, 1.0, 0.0),
         liked=0.4 * chance.normal("liked", number),
         reports_daily=chance.uniform("reports daily", number) < 0.6,
-        largest=int(np.argmax(np.bincount(_owners(world), _places(chance, _owners(world))))),
+        is_largest=number == np.argmax(np.bincount(_owners(world), _places(chance, _owners(world)))),
     )
 
 

@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from pipelines.publish import write_parquet
 from pipelines.simulate import catalogue, firms
+from pipelines.simulate.answer_key import Sending
 from pipelines.simulate.answers import Shown, shown
 from pipelines.simulate.chance import Ints
 from pipelines.simulate.channels import all_channels
-from pipelines.simulate.dirt import soiled
+from pipelines.simulate.dirt import Dirt
 from pipelines.simulate.events import reported
-from pipelines.simulate.land import as_text, format_of, land, to_arrow
+from pipelines.simulate.land import as_text, format_of, to_arrow
 from pipelines.simulate.lenders import all_lenders, all_products
 from pipelines.simulate.requests import Requests, requests
 from pipelines.simulate.spend import spend, worth
@@ -33,28 +34,30 @@ HISTORY_MONTHS = 2
 class Market:
     """The sources of one world; each method writes the files of one feed."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: World, dirt: float = 0.0):
+        """Take the world, and the share of dirt in its files; see `Dirt`."""
         self.world = world
+        self.dirt = Dirt(world, dirt)
         self.channels = all_channels(world)
         self.lenders = all_lenders(world)
         self.products = all_products(world, self.lenders)
         self.rows: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
 
-    def send(self, day: date, start: date, dirt: float) -> Requests:
+    def send(self, day: date, start: date) -> Requests:
         """Write every feed of `day` but outcomes, and return its leads.
 
         Args:
             day: A business date.
             start: The first one that is simulated: catalogues and history come with it.
-            dirt: Share of lead rows that are broken.
         """
         asked = requests(self.world, self.channels, self.lenders, day)
         self.keep_of(day, "leads", self.keys_of(asked, np.arange(asked.channel.size)) | asked.who)
-        self.land_leads(asked, dirt)
+        self.land_leads(asked)
         self.land_catalogue(day, is_first=day == start)
         self.land_supply(day, is_first=day == start)
         self.land_spend(asked)
+        self._keep(self.dirt.key(), f"dirt/{day}-feeds.parquet")
         return asked
 
     def broadcast(self, asked: Requests) -> Columns:
@@ -71,24 +74,17 @@ class Market:
             "lead_id": asked.columns["lead_id"][lead],
         }
 
-    def land_leads(self, asked: Requests, dirt: float) -> None:
-        """Write a file for each channel, some rows of it broken."""
+    def land_leads(self, asked: Requests) -> None:
+        """Write a file for each channel."""
         table = to_arrow(asked.columns, WHOLE)
-        keys = []
         for channel, name in enumerate(self.channels.name):
             place = np.flatnonzero(asked.channel == channel)
             place = place[np.argsort(asked.captured[place], kind="stable")]
             form = format_of(channel)
-            is_text = form.startswith("csv")
             sent = table.take(place)
-            if is_text:
+            if form.startswith("csv"):
                 sent = as_text(sent, lambda moments: self._local(moments, asked.day))
-            at = asked.at[0][place], asked.at[1][place]
-            sent, key = soiled(self.world.chance, sent, at, dirt, is_text=is_text)
-            source = pa.array([str(name)] * key.num_rows, pa.string())
-            keys.append(key.add_column(0, "source", source))
             self._land("leads", str(name), asked.day, sent, form)
-        self._keep(pa.concat_tables(keys), f"date={asked.day}/dirt.parquet")
 
     def land_catalogue(self, day: date, *, is_first: bool) -> None:
         """Write the catalogues that are new on `day`; on the first day every one, and the lists."""
@@ -143,11 +139,24 @@ class Market:
         )
 
     def land_outcomes(
-        self, outcomes: list[Columns], last: date | None, name: str = "outcomes"
+        self,
+        outcomes: list[Columns],
+        last: date | None,
+        *,
+        first: date = date.min,
+        name: str = "outcomes",
     ) -> None:
-        """Write a file `name` for each institution and day on which it reports, up to `last`."""
+        """Write a file `name` for each institution and day on which it reports.
+
+        Args:
+            outcomes: See `reported`.
+            last: The last day that is written; without it all are.
+            first: The first.
+            name: The files' name, without what their format adds.
+        """
         columns = {of: np.concatenate([day[of] for day in outcomes]) for of in outcomes[0]}
         is_sent = columns["landed"] <= np.datetime64(last or date.max)
+        is_sent &= columns["landed"] >= np.datetime64(first)
         table = to_arrow({of: column[is_sent] for of, column in columns.items()})
         named_by = [of for of in ("match_id", "channel_id", "lead_id") if of in columns]
         by = ["lender", "landed", "recorded_at", *named_by, "product_id", "event"]
@@ -160,6 +169,8 @@ class Market:
                 day, source = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
                 form = format_of(int(lender[begin]))
                 self._land("outcomes", source, day, table.slice(begin, end - begin), form, name)
+        if table.num_rows:
+            self._keep(self.dirt.key(), f"dirt/{landed.min()}-{name}.parquet")
 
     def keep_truth(self) -> None:
         """Keep what the world is made of."""
@@ -188,10 +199,10 @@ class Market:
         self, feed: str, source: str, day: date, table: pa.Table, form: str, name: str = ""
     ) -> None:
         if table.num_rows:
-            folder = self.world.settings.landing / feed / source / str(day)
-            land(table, folder, name or feed, form)
-            self.rows[feed] += table.num_rows
-            self.files[feed] += 1
+            sending = Sending(feed, source, day, name or feed, form)
+            rows, files = self.dirt.land(sending, table)
+            self.rows[feed] += rows
+            self.files[feed] += files
 
     def _keep(self, table: pa.Table, name: str) -> None:
         write_parquet(table, self.world.settings.truth / name)

@@ -25,7 +25,7 @@ from pipelines.simulate.land import to_arrow
 from pipelines.simulate.market import Market
 from pipelines.simulate.requests import Requests
 from pipelines.simulate.truth import asked_on, product_positions, truth_of, world_of
-from pipelines.simulate.world import Texts
+from pipelines.simulate.world import Columns, Texts
 
 IN_A_FILE = ("match_id", "product_id", "rank", "phone")
 """What is read of a lead file: what Banyan says of the match, and whom the world knows it by."""
@@ -41,12 +41,25 @@ class Delivered:
     """Stands for these very files: other bytes have another name."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What comes of the deliveries of a day, whenever it is reported."""
+
+    counts: dict[str, int]
+    """`delivered` pairs, those `unknown` to this world, those `already_shown` by the broadcast of
+    that day, which have their outcomes."""
+    outcomes: Columns
+    """See `reported`."""
+    name: str
+    """Stands for these very deliveries."""
+
+
 def respond(settings: Settings, day: date, last: date | None = None) -> dict[str, Any]:
     """Write the outcomes of what lies in the outbox of `day`, each on the date it is sent on.
 
-    The lead files go out when the day is over, and people answer from then on. The files that
-    are written bear a name of their own, so that none that lies in `landing/` is ever changed:
-    the same deliveries give the same files again, corrected deliveries give files beside them.
+    The files that are written bear a name of their own, so that none that lies in `landing/` is
+    ever changed: the same deliveries give the same files again, corrected deliveries give files
+    beside them.
 
     Args:
         settings: Says where the home is.
@@ -54,13 +67,26 @@ def respond(settings: Settings, day: date, last: date | None = None) -> dict[str
         last: The last date to write for; without it all are written, years ahead.
 
     Returns:
-        `delivered` pairs, those `unknown` to this world, those `already_shown` by the broadcast
-        of that day, which have their outcomes, and the `rows` and `files` written.
+        The counts of `Answered`, and the `rows` and `files` written.
 
     Raises:
         InputMissing: The home was not simulated, or nothing is in the outbox of `day`.
     """
     market = world_of(settings)
+    found = answered(settings, market, day)
+    market.land_outcomes([found.outcomes], last, name=found.name)
+    written = {"rows": market.rows["outcomes"], "files": market.files["outcomes"]}
+    return found.counts | written
+
+
+def answered(settings: Settings, market: Market, day: date) -> Answered:
+    """Let the world answer what lies in the outbox of `day`, and keep the truth of these pairs.
+
+    The lead files go out when the day is over, and people answer from then on.
+
+    Raises:
+        InputMissing: Nothing is in the outbox of `day`.
+    """
     delivered = _delivered(settings, day)
     asked = asked_on(market, day)
     match_id, pairs = _recognised(settings, market, asked, delivered.rows)
@@ -70,18 +96,12 @@ def respond(settings: Settings, day: date, last: date | None = None) -> dict[str
         "unknown": delivered.rows.num_rows - pairs.lead.size,
         "already_shown": int((~is_new).sum()),
     }
-    _answer(market, asked, _only(pairs, is_new), match_id[is_new], delivered.name, last)
-    return counts | {"rows": market.rows["outcomes"], "files": market.files["outcomes"]}
-
-
-def _answer(
-    market: Market, asked: Requests, pairs: Shown, match_id: Texts, name: str, last: date | None
-) -> None:
-    named = {"match_id": match_id}
-    market.keep_of(asked.day, "answered", market.keys_of(asked, pairs.lead) | named | vars(pairs))
-    out = market.world.start_of(asked.day + timedelta(days=1))
+    pairs, named = _only(pairs, is_new), {"match_id": match_id[is_new]}
+    market.keep_of(day, "answered", market.keys_of(asked, pairs.lead) | named | vars(pairs))
+    out = market.world.start_of(day + timedelta(days=1))
     since = np.full(pairs.lead.size, out)
-    market.land_outcomes([market.report(asked, pairs, since, named)], last, name)
+    outcomes = market.report(asked, pairs, since, named)
+    return Answered(counts, outcomes, delivered.name)
 
 
 def _delivered(settings: Settings, day: date) -> Delivered:

@@ -1,11 +1,13 @@
 """The `simulate` verb."""
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from expectations import contracts
 from pipelines import origins
+from pipelines.errors import WrongUse
 from pipelines.publish import write_json
 from pipelines.settings import Settings
 from pipelines.simulate.market import Market
@@ -29,7 +31,8 @@ class Plan:
     seed: int
     """Another seed is another world."""
     dirt: float = 0.002
-    """Share of lead rows that are broken; `truth/` says which, and how."""
+    """Share of rows that are broken, and of files that each kind of damage befalls;
+    `truth/dirt/` says which, and how."""
     broadcast_days: int | None = None
     """The first so many dates are matched by broadcast, as before Banyan; None: all are. Leads of
     the others have no outcomes until the world answers what Banyan delivers."""
@@ -63,7 +66,7 @@ def simulate(settings: Settings, plan: Plan) -> dict[str, Any]:
     """
     market = begin(settings, plan)
     for day in plan.dates[len(plan.broadcast_dates) :]:
-        market.send(day, plan.start, plan.dirt)
+        market.send(day, plan.start)
     feeds = {feed: {"rows": market.rows[feed], "files": market.files[feed]} for feed in market.rows}
     return {
         "start": str(plan.start),
@@ -73,7 +76,12 @@ def simulate(settings: Settings, plan: Plan) -> dict[str, Any]:
 
 
 def begin(settings: Settings, plan: Plan) -> Market:
-    """Keep what the world is made of and write the days of broadcast; `Market.send` goes on."""
+    """Keep what the world is made of and write the days of broadcast; `Market.send` goes on.
+
+    Raises:
+        WrongUse: The home holds another market.
+    """
+    _must_be_the_same(settings, plan)
     market = Market(
         World(
             settings,
@@ -82,15 +90,34 @@ def begin(settings: Settings, plan: Plan) -> Market:
             plan.channels,
             plan.seed,
             tuple(plan.shocks),
-        )
+        ),
+        plan.dirt,
     )
     market.keep_truth()
     write_json(settings.truth / "world.json", _told(plan))
     _record(settings, plan)
-    sent = (market.send(day, plan.start, plan.dirt) for day in plan.broadcast_dates)
+    sent = (market.send(day, plan.start) for day in plan.broadcast_dates)
     if outcomes := [market.broadcast(asked) for asked in sent]:
         market.land_outcomes(outcomes, plan.dates[-1])
     return market
+
+
+def _must_be_the_same(settings: Settings, plan: Plan) -> None:
+    """A home holds one market: another's leads and lenders would bear the same names."""
+    file = settings.truth / "world.json"
+    if not file.is_file():
+        return
+    before, now = json.loads(file.read_text("utf-8")), _told(plan)
+    differs = [
+        f"{name} {before[name]} and not {now[name]}"
+        for name in ("seed", "leads_per_day", "institutions", "channels", "shocks")
+        if before[name] != now[name]
+    ]
+    if differs:
+        raise WrongUse(
+            f"{settings.home} holds another market: {', '.join(differs)} ({file}). Nothing was "
+            "written. Ask for the same one, or say another home by --home."
+        )
 
 
 def _record(settings: Settings, plan: Plan) -> None:
