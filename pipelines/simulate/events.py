@@ -58,7 +58,9 @@ def reported(
     lead, product = pairs.lead[rows], pairs.product[rows]
     lender = products.lender[product]
     has_amount = np.isin(name, ("approved", "funded"))
-    reason = world.chance.choice("reason", [30, 25, 20, 25], asked.at[0][lead], lead, product)
+    reason = world.chance.choice(
+        "reason", [30, 25, 20, 25], *(part[lead] for part in asked.at), product
+    )
     return {
         "lender": lender,
         "landed": _landed(world, recorded, lenders.reports_daily[lender]),
@@ -76,7 +78,7 @@ def reported(
 
 def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iterator[Event]:
     chance = world.chance
-    where = (asked.at[0][pairs.lead], pairs.lead, pairs.product)
+    where = (*(part[pairs.lead] for part in asked.at), pairs.product)
 
     def happens(topic: str, probability: Floats | float) -> NDArray[np.bool_]:
         return np.asarray(chance.uniform(topic, *where) < probability)

@@ -37,9 +37,11 @@ Address = tuple[Ints, Ints]
 
 @dataclass(frozen=True)
 class Requests:
-    """The leads of one day, in no order that means anything."""
+    """Leads of one day, in no order that means anything."""
 
     day: date
+    number: Ints
+    """Which of the day's leads they are: what happens to a lead follows from its number alone."""
     columns: Columns
     """Columns of the leads feed."""
     channel: Ints
@@ -54,24 +56,32 @@ class Requests:
     @property
     def at(self) -> Address:
         """Where in the world these leads are."""
-        number = np.arange(self.channel.size)
-        return np.full(number.size, self.day.toordinal()), number
+        return np.full(self.number.size, self.day.toordinal()), self.number
 
 
-def requests(world: World, channels: Channels, lenders: Lenders, day: date) -> Requests:
-    """Return the leads of business date `day`."""
-    chance, number = world.chance, np.arange(world.leads_per_day)
-    channels = channels_on(world, channels, day)
+def requests(
+    world: World, channels: Channels, lenders: Lenders, day: date, number: Ints | None = None
+) -> Requests:
+    """Return leads of business date `day`.
+
+    Args:
+        world: The world.
+        channels: Its channels.
+        lenders: Its institutions.
+        day: A business date.
+        number: Which of the day's leads, without it all of them.
+    """
+    chance = world.chance
+    number = np.arange(world.leads_per_day) if number is None else number
     at = (np.full(number.size, day.toordinal()), number)
-    ring = _rings(world, day)
-    first = _first_requests(world, at, ring)
-    channel = chance.choice("channel", shares_on(world, channels, day).tolist(), *at)
-    channel = np.where(ring >= 0, np.argmin(channels.quality), channel)
-    is_firm = chance.uniform("segment of lead", at[0], first) < channels.business[channel[first]]
+    ring, first = _rings(world, at), _first_requests(world, at)
+    channel, captured = arrivals(world, channels, day, number)
+    channels = channels_on(world, channels, day)
+    first_channel, _ = arrivals(world, channels, day, first)
+    is_firm = chance.uniform("segment of lead", at[0], first) < channels.business[first_channel]
     is_firm &= ring < 0
-    asker = _askers(world, is_firm, channels.quality[channel[first]], (at[0], first))
+    asker = _askers(world, is_firm, channels.quality[first_channel], (at[0], first))
     columns, who = described(world, is_firm, asker, (at[0], first))
-    captured = _captured(world, at, ring, day)
     is_invented = chance.uniform("invented", *at) < channels.invented[channel]
     device = np.where(ring >= 0, 10**9 + at[0] * 10_000 + ring, asker + is_firm * 10**8)
     columns |= {
@@ -88,28 +98,41 @@ def requests(world: World, channels: Channels, lenders: Lenders, day: date) -> R
         missing = chance.uniform(f"left out {name}", *at) < share
         columns[name] = np.where(missing, nothing(columns[name]), columns[name])
     who |= {"is_firm": is_firm, "asker": asker, "ring": ring, "is_invented": is_invented}
-    return Requests(day, columns, channel, captured, who)
+    return Requests(day, number, columns, channel, captured, who)
 
 
-def _rings(world: World, day: date) -> Ints:
+def arrivals(world: World, channels: Channels, day: date, number: Ints) -> tuple[Ints, Moments]:
+    """Return through which channel the leads of these numbers come, and when."""
+    channels = channels_on(world, channels, day)
+    at = (np.full(number.size, day.toordinal()), number)
+    ring = _rings(world, at)
+    channel = world.chance.choice("channel", shares_on(world, channels, day).tolist(), *at)
+    channel = np.where(ring >= 0, np.argmin(channels.quality), channel)
+    return channel, _captured(world, at, ring, day)
+
+
+def _rings(world: World, at: Address) -> Ints:
     """Return the fraud ring of each lead, -1 for none."""
+    day, number = at
     count = world.leads_per_day // LEADS_PER_RING
-    number = np.arange(world.leads_per_day)
     if not count:
         return np.full(number.size, -1)
-    block = world.leads_per_day // count
-    begins = world.chance.below("ring", block - RING, np.arange(count), day.toordinal())
-    ring = np.minimum(number // block, count - 1)
-    place = number - ring * block - begins[ring]
+    size = world.leads_per_day // count
+    ring = np.minimum(number // size, count - 1)
+    place = number - ring * size - world.chance.below("ring", size - RING, ring, day)
     return np.where((place >= 0) & (place < RING), ring, -1)
 
 
-def _first_requests(world: World, at: Address, ring: Ints) -> Ints:
+def _first_requests(world: World, at: Address) -> Ints:
     """Return of each lead the one that it repeats, most often itself."""
-    number = at[1]
-    repeats = (world.chance.uniform("again", *at) < AGAIN) & (ring < 0)
-    of = world.chance.below("again of", number.size, *at)
-    return np.where(repeats & ~repeats[of] & (ring[of] < 0), of, number)
+
+    def repeats(day: Ints, number: Ints) -> NDArray[np.bool_]:
+        return world.chance.uniform("again", day, number) < AGAIN
+
+    day, number = at
+    of = world.chance.below("again of", world.leads_per_day, day, number)
+    in_ring = (_rings(world, at) >= 0) | (_rings(world, (day, of)) >= 0)
+    return np.where(repeats(day, number) & ~repeats(day, of) & ~in_ring, of, number)
 
 
 def _askers(world: World, is_firm: NDArray[np.bool_], quality: Floats, at: Address) -> Ints:
