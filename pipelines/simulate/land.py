@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from pipelines.simulate.world import Columns
 
 FORMATS = ("csv", "csv.gz", "jsonl", "parquet", "jsonl.gz")
-GZIP = pa.Codec("gzip", compression_level=1)
-"""Arrow's own: no clock in the header, and the same library on every machine. The least level
-takes a tenth of the time of the usual one, for files a third larger."""
+GZIP_LEVEL = 1
+"""The least takes a tenth of the time of the usual one, for files a third larger."""
 
 
 def format_of(position: int) -> str:
@@ -91,8 +90,17 @@ def land(table: pa.Table, folder: Path, name: str, form: str) -> None:
         pq.write_table(table, part, compression="zstd")
     else:
         text = _csv(table) if form.startswith("csv") else _json_lines(table)
-        part.write_bytes(GZIP.compress(text) if form.endswith(".gz") else text)
+        part.write_bytes(gzipped(text) if form.endswith(".gz") else text)
     part.replace(path)
+
+
+def gzipped(text: pa.Buffer | bytes) -> pa.Buffer:
+    """Return `text` as a gzip file, quickly packed.
+
+    Arrow's own gzip: no clock in the header, and the same library on every machine. A codec is
+    no two threads' at a time.
+    """
+    return pa.Codec("gzip", compression_level=GZIP_LEVEL).compress(text)
 
 
 def _csv(table: pa.Table) -> pa.Buffer:
