@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         return self.home / "reports"
 
     @cached_property
+    def scorecards(self) -> Path:
+        """date=D: what each way to match a simulated day shows and brings; no step reads it."""
+        return self.home / "scorecards"
+
+    @cached_property
     def truth(self) -> Path:
         """The hidden truth of a simulated world; the pipeline never reads it."""
         return self.home / "truth"

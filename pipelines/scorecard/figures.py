@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipelines.scorecard.greedy import Numbers
+from pipelines.simulate.greedy import Numbers
 
 SUMS = ("approved", "funded", "revenue")
 RATIOS = {
@@ -53,13 +53,15 @@ def figures_of(by_policy: Mapping[str, Sums], leads: int, quota: int) -> dict[st
             same way for every policy.
         quota: Leads that all products together would have taken.
     """
-    total = {policy: _totals(sums, np.ones(leads)) for policy, sums in by_policy.items()}
+    columns = {policy: list(sums) for policy, sums in by_policy.items()}
+    stacked = np.stack([column for sums in by_policy.values() for column in sums.values()], axis=1)
+    total = _totals(columns, stacked, np.ones(leads))
     random = np.random.default_rng(SEED)
     again: dict[str, list[dict[str, float]]] = {policy: [] for policy in by_policy}
     for _ in range(RESAMPLES if leads else 0):
         times = np.bincount(random.integers(0, leads, leads), minlength=leads).astype(np.float64)
-        for policy, sums in by_policy.items():
-            again[policy].append(_estimates(_totals(sums, times)))
+        for policy, sums in _totals(columns, stacked, times).items():
+            again[policy].append(_estimates(sums))
     return {
         policy: {"leads": leads, "shown": round(of_policy["shown"])}
         | _with_intervals(_estimates(of_policy), again[policy])
@@ -68,9 +70,19 @@ def figures_of(by_policy: Mapping[str, Sums], leads: int, quota: int) -> dict[st
     }
 
 
-def _totals(sums: Sums, times: Numbers) -> dict[str, float]:
+def _totals(
+    columns: Mapping[str, list[str]], stacked: Numbers, times: Numbers
+) -> dict[str, dict[str, float]]:
+    """Return the sum of every column of every policy, where each lead counts so many `times`.
+
+    Args:
+        columns: The names of each policy's columns.
+        stacked: All those columns side by side, one row a lead.
+        times: By lead.
+    """
     # einsum adds up in one order; a matrix product's depends on its number of threads
-    return {name: float(np.einsum("i,i->", column, times)) for name, column in sums.items()}
+    sums = iter(np.einsum("ij,i->j", stacked, times).tolist())
+    return {policy: {name: next(sums) for name in names} for policy, names in columns.items()}
 
 
 def _estimates(total: Mapping[str, float]) -> dict[str, float]:

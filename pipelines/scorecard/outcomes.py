@@ -7,15 +7,17 @@ import numpy as np
 
 from expectations import policy
 from pipelines.known import create_known_view
-from pipelines.scorecard.figures import Sums
-from pipelines.scorecard.market import DayMarket
+from pipelines.pairs.eligibility import load_leads, load_products
+from pipelines.publish import read_manifest
+from pipelines.scorecard.leads import DayLeads
+from pipelines.scorecard.sums import DaySums
 from pipelines.settings import Settings
 
 
 def sums_by_outcomes(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, market: DayMarket
-) -> Sums:
-    """Return what the matches of the market's day brought, by lead.
+    connection: duckdb.DuckDBPyConnection, settings: Settings, leads: DayLeads
+) -> DaySums:
+    """Return what the matches of the leads' day brought.
 
     An outcome belongs to the match that it names, if that is its institution's, else to that of
     its lead and product. Of several that contradict each other the last recorded counts; where a
@@ -24,15 +26,29 @@ def sums_by_outcomes(
     and rise.
 
     Args:
-        connection: Where `load_market` has loaded the day.
+        connection: Where the day is loaded.
         settings: Where the lake is; all that it knows of outcomes counts, whenever it came.
-        market: The same day.
+        leads: Those of the day.
+
+    Raises:
+        InputMissing: The day isn't matched.
     """
+    marts, matches = (
+        settings.of_day(root, leads.day) for root in (settings.marts, settings.matches)
+    )
+    read_manifest(matches)
+    load_leads(connection, marts)
+    load_products(connection, marts, leads.day)
+    connection.read_parquet(str(matches / "matches.parquet"), hive_partitioning=False).create_view(
+        "matches", replace=True
+    )
+    connection.register("received", leads.keys)
     create_known_view(connection, settings, "outcomes", date.max)
     lost = policy.value().loss_given_default
     found = connection.execute(_SUMS, {"lost": lost}).fetchnumpy()
     sums = {name: np.asarray(column, np.float64) for name, column in found.items()}
-    return sums | {"cost": market.cost}
+    (quota,) = connection.sql("select coalesce(sum(daily_quota), 0) from products").fetchall()[0]
+    return DaySums(leads, int(quota), {"banyan": sums | {"cost": leads.cost}}, {})
 
 
 _SUMS = """

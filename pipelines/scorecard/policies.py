@@ -6,8 +6,11 @@ import numpy as np
 
 from expectations import policy
 from pipelines.matches.allocate import Candidates, allocate
-from pipelines.scorecard.greedy import Integers, Numbers, hand_out, ranked
 from pipelines.scorecard.market import DayMarket
+from pipelines.simulate.greedy import Integers, Numbers, hand_out, ranked
+
+POLICIES = ("banyan", "broadcast", "rules", "oracle")
+"""What was published, and what it is compared with."""
 
 SEED = 57
 """Of the lots by which a broadcast is drawn and ties are settled; with the day it gives them."""
@@ -22,20 +25,19 @@ def shown_by(market: DayMarket, true_value: Numbers) -> Mapping[str, Integers]:
     the same quotas and the same number of offers a lead; budgets bind the published matches only.
     """
     lots = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
-    price = np.asarray(market.pairs["price_in_money"].to_numpy(), np.float64)
     return {
-        "banyan": market.numbers("rank"),
+        "banyan": market.published,
         "broadcast": _in_turn(market, np.zeros_like(lots), lots),
-        "rules": _in_turn(market, price, lots),
+        "rules": _in_turn(market, market.price, lots),
         "oracle": _best(market, true_value, lots),
     }
 
 
 def _in_turn(market: DayMarket, liking: Numbers, lots: Numbers) -> Integers:
     return hand_out(
-        market.numbers("lead"),
-        market.numbers("institution"),
-        market.numbers("product"),
+        market.lead,
+        market.institution[market.product],
+        market.product,
         liking,
         lots,
         market.quota,
@@ -45,16 +47,15 @@ def _in_turn(market: DayMarket, liking: Numbers, lots: Numbers) -> Integers:
 
 def _best(market: DayMarket, value: Numbers, lots: Numbers) -> Integers:
     """Return the ranks under the exact optimum; a pair worth nothing is never shown."""
-    lead = market.numbers("lead")
     gains = np.flatnonzero(value > 0)
     candidates = Candidates(
-        lead=lead,
-        institution=market.numbers("institution"),
-        product=market.numbers("product"),
+        lead=market.lead,
+        institution=market.institution[market.product],
+        product=market.product,
         value=value,
         lottery=np.asarray(lots * 2**32, np.int64),
     ).take(gains)
     plan = allocate(candidates, market.quota, most_offers=policy.value().most_offers_per_lead)
-    is_shown = np.zeros(lead.size, np.bool_)
+    is_shown = np.zeros(value.size, np.bool_)
     is_shown[gains[plan.chosen]] = True
-    return ranked(lead, value, is_shown)
+    return ranked(market.lead, value, is_shown)

@@ -1,18 +1,19 @@
-"""The `scorecard` verb."""
+"""The `scorecard` verb: the figures of some days, taken together."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
 
 from pipelines.database import connect
 from pipelines.errors import WrongUse
-from pipelines.scorecard.figures import Figures, Sums, figures_of
-from pipelines.scorecard.market import load_market
+from pipelines.scorecard.days import compute, offers_of_day
+from pipelines.scorecard.figures import Figures, figures_of
+from pipelines.scorecard.leads import leads_of_day
 from pipelines.scorecard.outcomes import sums_by_outcomes
-from pipelines.scorecard.truth import sums_by_truth
+from pipelines.scorecard.sums import DaySums, sums_by_truth
+from pipelines.scorecard.truth import ShuffledTruth
 from pipelines.settings import Settings
-from pipelines.simulate.truth import world_of
 
 
 def scorecard(
@@ -35,22 +36,51 @@ def scorecard(
         WrongUse: `last` is before `first`.
         InputMissing: A day isn't matched, or the home has no truth.
     """
+    sums_of = day_by_truth if with_truth else day_by_outcomes
+    return together([sums_of(settings, day) for day in dates(first, last)])
+
+
+def control(settings: Settings, first: date, last: date) -> dict[str, Figures]:
+    """Return the figures under a truth that is shuffled each day among the pairs that may be shown.
+
+    Nothing that can be learnt tells that truth, so no gain over `broadcast` may be left.
+    """
+    days = []
+    for day in dates(first, last):
+        offers = compute(settings, day, ShuffledTruth)
+        with connect(settings) as connection:
+            days.append(sums_by_truth(connection, leads_of_day(connection, settings, day), offers))
+    return together(days)
+
+
+def dates(first: date, last: date) -> list[date]:
+    """Return the dates from `first` to `last`, both included; `WrongUse` if there are none."""
     if last < first:
         raise WrongUse(f"--to {last} is before --from {first}. Nothing was computed.")
-    world = world_of(settings) if with_truth else None
-    days: list[Mapping[str, Sums]] = []
-    quota = 0
-    for day in (first + timedelta(days=number) for number in range((last - first).days + 1)):
-        with connect(settings) as connection:
-            market = load_market(connection, settings, day)
-            quota += int(market.quota.sum())
-            days.append(
-                sums_by_truth(connection, market, world)
-                if world
-                else {"banyan": sums_by_outcomes(connection, settings, market)}
-            )
-    together = {
-        policy: {name: np.concatenate([day[policy][name] for day in days]) for name in sums}
-        for policy, sums in days[0].items()
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+def day_by_truth(settings: Settings, day: date) -> DaySums:
+    """Return what each policy brings on `day` by the truth; computed once, then kept."""
+    offers = offers_of_day(settings, day)
+    with connect(settings) as connection:
+        return sums_by_truth(connection, leads_of_day(connection, settings, day), offers)
+
+
+def day_by_outcomes(settings: Settings, day: date) -> DaySums:
+    """Return what the published matches of `day` have brought so far."""
+    with connect(settings) as connection:
+        leads = leads_of_day(connection, settings, day)
+        return sums_by_outcomes(connection, settings, leads)
+
+
+def together(days: Sequence[DaySums]) -> dict[str, Figures]:
+    """Return the figures of `days` taken together."""
+    sums = {
+        policy: {
+            name: np.concatenate([day.by_policy[policy][name] for day in days]) for name in of_first
+        }
+        for policy, of_first in days[0].by_policy.items()
     }
-    return figures_of(together, len(together["banyan"]["cost"]), quota)
+    leads = sum(day.leads.cost.size for day in days)
+    return figures_of(sums, leads, sum(day.quota for day in days))

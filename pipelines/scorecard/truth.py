@@ -1,6 +1,5 @@
-"""What the shown pairs bring by the truth of a simulated market: expectations, not draws."""
+"""What pairs bring by the truth of a simulated market: expectations, not draws."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import duckdb
@@ -9,129 +8,109 @@ import pyarrow as pa
 
 from expectations import policy
 from pipelines.pairs.value import valued_sql
-from pipelines.scorecard.figures import Sums
-from pipelines.scorecard.greedy import Integers, Numbers
 from pipelines.scorecard.market import DayMarket
-from pipelines.scorecard.policies import shown_by
-from pipelines.simulate.answers import Shown
+from pipelines.simulate.answers import Shown, one_loan_each
+from pipelines.simulate.greedy import Integers, Numbers
 from pipelines.simulate.market import Market
 from pipelines.simulate.truth import asked_on, lead_positions, product_positions, truth_of
 
-
-def sums_by_truth(
-    connection: duckdb.DuckDBPyConnection, market: DayMarket, world: Market
-) -> Mapping[str, Sums]:
-    """Return what each policy brings, by lead.
-
-    Take-up depends on place and rivals, so approved, funded and money follow from the offers that
-    a policy really shows. Value can't: the plan worth most is only defined where a pair's worth is
-    its own. So `value`, the best offer and the oracle's plan take each pair as if it were the
-    lead's only offer; then no policy's value exceeds the oracle's.
-    """
-    truth = TruthOfDay(market, world)
-    own = valued(connection, market, truth.alone())
-    value = np.asarray(own["expected_value"].to_numpy(), np.float64)
-    ranks = shown_by(market, value)
-    best = best_of_lead(market, value)
-    oracle_value = by_lead(market, np.where(ranks["oracle"] > 0, value, 0))
-    return {
-        name: _sums(connection, market, truth, rank)
-        | {
-            "best_shown": by_lead(market, best & (rank > 0)),
-            "has_best": by_lead(market, best),
-            "value": by_lead(market, np.where(rank > 0, value, 0)),
-            "oracle_value": oracle_value,
-        }
-        for name, rank in ranks.items()
-    }
+SHUFFLED_BY = 2_026
+"""Seed of the control; with the day it gives the order in which the truth is dealt out."""
 
 
 class TruthOfDay:
-    """The truth of a day's pairs, in their order, however they are shown."""
+    """The truth of a day's pairs, however they are shown.
+
+    A lead or product that the world doesn't know has no chance: its number was spoilt on the way,
+    and no institution finds the person.
+    """
 
     def __init__(self, market: DayMarket, world: Market):
         lead_id, product_id = (
-            np.asarray(market.pairs[name].to_pylist(), np.str_)
-            for name in ("lead_id", "product_id")
+            np.asarray(table[name].to_pylist(), np.str_)
+            for table, name in ((market.leads, "lead_id"), (market.products, "product_id"))
         )
         self._world, self._asked = world, asked_on(world, market.day)
-        self._lead = lead_positions(self._asked, lead_id)
-        self._product = product_positions(world, product_id)
+        self._lead = lead_positions(self._asked, lead_id)[market.lead]
+        self._product = product_positions(world, product_id)[market.product]
 
     def alone(self) -> Shown:
-        """Return the truth of each pair as if it were its lead's only offer."""
-        first = np.ones(self._lead.size, np.int64)
-        return self.shown(first, np.zeros_like(first))
+        """Return the truth of every pair as if it were its lead's only offer."""
+        return self._of(np.arange(self._lead.size), None)
 
-    def shown(self, rank: Integers, rivals: Integers) -> Shown:
-        """Return the truth of each pair at its place and beside its rivals.
+    def of_offers(self, rows: Integers, rank: Integers) -> Shown:
+        """Return the truth of the pairs `rows`, where they are all that their leads are shown.
 
-        A lead or product that the world doesn't know has no chance: its number was spoilt on the
-        way, and no institution finds the person.
+        Args:
+            rows: Which pairs.
+            rank: At which place the lead of each sees it, from 1.
         """
-        lead, product = np.maximum(self._lead, 0), np.maximum(self._product, 0)
-        truth = truth_of(self._world, self._asked, lead, product, rank, rivals)
-        is_known = (self._lead >= 0) & (self._product >= 0)
-        return replace(truth, p_approve=np.where(is_known, truth.p_approve, 0))
+        return self._of(rows, rank)
+
+    def _of(self, rows: Integers, rank: Integers | None) -> Shown:
+        is_known = (self._lead[rows] >= 0) & (self._product[rows] >= 0)
+        known = rows[is_known]
+        rank = None if rank is None else rank[is_known]
+        found = truth_of(self._world, self._asked, self._lead[known], self._product[known], rank)
+        if is_known.all():
+            return found
+        columns = {name: np.zeros(rows.size, column.dtype) for name, column in vars(found).items()}
+        for name, column in vars(found).items():
+            columns[name][is_known] = column
+        return Shown(**columns)
 
 
-def valued(connection: duckdb.DuckDBPyConnection, market: DayMarket, truth: Shown) -> pa.Table:
-    """Return the pairs in their order with `revenue` and `expected_value` by the truth."""
-    known = {
-        "pd": truth.p_default,
-        "p_approve": truth.p_approve,
-        "p_fund": truth.p_fund,
-        "suggested_apr": truth.apr,
-        "place": np.arange(market.pairs.num_rows),
+class ShuffledTruth(TruthOfDay):
+    """The truth, dealt out anew among the day's pairs: what is known of a pair no longer tells it.
+
+    A control: who still does better than a broadcast under it does so by the way of counting.
+    """
+
+    def __init__(self, market: DayMarket, world: Market):
+        super().__init__(market, world)
+        random = np.random.default_rng([SHUFFLED_BY, market.day.toordinal()])
+        self._dealt = _taken(super().alone(), random.permutation(market.lead.size))
+        self._dealt_to = market.lead
+
+    def alone(self) -> Shown:
+        """Return what was dealt to every pair."""
+        return self._dealt
+
+    def of_offers(self, rows: Integers, rank: Integers) -> Shown:
+        """Return what was dealt to the pairs `rows`; a lead still takes one loan at most."""
+        offers = replace(_taken(self._dealt, rows), lead=self._dealt_to[rows], rank=rank)
+        return replace(offers, p_fund=one_loan_each(offers))
+
+
+def _taken(truth: Shown, rows: Integers) -> Shown:
+    return Shown(**{name: column[rows] for name, column in vars(truth).items()})
+
+
+def valued(
+    connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: Integers, truth: Shown
+) -> tuple[Numbers, Numbers]:
+    """Return the revenue and the value of the pairs `rows`, in the base currency.
+
+    The amount that counts is the one granted, not the one asked for.
+    """
+    lead, product = pa.array(market.lead[rows]), pa.array(market.product[rows])
+    terms = ["price_model", "price", "term_max_months", "reference_apr", "exchange_rate"]
+    columns = {name: market.products[name].take(product) for name in terms}
+    columns |= {
+        "place": pa.array(np.arange(rows.size)),
+        "term_months": market.leads["term_months"].take(lead),
+        "cost_per_lead": pa.nulls(rows.size, pa.float64()),  # no part of what a pair is worth
+        "amount": pa.array(truth.amount),
+        "pd": pa.array(truth.p_default),
+        "p_approve": pa.array(truth.p_approve),
+        "p_fund": pa.array(truth.p_fund),
+        "suggested_apr": pa.array(truth.apr),
     }
-    pairs = market.pairs
-    for name, column in known.items():
-        pairs = pairs.append_column(name, pa.array(column))
-    connection.register("by_truth", pairs)
-    found = connection.sql(f"from ({valued_sql('by_truth', policy.value())}) order by place")
-    return found.to_arrow_table()
-
-
-def best_of_lead(market: DayMarket, value: Numbers) -> Integers:
-    """Return 1 for the pair worth most of each lead that has one worth anything, else 0."""
-    lead = market.numbers("lead")
-    order = np.lexsort((-value, lead))
-    is_first = np.diff(lead[order], prepend=-1) != 0
-    best = np.zeros(lead.size, np.int64)
-    best[order[is_first]] = 1
-    return np.where(value > 0, best, 0)
-
-
-def by_lead(market: DayMarket, of_pairs: Numbers | Integers) -> Numbers:
-    """Return the sum over each lead's pairs."""
-    sums = np.bincount(market.numbers("lead"), of_pairs, minlength=market.cost.size)
-    return np.asarray(sums, np.float64)
-
-
-def _sums(
-    connection: duckdb.DuckDBPyConnection, market: DayMarket, day: TruthOfDay, rank: Integers
-) -> dict[str, Numbers]:
-    """Return the columns that follow from what is shown, with its place and rivals."""
-    is_shown = rank > 0
-    offers = by_lead(market, is_shown.astype(np.int64)).astype(np.int64)
-    rivals = np.maximum(offers[market.numbers("lead")] - 1, 0)
-    truth = day.shown(np.maximum(rank, 1), rivals)
-    found = valued(connection, market, truth)
-    funded = truth.p_approve * truth.p_fund
-    rate = np.asarray(found["exchange_rate"].to_numpy(), np.float64)
-    lent = funded * np.asarray(found["amount"].to_numpy(), np.float64) * rate
-    lost = lent * truth.p_default * policy.value().loss_given_default
-    columns = {
-        "shown": np.ones_like(funded),
-        "approved": truth.p_approve,
-        "funded": funded,
-        "revenue": np.asarray(found["revenue"].to_numpy(), np.float64),
-        "defaulted": funded * truth.p_default,
-        "lent": lent,
-        "interest": lent * truth.apr,
-        "kept": lent * truth.apr - lost,
-    }
-    of_leads = {
-        name: by_lead(market, np.where(is_shown, column, 0)) for name, column in columns.items()
-    }
-    return of_leads | {"cost": market.cost}
+    connection.register("by_truth", pa.table(columns))
+    found = connection.sql(
+        f"select revenue, expected_value from ({valued_sql('by_truth', policy.value())}) "
+        "order by place"
+    ).fetchnumpy()
+    connection.unregister("by_truth")
+    revenue, value = (np.asarray(found[name], np.float64) for name in ("revenue", "expected_value"))
+    return revenue, value

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pipelines.scorecard.greedy import Integers
 from pipelines.settings import Settings
 from pipelines.simulate import Plan, simulate
 from pipelines.simulate.catalogue import product_table
+from pipelines.simulate.greedy import Integers
 from pipelines.simulate.market import Market
 from pipelines.simulate.requests import Requests
 from pipelines.simulate.truth import asked_on, fits, world_of
@@ -69,7 +69,6 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Matched:
         settings.home,
         keys,
         products,
-        pairs,
         [
             pairs[row] | {"rank": int(rank[row]), "match_id": f"{row}"}
             for row in np.flatnonzero(offered)

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.matches.match import SCHEMA as MATCHES
-from pipelines.pairs.scoring import SCHEMA as PAIRS
 from pipelines.publish import publishing, write_parquet
 from pipelines.settings import Settings
 from tests.helpers.lake import DEFAULTS
@@ -18,20 +17,24 @@ from tests.helpers.marts import write_marts
 DAY = date(2026, 2, 3)
 Row = dict[str, Any]
 
-LEAD: Row = {"business_date": DAY, "segment": "consumer", "currency": "CNY", "term_months": 12}
+LEAD: Row = {
+    "business_date": DAY,
+    "segment": "consumer",
+    "currency": "CNY",
+    "term_months": 12,
+    "consent_scope": ["all"],
+}
 PRODUCT: Row = DEFAULTS["products"] | {"institution_kind": "bank", "is_open": True}
-PAIR_KEY = ("channel_id", "lead_id", "institution_id", "product_id")
 
 
 def write_market(
     home: Path,
     leads: Iterable[Row],
     products: Iterable[Row],
-    pairs: list[Row],
     matches: list[Row],
     costs: dict[str, float],
 ) -> Settings:
-    """Publish marts, pairs and matches of `DAY`; a row says only what matters to the test.
+    """Publish marts and matches of `DAY`; a row says only what matters to the test.
 
     Args:
         costs: What a lead had cost before the day, by channel.
@@ -47,13 +50,14 @@ def write_market(
         products_table=_table([PRODUCT | row for row in products], SCHEMAS["products"]),
         channels=_table(channels, SCHEMAS["channels"]),
     )
-    for root, rows, schema in (
-        (settings.pairs, [LEAD | row for row in pairs], PAIRS),
-        (settings.matches, matches, MATCHES),
-    ):
-        with publishing(settings.of_day(root, DAY), {}) as folder:
-            write_parquet(_table(rows, schema), folder / f"{root.name}.parquet")
+    publish_matches(settings, matches)
     return settings
+
+
+def publish_matches(settings: Settings, matches: list[Row]) -> None:
+    """Publish the matches of `DAY`; what stood there is replaced."""
+    with publishing(settings.of_day(settings.matches, DAY), {}) as folder:
+        write_parquet(_table(matches, MATCHES), folder / "matches.parquet")
 
 
 def _table(rows: list[Row], schema: pa.Schema) -> pa.Table:
