@@ -1,10 +1,12 @@
 """A simulated market writes what its sources send, day by day."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from pipelines.simulate.dirt import Dirt
 from pipelines.simulate.events import reported
 from pipelines.simulate.land import as_text, format_of, to_arrow
 from pipelines.simulate.lenders import all_lenders, all_products
-from pipelines.simulate.requests import Requests, requests
-from pipelines.simulate.spend import spend, worth
+from pipelines.simulate.parts import Item, Result, in_threads, parts
+from pipelines.simulate.requests import Requests, by_channel, requests
+from pipelines.simulate.spend import JUDGED, spend, worth
 from pipelines.simulate.suppressions import suppressions
 from pipelines.simulate.world import PLATFORM, Columns, Moments, World
 
@@ -43,29 +46,23 @@ class Market:
         self.products = all_products(world, self.lenders)
         self.rows: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
+        self._counting = Lock()
 
-    def send(self, day: date, start: date) -> Requests:
-        """Write every feed of `day` but outcomes, and return its leads.
+    def send(self, day: date, start: date, until: date | None = None) -> list[pa.Table]:
+        """Write every feed of `day` but outcomes.
 
         Args:
             day: A business date.
             start: The first one that is simulated: catalogues and history come with it.
+            until: The day's leads are spread the way it was done before Banyan, and what is
+                reported of them up to this date is returned; without it nobody is shown to anyone.
         """
-        asked = requests(self.world, self.channels, self.lenders, day)
-        self.keep_of(day, "leads", self.keys_of(asked, np.arange(asked.channel.size)) | asked.who)
-        self.land_leads(asked)
+        outcomes = self.land_leads(day, until)
         self.land_catalogue(day, is_first=day == start)
         self.land_supply(day, is_first=day == start)
-        self.land_spend(asked)
+        self.land_spend(day)
         self._keep(self.dirt.key(), f"dirt/{day}-feeds.parquet")
-        return asked
-
-    def broadcast(self, asked: Requests) -> Columns:
-        """Spread a day's leads the way it was done before Banyan; return what comes of it."""
-        pairs = shown(self.world, self.lenders, self.products, asked)
-        keys = self.keys_of(asked, pairs.lead)
-        self.keep_of(asked.day, "shown", keys | vars(pairs))
-        return self.report(asked, pairs, asked.captured[pairs.lead], keys)
+        return outcomes
 
     def keys_of(self, asked: Requests, lead: Ints) -> Columns:
         """Return the channel's and the lead's id of leads at these positions."""
@@ -74,17 +71,44 @@ class Market:
             "lead_id": asked.columns["lead_id"][lead],
         }
 
-    def land_leads(self, asked: Requests) -> None:
-        """Write a file for each channel."""
-        table = to_arrow(asked.columns, WHOLE)
-        for channel, name in enumerate(self.channels.name):
-            place = np.flatnonzero(asked.channel == channel)
-            place = place[np.argsort(asked.captured[place], kind="stable")]
-            form = format_of(channel)
-            sent = table.take(place)
+    def land_leads(self, day: date, until: date | None = None) -> list[pa.Table]:
+        """Write a file for each channel, and keep the truth of its leads; see `send`."""
+        numbers = by_channel(self.world, self.channels, day)
+        sent = self._in_threads(
+            lambda channel: self._land_channel(channel, numbers[channel], day, until),
+            range(self.world.channels),
+        )
+        outcomes = [true.pop("outcomes") for true in sent if until]
+        for name in sent[0]:
+            self._keep(
+                pa.concat_tables([true[name] for true in sent]), f"date={day}/{name}.parquet"
+            )
+        return outcomes
+
+    def _land_channel(
+        self, channel: int, number: Ints, day: date, until: date | None
+    ) -> dict[str, pa.Table]:
+        """Write the leads of one channel; return what is true of them."""
+        form, found = format_of(channel), []
+        for part in parts(number):
+            asked = requests(self.world, self.channels, self.lenders, day, part)
+            sent = to_arrow(asked.columns, WHOLE)
             if form.startswith("csv"):
-                sent = as_text(sent, lambda moments: self._local(moments, asked.day))
-            self._land("leads", str(name), asked.day, sent, form)
+                sent = as_text(sent, lambda moments: self._local(moments, day))
+            position = np.arange(part.size)
+            true = {"leads": to_arrow(self.keys_of(asked, position) | asked.who)}
+            found.append({"sent": sent} | true | (self._broadcast(asked, until) if until else {}))
+        whole = {name: pa.concat_tables([each[name] for each in found]) for name in found[0]}
+        self._land("leads", str(self.channels.name[channel]), day, whole.pop("sent"), form)
+        return whole
+
+    def _broadcast(self, asked: Requests, until: date) -> dict[str, pa.Table]:
+        """Spread leads the way it was done before Banyan; return the truth and what comes of it."""
+        pairs = shown(self.world, self.lenders, self.products, asked)
+        keys = self.keys_of(asked, pairs.lead)
+        outcomes = self.report(asked, pairs, asked.captured[pairs.lead], keys)
+        true = keys | vars(pairs) | {"lead": asked.number[pairs.lead]}
+        return {"shown": to_arrow(true), "outcomes": to_arrow(_landed(outcomes, date.min, until))}
 
     def land_catalogue(self, day: date, *, is_first: bool) -> None:
         """Write the catalogues that are new on `day`; on the first day every one, and the lists."""
@@ -92,10 +116,13 @@ class Market:
         changed = catalogue.changed_on(world, day) | is_first
         products = catalogue.product_table(world, self.products, day)
         rules = catalogue.rule_table(self.products)
-        for lender in np.flatnonzero(changed).tolist():
+
+        def send_catalogue(lender: int) -> None:
             name = str(self.lenders.name[lender])
             self._land_of(lender, "products", name, day, products)
             self._land_of(lender, "product_rules", name, day, rules)
+
+        self._in_threads(send_catalogue, np.flatnonzero(changed).tolist())
         if is_first:
             institutions = catalogue.institution_table(self.lenders)
             self._land("institutions", PLATFORM, day, institutions, "csv")
@@ -106,18 +133,19 @@ class Market:
         """Write who invoiced whom: last month on the first of a month, the history at the start."""
         back = HISTORY_MONTHS if is_first else int(day.day == 1)
         months = [firms.month_before(day, number) for number in range(back, 0, -1)]
-        if months:
-            links = [
-                firms.supply_links(self.world, month, day, np.arange(self.world.firms))
-                for month in months
-            ]
+        sellers = parts(np.arange(self.world.firms))
+        links = self._in_threads(
+            lambda part: firms.supply_links(self.world, part[0], day, part[1]),
+            [(month, among) for month in months for among in sellers],
+        )
+        if links:
             self._land("supply_links", PLATFORM, day, pa.concat_tables(links), "parquet")
 
-    def land_spend(self, asked: Requests) -> None:
-        """Write what each channel spent on the day; a shock changes what it brings, not its price."""
-        calm, day = self.calm, asked.day
-        if calm is not self:
-            asked = requests(calm.world, calm.channels, calm.lenders, day)
+    def land_spend(self, day: date) -> None:
+        """Write what each channel spent; a shock changes what it brings, not its price."""
+        calm = self.calm
+        judged = np.arange(min(JUDGED, self.world.leads_per_day))
+        asked = requests(calm.world, calm.channels, calm.lenders, day, judged)
         _, places, is_active = catalogue.terms_on(calm.world, calm.products, day)
         places = np.where(is_active, places, 0)
         earned = worth(calm.world, calm.lenders, calm.products, asked, places)
@@ -154,22 +182,26 @@ class Market:
             first: The first.
             name: The files' name, without what their format adds.
         """
-        columns = {of: np.concatenate([day[of] for day in outcomes]) for of in outcomes[0]}
-        is_sent = columns["landed"] <= np.datetime64(last or date.max)
-        is_sent &= columns["landed"] >= np.datetime64(first)
-        table = to_arrow({of: column[is_sent] for of, column in columns.items()})
-        named_by = [of for of in ("match_id", "channel_id", "lead_id") if of in columns]
+        sent = [_landed(columns, first, last or date.max) for columns in outcomes]
+        self.land_reported(pa.concat_tables([to_arrow(columns) for columns in sent]), name)
+
+    def land_reported(self, table: pa.Table, name: str = "outcomes") -> None:
+        """Write a file `name` for each institution and day on which it reports; see `reported`."""
+        named_by = [of for of in ("match_id", "channel_id", "lead_id") if of in table.column_names]
         by = ["lender", "landed", "recorded_at", *named_by, "product_id", "event"]
         table = table.sort_by([(of, "ascending") for of in by])
         lender, landed = table["lender"].to_numpy(), table["landed"].to_numpy()
         changes = np.flatnonzero((np.diff(lender) != 0) | (np.diff(landed).astype(int) != 0)) + 1
         table = table.drop_columns(["lender", "landed"])
-        for begin, end in pairwise([0, *changes.tolist(), table.num_rows]):
-            if end > begin:
-                day, source = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
-                form = format_of(int(lender[begin]))
-                self._land("outcomes", source, day, table.slice(begin, end - begin), form, name)
+
+        def send_report(rows: tuple[int, int]) -> None:
+            begin, end = rows
+            day, source = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
+            form = format_of(int(lender[begin]))
+            self._land("outcomes", source, day, table.slice(begin, end - begin), form, name)
+
         if table.num_rows:
+            self._in_threads(send_report, list(pairwise([0, *changes.tolist(), table.num_rows])))
             self._keep(self.dirt.key(), f"dirt/{landed.min()}-{name}.parquet")
 
     def keep_truth(self) -> None:
@@ -201,8 +233,14 @@ class Market:
         if table.num_rows:
             sending = Sending(feed, source, day, name or feed, form)
             rows, files = self.dirt.land(sending, table)
-            self.rows[feed] += rows
-            self.files[feed] += files
+            with self._counting:
+                self.rows[feed] += rows
+                self.files[feed] += files
+
+    def _in_threads(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> list[Result]:
+        return in_threads(self.world.settings.threads, function, items)
 
     def _keep(self, table: pa.Table, name: str) -> None:
         write_parquet(table, self.world.settings.truth / name)
@@ -212,3 +250,10 @@ class Market:
         return pa.chunked_array(
             [pa.array(self.world.local(times, day), pa.string(), mask=np.isnat(times))]
         )
+
+
+def _landed(outcomes: Columns, first: date, last: date) -> Columns:
+    """Return the outcomes that are sent from `first` to `last`."""
+    landed = outcomes["landed"]
+    is_sent = (landed >= np.datetime64(first)) & (landed <= np.datetime64(last))
+    return {name: column[is_sent] for name, column in outcomes.items()}

@@ -111,6 +111,15 @@ def arrivals(world: World, channels: Channels, day: date, number: Ints) -> tuple
     return channel, _captured(world, at, ring, day)
 
 
+def by_channel(world: World, channels: Channels, day: date) -> list[Ints]:
+    """Return the numbers of the day's leads by channel, each channel's in the order of capture."""
+    number = np.arange(world.leads_per_day)
+    channel, captured = arrivals(world, channels, day, number)
+    order = np.lexsort((captured, channel))
+    ends = np.cumsum(np.bincount(channel, minlength=world.channels))
+    return np.split(number[order], ends[:-1])
+
+
 def _rings(world: World, at: Address) -> Ints:
     """Return the fraud ring of each lead, -1 for none."""
     day, number = at

@@ -3,7 +3,10 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
+
+import pyarrow as pa
 
 from expectations import contracts
 from pipelines import origins
@@ -96,9 +99,10 @@ def begin(settings: Settings, plan: Plan) -> Market:
     market.keep_truth()
     write_json(settings.truth / "world.json", _told(plan))
     _record(settings, plan)
-    sent = (market.send(day, plan.start) for day in plan.broadcast_dates)
-    if outcomes := [market.broadcast(asked) for asked in sent]:
-        market.land_outcomes(outcomes, plan.dates[-1])
+    last = plan.dates[-1]
+    sent = (market.send(day, plan.start, last) for day in plan.broadcast_dates)
+    if outcomes := list(chain.from_iterable(sent)):
+        market.land_reported(pa.concat_tables(outcomes))
     return market
 
 

@@ -40,11 +40,10 @@ def worth(
         world: The world.
         lenders: Its institutions.
         products: Their products.
-        asked: The leads of the day.
+        asked: The first `JUDGED` leads of the day, or all.
         places: Leads that each product takes on the day.
     """
-    leads = asked.channel.size
-    judged = min(leads, JUDGED)
+    leads, judged = world.leads_per_day, min(asked.number.size, JUDGED)
     drawings = max(1, min(DRAWINGS, JUDGED // judged))
     day, number = asked.at[0][:judged, None], asked.at[1][:judged, None]
     draw = np.arange(DRAWN)[None, :]
