@@ -125,6 +125,13 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels", type=_count, default=20, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
+        "--dirt",
+        type=_share,
+        default=0.002,
+        metavar="SHARE",
+        help="share of rows that are broken, and of files that each kind of damage befalls",
+    )
+    parser.add_argument(
         "--shock",
         action="append",
         default=[],
@@ -143,6 +150,16 @@ def _date(text: str) -> date:
 
 def _count(text: str) -> int:
     return _whole(text, least=1)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1")
+    return share
 
 
 def _whole(text: str, least: int = 0) -> int:

@@ -15,7 +15,7 @@ from pipelines.steps import run_step
 BENCHMARKS = {"models": "pipelines.bench.models"}
 """Name -> the module whose `main(settings, options)` measures and returns the figures."""
 
-MARKET = ("start", "days", "leads_per_day", "institutions", "channels", "seed")
+MARKET = ("start", "days", "leads_per_day", "institutions", "channels", "seed", "dirt")
 """Options that say which market is simulated."""
 
 WHOLE = {

@@ -50,10 +50,12 @@ class Entry:
         """What makes two files the same.
 
         A full catalogue says "these are the terms of this date", so the same bytes on another
-        date are news (terms may change and change back); elsewhere they say nothing new.
+        date are news (terms may change and change back); elsewhere they say nothing new. A file
+        without a byte has no content that another could have: each is told of.
         """
         is_catalogue = bool(self.feed) and load(self.feed).full_catalogue
-        return self.feed, self.source, self.landed_on if is_catalogue else "", self.sha256
+        said_on = self.landed_on if is_catalogue else ""
+        return self.feed, self.source, said_on if self.bytes else self.path, self.sha256
 
 
 @dataclass(frozen=True)

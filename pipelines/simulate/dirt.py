@@ -1,85 +1,84 @@
-"""Broken rows, as real feeds have them, with the key that says which rule each one breaks."""
+"""Broken rows and broken files, as real feeds have them, with the key that tells each one.
 
-from dataclasses import dataclass
+Of every file a share of the rows is broken, each in one way of `flaws`, and some rows are sent
+twice; each kind of `DAMAGES` befalls the same share of files. What is dirty is a function of the
+seed, the file and the row.
 
+No more than the rows that the key names is ever lost, so a figure of the clean market stays a
+figure of the dirty one:
+
+* At most half of a file's rows are broken. Ingest refuses a file that is worse, and clean rows
+  would go with it.
+* A damaged file comes besides the sound one, under a name that sorts behind it, with a few of its
+  rows: refused, it takes nothing along; read, its rows are duplicates of those in the sound file.
+* A catalogue stands until the next one, so a row missing from it would close a product, or admit
+  people whom a rule refuses, for weeks. Its broken rows come besides the sound ones.
+"""
+
+from dataclasses import dataclass, field
+from itertools import compress
+
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.simulate.chance import Chance
-from pipelines.simulate.requests import Address
+from pipelines.simulate.answer_key import KEY, Sending, of_damage
+from pipelines.simulate.damage import DAMAGES, QUIRKS, Damage, rewrite
+from pipelines.simulate.land import land
+from pipelines.simulate.soil import soiled
+from pipelines.simulate.world import World
+
+FEW = 4
+"""Rows of a damaged file; ingest refuses none of them for one line that is lost."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Dirt:
-    """One way to break a value."""
+    """Lands the files of a world with its dirt, and keeps the answers."""
 
-    column: str
-    sent: str | float | None
-    rule: str
-    severity: str
-    only_text: bool = False
-    """Whether a file with types can't hold it."""
+    world: World
+    share: float
+    """Share of rows that are broken, and of files that each kind of damage befalls; 0 to 1."""
+    _answers: list[pa.Table] = field(default_factory=list)
 
+    def land(self, sending: Sending, table: pa.Table) -> tuple[int, int]:
+        """Write a file, and the damaged ones beside it.
 
-KINDS = (
-    Dirt("amount", -5000.0, "range", "critical"),
-    Dirt("amount", "n/a", "type", "critical", only_text=True),
-    Dirt("segment", "personal", "allowed", "critical"),
-    Dirt("captured_at", None, "required", "critical"),
-    Dirt("captured_at", "yesterday", "type", "critical", only_text=True),
-    Dirt("currency", "RMB yuan", "pattern", "critical"),
-    Dirt("income_monthly", -1.0, "range", "warning"),
-    Dirt("employment", "freelance", "allowed", "warning"),
-    Dirt("term_months", 0, "range", "warning"),
-    Dirt("established_on", "31/02/2020", "type", "warning", only_text=True),
-)
-REPEATED = 0.25
-"""Of the broken share, so many rows besides are sent twice as they are."""
+        Returns:
+            The rows of the file itself, and how many files were written.
+        """
+        folder = self.world.settings.landing / sending.folder
+        if not self.share:
+            land(table, folder, sending.name, sending.form)
+            return table.num_rows, 1
+        sent, clean, key = soiled(self.world.chance, sending, table, self.share)
+        self._answers.append(key)
+        self._land_sound(sending, sent)
+        damages = self._befalling(DAMAGES, sending) if clean.size else []
+        few = table.take(pa.array(np.resize(clean, FEW))) if damages else table
+        for damage in damages:
+            name = f"{sending.name}_{damage.name}"
+            file = damage.write(sending.contract, few, folder, name, sending.form)
+            self._answers.append(of_damage(sending, f"{sending.folder}/{file}", damage, FEW))
+        return sent.num_rows, 1 + len(damages)
 
+    def key(self) -> pa.Table:
+        """Return the answers to what was landed since they were last asked for, in their order."""
+        answers = pa.concat_tables([KEY.empty_table(), *self._answers])
+        self._answers.clear()
+        return answers.sort_by([(name, "ascending") for name in KEY.names])
 
-def soiled(
-    chance: Chance, table: pa.Table, at: Address, share: float, *, is_text: bool
-) -> tuple[pa.Table, pa.Table]:
-    """Break some rows of a leads file.
+    def _land_sound(self, sending: Sending, table: pa.Table) -> None:
+        quirks = self._befalling(QUIRKS, sending)
+        for quirk in quirks:
+            table = quirk.table(table, sending.contract) if quirk.table else table
+            self._answers.append(of_damage(sending, sending.file, quirk, table.num_rows))
+        landing = self.world.settings.landing
+        land(table, landing / sending.folder, sending.name, sending.form)
+        if changes := [quirk.text for quirk in quirks if quirk.text]:
+            rewrite(landing / sending.file, changes)
 
-    Args:
-        chance: The world's.
-        table: Rows of the leads feed, of one file.
-        at: Where in the world each row is.
-        share: Share of rows that are broken, 0 to 1.
-        is_text: Whether the file holds text, so that a number may be no number.
-
-    Returns:
-        The rows as they are sent, and the answer key: `lead_id`, `column`, `sent`, `rule`,
-        `severity`, one row for each broken value or repeated row.
-    """
-    broken = chance.uniform("dirt", *at) < share
-    kind = chance.below("kind of dirt", len(KINDS), *at)
-    key = []
-    for number, dirt in enumerate(KINDS):
-        these = broken & (kind == number)
-        if not these.any() or (dirt.only_text and not is_text):
-            continue
-        field = table.schema.field(dirt.column)
-        value = pa.scalar(None if dirt.sent is None else dirt.sent)
-        if is_text and dirt.sent is not None:
-            value = pa.scalar(f"{dirt.sent:g}" if isinstance(dirt.sent, float) else str(dirt.sent))
-        column = pc.if_else(pa.array(these), value.cast(field.type), table[dirt.column])
-        table = table.set_column(table.schema.get_field_index(dirt.column), field, column)
-        key.append(_answers(table.filter(pa.array(these)), dirt))
-    repeated = ~broken & (chance.uniform("repeated", *at) < share * REPEATED)
-    twice = table.filter(pa.array(repeated))
-    key.append(_answers(twice, Dirt("lead_id", "the row again", "duplicate", "info")))
-    return pa.concat_tables([table, twice]), pa.concat_tables(key)
-
-
-def _answers(rows: pa.Table, dirt: Dirt) -> pa.Table:
-    count = rows.num_rows
-    said = {
-        "column": dirt.column,
-        "sent": None if dirt.sent is None else str(dirt.sent),
-        "rule": dirt.rule,
-        "severity": dirt.severity,
-    }
-    columns = {name: pa.array([value] * count, pa.string()) for name, value in said.items()}
-    return pa.table({"lead_id": rows["lead_id"].cast(pa.string())} | columns)
+    def _befalling(self, kinds: tuple[Damage, ...], sending: Sending) -> list[Damage]:
+        """Return the kinds that befall a file."""
+        topic, number = f"befalls {kinds[0].name}", np.arange(len(kinds))
+        befalls = self.world.chance.uniform(topic, sending.address, number) < self.share
+        return [kind for kind in compress(kinds, befalls) if sending.form in kind.forms]
