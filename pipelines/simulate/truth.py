@@ -38,7 +38,8 @@ def world_of(settings: Settings) -> Market:
             "Only a market that `python -m pipelines simulate` wrote knows its truth."
         ) from None
     shocks = tuple(Shock.parse(text) for text in size["shocks"])
-    return Market(World(settings, **{name: size[name] for name in SIZE}, shocks=shocks))
+    world = World(settings, **{name: size[name] for name in SIZE}, shocks=shocks)
+    return Market(world, size["dirt"])
 
 
 def asked_on(market: Market, day: date) -> Requests:
