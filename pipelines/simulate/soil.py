@@ -46,7 +46,7 @@ def soiled(
     more = np.concatenate([broken[is_beside], repeated])
     place = broken.copy()
     place[is_beside] = np.arange(row.size, row.size + int(is_beside.sum()))
-    sent, key = _flawed(sending, pa.concat_tables([table, table.take(pa.array(more))]), place, way)
+    sent, key = with_flaws(sending, pa.concat_tables([table, table.take(pa.array(more))]), place, way)
     twice = np.arange(sent.num_rows - repeated.size, sent.num_rows)
     return sent, clean, pa.concat_tables([key, of_repeats(sending, twice)])
 
@@ -68,10 +68,17 @@ def _apply(
     return applies
 
 
-def _flawed(
+def with_flaws(
     sending: Sending, table: pa.Table, place: Ints, way: pa.RecordBatch
 ) -> tuple[pa.Table, pa.Table]:
-    """Return `table` with a value broken in each row at `place`, and the answers."""
+    """Return `table` with a value broken in some rows, and the answers.
+
+    Args:
+        sending: The file.
+        table: Its rows.
+        place: Positions of the rows, each once.
+        way: How each is broken, see `as_columns`.
+    """
     in_order = np.argsort(place)
     place, way = place[in_order], way.take(pa.array(in_order))
     answers = []
