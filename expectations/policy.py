@@ -17,6 +17,7 @@ from expectations.policy_types import (
     Consent,
     Currencies,
     Dated,
+    Drift,
     Identity,
     Outcomes,
     PriceCap,
@@ -101,6 +102,12 @@ def protected() -> frozenset[str]:
 def outcomes() -> Outcomes:
     """Return how outcomes become labels and rates."""
     return _read("outcomes", Outcomes)
+
+
+@cache
+def drift() -> Drift:
+    """Return from where on a day's figures have moved away from those before it."""
+    return _read("drift", Drift)
 
 
 @cache

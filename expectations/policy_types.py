@@ -152,6 +152,38 @@ class Outcomes(Decision):
     smoothing_decisions: float = Field(ge=0)
 
 
+class Levels(_Strict):
+    """From where on a figure is worth watching, and from where on it counts as drift."""
+
+    watch: float = Field(gt=0)
+    drift: float = Field(gt=0)
+
+
+class DriftLines(_Strict):
+    """How far each kind of figure may move; `drift.yml` says on which scale."""
+
+    stability: Levels
+    volume: Levels
+    cost: Levels
+    approval: Levels
+    changed: Levels
+    offer: Levels
+
+
+class Drift(Decision):
+    """What is compared with what, and from where on it is told."""
+
+    current_days: int = Field(ge=1)
+    reference_days: int = Field(ge=2)
+    least_reference_days: int = Field(ge=2)
+    least_rows: int = Field(ge=1)
+    bins: int = Field(ge=2)
+    least_expected: float = Field(gt=0)
+    most_categories: int = Field(ge=1)
+    false_discoveries: Levels
+    lines: DriftLines
+
+
 class Words(_Strict):
     """One phrase in each language that Banyan speaks."""
 

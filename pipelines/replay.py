@@ -1,7 +1,7 @@
 """Compute a day again from its recorded inputs and compare what comes out with what stands.
 
-The inputs of a day are the landed files that the ledger lists up to it, the partitions and
-matches of the days before it and the models before its week's; all else is made anew, through the
+The inputs of a day are the landed files that the ledger lists up to it, the partitions of
+the days before it and the models before its week's; all else is made anew, through the
 same DAG, in a home of its own that is thrown away.
 """
 
@@ -21,9 +21,9 @@ from pipelines.errors import Broken
 from pipelines.publish import MANIFEST, read_manifest, sha256, write_json
 from pipelines.settings import Settings
 
-BEFORE = ("lake/*", "quarantine/*", "matches")
+BEFORE = ("lake/*", "quarantine/*", "marts", "pairs", "matches")
 """Folders whose partitions of the days before are inputs."""
-DAY = (*BEFORE, "marts", "pairs", "offers", "unmatched", "outbox", "reports")
+DAY = (*BEFORE, "offers", "unmatched", "outbox", "reports")
 """Folders whose partition of the day is compared, as are the models of its week."""
 
 

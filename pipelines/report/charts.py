@@ -47,6 +47,26 @@ def stack(parts: Sequence[tuple[str, float]]) -> Markup:
     return _svg(rects, kind="stack")
 
 
+def strip(counts: Sequence[int], line: float) -> Markup:
+    """Return a strip of marks, the darker the more there are, and a line at a share of its width.
+
+    Args:
+        counts: How many lie in each part of the strip, from left to right.
+        line: Where the line stands, a fraction of the width.
+    """
+    width = 100 / len(counts)
+    marks = [
+        Markup('<rect class="mark" x="{}" y="0" width="{}" height="10" opacity="{}"/>').format(
+            _number(place * width),
+            _number(width),
+            _number(0.25 + 0.75 * (many / max(counts)) ** 0.5),
+        )
+        for place, many in enumerate(counts)
+        if many
+    ]
+    return _svg([*marks, _rect(100 * line, 0.4, "line")], kind="strip")
+
+
 def _rect(left: float, width: float, kind: str) -> Markup:
     return Markup('<rect class="{}" x="{}" y="0" width="{}" height="10"/>').format(
         kind, _number(left), _number(min(width, 100))

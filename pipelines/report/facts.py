@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+from pipelines.drift.facts import Drift
 from pipelines.matches.counts import LeadCounts
 
 State = Literal["complete", "findings", "incomplete"]
@@ -293,6 +294,7 @@ class Facts:
     crossings: tuple[Crossing, ...] = ()
     matching: Matching = field(default_factory=Matching)
     model_set: ModelSet = field(default_factory=ModelSet)
+    drift: Drift = field(default_factory=Drift)
     origins: tuple[Origin, ...] = ()
     findings: tuple[Finding, ...] = ()
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from pipelines.report.drifting import drift_findings
 from pipelines.report.facts import Border, Facts, Finding
 from pipelines.report.formats import count, plural, words
 
@@ -22,6 +23,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *_deliveries(facts),
         *_refused(facts),
         *_misplaced(facts),
+        *drift_findings(facts.drift),
         *_priors(facts),
         *_notes(facts),
     )

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.database import connect
+from pipelines.drift import Drift, drift
 from pipelines.errors import BanyanError, InputMissing
 from pipelines.refusals import refusals
 from pipelines.report import borders, matching, modelling
@@ -74,6 +75,7 @@ def gather(settings: Settings, day: date) -> Facts:
         marts=to.part("counts of the marts", lambda: marts(settings, day), None),
         matching=_matching(settings, day, to),
         model_set=to.part("model set", lambda: modelling.model_set(settings, day), ModelSet()),
+        drift=to.part("drift figures", lambda: drift(settings, day), Drift()),
         origins=to.part("list of origins", lambda: origins_of(settings), ()),
     )
     facts = replace(facts, crossings=crossings(facts))

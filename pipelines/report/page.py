@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from expectations import policy
 from pipelines.report import charts, formats
 from pipelines.report.details import DETAILS, FUNNEL
+from pipelines.report.drifting import compared, moved, of, shown
 from pipelines.report.facts import Count, Facts
 from pipelines.report.headline import WEIGHTS, Headline
 from pipelines.report.totals import COUNTS, feed_totals, rule_totals
@@ -24,6 +25,7 @@ SECTIONS = (
     ("quality", "Quality"),
     ("matches", "Matches"),
     ("models", "Models"),
+    ("drift", "Drift"),
     ("evidence", "Evidence"),
     ("terms", "Words"),
 )
@@ -51,6 +53,10 @@ def render(facts: Facts) -> str:
         details=DETAILS,
         funnel_words=FUNNEL,
         chosen=_chosen(facts),
+        compared=compared(facts.drift),
+        moved=moved(facts.drift),
+        of=of,
+        shown=shown,
         limit=MOST_ROWS,
         first=FIRST_ROWS,
     )

@@ -1,0 +1,148 @@
+"""Rows of several days, counted by day, group and bin; and how stable those counts are."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from expectations import policy
+from pipelines.drift.chance import Floats, Ints, stability
+from pipelines.drift.facts import Figure, Grouping, Topic
+
+
+@dataclass(frozen=True)
+class Groups:
+    """To which group each row belongs."""
+
+    names: tuple[str, ...]
+    of_row: Ints
+    """Position in `names`; -1 where a row belongs to none."""
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> "Groups":
+        """Return the groups that the values of `column` make, by name."""
+        names = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
+        of_row = pc.index_in(column, pa.array(names, pa.string()), skip_nulls=True)
+        return cls(tuple(names), of_row.fill_null(-1).to_numpy().astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of some days: those of the reference first, then those that are looked at."""
+
+    days: int
+    reference_days: int
+    day: Ints
+    """Of each row, its day's position."""
+    groupings: Mapping[Grouping, Groups]
+
+    @property
+    def is_reference(self) -> NDArray[np.bool_]:
+        """Return which rows belong to the reference."""
+        return self.day < self.reference_days
+
+    def counts(self, groups: Groups, bins: "Bins | None" = None) -> Ints:
+        """Return the rows by day, group and bin, shape (days, groups, bins)."""
+        of_row, width = (bins.of_row, bins.number) if bins else (np.zeros_like(self.day), 1)
+        shape = (self.days, len(groups.names), width)
+        cell = (self.day * shape[1] + groups.of_row) * width + of_row
+        found = np.bincount(cell[groups.of_row >= 0], minlength=int(np.prod(shape)))
+        return found.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """In which bin of a column each row lies."""
+
+    number: int
+    of_row: Ints
+    have_order: bool
+    """Whether neighbouring bins are alike, as those of numbers are."""
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
+        """Return the bins of `column`, cut by what is in the reference; the last is missing."""
+        if pa.types.is_string(column.type):
+            return cls._of_texts(column, is_reference)
+        return cls._of_numbers(pc.cast(column, pa.float64()).to_numpy(), is_reference)
+
+    @classmethod
+    def _of_numbers(cls, values: Floats, is_reference: NDArray[np.bool_]) -> "Bins":
+        """Cut into equally full bins; a frequent value is a bin of its own."""
+        known = values[is_reference & ~np.isnan(values)]
+        shares = np.arange(1, policy.drift().bins) / policy.drift().bins
+        ends = np.unique(np.quantile(known, shares, method="inverted_cdf")) if known.size else known
+        of_row = np.searchsorted(ends, values, side="left")
+        missing = ends.size + 1
+        return cls(missing + 1, np.where(np.isnan(values), missing, of_row), have_order=True)
+
+    @classmethod
+    def _of_texts(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
+        """Give each frequent value a bin; the others share one."""
+        found = pc.value_counts(column.filter(pa.array(is_reference)).drop_null())
+        by_count = sorted((-row["counts"], row["values"]) for row in found.to_pylist())
+        frequent = [value for _, value in by_count[: policy.drift().most_categories]]
+        of_row = pc.index_in(column, pa.array(frequent, pa.string()), skip_nulls=True)
+        codes = of_row.fill_null(len(frequent)).to_numpy().astype(np.int64)
+        missing = pc.is_null(column).to_numpy()
+        return cls(len(frequent) + 2, np.where(missing, codes + 1, codes), have_order=False)
+
+    def joined(self, counts: Ints, reference_days: int) -> Ints:
+        """Return `counts` (days, bins) with bins joined until each should hold some rows now."""
+        then = counts[:reference_days].sum(axis=0)
+        if not self.have_order:
+            fullest_first = np.argsort(-then, kind="stable")
+            counts, then = counts[:, fullest_first], then[fullest_first]
+        expected = then * counts[reference_days:].sum() / max(then.sum(), 1)
+        begins = np.floor((np.cumsum(expected) - expected) / policy.drift().least_expected)
+        firsts = np.flatnonzero(np.diff(begins, prepend=-1))
+        return np.asarray(np.add.reduceat(counts, firsts, axis=1))
+
+
+def stability_figures(
+    topic: Topic, sample: Sample, columns: Iterable[tuple[str, pa.ChunkedArray]]
+) -> Iterator[Figure]:
+    """Yield how stable each column is in each group that has rows enough, now and before."""
+    for what, column in columns:
+        bins = Bins.of(column, sample.is_reference)
+        for grouping, groups in sample.groupings.items():
+            counts = sample.counts(groups, bins)
+            for place, group in enumerate(groups.names):
+                yield from _stability(topic, what, grouping, group, sample, bins, counts[:, place])
+
+
+def _stability(
+    topic: Topic,
+    what: str,
+    grouping: Grouping,
+    group: str,
+    sample: Sample,
+    bins: Bins,
+    counts: Ints,
+) -> Iterator[Figure]:
+    rules = policy.drift()
+    then, now = counts[: sample.reference_days], counts[sample.reference_days :]
+    if min(then.sum(), now.sum()) < rules.least_rows:
+        return
+    joined = bins.joined(counts, sample.reference_days)
+    found = stability(joined[: sample.reference_days], joined[sample.reference_days :].sum(axis=0))
+    if found:
+        yield Figure(
+            topic=topic,
+            what=what,
+            grouping=grouping,
+            group=group,
+            statistic="psi",
+            value=found.psi,
+            reference=None,
+            distance=found.psi,
+            watch_from=rules.lines.stability.watch + found.by_chance,
+            threshold=rules.lines.stability.drift + found.by_chance,
+            p_value=found.p_value,
+            rows=int(now.sum()),
+            reference_rows=int(then.sum()),
+            reference_days=int((then.sum(axis=1) > 0).sum()),
+        )
