@@ -48,7 +48,7 @@ class Dirt:
         """
         folder = self.world.settings.landing / sending.folder
         if not self.share:
-            land(table, folder, sending.name, sending.form)
+            land(table, folder, sending.name, sending.form, self.world.settings.threads)
             return table.num_rows, 1
         sent, clean, key = soiled(self.world.chance, sending, table, self.share)
         self._answers.append(key)
@@ -73,7 +73,8 @@ class Dirt:
             table = quirk.table(table, sending.contract) if quirk.table else table
             self._answers.append(of_damage(sending, sending.file, quirk, table.num_rows))
         landing = self.world.settings.landing
-        land(table, landing / sending.folder, sending.name, sending.form)
+        folder, threads = landing / sending.folder, self.world.settings.threads
+        land(table, folder, sending.name, sending.form, threads)
         if changes := [quirk.text for quirk in quirks if quirk.text]:
             rewrite(landing / sending.file, changes)
 

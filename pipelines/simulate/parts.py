@@ -28,5 +28,7 @@ def in_threads(
     threads: int, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Result]:
     """Return the function's results in the order of `items`."""
+    if threads == 1 or len(items) == 1:
+        return [function(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(function, items))
