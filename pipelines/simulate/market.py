@@ -202,7 +202,8 @@ class Market:
 
         if table.num_rows:
             self._in_threads(send_report, list(pairwise([0, *changes.tolist(), table.num_rows])))
-            self._keep(self.dirt.key(), f"dirt/{landed.min()}-{name}.parquet")
+        if (key := self.dirt.key()).num_rows:
+            self._keep(key, f"dirt/{landed.min()}-{name}.parquet")
 
     def keep_truth(self) -> None:
         """Keep what the world is made of."""
