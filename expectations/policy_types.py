@@ -82,11 +82,20 @@ class RiskPrior(_Strict):
     pd: Fraction
 
 
+class Headroom(_Strict):
+    """How the odds of approval change where a lead's pd takes up a share of the product's band."""
+
+    share_from: float = Field(ge=0)
+    """Of the highest pd that the product is priced for, inclusive, up to where the next begins."""
+    times: float = Field(gt=0)
+
+
 class Priors(Decision):
     """What is assumed where no outcome is known yet."""
 
     pd: tuple[RiskPrior, ...]
     approve: dict[Segment, Fraction]
+    headroom: tuple[Headroom, ...]
     take_up: dict[Segment, Fraction]
 
 

@@ -117,16 +117,26 @@ def _labelled_sql(label: Label, settings: Settings, as_of: date) -> str:
         take_up=_by_segment(rules.take_up_maturity_days),
         horizon=_by_segment(rules.default_horizon_months),
     )
-    waits = params().decision_maturity_days
+    young, mature = params().decision_maturity_days_when_young, params().decision_maturity_days
     return f"""
+        with market as (
+            select
+                case
+                    when date '{as_of}' - min(business_date) < {params().young_days}
+                    then {young} else {mature}
+                end as waits
+            from pairs
+        )
+
         select pairs.*, cast(labels.label as double) as label, label_known_on
         from pairs
         inner join (
             select *, cast(label_known_at at time zone '{settings.time_zone}' as date) as known_on
             from ({labels})
         ) as labels using ({", ".join(KEYS)})
+        cross join market
         cross join lateral (
-            select greatest(known_on, business_date + {waits}) as label_known_on
+            select greatest(known_on, business_date + waits) as label_known_on
         )
         where label_known_on < date '{as_of}'
         order by {", ".join(KEYS)}

@@ -85,7 +85,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Prior:
-    """What is assumed while too little is known: by segment and band of bureau score."""
+    """What is assumed while too little is known: by segment and band of risk."""
 
     model: str
     reason: str
@@ -93,8 +93,9 @@ class Prior:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that decide the band."""
-        return ("segment", "bureau_score") if self.model == "risk" else ("segment",)
+        """The columns that decide the band, the one that counts most last."""
+        bands = {"risk": ("bureau_score",), "approval": ("pd_max",), "take_up": ()}
+        return ("segment", *bands[self.model])
 
     def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  a look-up
         """Return the assumed probability of each row's band."""
@@ -118,9 +119,12 @@ class Prior:
 
     def _of_segment(self, segment: Segment, table: pa.Table) -> Numbers:
         priors = policy.priors()
-        if self.model != "risk":
-            table_of = {"approval": priors.approve, "take_up": priors.take_up}[self.model]
-            return np.full(table.num_rows, table_of[segment])
+        if self.model == "take_up":
+            return np.full(table.num_rows, priors.take_up[segment])
+        if self.model == "approval":
+            approve = priors.approve[segment]
+            odds = _headroom(table) * approve / (1 - approve)
+            return odds / (1 + odds)
         bands = [band for band in priors.pd if band.segment == segment]
         unscored = next(band.pd for band in bands if band.score_from is None)
         scored = sorted((b.score_from, b.pd) for b in bands if b.score_from is not None)
@@ -129,3 +133,13 @@ class Prior:
         scores = numbers(table, "bureau_score")
         position = np.searchsorted(starts, scores, side="right")
         return np.where(np.isnan(scores), unscored, rates[position])
+
+
+def _headroom(table: pa.Table) -> Numbers:
+    """Return what the distance of each pd from its product's limit makes of the odds."""
+    bands = policy.priors().headroom
+    starts = np.array([band.share_from for band in bands])
+    times = np.array([band.times for band in bands])
+    taken = numbers(table, "pd") / numbers(table, "pd_max")
+    position = np.maximum(np.searchsorted(starts, taken, side="right") - 1, 0)
+    return np.where(np.isnan(taken), 1.0, times[position])

@@ -57,6 +57,8 @@ class Params(_Strict):
     features: dict[Group, Features]
     models: dict[str, ModelSpec]
     decision_maturity_days: int = Field(ge=0)
+    young_days: int = Field(ge=0)
+    decision_maturity_days_when_young: int = Field(ge=0)
     min_rows: int = Field(ge=1)
     min_rows_of_a_class: int = Field(ge=1)
     min_rows_of_a_category: int = Field(ge=1)

@@ -61,7 +61,7 @@ class ModelSet:
         scored = table
         for model in models:
             estimator = self.estimators[model]
-            parts = [estimator.predict(part, threads=self.threads) for part in _portions(table)]
+            parts = [estimator.predict(part, threads=self.threads) for part in _portions(scored)]
             scored = scored.append_column(OUTPUTS[model], pa.chunked_array(parts, pa.float64()))
         return scored
 

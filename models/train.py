@@ -14,9 +14,17 @@ from models.params import Features, params
 from models.registry import Entry
 from pipelines.settings import Settings
 
+FIRST_LEARNED = "approval"
+"""The model whose labels come first: decisions are known within days."""
 
-def train(settings: Settings, day: date) -> dict[str, Any]:
-    """Train the model set of `anchor(day)` from the marts of `day` and publish it.
+
+def train(settings: Settings, day: date, *, as_of: date | None = None) -> dict[str, Any]:
+    """Train a model set from the marts of `day` and publish it.
+
+    Args:
+        settings: Where the home is.
+        day: A business date whose marts are published.
+        as_of: The set's name, on or before `day`; without it `anchor(day)`.
 
     Returns:
         `as_of` and, by model, its source (model or prior) and headline figures.
@@ -24,7 +32,7 @@ def train(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    as_of = anchor(day)
+    as_of = as_of or anchor(day)
     entries = {}
     for name, spec in params().models.items():
         table = examples(settings, day, spec.label, as_of=as_of)
@@ -34,9 +42,20 @@ def train(settings: Settings, day: date) -> dict[str, Any]:
 
 
 def ensure(settings: Settings, day: date) -> dict[str, Any]:
-    """Train the model set of `anchor(day)` unless the registry has it; return as `train` does."""
-    as_of = anchor(day)
-    return _headlines(settings, as_of) if registry.has(settings, as_of) else train(settings, day)
+    """Train what scores `day` unless the registry has it; return as `train` does.
+
+    That is the set of the week, `anchor(day)`. While its approval is still assumed and not
+    learned, each day has a set of its own, so that a new market waits for no Monday.
+    """
+    week = anchor(day)
+    found = _headlines(settings, week) if registry.has(settings, week) else train(settings, day)
+    if found[FIRST_LEARNED]["source"] == "model" or week == day:
+        return found
+    return (
+        _headlines(settings, day)
+        if registry.has(settings, day)
+        else train(settings, day, as_of=day)
+    )
 
 
 def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:

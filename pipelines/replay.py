@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from models.dataset import anchor
+from models import registry
 from pipelines.errors import Broken
 from pipelines.publish import MANIFEST, read_manifest, sha256, write_json
 from pipelines.settings import Settings
@@ -86,7 +86,7 @@ def _link(home: Path, name: Path, again: Path) -> None:
 
 
 def _models(settings: Settings, day: date) -> Path:
-    return settings.registry / f"as_of={anchor(day)}"
+    return registry.folder(settings, registry.champion(settings, day))
 
 
 def _files(settings: Settings, day: date) -> dict[str, str]:

@@ -24,12 +24,13 @@ def noon(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=ZONE)
 
 
-def label_of(home, label, events, *, as_of, segment="consumer") -> float | None:
+def label_of(home, label, events, *, as_of, segment="consumer", since=None) -> float | None:
     """Return the label of one lead of 2025-01-06, or None where it is not an example.
 
-    `events`: (event, day it happened[, day it was recorded]).
+    `events`: (event, day it happened[, day it was recorded]); `since`: of the market's first lead.
     """
     pair = PAIR | {"business_date": LEAD_ON, "segment": segment}
+    first = pair | {"lead_id": "the first", "business_date": since or LEAD_ON}
     outcomes = [
         PAIR
         | {"event": event, "event_at": noon(at[0])}
@@ -39,7 +40,7 @@ def label_of(home, label, events, *, as_of, segment="consumer") -> float | None:
     settings = write_marts(
         home,
         DAY,
-        training_pairs=pa.Table.from_pylist([pair], SCHEMAS["training_pairs"]),
+        training_pairs=pa.Table.from_pylist([pair, first], SCHEMAS["training_pairs"]),
         outcomes=pa.Table.from_pylist(outcomes, SCHEMAS["outcomes"]),
     )
     found = examples(settings, DAY, label, as_of=as_of)["label"].to_pylist()
@@ -76,8 +77,17 @@ def test_a_correction_that_is_not_known_yet_does_not_count(tmp_path):
 @pytest.mark.parametrize("decision", ["approved", "declined"])
 def test_a_quick_decision_waits_as_long_as_the_others(tmp_path, decision):
     events = [(decision, after(0))]
-    assert label_of(tmp_path, "approved", events, as_of=after(7)) is None
-    assert label_of(tmp_path, "approved", events, as_of=after(8)) is not None
+    old = after(-60)
+    assert label_of(tmp_path, "approved", events, as_of=after(7), since=old) is None
+    assert label_of(tmp_path, "approved", events, as_of=after(8), since=old) is not None
+
+
+def test_in_a_young_market_a_decision_waits_two_days(tmp_path):
+    events = [("approved", after(0))]
+    assert label_of(tmp_path, "approved", events, as_of=after(2)) is None
+    assert label_of(tmp_path, "approved", events, as_of=after(3)) == 1.0
+    assert label_of(tmp_path, "approved", events, as_of=after(3), since=after(-24)) == 1.0
+    assert label_of(tmp_path, "approved", events, as_of=after(3), since=after(-25)) is None
 
 
 @pytest.mark.parametrize("events", [[], [("funded", after(3))]], ids=["not taken", "taken"])

@@ -140,8 +140,25 @@ def test_the_prior_of_a_lead_is_that_of_its_segment_and_score_band():
         {
             "segment": ["consumer", "consumer", "consumer", "business", "business"],
             "bureau_score": pa.array([None, 549.0, 550.0, 900.0, None]),
+            "pd": [0.06, 0.18, 0.11, 0.015, 0.08],
+            "pd_max": pa.array([None] * 5, pa.float64()),
         }
     )
     assert Prior("risk", "").predict(leads, threads=1).tolist() == [0.06, 0.18, 0.11, 0.015, 0.08]
-    assert Prior("approval", "").predict(leads, threads=1).tolist() == [0.35] * 3 + [0.4] * 2
+    assert Prior("approval", "").predict(leads, threads=1).tolist() == pytest.approx(
+        [0.35] * 3 + [0.4] * 2
+    )
     assert Prior("take_up", "").predict(leads, threads=1).tolist() == [0.6] * 3 + [0.7] * 2
+
+
+def test_the_nearer_a_lead_comes_to_the_limit_of_a_product_the_less_an_approval_is_assumed():
+    pairs = pa.table(
+        {
+            "segment": ["consumer"] * 5,
+            "pd": [0.01, 0.024, 0.025, 0.05, 0.2],
+            "pd_max": [0.1] * 5,
+        }
+    )
+    approves = Prior("approval", "").predict(pairs, threads=1)
+    assert approves[0] == approves[1] == pytest.approx(0.35)
+    assert (np.diff(approves[1:]) < 0).all()

@@ -104,6 +104,16 @@ def test_a_platform_without_any_outcome_runs_on_priors(tmp_path):
     assert {said[name]["source"] for name in ("risk", "approval", "take_up")} == {"prior"}
 
 
+def test_while_nothing_is_learned_each_day_has_a_set_of_its_own(tmp_path):
+    week, next_day = AS_OF, AS_OF + timedelta(days=1)
+    for day in (week, next_day):
+        settings = write_marts(tmp_path, day, pairs=0)
+        said = ensure(settings, day)
+        assert said["as_of"] == f"{day}"
+        assert registry.champion(settings, day) == day
+    assert registry.has(settings, week)
+
+
 def test_the_registry_holds_no_person(market):
     lead = pq.read_table(market.of_day(market.marts, DAY) / "training_pairs.parquet")["lead_id"]
     texts = b"".join(contents(market).values())
