@@ -78,13 +78,14 @@ def all_lenders(world: World) -> Lenders:
         name=np.array([f"lender-{place + 1:03d}" for place in number]),
         kind=chance.choice("lender kind", [35, 30, 25, 10], number),
         region_taste=np.where(
-            chance.uniform("region taste", number[:, None], regions[None, :]) < 0.2, 0.32, -0.08
+            chance.uniform("region taste", number[:, None], regions[None, :]) < 0.2, 0.24, -0.06
         ),
-        industry_taste=0.15 * chance.normal("industry taste", number[:, None], industries[None, :]),
+        industry_taste=0.12 * chance.normal("industry taste", number[:, None], industries[None, :]),
         closes_by=np.where(chance.uniform("closes", number) < 0.4, 1.0, 0.0),
         liked=0.4 * chance.normal("liked", number),
         reports_daily=chance.uniform("reports daily", number) < 0.6,
-        is_largest=number == np.argmax(np.bincount(_owners(world), _places(chance, _owners(world)))),
+        is_largest=number
+        == np.argmax(np.bincount(_owners(world), _places(chance, _owners(world)))),
     )
 
 
@@ -120,7 +121,7 @@ def all_products(world: World, those: Lenders) -> Products:
         price=_price(chance, number, model, firm),
         quota=quota.astype(np.int64),
         **_rules(chance, number, firm),
-        cut=0.5 - 0.5 * risk + 1.0 * chance.normal("cut", number),
+        cut=1.1 - 1.1 * risk + 0.75 * chance.normal("cut", number),
     )
 
 

@@ -14,7 +14,7 @@ NAMES = {
     CHANNEL_TURNS_BAD: "the largest channel brings shakier people and more invented leads",
     SECTOR_FALLS: "firms of the most common industry sell less, pay later, fail more often",
     INSTITUTION_TIGHTENS: "the institution with the most places refuses whom it approved before",
-    PRICE_CAP: "no loan may cost more than two thirds of what the dearest cost; leads cost the same",
+    PRICE_CAP: "the dearest loan costs two thirds of what it cost; leads cost the same",
 }
 
 
