@@ -17,7 +17,7 @@ from pipelines.matches.offers import offers_sql, reason_words
 from pipelines.matches.plan import DayPlan, plan_day
 from pipelines.matches.unmatched import unmatched_sql
 from pipelines.pairs.eligibility import load_leads, load_products
-from pipelines.pairs.scoring import features
+from pipelines.pairs.scoring import features, score_leads
 from pipelines.publish import inputs, publishing, read_manifest, write_parquet
 from pipelines.settings import Settings
 
@@ -183,6 +183,7 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
 
 def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> None:
     """Create `explained`: table `chosen` with the codes of what counted most, weightiest first."""
+    score_leads(connection, model_set)  # what is assumed of an approval reads the lead's risk
     read = features(connection, "select lead_row, product_row from chosen")
     explained = read.select(["channel_id", "lead_id", "institution_id", "product_id"])
     given = explained.append_column("reasons", model_set.reasons(read))
