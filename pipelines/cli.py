@@ -105,7 +105,14 @@ def _parser() -> argparse.ArgumentParser:
     scored.add_argument("--from", type=_date, required=True, dest="first")
     scored.add_argument("--to", type=_date, required=True, dest="last", help="last date, included")
     scored.add_argument(
-        "--truth", action="store_true", help="by a simulated market's truth, beside other policies"
+        "--truth",
+        action="store_true",
+        help="by a simulated market's truth, beside other policies; writes a page as well",
+    )
+    scored.add_argument(
+        "--shuffled",
+        action="store_true",
+        help="a control: as if the truth of each pair were that of another; no gain may be left",
     )
     shape = scored.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON object and no table")

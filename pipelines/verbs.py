@@ -97,11 +97,16 @@ def replay(settings: Settings, asked: argparse.Namespace) -> int:
 
 def scorecard(settings: Settings, asked: argparse.Namespace) -> int:
     """Print what the matching of some days was worth: a table for people, JSON for programs."""
-    if asked.headline and not asked.truth:
-        raise WrongUse("--headline compares with broadcast and needs --truth. Nothing was done.")
-    figures = import_module("pipelines.scorecard").scorecard(
-        settings, asked.first, asked.last, with_truth=asked.truth
-    )
+    if (asked.headline or asked.shuffled) and not asked.truth:
+        raise WrongUse("--headline and --shuffled need --truth. Nothing was done.")
+    module, days = import_module("pipelines.scorecard"), (asked.first, asked.last)
+    if asked.shuffled:
+        figures = module.control(settings, *days)
+    elif asked.truth:
+        figures, page = module.scorecard_page(settings, *days)
+        print(f"page       {page}", file=sys.stderr)
+    else:
+        figures = module.scorecard(settings, *days, with_truth=False)
     written = import_module("pipelines.scorecard.table")
     if asked.headline:
         print(written.headline(figures))

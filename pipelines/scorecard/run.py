@@ -1,17 +1,18 @@
 """The `scorecard` verb: the figures of some days, taken together."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-
-import numpy as np
+from pathlib import Path
 
 from pipelines.database import connect
 from pipelines.errors import WrongUse
 from pipelines.scorecard.days import compute, offers_of_day
-from pipelines.scorecard.figures import Figures, figures_of
+from pipelines.scorecard.figures import Figures
 from pipelines.scorecard.leads import leads_of_day
 from pipelines.scorecard.outcomes import sums_by_outcomes
-from pipelines.scorecard.sums import DaySums, sums_by_truth
+from pipelines.scorecard.page import publish_page
+from pipelines.scorecard.sums import DaySums, sums_by_truth, together
 from pipelines.scorecard.truth import ShuffledTruth
 from pipelines.settings import Settings
 
@@ -37,7 +38,19 @@ def scorecard(
         InputMissing: A day isn't matched, or the home has no truth.
     """
     sums_of = day_by_truth if with_truth else day_by_outcomes
-    return together([sums_of(settings, day) for day in dates(first, last)])
+    return together([sums_of(settings, day) for day in _told(dates(first, last))])
+
+
+def scorecard_page(settings: Settings, first: date, last: date) -> tuple[dict[str, Figures], Path]:
+    """Return the figures of some days by the truth, and where the page is that was made of them.
+
+    Raises:
+        WrongUse: `last` is before `first`.
+        InputMissing: A day isn't matched, or the home has no truth.
+    """
+    days = [day_by_truth(settings, day) for day in _told(dates(first, last))]
+    figures = together(days)
+    return figures, publish_page(settings, days, figures)
 
 
 def control(settings: Settings, first: date, last: date) -> dict[str, Figures]:
@@ -46,7 +59,7 @@ def control(settings: Settings, first: date, last: date) -> dict[str, Figures]:
     Nothing that can be learnt tells that truth, so no gain over `broadcast` may be left.
     """
     days = []
-    for day in dates(first, last):
+    for day in _told(dates(first, last)):
         offers = compute(settings, day, ShuffledTruth)
         with connect(settings) as connection:
             days.append(sums_by_truth(connection, leads_of_day(connection, settings, day), offers))
@@ -74,13 +87,10 @@ def day_by_outcomes(settings: Settings, day: date) -> DaySums:
         return sums_by_outcomes(connection, settings, leads)
 
 
-def together(days: Sequence[DaySums]) -> dict[str, Figures]:
-    """Return the figures of `days` taken together."""
-    sums = {
-        policy: {
-            name: np.concatenate([day.by_policy[policy][name] for day in days]) for name in of_first
-        }
-        for policy, of_first in days[0].by_policy.items()
-    }
-    leads = sum(day.leads.cost.size for day in days)
-    return figures_of(sums, leads, sum(day.quota for day in days))
+def _told(days: Sequence[date]) -> Iterator[date]:
+    """Yield each day, telling whoever watches a terminal which it is."""
+    for number, day in enumerate(days, start=1):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rscorecard: day {number} of {len(days)}")
+            sys.stderr.write("\n" if number == len(days) else "")
+        yield day

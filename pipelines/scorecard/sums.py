@@ -1,6 +1,6 @@
 """What the leads of a day brought under each policy, lead by lead: what the figures add up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.scorecard.days import DayOffers
-from pipelines.scorecard.figures import Sums
+from pipelines.scorecard.figures import Figures, Sums, figures_of
 from pipelines.scorecard.leads import DayLeads, places
 from pipelines.scorecard.policies import POLICIES
 from pipelines.simulate.greedy import Integers, Numbers
@@ -49,6 +49,18 @@ class Offers:
     """Of a year."""
 
 
+def together(days: Sequence[DaySums]) -> dict[str, Figures]:
+    """Return the figures of `days` taken together."""
+    sums = {
+        policy: {
+            name: np.concatenate([day.by_policy[policy][name] for day in days]) for name in of_first
+        }
+        for policy, of_first in days[0].by_policy.items()
+    }
+    leads = sum(day.leads.cost.size for day in days)
+    return figures_of(sums, leads, sum(day.quota for day in days))
+
+
 def sums_by_truth(
     connection: duckdb.DuckDBPyConnection, leads: DayLeads, found: DayOffers
 ) -> DaySums:
@@ -64,7 +76,11 @@ def sums_by_truth(
         by_policy[name] = {
             of: np.asarray(np.bincount(lead, column, minlength=size), np.float64)
             for of, column in columns.items()
-        } | {"cost": leads.cost, "has_best": has_best}
+        } | {
+            "cost": leads.cost,
+            "has_best": has_best,
+            "approved_somewhere": _somewhere(columns["approved"], lead, size),
+        }
         offers[name] = Offers(
             lead=lead,
             institution_id=np.asarray(shown["institution_id"].to_pylist(), np.str_),
@@ -75,6 +91,13 @@ def sums_by_truth(
     oracle = by_policy["oracle"]["value"]
     by_policy = {name: sums | {"oracle_value": oracle} for name, sums in by_policy.items()}
     return DaySums(leads, found.quota, by_policy, offers)
+
+
+def _somewhere(chance: Numbers, lead: Integers, leads: int) -> Numbers:
+    """Return how likely each lead has what each of its offers brings with that chance."""
+    nowhere = np.ones(leads)
+    np.multiply.at(nowhere, lead, 1 - chance)
+    return 1 - nowhere
 
 
 def _brought(shown: pa.Table) -> dict[str, Numbers]:

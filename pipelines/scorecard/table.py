@@ -4,35 +4,28 @@ from collections.abc import Mapping
 
 from expectations import policy
 from pipelines.scorecard.figures import Figures
+from pipelines.scorecard.words import interval, written
 
-SHARES = {
-    "approval_rate",
-    "cost_share_of_yield",
-    "default_rate",
-    "institution_yield",
-    "best_offer_share",
-    "quota_use",
-    "value_share_of_oracle",
-}
-"""Fractions, which people read in percent."""
-HEADLINE = ("broadcast", "banyan")
-WIDTH = 25
-THOUSANDS_FROM = 100_000
+BEFORE, NOW = "broadcast", "banyan"
 
 
 def table(figures: Mapping[str, Figures]) -> str:
-    """Return one line for each figure and a column for each policy, intervals beside."""
+    """Return one line for each figure and a column for each policy, intervals beside.
+
+    Numbers stand under numbers and intervals under intervals; no column is wider than it must be.
+    """
     names = [name for name in next(iter(figures.values())) if not name.endswith(("_low", "_high"))]
-    money = policy.base_currency()
-    head = f"{f'money in {money}':<24}" + "".join(
-        f"{policy_name:>{WIDTH}}" for policy_name in figures
-    )
-    lines = [
-        f"{name.replace('_', ' '):<24}"
-        + "".join(f"{_cell(of_policy, name):>{WIDTH}}" for of_policy in figures.values())
-        for name in names
-    ]
-    return "\n".join([head, *lines])
+    columns = [[f"money in {policy.base_currency()}", *(name.replace("_", " ") for name in names)]]
+    for of_policy, found in figures.items():
+        numbers = [written(name, found[name]) for name in names]
+        ends = [_ends(found, name) for name in names]
+        wide = max(map(len, numbers))
+        cells = [
+            f"{number:>{wide}} {end}".rstrip() for number, end in zip(numbers, ends, strict=True)
+        ]
+        columns.append([of_policy, *cells])
+    lines = zip(*(_padded(column) for column in columns), strict=True)
+    return "\n".join("  ".join(cells).rstrip() for cells in lines)
 
 
 def headline(figures: Mapping[str, Figures]) -> str:
@@ -42,19 +35,15 @@ def headline(figures: Mapping[str, Figures]) -> str:
         figures: With those of `broadcast` and `banyan`, by the truth.
     """
     name = "cost_share_of_yield"
-    before, now = (_written(name, figures[policy_name][name]) for policy_name in HEADLINE)
+    before, now = (written(name, figures[of_policy][name]) for of_policy in (BEFORE, NOW))
     return f"acquisition cost per funded loan: broadcast {before} of yield, Banyan {now}"
 
 
-def _cell(figures: Figures, name: str) -> str:
-    low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
-    interval = f" ({_written(name, low)}-{_written(name, high)})" if low is not None else ""
-    return _written(name, figures[name]) + interval
+def _ends(figures: Figures, name: str) -> str:
+    ends = interval(name, figures.get(f"{name}_low"), figures.get(f"{name}_high"))
+    return f"({ends})" if ends else ""
 
 
-def _written(name: str, number: float | None) -> str:
-    if number is None:
-        return "not known"
-    if name in SHARES:
-        return f"{number:.1%}"
-    return f"{number / 1000:,.0f}k" if number >= THOUSANDS_FROM else f"{number:,.0f}"
+def _padded(cells: list[str]) -> list[str]:
+    wide = max(map(len, cells))
+    return [cell.ljust(wide) for cell in cells]

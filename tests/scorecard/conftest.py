@@ -15,6 +15,7 @@ from pipelines.simulate.truth import asked_on, fits, world_of
 from tests.scorecard.markets import DAY, write_market
 
 LEADS, OFFERS, QUOTA = 300, 2, 20
+PREDICTED = {"p_approve": 0.35, "p_fund": 0.6, "pd": 0.05}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Matched:
         keys,
         products,
         [
-            pairs[row] | {"rank": int(rank[row]), "match_id": f"{row}"}
+            pairs[row] | PREDICTED | {"rank": int(rank[row]), "match_id": f"{row}"}
             for row in np.flatnonzero(offered)
         ],
         {str(name): 30.0 for name in world.channels.name},
