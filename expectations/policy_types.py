@@ -189,6 +189,7 @@ class Drift(Decision):
     bins: int = Field(ge=2)
     least_expected: float = Field(gt=0)
     most_categories: int = Field(ge=1)
+    word_of_new_models: float = Field(gt=0)
     false_discoveries: Levels
     lines: DriftLines
 

@@ -6,7 +6,6 @@ from datetime import date, timedelta
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from scipy import special
 
 from expectations import policy
@@ -45,16 +44,18 @@ with said as (
 )
 
 select
-    date_diff('day', $first, said.known_on) as day,
+    matches."date" as matched_on,
+    matches."date" > $last_reference as is_now,
+    matches.models is not distinct from $models as by_same_models,
     said.institution_id,
     said.channel_id,
     pairs.industry,
     said.is_approved,
     cast(matches.p_approve as decimal(28, 9)) as p_approve
-from read_parquet($matches) as matches
+from read_parquet($matches, hive_partitioning = true) as matches
 inner join said using (channel_id, lead_id, institution_id, product_id)
 inner join read_parquet($pairs) as pairs using (channel_id, lead_id, institution_id, product_id)
-where said.known_on between $first and $last
+where date_diff('day', matches."date", said.known_on) <= $within
 """
 
 
@@ -63,89 +64,94 @@ def approval_figures(
 ) -> Iterator[Figure]:
     """Yield approvals over predicted ones, of each group with decisions enough.
 
+    Of the matches of the days just before `day`, those count that are decided by its end; of
+    earlier ones those that were decided as fast, since what is decided at once is not like what
+    takes a week.
+
     Args:
         settings: Whose matches and outcomes.
         day: Only what was known by its end counts.
         connection: Gets the temporary table `decided`.
     """
-    rules = policy.drift()
-    marts = settings.of_day(settings.marts, day)
-    matched = window(settings, settings.matches, day).days
-    if not matched:
+    within = window(settings, settings.matches, day - timedelta(days=1))
+    if not within.has_reference:
         return
-    last_reference = day - timedelta(days=rules.current_days)
-    first = last_reference - timedelta(days=rules.reference_days - 1)
+    marts = settings.of_day(settings.marts, day)
+    matches = [
+        str(settings.of_day(settings.matches, some_day) / "matches.parquet")
+        for some_day in within.days
+    ]
+    newest = connection.execute("select max(models) from read_parquet(?)", [matches[-1]])
     connection.execute(
         DECIDED,
         {
             "zone": settings.time_zone,
             "outcomes": str(marts / "outcomes.parquet"),
             "pairs": str(marts / "training_pairs.parquet"),
-            "matches": [
-                str(settings.of_day(settings.matches, some_day) / "matches.parquet")
-                for some_day in matched
-            ],
-            "first": first,
-            "last": day,
+            "matches": matches,
+            "models": newest.fetchall()[0][0],
+            "last_reference": within.reference[-1],
+            "within": policy.drift().current_days,
         },
     )
     for grouping, column in COLUMNS.items():
         cells = connection.sql(
             f"""
             select
-                day,
                 {column} as name,
-                count(*)::double as decisions,
-                count(*) filter (is_approved)::double as approved,
-                sum(p_approve)::double as predicted
+                count(*) filter (is_now) as now_decided,
+                count(*) filter (is_now and is_approved) as now_approved,
+                coalesce(sum(p_approve) filter (is_now), 0)::double as now_predicted,
+                count(*) filter (not is_now) as then_decided,
+                count(*) filter (not is_now and is_approved) as then_approved,
+                coalesce(sum(p_approve) filter (not is_now), 0)::double as then_predicted,
+                count(distinct matched_on) filter (not is_now) as then_days,
+                count(*) filter (not is_now and is_approved and by_same_models)
+                    as same_approved,
+                coalesce(sum(p_approve) filter (not is_now and by_same_models), 0)::double
+                    as same_predicted
             from decided
             where {column} is not null
-            group by all
-            order by all
+            group by name
+            order by name
             """
         ).to_arrow_table()
-        yield from _figures(grouping, cells, (last_reference - first).days + 1)
+        yield from _figures(grouping, cells)
 
 
-def _figures(grouping: Grouping, cells: pa.Table, reference_days: int) -> Iterator[Figure]:
-    """Yield the figures of one grouping from its cells of a day and a group."""
+def _figures(grouping: Grouping, cells: pa.Table) -> Iterator[Figure]:
+    """Yield the figures of one grouping from its sums, one row a group."""
     rules = policy.drift()
-    names = sorted(set(cells["name"].to_pylist()))
-    of_group = np.searchsorted(names, cells["name"].to_numpy())
-    is_now = cells["day"].to_numpy() >= reference_days
-
-    def sums(name: str, which: NDArray[np.bool_]) -> Floats:
-        values = cells[name].to_numpy()[which]
-        return np.asarray(np.bincount(of_group[which], values, len(names)), np.float64)
-
-    now = {name: sums(name, is_now) for name in cells.column_names[2:]}
-    then = {name: sums(name, ~is_now) for name in cells.column_names[2:]}
-    days = np.bincount(of_group[~is_now], minlength=len(names))
-    enough = np.minimum(now["decisions"], then["decisions"]) >= rules.least_rows
-    enough &= np.minimum(now["predicted"], then["predicted"]) >= rules.least_expected
-    places = np.flatnonzero(enough & (days >= rules.least_reference_days))
-    found, usual = (
-        ((side["approved"] + 0.5) / (side["predicted"] + 0.5))[places] for side in (now, then)
+    sums = {name: cells[name].to_numpy().astype(np.float64) for name in cells.column_names[1:]}
+    enough = np.minimum(sums["now_decided"], sums["then_decided"]) >= rules.least_rows
+    enough &= np.minimum(sums["now_predicted"], sums["then_predicted"]) >= rules.least_expected
+    enough &= sums["then_days"] >= rules.least_reference_days
+    names = np.array(cells["name"].to_pylist(), np.str_)[enough]
+    sums = {name: column[enough] for name, column in sums.items()}
+    found, before = (
+        (sums[f"{side}_approved"] + 0.5) / (sums[f"{side}_predicted"] + 0.5)
+        for side in ("now", "then")
     )
-    p_values = _p_values(
-        now["approved"][places], now["predicted"][places] * usual, then["predicted"][places] * usual
-    )
-    for place, ratio, before, p_value in zip(places, found, usual, p_values, strict=True):
+    # What the models that predict now have shown so far; as new ones are taken at their word.
+    evidence = sums["same_predicted"] + rules.word_of_new_models
+    usual = (sums["same_approved"] + rules.word_of_new_models) / evidence
+    p_values = _p_values(sums["now_approved"], sums["now_predicted"] * usual, evidence * usual)
+    for place, name in enumerate(names):
         yield Figure(
             topic="approval",
             what="approved to predicted",
             grouping=grouping,
-            group=names[place],
+            group=str(name),
             statistic="ratio",
-            value=kept(ratio),
-            reference=kept(before),
-            distance=kept(_distance(ratio, ratio / before)),
+            value=kept(found[place]),
+            reference=kept(before[place]),
+            distance=kept(_distance(found[place], found[place] / before[place])),
             watch_from=rules.lines.approval.watch,
             threshold=rules.lines.approval.drift,
-            p_value=kept(p_value),
-            rows=int(now["decisions"][place]),
-            reference_rows=int(then["decisions"][place]),
-            reference_days=int(days[place]),
+            p_value=kept(p_values[place]),
+            rows=int(sums["now_decided"][place]),
+            reference_rows=int(sums["then_decided"][place]),
+            reference_days=int(sums["then_days"][place]),
         )
 
 

@@ -37,6 +37,9 @@ class Figure:
     """Leads, decisions or products now."""
     reference_rows: int
     reference_days: int
+    mean: float | None = None
+    """Of the known values now, where `psi` is of numbers: it says which way they went."""
+    reference_mean: float | None = None
     state: State = "steady"
 
 

@@ -36,6 +36,7 @@ select
 from read_parquet($pairs) as pairs
 inner join read_parquet($leads) as leads using (channel_id, lead_id)
 group by leads.channel_id, leads.lead_id, leads.industry
+order by leads.channel_id, leads.lead_id
 """
 
 

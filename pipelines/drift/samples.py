@@ -1,7 +1,8 @@
 """Rows of several days, counted by day, group and bin; and how stable those counts are."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expectations import policy
-from pipelines.drift.chance import Floats, Ints, stability
+from pipelines.drift.chance import Floats, Ints, kept, stability
 from pipelines.drift.facts import Figure, Grouping, Topic
 
 
@@ -52,6 +53,17 @@ class Sample:
         found = np.bincount(cell[groups.of_row >= 0], minlength=int(np.prod(shape)))
         return found.reshape(shape)
 
+    def means(self, groups: Groups, values: Floats | None) -> Floats:
+        """Return the means in the reference and now, shape (2, groups); nan where none is known."""
+        shape = (2, len(groups.names))
+        if values is None:
+            return np.full(shape, np.nan)
+        known = (groups.of_row >= 0) & ~np.isnan(values)
+        cell = (np.where(self.is_reference, 0, shape[1]) + groups.of_row)[known]
+        sums = np.bincount(cell, values[known], shape[0] * shape[1])
+        with np.errstate(invalid="ignore"):
+            return (sums / np.bincount(cell, minlength=sums.size)).reshape(shape)
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -61,6 +73,8 @@ class Bins:
     of_row: Ints
     have_order: bool
     """Whether neighbouring bins are alike, as those of numbers are."""
+    values: Floats | None = None
+    """The numbers themselves, nan where missing."""
 
     @classmethod
     def of(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
@@ -77,7 +91,8 @@ class Bins:
         ends = np.unique(np.quantile(known, shares, method="inverted_cdf")) if known.size else known
         of_row = np.searchsorted(ends, values, side="left")
         missing = ends.size + 1
-        return cls(missing + 1, np.where(np.isnan(values), missing, of_row), have_order=True)
+        of_row = np.where(np.isnan(values), missing, of_row)
+        return cls(missing + 1, of_row, have_order=True, values=values)
 
     @classmethod
     def _of_texts(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
@@ -102,6 +117,13 @@ class Bins:
         return np.asarray(np.add.reduceat(counts, firsts, axis=1))
 
 
+class Split(NamedTuple):
+    """Rows by day and bin of one group: in the reference and now."""
+
+    then: Ints
+    now: Ints
+
+
 def stability_figures(
     topic: Topic, sample: Sample, columns: Iterable[tuple[str, pa.ChunkedArray]]
 ) -> Iterator[Figure]:
@@ -110,26 +132,23 @@ def stability_figures(
         bins = Bins.of(column, sample.is_reference)
         for grouping, groups in sample.groupings.items():
             counts = sample.counts(groups, bins)
+            means = sample.means(groups, bins.values)
             for place, group in enumerate(groups.names):
-                yield from _stability(topic, what, grouping, group, sample, bins, counts[:, place])
+                joined = bins.joined(counts[:, place], sample.reference_days)
+                split = Split(joined[: sample.reference_days], joined[sample.reference_days :])
+                for figure in _stability(topic, what, grouping, group, split):
+                    then, now = (None if np.isnan(m) else kept(m) for m in means[:, place])
+                    yield replace(figure, mean=now, reference_mean=then)
 
 
 def _stability(
-    topic: Topic,
-    what: str,
-    grouping: Grouping,
-    group: str,
-    sample: Sample,
-    bins: Bins,
-    counts: Ints,
+    topic: Topic, what: str, grouping: Grouping, group: str, split: Split
 ) -> Iterator[Figure]:
     rules = policy.drift()
-    then, now = counts[: sample.reference_days], counts[sample.reference_days :]
+    then, now = split
     if min(then.sum(), now.sum()) < rules.least_rows:
         return
-    joined = bins.joined(counts, sample.reference_days)
-    found = stability(joined[: sample.reference_days], joined[sample.reference_days :].sum(axis=0))
-    if found:
+    if found := stability(then, now.sum(axis=0)):
         yield Figure(
             topic=topic,
             what=what,
@@ -139,8 +158,8 @@ def _stability(
             value=found.psi,
             reference=None,
             distance=found.psi,
-            watch_from=rules.lines.stability.watch + found.by_chance,
-            threshold=rules.lines.stability.drift + found.by_chance,
+            watch_from=kept(rules.lines.stability.watch + found.by_chance),
+            threshold=kept(rules.lines.stability.drift + found.by_chance),
             p_value=found.p_value,
             rows=int(now.sum()),
             reference_rows=int(then.sum()),

@@ -28,6 +28,15 @@ FINDINGS: dict[Topic, str] = {
     "offer": "What open products offer has changed",
 }
 """Topic -> what is said of it among the findings."""
+NAMES = {
+    "set_aside_detail": "leads set aside",
+    "pd": "risk (PD)",
+    "p_approve": "chance of approval",
+    "p_fund": "chance of take-up",
+}
+"""Columns whose names alone would not be understood."""
+LARGE = 100
+"""From here on a mean has no decimals."""
 MOST_GROUPS, MOST_FIGURES = 5, 3
 """Groups that a finding tells, and figures of each, before it only counts the rest."""
 SLOTS, SLOTS_END = 30, 1.5
@@ -84,10 +93,26 @@ def of(row: Figure) -> str:
     return f"industry {row.group}" if row.grouping == "industry" else row.group
 
 
-def shown(row: Figure, value: float | None) -> str:
-    """Return a value of the figure in its unit."""
+def named(row: Figure) -> str:
+    """Return what the figure is of, in words."""
+    return NAMES.get(row.what, words(row.what))
+
+
+def now(row: Figure) -> str:
+    """Return the figure as it is now."""
+    return _shown(row, row.mean if row.statistic == "psi" else row.value)
+
+
+def before(row: Figure) -> str:
+    """Return the figure as it was in the reference."""
+    return _shown(row, row.reference_mean if row.statistic == "psi" else row.reference)
+
+
+def _shown(row: Figure, value: float | None) -> str:
     if value is None:
         return NOTHING
+    if row.statistic == "psi":
+        return count(value) if abs(value) >= LARGE else f"{value:.3g}"
     if row.statistic == "share" or row.what == "highest annual cost":
         return share(value)
     if row.topic == "cost":
@@ -107,7 +132,7 @@ def drift_findings(drift: Drift) -> Iterator[Finding]:
         yield Finding(
             "act",
             FINDINGS[topic].format(of=_whose(topic, grouping, len(groups))),
-            "; ".join(told[:MOST_GROUPS]) + more,
+            " | ".join(told[:MOST_GROUPS]) + more,
         )
 
 
@@ -118,12 +143,13 @@ def _whose(topic: Topic, grouping: Grouping, groups: int) -> str:
 
 
 def _evidence(group: str, rows: Sequence[Figure]) -> str:
-    told = ", ".join(_told(row) for row in rows[:MOST_FIGURES])
+    told = "; ".join(_told(row) for row in rows[:MOST_FIGURES])
     more = f" and {plural(len(rows) - MOST_FIGURES, 'more figure')}" if rows[MOST_FIGURES:] else ""
     return f"{group}: {told}{more}" if group else f"{told}{more}"
 
 
 def _told(row: Figure) -> str:
-    if row.statistic == "psi":
-        return f"{words(row.what)} {figure(row.value)}"
-    return f"{words(row.what)} {shown(row, row.value)}, before {shown(row, row.reference)}"
+    index = f" (index {figure(row.value)})" if row.statistic == "psi" else ""
+    if row.statistic == "psi" and row.mean is None:
+        return named(row) + index
+    return f"{named(row)} {now(row)}, before {before(row)}{index}"

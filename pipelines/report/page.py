@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from expectations import policy
 from pipelines.report import charts, formats
 from pipelines.report.details import DETAILS, FUNNEL
-from pipelines.report.drifting import compared, moved, of, shown
+from pipelines.report.drifting import before, compared, moved, named, now, of
 from pipelines.report.facts import Count, Facts
 from pipelines.report.headline import WEIGHTS, Headline
 from pipelines.report.totals import COUNTS, feed_totals, rule_totals
@@ -55,8 +55,10 @@ def render(facts: Facts) -> str:
         chosen=_chosen(facts),
         compared=compared(facts.drift),
         moved=moved(facts.drift),
+        named=named,
+        now=now,
+        before=before,
         of=of,
-        shown=shown,
         limit=MOST_ROWS,
         first=FIRST_ROWS,
     )
