@@ -12,7 +12,7 @@ from pipelines.errors import WrongUse
 from pipelines.settings import Settings
 from pipelines.steps import run_step
 
-BENCHMARKS = {"models": "pipelines.bench.models"}
+BENCHMARKS = {"models": "pipelines.bench.models", "simulate": "pipelines.bench.simulate"}
 """Name -> the module whose `main(settings, options)` measures and returns the figures."""
 
 MARKET = ("start", "days", "leads_per_day", "institutions", "channels", "seed", "dirt")

@@ -6,15 +6,14 @@ pairs; so the model sees what it would have seen, features as of each lead's day
 
 import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 from models.params import Label, params
+from pipelines.bench.home import own_home
 from pipelines.bench.question import Question, measure
 from pipelines.errors import InputMissing
 from pipelines.importing import import_file
@@ -35,7 +34,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     )
     question.check()
     began = time.perf_counter()
-    with _own_home(settings) as home:
+    with own_home(settings) as home:
         day = build(home, asked.mapping, asked.file)
         _say(f"training pairs stand as of {day}; measuring")
         figures = measure(home, day, question)
@@ -67,12 +66,6 @@ def build(settings: Settings, mapping: str, file: Path) -> date:
     _say("transforming")
     transform(settings, day)
     return day
-
-
-@contextmanager
-def _own_home(settings: Settings) -> Iterator[Settings]:
-    with tempfile.TemporaryDirectory(prefix="banyan-bench-") as folder:
-        yield Settings(**(settings.model_dump() | {"home": Path(folder)}))
 
 
 def _parser() -> argparse.ArgumentParser:

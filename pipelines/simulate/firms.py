@@ -164,7 +164,7 @@ def supply_links(world: World, month: date, recorded: date, among: Ints) -> pa.T
             "paid_late_share": np.round(late, 3),
         }
     )
-    recorded_at = world.local(world.start_of(recorded).reshape(1), recorded)[0]
+    recorded_at = world.settings.day_start(recorded).isoformat()
     said = {"month": f"{month:%Y-%m}", "currency": CURRENCY, "recorded_at": recorded_at}
     return with_same(links, said)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from itertools import pairwise
 from threading import Lock
@@ -20,7 +20,7 @@ from pipelines.simulate.chance import Ints
 from pipelines.simulate.channels import all_channels
 from pipelines.simulate.dirt import Dirt
 from pipelines.simulate.events import reported
-from pipelines.simulate.land import as_text, format_of, to_arrow
+from pipelines.simulate.land import as_text, format_of, iso, to_arrow
 from pipelines.simulate.lenders import all_lenders, all_products
 from pipelines.simulate.parts import Item, Result, in_threads, parts
 from pipelines.simulate.requests import Requests, by_channel, requests
@@ -247,10 +247,9 @@ class Market:
         write_parquet(table, self.world.settings.truth / name)
 
     def _local(self, moments: pa.ChunkedArray, day: date) -> pa.ChunkedArray:
-        times = moments.to_numpy().astype("datetime64[s]")
-        return pa.chunked_array(
-            [pa.array(self.world.local(times, day), pa.string(), mask=np.isnat(times))]
-        )
+        start = self.world.settings.day_start(day)
+        offset = start.isoformat()[len("2025-03-03T00:00:00") :]
+        return iso(moments, start.utcoffset() or timedelta(), offset)
 
 
 def _landed(outcomes: Columns, first: date, last: date) -> Columns:

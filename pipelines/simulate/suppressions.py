@@ -42,8 +42,7 @@ def suppressions(world: World, those: Lenders, day: date) -> pa.Table:
             " from told order by all"
         ).to_arrow_table()
         connection.unregister("told")
-    effective_at = world.local(world.start_of(day).reshape(1), day)[0]
-    return with_same(hashed, {"effective_at": effective_at})
+    return with_same(hashed, {"effective_at": world.settings.day_start(day).isoformat()})
 
 
 def _lists(world: World) -> Iterator[Listed]:

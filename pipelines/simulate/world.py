@@ -88,17 +88,6 @@ class World:
         start = self.settings.day_start(day).astimezone(UTC)
         return np.datetime64(start.replace(tzinfo=None), "s")
 
-    def offset(self, day: date) -> str:
-        """Return the zone's offset at the start of `day`, such as +08:00."""
-        written = f"{self.settings.day_start(day):%z}"
-        return f"{written[:3]}:{written[3:]}"
-
-    def local(self, moments: Moments, day: date) -> Texts:
-        """Return `moments` as ISO 8601 with the zone's offset of `day`."""
-        start = self.settings.day_start(day)
-        shift = np.timedelta64(int((start.utcoffset() or start - start).total_seconds()), "s")
-        return np.char.add(np.datetime_as_string(moments + shift, unit="s"), self.offset(day))
-
     def business_dates(self, moments: Moments) -> NDArray[np.datetime64]:
         """Return the business date of each moment."""
         days, place = np.unique(moments.astype("datetime64[h]"), return_inverse=True)
