@@ -23,7 +23,7 @@ class Part:
     interest: float
     low: float | None
     high: float | None
-    """95% of the resamples of the leads; None where nothing was funded."""
+    """95% of the resamples of the leads; None where nothing was funded, or nothing resampled."""
 
     @property
     def share(self) -> float | None:
@@ -42,7 +42,7 @@ class _Rows:
     interest: Numbers
 
 
-def by_channel(days: Sequence[DaySums], policy: str) -> list[Part]:
+def by_channel(days: Sequence[DaySums], policy: str, *, resamples: int = RESAMPLES) -> list[Part]:
     """Return the channels by name; a channel's cost is that of its leads."""
     sums = [day.by_policy[policy] for day in days]
     leads = sum(day.leads.cost.size for day in days)
@@ -53,10 +53,12 @@ def by_channel(days: Sequence[DaySums], policy: str) -> list[Part]:
         funded=np.concatenate([of_day["funded"] for of_day in sums]),
         interest=np.concatenate([of_day["interest"] for of_day in sums]),
     )
-    return _parts(rows, leads)
+    return _parts(rows, leads, resamples)
 
 
-def by_institution(days: Sequence[DaySums], policy: str) -> list[Part]:
+def by_institution(
+    days: Sequence[DaySums], policy: str, *, resamples: int = RESAMPLES
+) -> list[Part]:
     """Return the institutions by name; each bears a part of the cost of the leads that it sees."""
     offers = [day.offers[policy] for day in days]
     sizes = [day.leads.cost.size for day in days]
@@ -68,10 +70,10 @@ def by_institution(days: Sequence[DaySums], policy: str) -> list[Part]:
         funded=np.concatenate([of_day.funded for of_day in offers]),
         interest=np.concatenate([of_day.interest for of_day in offers]),
     )
-    return _parts(rows, sum(sizes))
+    return _parts(rows, sum(sizes), resamples)
 
 
-def _parts(rows: _Rows, leads: int) -> list[Part]:
+def _parts(rows: _Rows, leads: int, resamples: int) -> list[Part]:
     names, part = np.unique(rows.name, return_inverse=True)
 
     def summed(column: Numbers) -> Numbers:
@@ -80,7 +82,7 @@ def _parts(rows: _Rows, leads: int) -> list[Part]:
     cost, interest, funded = (summed(of) for of in (rows.cost, rows.interest, rows.funded))
     count = np.bincount(part, minlength=names.size)
     random = np.random.default_rng(SEED)
-    again = np.full((RESAMPLES, names.size), np.nan)
+    again = np.full((resamples, names.size), np.nan)
     for resample in again:
         times = np.bincount(random.integers(0, max(leads, 1), leads), minlength=leads)[rows.lead]
         below = summed(rows.interest * times)

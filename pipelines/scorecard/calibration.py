@@ -67,7 +67,11 @@ class Calibration:
 def calibrations(settings: Settings, days: Sequence[date]) -> list[Calibration]:
     """Return, for each of `QUESTIONS`, how it held for the matches of `days`.
 
-    An outcome counts as for training: once nothing that may still come could change its sense.
+    An outcome counts as for training: once the time for it has passed.
+
+    Args:
+        settings: Where the home is.
+        days: In order; what `offers_of_day` keeps of each is read.
 
     Raises:
         InputMissing: The marts of the last day are not published.

@@ -112,10 +112,10 @@ def render(
             weeks=first_and_last(days),
             retrained=retrained,
             channels=channels,
-            channels_before={part.name: part.share for part in by_channel(days, BEFORE)},
+            channels_before=_shares(by_channel(days, BEFORE, resamples=0)),
             institutions=_both_ends(institutions),
             ranked=len(institutions),
-            institutions_before={part.name: part.share for part in by_institution(days, BEFORE)},
+            institutions_before=_shares(by_institution(days, BEFORE, resamples=0)),
             scales=(_scale(channels), _scale(institutions)),
             plots=plots,
             told=[(of, plots.calibration(of)) for of in told],
@@ -169,6 +169,10 @@ def _charts(
         )
         for name in BY_DAY
     ]
+
+
+def _shares(parts: Sequence[Part]) -> dict[str, float | None]:
+    return {part.name: part.share for part in parts}
 
 
 def _both_ends(parts: Sequence[Part]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_a_funded_loan_costs_what_its_parts_add_up_to(day, way):
     assert stages([day], way)[-1].cost == pytest.approx(spent, rel=1e-5)
 
 
-def test_every_match_is_in_one_group_of_like_prediction(matched):
+def test_every_match_is_in_one_group_of_like_prediction(matched, day):
     found = calibrations(matched.settings, [DAY])
     assert [of.question.name for of in found] == ["approval", "take-up", "default"]
     for of in found:

@@ -12,7 +12,7 @@ import pytest
 from expectations import policy
 from pipelines.database import connect
 from pipelines.errors import InputMissing
-from pipelines.scorecard import control, scorecard
+from pipelines.scorecard import control, scorecard, scorecard_page
 from pipelines.scorecard.days import compute
 from pipelines.scorecard.figures import RATIOS, SUMS
 from pipelines.scorecard.market import load_market
@@ -152,7 +152,8 @@ def test_a_day_on_which_nothing_could_be_matched_costs_and_brings_nothing(tmp_pa
     simulate(Settings(home=tmp_path), Plan(DAY, 1, 50, 4, 2, 5))
     key = {"channel_id": "feed-01", "lead_id": "260203-0000001"}
     settings = write_market(tmp_path, [key] * leads, [], [], {"feed-01": 30.0})
-    figures = scorecard(settings, DAY, DAY, with_truth=True)
+    figures, page = scorecard_page(settings, DAY, DAY)
+    assert "No institution can expect a loan" in page.read_text("utf-8")
     assert list(figures) == POLICIES
     for of_policy in figures.values():
         assert (of_policy["leads"], of_policy["shown"], of_policy["funded"]) == (leads, 0, 0)
