@@ -13,13 +13,13 @@ from pipelines.simulate.world import REGIONS, Columns, World
 
 
 def described(
-    world: World, is_firm: NDArray[np.bool_], asker: Ints, at: tuple[Ints, Ints]
+    world: World, day: date, is_firm: NDArray[np.bool_], asker: Ints, at: tuple[Ints, Ints]
 ) -> tuple[Columns, Columns]:
     """Return the feed's columns that come from the asker, and what decides about the lead."""
     chance = world.chance
     firm, person = np.flatnonzero(is_firm), np.flatnonzero(~is_firm)
     those = firms.firms(chance, asker[firm])
-    if world.is_struck(SECTOR_FALLS, date.fromordinal(int(at[0][0]))):
+    if world.is_struck(SECTOR_FALLS, day):
         those = firms.fallen(those)
     them = people.people(chance, asker[person])
     firm_columns = firms.identity(chance, those) | firms.needs(
@@ -47,7 +47,7 @@ def described(
         "bureau_score": them.score,
         "housing": people.HOUSING[them.housing],
     }
-    years = (np.datetime64(date.fromordinal(int(at[0][0]))) - those.established).astype(np.int64)
+    years = (np.datetime64(day) - those.established).astype(np.int64)
     of_firms: Columns = {
         "region": those.region,
         "industry": those.industry,

@@ -81,7 +81,7 @@ def requests(
     is_firm = chance.uniform("segment of lead", at[0], first) < channels.business[first_channel]
     is_firm &= ring < 0
     asker = _askers(world, is_firm, channels.quality[first_channel], (at[0], first))
-    columns, who = described(world, is_firm, asker, (at[0], first))
+    columns, who = described(world, day, is_firm, asker, (at[0], first))
     is_invented = chance.uniform("invented", *at) < channels.invented[channel]
     device = np.where(ring >= 0, 10**9 + at[0] * 10_000 + ring, asker + is_firm * 10**8)
     columns |= {

@@ -105,4 +105,6 @@ def lawful(day: date) -> float:
 
 def numbered(prefix: str, numbers: Ints, width: int) -> Texts:
     """Return `prefix` followed by each number, with zeros before it up to `width` digits."""
+    if not numbers.size:  # NumPy finds no longest of no texts
+        return np.empty(0, f"U{len(prefix) + width}")
     return np.char.add(prefix, np.char.zfill(numbers.astype(np.str_), width))

@@ -17,6 +17,8 @@ from pipelines.simulate.truth import (
 )
 from tests.simulate.conftest import START
 
+KEYS = ("lead", "product", "rank")
+
 
 @pytest.fixture(scope="module")
 def drawn(market):
@@ -39,18 +41,33 @@ def test_the_truth_of_the_pairs_that_were_shown_is_the_one_that_was_kept(market,
         assert (getattr(again, name) == kept[name].to_numpy()).all(), name
 
 
-def test_an_offer_further_down_or_among_more_is_taken_less_often(drawn):
+def test_an_offer_further_down_or_behind_another_is_taken_less_often(drawn):
     found, asked = drawn
     shown = broadcast_of(found, asked)
-    first, none = np.ones_like(shown.lead), np.zeros_like(shown.lead)
+    alone = truth_of(found, asked, shown.lead, shown.product)
+    assert (alone.p_fund == alone.p_take).all()
+    among = truth_of(found, asked, shown.lead, shown.product, shown.rank)
+    is_first = shown.rank == 1
+    assert (among.p_approve == alone.p_approve).all()
+    assert (among.p_fund[is_first] == alone.p_fund[is_first]).all()
+    assert (among.p_fund[~is_first] < alone.p_fund[~is_first]).all()
 
-    def taken(rank, rivals):
-        return truth_of(found, asked, shown.lead, shown.product, rank, rivals)
 
-    alone = taken(first, none)
-    assert (taken(first + 1, none).p_fund < alone.p_fund).all()
-    assert (taken(first, none + 1).p_fund < alone.p_fund).all()
-    assert (taken(first + 1, none + 1).p_approve == alone.p_approve).all()
+def test_a_lead_takes_one_loan_at_most(drawn):
+    found, asked = drawn
+    shown = broadcast_of(found, asked)
+    truth = truth_of(found, asked, shown.lead, shown.product, shown.rank)
+    chance = np.bincount(truth.lead, truth.p_approve * truth.p_fund)
+    none = np.ones(chance.size)
+    np.multiply.at(none, truth.lead, 1 - truth.p_approve * truth.p_take)
+    assert chance == pytest.approx(1 - none)
+
+
+def test_nobody_is_granted_more_than_asked_for_or_charged_more_than_is_lawful(drawn):
+    found, asked = drawn
+    truth = truth_of(found, asked, *(getattr(broadcast_of(found, asked), n) for n in KEYS))
+    assert (truth.amount <= asked.columns["amount"][truth.lead]).all()
+    assert truth.apr.max() <= found.world.dearest(START) == 0.24
 
 
 def test_keys_that_the_world_does_not_have_have_no_position(drawn):
