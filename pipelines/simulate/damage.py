@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from expectations.contracts import Contract
 from pipelines.simulate.flaws import NONE
-from pipelines.simulate.land import gzipped, land
+from pipelines.simulate.land import as_text, gzipped, land, utc
 
 CSV, JSONL, PACKED = ("csv", "csv.gz"), ("jsonl", "jsonl.gz"), ("csv.gz", "jsonl.gz")
 TEXT, PARQUET = (*CSV, *JSONL), ("parquet",)
@@ -143,6 +143,8 @@ DAMAGES = (
 """What damages a file of its own, beside the sound one."""
 
 QUIRKS = (
+    Damage("columns_as_text", "column_type", PARQUET, NONE,
+           table=lambda table, _: as_text(table, utc)),
     Damage("column_unknown", "unknown_column", ALL, NONE,
            table=lambda table, _: table.append_column(UNKNOWN, pa.array(
                np.full(table.num_rows, "call back")))),

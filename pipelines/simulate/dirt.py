@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.simulate.answer_key import KEY, Sending, of_damage
+from pipelines.simulate.chance import Ints
 from pipelines.simulate.damage import DAMAGES, QUIRKS, Damage, rewrite
 from pipelines.simulate.land import land
 from pipelines.simulate.soil import soiled
@@ -50,16 +51,17 @@ class Dirt:
         if not self.share:
             land(table, folder, sending.name, sending.form, self.world.settings.threads)
             return table.num_rows, 1
-        sent, clean, key = soiled(self.world.chance, sending, table, self.share)
+        quirks = self._befalling(QUIRKS, sending)
+        sent = table
+        for quirk in quirks:
+            sent = quirk.table(sent, sending.contract) if quirk.table else sent
+            self._answers.append(of_damage(sending, sending.file, quirk, FEW))
+        sent, flawed, key = soiled(self.world.chance, sending, sent, self.share)
         self._answers.append(key)
-        self._land_sound(sending, sent)
-        damages = self._befalling(DAMAGES, sending) if clean.size else []
-        few = table.take(pa.array(np.resize(clean, FEW))) if damages else table
-        for damage in damages:
-            name = f"{sending.name}_{damage.name}"
-            file = damage.write(sending.contract, few, folder, name, sending.form)
-            self._answers.append(of_damage(sending, f"{sending.folder}/{file}", damage, FEW))
-        return sent.num_rows, 1 + len(damages)
+        land(sent, folder, sending.name, sending.form)
+        if changes := [quirk.text for quirk in quirks if quirk.text]:
+            rewrite(self.world.settings.landing / sending.file, changes)
+        return sent.num_rows, 1 + self._land_damaged(sending, table, flawed)
 
     def key(self) -> pa.Table:
         """Return the answers to what was landed since they were last asked for, in their order."""
@@ -67,16 +69,17 @@ class Dirt:
         self._answers.clear()
         return answers.sort_by([(name, "ascending") for name in KEY.names])
 
-    def _land_sound(self, sending: Sending, table: pa.Table) -> None:
-        quirks = self._befalling(QUIRKS, sending)
-        for quirk in quirks:
-            table = quirk.table(table, sending.contract) if quirk.table else table
-            self._answers.append(of_damage(sending, sending.file, quirk, table.num_rows))
-        landing = self.world.settings.landing
-        folder, threads = landing / sending.folder, self.world.settings.threads
-        land(table, folder, sending.name, sending.form, threads)
-        if changes := [quirk.text for quirk in quirks if quirk.text]:
-            rewrite(landing / sending.file, changes)
+    def _land_damaged(self, sending: Sending, table: pa.Table, flawed: Ints) -> int:
+        """Write the damaged files beside a sound one; return how many."""
+        sound = np.setdiff1d(np.arange(min(table.num_rows, FEW + flawed.size)), flawed)
+        damages = self._befalling(DAMAGES, sending) if sound.size else []
+        few = table.take(pa.array(np.resize(sound, FEW))) if damages else table
+        folder = self.world.settings.landing / sending.folder
+        for damage in damages:
+            name = f"{sending.name}_{damage.name}"
+            file = damage.write(sending.contract, few, folder, name, sending.form)
+            self._answers.append(of_damage(sending, f"{sending.folder}/{file}", damage, FEW))
+        return len(damages)
 
     def _befalling(self, kinds: tuple[Damage, ...], sending: Sending) -> list[Damage]:
         """Return the kinds that befall a file."""

@@ -49,22 +49,29 @@ class Flaw:
 
     @property
     def is_text(self) -> bool:
-        """Whether a column with a type can't hold it."""
+        """Whether a column of numbers or dates can't hold it."""
         return self.rule == "type" or self.is_padded or self.sent == " "
 
 
 @cache
-def flaws(feed: str, columns: tuple[str, ...]) -> tuple[Flaw, ...]:
-    """Return every way in which one value of a row with these columns can be wrong.
+def flaws(feed: str, columns: tuple[str, ...], typed: tuple[str, ...] = ()) -> tuple[Flaw, ...]:
+    """Return every way in which one value of a row can be wrong; each breaks exactly one rule.
 
-    Each of them breaks exactly one rule.
+    Args:
+        feed: Which contract says so.
+        columns: The columns that the row has.
+        typed: Those of them that hold values of their type only, and no text.
     """
     contract = load(feed)
     of_columns = [flaw for column in contract.columns for flaw in _of_column(contract, column)]
     of_orders = [flaw for order in contract.orders for flaw in _of_order(contract, order)]
     needed = ({flaw.column, flaw.earlier or flaw.column} for flaw in of_columns + of_orders)
     possible = zip(of_columns + of_orders, needed, strict=True)
-    return tuple(flaw for flaw, names in possible if names <= set(columns))
+    return tuple(
+        flaw
+        for flaw, names in possible
+        if names <= set(columns) and not (flaw.is_text and flaw.column in typed)
+    )
 
 
 @cache

@@ -143,9 +143,10 @@ def flawed(tmp_path_factory):
         possible = flaws(feed, tuple(load(feed).names))
         assert {flaw.column for flaw in possible} == set(load(feed).names)
         place, table = np.arange(len(possible)), sound_rows(feed, 2 * len(possible))
+        rows = np.arange(table.num_rows)
         for form in ("csv", "jsonl", "parquet"):
             sending = Sending(feed, form, DAY, feed, form)
-            sent, key = with_flaws(sending, table, place, as_columns(possible))
+            sent, key = with_flaws(sending, table, rows, place, as_columns(possible))
             land(sent, settings.landing / sending.folder, feed, form)
             write_parquet(key, settings.truth / "dirt" / f"{feed}-{form}.parquet")
     ingest(settings, DAY)
