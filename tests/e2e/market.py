@@ -51,7 +51,8 @@ def landed_rows(home: Path) -> Counter[tuple[str, str, str]]:
     rows: Counter[tuple[str, str, str]] = Counter()
     for path in sorted((home / "landing").glob("*/*/*/*")):
         feed, source, day = path.parts[-4:-1]
-        rows[feed, source, day] += _rows(path)
+        if path.suffix != ".part" and path.stat().st_size:
+            rows[feed, source, day] += _rows(path)
     return rows
 
 
