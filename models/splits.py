@@ -22,7 +22,9 @@ class Split:
 def in_time(table: pa.Table) -> list[Split]:
     """Return one split for each cut of the parameters: fit before it, check up to the next.
 
-    A row is fitted on only if its label was known before the cut, as it would have been then.
+    A row is fitted on only if its label was known before the cut, as it would have been then. In a
+    market whose examples span less than `young_days` that would leave nothing to fit on; there the
+    rows before the cut count, whenever their labels came.
     """
     days = table["business_date"].to_numpy()
     known = table["label_known_on"].to_numpy()
@@ -31,8 +33,9 @@ def in_time(table: pa.Table) -> list[Split]:
     ordered = np.sort(days)
     starts = [ordered[int(cut * len(days))] for cut in params().cuts]
     ends = [*starts[1:], ordered[-1] + np.timedelta64(1, "D")]
+    is_young = ordered[-1] - ordered[0] < np.timedelta64(params().young_days, "D")
     return [
-        Split((days < start) & (known < start), (days >= start) & (days < end))
+        Split((days < start) & ((known < start) | is_young), (days >= start) & (days < end))
         for start, end in zip(starts, ends, strict=True)
     ]
 

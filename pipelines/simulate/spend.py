@@ -15,16 +15,16 @@ from pipelines.simulate.world import CURRENCY, World
 COST_OF_YIELD = 0.57
 """What acquiring the borrowers costs of what their loans yield in a year, under broadcast: 20.86
 points of 36%, in the consumer-finance figures that this project starts from."""
-LOST_ON_THE_WAY = 0.95
+LOST_ON_THE_WAY = 0.985
 """Share of what a broadcast would earn that is left once repeated leads and those without consent
 are set aside."""
 
 CAMPAIGNS = np.array([4, 3, 2, 1]) / 10
 """Shares of a channel's campaigns."""
-JUDGED = 20_000
+JUDGED = 10_000
 """Leads whose worth is looked at: those of a small day several times, the first of a large one."""
-DRAWINGS = 4
-DRAWN, MOST_OFFERS = 24, 5
+DRAWINGS = 2
+DRAWN, MOST_OFFERS = 96, 5
 """Products that are drawn for each lead, and at how many it is shown at most."""
 
 

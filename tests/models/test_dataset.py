@@ -82,12 +82,12 @@ def test_a_quick_decision_waits_as_long_as_the_others(tmp_path, decision):
     assert label_of(tmp_path, "approved", events, as_of=after(8), since=old) is not None
 
 
-def test_in_a_young_market_a_decision_waits_two_days(tmp_path):
+def test_in_a_young_market_a_decision_waits_one_day(tmp_path):
     events = [("approved", after(0))]
-    assert label_of(tmp_path, "approved", events, as_of=after(2)) is None
-    assert label_of(tmp_path, "approved", events, as_of=after(3)) == 1.0
-    assert label_of(tmp_path, "approved", events, as_of=after(3), since=after(-24)) == 1.0
-    assert label_of(tmp_path, "approved", events, as_of=after(3), since=after(-25)) is None
+    assert label_of(tmp_path, "approved", events, as_of=after(1)) is None
+    assert label_of(tmp_path, "approved", events, as_of=after(2)) == 1.0
+    assert label_of(tmp_path, "approved", events, as_of=after(2), since=after(-25)) == 1.0
+    assert label_of(tmp_path, "approved", events, as_of=after(2), since=after(-26)) is None
 
 
 @pytest.mark.parametrize("events", [[], [("funded", after(3))]], ids=["not taken", "taken"])
