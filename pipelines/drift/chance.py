@@ -55,6 +55,12 @@ def stability(then: Ints, now: Ints) -> Stability | None:
     return Stability(kept(psi), kept(unit * (bins - 1)), kept(float(tail)))
 
 
+def moved_most(then: Ints, now: Ints) -> int:
+    """Return the bin that adds most to the index of two samples, both of shape (bins,)."""
+    p, q = _shares(then), _shares(now)
+    return int(np.argmax((q - p) * np.log(q / p)))
+
+
 def _shares(counts: Ints) -> Floats:
     return np.asarray((counts + SMOOTHING) / (counts.sum() + SMOOTHING * counts.size))
 

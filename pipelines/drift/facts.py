@@ -37,9 +37,12 @@ class Figure:
     """Leads, decisions or products now."""
     reference_rows: int
     reference_days: int
-    mean: float | None = None
-    """Of the known values now, where `psi` is of numbers: it says which way they went."""
-    reference_mean: float | None = None
+    level: float | None = None
+    """Which way `psi` went: the mean of a number's known values now, of a text the share of
+    `level_of`."""
+    reference_level: float | None = None
+    level_of: str = ""
+    """The value of a text that moved most."""
     state: State = "steady"
 
 

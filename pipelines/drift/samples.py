@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expectations import policy
-from pipelines.drift.chance import Floats, Ints, kept, stability
+from pipelines.drift.chance import Floats, Ints, kept, moved_most, stability
 from pipelines.drift.facts import Figure, Grouping, Topic
+
+OTHERS, MISSING = "others", "missing"
+"""Names of the bins that hold what is rare, and what is not known."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class Bins:
     have_order: bool
     """Whether neighbouring bins are alike, as those of numbers are."""
     values: Floats | None = None
-    """The numbers themselves, nan where missing."""
+    """The numbers themselves, nan where missing; None for texts."""
+    names: tuple[str, ...] = ()
+    """What the bins of a text hold."""
 
     @classmethod
     def of(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
@@ -96,14 +101,27 @@ class Bins:
 
     @classmethod
     def _of_texts(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
-        """Give each frequent value a bin; the others share one."""
+        """Give each frequent value a bin; the others share one.
+
+        What few leads say is not frequent: it may be somebody's own words, and is shown nowhere.
+        """
         found = pc.value_counts(column.filter(pa.array(is_reference)).drop_null())
-        by_count = sorted((-row["counts"], row["values"]) for row in found.to_pylist())
-        frequent = [value for _, value in by_count[: policy.drift().most_categories]]
+        rules = policy.drift()
+        by_count = sorted(
+            (-row["counts"], row["values"])
+            for row in found.to_pylist()
+            if row["counts"] >= rules.least_rows
+        )
+        frequent = [value for _, value in by_count[: rules.most_categories]]
         of_row = pc.index_in(column, pa.array(frequent, pa.string()), skip_nulls=True)
         codes = of_row.fill_null(len(frequent)).to_numpy().astype(np.int64)
         missing = pc.is_null(column).to_numpy()
-        return cls(len(frequent) + 2, np.where(missing, codes + 1, codes), have_order=False)
+        return cls(
+            number=len(frequent) + 2,
+            of_row=np.where(missing, codes + 1, codes),
+            have_order=False,
+            names=(*frequent, OTHERS, MISSING),
+        )
 
     def joined(self, counts: Ints, reference_days: int) -> Ints:
         """Return `counts` (days, bins) with bins joined until each should hold some rows now."""
@@ -137,8 +155,21 @@ def stability_figures(
                 joined = bins.joined(counts[:, place], sample.reference_days)
                 split = Split(joined[: sample.reference_days], joined[sample.reference_days :])
                 for figure in _stability(topic, what, grouping, group, split):
-                    then, now = (None if np.isnan(m) else kept(m) for m in means[:, place])
-                    yield replace(figure, mean=now, reference_mean=then)
+                    level = _level(sample, bins, counts[:, place], means[:, place])
+                    yield replace(figure, **level)
+
+
+def _level(sample: Sample, bins: Bins, counts: Ints, means: Floats) -> dict[str, Any]:
+    """Return the fields of a figure that say which way it went."""
+    levels, name = means, ""
+    if bins.values is None:
+        then, now = np.split(counts, [sample.reference_days])
+        then, now = then.sum(axis=0), now.sum(axis=0)
+        place = moved_most(then, now)
+        levels = np.array([then[place] / then.sum(), now[place] / now.sum()])
+        name = bins.names[place]
+    before, after = (None if np.isnan(level) else kept(float(level)) for level in levels)
+    return {"level": after, "reference_level": before, "level_of": name}
 
 
 def _stability(

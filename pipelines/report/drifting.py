@@ -95,22 +95,25 @@ def of(row: Figure) -> str:
 
 def named(row: Figure) -> str:
     """Return what the figure is of, in words."""
-    return NAMES.get(row.what, words(row.what))
+    name = NAMES.get(row.what, words(row.what))
+    return f"{name}: {words(row.level_of)}" if row.level_of else name
 
 
 def now(row: Figure) -> str:
     """Return the figure as it is now."""
-    return _shown(row, row.mean if row.statistic == "psi" else row.value)
+    return _shown(row, row.level if row.statistic == "psi" else row.value)
 
 
 def before(row: Figure) -> str:
     """Return the figure as it was in the reference."""
-    return _shown(row, row.reference_mean if row.statistic == "psi" else row.reference)
+    return _shown(row, row.reference_level if row.statistic == "psi" else row.reference)
 
 
 def _shown(row: Figure, value: float | None) -> str:
     if value is None:
         return NOTHING
+    if row.level_of:
+        return share(value)
     if row.statistic == "psi":
         return count(value) if abs(value) >= LARGE else f"{value:.3g}"
     if row.statistic == "share" or row.what == "highest annual cost":
@@ -145,11 +148,9 @@ def _whose(topic: Topic, grouping: Grouping, groups: int) -> str:
 def _evidence(group: str, rows: Sequence[Figure]) -> str:
     told = "; ".join(_told(row) for row in rows[:MOST_FIGURES])
     more = f" and {plural(len(rows) - MOST_FIGURES, 'more figure')}" if rows[MOST_FIGURES:] else ""
-    return f"{group}: {told}{more}" if group else f"{told}{more}"
+    return f"{of(rows[0])}: {told}{more}" if group else f"{told}{more}"
 
 
 def _told(row: Figure) -> str:
     index = f" (index {figure(row.value)})" if row.statistic == "psi" else ""
-    if row.statistic == "psi" and row.mean is None:
-        return named(row) + index
     return f"{named(row)} {now(row)}, before {before(row)}{index}"

@@ -119,6 +119,27 @@ def test_a_value_that_goes_missing_is_told(calm: Settings, tmp_path: Path):
     assert {what for what in told if what[1] == "channel"} == {("housing", "channel", CHANNEL)}
 
 
+def test_the_value_that_moved_most_is_named_unless_few_leads_have_it(
+    calm: Settings, tmp_path: Path
+):
+    def own_words(leads: pa.Table) -> pa.Table:
+        leads = replaced(leads, "purpose", pa.array([f"for {n}" for n in range(len(leads))]))
+        every_other = pa.array([n % 2 == 0 for n in range(len(leads))])
+        return where(
+            leads,
+            *("channel_id", CHANNEL, "housing"),
+            lambda old: pc.if_else(every_other, "rent", old),
+        )
+
+    found = drift(struck(calm, tmp_path / "home", leads=own_words), LAST)
+    housing = one(found, "housing", CHANNEL)
+    assert housing.level_of == "rent"
+    assert housing.level == pytest.approx(2 / 3, abs=0.05)
+    assert housing.reference_level == pytest.approx(1 / 3, abs=0.05)
+    assert one(found, "purpose").level_of == "others"
+    assert not any(figure.level_of.startswith("for ") for figure in found.figures)
+
+
 def test_a_sector_that_falls_is_told_under_its_industry(calm: Settings, tmp_path: Path):
     def fallen(leads: pa.Table) -> pa.Table:
         return where(

@@ -77,7 +77,7 @@ def test_the_section_is_sound(struck_day: Report):
 def test_a_finding_names_a_few_groups_and_counts_the_rest(struck_day: Report):
     figure = Figure(
         *("approval", "approved to predicted", "institution", "", "ratio", 0.1, 1.0, 9.0),
-        *(0.25, 0.5, 0.001, 90, 900, 20, None, None, "drift"),
+        *(0.25, 0.5, 0.001, 90, 900, 20, None, None, "", "drift"),
     )
     figures = tuple(Figure(**(vars(figure) | {"group": f"bank-{n}"})) for n in range(8))
     (finding,) = drift_findings(Drift(figures=figures))
