@@ -12,7 +12,10 @@ from pipelines.errors import WrongUse
 from pipelines.settings import Settings
 from pipelines.steps import run_step
 
-BENCHMARKS = {"models": "pipelines.bench.models", "simulate": "pipelines.bench.simulate"}
+BENCHMARKS = {
+    "models": "pipelines.bench.models",
+    "world": "pipelines.bench.world",
+}
 """Name -> the module whose `main(settings, options)` measures and returns the figures."""
 
 MARKET = ("start", "days", "leads_per_day", "institutions", "channels", "seed", "dirt")

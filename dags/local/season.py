@@ -6,6 +6,7 @@ the daily DAG's own: each week's first run finds no models of its Monday and tra
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, TextIO
 
@@ -18,7 +19,8 @@ from dags.local.terminal import printing_to
 from pipelines.close import figures
 from pipelines.errors import BanyanError
 from pipelines.publish import MANIFEST
-from pipelines.scorecard import scorecard
+from pipelines.scorecard import scorecard, scorecard_page
+from pipelines.scorecard.figures import Figures
 from pipelines.scorecard.table import headline
 from pipelines.settings import Settings
 from pipelines.simulate import Plan, begin
@@ -38,11 +40,11 @@ def main() -> int:
         try:
             with alone(settings):
                 days = play(settings, plan, err)
-                worth = scorecard(settings, *_ends(days), with_truth=True)
+                worth, page = scorecard_page(settings, *_ends(days))
         except BanyanError as error:
             print(error, file=err)
             return 1
-        print(headline(worth), file=err)
+        print(f"{headline(worth)}\nThe scorecard's page: {page}", file=err)
         print(json.dumps({"days": days, "scorecard": worth}), file=out)
     return 0
 
@@ -74,7 +76,8 @@ def play(settings: Settings, plan: Plan, err: TextIO) -> dict[str, dict[str, Any
         to_come = [after(outcomes, day) for outcomes in [*to_come, answers.outcomes]]
         found = found | known_so_far(settings, dates[0], day) | answers.counts
         days[f"{day}"] = found
-        print(_line(day, found), file=err, flush=True)
+        worth = scorecard(settings, day, day, with_truth=True)
+        print(_line(day, found, worth), file=err, flush=True)
     return days
 
 
@@ -115,11 +118,17 @@ def known_so_far(settings: Settings, first: date, day: date) -> dict[str, int]:
     return {"approved": approved, "funded": funded}
 
 
-def _line(day: date, found: dict[str, Any]) -> str:
+def _line(day: date, found: dict[str, Any], worth: Mapping[str, Figures]) -> str:
+    def share(policy: str, figure: str) -> str:
+        value = worth[policy][figure]
+        return "unknown" if value is None else f"{value:.0%}"
+
     return (
-        f"{day}: {found['received']:,} leads, {found['matched']:,} matched, "
-        f"{found['matches']:,} matches; so far {found['approved']:,} approved, "
-        f"{found['funded']:,} funded; {found['seconds']:.0f} s"
+        f"{day}: {found['received']:,} leads, {found['matches']:,} matches; "
+        f"cost {share('banyan', 'cost_share_of_yield')} of yield "
+        f"(broadcast {share('broadcast', 'cost_share_of_yield')}), "
+        f"value {share('banyan', 'value_share_of_oracle')} of the oracle's; so far "
+        f"{found['approved']:,} approved, {found['funded']:,} funded; {found['seconds']:.0f} s"
     )
 
 

@@ -16,6 +16,7 @@ RATIOS = {
     "approval_rate": ("approved", "shown"),
     "cost_per_funded": ("cost", "funded"),
     "cost_share_of_yield": ("cost", "interest"),
+    "cost_share_of_loans": ("cost", "lent"),
     "default_rate": ("defaulted", "funded"),
     "institution_yield": ("kept", "lent"),
     "best_offer_share": ("best_shown", "has_best"),

@@ -33,6 +33,9 @@ FIGURES = {
     "cost_share_of_yield": Figure(
         "Cost, share of yield", "share", "The same cost over a year's interest of the loans."
     ),
+    "cost_share_of_loans": Figure(
+        "Cost, share of loans", "share", "The same cost over the amount lent."
+    ),
     "revenue": Figure("Revenue", "money", "What the institutions owe Banyan."),
     "default_rate": Figure(
         "Default rate", "share", "Loans 90 days overdue within a year, of funded."
