@@ -14,6 +14,7 @@ from pipelines.steps import run_step
 
 BENCHMARKS = {
     "models": "pipelines.bench.models",
+    "simulate": "pipelines.bench.simulate",
     "world": "pipelines.bench.world",
 }
 """Name -> the module whose `main(settings, options)` measures and returns the figures."""
