@@ -16,6 +16,7 @@ venv: .venv/.installed  ## install into .venv, once
 run: venv  ## simulate a small market and match its last day
 	@python -m pipelines simulate --start 2026-01-05 --days 30 --leads-per-day 2000 --institutions 60 >/dev/null
 	@python -m pipelines run --date 2026-02-03
+	@python -m pipelines scorecard --from 2026-02-03 --to 2026-02-03 --truth --headline
 
 test: venv  ## run every test
 	@python -m pytest -q -n auto

@@ -30,7 +30,8 @@ def test_each_day_is_simulated_run_and_answered(tmp_path: Path):
     assert [line.partition(":")[0] for line in lines] == list(days)
 
     assert found["scorecard"]["banyan"]["shown"] == sum(day["matches"] for day in days.values())
-    assert "acquisition cost per funded loan" in ended.stderr.splitlines()[-1]
+    assert "acquisition cost per funded loan" in ended.stderr.splitlines()[-2]
+    assert Path(ended.stderr.splitlines()[-1].partition(": ")[2]).is_file()
 
     before = {f"{SUNDAY - timedelta(days=back)}" for back in range(1, HISTORY + 1)}
     assert {path.parent.name for path in tmp_path.glob("truth/*/shown.parquet")} == {
@@ -49,3 +50,35 @@ def test_a_day_that_fails_is_told_and_ends_the_season(tmp_path: Path):
     assert f"{SUNDAY} failed at" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not list(tmp_path.glob(f"landing/leads/*/{MONDAY}"))
+
+
+def test_a_season_goes_on_where_it_stopped(tmp_path: Path):
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    two_days = ("--start", f"{SUNDAY}", "--days", "2", *SIZE)
+    assert banyan(whole, "season", *two_days).returncode == 0
+    assert banyan(parted, "season", "--start", f"{SUNDAY}", "--days", "1", *SIZE).returncode == 0
+    ended = banyan(parted, "season", *two_days)
+    assert ended.returncode == 0, ended.stderr
+    days = json.loads(ended.stdout.splitlines()[-1])["days"]
+    assert [found["seconds"] > 0 for found in days.values()] == [False, True]
+    for folder in ("landing", "truth", "matches", "outbox"):
+        assert content(parted / folder) == content(whole / folder), folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder; what a manifest says of the code aside."""
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    assert files
+    return {
+        f"{name}": path.read_bytes()
+        for name, path in files.items()
+        if name.name not in {"manifest.json", "world.json"}
+    }
+
+
+def test_a_home_holds_one_market(tmp_path: Path):
+    options = ("--start", f"{SUNDAY}", "--days", "1", *SIZE)
+    assert banyan(tmp_path, "simulate", *options).returncode == 0
+    other = banyan(tmp_path, "simulate", *options, "--seed", "8")
+    assert other.returncode == 2
+    assert "holds another market: seed 7 and not 8" in other.stderr
