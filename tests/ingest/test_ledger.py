@@ -131,6 +131,15 @@ def test_the_same_file_twice_counts_once(settings):
     assert (found["files"], found["copies"], found["received"]) == (1, 1, 3)
 
 
+def test_each_file_without_a_byte_is_told_of(settings):
+    """It holds nothing that another could hold as well, so none is a copy."""
+    for day, name in ((DAY, "one.csv"), (DAY, "two.csv"), (NEXT, "one.csv")):
+        land(path_of(settings, FEED, day=day, name=name), b"")
+        ingest.ingest(settings, day)
+    refused = [counts(settings, FEED, day=day)["search"]["refused_files"] for day in (DAY, NEXT)]
+    assert refused == [2, 1]
+
+
 def test_a_late_file_is_taken_in_marked_and_its_known_keys_are_duplicates(settings):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
