@@ -43,6 +43,13 @@ def test_the_size_of_a_part_changes_nothing(written):
     assert small == large
 
 
+def test_a_channel_without_leads_sends_no_file_and_the_others_do(tmp_path):
+    settings = Settings(home=tmp_path)
+    said = simulate(settings, Plan(date(2025, 3, 1), 1, 3, 2, 20, seed=1, dirt=0.0))
+    assert said["feeds"]["leads"]["rows"] == 3
+    assert 1 <= said["feeds"]["leads"]["files"] <= 3
+
+
 def test_parts_hold_every_number_once_and_in_order(monkeypatch):
     monkeypatch.setattr(parts, "SIZE", 3)
     assert [part.tolist() for part in parts.parts(np.arange(7))] == [[0, 1, 2], [3, 4, 5], [6]]
