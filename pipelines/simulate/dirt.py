@@ -47,20 +47,18 @@ class Dirt:
         Returns:
             The rows of the file itself, and how many files were written.
         """
-        folder = self.world.settings.landing / sending.folder
-        if not self.share:
-            land(table, folder, sending.name, sending.form, self.world.settings.threads)
-            return table.num_rows, 1
         quirks = self._befalling(QUIRKS, sending)
         sent = table
         for quirk in quirks:
             sent = quirk.table(sent, sending.contract) if quirk.table else sent
-            self._answers.append(of_damage(sending, sending.file, quirk, FEW))
+            self._answers.append(of_damage(sending, sending.file, quirk, sent.num_rows))
         sent, flawed, key = soiled(self.world.chance, sending, sent, self.share)
         self._answers.append(key)
-        land(sent, folder, sending.name, sending.form)
+        settings = self.world.settings
+        folder = settings.landing / sending.folder
+        land(sent, folder, sending.name, sending.form, settings.threads)
         if changes := [quirk.text for quirk in quirks if quirk.text]:
-            rewrite(self.world.settings.landing / sending.file, changes)
+            rewrite(settings.landing / sending.file, changes)
         return sent.num_rows, 1 + self._land_damaged(sending, table, flawed)
 
     def key(self) -> pa.Table:

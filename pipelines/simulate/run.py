@@ -114,7 +114,7 @@ def _must_be_the_same(settings: Settings, plan: Plan) -> None:
     before, now = json.loads(file.read_text("utf-8")), _told(plan)
     differs = [
         f"{name} {before[name]} and not {now[name]}"
-        for name in ("seed", "leads_per_day", "institutions", "channels", "shocks")
+        for name in ("seed", "leads_per_day", "institutions", "channels", "dirt", "shocks")
         if before[name] != now[name]
     ]
     if differs:
