@@ -15,7 +15,7 @@ from pipelines.simulate.world import CURRENCY, World
 COST_OF_YIELD = 0.57
 """What acquiring the borrowers costs of what their loans yield in a year, under broadcast: 20.86
 points of 36%, in the consumer-finance figures that this project starts from."""
-LOST_ON_THE_WAY = 0.985
+LOST_ON_THE_WAY = 0.93
 """Share of what a broadcast would earn that is left once repeated leads and those without consent
 are set aside."""
 
