@@ -30,6 +30,7 @@ BY_HAND = {
     "approval_rate": 0.5,  # 2 of 4 shown
     "cost_per_funded": 66.6667,  # 100 for 1.5 loans
     "cost_share_of_yield": 0.2,  # 100 of 500
+    "cost_share_of_loans": 0.0333333,  # 100 of 3,000
     "revenue": 80.0,
     "default_rate": 0.1,  # 0.15 of 1.5
     "institution_yield": 0.1,  # 300 on 3,000

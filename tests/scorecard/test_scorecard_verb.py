@@ -28,7 +28,7 @@ def test_the_last_line_is_json_and_a_table_stands_above(ask):
     assert code == 0
     assert set(json.loads(line)) == {"banyan", "broadcast", "rules", "oracle"}
     assert table[0].split()[-4:] == ["banyan", "broadcast", "rules", "oracle"]
-    assert len(table) == 14
+    assert len(table) == 15
 
 
 def test_the_table_is_aligned_and_fits_a_terminal(ask):
