@@ -27,7 +27,7 @@ FIGURES = (
 """Of the scorecard's, what is told of each seed."""
 
 
-def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
+def main(_: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Play each seed's market and return its broadcast figures.
 
     Returns:
@@ -45,7 +45,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--start", default="2025-03-03")
     asked = parser.parse_args(options)
     started = monotonic()
-    seeds = {f"{seed}": _of_seed(settings, asked, seed) for seed in range(1, asked.seeds + 1)}
+    seeds = {f"{seed}": _of_seed(asked, seed) for seed in range(1, asked.seeds + 1)}
     shares = [figures["cost_share_of_yield"] for figures in seeds.values()]
     return {
         "seeds": seeds,
@@ -56,8 +56,8 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _of_seed(settings: Settings, asked: argparse.Namespace, seed: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="banyan-world-", dir=settings.home.parent) as home:
+def _of_seed(asked: argparse.Namespace, seed: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="banyan-world-") as home:
         options = {
             "--home": home,
             "--start": asked.start,
