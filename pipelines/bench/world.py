@@ -8,12 +8,12 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from statistics import mean
 from time import monotonic
 from typing import Any
 
+from pipelines.bench.home import own_home
 from pipelines.errors import Broken
 from pipelines.settings import Settings
 
@@ -27,7 +27,7 @@ FIGURES = (
 """Of the scorecard's, what is told of each seed."""
 
 
-def main(_: Settings, options: Sequence[str]) -> dict[str, Any]:
+def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Play each seed's market and return its broadcast figures.
 
     Returns:
@@ -45,7 +45,7 @@ def main(_: Settings, options: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--start", default="2025-03-03")
     asked = parser.parse_args(options)
     started = monotonic()
-    seeds = {f"{seed}": _of_seed(asked, seed) for seed in range(1, asked.seeds + 1)}
+    seeds = {f"{seed}": _of_seed(settings, asked, seed) for seed in range(1, asked.seeds + 1)}
     shares = [figures["cost_share_of_yield"] for figures in seeds.values()]
     return {
         "seeds": seeds,
@@ -56,10 +56,10 @@ def main(_: Settings, options: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _of_seed(asked: argparse.Namespace, seed: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="banyan-world-") as home:
+def _of_seed(settings: Settings, asked: argparse.Namespace, seed: int) -> dict[str, float]:
+    with own_home(settings) as home:
         options = {
-            "--home": home,
+            "--home": home.home,
             "--start": asked.start,
             "--days": asked.days,
             "--leads-per-day": asked.leads_per_day,
