@@ -15,17 +15,16 @@ from pipelines.simulate.world import CURRENCY, World
 COST_OF_YIELD = 0.57
 """What acquiring the borrowers costs of what their loans yield in a year, under broadcast: 20.86
 points of 36%, in the consumer-finance figures that this project starts from."""
-LOST_ON_THE_WAY = 0.93
-"""Share of what a broadcast would earn that is left once repeated leads and those without consent
-are set aside."""
+SET_ASIDE = 0.07
+"""Share of leads that no lender sees: repeated, suppressed or without consent."""
 
 CAMPAIGNS = np.array([4, 3, 2, 1]) / 10
 """Shares of a channel's campaigns."""
-JUDGED = 10_000
+JUDGED = 5_000
 """Leads whose worth is looked at: those of a small day several times, the first of a large one."""
-DRAWINGS = 2
-DRAWN, MOST_OFFERS = 96, 5
-"""Products that are drawn for each lead, and at how many it is shown at most."""
+DRAWINGS = 4
+DRAWN, MOST_OFFERS = 400, 5
+"""Products that are looked at for each lead, drawn where there are more, and offers at most."""
 
 
 def worth(
@@ -44,15 +43,20 @@ def worth(
         places: Leads that each product takes on the day.
     """
     leads, judged = world.leads_per_day, min(asked.number.size, JUDGED)
-    drawings = max(1, min(DRAWINGS, JUDGED // judged))
+    drawings = max(1, min(DRAWINGS, 2 * JUDGED // judged))
     day, number = asked.at[0][:judged, None], asked.at[1][:judged, None]
-    draw = np.arange(DRAWN)[None, :]
+    count = products.lender.size
+    draw = np.arange(min(count, DRAWN))[None, :]
     open_places = np.ceil(places * (judged / leads)).astype(np.int64)
+    is_heard = world.chance.uniform("set aside", *asked.at)[:judged] >= SET_ASIDE
+    is_heard &= (asked.who["ring"] < 0)[:judged] & ~asked.who["is_invented"][:judged]
     found = 0.0
     for drawing in range(drawings):
-        product = world.chance.below("bid", products.lender.size, day, number, draw, drawing)
+        product = np.broadcast_to(draw, (judged, draw.size))
+        if count > DRAWN:
+            product = world.chance.below("bid", count, day, number, draw, drawing)
         lead = np.broadcast_to(np.arange(judged)[:, None], product.shape)
-        fits = fitting(products, asked, lead, product)
+        fits = fitting(products, asked, lead, product) & is_heard[:, None]
         lead, product = lead[fits], product[fits]
         lot = world.chance.uniform("bid", lead, product, drawing)
         rank = hand_out(
@@ -87,7 +91,7 @@ def spend(world: World, those: Channels, day: date, earned: float) -> pa.Table:
     share = shares_on(world, those, day)
     expected = world.leads_per_day * share[:, None] * CAMPAIGNS
     paid = expected * those.cost[:, None]
-    price = COST_OF_YIELD * LOST_ON_THE_WAY * earned / paid.sum()
+    price = COST_OF_YIELD * earned / paid.sum()
     channel, campaign = (axis.ravel() for axis in np.indices(expected.shape))
     address = (np.full(channel.size, day.toordinal()), channel, campaign)
     clicks = expected.ravel() * (6 + 6 * chance.uniform("clicks", *address))
