@@ -44,18 +44,21 @@ def train(settings: Settings, day: date, *, as_of: date | None = None) -> dict[s
 def ensure(settings: Settings, day: date) -> dict[str, Any]:
     """Train what scores `day` unless the registry has it; return as `train` does.
 
-    That is the set of the week, `anchor(day)`. While its approval is still assumed and not
-    learned, each day has a set of its own, so that a new market waits for no Monday.
+    That is the set of the week, `anchor(day)`. In a market's first `young_days` each day has a set
+    of its own, so that a new market waits for no Monday.
     """
     week = anchor(day)
     found = _headlines(settings, week) if registry.has(settings, week) else train(settings, day)
-    if found[FIRST_LEARNED]["source"] == "model" or week == day:
+    if week == day or not _is_young(settings, week):
         return found
-    return (
-        _headlines(settings, day)
-        if registry.has(settings, day)
-        else train(settings, day, as_of=day)
-    )
+    has_own = registry.has(settings, day)
+    return _headlines(settings, day) if has_own else train(settings, day, as_of=day)
+
+
+def _is_young(settings: Settings, as_of: date) -> bool:
+    """Return whether the first lead with a known decision was captured less than `young_days` ago."""
+    first = registry.facts(settings, as_of)[FIRST_LEARNED].get("first_lead_on")
+    return first is None or (as_of - date.fromisoformat(first)).days < params().young_days
 
 
 def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:

@@ -141,7 +141,7 @@ def answers(
     mood = mood - lenders.closes_by[lender] * (day.day >= MONTH_ENDS_FROM)
     if world.is_struck(INSTITUTION_TIGHTENS, day):
         mood = mood - TIGHTENS * lenders.is_largest[lender]
-    finds_out = 0.2 * who["hidden"] + 0.1 * chance.normal("pair", *pair)
+    finds_out = 0.12 * who["hidden"] + 0.08 * chance.normal("pair", *pair)
     margin = strength + taste + mood + finds_out - products.cut[product]
     approve = APPLIES * logistic(SHARPNESS * margin - STRICTNESS)
     granted = np.round(asks_for * np.clip(0.6 + 0.2 * margin, LEAST_GRANTED, 1), -2)

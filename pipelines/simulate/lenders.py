@@ -78,7 +78,7 @@ def all_lenders(world: World) -> Lenders:
         name=np.array([f"lender-{place + 1:03d}" for place in number]),
         kind=chance.choice("lender kind", [35, 30, 25, 10], number),
         region_taste=np.where(
-            chance.uniform("region taste", number[:, None], regions[None, :]) < 0.2, 0.16, -0.04
+            chance.uniform("region taste", number[:, None], regions[None, :]) < 0.2, 0.12, -0.03
         ),
         industry_taste=0.08 * chance.normal("industry taste", number[:, None], industries[None, :]),
         closes_by=np.where(chance.uniform("closes", number) < 0.4, 1.0, 0.0),
@@ -121,7 +121,7 @@ def all_products(world: World, those: Lenders) -> Products:
         price=_price(chance, number, model, firm),
         quota=quota.astype(np.int64),
         **_rules(chance, number, firm),
-        cut=1.5 - 1.7 * risk + 0.3 * chance.normal("cut", number),
+        cut=1.5 - 1.7 * risk + 0.2 * chance.normal("cut", number),
     )
 
 

@@ -155,7 +155,7 @@ def test_the_nearer_a_lead_comes_to_the_limit_of_a_product_the_less_an_approval_
     pairs = pa.table(
         {
             "segment": ["consumer"] * 5,
-            "pd": [0.01, 0.024, 0.025, 0.05, 0.2],
+            "pd": [0.01, 0.019, 0.021, 0.05, 0.2],
             "pd_max": [0.1] * 5,
         }
     )
