@@ -56,7 +56,7 @@ def ensure(settings: Settings, day: date) -> dict[str, Any]:
 
 
 def _is_young(settings: Settings, as_of: date) -> bool:
-    """Return whether the first lead with a known decision was captured less than `young_days` ago."""
+    """Return whether the first lead with a decision came less than `young_days` ago."""
     first = registry.facts(settings, as_of)[FIRST_LEARNED].get("first_lead_on")
     return first is None or (as_of - date.fromisoformat(first)).days < params().young_days
 
