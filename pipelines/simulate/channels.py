@@ -75,6 +75,6 @@ def on(world: World, those: Channels, day: date) -> Channels:
     is_bad = np.arange(world.channels) == np.argmax(those.share)
     return replace(
         those,
-        quality=np.where(is_bad, -0.9, those.quality),
+        quality=np.where(is_bad, -1.0, those.quality),
         invented=np.where(is_bad, 0.15, those.invented),
     )

@@ -7,6 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.scorecard.breakdown import by_channel, by_institution
+from pipelines.scorecard.run import day_by_truth, together
+from pipelines.settings import Settings
 from pipelines.simulate.shocks import (
     CHANNEL_TURNS_BAD,
     INSTITUTION_TIGHTENS,
@@ -86,3 +89,27 @@ def test_hardly_anything_is_told_before(season: Path):
     calm = [figures for day, figures in drifting(season).items() if day < STRUCK]
     assert len(calm) == 7
     assert sum(map(len, calm)) <= 1
+
+
+def test_the_scorecard_shows_what_the_shocks_cost(season: Path):
+    settings = Settings(home=season)
+    before = [day_by_truth(settings, STRUCK - timedelta(days=back)) for back in range(1, 5)]
+    after = [day_by_truth(settings, STRUCK + timedelta(days=on)) for on in range(4)]
+    shares = [together(days)["broadcast"]["cost_share_of_yield"] for days in (before, after)]
+    assert shares[1] > 1.3 * shares[0]  # the price cap takes a third of the yield
+    channel = struck_group(season, CHANNEL_TURNS_BAD)
+    of_channel = [
+        next(part.share for part in by_channel(days, "broadcast") if part.name == channel)
+        for days in (before, after)
+    ]
+    assert of_channel[1] / of_channel[0] > shares[1] / shares[0]
+    institution = struck_group(season, INSTITUTION_TIGHTENS)
+    funded = [
+        next(
+            part.funded / part.count
+            for part in by_institution(days, "broadcast")
+            if part.name == institution
+        )
+        for days in (before, after)
+    ]
+    assert funded[1] < 0.6 * funded[0]
