@@ -25,7 +25,7 @@ SHOWN = [0.0, 0.0, 0.2, 0.4, 0.4]
 
 APPLIES = 0.85
 """Share of those shown a product who ask for it."""
-SHARPNESS, STRICTNESS = 1.8, 3.4
+SHARPNESS, STRICTNESS = 1.8, 3.55
 """Log-odds of approval for each unit of strength above the cut-off, and lost by all."""
 LEAST_GRANTED = 0.5
 """Share of what is asked for that is granted to those who are barely approved."""

@@ -15,8 +15,9 @@ from pipelines.simulate.world import CURRENCY, World
 COST_OF_YIELD = 0.57
 """What acquiring the borrowers costs of what their loans yield in a year, under broadcast: 20.86
 points of 36%, in the consumer-finance figures that this project starts from."""
-SET_ASIDE = 0.07
-"""Share of leads that no lender sees: repeated, suppressed or without consent."""
+SET_ASIDE = np.array([0.065, 0.105])
+"""Share of people's and of firms' leads that no lender sees: repeated, suppressed, without consent.
+A market has fewer firms than people, so they come again sooner."""
 
 CAMPAIGNS = np.array([4, 3, 2, 1]) / 10
 """Shares of a channel's campaigns."""
@@ -48,7 +49,8 @@ def worth(
     count = products.lender.size
     draw = np.arange(min(count, DRAWN))[None, :]
     open_places = np.ceil(places * (judged / leads)).astype(np.int64)
-    is_heard = world.chance.uniform("set aside", *asked.at)[:judged] >= SET_ASIDE
+    is_firm = asked.who["is_firm"].astype(np.int64)
+    is_heard = (world.chance.uniform("set aside", *asked.at) >= SET_ASIDE[is_firm])[:judged]
     is_heard &= (asked.who["ring"] < 0)[:judged] & ~asked.who["is_invented"][:judged]
     found = 0.0
     for drawing in range(drawings):
