@@ -76,9 +76,10 @@ def test_every_institution_that_was_matched_has_a_lead_file_of_its_leads(ran: Ra
         assert delivered[-1]["rows"] == institution["counts"]
 
 
-def test_the_models_of_the_week_score_its_days(ran: Ran):
+def test_the_models_of_the_week_score_its_days_and_those_of_the_day_in_a_young_market(ran: Ran):
     assert [path.name for path in sorted((ran.home / "registry").glob("as_of=*"))] == [
         "as_of=2026-02-23",
+        "as_of=2026-03-01",
         "as_of=2026-03-02",
     ]
 
