@@ -117,6 +117,12 @@ def reasons() -> tuple[Reason, ...]:
 
 
 @cache
+def reason_by_code() -> dict[str, Reason]:
+    """Return code -> reason."""
+    return {reason.code: reason for reason in reasons()}
+
+
+@cache
 def reason_codes() -> dict[str, str]:
     """Return feature -> reason code."""
     return {feature: reason.code for reason in reasons() for feature in reason.features}

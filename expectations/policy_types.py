@@ -194,6 +194,10 @@ class Drift(Decision):
     lines: DriftLines
 
 
+UNKNOWN = "unknown"
+"""The level of a value that nobody told."""
+
+
 class Words(_Strict):
     """One phrase in each language that Banyan speaks."""
 
@@ -206,5 +210,21 @@ class Reason(_Strict):
 
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     features: tuple[str, ...] = Field(min_length=1)
+    levels: dict[str, dict[str, Words]] = {}
+    """Feature -> level of its value -> what a person is told of it."""
     person: Words
     analyst: Words
+
+    @model_validator(mode="after")
+    def _levels_are_of_its_features(self) -> Self:
+        if strangers := sorted(set(self.levels) - set(self.features)):
+            raise ValueError(f"{self.code} has levels of features it doesn't name: {strangers}")
+        return self
+
+    def told(self, feature: str, level: str) -> Words:
+        """Return what a person is told where the value of `feature` is at `level`."""
+        if said := self.levels.get(feature, {}).get(level):
+            return said
+        if level == UNKNOWN:
+            return Words(en=f"we do not know {self.person.en}", zh=f"尚不了解{self.person.zh}")
+        return self.person

@@ -58,6 +58,12 @@ class Trained:
             return np.empty(0)
         return self.calibration(np.asarray(self._booster.predict(matrix, num_threads=threads)))
 
+    def log_odds(self, matrix: Matrix, *, threads: int) -> Numbers:
+        """Return what the trees say of rows of the encoder's matrix, before calibration."""
+        if not len(matrix):
+            return np.empty(0)
+        return np.asarray(self._booster.predict(matrix, num_threads=threads, raw_score=True))
+
     def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
         matrix = self.encoder.matrix(table)

@@ -13,8 +13,10 @@ from models import calibrate
 from models.estimators import Trained
 from models.evaluate import evaluate
 from models.features import Encoder, Matrix, Numbers
+from models.ordinary import Ordinary
 from models.params import Features, params
 from models.splits import Rows, Split
+from models.stability import checked
 
 CHANCE = 0.5
 """AUC of a coin."""
@@ -81,6 +83,8 @@ def fit(
         "figures_before_calibration": evaluate(raw[-1], happened[-1]).as_dict(),
         "trees": trees,
         "data_sha256": data.sha256(),
+        "ordinary": Ordinary.learned_from(table, encoder, data.matrix).as_dict(),
+        "checked": checked(table.filter(pa.array(splits[-1].check)), before(raw[-1])),
     }
     return Trained(encoder, booster.model_to_string(), last), facts
 

@@ -1,8 +1,9 @@
 """Where model sets are kept: plain files below `registry/as_of=DAY/`, published whole.
 
 One folder a model: `model.txt` is LightGBM's own text, `model.json` the rest of what a score needs
-(features, vocabulary, calibration; for a prior why it stands). `params.yml` is what they were made
-with. The manifest holds the figures and the hash of the data.
+(features, vocabulary, calibration; for a prior why it stands), `ordinary.json` what its leads were
+like, `checked.json` how it did on later leads by group and time, `card.html` all of it for people.
+`params.yml` is what they were made with. The manifest holds the figures and the hash of the data.
 """
 
 import json
@@ -13,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from models import details
 from models.estimators import Estimator, Prior, Trained
 from models.params import FILE as PARAMS
 from pipelines.errors import InputMissing
@@ -44,11 +46,13 @@ def has(settings: Settings, as_of: date) -> bool:
 
 def save(settings: Settings, as_of: date, entries: Mapping[str, Entry]) -> None:
     """Publish the model set of `as_of`: equal models and facts give equal bytes."""
-    stated = {"as_of": f"{as_of}", "models": {name: e.facts for name, e in entries.items()}}
+    said = {name: details.stated(entry.facts) for name, entry in entries.items()}
+    stated = {"as_of": f"{as_of}", "models": said}
     with publishing(folder(settings, as_of), stated) as fresh:
         shutil.copyfile(PARAMS, fresh / "params.yml")
         for name, entry in entries.items():
             _write(fresh / name, entry.estimator)
+            details.write(fresh / name, entry.facts)
 
 
 def facts(settings: Settings, as_of: date) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,8 @@ def close(settings: Settings, day: date) -> dict[str, Any]:
 
 def published(settings: Settings, day: date) -> list[Path]:
     """Return the folders that a finished `day` has published from the marts on, in order."""
-    whole = [settings.marts, settings.pairs, settings.matches, settings.offers, settings.unmatched]
+    matching = [settings.matches, settings.offers, settings.unmatched, settings.reasons]
+    whole = [settings.marts, settings.pairs, *matching]
     sent = sorted(settings.of_day(settings.outbox, day).glob(f"*/{MANIFEST}"))
     return [
         *(settings.of_day(folder, day) for folder in whole),

@@ -23,7 +23,7 @@ from pipelines.settings import Settings
 
 BEFORE = ("lake/*", "quarantine/*", "marts", "pairs", "matches")
 """Folders whose partitions of the days before are inputs."""
-DAY = (*BEFORE, "offers", "unmatched", "outbox", "reports")
+DAY = (*BEFORE, "offers", "unmatched", "reasons", "outbox", "reports")
 """Folders whose partition of the day is compared, as are the models of its week."""
 
 

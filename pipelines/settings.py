@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         return self.home / "unmatched"
 
     @cached_property
+    def reasons(self) -> Path:
+        """date=D: why each match, and why none where a model decided it, in words."""
+        return self.home / "reasons"
+
+    @cached_property
     def outbox(self) -> Path:
         """date=D/INSTITUTION: what each institution receives."""
         return self.home / "outbox"

@@ -13,8 +13,9 @@ from pipelines.errors import InputMissing
 from pipelines.known import create_known_view
 from pipelines.matches.counts import count_leads
 from pipelines.matches.ids import MATCH_ID
-from pipelines.matches.offers import offers_sql, reason_words
+from pipelines.matches.offers import offers_sql
 from pipelines.matches.plan import DayPlan, plan_day
+from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
 from pipelines.matches.unmatched import unmatched_sql
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.scoring import features, score_leads
@@ -70,15 +71,18 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     model_set = models.load(settings, day)
     _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
-        _load(connection, settings, day)
+        condition = _load(connection, settings, day)
         plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
         _note(connection, plan, day)
-        _add_reasons(connection, model_set)
+        told = _add_reasons(connection, model_set)
         matches = _matches(connection, scored_by)
-        offers = connection.sql(offers_sql("explained", "names", "words")).to_arrow_table()
+        offers = connection.sql(offers_sql("explained", "names", "told")).to_arrow_table()
         unmatched = connection.sql(
             unmatched_sql("mart_leads", "funnel", "chosen", "trimmed")
         ).to_arrow_table()
+        connection.register("without_match", unmatched)
+        every = policy.consent(day).every_institution
+        told_unmatched = of_unmatched(connection, model_set, condition, every)
     counts = count_leads(settings, day, matches=matches, unmatched=unmatched)
     facts = counts.as_dict() | {
         "matches": len(matches),
@@ -90,6 +94,11 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "policy_version": scored_by["policy_version"],
         "models": scored_by["models"],
     }
+    with publishing(
+        settings.of_day(settings.reasons, day), facts | {"inputs": read_from}
+    ) as folder:
+        write_parquet(told, folder / "matches.parquet")
+        write_parquet(told_unmatched, folder / "unmatched.parquet")
     for root, table in (
         (settings.unmatched, unmatched),
         (settings.offers, offers),
@@ -114,11 +123,11 @@ def _must_be_current(
         )
 
 
-def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:
-    """Create the tables that the plan and its reasons are made from."""
+def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> str:
+    """Create the tables that the plan and its reasons are made from; return the rules' SQL."""
     marts, pairs = (settings.of_day(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
-    load_products(connection, marts, day)
+    condition = load_products(connection, marts, day)
     scored = connection.read_parquet(
         str(pairs / "pairs.parquet"), file_row_number=True, hive_partitioning=False
     )
@@ -128,7 +137,6 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
         ("mart_leads", marts / "leads.parquet"),
     ):
         connection.read_parquet(str(file)).create_view(name)
-    connection.register("words", reason_words())
     create_known_view(connection, settings, "institutions", day)
     connection.execute(
         """
@@ -144,6 +152,7 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
         ) as called using (institution_id)
         """
     )
+    return condition
 
 
 def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
@@ -181,20 +190,28 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
     )
 
 
-def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> None:
-    """Create `explained`: table `chosen` with the codes of what counted most, weightiest first."""
+def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> pa.Table:
+    """Create `explained`: table `chosen` with the codes of what spoke most for it, and return all
+    that spoke for and against each match, in words."""
     score_leads(connection, model_set)  # what is assumed of an approval reads the lead's risk
     read = features(connection, "select lead_row, product_row from chosen")
-    explained = read.select(["channel_id", "lead_id", "institution_id", "product_id"])
-    given = explained.append_column("reasons", model_set.reasons(read))
-    connection.register("reasons_given", given)
+    told = of_matches(model_set, read)
+    connection.register("told", told)
     connection.execute(
         """
         create or replace table explained as
         from chosen
-        join reasons_given using (channel_id, lead_id, institution_id, product_id)
+        join (
+            select
+                channel_id, lead_id, institution_id, product_id,
+                list(code order by place) as reasons
+            from told
+            where effect = 'raises'
+            group by all
+        ) using (channel_id, lead_id, institution_id, product_id)
         """
     )
+    return with_match_ids(connection, told)
 
 
 def _matches(connection: duckdb.DuckDBPyConnection, scored_by: dict[str, Any]) -> pa.Table:

@@ -1,56 +1,42 @@
-"""A match seen from the lead's side, with the words that a person is shown."""
-
-import pyarrow as pa
-
-from expectations import policy
-
-MOST_WORDS = 3
-"""So many reasons are told, the weightiest first; more would not be read."""
+"""A match seen from the lead's side, with the words that a person is shown, in two languages."""
 
 
-def reason_words() -> pa.Table:
-    """Return `code` and the English `words` of every reason."""
-    reasons = policy.reasons()
-    return pa.table(
-        {
-            "code": pa.array([reason.code for reason in reasons], pa.string()),
-            "words": pa.array([reason.person.en for reason in reasons], pa.string()),
-        }
-    )
-
-
-def offers_sql(chosen: str, names: str, reason_words: str) -> str:
+def offers_sql(chosen: str, names: str, told: str) -> str:
     """Return SQL for one row per match: the offer, ordered by lead and rank.
 
     Args:
         chosen: SQL table of the matches, with `currency`, `amount` and `term_months` of the lead.
         names: SQL table of `institution_id`, `product_id`, `institution_name`, `product_name`.
-        reason_words: SQL table as `reason_words` returns it.
+        told: SQL table of the reasons of the matches, as `told.of_matches` returns it.
     """
+    money = "currency || ' ' || format('{:,}', cast(round(amount) as bigint))"
+    cost = "format('{:.2f}', suggested_apr * 100)"
     return f"""
         with counted_most as (
-            select match_id, string_agg(words, ', ' order by place) as counted_most
-            from (
-                select
-                    match_id, unnest(reasons[1:{MOST_WORDS}]) as code,
-                    generate_subscripts(reasons[1:{MOST_WORDS}], 1) as place
-                from {chosen}
-            )
-            join {reason_words} using (code)
-            group by match_id
+            select
+                channel_id, lead_id, institution_id, product_id,
+                string_agg(person_en, ', ' order by place) as counted_most_en,
+                string_agg(person_zh, '、' order by place) as counted_most_zh
+            from {told}
+            where effect = 'raises'
+            group by all
         )
 
         select
             channel_id, lead_id, rank, match_id, institution_id, product_id,
             institution_name, product_name, currency, amount, term_months, suggested_apr,
-            product_name || ' of ' || institution_name || ': '
-            || currency || ' ' || format('{{:,}}', cast(round(amount) as bigint))
+            product_name || ' of ' || institution_name || ': ' || {money}
             || coalesce(' over ' || term_months || ' months', '')
-            || ' at about ' || format('{{:.2f}}', suggested_apr * 100)
+            || ' at about ' || {cost}
             || '% a year, all costs included. The lender decides and may ask for more.'
-            || coalesce(' What counted most: ' || counted_most || '.', '') as words
+            || coalesce(' What counted most: ' || counted_most_en || '.', '') as words,
+            institution_name || ' ' || product_name || '：' || {money}
+            || coalesce('，期限 ' || term_months || ' 个月', '')
+            || '，年化综合成本约 ' || {cost}
+            || '%（含全部费用）。是否放款由贷款机构决定，机构可能要求补充材料。'
+            || coalesce('主要因素：' || counted_most_zh || '。', '') as words_zh
         from {chosen}
         join {names} using (institution_id, product_id)
-        left join counted_most using (match_id)
+        left join counted_most using (channel_id, lead_id, institution_id, product_id)
         order by channel_id, lead_id, rank
     """

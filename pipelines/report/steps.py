@@ -29,7 +29,7 @@ def folders(settings: Settings, day: date) -> list[tuple[str, Path]]:
     after = {
         "marts": [settings.marts],
         "score": [settings.pairs],
-        "match": [settings.matches, settings.offers, settings.unmatched],
+        "match": [settings.matches, settings.offers, settings.unmatched, settings.reasons],
     }
     return [
         *(("ingest", settings.of_day(settings.lake / feed, day)) for feed in feeds()),

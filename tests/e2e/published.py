@@ -9,7 +9,7 @@ from pathlib import Path
 
 PUBLISHED = (
     *("ledger", "lake", "quarantine", "marts", "registry", "pairs"),
-    *("matches", "offers", "unmatched", "outbox", "reports"),
+    *("matches", "offers", "unmatched", "reasons", "outbox", "reports"),
 )
 
 

@@ -38,6 +38,16 @@ def table(settings: Settings, name: str) -> list[Row]:
     return rows
 
 
+def reasons_for(settings: Settings) -> dict[str, list[Row]]:
+    """Return match id -> what spoke for its approval, strongest first."""
+    path = settings.of_day(settings.reasons, DAY) / "matches.parquet"
+    found: dict[str, list[Row]] = {}
+    for row in pq.read_table(path).to_pylist():
+        if row["effect"] == "raises":
+            found.setdefault(row["match_id"], []).append(row)
+    return found
+
+
 def mart(settings: Settings, name: str) -> list[Row]:
     path = settings.of_day(settings.marts, DAY) / f"{name}.parquet"
     rows: list[Row] = pq.read_table(path).to_pylist()
@@ -56,7 +66,7 @@ def with_marts(settings: Settings, **rows: list[Row]) -> Settings:
 
 
 def contents(settings: Settings) -> list[str]:
-    roots = (settings.matches, settings.offers, settings.unmatched)
+    roots = (settings.matches, settings.offers, settings.unmatched, settings.reasons)
     return [read_manifest(settings.of_day(root, DAY))["content_sha256"] for root in roots]
 
 
@@ -112,13 +122,15 @@ def test_match_ids_are_unique_and_stand_when_other_leads_are_gone(market):
 
 def test_an_offer_says_in_words_what_the_match_is(published):
     offers, matches = table(published, "offers"), table(published, "matches")
+    told = reasons_for(published)
     assert [row["match_id"] for row in offers] == [row["match_id"] for row in matches]
     for offer, made in zip(offers, matches, strict=True):
         assert f"{made['suggested_apr']:.2%} a year, all costs included" in offer["words"]
         assert f"{offer['currency']} {offer['amount']:,.0f} over" in offer["words"]
-        code = made["reasons"][0]
-        words = next(reason.person.en for reason in policy.reasons() if reason.code == code)
-        assert words in offer["words"]
+        for reason in told[made["match_id"]]:
+            assert reason["person_en"] in offer["words"]
+            assert reason["person_zh"] in offer["words_zh"]
+        assert f"{made['suggested_apr']:.2%}（含全部费用）" in offer["words_zh"]
 
 
 def test_an_offer_calls_the_institution_by_its_name_of_the_day(market):

@@ -1,0 +1,154 @@
+"""Why a probability is what it is: reason codes with words, for and against, strongest first.
+
+What each feature added to the log-odds of a row is exact (Shapley values of the trees, Lundberg et
+al. 2018), and summed by code (expectations/policy/reasons.yml). A code is named only if it is also
+true by itself: were its features ordinary for a lead of this kind (models/ordinary.py), the score
+would move the way that the reason says. Contributions alone miss that where features act together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from expectations import policy
+from models.estimators import Estimator, Trained
+from models.features import Matrix
+from models.ordinary import Ordinary
+from models.params import params
+from models.reason_words import SCHEMA, Named, in_words
+
+Effect = Literal["raises", "lowers"]
+"""What a reason does to the probability that is explained."""
+
+EFFECTS: tuple[Effect, ...] = ("raises", "lowers")
+CANDIDATES = 6
+"""So many of the strongest codes are tried for each effect until enough are confirmed."""
+
+ROWS_AT_ONCE = 16_384
+"""Rows explained together: bounds the memory, never changes the result."""
+
+Places = np.ndarray[tuple[int, int], np.dtype[np.intp]]
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the features of some rows added to their log-odds, by feature and by code."""
+
+    codes: tuple[str, ...]
+    code_of: "np.ndarray[tuple[int], np.dtype[np.intp]]"
+    """Feature -> place of its code."""
+    by_feature: Matrix
+    by_code: Matrix
+
+    @classmethod
+    def of(cls, features: Sequence[str], values: Matrix) -> "Weighed":
+        """Sum contributions `values`, shape (rows, features), by the codes of `features`."""
+        named = policy.reason_codes()
+        codes = tuple(sorted({named[name] for name in features}))
+        code_of = np.array([codes.index(named[name]) for name in features])
+        sums = np.zeros((len(values), len(codes)))
+        for column, code in enumerate(code_of):
+            sums[:, code] += values[:, column]
+        return cls(codes, code_of, values, sums)
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Names the reasons of one model's probabilities."""
+
+    estimator: Estimator
+    ordinary: Ordinary | None = None
+    """What the model's leads were like; without it (a stated prior) nothing is confirmed."""
+    threads: int = 1
+    is_confirmed: bool = True
+    """Whether only codes that are true by themselves are named."""
+
+    def explain(self, table: pa.Table, effects: Sequence[Effect] = EFFECTS) -> pa.Table:
+        """Return the reasons of each row of `table`: at most `most_reasons` for each of `effects`.
+
+        Each row has at least one reason of the first of `effects`: where none is confirmed, the
+        strongest stands. The result is a function of each row alone.
+
+        Returns:
+            Columns of `reason_words.SCHEMA`, ordered by `row` (the place in `table`), effect in the
+            order asked for, and `place` (1 is the strongest).
+
+        Raises:
+            MissingColumns: `table` lacks columns that the model looks at.
+        """
+        starts = range(0, table.num_rows, ROWS_AT_ONCE)
+        parts = [self._portion(table.slice(at, ROWS_AT_ONCE), at, effects) for at in starts]
+        return pa.concat_tables([SCHEMA.empty_table(), *parts])
+
+    def codes(self, table: pa.Table, effect: Effect = "raises") -> pa.ListArray:
+        """Return for each row the codes of what spoke most for `effect`, strongest first."""
+        return codes_by_row(self.explain(table, [effect]), table.num_rows)
+
+    def _portion(self, table: pa.Table, first: int, effects: Sequence[Effect]) -> pa.Table:
+        contributions = self.estimator.contributions(table, threads=self.threads)
+        weighed = Weighed.of(self.estimator.features, contributions)
+        chances = self.estimator.predict(table, threads=self.threads)
+        parts = []
+        for effect in effects:
+            named = self._named(table, weighed, effect, effects[0])
+            parts.append(in_words(self.estimator, self.ordinary, table, named, chances))
+        order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
+        told = pa.concat_tables(parts).take(pa.array(order))
+        return told.set_column(0, SCHEMA.field("row"), pc.add(told["row"], first))
+
+    def _named(self, table: pa.Table, weighed: Weighed, effect: Effect, first: Effect) -> Named:
+        """Return which codes are named for `effect`, and the feature that stands for each."""
+        sign = 1 if effect == "raises" else -1
+        ranked = np.argsort(-sign * weighed.by_code, axis=1, kind="stable")[:, :CANDIDATES]
+        strong = sign * np.take_along_axis(weighed.by_code, ranked, axis=1)
+        speaks = (strong > 0) & (strong >= params().least_log_odds_of_a_reason)
+        holds = np.ones(strong.shape, dtype=bool)
+        if self.is_confirmed and isinstance(self.estimator, Trained) and self.ordinary:
+            moved = self._moved(self.estimator, self.ordinary, table, weighed, ranked)
+            holds = sign * moved > 0
+        chosen = speaks & holds & ((speaks & holds).cumsum(axis=1) <= params().most_reasons)
+        if effect == first and chosen.size:
+            nothing = np.flatnonzero(~chosen.any(axis=1))
+            chosen[nothing, (holds & (strong > 0))[nothing].argmax(axis=1)] = True
+        rows, at = np.nonzero(chosen)
+        codes = ranked[rows, at]
+        of_code = weighed.code_of[None, :] == codes[:, None]
+        strength = np.where(of_code, sign * weighed.by_feature[rows], -np.inf)
+        place = chosen.cumsum(axis=1)[rows, at]
+        return Named(
+            effect=effect,
+            rows=rows,
+            places=place,
+            codes=np.array(weighed.codes)[codes],
+            features=strength.argmax(axis=1) if len(rows) else rows,
+            log_odds=weighed.by_code[rows, codes],
+        )
+
+    def _moved(
+        self,
+        model: Trained,
+        ordinary: Ordinary,
+        table: pa.Table,
+        weighed: Weighed,
+        ranked: Places,
+    ) -> Matrix:
+        """Return what each candidate's features add beside ordinary ones: (rows, candidates)."""
+        matrix = model.encoder.matrix(table)
+        usual = ordinary.of(ordinary.kinds(table))
+        stands = model.log_odds(matrix, threads=self.threads)
+        moved = np.zeros(ranked.shape)
+        for at, codes in enumerate(ranked.T):
+            changed = np.where(weighed.code_of[None, :] == codes[:, None], usual, matrix)
+            moved[:, at] = stands - model.log_odds(changed, threads=self.threads)
+        return moved
+
+
+def codes_by_row(told: pa.Table, rows: int) -> pa.ListArray:
+    """Return the codes of `told`, in the order of `explain`, as a list for each of `rows` rows."""
+    counts = np.bincount(told["row"].to_numpy(), minlength=rows)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, told["code"].combine_chunks())
