@@ -9,7 +9,9 @@ also the feature alone that gives the reason its words:
   it, so it is the figure that could fail.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +22,11 @@ from models.features import Matrix, Numbers
 from models.ordinary import Ordinary
 from models.reasons import Explainer
 
-DRAWS = 50
+DRAWS = 20
 """Other leads whose values are tried for each reason."""
+
+SAMPLE = 200
+"""Rows whose reasons are tried when a model is trained."""
 
 REASONS_AT_ONCE = 2_000
 SEED = 20261124
@@ -71,6 +76,19 @@ def fidelity(explainer: Explainer, table: pa.Table) -> Fidelity:
         others=_share(others),
         others_first=_share(others[first]),
     )
+
+
+def of_a_sample(model: Trained, ordinary: Mapping[str, Any], table: pa.Table) -> dict[str, Any]:
+    """Return the fidelity of the reasons of rows spread over `table`, for the registry.
+
+    Args:
+        model: What was trained.
+        ordinary: What its leads are like, as `Ordinary.as_dict` says it.
+        table: What it was trained on, one row at least.
+    """
+    rows = np.unique(np.linspace(0, table.num_rows - 1, SAMPLE).astype(np.int64))
+    explainer = Explainer(model, Ordinary.from_dict(ordinary))
+    return fidelity(explainer, table.take(pa.array(rows))).as_dict()
 
 
 def _share(moves: Numbers) -> float:

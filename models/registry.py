@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from models import details
+from models import card, details
 from models.estimators import Estimator, Prior, Trained
 from models.params import FILE as PARAMS
 from pipelines.errors import InputMissing
@@ -53,6 +53,7 @@ def save(settings: Settings, as_of: date, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items():
             _write(fresh / name, entry.estimator)
             details.write(fresh / name, entry.facts)
+        card.write_cards(fresh, as_of, said, before=_before(settings, as_of))
 
 
 def facts(settings: Settings, as_of: date) -> dict[str, dict[str, Any]]:
@@ -81,6 +82,13 @@ def champion(settings: Settings, day: date) -> date:
             f"`python -m pipelines train --date {day}`, or `run`, which trains when it must."
         )
     return max(begun)
+
+
+def _before(settings: Settings, as_of: date) -> Path | None:
+    """Return the folder of the last set before `as_of`; None where it is the first."""
+    earlier = sorted(path.parent for path in settings.registry.glob(f"{PREFIX}*/{MANIFEST}"))
+    earlier = [path for path in earlier if path.name < folder(settings, as_of).name]
+    return earlier[-1] if earlier else None
 
 
 def read(settings: Settings, as_of: date) -> dict[str, Estimator]:

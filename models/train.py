@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from models import registry, splits
 from models.dataset import anchor, examples
 from models.estimators import Prior
+from models.fidelity import of_a_sample
 from models.fitting import TooLittle, fit
 from models.params import Features, params
 from models.registry import Entry
@@ -68,6 +69,7 @@ def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
         estimator, learned = fit(table, features, splits.in_time(table))
     except TooLittle as reason:
         return Entry(Prior(model, f"{reason}"), facts | {"source": "prior", "reason": f"{reason}"})
+    learned["reasons"] = of_a_sample(estimator, learned["ordinary"], table)
     return Entry(estimator, facts | {"source": "model"} | learned)
 
 

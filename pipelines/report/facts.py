@@ -180,6 +180,8 @@ class Model:
     brier: float | None = None
     ece: float | None = None
     base_rate: float | None = None
+    card: str | None = None
+    """The model's card, as a path from the page; None where there is none."""
 
 
 @dataclass(frozen=True)

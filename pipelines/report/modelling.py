@@ -1,10 +1,13 @@
 """The model set that scored the day: its figures out of time, or the prior that stands in."""
 
+import os
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from expectations import policy
 from models import registry
+from models.card import NAME as CARD
 from pipelines.errors import InputMissing
 from pipelines.publish import read_manifest
 from pipelines.report.facts import Model, ModelSet
@@ -22,7 +25,16 @@ def model_set(settings: Settings, day: date) -> ModelSet:
     """
     as_of = _scored_by(settings, day) or registry.champion(settings, day)
     models = registry.facts(settings, as_of)
-    return ModelSet(f"{as_of}", tuple(_model(name, said) for name, said in sorted(models.items())))
+    stands = registry.folder(settings, as_of)
+    page = settings.of_day(settings.reports, day)
+    told = [_model(n, said, _card(stands / n, page)) for n, said in sorted(models.items())]
+    return ModelSet(f"{as_of}", tuple(told))
+
+
+def _card(model: Path, page: Path) -> str | None:
+    """Return the way from the folder `page` to the card of a model; None where it has none."""
+    card = model / CARD
+    return os.path.relpath(card, page) if card.is_file() else None
 
 
 def _scored_by(settings: Settings, day: date) -> date | None:
@@ -34,7 +46,7 @@ def _scored_by(settings: Settings, day: date) -> date | None:
     return date.fromisoformat(name.partition(":")[0])
 
 
-def _model(name: str, said: dict[str, Any]) -> Model:
+def _model(name: str, said: dict[str, Any], card: str | None) -> Model:
     figures = said.get("figures", {})
     is_prior = said["source"] == "prior"
     return Model(
@@ -46,6 +58,7 @@ def _model(name: str, said: dict[str, Any]) -> Model:
         rows_checked=figures.get("rows"),
         first_lead_on=said.get("first_lead_on"),
         last_lead_on=said.get("last_lead_on"),
+        card=card,
         **{figure: figures.get(figure) for figure in FIGURES},
     )
 

@@ -133,7 +133,7 @@ def test_the_order_of_rows_in_a_file_changes_no_result(landed: Path, ran: Ran, t
     results = [
         path
         for path in published(other)
-        if path.startswith(("lake", "marts", "pairs", "matches", "offers", "unmatched"))
+        if path.startswith(("lake", "marts", "pairs", "matches", "offers", "unmatched", "reasons"))
         and path.endswith(".parquet")
     ]
     assert results

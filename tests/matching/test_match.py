@@ -130,7 +130,7 @@ def test_an_offer_says_in_words_what_the_match_is(published):
         for reason in told[made["match_id"]]:
             assert reason["person_en"] in offer["words"]
             assert reason["person_zh"] in offer["words_zh"]
-        assert f"{made['suggested_apr']:.2%}（含全部费用）" in offer["words_zh"]
+        assert f"{made['suggested_apr']:.2%}" in offer["words_zh"]
 
 
 def test_an_offer_calls_the_institution_by_its_name_of_the_day(market):

@@ -250,6 +250,7 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
         "matches": pa.Table.from_pylist(matches, MATCHES),
         "offers": pa.table({"lead_id": pa.array([], pa.string())}),
         "unmatched": pa.Table.from_pylist(unmatched),
+        "reasons": pa.table({"match_id": pa.array([], pa.string())}),
     }
     for name, table in tables.items():
         with publishing(settings.of_day(settings.home / name, DAY), facts) as folder:

@@ -87,7 +87,7 @@ STATIONS = {
     "ingest": ["lake/leads"],
     "marts": ["marts"],
     "score": ["pairs"],
-    "match": ["matches", "offers", "unmatched"],
+    "match": ["matches", "offers", "unmatched", "reasons"],
 }
 
 
