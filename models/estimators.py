@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from expectations import policy
 from expectations.policy_types import Segment
 from models.calibrate import Calibration
+from models.contributions import Tree, contributions, read_trees
 from models.features import Encoder, Matrix, Numbers, numbers
 from models.params import Features
 
@@ -51,6 +52,10 @@ class Trained:
     def _booster(self) -> lightgbm.Booster:
         return lightgbm.Booster(model_str=self.trees)
 
+    @cached_property
+    def _trees(self) -> list[Tree]:
+        return read_trees(self.trees)
+
     def predict(self, table: pa.Table, *, threads: int) -> Numbers:
         """Return calibrated probabilities."""
         matrix = self.encoder.matrix(table)
@@ -64,13 +69,13 @@ class Trained:
             return np.empty(0)
         return np.asarray(self._booster.predict(matrix, num_threads=threads, raw_score=True))
 
-    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
+    def calibrated(self, log_odds: Numbers) -> Numbers:
+        """Return the calibrated probability of what the trees say."""
+        return self.calibration(0.5 + 0.5 * np.tanh(log_odds / 2))
+
+    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:  # noqa: ARG002  one
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
-        matrix = self.encoder.matrix(table)
-        if not len(matrix):
-            return matrix
-        values = self._booster.predict(matrix, num_threads=threads, pred_contrib=True)
-        return np.asarray(values)[:, :-1]
+        return contributions(self._trees, self.encoder.matrix(table))
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the trees as plain figures, for the registry."""

@@ -67,7 +67,7 @@ class Params(_Strict):
     early_stopping_rounds: int = Field(ge=1)
     boosting: dict[str, Any]
     most_reasons: int = Field(ge=1)
-    least_log_odds_of_a_reason: float = Field(ge=0)
+    least_share_of_a_reason: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
     def _cuts_rise_within_the_rows(self) -> Self:

@@ -35,8 +35,8 @@ SCHEMA = pa.schema(
 """A reason of a row. `effect`: raises or lowers the probability. `place`: 1 is the strongest.
 `feature`: the one of the code that counted most. `level`: of its value (high, low, usual, unknown,
 yes, no, a category, or rare). `tenth`: in which tenth of leads of its kind the value lies, 1 to 10.
-`log_odds`: what the code added to the log-odds of the trees. `points`: about what that is in points
-of the calibrated probability, 100 being certain."""
+`log_odds`: what the code added to the log-odds of the trees. `points`: by how much the calibrated
+probability is higher with it than without, in points of 100."""
 
 USUAL, RARE = "usual", "rare"
 LOW_BELOW, HIGH_ABOVE = 3, 5
@@ -63,7 +63,7 @@ def in_words(
     ordinary: Ordinary | None,
     table: pa.Table,
     named: Named,
-    chances: Numbers,
+    threads: int,
 ) -> pa.Table:
     """Return the reasons `named` of rows of `table`, with the columns of `SCHEMA`.
 
@@ -72,12 +72,12 @@ def in_words(
         ordinary: What its leads were like; None for a stated prior.
         table: The rows.
         named: What is named of them.
-        chances: The calibrated probability of each row of `table`.
+        threads: Threads of LightGBM; they change nothing.
     """
     features = pa.array(np.array(estimator.features)[named.features], pa.string())
     codes = pa.array(named.codes, pa.string())
     levels, tenths, kinds = _seen(estimator, ordinary, table, named)
-    points = _points(chances[named.rows], named.log_odds)
+    points = 100 * _chance_added(estimator, table, named, threads)
     person = [codes, features, levels]
     bands = [kinds, features, levels, pc.cast(tenths, pa.string())]
     columns = {
@@ -142,10 +142,13 @@ def _categories(column: pa.ChunkedArray, rows: Whole, values: Numbers) -> Number
     return np.asarray(np.where(np.isnan(values) & (said != UNKNOWN), RARE, said))
 
 
-def _points(chances: Numbers, log_odds: Numbers) -> Numbers:
-    """Return what `log_odds` more made of each chance, in points of 100."""
-    without = np.log(chances) - np.log1p(-chances) - log_odds
-    return np.asarray(100 * (chances - (0.5 + 0.5 * np.tanh(without / 2))))
+def _chance_added(estimator: Estimator, table: pa.Table, named: Named, threads: int) -> Numbers:
+    """Return by how much the probability is higher with what each code added than without it."""
+    if isinstance(estimator, Trained):
+        stands = estimator.log_odds(estimator.encoder.matrix(table), threads=threads)[named.rows]
+        return estimator.calibrated(stands) - estimator.calibrated(stands - named.log_odds)
+    assumed = estimator.predict(table, threads=threads)[named.rows]
+    return assumed - 0.5  # a band decides as a whole, and its log-odds are counted from even odds
 
 
 def _looked_up(keys: Sequence[pa.Array], say: Callable[..., str]) -> pa.Array:

@@ -91,11 +91,10 @@ class Explainer:
     def _portion(self, table: pa.Table, first: int, effects: Sequence[Effect]) -> pa.Table:
         contributions = self.estimator.contributions(table, threads=self.threads)
         weighed = Weighed.of(self.estimator.features, contributions)
-        chances = self.estimator.predict(table, threads=self.threads)
         parts = []
         for effect in effects:
             named = self._named(table, weighed, effect, effects[0])
-            parts.append(in_words(self.estimator, self.ordinary, table, named, chances))
+            parts.append(in_words(self.estimator, self.ordinary, table, named, self.threads))
         order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
         told = pa.concat_tables(parts).take(pa.array(order))
         return told.set_column(0, SCHEMA.field("row"), pc.add(told["row"], first))
@@ -105,7 +104,8 @@ class Explainer:
         sign = 1 if effect == "raises" else -1
         ranked = np.argsort(-sign * weighed.by_code, axis=1, kind="stable")[:, :CANDIDATES]
         strong = sign * np.take_along_axis(weighed.by_code, ranked, axis=1)
-        speaks = (strong > 0) & (strong >= params().least_log_odds_of_a_reason)
+        most = np.abs(weighed.by_code).max(axis=1, initial=0.0)[:, None]
+        speaks = (strong > 0) & (strong >= params().least_share_of_a_reason * most)
         holds = np.ones(strong.shape, dtype=bool)
         if self.is_confirmed and isinstance(self.estimator, Trained) and self.ordinary:
             moved = self._moved(self.estimator, self.ordinary, table, weighed, ranked)
@@ -113,7 +113,10 @@ class Explainer:
         chosen = speaks & holds & ((speaks & holds).cumsum(axis=1) <= params().most_reasons)
         if effect == first and chosen.size:
             nothing = np.flatnonzero(~chosen.any(axis=1))
-            chosen[nothing, (holds & (strong > 0))[nothing].argmax(axis=1)] = True
+            stands_in = np.where(holds & (strong > 0), strong, -np.inf)[nothing]
+            none = ~(stands_in > 0).any(axis=1)  # as of a prior: what weighs most, whichever way
+            stands_in[none] = np.abs(strong[nothing[none]])
+            chosen[nothing, stands_in.argmax(axis=1)] = True
         rows, at = np.nonzero(chosen)
         codes = ranked[rows, at]
         of_code = weighed.code_of[None, :] == codes[:, None]

@@ -69,7 +69,10 @@ def wilson(happened: float, rows: int) -> tuple[float, float]:
     rate, z = happened / rows, Z_95
     middle = (rate + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * (rate * (1 - rate) / rows + z * z / (4 * rows * rows)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (
+        0.0 if happened == 0 else max(0.0, middle - half),
+        1.0 if happened == rows else min(1.0, middle + half),
+    )
 
 
 def _rate(name: str, predicted: Numbers, happened: Numbers) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pipelines.steps import run_step
 
 BENCHMARKS = {
     "models": "pipelines.bench.models",
+    "reasons": "pipelines.bench.reasons",
     "simulate": "pipelines.bench.simulate",
     "world": "pipelines.bench.world",
 }

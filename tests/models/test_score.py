@@ -121,20 +121,6 @@ def test_contributions_add_up_to_the_log_odds_of_the_trees(model_set, pairs):
     np.testing.assert_allclose(base, base[0], atol=1e-9)
 
 
-def test_the_first_reason_is_the_code_that_added_most(model_set, pairs):
-    approval = model_set.estimators["approval"]
-    by_code: dict[str, np.ndarray] = {}
-    for name, column in zip(
-        approval.features, approval.contributions(pairs, threads=2).T, strict=True
-    ):
-        code = policy.reason_codes()[name]
-        by_code[code] = by_code.get(code, 0) + column
-    codes = list(by_code)
-    best = np.argmax([by_code[code] for code in codes], axis=0)
-    first = [reasons[0] for reasons in model_set.reasons(pairs).to_pylist()]
-    assert first == [codes[index] for index in best]
-
-
 def test_the_prior_of_a_lead_is_that_of_its_segment_and_score_band():
     leads = pa.table(
         {
