@@ -16,16 +16,18 @@ the row only by the d bits o, so it is looked up: 2^d patterns a leaf (as in Yan
 TreeSHAP"), or only those that occur where d is large.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from models.features import Matrix, Numbers
 
 Bits = np.ndarray[tuple[int], np.dtype[np.bool_]]
-Codes = np.ndarray[tuple[int], np.dtype[np.intp]]
+Codes = np.ndarray[tuple[int], np.dtype[Any]]
+"""Whole numbers."""
 
 MOST_IN_TABLE = 8
 """Features on a path up to which all its patterns are tabulated."""
@@ -74,6 +76,21 @@ class Leaf:
     table: Matrix | None
     """Shape (features, patterns): what each feature adds; None where patterns are too many."""
 
+    def codes(self, sides: Mapping[bool, Sequence[Bits]]) -> Codes:
+        """Return the pattern of each row: bit j is 1 where it meets the conditions on feature j.
+
+        Args:
+            sides: For left and right, which rows go there at each node.
+        """
+        width: type[np.uint8 | np.int64] = np.uint8 if self.table is not None else np.int64
+        found = np.zeros(len(sides[True][0]), dtype=width)
+        for place, ((node, is_left), *others) in enumerate(self.conditions):
+            met = sides[is_left][node]
+            for other, is_other_left in others:
+                met = met & sides[is_other_left][other]
+            found |= np.left_shift(met.astype(width), place)
+        return found
+
     def added(self, codes: Codes) -> Matrix:
         """Return what each feature adds for rows whose patterns are `codes`: (features, rows)."""
         if self.table is not None:
@@ -94,14 +111,7 @@ class Tree:
         left = [node.goes_left(columns[node.feature]) for node in self.nodes]
         sides = {True: left, False: [~bits for bits in left]}
         for leaf in self.leaves:
-            codes = np.zeros(
-                columns.shape[1], dtype=np.uint8 if leaf.table is not None else np.int64
-            )
-            for place, conditions in enumerate(leaf.conditions):
-                met = sides[conditions[0][1]][conditions[0][0]]
-                for node, is_left in conditions[1:]:
-                    met = met & sides[is_left][node]
-                codes |= met.astype(codes.dtype) << place
+            codes = leaf.codes(sides)
             for feature, values in zip(leaf.features, leaf.added(codes), strict=True):
                 total[feature] += values
 
@@ -114,7 +124,7 @@ def contributions(trees: Sequence[Tree], matrix: Matrix) -> Matrix:
         matrix: Rows as the trees were trained on, nan where unknown.
     """
     columns = np.ascontiguousarray(matrix.T)
-    total = np.zeros(columns.shape)
+    total = np.zeros((columns.shape[0], columns.shape[1]))
     for tree in trees:
         tree.add_to(total, columns)
     return np.ascontiguousarray(total.T)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from expectations import policy
 from models.estimators import Estimator, Trained
 from models.features import Matrix
-from models.ordinary import Ordinary
+from models.ordinary import MEDIAN, Ordinary
 from models.params import params
 from models.reason_words import SCHEMA, Named, in_words
 
@@ -28,9 +28,13 @@ EFFECTS: tuple[Effect, ...] = ("raises", "lowers")
 CANDIDATES = 6
 """So many of the strongest codes are tried for each effect until enough are confirmed."""
 
+SPREAD = (MEDIAN, 1, 7)
+"""Borders of tenths (50%, 20%, 80%) that a reason must hold against: the first, and on average."""
+
 ROWS_AT_ONCE = 16_384
 """Rows explained together: bounds the memory, never changes the result."""
 
+Marks = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 Places = np.ndarray[tuple[int, int], np.dtype[np.intp]]
 
 
@@ -106,17 +110,15 @@ class Explainer:
         strong = sign * np.take_along_axis(weighed.by_code, ranked, axis=1)
         most = np.abs(weighed.by_code).max(axis=1, initial=0.0)[:, None]
         speaks = (strong > 0) & (strong >= params().least_share_of_a_reason * most)
-        holds = np.ones(strong.shape, dtype=bool)
-        if self.is_confirmed and isinstance(self.estimator, Trained) and self.ordinary:
-            moved = self._moved(self.estimator, self.ordinary, table, weighed, ranked)
-            holds = sign * moved > 0
-        chosen = speaks & holds & ((speaks & holds).cumsum(axis=1) <= params().most_reasons)
-        if effect == first and chosen.size:
-            nothing = np.flatnonzero(~chosen.any(axis=1))
-            stands_in = np.where(holds & (strong > 0), strong, -np.inf)[nothing]
-            none = ~(stands_in > 0).any(axis=1)  # as of a prior: what weighs most, whichever way
-            stands_in[none] = np.abs(strong[nothing[none]])
-            chosen[nothing, stands_in.argmax(axis=1)] = True
+        chosen = self._chosen(table, weighed, ranked, speaks, sign, params().most_reasons)
+        if effect == first and not chosen.any(axis=1).all():
+            none = np.flatnonzero(~chosen.any(axis=1))
+            some = table.take(pa.array(none))
+            chosen[none] = self._chosen(some, weighed, ranked[none], strong[none] > 0, sign, 1)
+            none = np.flatnonzero(~chosen.any(axis=1))
+            # Nothing holds, as where a stated prior decides: what weighs most, whichever way.
+            place = np.where(strong[none, 0] > 0, 0, np.abs(strong[none]).argmax(axis=1))
+            chosen[none, place] = True
         rows, at = np.nonzero(chosen)
         codes = ranked[rows, at]
         of_code = weighed.code_of[None, :] == codes[:, None]
@@ -131,23 +133,31 @@ class Explainer:
             log_odds=weighed.by_code[rows, codes],
         )
 
-    def _moved(
+    def _chosen(
         self,
-        model: Trained,
-        ordinary: Ordinary,
         table: pa.Table,
         weighed: Weighed,
         ranked: Places,
-    ) -> Matrix:
-        """Return what each candidate's features add beside ordinary ones: (rows, candidates)."""
-        matrix = model.encoder.matrix(table)
-        usual = ordinary.of(ordinary.kinds(table))
+        speaks: Marks,
+        sign: int,
+        wanted: int,
+    ) -> Marks:
+        """Return which of the candidates are named: the first that hold, as many as are wanted."""
+        model, ordinary = self.estimator, self.ordinary
+        if not self.is_confirmed or not isinstance(model, Trained) or ordinary is None:
+            return speaks & (speaks.cumsum(axis=1) <= wanted)
+        chosen = np.zeros(speaks.shape, dtype=bool)
+        matrix, kinds = model.encoder.matrix(table), ordinary.kinds(table)
         stands = model.log_odds(matrix, threads=self.threads)
-        moved = np.zeros(ranked.shape)
+        usual = [ordinary.of(kinds, tenth) for tenth in SPREAD]
         for at, codes in enumerate(ranked.T):
-            changed = np.where(weighed.code_of[None, :] == codes[:, None], usual, matrix)
-            moved[:, at] = stands - model.log_odds(changed, threads=self.threads)
-        return moved
+            rows = np.flatnonzero(speaks[:, at] & (chosen.sum(axis=1) < wanted))
+            which = weighed.code_of[None, :] == codes[rows][:, None]
+            changed = [np.where(which, other[rows], matrix[rows]) for other in usual]
+            scores = [model.log_odds(one, threads=self.threads) for one in changed]
+            moved = [sign * (stands[rows] - score) for score in scores]
+            chosen[rows, at] = (moved[0] > 0) & (sum(moved) > 0)
+        return chosen
 
 
 def codes_by_row(told: pa.Table, rows: int) -> pa.ListArray:

@@ -108,7 +108,8 @@ def _outside_bands(connection: duckdb.DuckDBPyConnection, fits: _Fits) -> Iterat
     stage = "risk_band"
     for portion in fits.portions(stage):
         fits.find(stage, portion, STATED_STEPS)
-        for effect, is_meant in (("raises", ""), ("lowers", "not")):
+        meant: tuple[tuple[Effect, str], ...] = (("raises", ""), ("lowers", "not"))
+        for effect, is_meant in meant:
             rows = connection.sql(
                 f"""
                 select
