@@ -14,6 +14,7 @@ import lightgbm
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from expectations import policy
+from expectations.contracts import load
 from models import card_plots, card_words, details
 from models.definitions import definitions
 from models.params import params
@@ -120,7 +121,8 @@ def _features(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     names = [*content["features"]["numbers"], *content["features"]["categories"]]
     gains = _gains(folder, names)
-    meant = definitions(names)
+    of_leads = {column.name: column.description for column in load("leads").columns}
+    meant = definitions(names) | {name: of_leads[name] for name in names if name in of_leads}
     codes = policy.reason_codes()
     rows = [
         {

@@ -141,7 +141,7 @@ def _groups(table: pa.Table) -> Iterator[tuple[str, Any]]:
             yield name, _texts(table[name])
     if "age_years" in there:
         ages = pc.cast(table["age_years"], pa.float64()).to_numpy()
-        names = np.array([f"below {AGES[0]}", *(f"from {age}" for age in AGES)])
+        names = np.array([f"{AGES[0] - 1} and below", *(f"{age} and above" for age in AGES)])
         names[1:-1] = [f"{a} to {b - 1}" for a, b in pairwise(AGES)]
         band = names[np.searchsorted(AGES, np.nan_to_num(ages), side="right")]
         yield "age", np.where(np.isnan(ages), "", band)
