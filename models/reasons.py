@@ -152,11 +152,16 @@ class Explainer:
         usual = [ordinary.of(kinds, tenth) for tenth in SPREAD]
         for at, codes in enumerate(ranked.T):
             rows = np.flatnonzero(speaks[:, at] & (chosen.sum(axis=1) < wanted))
-            which = weighed.code_of[None, :] == codes[rows][:, None]
-            changed = [np.where(which, other[rows], matrix[rows]) for other in usual]
-            scores = [model.log_odds(one, threads=self.threads) for one in changed]
-            moved = [sign * (stands[rows] - score) for score in scores]
-            chosen[rows, at] = (moved[0] > 0) & (sum(moved) > 0)
+            total = np.zeros(len(rows))
+            for other in usual:
+                which = weighed.code_of[None, :] == codes[rows][:, None]
+                changed = np.where(which, other[rows], matrix[rows])
+                moved = stands[rows] - model.log_odds(changed, threads=self.threads)
+                if other is usual[0]:
+                    holds = sign * moved > 0
+                    rows, moved, total = rows[holds], moved[holds], total[holds]
+                total = total + sign * moved
+            chosen[rows[total > 0], at] = True
         return chosen
 
 
