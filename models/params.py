@@ -48,6 +48,29 @@ class ModelSpec(_Strict):
     reads: tuple[Group, ...]
 
 
+class Margins(_Strict):
+    """How much worse a challenger may seem, by figure, before it counts."""
+
+    auc: float = Field(ge=0)
+    log_loss: float = Field(ge=0)
+    ece: float = Field(ge=0)
+    value: float = Field(ge=0)
+
+
+class Challenge(_Strict):
+    """When a challenger takes the champion's place."""
+
+    least_rows: int = Field(ge=1)
+    least_rows_of_a_class: int = Field(ge=1)
+    most_rows: int = Field(ge=1)
+    most_days: int = Field(ge=1)
+    draws: int = Field(ge=50)
+    margins: Margins
+    calibration_band: float = Field(gt=0)
+    outgrown: float = Field(gt=1)
+    most_past_lost: float = Field(ge=0, lt=1)
+
+
 class Params(_Strict):
     """The content of `params.yml`; what each entry means is said there."""
 
@@ -63,6 +86,7 @@ class Params(_Strict):
     min_rows_of_a_class: int = Field(ge=1)
     min_rows_of_a_category: int = Field(ge=1)
     cuts: tuple[float, ...] = Field(min_length=2)
+    challenge: Challenge
     most_trees: int = Field(ge=1)
     early_stopping_rounds: int = Field(ge=1)
     boosting: dict[str, Any]

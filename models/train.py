@@ -1,45 +1,89 @@
-"""Train the model set of a week: risk, approval and take-up, checked and calibrated out of time."""
+"""Train the model set of a week: risk, approval and take-up, checked and calibrated out of time.
 
+Whoever is trained is a challenger; `models/challenge.py` says whether it takes the champion's
+place.
+"""
+
+from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models import registry, splits
+from models import challenge, registry, splits
+from models.challenge import Seat
+from models.contest import Contest, least_age
 from models.dataset import anchor, examples
 from models.estimators import Prior
 from models.fidelity import of_a_sample
 from models.fitting import TooLittle, fit
 from models.params import Features, params
-from models.registry import Entry
+from models.registry import Champion, Entry
+from pipelines.errors import BanyanError
 from pipelines.settings import Settings
 
 FIRST_LEARNED = "approval"
 """The model whose labels come first: decisions are known within days."""
 
+WEEKLY = {"trigger": "weekly"}
+YOUNG = {"trigger": "young market"}
 
-def train(settings: Settings, day: date, *, as_of: date | None = None) -> dict[str, Any]:
-    """Train a model set from the marts of `day` and publish it.
+
+def train(
+    settings: Settings,
+    day: date,
+    *,
+    as_of: date | None = None,
+    because: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train a challenger for each model from the marts of `day`, and publish who serves.
 
     Args:
         settings: Where the home is.
         day: A business date whose marts are published.
         as_of: The set's name, on or before `day`; without it `anchor(day)`.
+        because: What caused the training, with its figures; without it the week.
 
     Returns:
-        `as_of` and, by model, its source (model or prior) and headline figures.
+        `as_of` and, by model that serves, its source (model or prior) and headline figures.
 
     Raises:
         InputMissing: The marts of `day` are not published.
+        BanyanError: A challenger is refused before it is trained, and there is no champion.
     """
     as_of = as_of or anchor(day)
-    entries = {}
+    champions = registry.champions_before(settings, as_of)
+    seats = {}
     for name, spec in params().models.items():
         table = examples(settings, day, spec.label, as_of=as_of)
-        entries[name] = fit_or_prior(name, table, params().features_of(name))
-    registry.save(settings, as_of, entries)
+        seats[name] = _seat(name, table, champions.get(name), as_of)
+    registry.save(
+        settings,
+        as_of,
+        {name: seat.entry for name, seat in seats.items()},
+        refused={name: seat.refused for name, seat in seats.items() if seat.refused},
+        said={
+            "because": dict(because or WEEKLY),
+            "decisions": {name: seat.decision for name, seat in seats.items()},
+        },
+    )
     return _headlines(settings, as_of)
+
+
+def _seat(model: str, table: pa.Table, champion: Champion | None, as_of: date) -> Seat:
+    """Return who serves as `model`; what is refused before it is trained leaves the champion."""
+    refit = partial(fit_or_prior, model, features=params().features_of(model))
+    try:
+        challenger = refit(table)
+        if champion is None:
+            return challenge.first(challenger, as_of)
+        return challenge.settle(Contest(model, champion, challenger, table, as_of, refit))
+    except BanyanError as refusal:
+        if champion is None:
+            raise
+        return challenge.kept(champion, as_of, [f"{refusal}"])
 
 
 def ensure(settings: Settings, day: date) -> dict[str, Any]:
@@ -53,7 +97,7 @@ def ensure(settings: Settings, day: date) -> dict[str, Any]:
     if week == day or not _is_young(settings, week):
         return found
     has_own = registry.has(settings, day)
-    return _headlines(settings, day) if has_own else train(settings, day, as_of=day)
+    return _headlines(settings, day) if has_own else train(settings, day, as_of=day, because=YOUNG)
 
 
 def _is_young(settings: Settings, as_of: date) -> bool:
@@ -64,7 +108,8 @@ def _is_young(settings: Settings, as_of: date) -> bool:
 
 def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
     """Return `model` trained on the examples `table`, or its prior where they are too few."""
-    facts: dict[str, Any] = {"rows": table.num_rows} | _dates(table)
+    facts: dict[str, Any] = {"rows": table.num_rows, "least_age_days": least_age(table)}
+    facts |= _dates(table)
     try:
         estimator, learned = fit(table, features, splits.in_time(table))
     except TooLittle as reason:

@@ -13,8 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from models import registry
+from models.definitions import definitions
+from models.estimators import Prior
+from models.params import params
+from models.score import load
 from models.train import ensure, train
-from pipelines.errors import InputMissing
+from pipelines.errors import BanyanError, InputMissing
 from pipelines.publish import read_manifest
 from pipelines.settings import PROJECT, Settings
 from tests.helpers.marts import write_marts
@@ -29,6 +33,15 @@ def contents(settings: Settings) -> dict[str, bytes]:
     manifest = json.loads(files["manifest.json"])
     del manifest["code_version"]
     return files | {"manifest.json": json.dumps(manifest).encode()}
+
+
+def market_of_days(market: Settings, home: Path, *days: date) -> Settings:
+    """Return a home in which the marts of each of `days` are those of the market's day."""
+    folder = market.of_day(market.marts, DAY)
+    tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("training_pairs", "outcomes")}
+    for day in days:
+        write_marts(home, day, **tables)
+    return Settings(home=home)
 
 
 def shuffled(settings: Settings, name: str):
@@ -71,11 +84,7 @@ def test_what_came_to_be_known_since_the_anchor_changes_nothing(market, tmp_path
 
 
 def test_any_day_of_the_week_trains_the_same_set_once(market, tmp_path):
-    for day in (AS_OF, DAY):
-        folder = market.of_day(market.marts, DAY)
-        tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("training_pairs", "outcomes")}
-        write_marts(tmp_path, day, **tables)
-    settings = Settings(home=tmp_path)
+    settings = market_of_days(market, tmp_path, AS_OF, DAY)
     first = ensure(settings, AS_OF)
     written = (registry.folder(settings, AS_OF) / "manifest.json").stat().st_mtime_ns
     assert ensure(settings, DAY) == first
@@ -136,3 +145,85 @@ def test_the_manifest_proves_the_files(market):
 def test_training_without_marts_says_what_is_missing(tmp_path: Path):
     with pytest.raises(InputMissing, match="not published"):
         train(Settings(home=tmp_path), DAY)
+
+
+def test_a_leaking_challenger_leaves_the_champion_and_without_one_the_day_refuses(
+    market, tmp_path, monkeypatch
+):
+    class Leaks(BanyanError):
+        pass
+
+    def refuse(*_args, **_options):
+        raise Leaks("the feature `verdict` knows the outcome")
+
+    settings = market_of_days(market, tmp_path, DAY, DAY + timedelta(days=7))
+    with monkeypatch.context() as leaking:
+        leaking.setattr("models.train.fit_or_prior", refuse)
+        with pytest.raises(Leaks):
+            train(settings, DAY)
+    assert not registry.has(settings, AS_OF)
+
+    train(settings, DAY)
+    before = registry.read(settings, AS_OF)["approval"]
+    monkeypatch.setattr("models.train.fit_or_prior", refuse)
+    later = DAY + timedelta(days=7)
+    train(settings, later)
+    manifest = read_manifest(registry.folder(settings, AS_OF + timedelta(days=7)))
+    assert manifest["decisions"]["approval"]["decision"] == "kept"
+    assert "knows the outcome" in manifest["decisions"]["approval"]["reason"]
+    assert manifest["models"]["approval"]["trained_as_of"] == f"{AS_OF}"
+    assert load(settings, later).estimators["approval"] == before
+
+
+def test_a_kept_champion_stands_in_each_set_byte_for_byte_and_the_registry_says_since_when(
+    market, tmp_path
+):
+    later = DAY + timedelta(days=7)
+    settings = market_of_days(market, tmp_path, DAY)
+    train(settings, DAY)
+    outcomes = pq.read_table(market.of_day(market.marts, DAY) / "outcomes.parquet")
+    known = pc.less(outcomes["known_at"], market.day_start(AS_OF - timedelta(days=30)))
+    write_marts(tmp_path, later, outcomes=outcomes.filter(known))
+    train(settings, later)
+    week, next_week = (registry.folder(settings, AS_OF + timedelta(days=days)) for days in (0, 7))
+    for name in ("model.txt", "model.json", "params.yml", "features.json"):
+        stands = week / "approval" / name
+        assert (next_week / "approval" / name).read_bytes() == stands.read_bytes()
+    assert (next_week / "challenger" / "approval" / "model.txt").is_file()
+    decided = read_manifest(next_week)["decisions"]["approval"]
+    assert "its data is stale" in decided["reason"]
+    assert load(settings, later).estimators["approval"].trees == (
+        load(settings, DAY).estimators["approval"].trees
+    )
+
+    reigns = {reign.model: reign for reign in registry.history(settings)}
+    assert reigns["approval"].trained_as_of == AS_OF
+    assert reigns["approval"].since == AS_OF
+    assert reigns["approval"].until is None
+    assert reigns["risk"].source == "prior"
+
+
+def test_who_was_champion_from_when_to_when_is_read_from_the_sets(tmp_path):
+    settings, weeks = Settings(home=tmp_path), [AS_OF + timedelta(days=7 * n) for n in range(3)]
+    for week, trained in zip(weeks, (weeks[0], weeks[0], weeks[2]), strict=True):
+        facts = {"source": "prior", "rows": 1, "trained_as_of": f"{trained}"}
+        decisions = {"risk": {"decision": "x", "reason": f"because of {trained}"}}
+        entry = registry.Entry(Prior("risk", "too few"), facts)
+        registry.save(settings, week, {"risk": entry}, said={"decisions": decisions})
+    first, second = registry.history(settings)
+    assert (first.trained_as_of, first.since, first.until) == (
+        weeks[0],
+        weeks[0],
+        weeks[2] - timedelta(days=1),
+    )
+    assert (second.trained_as_of, second.until) == (weeks[2], None)
+    assert second.reason == f"because of {weeks[2]}"
+
+
+def test_the_registry_says_what_each_feature_means(market):
+    for model in ("risk", "approval", "take_up"):
+        told = json.loads((registry.folder(market, AS_OF) / model / "features.json").read_text())
+        assert told
+        assert [name for name, meaning in told.items() if not meaning] == []
+    for name in params().features_of("approval").names:
+        assert definitions([name])[name], f"say in models/definitions.py what {name} means"
