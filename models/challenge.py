@@ -138,7 +138,7 @@ def _own_check(challenger: Entry) -> Evidence:
 def _meet(contest: Contest, found: Evidence) -> None:
     """Add to `found` what outcomes say that the champion has not seen."""
     champion, facts = contest.champion, contest.challenger.facts
-    on = stretch(contest)
+    on = stretch(champion, contest.table, contest.as_of)
     if not on.compared.num_rows:
         found.against.append(
             "its data is stale: no outcome is newer than what the champion knows (leads until "
@@ -163,7 +163,7 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     recipe = champion if is_same else _tried(contest, on, found)
     if recipe is None:
         return
-    rows = outcomes(contest, on.compared)
+    rows = outcomes(contest.model, on.compared)
     theirs, ours = (each.predict(on.compared, threads=THREADS) for each in (champion, recipe))
     differences = compare(rows, theirs, ours)
     is_out = {"champion": out_of_band(theirs, rows), "challenger": out_of_band(ours, rows)}

@@ -85,17 +85,16 @@ def least_age(table: pa.Table) -> int | None:
     return int(ages.min().astype("timedelta64[D]").astype(np.int64))
 
 
-def stretch(contest: Contest) -> Stretch:
-    """Return the newest outcomes of which the champion knows none.
+def stretch(champion: Champion, table: pa.Table, as_of: date) -> Stretch:
+    """Return the newest outcomes of `table`, known before `as_of`, that the champion has not seen.
 
     A champion of a young market learned from decisions that were one day old. Where they now wait
     for a week, some that it knew become known only now, by today's rule; there, only leads later
     than its last one count.
     """
-    rules, table = params().challenge, contest.table
-    begins = max(contest.champion.trained_as_of, contest.as_of - timedelta(days=rules.most_days))
+    rules, knew = params().challenge, champion.entry.facts
+    begins = max(champion.trained_as_of, as_of - timedelta(days=rules.most_days))
     is_new = pc.greater_equal(table["label_known_on"], pa.scalar(begins))
-    knew = contest.champion.entry.facts
     if (knew.get("least_age_days") or 0) < (least_age(table) or 0) and "last_lead_on" in knew:
         last = date.fromisoformat(knew["last_lead_on"])
         is_new = pc.and_(is_new, pc.greater(table["business_date"], pa.scalar(last)))
@@ -129,17 +128,23 @@ def is_champion_again(champion: Champion, found: Stretch) -> bool:
     return area >= float(champion.entry.facts["figures"]["auc_low"])
 
 
-def outcomes(contest: Contest, compared: pa.Table) -> Outcomes:
+def outcomes(model: str, compared: pa.Table) -> Outcomes:
     """Return the rows compared as the paired bootstrap sees them."""
-    likes = params().models[contest.model].label not in FEARED
+    likes = params().models[model].label not in FEARED
     return Outcomes(numbers(compared, "label"), _leads(compared), _worth(compared), likes)
 
 
-def out_of_band(predicted: Numbers, outcomes: Outcomes) -> bool:
-    """Return whether predicted over observed is off by more than the band, beyond chance."""
+def out_of_band(predicted: Numbers, outcomes: Outcomes, deviations: float = Z_95) -> bool:
+    """Return whether predicted over observed is off by more than the band, beyond chance.
+
+    Args:
+        predicted: Probabilities of the rows.
+        outcomes: What happened; rows of one lead count as one draw.
+        deviations: How many standard deviations chance is given.
+    """
     off = predicted - outcomes.happened
     by_lead = np.bincount(outcomes.lead, off - off.mean())
-    surely = abs(off.mean()) - Z_95 * np.sqrt(np.sum(by_lead**2)) / len(off)
+    surely = abs(off.mean()) - deviations * np.sqrt(np.sum(by_lead**2)) / len(off)
     return bool(surely > params().challenge.calibration_band * outcomes.happened.mean())
 
 

@@ -71,6 +71,13 @@ class Challenge(_Strict):
     most_past_lost: float = Field(ge=0, lt=1)
 
 
+class Triggers(_Strict):
+    """When a training does not wait for the anchor weekday."""
+
+    rest_days: int = Field(ge=1)
+    standard_deviations: float = Field(gt=0)
+
+
 class Params(_Strict):
     """The content of `params.yml`; what each entry means is said there."""
 
@@ -87,6 +94,7 @@ class Params(_Strict):
     min_rows_of_a_category: int = Field(ge=1)
     cuts: tuple[float, ...] = Field(min_length=2)
     challenge: Challenge
+    triggers: Triggers
     most_trees: int = Field(ge=1)
     early_stopping_rounds: int = Field(ge=1)
     boosting: dict[str, Any]

@@ -69,7 +69,7 @@ def train(
             "decisions": {name: seat.decision for name, seat in seats.items()},
         },
     )
-    return _headlines(settings, as_of)
+    return headlines(settings, as_of)
 
 
 def _seat(model: str, table: pa.Table, champion: Champion | None, as_of: date) -> Seat:
@@ -93,11 +93,11 @@ def ensure(settings: Settings, day: date) -> dict[str, Any]:
     of its own, so that a new market waits for no Monday.
     """
     week = anchor(day)
-    found = _headlines(settings, week) if registry.has(settings, week) else train(settings, day)
+    found = headlines(settings, week) if registry.has(settings, week) else train(settings, day)
     if week == day or not _is_young(settings, week):
         return found
     has_own = registry.has(settings, day)
-    return _headlines(settings, day) if has_own else train(settings, day, as_of=day, because=YOUNG)
+    return headlines(settings, day) if has_own else train(settings, day, as_of=day, because=YOUNG)
 
 
 def _is_young(settings: Settings, as_of: date) -> bool:
@@ -125,7 +125,8 @@ def _dates(table: pa.Table) -> dict[str, str]:
     return {"first_lead_on": f"{ends['min']}", "last_lead_on": f"{ends['max']}"}
 
 
-def _headlines(settings: Settings, as_of: date) -> dict[str, Any]:
+def headlines(settings: Settings, as_of: date) -> dict[str, Any]:
+    """Return what `train` returns of the set of `as_of`."""
     return {"as_of": f"{as_of}"} | {
         name: {"source": facts["source"], "rows": facts["rows"]}
         | {key: facts["figures"][key] for key in ("auc", "ece") if "figures" in facts}

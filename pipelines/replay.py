@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
+from models.dataset import anchor
 from pipelines.errors import Broken
 from pipelines.publish import MANIFEST, read_manifest, sha256, write_json
 from pipelines.settings import Settings
@@ -74,7 +75,9 @@ def _take_inputs(settings: Settings, again: Path, day: date) -> None:
         write_json(again / "ledger" / "closed.json", closed)
     folders = [path for root in BEFORE for path in settings.home.glob(f"{root}/date=*")]
     inputs = [path for path in folders if path.name < today]
-    inputs += [path for path in settings.registry.glob("as_of=*") if path != _models(settings, day)]
+    inputs += [
+        path for path in settings.registry.glob("as_of=*") if path not in _made(settings, day)
+    ]
     for path in (file for folder in inputs for file in folder.rglob("*")):
         _link(settings.home, path.relative_to(settings.home), again)
 
@@ -83,6 +86,12 @@ def _link(home: Path, name: Path, again: Path) -> None:
     if (home / name).is_file():
         (again / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(home / name, again / name)
+
+
+def _made(settings: Settings, day: date) -> set[Path]:
+    """Return the model set that `day` would make again; none where an earlier day had cause to."""
+    would = {registry.folder(settings, as_of) for as_of in (day, anchor(day))}
+    return would & {_models(settings, day)}
 
 
 def _models(settings: Settings, day: date) -> Path:

@@ -18,7 +18,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "intermediate": ("pipelines.transform.build.build_layer", "intermediate"),
     "features": ("pipelines.transform.build.build_layer", "features"),
     "marts": ("pipelines.transform.build.build_marts",),
-    "train": ("models.train.ensure",),
+    "train": ("pipelines.training.ensure",),
     "retrain": ("models.train.train",),
     "score": ("pipelines.pairs.score.score",),
     "match": ("pipelines.matches.match.match",),

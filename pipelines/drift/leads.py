@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from expectations import policy
 from models.params import params
 from pipelines.drift.chance import design_effect, kept, tail
-from pipelines.drift.facts import Figure
+from pipelines.drift.facts import Figure, Grouping
 from pipelines.drift.samples import Groups, Sample, stability_figures
 from pipelines.drift.window import Window, window
 from pipelines.publish import read_manifest
@@ -40,12 +40,19 @@ order by leads.channel_id, leads.lead_id
 """
 
 
-def lead_figures(settings: Settings, within: Window) -> Iterator[Figure]:
+EVERY: tuple[Grouping, ...] = ("all", "channel", "industry")
+"""Groups within which leads are compared."""
+
+
+def lead_figures(
+    settings: Settings, within: Window, groupings: tuple[Grouping, ...] = EVERY
+) -> Iterator[Figure]:
     """Yield the stability of each feature, and of how many leads each channel brings."""
     paths = [settings.of_day(settings.marts, day) / "leads.parquet" for day in within.days]
     leads = ds.dataset([str(path) for path in paths])
     rows = [pq.read_metadata(path).num_rows for path in paths]
-    sample = _sample(leads.to_table(columns=["channel_id", "industry"]), rows, within)
+    names = leads.to_table(columns=["channel_id", "industry"])
+    sample = _sample(names, rows, within, groupings)
     yield from _volumes(sample)
     features = [name for name in _features() if name in leads.schema.names]
     together = max(1, VALUES_AT_ONCE // max(sum(rows), 1))
@@ -56,7 +63,10 @@ def lead_figures(settings: Settings, within: Window) -> Iterator[Figure]:
 
 
 def score_figures(
-    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+    settings: Settings,
+    day: date,
+    connection: duckdb.DuckDBPyConnection,
+    groupings: tuple[Grouping, ...] = EVERY,
 ) -> Iterator[Figure]:
     """Yield the stability of the scores against the days that the same models scored.
 
@@ -73,7 +83,7 @@ def score_figures(
         return
     tables = [_scores(settings, some_day, connection) for some_day in within.days]
     table = pa.concat_tables(tables)
-    sample = _sample(table, [each.num_rows for each in tables], within)
+    sample = _sample(table, [each.num_rows for each in tables], within, groupings)
     names = ("pd", "p_approve", "p_fund")
     yield from stability_figures("scores", sample, ((name, table[name]) for name in names))
 
@@ -92,15 +102,18 @@ def _features() -> list[str]:
     return [SET_ASIDE, *(name for name in names if not name.startswith(HISTORY))]
 
 
-def _sample(table: pa.Table, rows: list[int], within: Window) -> Sample:
+def _sample(
+    table: pa.Table, rows: list[int], within: Window, groupings: tuple[Grouping, ...]
+) -> Sample:
     return Sample(
         days=len(within.days),
         reference_days=len(within.reference),
         day=np.repeat(np.arange(len(rows)), rows),
         groupings={
-            "all": Groups(("",), np.zeros(table.num_rows, np.int64)),
-            "channel": Groups.of(table["channel_id"]),
-            "industry": Groups.of(table["industry"]),
+            grouping: Groups(("",), np.zeros(table.num_rows, np.int64))
+            if grouping == "all"
+            else Groups.of(table[f"{grouping}_id" if grouping == "channel" else grouping])
+            for grouping in groupings
         },
     )
 
@@ -108,7 +121,7 @@ def _sample(table: pa.Table, rows: list[int], within: Window) -> Sample:
 def _volumes(sample: Sample) -> Iterator[Figure]:
     """Yield how many leads a day each channel brings, and all together."""
     rules = policy.drift()
-    for grouping in ("all", "channel"):
+    for grouping in (name for name in sample.groupings if name != "industry"):
         groups = sample.groupings[grouping]
         for place, group in enumerate(groups.names):
             counts = sample.counts(groups)[:, place, 0].astype(np.float64)
