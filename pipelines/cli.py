@@ -98,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
         step.add_argument("--date", type=_date, required=True)
         step.set_defaults(step=name)
 
+    verb("champions", verbs.champions, "say who was champion from when to when, and why")
+
     replay = verb("replay", verbs.replay, "compute a day again and compare every published file")
     replay.add_argument("--date", type=_date, required=True)
 

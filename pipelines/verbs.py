@@ -100,6 +100,15 @@ def replay(settings: Settings, asked: argparse.Namespace) -> int:
     return 1 if found["differences"] else 0
 
 
+def champions(settings: Settings, _: argparse.Namespace) -> int:
+    """Print which model served from when to when and why: a table, then one JSON object."""
+    module = import_module("pipelines.champions")
+    reigns = import_module("models.registry").history(settings)
+    print(module.table(reigns))
+    _print(module.figures(reigns))
+    return 0
+
+
 def scorecard(settings: Settings, asked: argparse.Namespace) -> int:
     """Print what the matching of some days was worth: a table for people, JSON for programs."""
     if (asked.headline or asked.shuffled) and not asked.truth:

@@ -185,11 +185,30 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """Who serves as one model, from when on, and how that was decided last."""
+
+    model: str
+    trained_as_of: str
+    champion_since: str
+    decision: str
+    """`promoted` or `kept`."""
+    reason: str
+    is_refusal: bool
+    """Whether a challenger was trained and refused."""
+
+
+@dataclass(frozen=True)
 class ModelSet:
     """The models that scored the day; they know nothing from `as_of` on."""
 
     as_of: str | None = None
     models: tuple[Model, ...] = ()
+    because: str = ""
+    """What caused the training: the week, a young market, or what changed, in words."""
+    is_triggered: bool = False
+    """Whether something changed that did not wait for the next week."""
+    seats: tuple[Seat, ...] = ()
 
 
 @dataclass(frozen=True)

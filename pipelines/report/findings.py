@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pipelines.report.drifting import drift_findings
 from pipelines.report.facts import Border, Facts, Finding
 from pipelines.report.formats import count, plural, words
+from pipelines.report.seats import seat_findings
 
 MOST_NAMES = 5
 """Names that a finding lists before it stops."""
@@ -24,6 +25,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *_refused(facts),
         *_misplaced(facts),
         *drift_findings(facts.drift),
+        *seat_findings(facts.day, facts.model_set),
         *_priors(facts),
         *_notes(facts),
     )

@@ -20,6 +20,7 @@ from pipelines.report.facts import Facts, Finding, Matching, ModelSet, Refusal
 from pipelines.report.findings import findings
 from pipelines.report.formats import without_personal
 from pipelines.report.invented import origins_of
+from pipelines.report.seats import seated
 from pipelines.report.steps import steps
 from pipelines.settings import Settings
 
@@ -74,7 +75,9 @@ def gather(settings: Settings, day: date) -> Facts:
         ),
         marts=to.part("counts of the marts", lambda: marts(settings, day), None),
         matching=_matching(settings, day, to),
-        model_set=to.part("model set", lambda: modelling.model_set(settings, day), ModelSet()),
+        model_set=to.part(
+            "model set", lambda: seated(settings, modelling.model_set(settings, day)), ModelSet()
+        ),
         drift=to.part("drift figures", lambda: drift(settings, day), Drift()),
         origins=to.part("list of origins", lambda: origins_of(settings), ()),
     )

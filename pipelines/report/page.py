@@ -25,6 +25,7 @@ SECTIONS = (
     ("quality", "Quality"),
     ("matches", "Matches"),
     ("models", "Models"),
+    ("champions", "Champions"),
     ("drift", "Drift"),
     ("evidence", "Evidence"),
     ("terms", "Words"),

@@ -1,0 +1,30 @@
+"""A reader of the registry sees which model scored which day, and why it did."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from models import registry
+from models.estimators import Prior
+from pipelines.cli import main
+from pipelines.settings import Settings
+
+
+def test_the_table_and_the_figures_say_who_served_when_and_why(tmp_path: Path, capsys):
+    for day, reason in ((2, "the first"), (9, "on 840 outcomes AUC 0.9 against 0.8")):
+        as_of = date(2026, 3, day)
+        facts = {"source": "prior", "rows": 1234, "trained_as_of": f"{as_of}"}
+        said = {"decisions": {"approval": {"decision": "promoted", "reason": reason}}}
+        entry = registry.Entry(Prior("approval", "too few"), facts)
+        registry.save(Settings(home=tmp_path), as_of, {"approval": entry}, said=said)
+    assert main(["champions", "--home", str(tmp_path)]) == 0
+    head, first, second, figures = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["model", "from", "to"]
+    assert first.split()[:4] == ["approval", "2026-03-02", "2026-03-08", "2026-03-02"]
+    assert second.endswith("on 840 outcomes AUC 0.9 against 0.8")
+    assert [row["until"] for row in json.loads(figures)["approval"]] == ["2026-03-08", None]
+
+
+def test_without_any_model_it_says_so(tmp_path: Path, capsys):
+    assert main(["champions", "--home", str(tmp_path)]) == 0
+    assert "No model has been trained yet." in capsys.readouterr().out
