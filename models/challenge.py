@@ -175,12 +175,14 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
         "figures": {name: difference.as_dict() for name, difference in differences.items()},
         "out_of_band": is_out,
     }
+    said = _alone if is_same else _in_words
     found.words.append(
-        f"on {on.compared.num_rows:,} outcomes known since {on.begins} "
-        + ", ".join(_in_words(name, differences[name]) for name in WORDS)
+        f"on {on.compared.num_rows:,} outcomes known since {on.begins}"
+        + (" the champion shows " if is_same else " ")
+        + ", ".join(said(name, differences[name]) for name in WORDS)
     )
     if is_same:
-        found.words.append("recipe and past are the champion's own, and it knows what came since")
+        found.words.append("the newcomer is of the same recipe and past, and knows those too")
     found.against += _worse(differences, is_outgrown=contest.is_outgrown)
     if is_out["challenger"] and not is_out["champion"]:
         found.against.append(
@@ -211,6 +213,10 @@ def _worse(differences: dict[str, Difference], *, is_outgrown: bool) -> Iterator
             yield f"worse beyond chance: {_in_words(name, found)}"
         elif not is_outgrown:
             yield f"worse by more than the margin of {margin:g}: {_in_words(name, found)}"
+
+
+def _alone(name: str, found: Difference) -> str:
+    return f"{WORDS[name]} {found.champion:.4f}"
 
 
 def _in_words(name: str, found: Difference) -> str:
