@@ -78,6 +78,24 @@ class Triggers(_Strict):
     standard_deviations: float = Field(gt=0)
 
 
+class Odds(_Strict):
+    """Which matches the ledger of odds counts, and how many it takes to judge."""
+
+    window_days: int = Field(ge=1)
+    least_rows: int = Field(ge=1)
+
+
+class Uncertainty(_Strict):
+    """What is assumed of errors until they are seen, on the scale of log-odds."""
+
+    product_variance: float = Field(gt=0)
+    lead_variance: float = Field(gt=0)
+    band_variance: float = Field(gt=0)
+    few_pairs: float = Field(gt=0)
+    few_matches: float = Field(gt=0)
+    deviations: float = Field(gt=0)
+
+
 class Params(_Strict):
     """The content of `params.yml`; what each entry means is said there."""
 
@@ -95,6 +113,8 @@ class Params(_Strict):
     cuts: tuple[float, ...] = Field(min_length=2)
     challenge: Challenge
     triggers: Triggers
+    odds: Odds
+    uncertainty: Uncertainty
     most_trees: int = Field(ge=1)
     early_stopping_rounds: int = Field(ge=1)
     boosting: dict[str, Any]

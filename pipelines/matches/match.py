@@ -8,6 +8,9 @@ import pyarrow as pa
 
 from expectations import policy
 from models import score as models
+from models.features import numbers
+from models.odds import Told
+from pipelines import odds
 from pipelines.database import connect
 from pipelines.errors import InputMissing
 from pipelines.known import create_known_view
@@ -74,9 +77,12 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         condition = _load(connection, settings, day)
         plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
         _note(connection, plan, day)
+        _add_odds(connection, odds.told(settings.of_day(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
         matches = _matches(connection, scored_by)
-        offers = connection.sql(offers_sql("explained", "names", "told")).to_arrow_table()
+        offers = connection.sql(
+            offers_sql("explained", "names", "told", "odds_shown")
+        ).to_arrow_table()
         unmatched = connection.sql(
             unmatched_sql("mart_leads", "funnel", "chosen", "trimmed")
         ).to_arrow_table()
@@ -188,6 +194,17 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
         select channel_id, lead_id from pairs join trimmed_rows using (row)
         """
     )
+
+
+def _add_odds(connection: duckdb.DuckDBPyConnection, told: Told) -> None:
+    """Create `odds_shown`: by match id, how many in a hundred were approved at least; or null."""
+    chosen = connection.sql(
+        "select match_id, segment, p_approve from chosen order by match_id"
+    ).to_arrow_table()
+    shown = told.odds(chosen["segment"], numbers(chosen, "p_approve"))
+    table = pa.table({"match_id": chosen["match_id"], "odds_shown": shown})
+    connection.register("told_odds", table)
+    connection.execute("create or replace table odds_shown as from told_odds")
 
 
 def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> pa.Table:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from models import score as models
+from pipelines import odds
 from pipelines.database import connect
 from pipelines.pairs.eligibility import judge, load_leads, load_products
 from pipelines.pairs.scoring import SCHEMA, score_leads, scored_pairs
@@ -20,7 +21,8 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     """Publish `pairs/date=day`: the eligible pairs with their scores, and why there are no others.
 
     Writes `pairs.parquet` (`SCHEMA`, by key), `funnel.parquet` (one row per lead that was not
-    set aside: products left after each step) and `closed_products.parquet` (with the reason).
+    set aside: products left after each step), `closed_products.parquet` (with the reason) and the
+    ledger of odds given before (`odds.parquet`, `odds.json`), which says how sure scores are.
 
     Returns:
         Counts of leads, of open and closed products and of pairs; versions of models and policy.
@@ -30,7 +32,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     """
     marts = settings.of_day(settings.marts, day)
     read_from = inputs(marts, home=settings.home)
-    model_set = models.load(settings, day)
+    model_set, learned = models.load(settings, day), odds.learn(settings, day)
     facts: dict[str, Any] = {"policy_version": policy.version(), "models": model_set.version}
     with (
         publishing(settings.of_day(settings.pairs, day), facts) as folder,
@@ -39,8 +41,10 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
         load_leads(connection, marts)
         score_leads(connection, model_set)
         judge(connection, load_products(connection, marts, day), day)
-        pairs = pa.RecordBatchReader.from_batches(SCHEMA, scored_pairs(connection, model_set))
+        batches = scored_pairs(connection, model_set, learned.widths["approval"])
+        pairs = pa.RecordBatchReader.from_batches(SCHEMA, batches)
         write_batches(pairs, SCHEMA, folder / "pairs.parquet")
+        odds.write(folder, learned)
         write_parquet(_funnel(connection), folder / "funnel.parquet")
         closed = connection.table("closed_products").to_arrow_table()
         write_parquet(closed, folder / "closed_products.parquet")

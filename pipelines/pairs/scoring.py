@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from expectations import policy
 from models.score import ModelSet
+from models.uncertainty import Widths
 from pipelines.pairs.value import priced_sql, valued_sql
 
 PAIRS_AT_ONCE = 200_000
@@ -25,6 +26,8 @@ SCHEMA = pa.schema(
         "pd": pa.float64(),
         "p_approve": pa.float64(),
         "p_fund": pa.float64(),
+        "p_approve_low": pa.float64(),
+        "p_approve_high": pa.float64(),
         "suggested_apr": pa.float64(),
         "expected_spend": pa.float64(),
         "revenue": pa.float64(),
@@ -47,7 +50,7 @@ def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> N
 
 
 def scored_pairs(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, widths: Widths
 ) -> Iterator[pa.RecordBatch]:
     """Yield the pairs worth making, with the columns of `SCHEMA`, ordered by key.
 
@@ -55,6 +58,7 @@ def scored_pairs(
         connection: Where `eligibility` has judged the pairs. Once all is yielded, its table
             `worthwhile` counts what remained of each lead.
         model_set: Who says how likely what is.
+        widths: How sure it is of an approval.
     """
     connection.execute("create or replace table worthwhile (lead_row int, low_value bigint)")
     portions = connection.execute(
@@ -70,7 +74,8 @@ def scored_pairs(
         """
     ).fetchall()
     for first, last in portions:
-        yield from _portion(connection, model_set, first, last).to_batches()
+        lead_rows = f"lead_row between {first} and {last}"
+        yield from _portion(connection, model_set, widths, lead_rows).to_batches()
 
 
 def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
@@ -102,11 +107,11 @@ def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
 
 
 def _portion(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, first: int, last: int
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, widths: Widths, lead_rows: str
 ) -> pa.Table:
-    """Return the pairs worth making of the leads `first` to `last`, both included."""
-    portion = f"select * from eligible where lead_row between {first} and {last}"
-    connection.register("scored", model_set.score(features(connection, portion)))
+    """Return the pairs worth making of the leads that the condition `lead_rows` names."""
+    read = features(connection, f"select * from eligible where {lead_rows}")
+    connection.register("scored", widths.added(model_set.score(read), "p_approve"))
     weights = policy.value()
     connection.execute(
         f"""
