@@ -136,6 +136,8 @@ class Told:
             own = np.array(allowed)[bands]
             told = np.where(rows & (own > 0), own, told)
         told = np.minimum(told, np.floor(100 * predicted + 1e-9)).astype(np.int64)
+        step = params().odds.told_in_steps_of
+        told = np.where(told >= step, told - told % step, told)
         return pa.array(told, mask=told < 1)
 
     def as_dict(self) -> dict[str, Any]:
@@ -163,8 +165,8 @@ def _codes(column: pa.ChunkedArray) -> Ints:
 def _lower_end(label: Numbers, clusters: Sequence[Ints]) -> int:
     """Return the lower end of a band's rate, in whole ones of a hundred; 0: too few are known.
 
-    Matches of one lender or one day resemble each other, and tomorrow's are others: they count as so
-    many fewer as their rates lie apart more than chance explains (the design effect of clusters).
+    Matches of one lender or one day resemble each other, and tomorrow's are others: they count as
+    fewer, as far as their rates lie apart more than chance explains (design effect of clusters).
     """
     if len(label) < params().odds.least_rows:
         return 0

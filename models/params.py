@@ -83,12 +83,13 @@ class Odds(_Strict):
 
     window_days: int = Field(ge=1)
     least_rows: int = Field(ge=1)
+    told_in_steps_of: int = Field(ge=1)
 
 
 class Uncertainty(_Strict):
     """What is assumed of errors until they are seen, on the scale of log-odds."""
 
-    product_variance: float = Field(gt=0)
+    product_variances: tuple[float, float, float, float, float]
     lead_variance: float = Field(gt=0)
     band_variance: float = Field(gt=0)
     few_pairs: float = Field(gt=0)

@@ -65,7 +65,7 @@ class Widths:
         """Return what is assumed while nothing is known."""
         stated, bands = params().uncertainty, len(BANDS) + 1
         return cls(
-            products=(stated.product_variance,) * (len(EVIDENCE) + 1),
+            products=stated.product_variances,
             information=(0.0,) * CELLS,
             shifts=(0.0,) * bands,
             bands=(stated.band_variance,) * bands,
@@ -90,8 +90,10 @@ class Widths:
         steps, cells = _steps(table), _cells(table)
         alike = _codes(table) * CELLS + cells
         by_step = [
-            _shared_variance(alike[steps == step], off[steps == step], weight[steps == step])
-            for step in range(len(EVIDENCE) + 1)
+            _shared_variance(
+                alike[steps == step], off[steps == step], weight[steps == step], assumed
+            )
+            for step, assumed in enumerate(stated.product_variances)
         ]
         in_bands = np.bincount(bands, weight, number)
         return cls(
@@ -149,22 +151,21 @@ def _shifts(bands: Ints, predicted: Numbers, happened: Numbers) -> Numbers:
     return _log_odds((came + few * mean) / (rows + few)) - _log_odds(mean)
 
 
-def _shared_variance(alike: Ints, off: Numbers, weight: Numbers) -> float:
+def _shared_variance(alike: Ints, off: Numbers, weight: Numbers, assumed: float) -> float:
     """Return the variance of the error that rows which are `alike` share.
 
     The sum over pairs of rows of one group is half of what the square of the sum has more than the
     sum of squares.
     """
-    stated = params().uncertainty
     if not alike.size:
-        return stated.product_variance
+        return assumed
+    few = params().uncertainty.few_pairs
     _, group = np.unique(alike, return_inverse=True)
     errors, expected = (
         np.sum(np.bincount(group, values) ** 2 - np.bincount(group, values**2))
         for values in (off, weight)
     )
-    assumed = stated.few_pairs * stated.product_variance
-    return float(max(0.0, errors + assumed) / (expected + stated.few_pairs))
+    return float(max(0.0, errors + few * assumed) / (expected + few))
 
 
 def _log_odds(probability: Numbers) -> Numbers:

@@ -212,6 +212,25 @@ class ModelSet:
 
 
 @dataclass(frozen=True)
+class OddsGiven:
+    """What was predicted of a group of earlier matches, and what came of it."""
+
+    model: str
+    grouping: str
+    group: str
+    rows: int
+    """Matches whose outcome is known."""
+    happened: int
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    """95% interval of the rate behind what was observed."""
+    state: str
+    """`held`, `too high`, `too low`, or `few`."""
+
+
+@dataclass(frozen=True)
 class InstitutionMatches:
     """What one institution receives of the day."""
 
@@ -315,6 +334,7 @@ class Facts:
     crossings: tuple[Crossing, ...] = ()
     matching: Matching = field(default_factory=Matching)
     model_set: ModelSet = field(default_factory=ModelSet)
+    odds: tuple[OddsGiven, ...] = ()
     drift: Drift = field(default_factory=Drift)
     origins: tuple[Origin, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -20,6 +20,7 @@ from pipelines.report.facts import Facts, Finding, Matching, ModelSet, Refusal
 from pipelines.report.findings import findings
 from pipelines.report.formats import without_personal
 from pipelines.report.invented import origins_of
+from pipelines.report.odds import odds_given
 from pipelines.report.seats import seated
 from pipelines.report.steps import steps
 from pipelines.settings import Settings
@@ -78,6 +79,7 @@ def gather(settings: Settings, day: date) -> Facts:
         model_set=to.part(
             "model set", lambda: seated(settings, modelling.model_set(settings, day)), ModelSet()
         ),
+        odds=to.part("ledger of odds", lambda: odds_given(settings, day), ()),
         drift=to.part("drift figures", lambda: drift(settings, day), Drift()),
         origins=to.part("list of origins", lambda: origins_of(settings), ()),
     )

@@ -11,6 +11,7 @@ from pipelines.report.details import DETAILS, FUNNEL
 from pipelines.report.drifting import before, compared, moved, named, now, of
 from pipelines.report.facts import Count, Facts
 from pipelines.report.headline import WEIGHTS, Headline
+from pipelines.report.odds import held, off
 from pipelines.report.totals import COUNTS, feed_totals, rule_totals
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -26,6 +27,7 @@ SECTIONS = (
     ("matches", "Matches"),
     ("models", "Models"),
     ("champions", "Champions"),
+    ("odds", "Odds"),
     ("drift", "Drift"),
     ("evidence", "Evidence"),
     ("terms", "Words"),
@@ -54,6 +56,8 @@ def render(facts: Facts) -> str:
         details=DETAILS,
         funnel_words=FUNNEL,
         chosen=_chosen(facts),
+        held=held(facts.odds),
+        off=off(facts.odds),
         compared=compared(facts.drift),
         moved=moved(facts.drift),
         named=named,
