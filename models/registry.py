@@ -105,15 +105,18 @@ def save(
     """
     written = dict(entries) | {f"{REFUSED}/{name}": e for name, e in (refused or {}).items()}
     facts = {name: details.stated(entry.facts) for name, entry in written.items()}
-    stated = {"as_of": f"{as_of}", "models": {name: facts[name] for name in entries}}
+    stated: dict[str, Any] = {
+        "as_of": f"{as_of}",
+        "models": {name: facts[name] for name in entries},
+    }
     if refused:
         stated["challengers"] = {name: facts[f"{REFUSED}/{name}"] for name in refused}
-    stated |= dict(said or {})
-    with publishing(folder(settings, as_of), stated) as fresh:
+    besides = dict(said or {})
+    with publishing(folder(settings, as_of), stated | besides) as fresh:
         for name, entry in written.items():
             _write(fresh / name, entry)
-        before, decisions = _before(settings, as_of), stated.get("decisions")
-        card.write_cards(fresh, as_of, facts, before=before, decisions=decisions)
+        before, decided = _before(settings, as_of), besides.get("decisions")
+        card.write_cards(fresh, as_of, facts, before=before, decisions=decided)
 
 
 def facts(settings: Settings, as_of: date) -> dict[str, dict[str, Any]]:

@@ -122,10 +122,10 @@ def test_a_challenger_trained_on_stale_data_is_refused(champion):
 
 def test_a_recipe_that_looks_at_less_loses_against_the_champion(champion):
     table = known_before(examples(), AS_OF)
-    blind = partial(fit_or_prior, "approval", features=Features(numbers=("amount", "noise")))
+    blind = partial(fit_or_prior, "approval", features=Features(numbers=("amount", "age_years")))
     hint = 0.05 * table["label"].to_numpy()  # enough not to be chance, far from the score
     noise = np.random.default_rng(3).uniform(size=table.num_rows) + hint
-    table = table.append_column("noise", pa.array(noise))
+    table = table.append_column("age_years", pa.array(noise))
     seat = challenge.settle(Contest("approval", champion, blind(table), table, AS_OF, blind))
     assert seat.decision["decision"] == "kept"
     auc = seat.decision["compared"]["figures"]["auc"]
