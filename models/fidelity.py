@@ -20,6 +20,7 @@ from expectations import policy
 from models.estimators import Trained
 from models.features import Matrix, Numbers
 from models.ordinary import Ordinary
+from models.reason_words import TOGETHER
 from models.reasons import Explainer
 
 DRAWS = 20
@@ -41,7 +42,8 @@ class Fidelity:
     ordinary: float
     """Of all: the score moves as stated once the code's features are ordinary."""
     word_alone: float
-    """The same where only the feature that gives the words is made ordinary."""
+    """The same where only the feature that gives the words is made ordinary, of reasons whose words
+    tell of a feature and not of the code as a whole."""
     others: float
     """The score moves as stated, on average over the values of other leads."""
     others_first: float
@@ -72,7 +74,7 @@ def fidelity(explainer: Explainer, table: pa.Table) -> Fidelity:
         rows=table.num_rows,
         reasons=told.num_rows,
         ordinary=_share(ordinary_moves),
-        word_alone=_share(alone),
+        word_alone=_share(alone[np.array(told["level"].to_pylist()) != TOGETHER]),
         others=_share(others),
         others_first=_share(others[first]),
     )

@@ -13,6 +13,7 @@ from models.estimators import Estimator, Trained
 from models.features import Numbers
 from models.ordinary import ALL, Ordinary
 
+Bits = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Whole = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 SCHEMA = pa.schema(
@@ -34,11 +35,12 @@ SCHEMA = pa.schema(
 )
 """A reason of a row. `effect`: raises or lowers the probability. `place`: 1 is the strongest.
 `feature`: the one of the code that counted most. `level`: of its value (high, low, usual, unknown,
-yes, no, a category, or rare). `tenth`: in which tenth of leads of its kind the value lies, 1 to 10.
-`log_odds`: what the code added to the log-odds of the trees. `points`: by how much the calibrated
-probability is higher with it than without, in points of 100."""
+yes, no, a category, or rare), or `together` where it did not count by itself. `tenth`: in which
+tenth of leads of its kind the value lies, 1 to 10. `log_odds`: what the code added to the log-odds
+of the trees. `points`: by how much the calibrated probability is higher with it than without, in
+points of 100."""
 
-USUAL, RARE = "usual", "rare"
+USUAL, RARE, TOGETHER = "usual", "rare", "together"
 LOW_BELOW, HIGH_ABOVE = 3, 5
 """Places of the borders (of 40% and 60%) below and above which a number is low or high."""
 
@@ -55,6 +57,8 @@ class Named:
     codes: "np.ndarray[tuple[int], np.dtype[np.str_]]"
     features: Whole
     """The feature, by its place among the model's, that stands for the code."""
+    stands_alone: Bits
+    """Whether that feature holds by itself; where not, only the code as a whole is named."""
     log_odds: Numbers
 
 
@@ -130,6 +134,7 @@ def _seen(
     for index in np.unique(named.features[is_category]):
         here = named.features == index
         levels[here] = _categories(table[estimator.features[index]], named.rows[here], values[here])
+    levels[~named.stands_alone] = TOGETHER
     has_tenth = ~(is_category | is_flag | np.isnan(values) | np.isnan(borders[:, 0]))
     tenths = np.where(has_tenth, (borders < values[:, None]).sum(axis=1) + 1, 0)
     return pa.array(levels, pa.string()), pa.array(tenths, pa.int64()), pa.array(kinds, pa.string())

@@ -19,7 +19,7 @@ from models.estimators import Estimator, Trained
 from models.features import Matrix
 from models.ordinary import MEDIAN, Ordinary
 from models.params import params
-from models.reason_words import SCHEMA, Named, in_words
+from models.reason_words import SCHEMA, Bits, Named, Whole, in_words
 
 Effect = Literal["raises", "lowers"]
 """What a reason does to the probability that is explained."""
@@ -124,14 +124,28 @@ class Explainer:
         of_code = weighed.code_of[None, :] == codes[:, None]
         strength = np.where(of_code, sign * weighed.by_feature[rows], -np.inf)
         place = chosen.cumsum(axis=1)[rows, at]
+        features = strength.argmax(axis=1) if len(rows) else rows
         return Named(
             effect=effect,
             rows=rows,
             places=place,
             codes=np.array(weighed.codes)[codes],
-            features=strength.argmax(axis=1) if len(rows) else rows,
+            features=features,
+            stands_alone=self._stands_alone(table, rows, features, sign),
             log_odds=weighed.by_code[rows, codes],
         )
+
+    def _stands_alone(self, table: pa.Table, rows: Whole, features: Whole, sign: int) -> Bits:
+        """Return whether each reason holds where only the feature of its words is ordinary."""
+        model, ordinary = self.estimator, self.ordinary
+        if not self.is_confirmed or not isinstance(model, Trained) or ordinary is None:
+            return np.ones(len(rows), dtype=bool)
+        matrix = model.encoder.matrix(table)
+        stands = model.log_odds(matrix, threads=self.threads)[rows]
+        changed, usual = matrix[rows], ordinary.of(ordinary.kinds(table))[rows]
+        each = np.arange(len(rows))
+        changed[each, features] = usual[each, features]
+        return np.asarray(sign * (stands - model.log_odds(changed, threads=self.threads)) > 0)
 
     def _chosen(
         self,
