@@ -1,6 +1,7 @@
 """What a policy may say: the types that `expectations/policy/*.yml` are checked against."""
 
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -97,6 +98,19 @@ class Priors(Decision):
     approve: dict[Segment, Fraction]
     headroom: tuple[Headroom, ...]
     take_up: dict[Segment, Fraction]
+    defaulted_by: tuple[Fraction, ...]
+    """Of loans that default within the horizon, the share that has by each equal part of it."""
+    roll_rates: dict[int, Fraction]
+    """Days behind -> the share of loans so far behind that default in the end."""
+    timing_counts_as: float = Field(gt=0)
+    """Loans in default or arrears that weigh as much as the two before."""
+
+    @model_validator(mode="after")
+    def _defaults_only_add_up(self) -> Self:
+        shares = (0.0, *self.defaulted_by)
+        if any(later <= sooner for sooner, later in pairwise(shares)) or shares[-1] != 1:
+            raise ValueError("priors.yml: `defaulted_by` must rise with each part, and end at 1")
+        return self
 
 
 class Value(Decision):

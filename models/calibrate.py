@@ -45,17 +45,20 @@ class Calibration:
         return asdict(self)
 
 
-def fit(raw: Numbers, happened: Numbers) -> Calibration:
+def fit(raw: Numbers, happened: Numbers, counts: Numbers | None = None) -> Calibration:
     """Return the curve that fits best what `happened` (0 or 1) to probabilities `raw`.
+
+    A row is as many as `counts` says; without it one.
 
     Where the best fit would turn the order of rows around, the offending slope is left out.
     """
     low, high = _terms(raw)
-    a, b, c = _logistic([low, high], happened)
+    counts = np.ones(len(raw)) if counts is None else counts
+    a, b, c = _logistic([low, high], happened, counts)
     if a < 0:
-        a, (b, c) = 0.0, _logistic([high], happened)
+        a, (b, c) = 0.0, _logistic([high], happened, counts)
     elif b < 0:
-        b, (a, c) = 0.0, _logistic([low], happened)
+        b, (a, c) = 0.0, _logistic([low], happened, counts)
     return Calibration(max(a, 0.0), max(b, 0.0), c)
 
 
@@ -68,7 +71,7 @@ def _sigmoid(logit: Numbers) -> Numbers:
     return np.asarray(0.5 + 0.5 * np.tanh(logit / 2))  # 1 / (1 + exp(-logit)), no overflow
 
 
-def _logistic(columns: list[Numbers], happened: Numbers) -> list[float]:
+def _logistic(columns: list[Numbers], happened: Numbers, counts: Numbers) -> list[float]:
     """Return the slopes and, last, the intercept of a logistic regression.
 
     Newton's method from slopes of 1, each step halved until the likelihood gains. Sums are
@@ -76,10 +79,10 @@ def _logistic(columns: list[Numbers], happened: Numbers) -> list[float]:
     """
     design = [*columns, np.ones(len(happened))]
     weights = np.array([1.0] * len(columns) + [0.0])
-    loss = _loss(weights, design, happened)
+    loss = _loss(weights, design, happened, counts)
     for _ in range(MOST_STEPS):
-        step = _newton_step(weights, design, happened)
-        while (smaller := _loss(weights + step, design, happened)) > loss:
+        step = _newton_step(weights, design, happened, counts)
+        while (smaller := _loss(weights + step, design, happened, counts)) > loss:
             step = step / 2
         if loss - smaller <= SMALL_GAIN * loss:
             break
@@ -91,15 +94,17 @@ def _logits(weights: Numbers, design: list[Numbers]) -> Numbers:
     return np.asarray(np.sum([w * x for w, x in zip(weights, design, strict=True)], axis=0))
 
 
-def _loss(weights: Numbers, design: list[Numbers], happened: Numbers) -> float:
+def _loss(weights: Numbers, design: list[Numbers], happened: Numbers, counts: Numbers) -> float:
     """Return minus the log-likelihood."""
     logit = _logits(weights, design)
-    return float(np.sum(np.logaddexp(0, logit) - happened * logit))
+    return float(np.sum(counts * (np.logaddexp(0, logit) - happened * logit)))
 
 
-def _newton_step(weights: Numbers, design: list[Numbers], happened: Numbers) -> Numbers:
+def _newton_step(
+    weights: Numbers, design: list[Numbers], happened: Numbers, counts: Numbers
+) -> Numbers:
     fitted = _sigmoid(_logits(weights, design))
-    slope, spread = happened - fitted, fitted * (1 - fitted)
+    slope, spread = counts * (happened - fitted), counts * fitted * (1 - fitted)
     gradient = [np.sum(x * slope) for x in design]
     curvature = [[np.sum(x * z * spread) for z in design] for x in design]
     return np.asarray(np.linalg.solve(curvature + RIDGE * np.eye(len(design)), gradient))

@@ -1,7 +1,8 @@
 """What the models learn from: pairs with their labels, as far as known before an anchor.
 
-One rule keeps the sample fair: whether a row is in it never depends on what its label became. A
-loan that was taken up at once and one that was not both wait until the time for it has passed.
+One rule keeps the sample fair: whether a row is in it never depends on what its label became. An
+approval that was taken up at once and one that was not both wait until the time for it has passed.
+A loan is in it from its second month on and weighs as much as was seen of it, see `running`.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.policy_types import Segment
+from models import running
 from models.params import WEEKDAYS, Label, params
 from pipelines.database import connect
 from pipelines.publish import read_manifest
@@ -23,7 +25,7 @@ KEYS = ("channel_id", "lead_id", "institution_id", "product_id")
 LABELS: dict[Label, str] = {
     # What the institution said last; corrections count as soon as they are known.
     "approved": """
-        select {keys}, event = 'approved' as label, known_at as label_known_at
+        select {keys}, cast(event = 'approved' as double) as label, known_at as label_known_at
         from events where event in ('approved', 'declined')
         qualify row_number() over (
             partition by {keys} order by recorded_at desc, event_at desc, event
@@ -33,7 +35,7 @@ LABELS: dict[Label, str] = {
     "funded": """
         select
             {keys},
-            coalesce(first_funded.event_at <= first_approved.maturity, false) as label,
+            cast(coalesce(first_funded.event_at <= maturity, false) as double) as label,
             greatest(first_approved.maturity, first_funded.known_at) as label_known_at
         from (
             select {keys}, known_at + to_days({take_up}) as maturity
@@ -42,28 +44,40 @@ LABELS: dict[Label, str] = {
         left join (select * from first_events where event = 'funded') as first_funded
         using ({keys})
     """,
-    # Whether a loan fell 90 days behind within the horizon of its segment.
+    # How each loan stands, as told by then; `running.weighed` makes labels and weights of it. A
+    # loan counts from its second month on: in its first it says nothing.
     "defaulted": """
         select
             {keys},
-            coalesce(first_overdue.event_at <= first_funded.maturity, false) as label,
-            greatest(first_funded.maturity, first_overdue.known_at) as label_known_at
+            date_diff('day', start, start + to_months({horizon})) as horizon,
+            date_diff('second', start, {told_until}) / 86400.0 as seen,
+            date_diff('second', start, at_30) / 86400.0 as behind_30,
+            date_diff('second', start, at_60) / 86400.0 as behind_60,
+            date_diff('second', start, at_90) / 86400.0 as behind_90,
+            start + to_days(30 + {told_after_days}) as label_known_at
         from (
+            select {keys}, segment, known_at as start
+            from first_events inner join pairs using ({keys}) where event = 'funded'
+        )
+        left join (
             select
                 {keys},
-                known_at + to_months({horizon}) as maturity
-            from first_events inner join pairs using ({keys}) where event = 'funded'
-        ) as first_funded
-        left join (select * from first_events where event = 'overdue_90') as first_overdue
-        using ({keys})
+                min(event_at) filter (event = 'overdue_30') as at_30,
+                min(event_at) filter (event = 'overdue_60') as at_60,
+                min(event_at) filter (event = 'overdue_90') as at_90
+            from first_events where event_at < {told_until} group by {keys}
+        ) using ({keys})
     """,
     # How a loan ended, for benchmarks on books that are closed: written off or repaid.
     "charged_off": """
-        select {keys}, bool_or(event = 'overdue_90') as label, min(known_at) as label_known_at
+        select
+            {keys},
+            cast(bool_or(event = 'overdue_90') as double) as label,
+            min(known_at) as label_known_at
         from first_events where event in ('overdue_90', 'repaid') group by {keys}
     """,
 }
-"""Label -> SQL for the key, the label, and from when on it can be counted."""
+"""Label -> SQL for the key, the label or how it stands, and from when on that can be counted."""
 
 
 def anchor(day: date) -> date:
@@ -79,6 +93,8 @@ def examples(settings: Settings, day: date, label: Label, *, as_of: date) -> pa.
         Every column of `training_pairs`, then `label` (0.0 or 1.0) and `label_known_on` (the
         business date from whose end on the label counts), in the order of `KEYS`. The bytes
         depend on what was known before `as_of` alone, whichever later `day` they are read from.
+        Of loans there is also a `weight`, and `label_known_on` is when they begin to count: what
+        is said of each is what was known before `as_of`.
 
     Raises:
         InputMissing: The marts of `day` are not published.
@@ -87,7 +103,8 @@ def examples(settings: Settings, day: date, label: Label, *, as_of: date) -> pa.
     read_manifest(marts)
     with connect(settings) as connection:
         _views(connection, marts, settings, as_of)
-        return connection.sql(_labelled_sql(label, settings, as_of)).to_arrow_table()
+        found = connection.sql(_labelled_sql(label, settings, as_of)).to_arrow_table()
+    return running.weighed(found) if label == "defaulted" else found
 
 
 def _views(
@@ -111,11 +128,15 @@ def _views(
 
 
 def _labelled_sql(label: Label, settings: Settings, as_of: date) -> str:
-    rules = policy.outcomes()
+    rules, keys = policy.outcomes(), ", ".join(KEYS)
+    told_after = params().decision_maturity_days
+    told_until = settings.day_start(as_of - timedelta(days=told_after)).isoformat()
     labels = LABELS[label].format(
-        keys=", ".join(KEYS),
+        keys=keys,
         take_up=_by_segment(rules.take_up_maturity_days),
         horizon=_by_segment(rules.default_horizon_months),
+        told_after_days=told_after,
+        told_until=f"timestamptz '{told_until}'",
     )
     young, mature = params().decision_maturity_days_when_young, params().decision_maturity_days
     return f"""
@@ -128,18 +149,19 @@ def _labelled_sql(label: Label, settings: Settings, as_of: date) -> str:
             from pairs
         )
 
-        select pairs.*, cast(labels.label as double) as label, label_known_on
+        select pairs.*, labels.* exclude ({keys}, label_known_at, known_on),
+            label_known_on
         from pairs
         inner join (
             select *, cast(label_known_at at time zone '{settings.time_zone}' as date) as known_on
             from ({labels})
-        ) as labels using ({", ".join(KEYS)})
+        ) as labels using ({keys})
         cross join market
         cross join lateral (
             select greatest(known_on, business_date + waits) as label_known_on
         )
         where label_known_on < date '{as_of}'
-        order by {", ".join(KEYS)}
+        order by {keys}
     """
 
 

@@ -32,8 +32,10 @@ class Figures:
         return asdict(self)
 
 
-def evaluate(predicted: Numbers, happened: Numbers) -> Figures:
+def evaluate(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) -> Figures:
     """Return the figures of probabilities `predicted` for what `happened` (0 or 1).
+
+    A row is as many as `counts` says, without it one; order and spread take every row as one.
 
     Raises:
         ValueError: Only one class happened; order and spread mean nothing then.
@@ -41,14 +43,15 @@ def evaluate(predicted: Numbers, happened: Numbers) -> Figures:
     if happened.min() == happened.max():
         raise ValueError("figures need rows of both classes")
     area, deviation = auc(predicted, happened)
+    counts = np.ones(len(happened)) if counts is None else counts
     return Figures(
         auc=_rounded(area),
         auc_low=_rounded(max(0.0, area - Z_95 * deviation)),
         auc_high=_rounded(min(1.0, area + Z_95 * deviation)),
         ks=_rounded(ks(predicted, happened)),
-        brier=_rounded(float(np.mean((predicted - happened) ** 2))),
-        ece=_rounded(ece(predicted, happened)),
-        base_rate=_rounded(float(happened.mean())),
+        brier=_rounded(float(np.average((predicted - happened) ** 2, weights=counts))),
+        ece=_rounded(ece(predicted, happened, counts)),
+        base_rate=_rounded(float(np.average(happened, weights=counts))),
         rows=len(happened),
     )
 
@@ -77,16 +80,18 @@ def ks(predicted: Numbers, happened: Numbers) -> float:
     return float(np.max(np.abs(np.cumsum(yes) / yes.sum() - np.cumsum(no) / no.sum())))
 
 
-def ece(predicted: Numbers, happened: Numbers) -> float:
+def ece(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) -> float:
     """Return the expected calibration error over `BINS` bins of equal count.
 
-    Rows of equal prediction share their mean outcome, so their order doesn't count.
+    Rows of equal prediction share their mean outcome, so their order doesn't count. A row is as
+    many as `counts` says, without it one; a bin has as many rows as any other.
     """
-    _, position, count = np.unique(predicted, return_inverse=True, return_counts=True)
-    rates = np.bincount(position, weights=happened) / count
-    distance = (predicted - rates[position])[np.argsort(predicted, kind="stable")]
+    counts = np.ones(len(happened)) if counts is None else counts
+    _, position = np.unique(predicted, return_inverse=True)
+    rates = np.bincount(position, weights=counts * happened) / np.bincount(position, weights=counts)
+    distance = (counts * (predicted - rates[position]))[np.argsort(predicted, kind="stable")]
     gaps = [abs(float(np.sum(part))) for part in np.array_split(distance, BINS)]
-    return sum(gaps) / len(predicted)
+    return sum(gaps) / float(counts.sum())
 
 
 def _midranks(values: Numbers) -> Numbers:

@@ -15,7 +15,7 @@ from models.evaluate import evaluate
 from models.features import Encoder, Matrix, Numbers
 from models.ordinary import Ordinary
 from models.params import Features, params
-from models.splits import Rows, Split
+from models.splits import Rows, Split, weights_of
 from models.stability import checked
 
 CHANCE = 0.5
@@ -34,19 +34,32 @@ class Data:
     labels: Numbers
     categories: list[int]
     """Columns of `matrix` that hold categories."""
+    weights: Numbers
+    """How much each row counts."""
+    directions: list[int]
+    """See `Features.directions`."""
 
     def of(self, rows: Rows) -> lightgbm.Dataset:
         """Return some of the rows, to be fitted on."""
         return lightgbm.Dataset(
             self.matrix[rows],
             self.labels[rows],
+            weight=self.weights[rows],
             categorical_feature=self.categories,
-            params=params().boosting | {"verbosity": -1},
+            params=self.boosting,
         )
+
+    @property
+    def boosting(self) -> dict[str, Any]:
+        """Return what LightGBM is told."""
+        told = params().boosting | {"verbosity": -1}
+        return told | {"monotone_constraints": self.directions} if any(self.directions) else told
 
     def sha256(self) -> str:
         """Return a hash of all that a model could learn from."""
-        return hashlib.sha256(self.matrix.tobytes() + self.labels.tobytes()).hexdigest()
+        return hashlib.sha256(
+            self.matrix.tobytes() + self.labels.tobytes() + self.weights.tobytes()
+        ).hexdigest()
 
 
 def fit(
@@ -55,7 +68,8 @@ def fit(
     """Return a calibrated model of the labels of `table`, and the facts of how it was checked.
 
     Args:
-        table: Examples as `dataset.examples` returns them, in an order that never changes.
+        table: Examples as `dataset.examples` returns them, in an order that never changes. Rows
+            count by its column `weight`, if there is one.
         features: What the model looks at.
         splits: Two or more. The first chooses the number of trees; the last gives the figures,
             calibrated on the one before it, and calibrates what is kept.
@@ -64,23 +78,25 @@ def fit(
         TooLittle: A split has too few rows, or too few of a class; or what was learned turns out
             worse than chance on later leads, so that there was nothing to learn.
     """
-    labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
+    labels, weights = np.asarray(table["label"].to_numpy(), dtype=np.float64), weights_of(table)
     for split in splits:
         _demand_enough(labels[split.fit], "known early enough to fit a model that is checked")
         _demand_enough(labels[split.check], "to check a model on")
     encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
-    data = Data(encoder.matrix(table), labels, encoder.categorical_indexes)
+    directions = features.directions
+    data = Data(encoder.matrix(table), labels, encoder.categorical_indexes, weights, directions)
 
     first, trees = _sized(data, splits[0])
     raw = [first, *(_predicted(data, split, trees) for split in splits[1:])]
     happened = [labels[split.check] for split in splits]
-    before, last = (calibrate.fit(raw[index], happened[index]) for index in (-2, -1))
-    figures = evaluate(before(raw[-1]), happened[-1]).as_dict()
+    counts = [weights[split.check] for split in splits]
+    before, last = (calibrate.fit(raw[at], happened[at], counts[at]) for at in (-2, -1))
+    figures = evaluate(before(raw[-1]), happened[-1], counts[-1]).as_dict()
     _demand_better_than_chance(figures)
     booster = _boosted(data, np.ones(len(labels), dtype=bool), trees)
     facts = {
         "figures": figures,
-        "figures_before_calibration": evaluate(raw[-1], happened[-1]).as_dict(),
+        "figures_before_calibration": evaluate(raw[-1], happened[-1], counts[-1]).as_dict(),
         "trees": trees,
         "data_sha256": data.sha256(),
         "ordinary": Ordinary.learned_from(table, encoder, data.matrix).as_dict(),
@@ -118,15 +134,17 @@ def _demand_better_than_chance(figures: dict[str, Any]) -> None:
 def _sized(data: Data, split: Split) -> tuple[Numbers, int]:
     """Return predictions for the rows to check on, and the number of trees that serves them."""
     fitted_on = data.of(split.fit)
+    parts = (data.matrix, data.labels, data.weights)
+    matrix, labels, weights = (part[split.check] for part in parts)
     booster = lightgbm.train(
-        params().boosting | {"verbosity": -1},
+        data.boosting,
         fitted_on,
         params().most_trees,
-        valid_sets=[fitted_on.create_valid(data.matrix[split.check], data.labels[split.check])],
+        valid_sets=[fitted_on.create_valid(matrix, labels, weight=weights)],
         callbacks=[lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)],
     )
     trees = booster.best_iteration or params().most_trees
-    return np.asarray(booster.predict(data.matrix[split.check], num_iteration=trees)), trees
+    return np.asarray(booster.predict(matrix, num_iteration=trees)), trees
 
 
 def _predicted(data: Data, split: Split, trees: int) -> Numbers:
@@ -134,4 +152,4 @@ def _predicted(data: Data, split: Split, trees: int) -> Numbers:
 
 
 def _boosted(data: Data, rows: Rows, trees: int) -> lightgbm.Booster:
-    return lightgbm.train(params().boosting | {"verbosity": -1}, data.of(rows), trees)
+    return lightgbm.train(data.boosting, data.of(rows), trees)

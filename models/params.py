@@ -13,8 +13,9 @@ from models.errors import ForbiddenFeature
 
 FILE = Path(__file__).parent / "params.yml"
 
-Group = Literal["lead", "product", "pair"]
+Group = Literal["lead", "product", "pair", "offer"]
 Label = Literal["approved", "funded", "defaulted", "charged_off"]
+RejectMethod = Literal["none", "weighting", "augmentation"]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -27,6 +28,25 @@ class Features(_Strict):
 
     numbers: tuple[str, ...]
     categories: tuple[str, ...] = ()
+    rises_with: tuple[str, ...] = ()
+    """Columns of which more never lowers what is predicted."""
+    falls_with: tuple[str, ...] = ()
+    """Columns of which more never raises it."""
+
+    @model_validator(mode="after")
+    def _directions_are_of_numbers(self) -> Self:
+        stated = [*self.rises_with, *self.falls_with]
+        wrong = set(stated) - set(self.numbers) | {n for n in stated if stated.count(n) > 1}
+        if wrong:
+            raise ValueError(
+                f"rises_with and falls_with name numbers that the model reads, each once: {wrong}"
+            )
+        return self
+
+    @property
+    def directions(self) -> list[int]:
+        """For each column: 1 where more never lowers the prediction, -1 never raises it, else 0."""
+        return [int(n in self.rises_with) - int(n in self.falls_with) for n in self.names]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,14 +58,28 @@ class Features(_Strict):
         return Features(
             numbers=tuple(name for name in self.numbers if name not in dropped),
             categories=tuple(name for name in self.categories if name not in dropped),
+            rises_with=tuple(name for name in self.rises_with if name not in dropped),
+            falls_with=tuple(name for name in self.falls_with if name not in dropped),
         )
 
 
 class ModelSpec(_Strict):
-    """What one model predicts, and the groups of features that it looks at."""
+    """What one model predicts, which groups of features it looks at, and which way they count."""
 
     label: Label
     reads: tuple[Group, ...]
+    rises_with: tuple[str, ...] = ()
+    falls_with: tuple[str, ...] = ()
+
+
+class RejectInference(_Strict):
+    """How the risk model is made to hold for those who got no loan; see `models.reject`."""
+
+    method: RejectMethod
+    most_weight: float = Field(ge=1)
+    """Of a loan that stands for many applicants, as a multiple of the average one."""
+    odds_of_the_rejected: float = Field(gt=0)
+    """Odds of default of someone who got no loan, over those of a like borrower."""
 
 
 class Margins(_Strict):
@@ -105,6 +139,7 @@ class Params(_Strict):
     ]
     features: dict[Group, Features]
     models: dict[str, ModelSpec]
+    reject_inference: RejectInference
     decision_maturity_days: int = Field(ge=0)
     young_days: int = Field(ge=0)
     decision_maturity_days_when_young: int = Field(ge=0)
@@ -130,10 +165,13 @@ class Params(_Strict):
 
     def features_of(self, model: str) -> Features:
         """Return the features that `model` looks at, group by group."""
-        groups = [self.features[group] for group in self.models[model].reads]
+        spec = self.models[model]
+        groups = [self.features[group] for group in spec.reads]
         return Features(
             numbers=tuple(name for group in groups for name in group.numbers),
             categories=tuple(name for group in groups for name in group.categories),
+            rises_with=spec.rises_with,
+            falls_with=spec.falls_with,
         )
 
 

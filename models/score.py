@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 
 from models import details, registry
 from models.estimators import Estimator
+from models.features import Numbers
 from models.ordinary import Ordinary
 from models.reasons import Explainer
 from pipelines.publish import read_manifest
@@ -46,6 +48,21 @@ class ModelSet:
         """
         return self._with(
             pairs, [m for m, name in OUTPUTS.items() if name not in pairs.schema.names]
+        )
+
+    def take_up_at(self, pairs: pa.Table, rank: Numbers) -> Numbers:
+        """Return how likely each pair is taken up, once approved, at its place among the offers.
+
+        `score` takes each pair for its lead's first offer. Further down a person is less ready to
+        take it and may have taken one before: the same pair, at another `rank` (1 is the first).
+        """
+        placed = pairs.drop_columns("rank").append_column("rank", pa.array(rank))
+        return np.concatenate(
+            [
+                self.estimators["take_up"].predict(part, threads=self.threads)
+                for part in _portions(placed)
+            ]
+            or [np.empty(0)]
         )
 
     def reasons(self, pairs: pa.Table) -> pa.ListArray:

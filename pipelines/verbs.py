@@ -15,6 +15,7 @@ from pipelines.steps import run_step
 BENCHMARKS = {
     "models": "pipelines.bench.models",
     "reasons": "pipelines.bench.reasons",
+    "reject": "pipelines.bench.reject",
     "simulate": "pipelines.bench.simulate",
     "world": "pipelines.bench.world",
 }

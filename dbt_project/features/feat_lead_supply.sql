@@ -87,7 +87,11 @@ featured as (
         -- of what it buys: the share, by amount, that it pays late
         cast(sum(case when not is_sale then {{ exact("amount * paid_late_share") }} end) as double)
         / nullif(sum(case when not is_sale and paid_late_share is not null then amount end), 0)
-            as supply_paid_late_share
+            as supply_paid_late_share,
+        -- of what it sells: the share, by amount, that its buyers pay late
+        cast(sum(case when is_sale then {{ exact("amount * paid_late_share") }} end) as double)
+        / nullif(sum(case when is_sale and paid_late_share is not null then amount end), 0)
+            as supply_buyers_late_share
 
     from known
     where age_rank = 1

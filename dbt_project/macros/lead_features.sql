@@ -17,6 +17,7 @@
     {{ return(lead_attributes() + [
         "debt_to_income", "amount_to_income", "amount_to_collateral", "amount_to_revenue",
         "supply_buyers", "supply_sellers", "supply_sales_12m", "supply_paid_late_share",
+        "supply_buyers_late_share",
         "channel_leads_30d", "channel_decisions", "channel_approval_rate", "channel_funded_rate",
         "channel_cost_per_lead",
     ]) }}

@@ -50,6 +50,7 @@ featured as (
         supply.supply_sellers,
         supply.supply_sales_12m,
         supply.supply_paid_late_share,
+        supply.supply_buyers_late_share,
         channels.leads_30d as channel_leads_30d,
         channels.decisions as channel_decisions,
         channels.approval_rate as channel_approval_rate,

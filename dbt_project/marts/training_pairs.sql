@@ -1,5 +1,6 @@
 -- One row per pair (a lead at an institution's product) of which an outcome is known, with what was
--- known of both on the lead's business date: what a model may learn from.
+-- known of both on the lead's business date: what a model may learn from. Price and rank are those at
+-- which Banyan showed it; of a pair that found each other otherwise they are not known.
 
 with pairs as (
 
@@ -37,6 +38,12 @@ product_history as (
 
 ),
 
+matches as (
+
+    select * from {{ ref("stg_matches") }}
+
+),
+
 described as (
 
     select
@@ -66,7 +73,9 @@ described as (
         institution_history.funded_rate as institution_funded_rate,
         product_history.decisions as product_decisions,
         product_history.approval_rate as product_approval_rate,
-        product_history.funded_rate as product_funded_rate
+        product_history.funded_rate as product_funded_rate,
+        matches."rank",
+        matches.suggested_apr
 
     from pairs
     inner join leads
@@ -86,6 +95,12 @@ described as (
             pairs.institution_id = product_history.institution_id
             and pairs.product_id = product_history.product_id
             and pairs.business_date = product_history.business_date
+    left join matches
+        on
+            pairs.channel_id = matches.channel_id
+            and pairs.lead_id = matches.lead_id
+            and pairs.institution_id = matches.institution_id
+            and pairs.product_id = matches.product_id
 
 )
 

@@ -16,6 +16,8 @@ renamed as (
         lead_id,
         institution_id,
         product_id,
+        "rank",
+        suggested_apr,
         "date" as matched_on
 
     from source

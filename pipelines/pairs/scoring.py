@@ -81,12 +81,14 @@ def scored_pairs(
 def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
     """Return all that the models and the value read of some pairs, ordered by key.
 
+    A pair is priced by the lead's pd, and taken to be its lead's first offer: at which place it
+    comes is known only after the allocation (see `ModelSet.take_up_at`).
+
     Args:
-        connection: Where `eligibility` has loaded leads and products.
+        connection: Where `eligibility` has loaded leads, with their `pd`, and products.
         pairs: SQL table with `lead_row` and `product_row`.
     """
-    return connection.sql(
-        f"""
+    described = f"""
         select
             leads.* exclude (
                 set_aside_stage, set_aside_detail, same_as_channel_id, same_as_lead_id,
@@ -96,11 +98,17 @@ def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
                 segment, currency, name, status, valid_from, valid_to, admitted_from,
                 admitted_to, delivery, format, fields, public_key, is_open, closed_reason
             ),
-            channel_costs.cost_per_lead
+            channel_costs.cost_per_lead,
+            1 as rank
         from ({pairs}) as pairs
         join leads using (lead_row)
         join products using (product_row)
         left join channel_costs using (channel_id)
+    """
+    return connection.sql(
+        f"""
+        select * exclude (safest, riskiest, apr_ceiling, place_in_band)
+        from ({priced_sql(f"({described})")})
         order by lead_row, product_row
         """
     ).to_arrow_table()
@@ -119,7 +127,7 @@ def _portion(
         select
             lead_row, product_row, {", ".join(SCHEMA.names)},
             expected_value >= {weights.minimum_value} and expected_value > 0 as is_worthwhile
-        from ({valued_sql(f"({priced_sql('scored')})", weights)})
+        from ({valued_sql("scored", weights)})
         """
     )
     connection.unregister("scored")
