@@ -36,8 +36,8 @@ class Data:
     """Columns of `matrix` that hold categories."""
     weights: Numbers
     """How much each row counts."""
-    directions: list[int]
-    """See `Features.directions`."""
+    told: dict[str, Any]
+    """See `Features.told`."""
 
     def of(self, rows: Rows) -> lightgbm.Dataset:
         """Return some of the rows, to be fitted on."""
@@ -52,8 +52,7 @@ class Data:
     @property
     def boosting(self) -> dict[str, Any]:
         """Return what LightGBM is told."""
-        told = params().boosting | {"verbosity": -1}
-        return told | {"monotone_constraints": self.directions} if any(self.directions) else told
+        return params().boosting | {"verbosity": -1} | self.told
 
     def sha256(self) -> str:
         """Return a hash of all that a model could learn from."""
@@ -83,8 +82,7 @@ def fit(
         _demand_enough(labels[split.fit], "known early enough to fit a model that is checked")
         _demand_enough(labels[split.check], "to check a model on")
     encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
-    directions = features.directions
-    data = Data(encoder.matrix(table), labels, encoder.categorical_indexes, weights, directions)
+    data = Data(encoder.matrix(table), labels, encoder.categorical_indexes, weights, features.told)
 
     first, trees = _sized(data, splits[0])
     raw = [first, *(_predicted(data, split, trees) for split in splits[1:])]

@@ -32,6 +32,8 @@ class Features(_Strict):
     """Columns of which more never lowers what is predicted."""
     falls_with: tuple[str, ...] = ()
     """Columns of which more never raises it."""
+    boosting: dict[str, Any] = Field(default_factory=dict)
+    """What LightGBM is told otherwise than `boosting` of the parameters says."""
 
     @model_validator(mode="after")
     def _directions_are_of_numbers(self) -> Self:
@@ -53,6 +55,12 @@ class Features(_Strict):
         """Every column, numbers first: the order of the columns of a matrix."""
         return self.numbers + self.categories
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What LightGBM is told beyond `boosting` of the parameters."""
+        held = {"monotone_constraints": self.directions} if any(self.directions) else {}
+        return self.boosting | held
+
     def without(self, dropped: frozenset[str]) -> "Features":
         """Return these features without the columns in `dropped`."""
         return Features(
@@ -60,6 +68,7 @@ class Features(_Strict):
             categories=tuple(name for name in self.categories if name not in dropped),
             rises_with=tuple(name for name in self.rises_with if name not in dropped),
             falls_with=tuple(name for name in self.falls_with if name not in dropped),
+            boosting=self.boosting,
         )
 
 
@@ -70,6 +79,7 @@ class ModelSpec(_Strict):
     reads: tuple[Group, ...]
     rises_with: tuple[str, ...] = ()
     falls_with: tuple[str, ...] = ()
+    boosting: dict[str, Any] = Field(default_factory=dict)
 
 
 class RejectInference(_Strict):
@@ -172,6 +182,7 @@ class Params(_Strict):
             categories=tuple(name for group in groups for name in group.categories),
             rises_with=spec.rises_with,
             falls_with=spec.falls_with,
+            boosting=spec.boosting,
         )
 
 

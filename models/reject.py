@@ -11,18 +11,37 @@ ways of the literature to learn from it for all, each an option of `models/param
   the odds of bad raised by a stated factor for what lenders saw of them and no column shows.
 """
 
+from datetime import date
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.dataset import examples
 from models.estimators import Trained
 from models.features import Numbers
-from models.fitting import fit
-from models.params import Features, RejectInference
+from models.fitting import TooLittle, fit
+from models.params import Features, RejectInference, params
 from models.splits import in_time, weights_of
+from pipelines.settings import Settings
 
 THREADS = 1
 """The same result wherever it is computed."""
+
+
+def for_all_who_ask(settings: Settings, day: date, loans: pa.Table, *, as_of: date) -> pa.Table:
+    """Return what `inferred` makes of `loans` by the parameters, from the marts of `day`.
+
+    Where too little is known of those who got none, the loans are left as they are.
+    """
+    how = params().reject_inference
+    if how.method == "none":
+        return loans
+    asked = examples(settings, day, "approved", as_of=as_of)
+    try:
+        return inferred(loans, asked, params().features_of("risk"), how)
+    except TooLittle:
+        return loans
 
 
 def inferred(

@@ -21,6 +21,7 @@ from models.fidelity import of_a_sample
 from models.fitting import TooLittle, fit
 from models.params import Features, params
 from models.registry import Champion, Entry
+from models.reject import for_all_who_ask
 from pipelines.errors import BanyanError
 from pipelines.settings import Settings
 
@@ -58,6 +59,8 @@ def train(
     seats = {}
     for name, spec in params().models.items():
         table = examples(settings, day, spec.label, as_of=as_of)
+        if spec.label == "defaulted":
+            table = for_all_who_ask(settings, day, table, as_of=as_of)
         seats[name] = _seat(name, table, champions.get(name), as_of)
     registry.save(
         settings,

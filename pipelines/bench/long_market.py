@@ -1,4 +1,8 @@
-"""A simulated market of many months, quick to play: leads on one day a week, outcomes by the week."""
+"""A simulated market of many months, quick to play.
+
+Leads come on one day in two weeks and outcomes are told on the next such day; invoices are known of
+one month in three. So there are few files, and loans of every age.
+"""
 
 from datetime import date, timedelta
 from itertools import chain
@@ -15,36 +19,38 @@ from pipelines.transform.build import transform
 START = date(2024, 1, 1)
 """A Monday, and early enough that no price cap comes in between."""
 CHANNELS = 5
-WEEK = 7
+APART = timedelta(days=14)
+QUARTERS = (1, 4, 7, 10)
 
 
-def played(settings: Settings, weeks: int, leads: int, institutions: int, seed: int) -> date:
+def played(settings: Settings, days: int, leads: int, institutions: int, seed: int) -> date:
     """Write a market matched by broadcast and run it up to its marts; return their date.
 
     Args:
         settings: Whose home is empty.
-        weeks: How many Mondays bring leads.
+        days: How many days bring leads, two weeks apart.
         leads: On each of them.
         institutions: Each with one to four products, whose terms stay.
         seed: Another seed is another market.
     """
     market = Market(World(settings, leads, institutions, CHANNELS, seed))
-    days = [START + timedelta(days=WEEK * week) for week in range(weeks)]
-    last = days[-1]
+    mondays = [START + number * APART for number in range(days)]
+    last = mondays[-1]
     market.land_catalogue(START, is_first=True)
-    for number in range((last - START).days + 1):
-        market.land_supply(START + timedelta(days=number), is_first=number == 0)
-    told = list(chain.from_iterable(market.land_leads(day, last) for day in days))
-    market.land_reported(_by_week(pa.concat_tables(told), last))
+    months = [date(year, month, 1) for year in (START.year, last.year) for month in QUARTERS]
+    for month in sorted({month for month in months if START <= month <= last}):
+        market.land_supply(month, is_first=month == START)
+    told = list(chain.from_iterable(market.land_leads(day, last) for day in mondays))
+    market.land_reported(_told_late(pa.concat_tables(told), last))
     ingest(settings, last)
     transform(settings, last)
     return last
 
 
-def _by_week(outcomes: pa.Table, last: date) -> pa.Table:
-    """Let each outcome land on the Monday after, as if all lenders reported once a week."""
+def _told_late(outcomes: pa.Table, last: date) -> pa.Table:
+    """Let each outcome land on the next day that brings leads."""
     place = outcomes.column_names.index("landed")
     days = (outcomes["landed"].to_numpy() - np.datetime64(START)).astype(int)
-    mondays = np.datetime64(START) + -(-days // WEEK) * WEEK
-    landed = outcomes.set_column(place, "landed", pa.array(mondays))
-    return landed.filter(pa.array(mondays <= np.datetime64(last)))
+    next_day = np.datetime64(START) + -(-days // APART.days) * APART.days
+    landed = outcomes.set_column(place, "landed", pa.array(next_day))
+    return landed.filter(pa.array(next_day <= np.datetime64(last)))

@@ -27,7 +27,7 @@ from pipelines.bench.long_market import START, played
 from pipelines.errors import WrongUse
 from pipelines.settings import Settings
 
-FEWEST_WEEKS = 60
+FEWEST_DAYS = 30
 JUDGED_DAYS = 60
 """The last days, whose applicants are judged."""
 MONTHS = (6, 9, 12, 15)
@@ -48,14 +48,14 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         WrongUse: The market is too short for a loan to end.
     """
     asked = _parser().parse_args(options)
-    if asked.weeks < FEWEST_WEEKS:
+    if asked.days < FEWEST_DAYS:
         raise WrongUse(
-            f"--weeks is {asked.weeks}, and loans run for a year: it is at least {FEWEST_WEEKS}. "
-            "Nothing was measured."
+            f"--days is {asked.days}, two weeks apart, and loans run for a year: it is at least "
+            f"{FEWEST_DAYS}. Nothing was measured."
         )
     began = time.perf_counter()
     with own_home(settings) as home:
-        last = played(home, asked.weeks, asked.leads_a_week, asked.institutions, asked.seed)
+        last = played(home, asked.days, asked.leads_a_day, asked.institutions, asked.seed)
         found = measure(home, last)
     return found | {"seed": asked.seed, "seconds": round(time.perf_counter() - began, 1)}
 
@@ -116,8 +116,8 @@ def _learned(loans: pa.Table, of: Any) -> dict[str, Any] | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines bench reject", description=__doc__)
-    parser.add_argument("--weeks", type=int, default=86, metavar="N")
-    parser.add_argument("--leads-a-week", type=int, default=2_000, metavar="N")
+    parser.add_argument("--days", type=int, default=44, metavar="N", help="two weeks apart")
+    parser.add_argument("--leads-a-day", type=int, default=16_000, metavar="N")
     parser.add_argument("--institutions", type=int, default=20, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     return parser

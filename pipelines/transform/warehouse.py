@@ -26,11 +26,15 @@ LAYERS = ("staging", "intermediate", "features", "marts")
 PROJECT_FOLDER = PROJECT / "dbt_project"
 MATCHES = pa.schema(
     [
-        (name, pa.string())
-        for name in ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
+        *(
+            (name, pa.string())
+            for name in ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
+        ),
+        ("rank", pa.int64()),
+        ("suggested_apr", pa.float64()),
     ]
 )
-"""The columns of `matches/` by which an outcome finds its lead."""
+"""The columns of `matches/` by which an outcome finds its lead, and how the lead was shown it."""
 
 log = logging.getLogger(__name__)
 

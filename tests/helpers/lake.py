@@ -10,6 +10,7 @@ import pyarrow as pa
 from expectations.contracts import feeds, load
 from pipelines.publish import publishing, write_parquet
 from pipelines.settings import Settings
+from pipelines.transform.warehouse import MATCHES
 
 Row = dict[str, Any]
 
@@ -81,9 +82,8 @@ def write_day(settings: Settings, day: date, **rows: Iterable[Row]) -> None:
 
 
 def write_matches(settings: Settings, day: date, rows: Iterable[Row]) -> None:
-    """Publish `matches/date=day` with the columns by which an outcome finds its lead."""
-    names = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
-    table = pa.Table.from_pylist(list(rows), pa.schema([(name, pa.string()) for name in names]))
+    """Publish `matches/date=day` with the columns that are read back of it."""
+    table = pa.Table.from_pylist(list(rows), MATCHES)
     with publishing(settings.of_day(settings.matches, day), {}) as folder:
         write_parquet(table, folder / "matches.parquet")
 

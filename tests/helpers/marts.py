@@ -185,6 +185,8 @@ def _training_pairs(
         | {
             "lead_id": _named("past-", numbers, 7),
             "business_date": [day - timedelta(days=int(age)) for age in ages],
+            "rank": 1 + numbers % 3,
+            "suggested_apr": terms["apr_max"],
         }
     )
 
@@ -197,7 +199,8 @@ def _outcomes(
     pull = 0.9 * (score - 6) - 3 * (past["debt_to_income"] - 0.3)
     pull += 4 * (past["product_approval_rate"] - 0.5)
     approved = random.logistic(size=len(pull)) < pull
-    taken = approved & (random.logistic(size=len(pull)) < 6 - 30 * past["apr_max"])
+    keen = 7 - 30 * past["apr_max"] - 0.8 * past["rank"]
+    taken = approved & (random.logistic(size=len(pull)) < keen)
     defaulted = taken & (random.logistic(size=len(pull)) < -1.2 - 0.9 * (score - 6))
     parts = [
         _events(past, settings, "approved", approved, 1),

@@ -29,6 +29,16 @@ def label_of(home, label, events, *, as_of, segment="consumer", since=None) -> f
 
     `events`: (event, day it happened[, day it was recorded]); `since`: of the market's first lead.
     """
+    settings = told_of(home, events, segment=segment, since=since)
+    found = examples(settings, DAY, label, as_of=as_of)["label"].to_pylist()
+    return found[0] if found else None
+
+
+def defaulted(home, events, as_of) -> pa.Table:
+    return examples(told_of(home, events), DAY, "defaulted", as_of=as_of)
+
+
+def told_of(home, events, *, segment="consumer", since=None) -> Settings:
     pair = PAIR | {"business_date": LEAD_ON, "segment": segment}
     first = pair | {"lead_id": "the first", "business_date": since or LEAD_ON}
     outcomes = [
@@ -37,14 +47,16 @@ def label_of(home, label, events, *, as_of, segment="consumer", since=None) -> f
         | dict.fromkeys(["recorded_at", "known_at"], noon(at[-1]))
         for event, *at in events
     ]
-    settings = write_marts(
+    return write_marts(
         home,
         DAY,
         training_pairs=pa.Table.from_pylist([pair, first], SCHEMAS["training_pairs"]),
         outcomes=pa.Table.from_pylist(outcomes, SCHEMAS["outcomes"]),
     )
-    found = examples(settings, DAY, label, as_of=as_of)["label"].to_pylist()
-    return found[0] if found else None
+
+
+def weight_of(home, events, *, as_of) -> float:
+    return defaulted(home, events, as_of)["weight"].to_pylist()[0]
 
 
 def after(days: int) -> date:
@@ -109,11 +121,32 @@ def test_a_loan_taken_after_that_time_was_not_taken(tmp_path):
     assert label_of(tmp_path, "funded", events, as_of=after(90)) == 0.0
 
 
-@pytest.mark.parametrize("events", [[], [("overdue_90", after(200))]], ids=["sound", "overdue"])
-def test_a_loan_counts_only_when_its_horizon_has_passed(tmp_path, events):
+@pytest.mark.parametrize("events", [[], [("overdue_90", after(20))]], ids=["sound", "overdue"])
+def test_a_loan_counts_from_its_second_month_on_whatever_became_of_it(tmp_path, events):
     events = [("funded", after(1)), *events]
-    assert label_of(tmp_path, "defaulted", events, as_of=date(2026, 1, 7)) is None
-    assert label_of(tmp_path, "defaulted", events, as_of=date(2026, 1, 8)) == len(events) - 1
+    assert label_of(tmp_path, "defaulted", events, as_of=after(38)) is None
+    assert label_of(tmp_path, "defaulted", events, as_of=after(39)) == len(events) - 1
+
+
+def test_a_default_of_which_not_all_may_be_told_yet_does_not_count(tmp_path):
+    events = [("funded", after(1)), ("overdue_90", after(150))]
+    assert label_of(tmp_path, "defaulted", events, as_of=after(157)) == 0.0
+    assert label_of(tmp_path, "defaulted", events, as_of=after(158)) == 1.0
+
+
+def test_a_running_loan_weighs_by_its_age_and_one_that_ended_as_one(tmp_path):
+    weights = [
+        weight_of(tmp_path, [("funded", after(1))], as_of=after(days))
+        for days in (60, 150, 300, 373, 600)
+    ]
+    assert weights[0] < weights[1] < weights[2] < 1
+    assert weights[3:] == [1.0, 1.0]
+
+
+def test_a_loan_that_is_behind_counts_in_part_as_either(tmp_path):
+    told = defaulted(tmp_path, [("funded", after(1)), ("overdue_30", after(100))], after(120))
+    assert told["label"].to_pylist() == [1.0, 0.0]
+    assert sum(told["weight"].to_pylist()) == 1.0
 
 
 def test_a_default_after_the_horizon_is_none(tmp_path):

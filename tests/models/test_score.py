@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expectations import policy
-from models import registry, score
+from models import registry, score, splits
 from models.errors import MissingColumns
 from models.estimators import Prior, Trained
+from models.fitting import fit
 from models.params import params
 from tests.models.conftest import AS_OF
 
@@ -148,3 +149,33 @@ def test_the_nearer_a_lead_comes_to_the_limit_of_a_product_the_less_an_approval_
     approves = Prior("approval", "").predict(pairs, threads=1)
     assert approves[0] == approves[1] == pytest.approx(0.35)
     assert (np.diff(approves[1:]) < 0).all()
+
+
+@pytest.fixture(scope="module")
+def with_take_up(model_set, pairs) -> score.ModelSet:
+    """A model set that has learned that who is shown an offer later takes it less often."""
+    likely = 0.9 - 0.2 * pairs["rank"].to_numpy()
+    label = np.random.default_rng(4).uniform(size=pairs.num_rows) < likely
+    labelled = pairs.append_column("label", pa.array(label.astype(float)))
+    features = params().features_of("take_up")
+    learned, _ = fit(labelled, features, splits.at_random(pairs.num_rows, 3))
+    return replace(model_set, estimators=model_set.estimators | {"take_up": learned})
+
+
+def test_a_pair_is_never_taken_up_more_readily_further_down(with_take_up, pairs):
+    told = [with_take_up.take_up_at(pairs, place * ones(pairs)) for place in (1, 2, 3, 5)]
+    assert all((later <= sooner).all() for sooner, later in pairwise(told))
+    assert told[0].mean() - told[2].mean() == pytest.approx(0.4, abs=0.1)
+
+
+def test_where_a_pair_comes_is_the_rank_that_its_take_up_reads(with_take_up, pairs):
+    as_shown = with_take_up.take_up_at(pairs, pairs["rank"].to_numpy())
+    assert as_shown.tobytes() == with_take_up.score(pairs)["p_fund"].to_numpy().tobytes()
+
+
+def test_no_pair_has_no_take_up(with_take_up, pairs):
+    assert len(with_take_up.take_up_at(pairs.slice(0, 0), np.empty(0))) == 0
+
+
+def ones(pairs: pa.Table) -> np.ndarray:
+    return np.ones(pairs.num_rows)
