@@ -15,7 +15,7 @@ FILE = Path(__file__).parent / "params.yml"
 
 Group = Literal["lead", "product", "pair", "offer"]
 Label = Literal["approved", "funded", "defaulted", "charged_off"]
-RejectMethod = Literal["none", "weighting", "augmentation"]
+RejectMethod = Literal["none", "weighting", "augmentation", "parcelling"]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -32,8 +32,6 @@ class Features(_Strict):
     """Columns of which more never lowers what is predicted."""
     falls_with: tuple[str, ...] = ()
     """Columns of which more never raises it."""
-    boosting: dict[str, Any] = Field(default_factory=dict)
-    """What LightGBM is told otherwise than `boosting` of the parameters says."""
 
     @model_validator(mode="after")
     def _directions_are_of_numbers(self) -> Self:
@@ -58,8 +56,7 @@ class Features(_Strict):
     @property
     def told(self) -> dict[str, Any]:
         """What LightGBM is told beyond `boosting` of the parameters."""
-        held = {"monotone_constraints": self.directions} if any(self.directions) else {}
-        return self.boosting | held
+        return {"monotone_constraints": self.directions} if any(self.directions) else {}
 
     def without(self, dropped: frozenset[str]) -> "Features":
         """Return these features without the columns in `dropped`."""
@@ -68,7 +65,6 @@ class Features(_Strict):
             categories=tuple(name for name in self.categories if name not in dropped),
             rises_with=tuple(name for name in self.rises_with if name not in dropped),
             falls_with=tuple(name for name in self.falls_with if name not in dropped),
-            boosting=self.boosting,
         )
 
 
@@ -79,7 +75,6 @@ class ModelSpec(_Strict):
     reads: tuple[Group, ...]
     rises_with: tuple[str, ...] = ()
     falls_with: tuple[str, ...] = ()
-    boosting: dict[str, Any] = Field(default_factory=dict)
 
 
 class RejectInference(_Strict):
@@ -88,6 +83,8 @@ class RejectInference(_Strict):
     method: RejectMethod
     most_weight: float = Field(ge=1)
     """Of a loan that stands for many applicants, as a multiple of the average one."""
+    most_others: int = Field(ge=1)
+    """Of those who got no loan, so many at most are looked at."""
     odds_of_the_rejected: float = Field(gt=0)
     """Odds of default of someone who got no loan, over those of a like borrower."""
 
@@ -182,7 +179,6 @@ class Params(_Strict):
             categories=tuple(name for group in groups for name in group.categories),
             rises_with=spec.rises_with,
             falls_with=spec.falls_with,
-            boosting=spec.boosting,
         )
 
 

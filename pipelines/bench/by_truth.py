@@ -1,6 +1,7 @@
 """How good probabilities are against true ones: expected figures, not those of one draw."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,29 @@ class Judged:
 
     def auc(self, counts: Numbers) -> float:
         """Return the expected AUC: each person defaults in part, by the truth."""
-        _, place = np.unique(self.predicted, return_inverse=True)
-        bad = np.bincount(place, weights=counts * self.truth)
-        good = np.bincount(place, weights=counts * (1 - self.truth))
+        bad = np.bincount(self._place, weights=counts * self.truth)
+        good = np.bincount(self._place, weights=counts * (1 - self.truth))
         below = np.cumsum(good) - good / 2
         return float((bad * below).sum() / (bad.sum() * good.sum()))
 
     def ece(self, counts: Numbers) -> float:
         """Return the mean distance from the truth, over bins of equal count by prediction."""
-        distance = (counts * (self.predicted - self.truth))[
-            np.argsort(self.predicted, kind="stable")
-        ]
+        distance = (counts * (self.predicted - self.truth))[self._order]
         gaps = [abs(float(part.sum())) for part in np.array_split(distance, BINS)]
         return sum(gaps) / float(counts.sum())
 
     def in_the_large(self, counts: Numbers) -> float:
         """Return the mean prediction over the mean truth."""
         return float((counts * self.predicted).sum() / (counts * self.truth).sum())
+
+    @cached_property
+    def _place(self) -> Any:
+        """The place of each prediction among the distinct ones."""
+        return np.unique(self.predicted, return_inverse=True)[1]
+
+    @cached_property
+    def _order(self) -> Any:
+        return np.argsort(self.predicted, kind="stable")
 
     def all(self, counts: Numbers) -> Numbers:
         """Return the three figures above, with everyone as many as `counts` says."""

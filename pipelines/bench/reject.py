@@ -7,7 +7,7 @@ against their true probability of default. That is known in a simulated market a
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, get_args
 
@@ -19,7 +19,7 @@ from models.dataset import examples
 from models.estimators import Estimator, Prior
 from models.fitting import TooLittle, fit
 from models.params import RejectMethod, params
-from models.reject import inferred
+from models.reject import for_all_who_ask, inferred
 from pipelines.bench.applicants import applicants
 from pipelines.bench.by_truth import Judged, figures, gain
 from pipelines.bench.home import own_home
@@ -30,9 +30,11 @@ from pipelines.settings import Settings
 FEWEST_DAYS = 30
 JUDGED_DAYS = 60
 """The last days, whose applicants are judged."""
-MONTHS = (6, 9, 12, 15)
+MONTHS = (12, 15, 17)
 """Ages of the market, in months, at which running loans are tried."""
 MONTH_DAYS = 30
+
+Judge = Callable[[Estimator], Judged]
 
 
 def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
@@ -97,16 +99,22 @@ def _ages(as_of: date) -> list[int]:
     return [age for age in MONTHS if START + timedelta(days=age * MONTH_DAYS) <= as_of]
 
 
-def _of_age(settings: Settings, last: date, age: int, of: Any) -> dict[str, Any]:
+def _of_age(settings: Settings, last: date, age: int, of: Judge) -> dict[str, Any]:
     """Return the figures of what could be learned when the market was `age` months old."""
     as_of = START + timedelta(days=age * MONTH_DAYS)
     loans = examples(settings, last, "defaulted", as_of=as_of)
     year_ago = as_of - timedelta(days=366 + params().decision_maturity_days)
-    ended = loans.filter(pc.less(loans["business_date"], year_ago))
-    return {"with_running": _learned(loans, of), "ended": _learned(ended, of)}
+    parts = {
+        "with_running": loans,
+        "ended": loans.filter(pc.less(loans["business_date"], year_ago)),
+    }
+    return {
+        name: _learned(for_all_who_ask(settings, last, part, as_of=as_of), of)
+        for name, part in parts.items()
+    }
 
 
-def _learned(loans: pa.Table, of: Any) -> dict[str, Any] | None:
+def _learned(loans: pa.Table, of: Judge) -> dict[str, Any] | None:
     try:
         model, _ = fit(loans, params().features_of("risk"), splits.in_time(loans))
     except TooLittle:
@@ -117,7 +125,7 @@ def _learned(loans: pa.Table, of: Any) -> dict[str, Any] | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines bench reject", description=__doc__)
     parser.add_argument("--days", type=int, default=44, metavar="N", help="two weeks apart")
-    parser.add_argument("--leads-a-day", type=int, default=16_000, metavar="N")
+    parser.add_argument("--leads-a-day", type=int, default=10_000, metavar="N")
     parser.add_argument("--institutions", type=int, default=20, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     return parser

@@ -76,15 +76,43 @@ def test_no_loan_stands_for_more_than_the_limit(market):
     assert weights_of(table).max() == 1.5
 
 
-def test_who_got_no_loan_joins_once_as_bad_and_once_as_good(market):
+@pytest.mark.parametrize("method", ["augmentation", "parcelling"])
+def test_who_got_no_loan_joins_once_as_bad_and_once_as_good(market, method):
     loans, pairs, _ = market
-    table = inferred(loans, pairs, FEATURES, by("augmentation"))
+    table = inferred(loans, pairs, FEATURES, by(method))
     added = table.filter(table["is_inferred"])
     assert added.num_rows == 2 * (APPLICANTS - loans.num_rows)
-    assert weights_of(added).sum() == pytest.approx(added.num_rows / 2)
+    assert weights_of(added).sum() == pytest.approx(weights_of(loans).sum())
     assert not set(added["lead_id"].to_pylist()) & set(loans["lead_id"].to_pylist())
+
+
+def test_who_got_no_loan_is_taken_for_as_bad_as_the_model_of_the_loans_says(market):
+    loans, pairs, _ = market
+    added = inferred(loans, pairs, FEATURES, by("augmentation"))
+    added = added.filter(added["is_inferred"])
     bad = np.average(added["label"].to_numpy(), weights=weights_of(added))
     assert bad > np.average(loans["label"].to_numpy()) + 0.05
+
+
+def test_in_parcelling_each_band_is_as_bad_as_is_stated_of_it(market):
+    loans, pairs, _ = market
+    added = inferred(loans, pairs, FEATURES, by("parcelling"))
+    added = added.filter(added["is_inferred"])
+    for low, high, stated in ((400, 550, 0.18), (600, 650, 0.07), (750, 800, 0.01)):
+        score = added["bureau_score"].to_numpy()
+        band = added.filter(pa.array((score >= low) & (score < high)))
+        bad = np.average(band["label"].to_numpy(), weights=weights_of(band))
+        assert bad == pytest.approx(stated)
+
+
+def test_more_others_than_can_be_used_are_thinned_evenly_over_time(market):
+    loans, pairs, _ = market
+    how = by("parcelling").model_copy(update={"most_others": 600})
+    added = inferred(loans, pairs, FEATURES, how)
+    added = added.filter(added["is_inferred"])
+    assert 500 < added.num_rows / 2 <= 600
+    assert weights_of(added).sum() == pytest.approx(weights_of(loans).sum())
+    assert len(set(added["business_date"].to_pylist())) > 110
 
 
 def test_a_model_is_checked_on_what_happened_alone(market):
