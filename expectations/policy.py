@@ -19,6 +19,7 @@ from expectations.policy_types import (
     Dated,
     Drift,
     Identity,
+    Leaks,
     Outcomes,
     PriceCap,
     Priors,
@@ -108,6 +109,12 @@ def outcomes() -> Outcomes:
 def drift() -> Drift:
     """Return from where on a day's figures have moved away from those before it."""
     return _read("drift", Drift)
+
+
+@cache
+def leaks() -> Leaks:
+    """Return when a column is taken for a leak, and which may be used all the same."""
+    return _read("leaks", Leaks)
 
 
 @cache

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Segment = Literal["consumer", "business"]
 Kind = Literal["bank", "consumer_finance", "micro_lender", "other"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+LeakTest = Literal["alone", "gain", "part", "gaps", "absent", "late", "fading", "ahead"]
 
 
 class _Strict(BaseModel):
@@ -206,6 +207,46 @@ class Drift(Decision):
     word_of_new_models: float = Field(gt=0)
     false_discoveries: Levels
     lines: DriftLines
+
+
+class LeakLimits(_Strict):
+    """From where on a column knows more than it can; `leaks.yml` says on which scale."""
+
+    alone: Fraction
+    gain: Fraction
+    part: Fraction
+    gaps: Fraction
+    absent: Fraction
+    late: Fraction
+    fading: Fraction
+    ahead: Fraction
+
+
+class AllowedLeak(_Strict):
+    """A column that may be used although it fails these tests."""
+
+    column: str
+    tests: frozenset[LeakTest] = Field(min_length=1)
+    by: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    decided_on: date
+    until: date
+    """Last day on which it is allowed."""
+
+    def holds(self, column: str, test: str, day: date) -> bool:
+        """Return whether `column` may fail `test` on `day`."""
+        in_force = self.decided_on <= day <= self.until
+        return in_force and column == self.column and test in self.tests
+
+
+class Leaks(Decision):
+    """When a column is taken for a leak, and which may be used all the same."""
+
+    limits: LeakLimits
+    deviations: float = Field(gt=0)
+    least_rows_of_a_class: int = Field(ge=2)
+    most_rows: int = Field(ge=2)
+    allowed: tuple[AllowedLeak, ...]
 
 
 UNKNOWN = "unknown"

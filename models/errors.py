@@ -1,6 +1,7 @@
 """What the models refuse, in the words of whoever must act on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipelines.errors import BanyanError
 
@@ -15,6 +16,25 @@ class ForbiddenFeature(BanyanError):
             "expectations/policy/protected.yml, protected and personal columns in "
             "expectations/contracts/. Nothing was trained or scored. Take them out of "
             "`features` in models/params.yml."
+        )
+
+
+class LeakingFeatures(BanyanError):
+    """A model would learn from what could be known only after the outcome."""
+
+    def __init__(self, model: str, leaks: Sequence[Mapping[str, Any]]):
+        names = sorted({leak["name"] for leak in leaks})
+        told = "; ".join(
+            f"{leak['name']}: {leak['words']} (test `{leak['test']}`: {leak['figure']:.3f}, "
+            f"limit {leak['limit']})"
+            for leak in leaks
+        )
+        super().__init__(
+            f"the {model} model was not trained: {len(names)} of its features would know what is "
+            f"known only after the outcome: {told}. The limits are set in "
+            "expectations/policy/leaks.yml. No model of this set was published; the one before it, "
+            "if there is one, stands. Take the features out of models/params.yml, mend how they "
+            "come about, or have them allowed by name and until a date in leaks.yml."
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models import challenge, registry, splits
+from models import challenge, leaks, registry, splits
 from models.challenge import Seat
 from models.contest import Contest, least_age
 from models.dataset import anchor, examples
@@ -110,9 +110,14 @@ def _is_young(settings: Settings, as_of: date) -> bool:
 
 
 def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
-    """Return `model` trained on the examples `table`, or its prior where they are too few."""
+    """Return `model` trained on the examples `table`, or its prior where they are too few.
+
+    Raises:
+        LeakingFeatures: A feature knows what is known only after the outcome.
+    """
     facts: dict[str, Any] = {"rows": table.num_rows, "least_age_days": least_age(table)}
     facts |= _dates(table)
+    facts["leaks"] = leaks.demand_none(model, table, features)
     try:
         estimator, learned = fit(table, features, splits.in_time(table))
     except TooLittle as reason:

@@ -12,8 +12,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+from models.dataset import examples
 from models.params import Label, params
 from pipelines.bench.home import own_home
+from pipelines.bench.leaks import look
 from pipelines.bench.question import Question, measure
 from pipelines.errors import InputMissing
 from pipelines.importing import import_file
@@ -38,11 +40,15 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         day = build(home, asked.mapping, asked.file)
         _say(f"training pairs stand as of {day}; measuring")
         figures = measure(home, day, question)
+        _say("looking for leaks")
+        pairs = examples(home, day, question.target, as_of=day)
+        found = look(home, pairs, question.features, asked.mapping, asked.file)
     return {
         "mapping": asked.mapping,
         "file": asked.file.name,
         "target": asked.target,
         **figures,
+        **found.as_figures(),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
