@@ -32,6 +32,8 @@ LABEL = "label"
 LABEL_DAY = "label_known_on"
 OWNERS = (("institution_id",), ("institution_id", "product_id"), ("channel_id",))
 """Columns that say whose history a column can be."""
+PARTS = (2, 1, 2)
+"""Shares of the rows to learn from, to learn from what one more column adds, and to judge by."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def tried(rows: pa.Table, columns: Mapping[str, pa.Array]) -> list[Trial]:
     sample = _sample(rows.take(drawn))
     views = {one.name: Views(one.take(drawn), sample.lead_days) for one in every}
     trials += [trial for one in views.values() for trial in late(one)]
-    if not all(is_enough(sample.happened[part]) for part in (sample.learned, sample.judged)):
+    if not all(is_enough(sample.happened[part]) for part in sample.parts):
         return trials
     said = {name: most for name, one in views.items() if (most := alone(one, sample))}
     for name, most in said.items():
@@ -136,8 +138,10 @@ def _seed() -> int:
 
 def _sample(drawn: pa.Table) -> Sample:
     happened = np.asarray(drawn[LABEL].to_numpy(), dtype=np.float64)
-    learned = np.random.default_rng(_seed()).permutation(drawn.num_rows) % 2 == 0
-    return Sample(happened, _lead_days(drawn), learned)
+    place = np.random.default_rng(_seed()).permutation(drawn.num_rows) % sum(PARTS)
+    first, second, _ = np.cumsum(PARTS)
+    parts = (place < first, (place >= first) & (place < second), place >= second)
+    return Sample(happened, _lead_days(drawn), *parts)
 
 
 def _lead_days(table: pa.Table) -> Numbers | None:

@@ -21,10 +21,12 @@ WINDOWS = (7, 28)
 """Days after (the lead's own included) and before that are compared."""
 LEAST_DAYS = 8
 """Of an institution, with outcomes before and after and another value now and then."""
-LEAST_OWNERS = 8
+LEAST_OWNERS = 15
 """Institutions whose difference is told from chance by how much they differ among each other."""
 STANDS_STILL = 1e-12
 """Sum of squares up to which a column doesn't move; more than rounding leaves of a constant."""
+RESTLESS = 0.5
+"""Share of its days on which a history has another value: it gathers day by day, as terms don't."""
 ALIKE = 0.99
 """Share of an institution's days on which all its rows must have one value."""
 LEAST_SHARED = 30
@@ -52,6 +54,11 @@ class Ledger:
         if shared.sum() < LEAST_SHARED or (low == high)[shared].mean() < ALIKE:
             return None
         return np.where(low == high, low, np.nan)
+
+    def share_moving(self, history: Numbers) -> float:
+        """Return the share of days on which an owner's value isn't that of its day before."""
+        same_owner = np.diff(self.owner) == 0
+        return float((np.diff(history) != 0)[same_owner].mean()) if same_owner.any() else 0.0
 
     @cached_property
     def around(self) -> list[tuple[Numbers, Numbers]]:
@@ -101,6 +108,8 @@ def ahead(columns: Iterable[Column], ledgers: list[Ledger]) -> Iterator[Trial]:
 def _compared(
     name: str, one: Ledger, history: Numbers, before: Numbers, after: Numbers
 ) -> Iterator[Trial]:
+    if one.share_moving(history) < RESTLESS:
+        return
     known = ~np.isnan(history) & ~np.isnan(before) & ~np.isnan(after)
     owner = one.owner[known]
     moved = history[known] - _mean_of(one.day[known], history[known])

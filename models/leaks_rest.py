@@ -57,14 +57,15 @@ def beyond_the_rest(
     order = sorted(said, key=lambda name: (said[name].power.auc, name))
     tried = [n for n in order if n in suspects or _is_worth_trying(views[n], sample, said[n])]
     rest = [part for n in order if n not in tried for part in _inputs(views[n], said[n], sample)]
-    odds = together(rest, sample)
+    known = [together(rest, sample)]
+    odds = joined(known, sample)
     for name in tried:
-        better = joined(odds, _inputs(views[name], said[name], sample), sample)
+        more = [*known, *_inputs(views[name], said[name], sample)]
+        better = joined(more, sample)
         trials = [_gain(name, odds, better, sample), *_part(views[name], odds, sample)]
         yield from trials
-        is_honest = name not in suspects and not any(trial.is_leak for trial in trials)
-        if is_honest and trials[0].figure > 0:
-            odds = better
+        if name not in suspects and not any(trial.is_leak for trial in trials):
+            known, odds = more, better
 
 
 def _is_worth_trying(views: Views, sample: Sample, said: Alone) -> bool:
