@@ -95,30 +95,33 @@ def power(told: Numbers, happened: Numbers) -> Power:
 
 
 def together(columns: Sequence[Numbers], sample: Sample) -> Numbers:
-    """Return the log odds that small trees over `columns` give each row."""
+    """Return the log odds that small trees over `columns` give each row not learned from."""
     if not columns:
         share = sample.happened[sample.learned].mean()
         return np.full(len(sample.happened), float(np.log(share / (1 - share))))
-    return _boosted(columns, sample.happened, sample.learned, SMALL_TREES)
+    return _boosted(columns, sample, sample.learned, ~sample.learned, SMALL_TREES)
 
 
 def joined(columns: Sequence[Numbers], sample: Sample) -> Numbers:
-    """Return the log odds of each row by the strong columns and what the weak ones say together.
+    """Return the log odds of judged rows by strong columns and what the weak ones say together.
 
     Learned on rows on which nothing was learned before: what the weak ones say is no hindsight.
     """
-    return _boosted(columns, sample.happened, sample.added, SMALL_TREES | FEW)
+    return _boosted(columns, sample, sample.added, sample.judged, SMALL_TREES | FEW)
 
 
 def _boosted(
-    columns: Sequence[Numbers], happened: Numbers, rows: Rows, chosen: dict[str, object]
+    columns: Sequence[Numbers], sample: Sample, rows: Rows, wanted: Rows, chosen: dict[str, object]
 ) -> Numbers:
+    """Learn on `rows` and return the log odds of the `wanted` ones; nan for all others."""
     fixed = ("num_threads", "seed", "deterministic", "force_row_wise")
     settings = {name: params().boosting[name] for name in fixed} | chosen
     matrix: Matrix = np.column_stack(columns)
-    data = lightgbm.Dataset(matrix[rows], happened[rows], params=settings)
+    data = lightgbm.Dataset(matrix[rows], sample.happened[rows], params=settings)
     booster = lightgbm.train(settings, data, ROUNDS)
-    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=1))
+    odds = np.full(len(matrix), np.nan)
+    odds[wanted] = booster.predict(matrix[wanted], raw_score=True, num_threads=1)
+    return odds
 
 
 def _placements(told: Numbers, happened: Numbers) -> tuple[Numbers, Numbers]:

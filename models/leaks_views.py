@@ -45,9 +45,12 @@ class Views:
 
     def __iter__(self) -> Iterator[tuple[str, Codes]]:
         """Yield each view by its name; only such as sort the rows into two groups or more."""
-        for name, codes in self._all():
-            if len(codes) and codes.min() != codes.max():
-                yield name, codes
+        yield from self._telling
+
+    @cached_property
+    def _telling(self) -> list[tuple[str, Codes]]:
+        views = list(self._all())
+        return [view for view in views if len(view[1]) and view[1].min() != view[1].max()]
 
     def _all(self) -> Iterator[tuple[str, Codes]]:
         yield "its value", self.value

@@ -20,7 +20,8 @@ from tests.models.conftest import DAY
 
 SAMPLE = PROJECT / "expectations/mappings/samples/sba_7a_loans.csv.gz"
 FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate"}
-COUNTS = {"rows_train", "rows_test", "leaks", "labels_known"}
+COUNTS = {"rows_train", "rows_test", "labels_known"}
+LEAKS = {"leaks", "leaks_why", "leaks_checked", "label_columns"}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,11 @@ def test_a_foreign_file_is_measured_from_its_import_on(tmp_path):
     )
     options = f"--mapping sba --file {largest} --target charged_off --folds 2"
     figures = main(Settings(home=tmp_path / "untouched"), options.split())
-    assert set(figures) == FIGURES | COUNTS | {"mapping", "file", "target", "seconds"}
+    assert set(figures) == FIGURES | COUNTS | LEAKS | {"mapping", "file", "target", "seconds"}
     assert 0.5 < figures["auc_low"] < figures["auc"] < 0.95  # no `Term`, which gives 0.98
+    # Nobody named them: they are columns of the file that the mapping leaves out.
+    assert {"Term", "ChgOffDate", "ChgOffPrinGr"} <= set(figures["leaks"])
+    assert set(figures["leaks"]) <= {"Term", "ChgOffDate", "ChgOffPrinGr", "DisbursementDate"}
+    assert figures["label_columns"] == ["MIS_Status"]
+    assert figures["leaks_checked"] > 35
     assert not (tmp_path / "untouched").exists()
