@@ -56,7 +56,7 @@ def check(table: pa.Table, features: Features) -> list[Leak]:
         table: Rows as for `tried`, with the columns of `features`.
         features: What a model would look at.
     """
-    return leaks_among(tried(table, _columns(table, features)))
+    return leaks_among(tried_features(table, features))
 
 
 def leaks_among(trials: Iterable[Trial]) -> list[Leak]:
@@ -76,7 +76,7 @@ def demand_none(model: str, table: pa.Table, features: Features) -> dict[str, An
     Raises:
         LeakingFeatures: A column leaks and isn't allowed.
     """
-    trials = tried(table, _columns(table, features))
+    trials = tried_features(table, features)
     allowed, refused = [], []
     for leak in leaks_among(trials):
         grounds = _grounds(leak, _newest_day(table))
@@ -87,6 +87,14 @@ def demand_none(model: str, table: pa.Table, features: Features) -> dict[str, An
     if refused:
         raise LeakingFeatures(model, [asdict(leak) for leak in refused])
     return {"checked": len({t.name for t in trials}), "flagged": [], "allowed": allowed}
+
+
+def tried_features(table: pa.Table, features: Features) -> list[Trial]:
+    """Return every test of each feature that `table` has, or that follows from it."""
+    computed = {n: PAIR_FEATURES[n](table) for n in features.names if n in PAIR_FEATURES}
+    there = {n: table[n].combine_chunks() for n in features.names if n in table.column_names}
+    columns = {n: pa.array(values, from_pandas=True) for n, values in computed.items()}
+    return tried(table, columns | there)
 
 
 def tried(rows: pa.Table, columns: Mapping[str, pa.Array]) -> list[Trial]:
@@ -116,13 +124,6 @@ def tried(rows: pa.Table, columns: Mapping[str, pa.Array]) -> list[Trial]:
     trials += ahead((one.take(known) for one in every), _ledgers(rows.take(known)))
     suspects = frozenset(trial.name for trial in trials if trial.is_leak)
     return trials + list(beyond_the_rest(views, sample, said, suspects))
-
-
-def _columns(table: pa.Table, features: Features) -> dict[str, pa.Array]:
-    """Return the features that `table` has, or that follow from it, by name."""
-    computed = {n: PAIR_FEATURES[n](table) for n in features.names if n in PAIR_FEATURES}
-    there = {n: table[n].combine_chunks() for n in features.names if n in table.column_names}
-    return {n: pa.array(values, from_pandas=True) for n, values in computed.items()} | there
 
 
 def _drawn(known: Codes) -> Codes:

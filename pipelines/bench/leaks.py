@@ -3,6 +3,7 @@
 A mapping leaves out what a lead could not know; here such columns are found without being told.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.leaks import LABEL, Leak, check, leaks_among, tried
+from models.leaks import LABEL, Leak, leaks_among, tried, tried_features
+from models.leaks_tests import Trial
 from models.params import Features
 from pipelines.errors import Broken
 from pipelines.importing.raw import LEAD_KEY, RawRows, raw_rows
@@ -33,6 +35,8 @@ class Found:
     label_columns: list[str]
     """Columns of the file that the label is made of: no leaks, and nothing to learn from."""
     checked: int
+    margins: dict[str, dict[str, Any]]
+    """For each test the column nearest to its limit, of those in which nothing was found."""
 
     def as_figures(self) -> dict[str, Any]:
         """Return `leaks` (names), why each is one, how many columns were tried, and the label's."""
@@ -40,6 +44,7 @@ class Found:
             "leaks": sorted({leak.name for leak in self.leaks}),
             "leaks_why": [asdict(leak) for leak in self.leaks],
             "leaks_checked": self.checked,
+            "leaks_margins": self.margins,
             "label_columns": self.label_columns,
         }
 
@@ -67,8 +72,8 @@ def look(settings: Settings, table: pa.Table, features: Features, name: str, fil
         )
     of_label = {column for column in raw.decides if _is_label(columns[column], rows[LABEL])}
     others = {column: values for column, values in columns.items() if column not in of_label}
-    leaks = [*check(table, features), *leaks_among(tried(rows, others))]
-    return Found(leaks, sorted(of_label), len(features.names) + len(others))
+    trials = [*tried_features(table, features), *tried(rows, others)]
+    return Found(leaks_among(trials), sorted(of_label), _names(trials), _margins(trials))
 
 
 def _beside(raw: RawRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array]]:
@@ -84,6 +89,19 @@ def _beside(raw: RawRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array
     joined = joined.sort_by([("row", "ascending"), ("pair", "ascending")])
     beside = raw.table.take(joined["row"])
     return joined.select(SAID), {name: beside[name].combine_chunks() for name in raw.columns}
+
+
+def _names(trials: Sequence[Trial]) -> int:
+    return len({trial.name for trial in trials})
+
+
+def _margins(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    flagged = {trial.name for trial in trials if trial.is_leak}
+    passed = [trial for trial in trials if trial.name not in flagged]
+    return {
+        trial.test: {"column": trial.name, "figure": round(trial.figure, 6), "limit": trial.limit}
+        for trial in sorted(passed, key=lambda t: (t.test, t.figure, t.name))
+    }
 
 
 def _is_label(values: pa.Array, label: pa.ChunkedArray) -> bool:

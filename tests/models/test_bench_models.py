@@ -21,7 +21,7 @@ from tests.models.conftest import DAY
 SAMPLE = PROJECT / "expectations/mappings/samples/sba_7a_loans.csv.gz"
 FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate"}
 COUNTS = {"rows_train", "rows_test", "labels_known"}
-LEAKS = {"leaks", "leaks_why", "leaks_checked", "label_columns"}
+LEAKS = {"leaks", "leaks_why", "leaks_checked", "leaks_margins", "label_columns"}
 
 
 @pytest.fixture(scope="module")
