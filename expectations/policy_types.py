@@ -214,6 +214,7 @@ class LeakLimits(_Strict):
 
     alone: Fraction
     gain: Fraction
+    gain_to: Fraction
     part: Fraction
     gaps: Fraction
     absent: Fraction

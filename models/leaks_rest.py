@@ -84,9 +84,10 @@ def _inputs(views: Views, said: Alone, sample: Sample) -> Sequence[Numbers]:
 def _gain(name: str, odds: Numbers, better: Numbers, sample: Sample) -> Trial:
     limits = policy.leaks()
     before, more = sample.power(odds).auc, sample.gain(odds, better)
+    reached = sample.power(better).low(limits.deviations) > limits.limits.gain_to
     left = max(1 - before, 1e-9)
     share = more.auc / left
-    is_leak = more.low(limits.deviations) / left > limits.limits.gain
+    is_leak = reached and more.low(limits.deviations) / left > limits.limits.gain
     words = (
         f"with it the AUC of weaker columns rises from {before:.3f} to {before + more.auc:.3f}: "
         f"{share:.0%} of what they put in the wrong order is put right"

@@ -14,8 +14,10 @@ from models.leaks_views import Codes, Views
 from models.splits import Rows
 
 CHANCE = 0.5
-NOTHING_LEFT = 0.55
-"""AUC up to which a column counts as knowing nothing any more."""
+NOTHING_LEFT = 0.05
+"""Distance from the AUC of chance up to which a column counts as knowing nothing any more.
+
+One that says the opposite has not lost what it knew: the world has turned, which is no leak."""
 EARLIER = 0.7
 """Share of the rows, by the day of their leads, that are the earlier ones."""
 LEAST_OF_A_GROUP = 20
@@ -131,7 +133,7 @@ def _fading(views: Views, sample: Sample) -> Iterator[Trial]:
     before, after = max(lost, key=lambda pair: pair[0].auc - pair[1].auc)
     figure = before.auc - after.auc
     doubt = limits.deviations * float(np.hypot(before.deviation, after.deviation))
-    is_leak = figure - doubt > limits.limits.fading and after.auc < NOTHING_LEFT
+    is_leak = figure - doubt > limits.limits.fading and abs(after.auc - CHANCE) < NOTHING_LEFT
     words = f"its AUC is {before.auc:.3f} on earlier leads and {after.auc:.3f} on the latest"
     yield Trial(views.column.name, "fading", figure, limits.limits.fading, is_leak, words)
 

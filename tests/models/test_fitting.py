@@ -23,7 +23,7 @@ def examples(*, turns_over: bool) -> pa.Table:
     rows = 4000
     chance = np.random.default_rng(7)
     score = chance.uniform(400, 800, rows)
-    likely = 1 / (1 + np.exp(-(score - 600) / 90))
+    likely = 1 / (1 + np.exp(-(score - 600) / 90))  # too good a score would be a leak
     if turns_over:
         likely[rows * 4 // 5 :] = 1 - likely[rows * 4 // 5 :]
     days = [date(2026, 1, 1) + timedelta(days=row // 40) for row in range(rows)]
