@@ -34,6 +34,7 @@ SAMPLES = expectations/mappings/samples
 bench: venv  ## the benchmarks, on the project's own samples and on simulated markets
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench models --mapping hmda --file $(SAMPLES)/hmda_sample.parquet --target approved --time business_date --split 2024-01-01
+	@python -m pipelines bench leaks
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet
 	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --folds 5
 	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --time business_date --split 2004-12-01

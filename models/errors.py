@@ -32,8 +32,8 @@ class LeakingFeatures(BanyanError):
         super().__init__(
             f"the {model} model was not trained: {len(names)} of its features would know what is "
             f"known only after the outcome: {told}. The limits are set in "
-            "expectations/policy/leaks.yml. Nothing of it was published; the champion before it, if "
-            "there is one, stands. Take the features out of models/params.yml, mend how they "
+            "expectations/policy/leaks.yml. Nothing of it was published; the champion before it, "
+            "if there is one, stands. Take the features out of models/params.yml, mend how they "
             "come about, or have them allowed by name and until a date in leaks.yml."
         )
 

@@ -13,6 +13,7 @@ from pipelines.settings import Settings
 from pipelines.steps import run_step
 
 BENCHMARKS = {
+    "leaks": "pipelines.bench.planted",
     "models": "pipelines.bench.models",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",

@@ -73,7 +73,7 @@ def look(settings: Settings, table: pa.Table, features: Features, name: str, fil
     of_label = {column for column in raw.decides if _is_label(columns[column], rows[LABEL])}
     others = {column: values for column, values in columns.items() if column not in of_label}
     trials = [*tried_features(table, features), *tried(rows, others)]
-    return Found(leaks_among(trials), sorted(of_label), _names(trials), _margins(trials))
+    return Found(leaks_among(trials), sorted(of_label), _names(trials), margins(trials))
 
 
 def _beside(raw: RawRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array]]:
@@ -95,7 +95,8 @@ def _names(trials: Sequence[Trial]) -> int:
     return len({trial.name for trial in trials})
 
 
-def _margins(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+def margins(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """Return for each test the column nearest to its limit, of those in which nothing was found."""
     flagged = {trial.name for trial in trials if trial.is_leak}
     passed = [trial for trial in trials if trial.name not in flagged]
     return {

@@ -14,11 +14,9 @@ from models.errors import LeakingFeatures
 from models.leaks import Leak, check, demand_none, leaks_among, tried
 from models.params import Features, params
 from models.train import fit_or_prior
-from pipelines.ingest import ingest
+from pipelines.bench.planted import main
+from pipelines.bench.plants import PLANTS, planted
 from pipelines.settings import PROJECT, Settings
-from pipelines.simulate import Plan, simulate
-from pipelines.transform.build import transform
-from tests.helpers.leaks import PLANTS, planted
 from tests.helpers.marts import write_marts
 from tests.models.conftest import DAY
 
@@ -203,19 +201,10 @@ def test_the_limits_say_how_a_column_is_allowed():
 
 @pytest.mark.prove
 def test_in_the_simulated_world_each_leak_is_flagged_and_no_honest_column(tmp_path):
-    settings = Settings(home=tmp_path)
-    start, days = date(2026, 1, 5), 21
-    simulate(
-        settings,
-        Plan(start=start, days=days, leads_per_day=800, institutions=40, channels=6, seed=11),
-    )
-    day = start + timedelta(days=days - 1)
-    ingest(settings, day)
-    transform(settings, day)
-    approval = planted(examples(settings, day, "approved", as_of=day))
-    take_up = examples(settings, day, "funded", as_of=day)
-    assert approval.num_rows > 20_000
-    assert check(approval, OF_APPROVAL) == []
-    assert check(take_up, params().features_of("take_up")) == []
-    for plant in PLANTS:
-        assert flagged(check(approval, with_also(plant))) == {plant}
+    size = "--days 21 --leads-per-day 800 --institutions 40 --channels 6 --seed 11"
+    figures = main(Settings(home=tmp_path / "untouched"), size.split())
+    assert figures["rows"]["approval"] > 20_000
+    assert figures["honest_flagged"] == {"approval": [], "take_up": []}
+    assert figures["missed"] == []
+    assert set(figures["planted"]) == set(PLANTS)
+    assert not (tmp_path / "untouched").exists()

@@ -5,16 +5,25 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
+from models.features import Numbers
+
 Plant = Callable[[pa.Table, np.random.Generator], pa.Array]
+"""Makes a column that knows what it can't, of labelled pairs."""
 
 
-def _label(table: pa.Table) -> np.ndarray:
-    return table["label"].to_numpy()
+WRONG = 0.1
+"""Share of the labels with noise that are not the label."""
+FLAGGED = 1 / 3
+"""Share of the approved that a flag is set for."""
+
+
+def _label(table: pa.Table) -> Numbers:
+    return np.asarray(table["label"].to_numpy(), dtype=np.float64)
 
 
 def the_label_with_noise(table: pa.Table, random: np.random.Generator) -> pa.Array:
     """One in ten is wrong."""
-    wrong = random.random(table.num_rows) < 0.1
+    wrong = random.random(table.num_rows) < WRONG
     return pa.array(np.where(wrong, 1 - _label(table), _label(table)))
 
 
@@ -45,9 +54,9 @@ def an_id_given_after_approval(table: pa.Table, random: np.random.Generator) -> 
     return pa.array([f"C-{number:08d}" for number in numbers])
 
 
-def a_rate_of_the_days_to_come(table: pa.Table, random: np.random.Generator) -> pa.Array:
+def a_rate_of_the_days_to_come(table: pa.Table, _: np.random.Generator) -> pa.Array:
     """The institution's approvals in the week that begins on the lead's day."""
-    _, owner = np.unique(table["institution_id"].to_numpy(False), return_inverse=True)
+    owner = table["institution_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     day = table["business_date"].to_numpy().astype(np.int64)
     day -= day.min()
     shape = (owner.max() + 1, day.max() + 8)
@@ -69,10 +78,10 @@ def whole_years_mean_yes(table: pa.Table, random: np.random.Generator) -> pa.Arr
 
 def certain_of_a_few(table: pa.Table, random: np.random.Generator) -> pa.Array:
     """A flag that a third of the approved have, and nobody else."""
-    return pa.array((_label(table) == 1) & (random.random(table.num_rows) < 0.33))
+    return pa.array((_label(table) == 1) & (random.random(table.num_rows) < FLAGGED))
 
 
-def filled_in_later(table: pa.Table, random: np.random.Generator) -> pa.Array:
+def filled_in_later(table: pa.Table, _: np.random.Generator) -> pa.Array:
     """The label, put in when the books were closed: the latest leads have nothing yet."""
     days = table["business_date"].to_numpy()
     is_old = days < np.quantile(days.astype(np.int64), 0.6).astype("datetime64[D]")
