@@ -1,5 +1,6 @@
 """What gives a probability: a trained model with its calibration, or a stated prior."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from expectations import policy
 from expectations.policy_types import Segment
 from models.calibrate import Calibration
+from models.compiled import predictor
 from models.contributions import Tree, contributions, read_trees
 from models.features import Encoder, Matrix, Numbers, numbers
 from models.params import Features
@@ -56,12 +58,16 @@ class Trained:
     def _trees(self) -> list[Tree]:
         return read_trees(self.trees)
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
+    @cached_property
+    def _probabilities(self) -> Callable[[Matrix], Numbers]:
+        return predictor(self.trees)
+
+    def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  one is enough
         """Return calibrated probabilities."""
         matrix = self.encoder.matrix(table)
         if not len(matrix):
             return np.empty(0)
-        return self.calibration(np.asarray(self._booster.predict(matrix, num_threads=threads)))
+        return self.calibration(self._probabilities(matrix))
 
     def log_odds(self, matrix: Matrix, *, threads: int) -> Numbers:
         """Return what the trees say of rows of the encoder's matrix, before calibration."""

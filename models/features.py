@@ -103,7 +103,7 @@ class Encoder:
         absent = set(self.features.names) - set(PAIR_FEATURES) - set(table.column_names)
         if absent:
             raise MissingColumns(sorted(absent))
-        filled = np.empty((table.num_rows, len(self.features.names)), dtype=np.float64)
+        filled = np.empty((table.num_rows, len(self.features.names)), dtype=np.float64, order="F")
         for index, name in enumerate(self.features.names):
             filled[:, index] = self._column(table, name)
         return filled

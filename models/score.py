@@ -1,8 +1,10 @@
 """Ask the models: three probabilities for each pair, and the reasons of the chosen ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -77,9 +79,14 @@ class ModelSet:
         scored = table
         for model in models:
             estimator = self.estimators[model]
-            parts = [estimator.predict(part, threads=self.threads) for part in _portions(scored)]
+            parts = self._in_threads(estimator, scored)
             scored = scored.append_column(OUTPUTS[model], pa.chunked_array(parts, pa.float64()))
         return scored
+
+    def _in_threads(self, estimator: Estimator, table: pa.Table) -> list[Numbers]:
+        """Return the probabilities of each portion, in order; each is computed by one thread."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(partial(estimator.predict, threads=1), _portions(table)))
 
 
 def load(settings: Settings, day: date) -> ModelSet:
