@@ -17,6 +17,7 @@ BENCHMARKS = {
     "models": "pipelines.bench.models",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
+    "score": "pipelines.bench.score",
     "simulate": "pipelines.bench.simulate",
     "world": "pipelines.bench.world",
 }
