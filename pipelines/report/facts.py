@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+from models.proxies import Guessed
 from pipelines.drift.facts import Drift
 from pipelines.matches.counts import LeadCounts
 
@@ -335,6 +336,8 @@ class Facts:
     matching: Matching = field(default_factory=Matching)
     model_set: ModelSet = field(default_factory=ModelSet)
     odds: tuple[OddsGiven, ...] = ()
+    guessed: tuple[Guessed, ...] = ()
+    """How well features tell each protected attribute."""
     drift: Drift = field(default_factory=Drift)
     origins: tuple[Origin, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -13,7 +13,7 @@ from pipelines.database import connect
 from pipelines.drift import Drift, drift
 from pipelines.errors import BanyanError, InputMissing
 from pipelines.refusals import refusals
-from pipelines.report import borders, matching, modelling
+from pipelines.report import borders, fairness, matching, modelling
 from pipelines.report.crossings import crossings, marts
 from pipelines.report.deliveries import deliveries
 from pipelines.report.facts import Facts, Finding, Matching, ModelSet, Refusal
@@ -80,6 +80,7 @@ def gather(settings: Settings, day: date) -> Facts:
             "model set", lambda: seated(settings, modelling.model_set(settings, day)), ModelSet()
         ),
         odds=to.part("ledger of odds", lambda: odds_given(settings, day), ()),
+        guessed=to.part("fairness figures", lambda: fairness.guessed(settings, day), ()),
         drift=to.part("drift figures", lambda: drift(settings, day), Drift()),
         origins=to.part("list of origins", lambda: origins_of(settings), ()),
     )

@@ -28,6 +28,7 @@ SECTIONS = (
     ("models", "Models"),
     ("champions", "Champions"),
     ("odds", "Odds"),
+    ("fairness", "Fairness"),
     ("drift", "Drift"),
     ("evidence", "Evidence"),
     ("terms", "Words"),
