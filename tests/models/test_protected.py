@@ -1,0 +1,144 @@
+"""Gender and ethnicity, told otherwise by every channel, change no score by a single bit.
+
+From landed files to scored pairs, by the real steps: a market long enough to train a model is run
+as it was sent, and again with the protected columns of its lead files dropped, shuffled or set to
+one value. It takes its time, since no shorter way passes through every step that could look.
+"""
+
+import csv
+import gzip
+import io
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models import registry
+from models.train import train
+from pipelines.ingest import ingest
+from pipelines.pairs.score import score
+from pipelines.settings import Settings
+from pipelines.simulate import Plan, simulate
+from pipelines.transform.build import transform
+
+pytestmark = pytest.mark.xdist_group("protected")  # one worker runs the market, once
+
+PLAN = Plan(date(2026, 3, 2), 8, 600, 12, 4, 3, dirt=0)
+DAY = PLAN.dates[-1]
+PROTECTED = ("gender", "ethnicity")
+
+Rows = list[dict[str, str | None]]
+
+
+def dropped(rows: Rows) -> Rows:
+    return [{name: row[name] for name in row if name not in PROTECTED} for row in rows]
+
+
+def shuffled(rows: Rows) -> Rows:
+    changed = [dict(row) for row in rows]
+    for name in PROTECTED:
+        values = [row.get(name) for row in rows]
+        random.Random(f"{len(rows)} {name}").shuffle(values)
+        for row, value in zip(changed, values, strict=True):
+            row[name] = value
+    return changed
+
+
+def constant(rows: Rows) -> Rows:
+    return [row | dict.fromkeys(PROTECTED, "other") for row in rows]
+
+
+CHANGES: tuple[Callable[[Rows], Rows], ...] = (dropped, shuffled, constant)
+
+
+def rewrite(path: Path, change: Callable[[Rows], Rows]) -> None:
+    """Write a lead file again, in its own format, with `change` made to its rows."""
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        plain = {name: table.schema.field(name) for name in PROTECTED}
+        changed = change(table.select(list(PROTECTED)).to_pylist())
+        kept = table.drop_columns(list(PROTECTED))
+        for name in [name for name in PROTECTED if name in changed[0]]:
+            values = pa.array([row[name] for row in changed], plain[name].type)
+            kept = kept.append_column(plain[name], values)
+        pq.write_table(kept, path)
+        return
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    written = io.StringIO()
+    if ".jsonl" in path.suffixes:
+        rows = change([json.loads(line) for line in text.splitlines()])
+        written.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        rows = change(list(csv.DictReader(io.StringIO(text, newline=""))))
+        writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    data = written.getvalue().encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def run(settings: Settings) -> None:
+    for step in (ingest, transform, train, score):
+        step(settings, DAY)
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Settings]:
+    """The market as it was sent, and the same with other protected attributes; both run."""
+    told = Settings(home=tmp_path_factory.mktemp("told"))
+    otherwise = Settings(home=tmp_path_factory.mktemp("otherwise") / "home")
+    simulate(told, PLAN)
+    shutil.copytree(told.home, otherwise.home)
+    files = sorted(otherwise.landing.glob("leads/*/*/*"))
+    kinds = Counter()
+    for number, path in enumerate(files):
+        rewrite(path, CHANGES[number % len(CHANGES)])
+        kinds[CHANGES[number % len(CHANGES)]] += 1
+    assert len(kinds) == len(CHANGES)
+    for settings in (told, otherwise):
+        run(settings)
+    return told, otherwise
+
+
+def lake(settings: Settings) -> pa.Table:
+    days = [settings.of_day(settings.lake / "leads", day) / "leads.parquet" for day in PLAN.dates]
+    return pa.concat_tables([pq.read_table(path) for path in days])
+
+
+def test_the_attributes_that_arrive_are_not_the_same(homes):
+    told, otherwise = (lake(settings) for settings in homes)
+    assert told.num_rows == otherwise.num_rows > 3000
+    kept = [name for name in told.column_names if name not in {*PROTECTED, "file", "line"}]
+    assert told.select(kept).equals(otherwise.select(kept))
+    for name in PROTECTED:
+        pairs = zip(told[name].to_pylist(), otherwise[name].to_pylist(), strict=True)
+        assert sum(one != other for one, other in pairs) > told.num_rows / 2
+
+
+def test_the_same_models_are_trained_byte_for_byte(homes):
+    as_of = registry.champion(homes[0], DAY)
+    assert registry.facts(homes[0], as_of)["approval"]["source"] == "model"
+    models = []
+    for settings in homes:
+        folder = registry.folder(settings, as_of)
+        models.append({p.relative_to(folder): p.read_bytes() for p in folder.rglob("model.*")})
+    assert len(models[0]) >= 4
+    assert models[0] == models[1]
+
+
+def test_the_same_pairs_are_scored_byte_for_byte(homes):
+    names = ("pairs.parquet", "funnel.parquet", "closed_products.parquet")
+    for name in names:
+        one, other = (s.of_day(s.pairs, DAY) / name for s in homes)
+        assert one.read_bytes() == other.read_bytes(), f"{name} differs"
+    scored = pq.read_table(homes[0].of_day(homes[0].pairs, DAY) / "pairs.parquet")
+    assert scored.num_rows > 300
+    assert len(set(scored["p_approve"].to_pylist())) > 100  # a model speaks, not a prior
