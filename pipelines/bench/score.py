@@ -16,7 +16,7 @@ from pipelines.bench.scorers import in_own_process
 from pipelines.database import connect
 from pipelines.errors import WrongUse
 from pipelines.ingest import ingest
-from pipelines.pairs.eligibility import judge, load_leads, load_products
+from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.scoring import features, score_leads
 from pipelines.settings import Settings
 from pipelines.simulate import Plan, simulate
@@ -24,14 +24,18 @@ from pipelines.transform.build import transform
 
 START = date(2026, 1, 5)
 INSTITUTIONS, CHANNELS = 60, 20
+PAIRS = """
+    select lead_row, product_row from leads join products using (segment, currency)
+    where amount between amount_min and amount_max
+"""
 
 
 def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Return what scoring `--pairs` pairs took, from Arrow table to calibrated probabilities.
 
-    The pairs are the eligible ones of the last day of a simulated market, over and over until
-    there are so many; the models are those that score this day. Each scorer has a process of its
-    own and as many threads as the settings say.
+    The pairs are those of the last day of a simulated market whose segment, currency and amount
+    fit, over and over until there are so many; the models are those that score this day. Each
+    scorer has a process of its own and as many threads as the settings say.
 
     Returns:
         `pairs`, `different_pairs`, `threads`, what `scorers.measure` tells of the models as they
@@ -74,13 +78,13 @@ def _build(settings: Settings, days: int, leads: int, seed: int) -> date:
 
 
 def _write_pairs(settings: Settings, day: date, path: Path) -> int:
-    """Write all that the models may look at of the day's eligible pairs; return how many it is."""
+    """Write all that the models may look at of the day's pairs; return how many there are."""
     marts, model_set = settings.of_day(settings.marts, day), score.load(settings, day)
     with connect(settings) as connection:
         load_leads(connection, marts)
         score_leads(connection, model_set)
-        judge(connection, load_products(connection, marts, day), day)
-        pairs = features(connection, "select * from eligible").drop_columns(["pd"])
+        load_products(connection, marts, day)
+        pairs = features(connection, PAIRS).drop_columns(["pd"])
     pq.write_table(pairs, path)
     return int(pairs.num_rows)
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import resource
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -25,26 +25,25 @@ Scorer = Literal["banyan", "lightgbm"]
 
 @dataclass(frozen=True)
 class ByLightGBM(Trained):
-    """A model whose trees LightGBM predicts, on as many threads as it is told."""
+    """A model whose trees LightGBM predicts, on threads of its own."""
 
+    lightgbm_threads: int = 1
     predicting: list[float] = field(default_factory=list)
     """Seconds of each call of `Booster.predict`."""
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
-        """Return calibrated probabilities."""
+    def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002
+        """Return calibrated probabilities, whatever else the day's `threads` are for."""
         matrix, booster = self.encoder.matrix(table), self._booster
         began = time.perf_counter()
-        raw = np.asarray(booster.predict(matrix, num_threads=threads))
+        raw = np.asarray(booster.predict(matrix, num_threads=self.lightgbm_threads))
         self.predicting.append(time.perf_counter() - began)
         return self.calibration(raw)
 
 
-@dataclass(frozen=True)
-class ModelSetByLightGBM(score.ModelSet):
-    """A model set that takes one portion after the other and leaves the threads to LightGBM."""
-
-    def _in_threads(self, estimator: Any, table: pa.Table) -> list[Numbers]:
-        return [estimator.predict(part, threads=self.threads) for part in score.portions(table)]
+def by_lightgbm(model: Trained, threads: int) -> ByLightGBM:
+    """Return `model` with its trees predicted by LightGBM on so many threads."""
+    parts = {part.name: getattr(model, part.name) for part in fields(Trained)}
+    return ByLightGBM(**parts, lightgbm_threads=threads)
 
 
 def in_own_process(
@@ -72,11 +71,9 @@ def measure(
     table = pa.concat_tables([once] * -(-count // once.num_rows)).slice(0, count)
     model_set = score.load(settings, day)
     trained = {n: m for n, m in model_set.estimators.items() if isinstance(m, Trained)}
-    peers = {n: ByLightGBM(m.encoder, m.trees, m.calibration) for n, m in trained.items()}
+    peers = {name: by_lightgbm(model, settings.threads) for name, model in trained.items()}
     if scorer == "lightgbm":
-        model_set = ModelSetByLightGBM(
-            model_set.version, model_set.estimators | peers, model_set.threads
-        )
+        model_set = replace(model_set, estimators=model_set.estimators | peers, threads=1)
     began, worked = time.perf_counter(), time.process_time()
     scored = model_set.score(table)
     figures: dict[str, Any] = {
