@@ -70,7 +70,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
 def _build(settings: Settings, days: int, leads: int, seed: int) -> date:
     """Simulate a market up to its trained models; return its last day."""
     day = START + timedelta(days=days - 1)
-    simulate(settings, Plan(START, days, leads, INSTITUTIONS, CHANNELS, seed))
+    simulate(settings, Plan(START, days, leads, INSTITUTIONS, CHANNELS, seed, dirt=0))
     ingest(settings, day)
     transform(settings, day)
     train(settings, day)
