@@ -2,10 +2,10 @@
 PYTHON ?= python3
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv run test prove lint airflow bench docs pin
+.PHONY: help venv run test prove lint airflow bench bench-models docs pin
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 venv: .venv/.installed  ## install into .venv, once
 .venv/.installed: requirements.txt
@@ -30,8 +30,7 @@ lint: venv  ## style, types, SQL, YAML
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 	@python -m dags.local.standalone
 
-SAMPLES = expectations/mappings/samples
-bench: venv  ## the benchmarks, on the project's own samples and on simulated markets
+bench: venv bench-models  ## the benchmarks, on real records and on simulated markets
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench score --pairs 5000000
 	@python -m pipelines bench models --mapping hmda --file $(SAMPLES)/hmda_sample.parquet --target approved --time business_date --split 2024-01-01
@@ -39,6 +38,10 @@ bench: venv  ## the benchmarks, on the project's own samples and on simulated ma
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet
 	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --folds 5
 	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --time business_date --split 2004-12-01
+	@python -m pipelines bench reasons --mapping hmda --file expectations/mappings/samples/hmda_sample.parquet
+
+bench-models: venv  ## the models on ../shared/data, else on the project's samples; writes docs/figures.md
+	@python -m pipelines bench real
 
 docs: venv  ## write the derived pages anew
 	@python -m expectations.derive

@@ -14,6 +14,8 @@ from expectations.mapping_types import Mapping, Route, Value
 from expectations.yaml_lines import Place, YamlError, line_of, read
 
 FOLDER = Path(__file__).parent / "mappings"
+OWN_TABLES = ("received", "unreadable", "prepared", "judged", "set_aside")
+"""What an import calls its own tables."""
 
 
 class MappingError(ValueError):
@@ -61,6 +63,9 @@ def load(name: str) -> LoadedMapping:
 
 def _misfits(mapping: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield what the mapping says against the contracts of the feeds that it fills."""
+    for name in mapping.beside:
+        if name in OWN_TABLES or name in contracts.feeds():
+            yield ("beside", name), "this name is taken by a feed or by the import itself"
     for number, route in enumerate(mapping.routes):
         place: Place = ("routes", number)
         if route.feed in contracts.feeds():

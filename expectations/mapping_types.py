@@ -119,6 +119,15 @@ class Route(_Strict):
     """Column (or `source`, `date`) -> the rule by which it was made up; the report says so."""
 
 
+class Beside(_Strict):
+    """A Parquet file that may lie beside the foreign file and says more about its rows."""
+
+    file: str = Field(pattern=r"^[^/]+$")
+    """Its name, in the same folder."""
+    columns: dict[str, Literal["varchar", "bigint", "double", "date"]] = Field(min_length=1)
+    """Those of its columns that are used, with their DuckDB types."""
+
+
 class Mapping(_Strict):
     """How one foreign file becomes feed files."""
 
@@ -126,6 +135,9 @@ class Mapping(_Strict):
     origin: str
     """Where the file comes from, and its licence."""
     file: ForeignFile
+    beside: dict[str, Beside] = {}
+    """Name of a table that `define` and `where` may query -> what it holds; it is empty where no
+    such file lies beside."""
     missing: Texts = ()
     """Texts that mean empty in every column."""
     define: dict[str, str] = {}

@@ -5,6 +5,7 @@ from functools import cache
 
 import yaml
 
+from models.params import params
 from pipelines.settings import PROJECT
 
 MARTS = PROJECT / "dbt_project" / "marts" / "_marts.yml"
@@ -17,6 +18,7 @@ OF_PAIRS = {
     "term_to_max": "Term asked for over the product's longest.",
     "payment_to_income": "Level payment a month at the product's highest cost, over the income.",
     "payment_to_revenue": "Payments of a year at the product's highest cost, over the revenue.",
+    "register_approval_rate": "Share approved by a public register, (approvals + 1) / (all + 2).",
     "pd": "Probability of default that the risk model gives.",
 }
 """Features that `models/features.py` computes of a pair's columns."""
@@ -24,7 +26,17 @@ OF_PAIRS = {
 
 def definitions(features: Iterable[str]) -> dict[str, str]:
     """Return feature -> what it means; empty where nobody said."""
-    return {name: OF_PAIRS.get(name) or _of_marts().get(name, "") for name in features}
+    said = _of_marts() | OF_PAIRS | _of_effects()
+    return {name: said.get(name, "") for name in features}
+
+
+def _of_effects() -> dict[str, str]:
+    """Return effect of lenders -> whose it is."""
+    return {
+        level.name: f"Shift of the log-odds by {' and '.join(level.of)}, shrunken, beyond "
+        f"{'the margin and ' + level.below if level.below else 'the margin'}."
+        for level in params().effects.levels
+    }
 
 
 @cache

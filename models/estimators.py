@@ -15,6 +15,7 @@ from expectations.policy_types import Segment
 from models.calibrate import Calibration
 from models.compiled import predictor
 from models.contributions import Tree, contributions, read_trees
+from models.effects import Effects
 from models.features import Encoder, Matrix, Numbers, numbers
 from models.params import Features
 
@@ -62,12 +63,16 @@ class Trained:
     def _probabilities(self) -> Callable[[Matrix], Numbers]:
         return predictor(self.trees)
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  one is enough
-        """Return calibrated probabilities."""
+    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
+        """Return calibrated probabilities: `calibration` of `raw`."""
+        return self.calibration(self.raw(table, threads=threads))
+
+    def raw(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  one is enough
+        """Return the trees' own probabilities, the logistic function of their sum."""
         matrix = self.encoder.matrix(table)
         if not len(matrix):
             return np.empty(0)
-        return self.calibration(self._probabilities(matrix))
+        return self._probabilities(matrix)
 
     def log_odds(self, matrix: Matrix, *, threads: int) -> Numbers:
         """Return what the trees say of rows of the encoder's matrix, before calibration."""
@@ -89,6 +94,7 @@ class Trained:
             "source": "model",
             "features": self.encoder.features.model_dump(mode="json"),
             "vocabulary": {name: list(words) for name, words in self.encoder.vocabulary.items()},
+            "effects": self.encoder.effects.as_dict(),
             "calibration": self.calibration.as_dict(),
         }
 
@@ -96,7 +102,8 @@ class Trained:
     def from_dict(cls, content: dict[str, Any], trees: str) -> "Trained":
         """Return what `as_dict` described, with its trees."""
         vocabulary = {name: tuple(words) for name, words in content["vocabulary"].items()}
-        encoder = Encoder(Features.model_validate(content["features"]), vocabulary)
+        features = Features.model_validate(content["features"])
+        encoder = Encoder(features, vocabulary, Effects.from_dict(content["effects"]))
         return cls(encoder, trees, Calibration(**content["calibration"]))
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from models.features import Numbers
+from models.arrays import Codes, Numbers
 
 BINS = 20
 Z_95 = 1.959963984540054
@@ -54,6 +54,23 @@ def evaluate(predicted: Numbers, happened: Numbers, counts: Numbers | None = Non
         base_rate=_rounded(float(np.average(happened, weights=counts))),
         rows=len(happened),
     )
+
+
+def within_by_group(
+    predicted: Numbers, happened: Numbers, groups: Codes, *, least: int
+) -> tuple[int, int]:
+    """Return how many groups of `least` or more rows hold what was predicted of them, of how many.
+
+    A group's outcomes are independent draws of their probabilities, if those are right; so their
+    number has the mean sum(p) and the variance sum(p (1 - p)) of the Poisson-binomial distribution.
+    A group holds where what happened lies within the central 95% of it, normal from `least` on.
+    Nothing is allowed for that a group may have changed since the model was made.
+    """
+    _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
+    gap = np.bincount(place, weights=happened - predicted)
+    spread = np.sqrt(np.bincount(place, weights=predicted * (1 - predicted)))
+    checked = rows >= least
+    return int(np.sum(np.abs(gap[checked]) <= Z_95 * spread[checked])), int(checked.sum())
 
 
 def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:

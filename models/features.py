@@ -1,19 +1,23 @@
 """From columns to the matrix that a model sees: the same for training and for scoring."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models import arrays
+from models.effects import Effects, learned_words
 from models.errors import MissingColumns
-from models.params import Features
+from models.params import Features, params
 
-Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+Numbers = arrays.Numbers
+Matrix = arrays.Matrix
 Vocabulary = Mapping[str, tuple[str, ...]]
 
+
+NO_EFFECTS = Effects({}, ())
 
 ENOUGH_DECISIONS = 20
 """Decisions from which on a rate is as reliable as it needs to be: more tell only the date."""
@@ -49,9 +53,16 @@ def _evidence(table: pa.Table, decisions: str) -> Numbers:
     return np.minimum(numbers(table, decisions) / ENOUGH_DECISIONS, 1.0)
 
 
+def _register_rate(table: pa.Table) -> Numbers:
+    """Return what share a public register says that was approved, by Laplace's rule."""
+    approvals = numbers(table, "institution_register_approvals")
+    return (approvals + 1) / (numbers(table, "institution_register_applications") + 2)
+
+
 PAIR_FEATURES: dict[str, Callable[[pa.Table], Numbers]] = {
     "institution_evidence": lambda t: _evidence(t, "institution_decisions"),
     "product_evidence": lambda t: _evidence(t, "product_decisions"),
+    "register_approval_rate": _register_rate,
     "amount_to_max": lambda t: ratio(numbers(t, "amount"), numbers(t, "amount_max")),
     "amount_to_min": lambda t: ratio(numbers(t, "amount"), numbers(t, "amount_min")),
     "term_to_max": lambda t: ratio(numbers(t, "term_months"), numbers(t, "term_max_months")),
@@ -59,6 +70,32 @@ PAIR_FEATURES: dict[str, Callable[[pa.Table], Numbers]] = {
     "payment_to_revenue": lambda t: ratio(12 * _dearest_payment(t), numbers(t, "revenue_annual")),
 }
 """Features computed of other columns, each a fraction without unit."""
+
+HISTORY = (
+    "institution_approval_rate",
+    "institution_approval_rate_90d",
+    "institution_funded_rate",
+    "product_approval_rate",
+    "product_funded_rate",
+)
+"""Rates that say nothing of a lender which has decided nothing yet: unknown there."""
+
+LENDER_IDS = ("institution_id", "product_id")
+LENDER_COUNTS = ("institution_decisions", "product_decisions")
+
+
+def of_a_new_lender(table: pa.Table) -> pa.Table:
+    """Return `table` as if each row's lender were one that was never heard of.
+
+    Its ids are unknown and it has decided nothing; kind and terms stay.
+    """
+    for name in (*LENDER_IDS, *LENDER_COUNTS):
+        if name in table.column_names:
+            column = table.schema.field(name)
+            value = 0 if name in LENDER_COUNTS else None
+            blank = pa.repeat(pa.scalar(value, type=column.type), table.num_rows)
+            table = table.set_column(table.column_names.index(name), column, blank)
+    return table
 
 
 def numbers(table: pa.Table, name: str) -> Numbers:
@@ -79,12 +116,21 @@ class Encoder:
 
     features: Features
     vocabulary: Vocabulary
+    effects: Effects = NO_EFFECTS
+    """What fills the features that its levels name."""
 
     @classmethod
     def learned_from(cls, table: pa.Table, features: Features, *, least_rows: int) -> "Encoder":
-        """Return an encoder that knows the categories found in `least_rows` or more rows."""
+        """Return an encoder that knows the categories found in `least_rows` or more rows.
+
+        It knows whose effects there may be, and none yet: `fitting` learns them.
+        """
         vocabulary = {name: _common(table[name], least_rows) for name in features.categories}
-        return cls(features, vocabulary)
+        levels = params().effects.levels
+        if not {level.name for level in levels} & set(features.names):
+            return cls(features, vocabulary)
+        words = learned_words(table, levels, params().effects.bands)
+        return cls(features, vocabulary, Effects.unlearned(words, levels))
 
     @property
     def categorical_indexes(self) -> list[int]:
@@ -100,17 +146,33 @@ class Encoder:
         Raises:
             MissingColumns: `table` lacks columns that the features need.
         """
-        absent = set(self.features.names) - set(PAIR_FEATURES) - set(table.column_names)
-        if absent:
+        computed = set(PAIR_FEATURES) | set(self.effect_names)
+        if absent := set(self.features.names) - computed - set(table.column_names):
             raise MissingColumns(sorted(absent))
-        filled = np.empty((table.num_rows, len(self.features.names)), dtype=np.float64, order="F")
+        filled = np.full((table.num_rows, len(self.features.names)), np.nan, order="F")
         for index, name in enumerate(self.features.names):
-            filled[:, index] = self._column(table, name)
+            if name not in self.effect_names:
+                filled[:, index] = self._column(table, name)
+        if self.effect_names:
+            told = [self.effects.names.index(name) for name in self.effect_names]
+            filled[:, self.indexes(self.effect_names)] = self.effects.columns(table)[:, told]
         return filled
+
+    @property
+    def effect_names(self) -> tuple[str, ...]:
+        """The features that tell effects of lenders, in the order of the matrix."""
+        return tuple(name for name in self.features.names if name in self.effects.names)
+
+    def indexes(self, names: Iterable[str]) -> list[int]:
+        """Return the positions of `names` among the columns of a matrix."""
+        return [self.features.names.index(name) for name in names]
 
     def _column(self, table: pa.Table, name: str) -> Numbers:
         if name in PAIR_FEATURES:
             return PAIR_FEATURES[name](table)
+        if name in HISTORY:
+            has_decided = numbers(table, "institution_decisions") > 0
+            return np.where(has_decided, numbers(table, name), np.nan)
         if name in self.vocabulary:
             known = pa.array(self.vocabulary[name], type=pa.string())
             codes = pc.index_in(table[name], value_set=known, skip_nulls=True)

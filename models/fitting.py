@@ -1,22 +1,24 @@
 """Fit one model: choose its size, calibrate it and measure it on rows it was not fitted on."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pyarrow as pa
 
-from models import calibrate
+from models import calibrate, learning
+from models.arrays import Numbers
 from models.estimators import Trained
 from models.evaluate import evaluate
-from models.features import Encoder, Matrix, Numbers
+from models.learning import Examples, Lesson
 from models.ordinary import Ordinary
 from models.params import Features, params
-from models.splits import Rows, Split, weights_of
+from models.splits import Split, weights_of
 from models.stability import checked
+
+THREADS = 1
+"""As in training: more gain little and lose much where another process wants a core."""
 
 CHANCE = 0.5
 """AUC of a coin."""
@@ -24,41 +26,6 @@ CHANCE = 0.5
 
 class TooLittle(Exception):
     """There is too little to learn from or to check on; the text says how much and the limit."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Rows as LightGBM sees them."""
-
-    matrix: Matrix
-    labels: Numbers
-    categories: list[int]
-    """Columns of `matrix` that hold categories."""
-    weights: Numbers
-    """How much each row counts."""
-    told: dict[str, Any]
-    """See `Features.told`."""
-
-    def of(self, rows: Rows) -> lightgbm.Dataset:
-        """Return some of the rows, to be fitted on."""
-        return lightgbm.Dataset(
-            self.matrix[rows],
-            self.labels[rows],
-            weight=self.weights[rows],
-            categorical_feature=self.categories,
-            params=self.boosting,
-        )
-
-    @property
-    def boosting(self) -> dict[str, Any]:
-        """Return what LightGBM is told."""
-        return params().boosting | {"verbosity": -1} | self.told
-
-    def sha256(self) -> str:
-        """Return a hash of all that a model could learn from."""
-        return hashlib.sha256(
-            self.matrix.tobytes() + self.labels.tobytes() + self.weights.tobytes()
-        ).hexdigest()
 
 
 def fit(
@@ -81,26 +48,45 @@ def fit(
     for split in splits:
         _demand_enough(labels[split.fit], "known early enough to fit a model that is checked")
         _demand_enough(labels[split.check], "to check a model on")
-    encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
-    data = Data(encoder.matrix(table), labels, encoder.categorical_indexes, weights, features.told)
-
-    first, trees = _sized(data, splits[0])
-    raw = [first, *(_predicted(data, split, trees) for split in splits[1:])]
+    seen = Examples.of(table, features)
+    lessons = [Lesson.of(seen, split.fit) for split in splits]
+    size = learning.size(lessons[0], splits[0].check)
+    raw = [
+        _checked(lesson, split, _grown(size, weights[split.fit], weights[splits[0].fit]))
+        for lesson, split in zip(lessons, splits, strict=True)
+    ]
     happened = [labels[split.check] for split in splits]
     counts = [weights[split.check] for split in splits]
     before, last = (calibrate.fit(raw[at], happened[at], counts[at]) for at in (-2, -1))
     figures = evaluate(before(raw[-1]), happened[-1], counts[-1]).as_dict()
     _demand_better_than_chance(figures)
-    booster = _boosted(data, np.ones(len(labels), dtype=bool), trees)
+    everything = np.ones(len(labels), dtype=bool)
+    size = _grown(size, weights, weights[splits[0].fit])
+    whole = Lesson.of(seen, everything)
+    model = replace(learning.learn(whole, size), calibration=last)
     facts = {
         "figures": figures,
         "figures_before_calibration": evaluate(raw[-1], happened[-1], counts[-1]).as_dict(),
-        "trees": trees,
-        "data_sha256": data.sha256(),
-        "ordinary": Ordinary.learned_from(table, encoder, data.matrix).as_dict(),
+        "trees": size * params().members,
+        "data_sha256": seen.sha256(),
+        "ordinary": Ordinary.learned_from(table, model.encoder, whole.matrix).as_dict(),
         "checked": checked(table.filter(pa.array(splits[-1].check)), before(raw[-1])),
     }
-    return Trained(encoder, booster.model_to_string(), last), facts
+    return model, facts
+
+
+def _checked(lesson: Lesson, split: Split, size: int) -> Numbers:
+    """Return what a model of the rows to fit on says of those to check on, uncalibrated."""
+    later = lesson.examples.table.filter(pa.array(split.check))
+    return learning.learn(lesson, size).raw(later, threads=THREADS)
+
+
+def _grown(size: int, weights: Numbers, sized_on: Numbers) -> int:
+    """Return the trees for rows of these weights, when `size` serves best those of `sized_on`.
+
+    More rows carry more trees, about in proportion.
+    """
+    return max(1, round(size * float(weights.sum()) / float(sized_on.sum())))
 
 
 def _demand_enough(labels: Numbers, purpose: str) -> None:
@@ -127,27 +113,3 @@ def _demand_better_than_chance(figures: dict[str, Any]) -> None:
             f"a model ranked later leads worse than chance (AUC {figures['auc']:.3f}, at most "
             f"{figures['auc_high']:.3f} with 95% confidence)"
         )
-
-
-def _sized(data: Data, split: Split) -> tuple[Numbers, int]:
-    """Return predictions for the rows to check on, and the number of trees that serves them."""
-    fitted_on = data.of(split.fit)
-    parts = (data.matrix, data.labels, data.weights)
-    matrix, labels, weights = (part[split.check] for part in parts)
-    booster = lightgbm.train(
-        data.boosting,
-        fitted_on,
-        params().most_trees,
-        valid_sets=[fitted_on.create_valid(matrix, labels, weight=weights)],
-        callbacks=[lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)],
-    )
-    trees = booster.best_iteration or params().most_trees
-    return np.asarray(booster.predict(matrix, num_iteration=trees)), trees
-
-
-def _predicted(data: Data, split: Split, trees: int) -> Numbers:
-    return np.asarray(_boosted(data, split.fit, trees).predict(data.matrix[split.check]))
-
-
-def _boosted(data: Data, rows: Rows, trees: int) -> lightgbm.Booster:
-    return lightgbm.train(data.boosting, data.of(rows), trees)

@@ -1,5 +1,6 @@
 """The parameters of the models, read and checked: `models/params.yml` is the only place of them."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,7 +14,7 @@ from models.errors import ForbiddenFeature
 
 FILE = Path(__file__).parent / "params.yml"
 
-Group = Literal["lead", "product", "pair", "offer"]
+Group = Literal["lead", "product", "pair", "history", "effect", "offer"]
 Label = Literal["approved", "funded", "defaulted", "charged_off"]
 RejectMethod = Literal["none", "weighting", "augmentation", "parcelling"]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -138,6 +139,41 @@ class Uncertainty(_Strict):
     deviations: float = Field(gt=0)
 
 
+class Level(_Strict):
+    """One level of the lenders' effects: whose they are, and how hard they shrink."""
+
+    name: str
+    of: tuple[str, ...] = Field(min_length=1)
+    """Columns whose values together make a cell; numbers count by bands."""
+    below: str | None = None
+    """The level that this one starts from, named before it; None: from nothing."""
+    strength: float = Field(gt=0)
+    """Rows of even odds that speak for no effect."""
+
+
+class EffectParams(_Strict):
+    """How the lenders' effects are learned; what each entry means is said in `params.yml`."""
+
+    margin_reads: tuple[Group, ...]
+    margin_trees: int = Field(ge=1)
+    margin: dict[str, Any]
+    folds: int = Field(ge=2)
+    bands: int = Field(ge=2)
+    strangers: float = Field(ge=0, lt=1)
+    levels: tuple[Level, ...]
+
+    @model_validator(mode="after")
+    def _levels_stand_on_those_before(self) -> Self:
+        named: set[str] = set()
+        for level in self.levels:
+            if level.below is not None and level.below not in named:
+                raise ValueError(
+                    f"{level.name} lies below {level.below}, which is no level before it"
+                )
+            named.add(level.name)
+        return self
+
+
 class Params(_Strict):
     """The content of `params.yml`; what each entry means is said there."""
 
@@ -145,6 +181,7 @@ class Params(_Strict):
         "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
     ]
     features: dict[Group, Features]
+    effects: EffectParams
     models: dict[str, ModelSpec]
     reject_inference: RejectInference
     decision_maturity_days: int = Field(ge=0)
@@ -160,6 +197,7 @@ class Params(_Strict):
     uncertainty: Uncertainty
     most_trees: int = Field(ge=1)
     early_stopping_rounds: int = Field(ge=1)
+    members: int = Field(ge=1)
     boosting: dict[str, Any]
     most_reasons: int = Field(ge=1)
     least_share_of_a_reason: float = Field(ge=0, lt=1)
@@ -173,13 +211,23 @@ class Params(_Strict):
     def features_of(self, model: str) -> Features:
         """Return the features that `model` looks at, group by group."""
         spec = self.models[model]
-        groups = [self.features[group] for group in spec.reads]
-        return Features(
-            numbers=tuple(name for group in groups for name in group.numbers),
-            categories=tuple(name for group in groups for name in group.categories),
-            rises_with=spec.rises_with,
-            falls_with=spec.falls_with,
+        found = self.features_in(spec.reads)
+        return found.model_copy(
+            update={"rises_with": spec.rises_with, "falls_with": spec.falls_with}
         )
+
+    def features_in(self, groups: Sequence[Group]) -> Features:
+        """Return the features of some groups, group by group."""
+        found = [self._features_of_group(group) for group in groups]
+        return Features(
+            numbers=tuple(name for group in found for name in group.numbers),
+            categories=tuple(name for group in found for name in group.categories),
+        )
+
+    def _features_of_group(self, group: Group) -> Features:
+        if group == "effect":
+            return Features(numbers=tuple(level.name for level in self.effects.levels))
+        return self.features[group]
 
 
 @cache
@@ -197,6 +245,7 @@ def parse(text: str) -> Params:
     """
     found = Params.model_validate(yaml.safe_load(text))
     named = {name for group in found.features.values() for name in group.names}
+    named |= {name for level in found.effects.levels for name in level.of}
     if refused := sorted(named & forbidden()):
         raise ForbiddenFeature(refused)
     return found

@@ -18,6 +18,7 @@ BENCHMARKS = {
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
     "score": "pipelines.bench.score",
+    "real": "pipelines.bench.real",
     "simulate": "pipelines.bench.simulate",
     "world": "pipelines.bench.world",
 }

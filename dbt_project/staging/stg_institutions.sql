@@ -21,7 +21,10 @@ renamed as (
         delivery,
         format,
         fields,
-        public_key
+        public_key,
+        register_applications,
+        register_approvals,
+        total_assets
 
     from source
     where "date" <= {{ run_day() }}

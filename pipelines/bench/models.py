@@ -32,7 +32,12 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """
     asked = _parser().parse_args(options)
     question = Question(
-        asked.target, asked.time, asked.split, asked.folds, frozenset(filter(None, asked.drop))
+        asked.target,
+        asked.time,
+        asked.split,
+        asked.folds,
+        frozenset(filter(None, asked.drop)),
+        asked.unseen,
     )
     question.check()
     began = time.perf_counter()
@@ -80,7 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--file", required=True, type=Path)
     parser.add_argument("--target", required=True, choices=get_args(Label))
     parser.add_argument("--time", metavar="COLUMN", help="split rows by it, such as business_date")
-    parser.add_argument("--split", metavar="VALUE", help="rows from it on are predicted")
+    parser.add_argument(
+        "--split", metavar="VALUE", help="rows from it on are predicted (else the last fifth)"
+    )
+    parser.add_argument(
+        "--unseen",
+        metavar="COLUMN",
+        help="keep a fifth of its values out of training, such as of institution_id, and predict "
+        "the later rows of those alone",
+    )
     parser.add_argument("--folds", type=int, default=5, help="without --time: random folds")
     parser.add_argument(
         "--drop", type=lambda text: text.split(","), default=[], help="columns not to look at"

@@ -1,5 +1,6 @@
 """What a benchmark of models asks, and how it is answered on training pairs that stand."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -9,29 +10,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models import splits
+from models.arrays import Numbers, Rows
 from models.dataset import examples
 from models.errors import TooFewRows, UnknownFeature
-from models.evaluate import evaluate
+from models.evaluate import evaluate, within_by_group
+from models.features import of_a_new_lender
 from models.fitting import TooLittle, fit
-from models.params import Features, Label, params
+from models.params import Features, Group, Label, params
 from pipelines.errors import WrongUse
 from pipelines.settings import Settings
 
 LEAD_DAY = "business_date"
+LENDER = "institution_id"
 FEWEST_FOLDS = 2
 CALIBRATION_FOLDS = 3
-MODELS: dict[Label, str] = {
-    "approved": "approval",
-    "funded": "take_up",
-    "defaulted": "risk",
-    "charged_off": "risk",
-}
-"""Target -> the model whose features are used."""
+LAST_SHARE = 0.2
+"""Of the rows, by time, that are predicted where no split is named."""
+UNSEEN_SHARE = 0.2
+"""Of the values of the column whose rows are held out."""
+FEWEST_ROWS_OF_A_LENDER = 100
+"""From which on a lender's calibration is checked."""
 
 CLOSED_BOOK: Label = "charged_off"
 """How loans ended is known years later: by any split only the quickest failures were. So on a
 closed book a split tells apart the lending of two times, and every ending counts; `labels_known`
 in the figures says so. For the other targets what was not known by the split doesn't count."""
+
+MODELS: dict[Label, str] = {"approved": "approval", "funded": "take_up", "defaulted": "risk"}
+"""Target -> the model whose features are used."""
+
+READS_OF_A_BOOK: tuple[Group, ...] = ("lead", "product", "pair", "effect")
+"""A closed book holds loans that were granted: whose they are counts, and there is no model of
+the day for it. What lenders approved before says nothing where only approvals are told."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +52,20 @@ class Question:
     time: str | None = None
     """Column that splits the rows; None: at random, by folds."""
     split: str | None = None
-    """Rows below it are learned from, the others are predicted."""
+    """Rows below it are learned from, the others are predicted; None: the last fifth is."""
     folds: int = 5
     drop: frozenset[str] = frozenset()
+    unseen: str | None = None
+    """Column of which a share of the values is kept out of training; only its rows are predicted.
+    If it is the lender, then as one of which nothing is known on that day."""
 
     @property
     def features(self) -> Features:
         """The features of the target's model, without the dropped ones."""
-        known = params().features_of(MODELS[self.target])
+        if self.target == CLOSED_BOOK:
+            known = params().features_in(READS_OF_A_BOOK)
+        else:
+            known = params().features_of(MODELS[self.target])
         if unknown := sorted(self.drop - set(known.names)):
             raise UnknownFeature(unknown, known.names)
         return known.without(self.drop)
@@ -61,8 +77,10 @@ class Question:
             WrongUse: Options that don't go together.
             UnknownFeature: A column to drop is none of the model's.
         """
-        if (self.time is None) != (self.split is None):
-            raise WrongUse("--time and --split belong together. Nothing was measured.")
+        if self.split is not None and self.time is None:
+            raise WrongUse("--split needs --time, the column to split by. Nothing was measured.")
+        if self.unseen is not None and self.time is None:
+            raise WrongUse("--unseen needs --time: later rows are predicted. Nothing was measured.")
         if self.folds < FEWEST_FOLDS:
             raise WrongUse(
                 f"--folds is {self.folds}; it is at least {FEWEST_FOLDS}. Nothing was measured."
@@ -71,7 +89,13 @@ class Question:
 
 
 def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]:
-    """Return the figures of `question` on the training pairs in the marts of `day`."""
+    """Return the figures of `question` on the training pairs in the marts of `day`.
+
+    Returns:
+        What `models.evaluate.Figures` names but `rows`; `rows_train`, `rows_test`;
+        `lenders_checked`, those with 100 or more rows predicted, and of them `lenders_within`
+        (see `within_by_group`); `labels_known`; `leaks`, the columns that the leak check flagged.
+    """
     table = examples(settings, day, question.target, as_of=day)
     if question.target == CLOSED_BOOK:
         known = table.column_names.index("label_known_on")
@@ -88,25 +112,50 @@ def _across_time(
     settings: Settings, day: date, table: pa.Table, question: Question
 ) -> dict[str, Any]:
     """Learn from the rows before the split, calibrated on the newest of them; predict the rest."""
-    if question.time not in table.column_names:
-        raise WrongUse(f"no column is named {question.time}; there are: {table.column_names}")
+    for name in filter(None, (question.time, question.unseen)):
+        if name not in table.column_names:
+            raise WrongUse(f"no column is named {name}; there are: {table.column_names}")
     values = table[question.time]
-    try:
-        split = pa.scalar(question.split).cast(values.type)
-    except pa.ArrowInvalid:
-        raise WrongUse(
-            f"{question.split!r} is no {values.type} as {question.time} is; nothing was measured"
-        ) from None
+    split = _split(question, values)
     is_as_of_split = question.time == LEAD_DAY and question.target != CLOSED_BOOK
     if is_as_of_split:
         before = examples(settings, day, question.target, as_of=split.as_py())
     else:
         before = table.filter(pc.less(values, split))
-    model, _ = fit(before, question.features, splits.in_time(before))
     after = table.filter(pc.greater_equal(values, split))
-    predicted = model.predict(after, threads=settings.threads)
-    figures = _figures(predicted, after["label"].to_numpy(), before.num_rows)
-    return figures | {"labels_known": "by the split" if is_as_of_split else "at the end"}
+    if question.unseen is not None:
+        before = before.filter(pa.array(~_held_out(before[question.unseen])))
+        after = after.filter(pa.array(_held_out(after[question.unseen])))
+    model, _ = fit(before, question.features, splits.in_time(before))
+    asked = of_a_new_lender(after) if question.unseen == LENDER else after
+    predicted = model.predict(asked, threads=settings.threads)
+    facts = {
+        "split": f"{split}",
+        "labels_known": "by the split" if is_as_of_split else "at the end",
+    }
+    return _figures(predicted, after, before.num_rows) | facts
+
+
+def _split(question: Question, values: pa.ChunkedArray) -> pa.Scalar:
+    """Return the value from which on rows are predicted."""
+    if question.split is None:
+        ordered = values.take(pc.sort_indices(values))
+        return ordered[int((1 - LAST_SHARE) * len(ordered))]
+    try:
+        return pa.scalar(question.split).cast(values.type)
+    except pa.ArrowInvalid:
+        raise WrongUse(
+            f"{question.split!r} is no {values.type} as {question.time} is; nothing was measured"
+        ) from None
+
+
+def _held_out(column: pa.ChunkedArray) -> Rows:
+    """Return which rows hold a value that is kept out of training: by its hash, so always."""
+    encoded = pc.dictionary_encode(column.combine_chunks().cast(pa.string()))
+    digests = [hashlib.sha256(f"{v}".encode()).digest() for v in encoded.dictionary.to_pylist()]
+    held = np.array([digest[0] < UNSEEN_SHARE * 256 for digest in digests], dtype=bool)
+    places = pc.fill_null(encoded.indices, -1).to_numpy()
+    return np.asarray((places >= 0) & held[places])
 
 
 def _across_folds(settings: Settings, table: pa.Table, question: Question) -> dict[str, Any]:
@@ -120,13 +169,19 @@ def _across_folds(settings: Settings, table: pa.Table, question: Question) -> di
         held_out = table.filter(pa.array(fold.check))
         predicted[fold.check] = model.predict(held_out, threads=settings.threads)
     rows_train = table.num_rows - table.num_rows // question.folds
-    figures = _figures(predicted, table["label"].to_numpy(), rows_train)
-    return figures | {"labels_known": "at the end"}
+    return _figures(predicted, table, rows_train) | {"labels_known": "at the end"}
 
 
-def _figures(
-    predicted: np.ndarray[Any, Any], happened: np.ndarray[Any, Any], rows_train: int
-) -> dict[str, Any]:
+def _figures(predicted: Numbers, rows: pa.Table, rows_train: int) -> dict[str, Any]:
+    """Return the figures of what was `predicted` of `rows`."""
+    happened = rows["label"].to_numpy()
     figures = evaluate(predicted, happened).as_dict()
     rows_test = figures.pop("rows")
-    return figures | {"rows_train": rows_train, "rows_test": rows_test}
+    lenders = pc.dictionary_encode(rows[LENDER].combine_chunks()).indices.to_numpy()
+    within, checked = within_by_group(predicted, happened, lenders, least=FEWEST_ROWS_OF_A_LENDER)
+    return figures | {
+        "rows_train": rows_train,
+        "rows_test": rows_test,
+        "lenders_within": within,
+        "lenders_checked": checked,
+    }

@@ -10,17 +10,20 @@ import csv
 import gzip
 import io
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from expectations.mapping_types import ForeignFile
+from expectations.mapping_types import Beside, ForeignFile
 from pipelines.errors import ImportRefused
 from pipelines.importing.lines import record_lines
 from pipelines.importing.records import load
 from pipelines.importing.sql import literal, quote
+from pipelines.publish import sha256
 
 CHUNK = 1 << 20
 OWN = ("row_line", "row_sha256")
@@ -53,6 +56,43 @@ def receive(
             "Nothing was written. Ask for the file again, or correct `file` in the mapping."
         ) from None
     return names
+
+
+def receive_beside(
+    connection: duckdb.DuckDBPyConnection, file: Path, tables: Mapping[str, Beside]
+) -> dict[str, dict[str, Any] | None]:
+    """Fill each table of `tables` from the file of that name beside `file`.
+
+    Returns:
+        By table `file`, `file_sha256` and `rows`; None where no file lies there: it is empty.
+
+    Raises:
+        ImportRefused: A file beside lacks a column or can't be read.
+    """
+    return {name: _beside(connection, file, name, spec) for name, spec in tables.items()}
+
+
+def _beside(
+    connection: duckdb.DuckDBPyConnection, file: Path, name: str, spec: Beside
+) -> dict[str, Any] | None:
+    path = file.parent / spec.file
+    typed = ", ".join(f"{quote(column)} {kind}" for column, kind in spec.columns.items())
+    connection.execute(f"create table {quote(name)} ({typed})")
+    if not path.is_file():
+        return None
+    columns = ", ".join(map(quote, spec.columns))
+    try:
+        connection.execute(
+            f"insert into {quote(name)} select {columns} from read_parquet({literal(str(path))})"
+        )
+    except duckdb.Error as error:
+        raise ImportRefused(
+            f"{path.name}, beside {file.name}, is not what `beside` in the mapping says: "
+            f"{str(error).splitlines()[0]}. Nothing was written. Correct the mapping or the file, "
+            "or take the file away: without it the mapping knows less."
+        ) from None
+    rows = connection.table(name).shape[0]
+    return {"file": path.name, "file_sha256": sha256(path), "rows": rows}
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:

@@ -13,7 +13,7 @@ from expectations.mapping import LoadedMapping, MappingError
 from pipelines import origins
 from pipelines.database import connect
 from pipelines.errors import Broken, ImportRefused, WrongUse
-from pipelines.importing.read import receive
+from pipelines.importing.read import receive, receive_beside
 from pipelines.importing.routes import Routing, Window
 from pipelines.importing.sql import literal, quote
 from pipelines.importing.write import write_feed
@@ -46,7 +46,9 @@ def import_file(
         days: Dates from `start` on; None: no end.
 
     Returns:
-        `mapping`, `file`, `file_sha256`, `read` (rows of the file), `unreadable` (of them),
+        `mapping`, `file`, `file_sha256`, `beside` (the tables that the mapping wants beside it,
+        each with its `file`, `file_sha256` and `rows`, or None where it doesn't lie there),
+        `read` (rows of the file), `unreadable` (of them),
         `feeds` (feed -> rows `received`, `written`, `outside` the dates, `merged`, `set_aside`;
         `files`, `sources`, `first` and `last` date), `set_aside` (reasons) and `kept_in`.
 
@@ -67,6 +69,7 @@ def import_file(
         connection.execute("use tables")
         names = receive(connection, file, loaded.mapping.file, Path(workspace))
         result = _counted(settings, connection, file)
+        result["beside"] = receive_beside(connection, file, loaded.mapping.beside)
         routing = Routing(connection, loaded, names, window)
         feeds = _route(routing)
         stem = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")

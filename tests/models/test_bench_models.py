@@ -12,7 +12,7 @@ import pytest
 from models.dataset import examples
 from models.errors import TooFewRows, UnknownFeature
 from pipelines.bench.models import main
-from pipelines.bench.question import Question, measure
+from pipelines.bench.question import Question, _held_out, measure
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings
 from tests.helpers.marts import write_marts
@@ -20,7 +20,7 @@ from tests.models.conftest import DAY
 
 SAMPLE = PROJECT / "expectations/mappings/samples/sba_7a_loans.csv.gz"
 FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate"}
-COUNTS = {"rows_train", "rows_test", "labels_known"}
+COUNTS = {"rows_train", "rows_test", "labels_known", "lenders_within", "lenders_checked"}
 LEAKS = {"leaks", "leaks_why", "leaks_checked", "leaks_margins", "label_columns"}
 
 
@@ -30,7 +30,7 @@ def by_time(market: Settings) -> dict:
 
 
 def test_a_split_by_time_gives_every_figure(by_time):
-    assert set(by_time) == FIGURES | COUNTS
+    assert set(by_time) == FIGURES | COUNTS | {"split"}
     assert 0.7 < by_time["auc_low"] < by_time["auc"] < by_time["auc_high"] < 1
     assert by_time["rows_train"] > by_time["rows_test"] > 300
 
@@ -39,6 +39,31 @@ def test_a_split_by_the_leads_day_learns_only_from_what_was_known_by_then(market
     known = examples(market, DAY, "approved", as_of=date(2026, 11, 1))
     assert by_time["labels_known"] == "by the split"
     assert by_time["rows_train"] == known.num_rows
+
+
+def test_without_a_split_the_last_fifth_is_predicted(market):
+    table = examples(market, DAY, "approved", as_of=DAY)
+    figures = measure(market, DAY, Question("approved", "business_date"))
+    assert figures["rows_test"] / table.num_rows == pytest.approx(0.2, abs=0.02)
+    assert "2026-10-20" < figures["split"] < "2026-11-10"
+
+
+def test_lenders_held_out_are_predicted_as_new_ones_and_learned_from_never(market, by_time):
+    question = Question("approved", "business_date", "2026-11-01", unseen="institution_id")
+    figures = measure(market, DAY, question)
+    assert 0 < figures["rows_test"] < by_time["rows_test"] / 2
+    assert 0 < figures["rows_train"] < by_time["rows_train"]
+    lenders = examples(market, DAY, "approved", as_of=DAY)["institution_id"]
+    held = _held_out(lenders)
+    assert not set(lenders.filter(pa.array(held)).to_pylist()) & set(
+        lenders.filter(pa.array(~held)).to_pylist()
+    )
+    assert figures["auc"] > 0.6
+
+
+def test_a_column_that_there_is_not_cannot_be_held_out(market):
+    with pytest.raises(WrongUse, match="shoe_size"):
+        measure(market, DAY, Question("approved", "business_date", unseen="shoe_size"))
 
 
 def test_a_column_that_there_is_not_cannot_split(market):
@@ -85,8 +110,8 @@ def test_a_dropped_column_is_not_looked_at(market, by_time):
 @pytest.mark.parametrize(
     ("question", "words"),
     [
-        (Question("approved", time="business_date"), "belong together"),
-        (Question("approved", split="2026-10-15"), "belong together"),
+        (Question("approved", split="2026-10-15"), "--split needs --time"),
+        (Question("approved", unseen="institution_id"), "--unseen needs --time"),
         (Question("approved", folds=1), "at least 2"),
     ],
 )

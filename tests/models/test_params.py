@@ -38,9 +38,9 @@ def test_the_parameters_in_force_hold_nothing_forbidden():
 
 def test_every_feature_is_a_column_of_the_marts_or_computed_of_the_pair():
     columns = set(SCHEMAS["training_pairs"].names)
-    for group in ("lead", "product"):
-        assert set(params().features[group].names) <= columns
-    assert set(params().features["pair"].names) == set(PAIR_FEATURES)
+    computed = {name for group in params().features.values() for name in group.names} - columns
+    assert computed == set(PAIR_FEATURES)
+    assert {name for level in params().effects.levels for name in level.of} <= columns
 
 
 def test_every_feature_has_a_reason_code():

@@ -1,6 +1,6 @@
 """Make the sample files of this folder from the whole public files.
 
-    python expectations/mappings/samples/make.py HMDA.parquet SBA.csv
+    python expectations/mappings/samples/make.py HMDA.parquet LENDERS.parquet SBA.csv
 
 The choice depends on nothing but the rows, so the same files give the same samples.
 """
@@ -48,13 +48,18 @@ order by lei, activity_year, digest
 """
 
 
-def make(hmda: Path, sba: Path) -> None:
-    """Write both samples beside this script: a part of `hmda`, and all of `sba`."""
+def make(hmda: Path, lenders: Path, sba: Path) -> None:
+    """Write the samples beside this script: parts of `hmda` and of its `lenders`, all of `sba`."""
     rows = duckdb.execute(CHOICE, [str(hmda)]).to_arrow_table()
     pq.write_table(rows, HERE / "hmda_sample.parquet", compression="zstd")
+    of_sample = duckdb.from_parquet(str(lenders)).filter(
+        f"lei in (select lei from '{HERE / 'hmda_sample.parquet'}')"
+    )
+    years = of_sample.order("lei, year").to_arrow_table()
+    pq.write_table(years, HERE / "hmda_lenders_by_year.parquet", compression="zstd")
     packed = gzip.compress(sba.read_bytes(), compresslevel=9, mtime=0)
     (HERE / "sba_7a_loans.csv.gz").write_bytes(packed)
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), Path(sys.argv[2]))
+    make(*map(Path, sys.argv[1:4]))

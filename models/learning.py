@@ -1,0 +1,184 @@
+"""One model from some rows: a margin without lenders, their effects beyond it, then boosted trees.
+
+1. A small model of all that is no history of a lender gives each row its *margin*, in log-odds.
+2. The effects of lenders are what the decisions show beyond the margin (models/effects.py).
+3. Several members, which differ by their seed, learn from all columns and the effects; their mean
+   is one LightGBM model, so contributions are exact and a score is a function of the row alone.
+
+A training row is told the effects that the rows of the other folds show, beyond a margin that they
+gave as well: nothing of its own label is in what it is told.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+
+from models import effects, trees
+from models.arrays import Matrix, Numbers, Rows
+from models.calibrate import Calibration
+from models.effects import Cells, Effects
+from models.estimators import Trained
+from models.features import Encoder, of_a_new_lender
+from models.params import Features, params
+from models.splits import weights_of
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled rows as an encoder that knows no effects yet sees them."""
+
+    table: pa.Table
+    labels: Numbers
+    weights: Numbers
+    """How much each row counts."""
+    encoder: Encoder
+    matrix: Matrix
+
+    @classmethod
+    def of(cls, table: pa.Table, features: Features) -> "Examples":
+        """Return the rows of `table`, labelled by its column `label`."""
+        labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
+        encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
+        return cls(table, labels, weights_of(table), encoder, encoder.matrix(table))
+
+    def sha256(self) -> str:
+        """Return a hash of all that a model could learn from."""
+        parts = [self.matrix, self.labels, self.weights, *self.cells.codes]
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The cells of the lenders' effects."""
+        return Cells.of(self.table, self.encoder.effects.words, self.encoder.effects.levels)
+
+    @cached_property
+    def of_strangers(self) -> Matrix:
+        """The rows as they would be seen if each one's lender were new."""
+        return self.encoder.matrix(of_a_new_lender(self.table))
+
+    @cached_property
+    def without_lenders(self) -> Matrix:
+        """The rows with nothing known but what the margin is made of."""
+        kept = set(params().features_in(params().effects.margin_reads).names)
+        others = [i for i, name in enumerate(self.encoder.features.names) if name not in kept]
+        blank = self.matrix.copy()
+        blank[:, others] = np.nan
+        return blank
+
+    @cached_property
+    def folds(self) -> np.ndarray[Any, Any]:
+        """The fold of each row, by lot."""
+        return _lot(0).integers(0, params().effects.folds, len(self.labels))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned from: some rows, with the effects that the others of them show."""
+
+    examples: Examples
+    rows: Rows
+    matrix: Matrix
+    """All rows of the examples; those not in `rows` are told what all of `rows` show."""
+    effects: Effects
+    """What all of `rows` show."""
+
+    @classmethod
+    def of(cls, examples: Examples, rows: Rows) -> "Lesson":
+        """Return what there is to learn from `rows` of the examples."""
+        return cls(examples, rows, *_told(examples, rows))
+
+
+def size(lesson: Lesson, check: Rows) -> int:
+    """Return how many trees of a member serve best the rows to `check`, by early stopping."""
+    fitted_on = _dataset(lesson.examples, lesson.matrix, lesson.rows)
+    stop = lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)
+    booster = lightgbm.train(
+        _boosting(lesson.examples),
+        fitted_on,
+        params().most_trees,
+        valid_sets=[_dataset(lesson.examples, lesson.matrix, check, fitted_on)],
+        callbacks=[stop],
+    )
+    return int(booster.best_iteration or params().most_trees)
+
+
+def learn(lesson: Lesson, size: int) -> Trained:
+    """Return a model, not calibrated yet, whose members have `size` trees each."""
+    members = [_member(lesson, size, number) for number in range(params().members)]
+    encoder = replace(lesson.examples.encoder, effects=lesson.effects)
+    return Trained(encoder, trees.mean(members), Calibration())
+
+
+def _told(examples: Examples, rows: Rows) -> tuple[Matrix, Effects]:
+    """Return the matrix with the effects of lenders, and the effects that all `rows` show.
+
+    Each of `rows` is told what those in the other folds show, every other row what they all show.
+    """
+    encoder = examples.encoder
+    if not encoder.effect_names:
+        return examples.matrix, encoder.effects
+    matrix = examples.matrix.copy()
+    columns = np.array(encoder.indexes(encoder.effect_names))
+    for fold in range(params().effects.folds):
+        asked = rows & (examples.folds == fold)
+        matrix[np.ix_(asked, columns)] = _said(examples, _effects(examples, rows & ~asked), asked)
+    learned = _effects(examples, rows)
+    matrix[np.ix_(~rows, columns)] = _said(examples, learned, ~rows)
+    return matrix, learned
+
+
+def _effects(examples: Examples, rows: Rows) -> Effects:
+    """Return the effects that `rows` show beyond the margin that they give."""
+    seen = examples.without_lenders
+    booster = lightgbm.train(
+        _boosting(examples) | params().effects.margin,
+        _dataset(examples, seen, rows),
+        params().effects.margin_trees,
+    )
+    margin = np.asarray(booster.predict(seen[rows], raw_score=True))
+    words = examples.encoder.effects.words
+    return effects.learn(examples.cells.of_rows(rows), words, margin, examples.labels[rows])
+
+
+def _said(examples: Examples, learned: Effects, rows: Rows) -> Matrix:
+    """Return what effects say of some rows, in the order of the encoder's features."""
+    places = [learned.names.index(name) for name in examples.encoder.effect_names]
+    return learned.of(examples.cells.of_rows(rows))[:, places]
+
+
+def _member(lesson: Lesson, size: int, number: int) -> str:
+    """Return the trees of one member; some of the rows it sees as those of new lenders."""
+    examples, rows, matrix = lesson.examples, lesson.rows, lesson.matrix
+    if examples.encoder.effect_names:
+        new = rows & (_lot(number + 1).uniform(size=len(rows)) < params().effects.strangers)
+        matrix = matrix.copy()
+        matrix[new] = examples.of_strangers[new]
+    own = {"seed": params().boosting["seed"] + number}
+    booster = lightgbm.train(_boosting(examples) | own, _dataset(examples, matrix, rows), size)
+    return booster.model_to_string()
+
+
+def _dataset(
+    examples: Examples, matrix: Matrix, rows: Rows, like: lightgbm.Dataset | None = None
+) -> lightgbm.Dataset:
+    return lightgbm.Dataset(
+        matrix[rows],
+        examples.labels[rows],
+        weight=examples.weights[rows],
+        reference=like,
+        categorical_feature=examples.encoder.categorical_indexes,
+        params=_boosting(examples),
+    )
+
+
+def _boosting(examples: Examples) -> dict[str, Any]:
+    return params().boosting | {"verbosity": -1} | examples.encoder.features.told
+
+
+def _lot(number: int) -> np.random.Generator:
+    return np.random.default_rng([params().boosting["seed"], number])
