@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expectations import policy
+from models import splits
 from models.evaluate import Z_95, auc
 from models.features import Numbers, numbers
 from models.paired import Outcomes
@@ -98,7 +99,7 @@ def stretch(champion: Champion, table: pa.Table, as_of: date) -> Stretch:
     if (knew.get("least_age_days") or 0) < (least_age(table) or 0) and "last_lead_on" in knew:
         last = date.fromisoformat(knew["last_lead_on"])
         is_new = pc.and_(is_new, pc.greater(table["business_date"], pa.scalar(last)))
-    compared = table.filter(is_new)
+    compared = table.filter(pc.and_(is_new, pa.array(~splits.is_inferred(table))))
     if compared.num_rows > rules.most_rows:
         known_on = np.sort(compared["label_known_on"].to_numpy())
         begins = known_on[-rules.most_rows].astype("datetime64[D]").astype(object)

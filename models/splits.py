@@ -29,7 +29,7 @@ def in_time(table: pa.Table) -> list[Split]:
     rows before the cut count, whenever their labels came.
     """
     days = table["business_date"].to_numpy()
-    counts = ~_is_inferred(table)
+    counts = ~is_inferred(table)
     weights = weights_of(table) * counts
     known = table["label_known_on"].to_numpy()
     if not len(days):
@@ -55,8 +55,8 @@ def weights_of(table: pa.Table) -> Numbers:
     return np.ones(table.num_rows)
 
 
-def _is_inferred(table: pa.Table) -> Rows:
-    """Return which rows are no outcome: nothing is checked on them."""
+def is_inferred(table: pa.Table) -> Rows:
+    """Return which rows are no outcome (see `reject`): nothing is checked on them."""
     if "is_inferred" in table.column_names:
         return np.asarray(table["is_inferred"].to_numpy(zero_copy_only=False), dtype=np.bool_)
     return np.zeros(table.num_rows, dtype=np.bool_)
