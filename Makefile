@@ -33,6 +33,7 @@ airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 bench: venv bench-models  ## the benchmarks, on real records and on simulated markets
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench score --pairs 5000000
+	@python -m pipelines bench eligibility --leads 1000000 --products 1000 --rules 5
 	@python -m pipelines bench models --mapping hmda --file $(SAMPLES)/hmda_sample.parquet --target approved --time business_date --split 2024-01-01
 	@python -m pipelines bench leaks
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet

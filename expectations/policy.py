@@ -21,6 +21,7 @@ from expectations.policy_types import (
     Identity,
     Leaks,
     Outcomes,
+    Pairs,
     PriceCap,
     Priors,
     Protected,
@@ -70,6 +71,12 @@ def priors() -> Priors:
 def value() -> Value:
     """Return what a match is worth."""
     return _read("value", Value)
+
+
+@cache
+def pairs() -> Pairs:
+    """Return which pairs are looked at, beyond what law and institutions ask."""
+    return _read("pairs", Pairs)
 
 
 @cache
@@ -136,11 +143,16 @@ def reason_codes() -> dict[str, str]:
 
 
 @cache
-def version() -> str:
-    """Return a short hash over all policy files: it names the policies that decided a day."""
+def version(*without: str) -> str:
+    """Return a short hash over all policy files: it names the policies that decided a day.
+
+    Args:
+        without: Policies that don't count, such as `value` for what doesn't depend on it.
+    """
     digest = hashlib.sha256()
     for path in sorted(FOLDER.glob("*.yml")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        if path.stem not in without:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -124,6 +124,54 @@ class Value(Decision):
     most_offers_per_lead: int = Field(ge=1)
     funding_cost: Fraction
     loss_given_default: Fraction
+    amount_room_weight: Fraction
+    """Share of the person's benefit that is lost where the product lends no more than was asked."""
+    term_room_weight: Fraction
+    """The same where it runs no longer than was asked."""
+
+
+class Exclusive(_Strict):
+    """A person matched with the institution is shown at no other one for `days` from that date."""
+
+    institution_id: str
+    days: int = Field(ge=1)
+
+
+class Candidates(_Strict):
+    """How the pairs of a large day are cut before the models score them."""
+
+    most_pairs: int = Field(ge=0)
+    """Eligible pairs up to which none is cut."""
+    per_lead: int = Field(ge=1)
+    """Pairs that leads keep on average, the most promising of all."""
+    quota_times: float = Field(ge=0)
+    """Pairs that each product keeps at least, in multiples of its quota."""
+    sampled_leads: int = Field(ge=2)
+    """Leads of which all pairs are scored: half to learn from, half to measure the loss on."""
+
+
+class NearMisses(_Strict):
+    """Of which pairs that fail one rule alone it is told what the rule costs its product."""
+
+    sampled_leads: int = Field(ge=0)
+    """Leads that are looked at, drawn by lot; 0: nothing is told."""
+    most_pairs: int = Field(ge=0)
+    """Pairs that are scored; of more leads than they reach for, the rest is left out."""
+
+
+class Pairs(Decision):
+    """Which pairs are looked at, beyond what law and institutions ask."""
+
+    same_product_again_days: int = Field(ge=0)
+    """A person isn't shown a product within so many days after a match with it; 0: no such rule."""
+    exclusive: tuple[Exclusive, ...]
+    candidates: Candidates
+    near_misses: NearMisses
+
+    @property
+    def earlier_days(self) -> int:
+        """Return how many days back earlier matches matter."""
+        return max([self.same_product_again_days, *(each.days for each in self.exclusive)])
 
 
 class RiskTier(_Strict):

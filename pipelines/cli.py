@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr. Exit: 0 done; 1 the work was re
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -103,6 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     replay = verb("replay", verbs.replay, "compute a day again and compare every published file")
     replay.add_argument("--date", type=_date, required=True)
 
+    told = verb("explain", verbs.explain, "say what decided about a lead, or about a product")
+    told.add_argument("--date", type=_date, required=True)
+    told.add_argument(
+        "--lead", type=_named, metavar="CHANNEL/LEAD", help="why these offers or none"
+    )
+    told.add_argument(
+        "--product",
+        type=_named,
+        metavar="INSTITUTION/PRODUCT",
+        help="why its quota was not filled; with --lead: what decided between the two",
+    )
+    told.add_argument("--json", action="store_true", help="print one JSON object and no text")
+
     scored = verb("scorecard", verbs.scorecard, "say what the matching of some days was worth")
     scored.add_argument("--from", type=_date, required=True, dest="first")
     scored.add_argument("--to", type=_date, required=True, dest="last", help="last date, included")
@@ -155,6 +169,13 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-05") from None
+
+
+def _named(text: str) -> tuple[str, str]:
+    owner, _, name = text.partition("/")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", owner) or not re.fullmatch(r"\S{1,64}", name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not two names such as search/4711")
+    return owner, name
 
 
 def _count(text: str) -> int:

@@ -14,6 +14,8 @@ from pipelines.steps import run_step
 
 BENCHMARKS = {
     "leaks": "pipelines.bench.planted",
+    "candidates": "pipelines.bench.candidates",
+    "eligibility": "pipelines.bench.eligibility",
     "models": "pipelines.bench.models",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
@@ -110,6 +112,20 @@ def champions(settings: Settings, _: argparse.Namespace) -> int:
     reigns = import_module("models.registry").history(settings)
     print(module.table(reigns))
     _print(module.figures(reigns))
+    return 0
+
+
+def explain(settings: Settings, asked: argparse.Namespace) -> int:
+    """Print what decided about a lead or a product: text for people, JSON for programs."""
+    if not asked.lead and not asked.product:
+        raise WrongUse("explain needs --lead, --product or both. Nothing was explained.")
+    found = import_module("pipelines.explain").explain(
+        settings, asked.date, lead=asked.lead, product=asked.product
+    )
+    if asked.json:
+        _print(found)
+    else:
+        print(import_module("pipelines.explain.words").text(found))
     return 0
 
 

@@ -5,18 +5,21 @@ could have had is priced for. At `low_value` and `quota` its chance of approval,
 was worth most, was too low to pay or lower than that of others who wanted the same places.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from expectations import policy
 from models.reasons import Effect
 from models.score import ModelSet
-from pipelines.pairs.eligibility import STATED_STEPS, STEPS
+from pipelines.pairs.judging import STATED_STEPS, STEPS, Eligibility, judge
+from pipelines.pairs.rules import CompiledRules
 from pipelines.pairs.scoring import features
-from pipelines.pairs.value import priced_sql, valued_sql
+from pipelines.pairs.value import valued_sql
 
 LEADS_AT_ONCE = 5_000
 """Leads whose products are looked at together: bounds the memory, never changes the result."""
@@ -35,18 +38,18 @@ class Declined:
 
 
 def declines(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, condition: str, every: str
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, rules: CompiledRules, day: date
 ) -> Iterator[Declined]:
     """Yield the leads of table `without_match` whose stage rests on a model, by probability.
 
     Args:
-        connection: Where the day is matched: `leads` with their pd, `products`, `rule_terms`,
+        connection: Where the day is matched: `leads` with their pd, `products`,
             `pairs` and `without_match`.
         model_set: Who scored the day.
-        condition: The SQL condition of the products' rules.
-        every: The word with which a lead consents to every institution.
+        rules: What the products' own rules ask.
+        day: The business date.
     """
-    fits = _Fits(connection, condition, every)
+    fits = _Fits(connection, rules, day)
     yield from _outside_bands(connection, fits)
     yield from _too_little_worth(connection, model_set, fits)
     best = features(connection, _BEST_PAIR)
@@ -58,8 +61,8 @@ class _Fits:
     """Finds the products that a lead of a portion could have had."""
 
     connection: duckdb.DuckDBPyConnection
-    condition: str
-    every: str
+    rules: CompiledRules
+    day: date
 
     def portions(self, stage: str) -> Iterator[tuple[int, int]]:
         """Yield the first and last row of leads without a match at `stage`, in portions."""
@@ -77,37 +80,31 @@ class _Fits:
             {"stage": stage},
         ).fetchall()
 
-    def find(self, stage: str, portion: tuple[int, int], steps: dict[str, str]) -> None:
-        """Create table `fitting`: pairs of the leads of a portion that meet `steps`."""
-        met = " and ".join(f"({sql.format(rules=self.condition)})" for sql in steps.values())
-        self.connection.execute(
-            f"""
-            create or replace table fitting as
-            select lead_row, product_row
-            from (
-                select leads.*
-                from leads join without_match using (channel_id, lead_id)
-                where stage = $stage and lead_row between $first and $last
-            ) as lead
-            cross join (
-                from products left join rule_terms using (institution_id, product_id)
-            ) as product
-            where {met}
+    def find(self, stage: str, portion: tuple[int, int], judged: Eligibility) -> None:
+        """Create table `fitting`: what `judged` leaves of the pairs of the leads of a portion."""
+        rows = self.connection.execute(
+            """
+            select lead_row
+            from leads join without_match using (channel_id, lead_id)
+            where stage = $stage and lead_row between $first and $last
+            order by lead_row
             """,
-            {
-                "every_institution": self.every,
-                "stage": stage,
-                "first": portion[0],
-                "last": portion[1],
-            },
-        )
+            {"stage": stage, "first": portion[0], "last": portion[1]},
+        ).fetchnumpy()["lead_row"]
+        self.connection.register("found", judged.of_leads(np.asarray(rows, np.int64)))
+        self.connection.execute("create or replace table fitting as from found")
+        self.connection.unregister("found")
+
+    def judged(self, steps: Collection[str]) -> Eligibility:
+        """Return what these steps leave of the day's pairs."""
+        return judge(self.connection, self.rules, self.day, steps)
 
 
 def _outside_bands(connection: duckdb.DuckDBPyConnection, fits: _Fits) -> Iterator[Declined]:
     """Yield the leads whose risk is above every band, or that lie below the ones that are left."""
-    stage = "risk_band"
+    stage, judged = "risk_band", fits.judged(STATED_STEPS)
     for portion in fits.portions(stage):
-        fits.find(stage, portion, STATED_STEPS)
+        fits.find(stage, portion, judged)
         meant: tuple[tuple[Effect, str], ...] = (("raises", ""), ("lowers", "not"))
         for effect, is_meant in meant:
             rows = connection.sql(
@@ -132,12 +129,12 @@ def _too_little_worth(
     connection: duckdb.DuckDBPyConnection, model_set: ModelSet, fits: _Fits
 ) -> Iterator[Declined]:
     """Yield the leads whose every product was worth too little, each with the one worth most."""
-    stage = "low_value"
+    stage, judged = "low_value", fits.judged(STEPS)
     for portion in fits.portions(stage):
-        fits.find(stage, portion, STEPS)
+        fits.find(stage, portion, judged)
         scored = model_set.score(features(connection, "from fitting"))
         connection.register("scored_again", scored)
-        valued = valued_sql(f"({priced_sql('scored_again')})", policy.value())
+        valued = valued_sql("scored_again", policy.value())
         best = connection.sql(
             f"""
             select lead_row, product_row

@@ -18,9 +18,13 @@ from pipelines.matches.counts import count_leads
 from pipelines.matches.ids import MATCH_ID
 from pipelines.matches.offers import offers_sql
 from pipelines.matches.plan import DayPlan, plan_day
+from pipelines.matches.rule_prices import rule_prices
 from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
 from pipelines.matches.unmatched import unmatched_sql
 from pipelines.pairs.eligibility import load_leads, load_products
+from pipelines.pairs.losses import loss_of_cut
+from pipelines.pairs.revaluing import load_pairs
+from pipelines.pairs.rules import CompiledRules
 from pipelines.pairs.scoring import features, score_leads
 from pipelines.publish import inputs, publishing, read_manifest, write_parquet
 from pipelines.settings import Settings
@@ -74,11 +78,15 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     model_set = models.load(settings, day)
     _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
-        condition = _load(connection, settings, day)
+        rules = _load(connection, settings, day)
         plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
         _note(connection, plan, day)
         _add_odds(connection, odds.told(settings.of_day(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
+        cut_loss = loss_of_cut(
+            connection, settings.of_day(settings.pairs, day), plan.price_of_quota.tolist()
+        )
+        of_rules = rule_prices(connection, settings.of_day(settings.pairs, day))
         matches = _matches(connection, scored_by)
         offers = connection.sql(
             offers_sql("explained", "names", "told", "odds_shown")
@@ -87,8 +95,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             unmatched_sql("mart_leads", "funnel", "chosen", "trimmed")
         ).to_arrow_table()
         connection.register("without_match", unmatched)
-        every = policy.consent(day).every_institution
-        told_unmatched = of_unmatched(connection, model_set, condition, every)
+        told_unmatched = of_unmatched(connection, model_set, rules, day)
     counts = count_leads(settings, day, matches=matches, unmatched=unmatched)
     facts = counts.as_dict() | {
         "matches": len(matches),
@@ -97,9 +104,10 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "bound": plan.bound,
         "gap": plan.gap,
         "trimmed_by_budget": len(plan.trimmed),
-        "policy_version": scored_by["policy_version"],
+        "policy_version": policy.version(),
         "models": scored_by["models"],
     }
+    facts |= cut_loss
     with publishing(
         settings.of_day(settings.reasons, day), facts | {"inputs": read_from}
     ) as folder:
@@ -110,17 +118,24 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         (settings.offers, offers),
         (settings.matches, matches),
     ):
-        with publishing(settings.of_day(root, day), facts | {"inputs": read_from}) as folder:
+        with publishing(
+            settings.of_day(root, day), facts | {"inputs": read_from, "rows": len(table)}
+        ) as folder:
             write_parquet(table, folder / f"{root.name}.parquet")
+            if root == settings.matches:
+                write_parquet(of_rules, folder / "rule_prices.parquet")
     return facts
 
 
 def _must_be_current(
     scored_by: dict[str, Any], read_from: dict[str, str], model_set: models.ModelSet
 ) -> None:
-    """Raise `InputMissing` where the pairs speak of other leads, models or policies than now."""
-    now = {"models": model_set.version, "policy_version": policy.version()}
-    changed = [name for name, version in now.items() if scored_by[name] != version]
+    """Raise `InputMissing` where the pairs speak of other leads, models or policies than now.
+
+    Only the policy of value may differ: what pairs are worth is made anew when they are read.
+    """
+    now = {"models": model_set.version, "policy_version_but_value": policy.version("value")}
+    changed = [name for name, version in now.items() if scored_by.get(name) != version]
     changed += [name for name, made in scored_by["inputs"].items() if read_from[name] != made]
     if changed:
         raise InputMissing(
@@ -129,20 +144,13 @@ def _must_be_current(
         )
 
 
-def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> str:
-    """Create the tables that the plan and its reasons are made from; return the rules' SQL."""
+def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> CompiledRules:
+    """Create the tables that plan and reasons are made from; return what the rules ask."""
     marts, pairs = (settings.of_day(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
-    condition = load_products(connection, marts, day)
-    scored = connection.read_parquet(
-        str(pairs / "pairs.parquet"), file_row_number=True, hive_partitioning=False
-    )
-    scored.project("* exclude (file_row_number), file_row_number as row").create_view("pairs")
-    for name, file in (
-        ("funnel", pairs / "funnel.parquet"),
-        ("mart_leads", marts / "leads.parquet"),
-    ):
-        connection.read_parquet(str(file)).create_view(name)
+    rules = load_products(connection, marts, day)
+    load_pairs(connection, pairs)
+    connection.read_parquet(str(marts / "leads.parquet")).create_view("mart_leads")
     create_known_view(connection, settings, "institutions", day)
     connection.execute(
         """
@@ -158,7 +166,7 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
         ) as called using (institution_id)
         """
     )
-    return condition
+    return rules
 
 
 def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
@@ -245,6 +253,6 @@ def _matches(connection: duckdb.DuckDBPyConnection, scored_by: dict[str, Any]) -
         from explained
         order by channel_id, lead_id, rank
         """,
-        params={name: scored_by[name] for name in ("policy_version", "models")},
+        params={"policy_version": policy.version(), "models": scored_by["models"]},
     )
     return matches.to_arrow_table().cast(SCHEMA)

@@ -3,12 +3,15 @@
 They stand in `reasons/date=D/`, beside the matches and not in them, whose columns are agreed.
 """
 
+from datetime import date
+
 import duckdb
 import pyarrow as pa
 
 from models.reason_words import SCHEMA as REASON
 from models.score import ModelSet
 from pipelines.matches.declines import declines
+from pipelines.pairs.rules import CompiledRules
 
 KEY = ("channel_id", "lead_id", "institution_id", "product_id")
 WHY = [field for field in REASON if field.name != "row"]
@@ -61,7 +64,7 @@ def with_match_ids(connection: duckdb.DuckDBPyConnection, told: pa.Table) -> pa.
 
 
 def of_unmatched(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, condition: str, every: str
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, rules: CompiledRules, day: date
 ) -> pa.Table:
     """Return why each lead of table `without_match` has none, where a model decided it.
 
@@ -69,11 +72,11 @@ def of_unmatched(
         connection: Where the day is matched: leads with their pd, products, pairs and
             `without_match`.
         model_set: Who scored the day.
-        condition: The SQL condition of the products' rules.
-        every: The word with which a lead consents to every institution.
+        rules: What the products' own rules ask.
+        day: The business date.
     """
     parts = [OF_UNMATCHED.empty_table()]
-    for declined in declines(connection, model_set, condition, every):
+    for declined in declines(connection, model_set, rules, day):
         explainer = model_set.explainer(declined.model)
         told = explainer.explain(declined.rows, [declined.effect])
         keys = declined.rows.select([n for n in OF_UNMATCHED.names[:6] if n != "model"])

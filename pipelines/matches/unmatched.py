@@ -11,6 +11,8 @@ REASONS = {
     "rules": ("no_product", "rules"),
     "price_cap": ("price_cap", "apr_above_cap"),
     "risk_band": ("risk_band", "pd_outside_band"),
+    "shown_lately": ("no_product", "shown_lately"),
+    "exclusive": ("no_product", "promised_elsewhere"),
     "low_value": ("low_value", "below_minimum"),
 }
 """Step of the funnel after which no product was left -> stage and detail, in order of judgement."""

@@ -1,10 +1,5 @@
-"""Which products a lead may be shown: every hard rule, judged for all pairs in one statement.
+"""The day's leads and the day's catalogue, as tables: what the hard rules are judged on."""
 
-The statement finds the first step that excludes a pair. From it come both the pairs that remain
-and, per lead, how many products were left after each step: the reason why a lead has none.
-"""
-
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -13,26 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.pairs.rules import Product, compile_rules
-
-STEPS = {
-    "consent": "list_contains(lead.consent_scope, $every_institution)"
-    " or list_contains(lead.consent_scope, product.institution_id)",
-    "suppressed": "not coalesce("
-    "list_contains(lead.suppressed_institutions, product.institution_id), false)",
-    "segment": "lead.segment = product.segment",
-    "currency": "lead.currency = product.currency",
-    "amount": "lead.amount between product.amount_min and product.amount_max",
-    "term": "lead.term_months is null"
-    " or lead.term_months between product.term_min_months and product.term_max_months",
-    "rules": "{rules}",
-    "price_cap": "product.price_cap is null or product.apr_min <= product.price_cap",
-    "risk_band": "lead.pd between coalesce(product.pd_min, 0) and coalesce(product.pd_max, 1)",
-}
-"""Step -> the SQL that a pair must meet, in the order in which a pair is judged."""
-
-STATED_STEPS = {name: sql for name, sql in STEPS.items() if name != "risk_band"}
-"""Those that rest on what is stated of lead and product, not on what a model thinks of the lead."""
+from pipelines.pairs.earlier import load_earlier_offers
+from pipelines.pairs.rules import CompiledRules, Product, compile_rules
 
 
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
@@ -60,14 +37,14 @@ def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
     )
 
 
-def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date) -> str:
-    """Create the tables of the day's catalogue; return the SQL condition of its rules.
+def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date) -> CompiledRules:
+    """Create the tables of the day's catalogue; return what its rules ask.
 
     `products`: those that may receive leads on `day`, numbered by key as `product_row`, with
     `price_cap`, `reference_apr` (the cap, else the dearest loan on offer) and `exchange_rate`.
     `closed_products`: the others, each with its `reason`.
-    `rule_terms`: what the condition reads, by product.
     `channel_costs`: cost of a lead by channel, in the base currency.
+    `earlier_offers`: what the leads' persons were matched with lately.
     """
     catalogue = pq.read_table(marts / "products.parquet")
     rules = compile_rules(
@@ -76,8 +53,8 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
         policy.protected(),
     )
     rates = policy.currencies(day)
+    load_earlier_offers(connection, marts)
     connection.register("catalogue", catalogue)
-    connection.register("rule_terms", rules.terms)
     connection.register("unfit", _unfit(rules.closed))
     connection.register("price_caps", _price_caps(catalogue, day))
     connection.register(
@@ -102,7 +79,7 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
         """,
         {"channels": str(marts / "channels.parquet")},
     )
-    return rules.condition
+    return rules
 
 
 _JUDGED_PRODUCTS = """
@@ -131,62 +108,6 @@ _OPEN_PRODUCTS = """
     where reason is null
     order by product_row
 """
-
-
-def judge(
-    connection: duckdb.DuckDBPyConnection,
-    condition: str,
-    day: date,
-    steps: Mapping[str, str] = STEPS,
-) -> None:
-    """Create `remaining` (per lead: products left after each step) and `eligible` (the pairs).
-
-    Args:
-        connection: Where leads, with the `pd` that a risk band asks for, and products are loaded.
-        condition: The SQL condition of the products' rules.
-        day: The business date, for the words of its consent policy.
-        steps: What a pair must meet.
-    """
-    passed = " ".join(
-        f"when not coalesce({sql.format(rules=condition)}, false) then {number}"
-        for number, sql in enumerate(steps.values())
-    )
-    counts = ", ".join(
-        f"count(*) filter (passed > {number}) as {step}" for number, step in enumerate(steps)
-    )
-    connection.execute(
-        f"""
-        create or replace table judged as
-        select
-            lead_row, count(*) as open, {counts},
-            list(product_row order by product_row) filter (passed = {len(steps)}) as product_rows
-        from (
-            select lead_row, product_row, case {passed} else {len(steps)} end as passed
-            from leads as lead
-            cross join (
-                from products left join rule_terms using (institution_id, product_id)
-            ) as product
-        )
-        group by lead_row
-        """,
-        {"every_institution": policy.consent(day).every_institution},
-    )
-    connection.execute(
-        """
-        create or replace table eligible as
-        select lead_row, unnest(product_rows) as product_row from judged order by all
-        """
-    )
-    connection.execute(
-        f"""
-        create or replace table remaining as
-        select
-            lead_row, leads.channel_id, leads.lead_id,
-            {", ".join(f"coalesce(judged.{step}, 0) as {step}" for step in ("open", *steps))}
-        from leads left join judged using (lead_row)
-        order by lead_row
-        """
-    )
 
 
 def _price_caps(catalogue: pa.Table, day: date) -> pa.Table:

@@ -1,9 +1,8 @@
-"""Hard rules of products, compiled to one SQL condition over columns.
+"""Hard rules of products, gathered into what each product asks of each attribute.
 
-Rules arrive as rows (product, attribute, op, value). They are gathered into one row per product
-with a few columns per attribute: lowest and highest value, values allowed, values forbidden,
-must be known. One condition then judges any number of pairs by set. A rule that can't be judged
-closes its product: to ignore it could send a lender someone whom it excluded.
+Rules arrive as rows (product, attribute, op, value). All rules of a product on one attribute make
+one `Bounds`: lowest and highest value, values allowed, values forbidden, must be known. A rule that
+can't be judged closes its product: to ignore it could send a lender someone whom it excluded.
 """
 
 import math
@@ -38,13 +37,22 @@ class UnfitRule(BanyanError):
 
 @dataclass
 class Bounds:
-    """What all rules of one product together ask of one attribute."""
+    """What one product asks of one attribute; an unknown value meets only what is forbidden."""
 
     at_least: float | None = None
     at_most: float | None = None
     one_of: set[Any] | None = None
     none_of: set[Any] = field(default_factory=set)
     known: bool = False
+    or_unknown: bool = False
+    """An unknown value is as good as one within the bounds."""
+
+    @property
+    def admits_unknown(self) -> bool:
+        """Return whether a lead of which nothing is known may pass."""
+        stated = (self.at_least, self.at_most, self.one_of)
+        is_asked = self.known or any(bound is not None for bound in stated)
+        return self.or_unknown or not is_asked
 
     def add(self, op: str, value: str, kind: pa.DataType) -> None:
         """Tighten the bounds by one more rule; `UnfitRule` if its value can't be meant."""
@@ -69,13 +77,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class CompiledRules:
-    """Rules as columns."""
+    """What the rules of all products ask."""
 
-    terms: pa.Table
-    """One row per product that has rules: `institution_id`, `product_id` and the columns that
-    `condition` reads."""
-    condition: str
-    """SQL over the aliases `lead` and `product`; true where every rule is met, never null."""
+    bounds: dict[str, dict[Product, Bounds]]
+    """Attribute -> product -> what it asks; attributes by name."""
     closed: dict[Product, str]
     """Products with a rule that can't be judged -> why."""
 
@@ -83,36 +88,23 @@ class CompiledRules:
 def compile_rules(
     rules: pa.Table, attributes: pa.Schema, protected: frozenset[str]
 ) -> CompiledRules:
-    """Gather rules into columns and write the condition that judges them.
+    """Gather rules by attribute and product.
 
     Args:
         rules: `institution_id`, `product_id`, `attribute`, `op`, `value`, all text.
         attributes: The columns of a lead that a rule may name, with their types.
         protected: Attributes that no rule may use, whatever the columns.
     """
-    bounds: dict[Product, dict[str, Bounds]] = defaultdict(lambda: defaultdict(Bounds))
+    bounds: dict[str, dict[Product, Bounds]] = defaultdict(lambda: defaultdict(Bounds))
     closed: dict[Product, str] = {}
     for rule in rules.sort_by([(name, "ascending") for name in rules.column_names]).to_pylist():
         product, attribute = (rule["institution_id"], rule["product_id"]), rule["attribute"]
         try:
             kind = _kind(attribute, attributes, protected)
-            bounds[product][attribute].add(rule["op"], rule["value"], kind)
+            bounds[attribute][product].add(rule["op"], rule["value"], kind)
         except UnfitRule as unfit:
             closed.setdefault(product, f"rule {attribute} {rule['op']}: {unfit}")
-    products = sorted(bounds)
-    terms = {
-        "institution_id": pa.array([product[0] for product in products], pa.string()),
-        "product_id": pa.array([product[1] for product in products], pa.string()),
-    }
-    conditions = []
-    for name in sorted({name for of_product in bounds.values() for name in of_product}):
-        is_number = _is_number(attributes.field(name).type)
-        of_products = [bounds[product].get(name, Bounds()) for product in products]
-        for asked, column in _columns(of_products, is_number=is_number).items():
-            if column.null_count < len(column):
-                terms[f"{name}__{asked}"] = column
-                conditions.append(_condition(name, asked, is_number=is_number))
-    return CompiledRules(pa.table(terms), " and ".join(conditions) or "true", closed)
+    return CompiledRules({name: dict(bounds[name]) for name in sorted(bounds)}, closed)
 
 
 def _kind(attribute: str, attributes: pa.Schema, protected: frozenset[str]) -> pa.DataType:
@@ -121,12 +113,13 @@ def _kind(attribute: str, attributes: pa.Schema, protected: frozenset[str]) -> p
     if attribute not in attributes.names or attribute in NOT_JUDGED:
         raise UnfitRule("no such lead column or feature")
     kind = attributes.field(attribute).type
-    if not (_is_number(kind) or kinds.is_string(kind) or kinds.is_boolean(kind)):
+    if not (is_number(kind) or kinds.is_string(kind) or kinds.is_boolean(kind)):
         raise UnfitRule(f"a {kind} can't be judged by a rule")
     return kind
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether values of this type lie on a line."""
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind))
 
 
@@ -134,7 +127,7 @@ def _members(value: str, kind: pa.DataType) -> set[Any]:
     texts = {text.strip() for text in value.split("|")} - {""}
     if not texts:
         raise UnfitRule(f"{value!r} lists nothing")
-    if _is_number(kind):
+    if is_number(kind):
         return {_number(text) for text in texts}
     if kinds.is_boolean(kind):
         texts = {text.lower() for text in texts}
@@ -146,7 +139,7 @@ def _members(value: str, kind: pa.DataType) -> set[Any]:
 def _range(op: str, value: str, kind: pa.DataType) -> tuple[float | None, float | None]:
     if op not in {"ge", "le", "between"}:
         raise UnfitRule("no such operation")
-    if not _is_number(kind):
+    if not is_number(kind):
         raise UnfitRule("the attribute is not a number")
     if op == "ge":
         return _number(value), None
@@ -169,30 +162,3 @@ def _number(text: str) -> float:
     if not math.isfinite(number):
         raise UnfitRule(f"{text!r} is not a number")
     return number
-
-
-def _columns(of_products: list[Bounds], *, is_number: bool) -> dict[str, pa.Array]:
-    """Return one column per question that rules may ask of an attribute; empty: not asked."""
-    members = pa.list_(pa.float64() if is_number else pa.string())
-    one_of = [None if b.one_of is None else sorted(b.one_of) for b in of_products]
-    return {
-        "at_least": pa.array([b.at_least for b in of_products], pa.float64()),
-        "at_most": pa.array([b.at_most for b in of_products], pa.float64()),
-        "one_of": pa.array(one_of, members),
-        "none_of": pa.array([sorted(b.none_of) or None for b in of_products], members),
-        "known": pa.array([b.known or None for b in of_products], pa.bool_()),
-    }
-
-
-def _condition(name: str, asked: str, *, is_number: bool) -> str:
-    """Return the SQL of one question; an unknown value of the lead answers only `none_of`."""
-    value = f'cast(lead."{name}" as {"double" if is_number else "varchar"})'
-    bound = f'product."{name}__{asked}"'
-    answer = {
-        "at_least": f"{value} >= {bound}",
-        "at_most": f"{value} <= {bound}",
-        "one_of": f"list_contains({bound}, {value})",
-        "none_of": f"coalesce(not list_contains({bound}, {value}), true)",
-        "known": f"{value} is not null",
-    }[asked]
-    return f"({bound} is null or coalesce({answer}, false))"

@@ -1,9 +1,11 @@
 """Turn the day's leads and products into scored pairs: what each match would bring, and why not."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,7 +13,13 @@ from expectations import policy
 from models import score as models
 from pipelines import odds
 from pipelines.database import connect
-from pipelines.pairs.eligibility import judge, load_leads, load_products
+from pipelines.pairs.candidates import cut
+from pipelines.pairs.eligibility import load_leads, load_products
+from pipelines.pairs.judging import Eligibility, judge
+from pipelines.pairs.losses import SAMPLE
+from pipelines.pairs.near_misses import FILE as NEAR_MISSES
+from pipelines.pairs.near_misses import near_misses
+from pipelines.pairs.revaluing import worthwhile_sql
 from pipelines.pairs.scoring import SCHEMA, score_leads, scored_pairs
 from pipelines.publish import inputs, publishing, write_batches, write_parquet
 from pipelines.settings import Settings
@@ -20,9 +28,12 @@ from pipelines.settings import Settings
 def score(settings: Settings, day: date) -> dict[str, Any]:
     """Publish `pairs/date=day`: the eligible pairs with their scores, and why there are no others.
 
-    Writes `pairs.parquet` (`SCHEMA`, by key), `funnel.parquet` (one row per lead that was not
-    set aside: products left after each step), `closed_products.parquet` (with the reason) and the
-    ledger of odds given before (`odds.parquet`, `odds.json`), which says how sure scores are.
+    Writes `pairs.parquet` (`SCHEMA`, by key, valued by the weights of now), `funnel.parquet` (one
+    row per lead that was not set aside: products left after each step), `closed_products.parquet`
+    (with the reason), the ledger of odds given before (`odds.parquet`, `odds.json`), which says how
+    sure scores are, what `match` needs to tell what a product's rules cost it
+    (`near_misses.parquet`) and, on a day of too many pairs, what cutting them cost
+    (`cut_sample.parquet`).
 
     Returns:
         Counts of leads, of open and closed products and of pairs; versions of models and policy.
@@ -33,19 +44,33 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     marts = settings.of_day(settings.marts, day)
     read_from = inputs(marts, home=settings.home)
     model_set, learned = models.load(settings, day), odds.learn(settings, day)
-    facts: dict[str, Any] = {"policy_version": policy.version(), "models": model_set.version}
+    facts: dict[str, Any] = {
+        "policy_version": policy.version(),
+        "policy_version_but_value": policy.version("value"),
+        "models": model_set.version,
+    }
     with (
         publishing(settings.of_day(settings.pairs, day), facts) as folder,
         connect(settings) as connection,
     ):
         load_leads(connection, marts)
         score_leads(connection, model_set)
-        judge(connection, load_products(connection, marts, day), day)
-        batches = scored_pairs(connection, model_set, learned.widths["approval"])
-        pairs = pa.RecordBatchReader.from_batches(SCHEMA, batches)
-        write_batches(pairs, SCHEMA, folder / "pairs.parquet")
+        rules = load_products(connection, marts, day)
+        judged = judge(connection, rules, day)
+        chosen = cut(connection, model_set, judged, policy.pairs().candidates)
+        write_batches(
+            scored_pairs(connection, model_set, chosen.judged, learned.widths["approval"]),
+            SCHEMA,
+            folder / "pairs.parquet",
+        )
         odds.write(folder, learned)
-        write_parquet(_funnel(connection), folder / "funnel.parquet")
+        if chosen.sample is not None:
+            write_parquet(chosen.sample, folder / SAMPLE)
+        missed = near_misses(connection, model_set, rules, day, policy.pairs().near_misses)
+        write_parquet(missed.pairs, folder / NEAR_MISSES)
+        write_parquet(
+            _funnel(connection, judged, folder / "pairs.parquet"), folder / "funnel.parquet"
+        )
         closed = connection.table("closed_products").to_arrow_table()
         write_parquet(closed, folder / "closed_products.parquet")
         counts = {
@@ -54,20 +79,30 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
             "closed_products": len(closed),
             "pairs": pq.read_metadata(folder / "pairs.parquet").num_rows,
         }
-        facts |= counts | {"inputs": read_from}
+        facts |= counts | {"inputs": read_from, "cut": chosen.facts, "near_misses": missed.facts}
     return counts | {"policy_version": facts["policy_version"], "models": facts["models"]}
 
 
-def _funnel(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+def _funnel(connection: duckdb.DuckDBPyConnection, judged: Eligibility, scored: Path) -> pa.Table:
     """Return how many products each lead had left after each step."""
+    remaining = {step: pa.array(counts) for step, counts in judged.remaining.items()}
+    rows = pa.array(np.arange(len(judged.words)), pa.int32())
+    connection.register("remaining", pa.table({"lead_row": rows} | remaining))
+    steps = ", ".join(f"remaining.{step}::bigint as {step}" for step in remaining)
     return connection.sql(
-        """
-        select
-            remaining.* exclude (lead_row),
-            coalesce(low_value, 0) as low_value
-        from remaining left join worthwhile using (lead_row)
+        f"""
+        select channel_id, lead_id, {steps}, coalesce(worthwhile.pairs, 0) as low_value
+        from leads
+        join remaining using (lead_row)
+        left join (
+            select channel_id, lead_id, count(*) as pairs
+            from read_parquet($scored, hive_partitioning = false)
+            where {worthwhile_sql()}
+            group by all
+        ) as worthwhile using (channel_id, lead_id)
         order by lead_row
-        """
+        """,
+        params={"scored": str(scored)},
     ).to_arrow_table()
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from expectations import policy
 from models.score import ModelSet
 from models.uncertainty import Widths
+from pipelines.pairs.judging import Eligibility
 from pipelines.pairs.value import priced_sql, valued_sql
 
 PAIRS_AT_ONCE = 200_000
@@ -31,6 +32,7 @@ SCHEMA = pa.schema(
         "suggested_apr": pa.float64(),
         "expected_spend": pa.float64(),
         "revenue": pa.float64(),
+        "person_fit": pa.float64(),
         "person_benefit": pa.float64(),
         "institution_margin": pa.float64(),
         "expected_value": pa.float64(),
@@ -38,7 +40,8 @@ SCHEMA = pa.schema(
     }
 )
 """Columns of `pairs.parquet`; `amount` and `expected_spend` in `currency`, the money that
-follows in the base currency."""
+follows in the base currency. A pair worth too little to be made stands there, too: other weights
+may find otherwise."""
 
 
 def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> None:
@@ -50,32 +53,24 @@ def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> N
 
 
 def scored_pairs(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, widths: Widths
+    connection: duckdb.DuckDBPyConnection,
+    model_set: ModelSet,
+    judged: Eligibility,
+    widths: Widths,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the pairs worth making, with the columns of `SCHEMA`, ordered by key.
+    """Yield the eligible pairs, scored and valued, with the columns of `SCHEMA`, ordered by key.
 
     Args:
-        connection: Where `eligibility` has judged the pairs. Once all is yielded, its table
-            `worthwhile` counts what remained of each lead.
+        connection: Where leads and products are loaded.
         model_set: Who says how likely what is.
+        judged: Which pairs the hard rules leave.
         widths: How sure it is of an approval.
     """
-    connection.execute("create or replace table worthwhile (lead_row int, low_value bigint)")
-    portions = connection.execute(
-        f"""
-        select min(lead_row), max(lead_row)
-        from (
-            select lead_row, sum(len(product_rows)) over (order by lead_row) as pairs_so_far
-            from judged
-            where product_rows is not null
-        )
-        group by pairs_so_far // {PAIRS_AT_ONCE}
-        order by all
-        """
-    ).fetchall()
-    for first, last in portions:
-        lead_rows = f"lead_row between {first} and {last}"
-        yield from _portion(connection, model_set, widths, lead_rows).to_batches()
+    for first, last in judged.portions(PAIRS_AT_ONCE):
+        pairs = judged.table(first, last)
+        if pairs.num_rows:
+            valued = valued_pairs(connection, model_set, pairs, widths)
+            yield from valued.select(SCHEMA.names).cast(SCHEMA).to_batches()
 
 
 def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
@@ -114,35 +109,31 @@ def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
     ).to_arrow_table()
 
 
-def _portion(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, widths: Widths, lead_rows: str
+def valued_pairs(
+    connection: duckdb.DuckDBPyConnection,
+    model_set: ModelSet,
+    pairs: pa.Table,
+    widths: Widths | None = None,
 ) -> pa.Table:
-    """Return the pairs worth making of the leads that the condition `lead_rows` names."""
-    read = features(connection, f"select * from eligible where {lead_rows}")
-    connection.register("scored", widths.added(model_set.score(read), "p_approve"))
-    weights = policy.value()
-    connection.execute(
+    """Return `lead_row`, `product_row` and `SCHEMA` of some pairs, scored and valued, by key.
+
+    Args:
+        connection: Where leads and products are loaded.
+        model_set: Who says how likely what is.
+        pairs: `lead_row` and `product_row`; few enough for memory.
+        widths: How sure it is of an approval; None: as is assumed while nothing is known.
+    """
+    sure = widths or Widths.assumed()
+    connection.register("portion", pairs)
+    read = features(connection, "select lead_row, product_row from portion")
+    connection.register("scored", sure.added(model_set.score(read), "p_approve"))
+    found = connection.sql(
         f"""
-        create or replace table valued as
-        select
-            lead_row, product_row, {", ".join(SCHEMA.names)},
-            expected_value >= {weights.minimum_value} and expected_value > 0 as is_worthwhile
-        from ({valued_sql("scored", weights)})
-        """
-    )
-    connection.unregister("scored")
-    connection.execute(
-        """
-        insert into worthwhile
-        select lead_row, count(*) filter (is_worthwhile) from valued group by lead_row
-        """
-    )
-    worthwhile = connection.sql(
-        """
-        select * exclude (lead_row, product_row, is_worthwhile)
-        from valued
-        where is_worthwhile
+        select lead_row, product_row, {", ".join(SCHEMA.names)}
+        from ({valued_sql("scored", policy.value())})
         order by lead_row, product_row
         """
-    )
-    return worthwhile.to_arrow_table().cast(SCHEMA)
+    ).to_arrow_table()
+    connection.unregister("scored")
+    connection.unregister("portion")
+    return found

@@ -18,6 +18,8 @@ DETAILS = {
     "rules": "no product whose own rules are met",
     "apr_above_cap": "every product that fits is dearer than the legal cap",
     "pd_outside_band": "risk outside the band of every product that fits",
+    "shown_lately": "every product that fits was shown to this person lately",
+    "promised_elsewhere": "promised to another institution for a while",
     "below_minimum": "worth less than the smallest match that is made",
     "quota_full": "every product that fits was full",
     "budget": "the day's budget of the product was used up",
@@ -35,6 +37,8 @@ FUNNEL = {
     "rules": "the product's own rules are met",
     "price_cap": "not dearer than the legal cap",
     "risk_band": "risk within the product's band",
+    "shown_lately": "not shown to this person lately",
+    "exclusive": "the person is promised to no other institution",
     "low_value": "worth enough to be made",
     "chosen": "chosen within quotas and offers a lead",
 }

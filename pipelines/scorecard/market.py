@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.errors import InputMissing
-from pipelines.pairs.eligibility import STATED_STEPS, judge, load_leads, load_products
+from pipelines.pairs.eligibility import load_leads, load_products
+from pipelines.pairs.judging import STATED_STEPS, judge
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 from pipelines.simulate.greedy import Integers, Numbers
@@ -69,7 +70,8 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
     for folder in (marts, matches):
         read_manifest(folder)
     load_leads(connection, marts)
-    judge(connection, load_products(connection, marts, day), day, STATED_STEPS)
+    judged = judge(connection, load_products(connection, marts, day), day, STATED_STEPS)
+    connection.register("eligible", judged.table())
     leads = connection.sql("from leads order by lead_row").to_arrow_table()
     products = connection.sql(
         "select *, dense_rank() over (order by institution_id) - 1 as institution "

@@ -94,7 +94,8 @@ def valued(
     The amount that counts is the one granted, not the one asked for.
     """
     lead, product = pa.array(market.lead[rows]), pa.array(market.product[rows])
-    terms = ["price_model", "price", "term_max_months", "reference_apr", "exchange_rate"]
+    terms = ["price_model", "price", "amount_max", "term_max_months", "reference_apr"]
+    terms += ["exchange_rate"]
     columns = {name: market.products[name].take(product) for name in terms}
     columns |= {
         "place": pa.array(np.arange(rows.size)),

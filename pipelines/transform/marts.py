@@ -20,6 +20,7 @@ KEYS = {
     "outcomes": "all",
     "unlinked_outcomes": "all",
     "channels": "channel_id",
+    "earlier_offers": "all",
 }
 """Mart -> what its rows are sorted by: its key, or every column where it has none."""
 

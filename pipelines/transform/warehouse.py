@@ -91,6 +91,7 @@ def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
         "threads": settings.threads,
         "memory_limit": settings.memory_limit,
         "same_person_days": identity.same_person_days,
+        "earlier_offer_days": policy.pairs().earlier_days,
         "device_burst_leads": identity.device_burst.most_leads,
         "device_burst_days": identity.device_burst.window_days,
         "phone_burst_leads": identity.phone_burst.most_leads,

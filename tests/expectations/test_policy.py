@@ -144,3 +144,4 @@ def test_the_version_changes_with_any_byte_of_any_policy(monkeypatch, tmp_path):
     with (tmp_path / "value.yml").open("a") as file:
         file.write("\n")
     assert version() != before
+    assert version("value") == policy.version("value") != version()

@@ -150,6 +150,7 @@ SCHEMAS = {
         },
         "outcomes": OUTCOME,
         "unlinked_outcomes": {**OUTCOME, "why": TEXT},
+        "earlier_offers": {**LEAD_KEY, **PRODUCT_KEY, "offered_on": DAY},
         "channels": {
             "channel_id": TEXT,
             "leads_30d": WHOLE,

@@ -53,6 +53,7 @@ def write_marts(
         "outcomes": _outcomes(past, settings, day, random),
         "unlinked_outcomes": SCHEMAS["unlinked_outcomes"].empty_table(),
         "channels": _table("channels", _channels()),
+        "earlier_offers": SCHEMAS["earlier_offers"].empty_table(),
     }
     tables |= {name.removesuffix("_table"): table for name, table in replaced.items()}
     with publishing(settings.of_day(settings.marts, day), {}) as folder:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.database import connect
-from pipelines.pairs.eligibility import STEPS, judge, load_leads, load_products
+from pipelines.pairs.eligibility import load_leads, load_products
+from pipelines.pairs.judging import STEPS, judge
 from pipelines.settings import Settings
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
@@ -33,14 +34,15 @@ def eligible(settings: Settings, day: date = DAY) -> tuple[set[tuple[str, str]],
     with connect(settings) as connection:
         load_leads(connection, marts)
         connection.execute("create or replace table leads as select *, 0.05 as pd from leads")
-        judge(connection, load_products(connection, marts, day), day)
+        judged = judge(connection, load_products(connection, marts, day), day)
+        connection.register("eligible", judged.table())
         pairs = connection.sql(
             """
             select lead_id, product_id
             from eligible join leads using (lead_row) join products using (product_row)
             """
         ).fetchall()
-        return set(pairs), connection.table("remaining").to_arrow_table().to_pylist()
+    return set(pairs), pa.table({k: pa.array(v) for k, v in judged.remaining.items()}).to_pylist()
 
 
 def closed(settings: Settings, day: date = DAY) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.pairs.bits import packed, unpacked
+from pipelines.pairs.requirements import asked
 from pipelines.pairs.rules import CompiledRules, compile_rules
 
 ATTRIBUTES = pa.schema(
@@ -45,14 +46,17 @@ def compile_table(rows: list[dict[str, str]]) -> CompiledRules:
 
 def judged(rules: CompiledRules, leads: list[dict[str, Any]]) -> set[tuple[int, str]]:
     """Return which (lead row, product) meet the rules, for every product that has any."""
-    connection = duckdb.connect(":memory:")
-    connection.register("leads", pa.Table.from_pylist(leads, ATTRIBUTES))
-    connection.register("terms", rules.terms)
-    found = connection.sql(
-        f"select lead_row, product_id from leads as lead cross join terms as product "
-        f"where {rules.condition}"
-    ).fetchall()
-    return set(found)
+    products = sorted({product for of_product in rules.bounds.values() for product in of_product})
+    table = pa.Table.from_pylist(leads, ATTRIBUTES)
+    words = packed(np.ones((len(leads), len(products)), np.bool_))
+    for name, of_product in rules.bounds.items():
+        bounds = [of_product.get(product) for product in products]
+        words &= asked("rules", name, ATTRIBUTES.field(name).type, bounds).admitted(table)
+    rows, places = np.nonzero(unpacked(words, len(products)))
+    return {
+        (leads[row]["lead_row"], products[place][1])
+        for row, place in zip(rows, places, strict=True)
+    }
 
 
 def meets(lead: dict[str, Any], rules: list[tuple[str, str, str]]) -> bool:
@@ -192,5 +196,11 @@ def test_two_rules_on_one_attribute_must_both_hold():
     assert judged(rules, leads) == {(1, "loan")}
 
 
-def test_no_rules_at_all_are_met_by_everyone():
-    assert (compiled().condition, compiled().terms.num_rows) == ("true", 0)
+def test_no_rules_at_all_ask_nothing():
+    assert (compiled().bounds, compiled().closed) == ({}, {})
+
+
+def test_rules_that_no_value_can_meet_together_admit_nobody():
+    rules = compiled(("region", "in", "CN-31"), ("region", "in", "CN-44"))
+    leads = [{"lead_row": row, "region": place} for row, place in enumerate(["CN-31", "CN-44"])]
+    assert judged(rules, leads) == set()

@@ -20,9 +20,12 @@ WEIGHTS = Value(
     most_offers_per_lead=5,
     funding_cost=0.03,
     loss_given_default=0.6,
+    amount_room_weight=0.0,
+    term_room_weight=0.0,
 )
 PAIR = {
     "amount": 10_000.0,
+    "amount_max": 50_000.0,
     "term_months": 12,
     "term_max_months": 36,
     "apr_min": 0.08,
@@ -41,10 +44,10 @@ PAIR = {
 }
 
 
-def valued(**changes: Any) -> dict[str, Any]:
+def valued(weights: Value = WEIGHTS, **changes: Any) -> dict[str, Any]:
     connection = duckdb.connect(":memory:")
     connection.register("scored", pa.Table.from_pylist([PAIR | changes]))
-    sql = valued_sql(f"({priced_sql('scored')})", WEIGHTS)
+    sql = valued_sql(f"({priced_sql('scored')})", weights)
     (row,) = connection.sql(sql).to_arrow_table().to_pylist()
     return row
 
@@ -107,3 +110,29 @@ def test_a_lead_that_names_no_term_counts_with_the_longest():
     assert valued(term_months=None)["person_benefit"] == pytest.approx(
         3 * valued()["person_benefit"]
     )
+
+
+def fit(**changes: Any) -> float:
+    """Return the fit, where a missing room costs 0.2 by amount and 0.1 by term."""
+    rooms = {"amount_room_weight": 0.2, "term_room_weight": 0.1}
+    row = valued(WEIGHTS.model_copy(update=rooms), **changes)
+    without = valued(**changes)["person_benefit"]
+    assert row["person_benefit"] == pytest.approx(row["person_fit"] * without)
+    found: float = row["person_fit"]
+    return found
+
+
+def test_a_loan_with_room_for_amount_and_term_fits_fully():
+    assert fit(amount_max=20_000.0, term_max_months=24) == 1
+    assert fit(amount_max=90_000.0, term_max_months=60) == 1
+
+
+def test_a_request_at_the_limits_of_a_product_fits_less():
+    assert fit(amount_max=10_000.0, term_max_months=24) == pytest.approx(0.8)
+    assert fit(amount_max=15_000.0, term_max_months=24) == pytest.approx(0.9)
+    assert fit(amount_max=20_000.0, term_max_months=12) == pytest.approx(0.9)
+    assert fit(amount_max=10_000.0, term_max_months=12) == pytest.approx(0.72)
+
+
+def test_a_lead_that_names_no_term_fits_any():
+    assert fit(amount_max=20_000.0, term_months=None) == 1

@@ -28,4 +28,4 @@ def test_later_days_and_another_thread_count_leave_every_byte_as_it_was(
     write_matches(later.settings, DAY, [{"match_id": "m2", "channel_id": "search"}])
     build_all(later.settings, DAY)
     assert published(later.settings) == published(market.settings)
-    assert len(published(later.settings)) == 7
+    assert len(published(later.settings)) == 8
