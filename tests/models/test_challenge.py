@@ -1,5 +1,6 @@
 """A champion is replaced by evidence only, and whoever was refused is told why."""
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import partial
 
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from expectations import policy
+from expectations.policy_types import AllowedLeak
 from models import challenge
 from models.challenge import Seat
 from models.contest import Contest
@@ -71,6 +74,26 @@ def champion_of(table: pa.Table, as_of: date = WEEK_BEFORE) -> Champion:
 def settled(champion: Champion, table: pa.Table, as_of: date = AS_OF) -> Seat:
     known = known_before(table, as_of)
     return challenge.settle(Contest("approval", champion, refit(known), known, as_of, refit))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def world_in_which_one_column_decides() -> Iterator[None]:
+    """In this world one column alone says nearly everything, which the leak check would refuse."""
+    entries = [
+        AllowedLeak(
+            column=column,
+            tests=frozenset({"alone", "gain", "part", "fading"}),
+            by="this test",
+            why="who wins is asked here, and the world is made plain for it",
+            decided_on=FIRST,
+            until=AS_OF,
+        )
+        for column in FEATURES.numbers
+    ]
+    allowed = policy.leaks().model_copy(update={"allowed": tuple(entries)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policy, "leaks", lambda: allowed)
+        yield
 
 
 @pytest.fixture(scope="module")
