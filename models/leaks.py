@@ -30,6 +30,8 @@ from models.params import Features, params
 LEAD_DAY = "business_date"
 LABEL = "label"
 LABEL_DAY = "label_known_on"
+INFERRED = "is_inferred"
+"""Whether a row's outcome was put in for one who got no loan (models/reject.py)."""
 OWNERS = (("institution_id",), ("institution_id", "product_id"), ("channel_id",))
 """Columns that say whose history a column can be."""
 PARTS = (2, 1, 2)
@@ -90,7 +92,12 @@ def demand_none(model: str, table: pa.Table, features: Features) -> dict[str, An
 
 
 def tried_features(table: pa.Table, features: Features) -> list[Trial]:
-    """Return every test of each feature that `table` has, or that follows from it."""
+    """Return every test of each feature that `table` has, or that follows from it.
+
+    Rows whose outcome was only inferred are left out: the columns that it was inferred from would
+    know it.
+    """
+    table = _that_happened(table)
     computed = {n: PAIR_FEATURES[n](table) for n in features.names if n in PAIR_FEATURES}
     there = {n: table[n].combine_chunks() for n in features.names if n in table.column_names}
     columns = {n: pa.array(values, from_pandas=True) for n, values in computed.items()}
@@ -124,6 +131,12 @@ def tried(rows: pa.Table, columns: Mapping[str, pa.Array]) -> list[Trial]:
     trials += ahead((one.take(known) for one in every), _ledgers(rows.take(known)))
     suspects = frozenset(trial.name for trial in trials if trial.is_leak)
     return trials + list(beyond_the_rest(views, sample, said, suspects))
+
+
+def _that_happened(table: pa.Table) -> pa.Table:
+    if INFERRED not in table.column_names:
+        return table
+    return table.filter(pc.invert(table[INFERRED]))
 
 
 def _drawn(known: Codes) -> Codes:

@@ -11,7 +11,7 @@ from expectations import policy
 from expectations.policy_types import AllowedLeak
 from models.dataset import examples
 from models.errors import LeakingFeatures
-from models.leaks import Leak, check, demand_none, leaks_among, tried
+from models.leaks import Leak, check, demand_none, leaks_among, tried, tried_features
 from models.params import Features, params
 from models.train import fit_or_prior
 from pipelines.bench.planted import main
@@ -141,6 +141,18 @@ def test_too_few_rows_are_only_asked_for_their_dates(pairs):
 def test_the_same_rows_give_the_same_answer_to_the_last_digit(pairs):
     features = with_also("the_label_with_noise")
     assert check(pairs, features) == check(pairs.combine_chunks(), features)
+
+
+def test_an_outcome_that_was_inferred_from_a_column_makes_no_leak_of_it(pairs):
+    guessed = np.nan_to_num(pairs["bureau_score"].to_numpy()) < 600
+    beside = pairs.set_column(
+        pairs.column_names.index("label"), "label", pa.array(guessed.astype(float))
+    )
+    assert flagged(check(beside, OF_APPROVAL)) == {"bureau_score"}
+    flags = [pa.array(np.full(pairs.num_rows, flag)) for flag in (False, True)]
+    parts = zip((pairs, beside), flags, strict=True)
+    both = pa.concat_tables([table.append_column("is_inferred", flag) for table, flag in parts])
+    assert tried_features(both, OF_APPROVAL) == tried_features(pairs, OF_APPROVAL)
 
 
 def test_no_value_of_a_row_is_told(pairs):
