@@ -16,6 +16,8 @@ BENCHMARKS = {
     "leaks": "pipelines.bench.planted",
     "candidates": "pipelines.bench.candidates",
     "eligibility": "pipelines.bench.eligibility",
+    "allocate": "pipelines.bench.allocate",
+    "budgets": "pipelines.bench.budgets",
     "models": "pipelines.bench.models",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
