@@ -43,6 +43,9 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 
 bench-models: venv  ## the models on ../shared/data, else on the project's samples; writes docs/figures.md
 	@python -m pipelines bench real
+	@python -m pipelines bench allocate --leads 100000 --products 500 --candidates 20 --seed 1 --peers
+	@python -m pipelines bench budgets --leads 50000 --products 500 --candidates 20 --seed 1 --peers --warm
+	@python -m pipelines bench budgets --leads 1000000 --products 1000 --candidates 20 --seed 1
 
 docs: venv  ## write the derived pages anew
 	@python -m expectations.derive

@@ -46,9 +46,7 @@ class Instance:
     def limits(self) -> tuple[Limit, ...]:
         """Return budgets and pacing."""
         product = self.candidates.product
-        pacing = shares(
-            "pacing", product, self.channel, CHANNELS, share=SHARE, quota=self.quota
-        )
+        pacing = shares("pacing", product, self.channel, CHANNELS, share=SHARE, quota=self.quota)
         return budgets(product, self.spend, self.budget), pacing
 
 

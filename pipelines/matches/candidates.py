@@ -10,6 +10,7 @@ from pipelines.errors import Broken
 Integers = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
+
 @dataclass(frozen=True)
 class Candidates:
     """Eligible pairs as columns of equal length; one row per (lead, product).

@@ -20,6 +20,7 @@ UNLIMITED = 1e18
 LARGEST_GAIN = 2**58
 """The solver adds gains up in 64 bits."""
 
+
 @dataclass(frozen=True)
 class _Program:
     """maximise worth x - penalty s, such that use x - s <= most, 0 <= x <= 1, s >= 0."""

@@ -147,7 +147,7 @@ class Leads:
         for of_block, used_by_block in self._each(lambda block: self._demand(block, padded)):
             surplus += of_block
             for total, part in zip(used, used_by_block, strict=True):
-                total += part[:-1]
+                np.add(total, part[:-1], out=total)
         return Demand(surplus, tuple(used))
 
     def _demand(self, block: Block, prices: Sequence[Numbers]) -> tuple[int, list[Integers]]:

@@ -60,8 +60,8 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     """Publish the day's `matches/`, `offers/` and `unmatched/`, once every lead is accounted for.
 
     Returns:
-        The lead counts, matches, institutions, value, bound, gap, matches trimmed by budget and
-        versions of policy and models; they stand in the manifest of the matches, too.
+        The lead counts, matches, institutions, value, bound, gap and
+            versions of policy and models; they stand in the manifest of the matches, too.
 
     Raises:
         InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
@@ -92,7 +92,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             offers_sql("explained", "names", "told", "odds_shown")
         ).to_arrow_table()
         unmatched = connection.sql(
-            unmatched_sql("mart_leads", "funnel", "chosen", "trimmed")
+            unmatched_sql("mart_leads", "funnel", "chosen", "short_of_budget")
         ).to_arrow_table()
         connection.register("without_match", unmatched)
         told_unmatched = of_unmatched(connection, model_set, rules, day)
@@ -103,7 +103,6 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "value": plan.value,
         "bound": plan.bound,
         "gap": plan.gap,
-        "trimmed_by_budget": len(plan.trimmed),
         "policy_version": policy.version(),
         "models": scored_by["models"],
     }
@@ -170,12 +169,12 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
 
 
 def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
-    """Create `chosen` (with match id, rank and price of quota) and `trimmed` from the plan.
+    """Create `chosen` (with match id, rank and price of quota) and `short_of_budget` from the plan.
 
     A match id comes from the date and the keys alone, so it stands when the day is run again.
     """
     connection.register("chosen_rows", pa.table({"row": plan.chosen}))
-    connection.register("trimmed_rows", pa.table({"row": plan.trimmed}))
+    connection.register("short_rows", pa.table({"row": plan.short_of_budget}))
     prices = pa.array(plan.price_of_quota)
     rows = pa.array(range(len(prices)), pa.int64())
     connection.register("quota_prices", pa.table({"product_row": rows, "price_of_quota": prices}))
@@ -198,8 +197,8 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
     )
     connection.execute(
         """
-        create or replace table trimmed as
-        select channel_id, lead_id from pairs join trimmed_rows using (row)
+        create or replace table short_of_budget as
+        select distinct channel_id, lead_id from pairs join short_rows using (row)
         """
     )
 

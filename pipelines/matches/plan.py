@@ -1,4 +1,4 @@
-"""From scored pairs to the plan of a day: numbers for the allocation, then the budgets."""
+"""From scored pairs to the plan of a day: numbers for the allocation, and what binds it."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,34 +7,35 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.matches.allocate import Candidates, allocate
-from pipelines.matches.budgets import affordable_quota, within_budget
-from pipelines.matches.network import Integers
-
-Numbers = NDArray[np.float64]
+from pipelines.matches.allocate import allocate
+from pipelines.matches.budgets import affordable_quota
+from pipelines.matches.candidates import Candidates, Integers, Numbers
+from pipelines.matches.constraints import budgets
 
 
 @dataclass(frozen=True)
 class DayPlan:
-    """The matches of a day after budgets, as row numbers of table `pairs`, and their proof."""
+    """The matches of a day, as row numbers of table `pairs`, and their proof."""
 
     chosen: Integers
-    trimmed: Integers
-    """Planned, then taken back because the product's budget doesn't reach that far."""
+    short_of_budget: Integers
+    """Not chosen, and dearer than what the plan leaves of their product's budget."""
     value: float
     bound: float
-    """No plan that keeps quotas and offers a lead is worth more; budgets could only lower it."""
+    """No plan that keeps quotas, budgets and offers a lead is worth more."""
+    gap: float
+    """The share of the bound that the value may fall short of the best plan."""
     price_of_quota: Numbers
     """What one more lead a day would add, by `product_row`."""
-
-    @property
-    def gap(self) -> float:
-        """Return the share of the bound that the value may fall short of the best plan."""
-        return max(0.0, 1 - self.value / self.bound) if self.bound > 0 else 0.0
+    price_of_budget: Numbers
+    """What one more unit of money a day (the product's currency) would add, by `product_row`."""
 
 
 def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: int) -> DayPlan:
     """Return the best plan of a day.
+
+    A product that pays per lead spends the same for every match, so its budget is a quota; that of
+    the others is a limit of expected spend.
 
     Args:
         connection: With the tables `leads` (`lead_row`), `products` (`product_row`) and `pairs`
@@ -50,25 +51,30 @@ def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: i
         from products order by product_row
         """
     ).fetchnumpy()
-    budget = _numbers(terms["budget"])
+    budget, is_per_lead = _numbers(terms["budget"]), np.asarray(terms["is_per_lead"], np.bool_)
     quota = affordable_quota(
-        _integers(terms["quota"]),
-        budget,
-        _numbers(terms["price"]),
-        np.asarray(terms["is_per_lead"], np.bool_),
+        _integers(terms["quota"]), budget, _numbers(terms["price"]), is_per_lead
     )
     candidates, spend = _candidates(connection, day)
-    plan = allocate(candidates, quota, most_offers=most_offers)
-    planned = np.flatnonzero(plan.chosen)
-    most_valuable_first = np.lexsort((-candidates.lottery[planned], -candidates.value[planned]))
-    keeps = within_budget(candidates.product[planned], spend[planned], budget, most_valuable_first)
-    lost = float(candidates.value[planned[~keeps]].sum())
+    by_result = np.where(is_per_lead, np.nan, budget)
+    money = budgets(candidates.product, spend, by_result)
+    plan = allocate(
+        candidates,
+        quota,
+        most_offers=most_offers,
+        limits=(money,) if np.isfinite(by_result).any() else (),
+    )
+    price_of_budget = plan.prices.get("budget", np.zeros(len(quota)))
+    left = money.most - money.used(np.flatnonzero(plan.chosen))
+    is_short = ~plan.chosen & (money.of_pairs(np.arange(len(spend))) > left[candidates.product])
     return DayPlan(
-        chosen=planned[keeps],
-        trimmed=planned[~keeps],
-        value=plan.value - lost if lost else plan.value,
+        chosen=np.flatnonzero(plan.chosen),
+        short_of_budget=np.flatnonzero(is_short),
+        value=plan.value,
         bound=plan.bound,
+        gap=plan.gap,
         price_of_quota=plan.price_of_quota,
+        price_of_budget=price_of_budget,
     )
 
 

@@ -1,4 +1,4 @@
-"""The plan by prices: search the prices, ask the leads, repair, and reoptimise what is contested."""
+"""The plan by prices: search them, ask the leads, repair, reoptimise what is contested."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -154,18 +154,24 @@ class _Problem:
             penalty,
         )
         search = self._search(leads, everyone, start)
-        near, margin = leads.within(self.split(search.prices), REACH * penalty / SWAPS)
+        is_small = len(rows) <= SMALL
+        reach = np.inf if is_small else REACH * penalty / SWAPS
+        near, margin = leads.within(self.split(search.prices), reach)
+        if is_small:  # all pairs, those that yield to another of their institution as well
+            margin_of_all = np.full(len(rows), -np.inf)
+            margin_of_all[near] = margin
+            near, margin = np.arange(len(rows)), margin_of_all
         contest = everyone.take(near)
         plan = repaired(contest, margin > 0, margin)
         if floor_plan is not None:
             plan = improved(contest, floor_plan[rows[near]])
-        is_small = len(rows) <= SMALL
         if is_small or contest.worth_of(plan) < search.bound * (1 - NEAR_ENOUGH):
             contested = _contested(contest, margin)
             plan = improved(contest, reoptimised(contest, plan, contested, effort=EFFORT))
         chosen = np.zeros(len(worth), np.bool_)
         chosen[rows[near[plan]]] = True
-        missed = sum(int(each.shortfall(np.flatnonzero(chosen)).sum()) for each in self.limits if each.is_floor)
+        taken = np.flatnonzero(chosen)
+        missed = sum(int(each.shortfall(taken).sum()) for each in self.limits if each.is_floor)
         return _Found(chosen, search, missed)
 
     def _search(self, leads: Leads, everyone: Contest, start: Mapping[str, Numbers]) -> Lowest:
@@ -189,7 +195,7 @@ class _Problem:
             exact = exact_prices(everyone)
             if exact is not None:
                 begin = np.concatenate(exact)
-        scale = np.concatenate([np.full(s, x) for s, x in zip(sizes, _scales(everyone), strict=True)])
+        scale = np.repeat(_scales(everyone), sizes)
         begin = np.where(self._is_bound, begin, 0)
 
         def dual(prices: Numbers) -> tuple[float, Numbers]:

@@ -18,7 +18,7 @@ REASONS = {
 """Step of the funnel after which no product was left -> stage and detail, in order of judgement."""
 
 
-def unmatched_sql(leads: str, funnel: str, matches: str, trimmed: str) -> str:
+def unmatched_sql(leads: str, funnel: str, matches: str, short: str) -> str:
     """Return SQL for one row per lead without a match: its key, `stage` and `detail`.
 
     A lead that is the same person as another is not listed: the other stands for it.
@@ -27,7 +27,7 @@ def unmatched_sql(leads: str, funnel: str, matches: str, trimmed: str) -> str:
         leads: SQL table of the leads' mart.
         funnel: SQL table of what each lead had left after each step.
         matches: SQL table of the matches made.
-        trimmed: SQL table of matches that were taken back for a budget.
+        short: SQL table of leads with a pair of a product whose budget is used up.
     """
     stages, details = (
         " ".join(f"when funnel.{step} = 0 then '{why[part]}'" for step, why in REASONS.items())
@@ -40,7 +40,7 @@ def unmatched_sql(leads: str, funnel: str, matches: str, trimmed: str) -> str:
             case
                 when set_aside_stage is not null then set_aside_detail
                 {details}
-                when (channel_id, lead_id) in (select (channel_id, lead_id) from {trimmed})
+                when (channel_id, lead_id) in (select (channel_id, lead_id) from {short})
                 then 'budget'
                 else 'quota_full'
             end as detail

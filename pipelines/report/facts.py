@@ -302,8 +302,6 @@ class Matching:
     matches: int | None = None
     gap: float | None = None
     """Share of the proven bound that the plan falls short of it."""
-    trimmed_by_budget: int | None = None
-    """Matches that were planned and taken back, because a product's budget ends before them."""
     policy_version: str | None = None
     funnel: tuple[Count, ...] = ()
     """Pairs that remained after each stage, first to last."""

@@ -92,7 +92,7 @@ def headline(settings: Settings, day: date) -> dict[str, Any]:
     said = read_manifest(settings.of_day(settings.matches, day))
     return {
         "leads": LeadCounts(**{field.name: said[field.name] for field in fields(LeadCounts)}),
-        **{name: said[name] for name in ("matches", "gap", "trimmed_by_budget", "policy_version")},
+        **{name: said[name] for name in ("matches", "gap", "policy_version")},
     }
 
 

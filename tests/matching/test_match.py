@@ -247,7 +247,7 @@ def test_the_lead_of_those_reasons_is_matched_when_nothing_speaks_against_it(tmp
     assert run_matching(settings, DAY)["matches"] == 1
 
 
-def test_a_budget_in_money_is_kept_and_the_gap_says_what_it_cost(market):
+def test_a_budget_in_money_is_kept_and_the_plan_is_still_proven(market):
     def spend() -> float:
         made = {(row["lead_id"], row["product_id"]) for row in table(market, "matches")}
         return sum(
@@ -263,9 +263,8 @@ def test_a_budget_in_money_is_kept_and_the_gap_says_what_it_cost(market):
     ]
     facts = run_matching(with_marts(market, products=products), DAY)
     assert 0 < spend() <= unlimited / 2
-    assert facts["trimmed_by_budget"] > 0
-    assert 0 < facts["gap"] < 1
-    assert facts["value"] < facts["bound"]
+    assert 0 <= facts["gap"] < 0.05
+    assert facts["value"] <= facts["bound"]
 
 
 def test_a_day_without_leads_publishes_empty_tables(tmp_path):

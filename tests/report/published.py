@@ -228,7 +228,6 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
     facts = (counts or LEAD_COUNTS) | {
         "matches": 200,
         "gap": 0.0,
-        "trimmed_by_budget": 4,
         "policy_version": "5ad28ef3f2fc",
         "inputs": read,
     }
