@@ -40,7 +40,7 @@ class Plan:
     shortfall: Mapping[str, Numbers] = field(default_factory=dict)
     """Floor -> by how many leads each of its rows is missed."""
     least_shortfall: int = 0
-    """No plan that keeps all else misses the floors by less in all."""
+    """No plan that keeps all else misses them by less in all: proven, perhaps not attained."""
     evaluations: int = 0
     """How often the leads were asked at prices."""
 
@@ -73,7 +73,7 @@ def allocate(
         limits: What else binds; rows are those of `candidates`.
         start: Prices to begin with, as an earlier plan told them; a limit that it lacks, or has
             of another size, begins at 0.
-        settings: How the leads are cut and worked on, and when the search is content; None: plainly.
+        settings: How the leads are cut and worked on, and when the search is content.
 
     Raises:
         Broken: A pair is there twice, or its value isn't above 0.

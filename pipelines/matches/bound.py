@@ -11,6 +11,7 @@ search for the prices, so the bound also catches an error of the solver.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def _taken(lead: Integers, best: Numbers, most_offers: int) -> int:
     start = np.flatnonzero(np.diff(lead, prepend=-1))
     bounds = [*start[:: max(1, CHUNK // 16)], len(lead)]
     total = 0
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds):
         row = np.cumsum(np.diff(lead[begin:end], prepend=-1) != 0) - 1
         place = np.arange(end - begin) - np.searchsorted(row, row)
         ranked = np.zeros((int(row[-1]) + 1, max(int(place.max()) + 1, most_offers)))

@@ -57,7 +57,7 @@ def _solved(program: "_Program", hint: Choice, effort: float) -> Choice:
     model = cp_model.CpModel()
     pairs = len(hint)
     takes = [model.new_bool_var("") for _ in range(pairs)]
-    takes += [model.new_int_var(0, 2**31, "") for _ in range(len(program.gain) - pairs)]
+    takes += [model.new_int_var(0, int(most), "") for most in program.highest[pairs:]]
     for row, most in enumerate(program.most):
         at = slice(program.use.indptr[row], program.use.indptr[row + 1])
         use = program.use.data[at].astype(np.int64).tolist()
@@ -66,7 +66,7 @@ def _solved(program: "_Program", hint: Choice, effort: float) -> Choice:
             model.add(cp_model.LinearExpr.weighted_sum(inside, use) <= int(most))
     for take, is_taken in zip(takes[:pairs], hint.tolist(), strict=True):
         model.add_hint(take, is_taken)
-    finest = LARGEST_GAIN / max(1.0, float(np.abs(program.gain).sum()))
+    finest = LARGEST_GAIN / max(1.0, float(np.abs(program.gain * program.highest).sum()))
     gains = np.rint(program.gain * 2.0 ** min(20, np.floor(np.log2(finest)))).astype(np.int64)
     model.maximize(cp_model.LinearExpr.weighted_sum(takes, gains.tolist()))
     solver = cp_model.CpSolver()
@@ -113,11 +113,12 @@ def _program(contest: Contest, free: Integers, held: Choice) -> _Program:
         most.append(each - taken.astype(np.float64))
     use = vstack(blocks).tocsr()
     missed = _shortfalls(contest.limits, use.shape[0])
+    limit_of_shortfall = np.maximum(-np.concatenate(most)[missed.coords[0]], 0)
     return _Program(
         gain=np.concatenate([contest.worth[free], np.full(missed.shape[1], -contest.penalty)]),
         use=hstack([use, missed]).tocsr(),
         most=np.concatenate(most),
-        highest=np.concatenate([np.ones(len(free)), np.full(missed.shape[1], np.inf)]),
+        highest=np.concatenate([np.ones(len(free)), limit_of_shortfall]),
     )
 
 

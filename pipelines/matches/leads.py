@@ -6,7 +6,9 @@ At prices p >= 0 of the constraints each lead takes, by itself, its K best pairs
 
 one per institution and only above 0. What they take is the subgradient of the dual function
 
-    D(p) = sum over constraints of most x price + sum over leads of the surplus they take >= any plan
+    D(p) = sum over constraints of most x price + sum over leads of the surplus they take
+
+which no plan that keeps the constraints exceeds.
 
 Leads share nothing but the prices. So they are cut into parts and blocks, which may be anywhere
 and in any order: all that is added up over leads are whole numbers, exact in any order.

@@ -26,6 +26,10 @@ REACH = 0.25
 """Pairs within this share of a typical worth of being taken may be used in the repair."""
 LOTTERY = 2.0**-33
 """Worth of a lottery number: together with it two pairs differ, by less than half a unit."""
+UNIT = 1e4
+"""Worth of a lead where only shortfalls count."""
+ROUNDING = 1e-2
+"""So much above a whole number of leads is rounding."""
 SWAPS = 12
 """A shortfall costs so many times the greatest worth, to be dearer than any chain of moves."""
 
@@ -73,19 +77,27 @@ def solve(
     """
     problem = _Problem(pairs, worth, limits, most_offers, settings)
     penalty = SWAPS * float(worth.max(initial=0))
-    found = problem.solved(worth, penalty, start)
-    least = 0
+    found, least = problem.solved(worth, penalty, start), 0
     if found.missed:
-        free_of_worth = problem.solved(np.zeros_like(worth), 1e4, {})
-        least = max(0, math.ceil(-free_of_worth.search.bound / 1e4 - 1e-3))
+        free_of_worth = problem.solved(np.zeros_like(worth), UNIT, {})
+        least = max(0, math.ceil(-free_of_worth.search.bound / UNIT - ROUNDING))
         if found.missed > free_of_worth.missed:
             found = problem.solved(worth, penalty, start, floor_plan=free_of_worth.chosen)
-    rows = np.flatnonzero(found.chosen)
+    shortfall = {
+        limit.name: limit.shortfall(np.flatnonzero(found.chosen))
+        for limit in limits
+        if limit.is_floor
+    }
+    if found.missed:  # the floors as lowered have other prices, and perhaps a better plan
+        limits = tuple(_lowered(limit, np.flatnonzero(found.chosen)) for limit in limits)
+        problem = _Problem(pairs, worth, limits, most_offers, settings)
+        again = problem.solved(worth, penalty, start, floor_plan=found.chosen)
+        found = replace(found if again.missed else again, search=again.search)
     return Solution(
         chosen=found.chosen,
-        limits=tuple(_lowered(limit, rows) for limit in problem.limits),
+        limits=limits,
         prices=problem.split(found.search.prices),
-        shortfall={each.name: each.shortfall(rows) for each in problem.limits if each.is_floor},
+        shortfall=shortfall,
         least_shortfall=least,
         evaluations=found.search.evaluations,
     )
