@@ -76,7 +76,7 @@ def drawn(leads: int, products: int, candidates: int, seed: int, most_offers: in
         ),
         quota=quota.astype(np.int64),
         spend=spend.reshape(-1),
-        budget=np.round(budget, 2),
+        budget=np.asarray(np.round(budget, 2), np.float64),
         channel=np.repeat(channel, candidates),
         most_offers=most_offers,
     )
@@ -107,6 +107,6 @@ def _distinct(
         again = np.zeros(product.shape, np.bool_)
         again[:, 1:] = product[:, 1:] == product[:, :-1]
         if not again.any():
-            return product
+            return np.asarray(product, np.int64)
         product[again] = rng.integers(0, products, int(again.sum()))
         product.sort(axis=1)

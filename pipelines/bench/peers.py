@@ -61,7 +61,7 @@ def highs_ipm(instance: Instance, case: str) -> tuple[float, float]:
     program.a_matrix_.start_ = use.indptr
     program.a_matrix_.index_ = use.indices
     program.a_matrix_.value_ = use.data
-    solver = highspy.Highs()
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
     for option, value in (("output_flag", False), ("solver", "ipm"), ("run_crossover", "off")):
         solver.setOptionValue(option, value)
     solver.passModel(program)

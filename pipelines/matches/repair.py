@@ -157,14 +157,18 @@ def _accepted(contest: Contest, plan: Choice, moves: _Moves) -> Choice:
     rows = np.flatnonzero(plan)
     has_left = moves.leaves >= 0
     for limit in contest.limits:
-        left = np.append(limit.most - limit.used(rows), np.inf)
+        left: Numbers = np.append(limit.most - limit.used(rows), np.inf)
         row, use = limit.row[moves.enters], limit.of_pairs(moves.enters)
         if limit.is_floor:
             out = limit.row[moves.leaves]
             is_out = has_left & (out != row) & (left[out] >= 0)
-            fits &= ~is_out | _fit(np.where(is_out, out, len(limit.most)), 1.0 * is_out, left)
+            fits &= ~is_out | _fit(
+                np.where(is_out, out, len(limit.most)), is_out.astype(np.float64), left
+            )
             is_in = left[row] < 0
-            fits &= ~is_in | _fit(np.where(is_in, row, len(limit.most)), 1.0 * is_in, -left)
+            fits &= ~is_in | _fit(
+                np.where(is_in, row, len(limit.most)), is_in.astype(np.float64), -left
+            )
         else:
             fits &= _fit(row, use, left)
     return fits
@@ -175,7 +179,7 @@ def _fit(row: Integers, use: Numbers, left: Numbers) -> Choice:
     order = np.argsort(row, kind="stable")
     fits = np.zeros(len(row), np.bool_)
     fits[order] = _running(row[order], use[order]) <= left[row[order]]
-    return fits | (use == 0)
+    return np.asarray(fits | (use == 0), np.bool_)
 
 
 def _running(row: Integers, use: Numbers) -> Numbers:
