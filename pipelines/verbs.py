@@ -18,6 +18,7 @@ BENCHMARKS = {
     "eligibility": "pipelines.bench.eligibility",
     "allocate": "pipelines.bench.allocate",
     "budgets": "pipelines.bench.budgets",
+    "leaks": "pipelines.bench.planted",
     "models": "pipelines.bench.models",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
