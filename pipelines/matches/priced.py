@@ -18,8 +18,8 @@ SMALL = 3_000
 """Up to so many pairs the prices are those of the linear program."""
 NEAR_ENOUGH = 1e-3
 """A plan that is proven within this share of the best one is not worked on further."""
-EFFORT = 2.0
-"""Most work on the contested pairs, in the solver's deterministic time; about as many seconds."""
+EFFORT = 0.5
+"""Most work on the contested pairs, in the solver's deterministic time; some seconds at most."""
 MOST_CONTESTED = 1_000
 """Pairs that are reoptimised at most: those nearest to their lead's choice turning."""
 REACH = 0.25
