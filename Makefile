@@ -30,22 +30,19 @@ lint: venv  ## style, types, SQL, YAML
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 	@python -m dags.local.standalone
 
+SAMPLES = expectations/mappings/samples
 bench: venv bench-models  ## the benchmarks, on real records and on simulated markets
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench score --pairs 5000000
 	@python -m pipelines bench eligibility --leads 1000000 --products 1000 --rules 5
-	@python -m pipelines bench models --mapping hmda --file $(SAMPLES)/hmda_sample.parquet --target approved --time business_date --split 2024-01-01
 	@python -m pipelines bench leaks
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet
-	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --folds 5
-	@python -m pipelines bench models --mapping sba --file $(SAMPLES)/sba_7a_loans.csv.gz --target charged_off --time business_date --split 2004-12-01
-	@python -m pipelines bench reasons --mapping hmda --file expectations/mappings/samples/hmda_sample.parquet
-
-bench-models: venv  ## the models on ../shared/data, else on the project's samples; writes docs/figures.md
-	@python -m pipelines bench real
 	@python -m pipelines bench allocate --leads 100000 --products 500 --candidates 20 --seed 1 --peers
 	@python -m pipelines bench budgets --leads 50000 --products 500 --candidates 20 --seed 1 --peers --warm
 	@python -m pipelines bench budgets --leads 1000000 --products 1000 --candidates 20 --seed 1
+
+bench-models: venv  ## the models on ../shared/data, else on the project's samples; writes docs/figures.md
+	@python -m pipelines bench real
 
 docs: venv  ## write the derived pages anew
 	@python -m expectations.derive

@@ -13,17 +13,16 @@ from pipelines.settings import Settings
 from pipelines.steps import run_step
 
 BENCHMARKS = {
-    "leaks": "pipelines.bench.planted",
-    "candidates": "pipelines.bench.candidates",
-    "eligibility": "pipelines.bench.eligibility",
     "allocate": "pipelines.bench.allocate",
     "budgets": "pipelines.bench.budgets",
+    "candidates": "pipelines.bench.candidates",
+    "eligibility": "pipelines.bench.eligibility",
     "leaks": "pipelines.bench.planted",
     "models": "pipelines.bench.models",
+    "real": "pipelines.bench.real",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
     "score": "pipelines.bench.score",
-    "real": "pipelines.bench.real",
     "simulate": "pipelines.bench.simulate",
     "world": "pipelines.bench.world",
 }

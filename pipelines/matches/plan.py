@@ -58,12 +58,9 @@ def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: i
     candidates, spend = _candidates(connection, day)
     by_result = np.where(is_per_lead, np.nan, budget)
     money = budgets(candidates.product, spend, by_result)
-    plan = allocate(
-        candidates,
-        quota,
-        most_offers=most_offers,
-        limits=(money,) if np.isfinite(by_result).any() else (),
-    )
+    plan = allocate(candidates, quota, most_offers=most_offers)
+    if money.broken(np.flatnonzero(plan.chosen)):  # else the exact plan of quotas keeps them, too
+        plan = allocate(candidates, quota, most_offers=most_offers, limits=(money,))
     price_of_budget = plan.prices.get("budget", np.zeros(len(quota)))
     left = money.most - money.used(np.flatnonzero(plan.chosen))
     is_short = ~plan.chosen & (money.of_pairs(np.arange(len(spend))) > left[candidates.product])

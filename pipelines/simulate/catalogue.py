@@ -20,6 +20,10 @@ FIELDS = {
 }
 """Lead columns that an institution may receive, by the format that it takes."""
 ADMITTED = date(2015, 1, 1)
+STATE_A_BUDGET = 0.2
+"""Share of products with a daily budget."""
+LIKELY_APPROVED, LIKELY_LENT = 0.3, 4_000.0
+"""Of well-chosen leads: the share approved, and what an approved one borrows in the end."""
 CHANGES = 0.10
 """Share of institutions that change their catalogue within a week."""
 WEEKS_BACK = 26
@@ -99,10 +103,24 @@ def product_table(world: World, those: Products, day: date) -> pa.Table:
             "price_model": PRICE_MODELS[those.price_model],
             "price": price,
             "daily_quota": quota,
+            "daily_budget": _budgets(world, those, price, quota),
             "status": np.where(is_active, "active", "paused"),
             "valid_from": pa.array([ADMITTED] * count, pa.date32()),
         }
     )
+
+
+def _budgets(world: World, those: Products, price: Floats, quota: Ints) -> pa.Array:
+    """Return what each product may spend a day; most state nothing beside their quota.
+
+    Those that do give a little less or more than a day with a full quota is likely to cost.
+    """
+    chance, number = world.chance, np.arange(those.lender.size)
+    likely = np.array([1.0, LIKELY_APPROVED, LIKELY_APPROVED * LIKELY_LENT])[those.price_model]
+    room = 0.9 + 0.8 * chance.uniform("budget", number)
+    budget = np.ceil(quota * price * likely * room)
+    is_stated = chance.uniform("has budget", number) < STATE_A_BUDGET
+    return pa.array(np.where(is_stated, budget, np.nan), pa.float64(), from_pandas=True)
 
 
 def rule_table(those: Products) -> pa.Table:
