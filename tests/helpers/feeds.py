@@ -30,6 +30,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "format": "csv",
         "fields": ["lead_id", "amount"],
         "public_key": None,
+        "register_applications": 900,
+        "register_approvals": 700,
+        "total_assets": 1e9,
     },
     "leads": {
         "lead_id": "L-1",

@@ -53,7 +53,30 @@ def test_every_hmda_row_is_a_lead_with_two_outcomes_and_a_lender(hmda):
     assert said["read"] == rows.num_rows == len(leads)
     assert said["set_aside"] == {}
     assert said["feeds"]["outcomes"]["rows"] == 2 * rows.num_rows
-    assert said["feeds"]["institutions"]["rows"] == said["feeds"]["products"]["rows"] == lenders
+    assert said["feeds"]["products"]["rows"] == lenders
+    assert said["feeds"]["institutions"]["rows"] == 4 * lenders  # one list more for each year
+
+
+def test_the_register_of_a_year_is_known_when_it_is_public_and_not_before(hmda):
+    settings, said, _ = hmda
+    register = pq.read_table(SAMPLES / "hmda_lenders_by_year.parquet").to_pylist()
+    decided = {(row["lei"].lower(), row["year"]): row["application_count"] for row in register}
+    assert said["beside"]["lenders"]["rows"] == len(register) > 500
+    lists = landed(settings, "institutions")
+    assert {row["register_applications"] for row in lists if row["landed"] < "2022-03-31"} == {""}
+    told = [row for row in lists if row["landed"] >= "2022-03-31"]
+    assert len(told) == 3 * len({row["institution_id"] for row in lists})
+    for row in told:
+        of_year = decided.get((row["institution_id"], int(row["landed"][:4]) - 1), "")
+        assert row["register_applications"] == f"{of_year}"
+
+
+def test_without_the_register_beside_it_the_file_is_read_all_the_same(tmp_path):
+    alone = tmp_path / HMDA.name
+    alone.write_bytes(HMDA.read_bytes())
+    said = import_file(Settings(home=tmp_path / "home"), "hmda", alone)
+    assert said["beside"] == {"lenders": None}
+    assert said["feeds"]["institutions"]["rows"] == said["feeds"]["products"]["rows"]
 
 
 def test_hmda_decisions_are_those_of_the_register(hmda):
@@ -100,7 +123,7 @@ def test_catalogues_are_known_before_the_first_lead(hmda, sba):
     for settings, said, _ in (hmda, sba):
         first = said["feeds"]["leads"]["first"]
         for feed in ("institutions", "products"):
-            assert said["feeds"][feed]["last"] < first
+            assert said["feeds"][feed]["first"] < first
         assert {row["source"] for row in landed(settings, "outcomes")} <= {
             row["institution_id"] for row in landed(settings, "institutions")
         }
