@@ -22,7 +22,7 @@ from tests.e2e.published import published
 pytestmark = pytest.mark.xdist_group("e2e")
 
 KNOWS = {
-    "pipelines/bench/simulate.py",
+    "pipelines/bench",
     "pipelines/scorecard",
     "pipelines/simulate",
     "pipelines/verbs.py",
