@@ -178,7 +178,7 @@ def test_the_dirt_of_sba_flags_is_translated_or_empty(sba):
         assert {row[name] for row in leads} <= {"true", "false", ""}
     assert {row["loan_program"] for row in leads} == {"low_doc", "regular", ""}
     assert "0" not in {row["industry"] for row in leads}
-    assert all(len(row["industry"]) in {0, 2} for row in leads)
+    assert all(len(row["industry"]) in {0, 4} for row in leads)
 
 
 def test_whatever_is_invented_has_a_rule_that_says_so():
