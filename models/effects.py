@@ -72,13 +72,24 @@ class Words:
         return np.asarray(np.where(np.isnan(values), -1, places), dtype=np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shifts:
     """The cells of one level: sorted codes, and the shift of each."""
 
     level: Level
     codes: Codes
     values: Numbers
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Shifts)
+            and self.level == other.level
+            and np.array_equal(self.codes, other.codes)
+            and np.array_equal(self.values, other.values)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.level.name)
 
     def of(self, codes: Codes) -> Numbers:
         """Return the shift of each code; 0 where the cell was never seen."""

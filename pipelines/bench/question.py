@@ -61,14 +61,16 @@ class Question:
 
     @property
     def features(self) -> Features:
-        """The features of the target's model, without the dropped ones."""
+        """The features of the target's model, without the dropped ones and what is made of them."""
         if self.target == CLOSED_BOOK:
             known = params().features_in(READS_OF_A_BOOK)
         else:
             known = params().features_of(MODELS[self.target])
         if unknown := sorted(self.drop - set(known.names)):
             raise UnknownFeature(unknown, known.names)
-        return known.without(self.drop)
+        levels = params().effects.levels
+        made_of_them = {level.name for level in levels if self.drop & set(level.of)}
+        return known.without(self.drop | made_of_them)
 
     def check(self) -> None:
         """Refuse, before any work, what cannot be answered.
