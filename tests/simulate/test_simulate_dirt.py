@@ -45,7 +45,7 @@ DIFFERING = {
 
 def landed(home: Path, dirt: float, *, threads: int = 2) -> Settings:
     settings = Settings(home=home, threads=threads, memory_limit="1GB")
-    size = {"leads_per_day": 300, "institutions": 10, "channels": 6, "seed": 7}
+    size = {"leads_per_day": 300, "institutions": 10, "channels": 6, "seed": 9}
     simulate(settings, Plan(start=SATURDAY, days=2, dirt=dirt, **size))
     return settings
 
