@@ -22,8 +22,8 @@ FIELDS = {
 ADMITTED = date(2015, 1, 1)
 STATE_A_BUDGET = 0.2
 """Share of products with a daily budget."""
-LIKELY_APPROVED, LIKELY_LENT = 0.3, 4_000.0
-"""Of well-chosen leads: the share approved, and what an approved one borrows in the end."""
+LIKELY_APPROVED, LIKELY_LENT = 0.7, 30_000.0
+"""Of the best leads: the share approved, and what an approved one borrows in the end."""
 CHANGES = 0.10
 """Share of institutions that change their catalogue within a week."""
 WEEKS_BACK = 26
