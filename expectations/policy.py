@@ -18,6 +18,7 @@ from expectations.policy_types import (
     Currencies,
     Dated,
     Drift,
+    Exploration,
     Identity,
     Leaks,
     Outcomes,
@@ -77,6 +78,12 @@ def value() -> Value:
 def pairs() -> Pairs:
     """Return which pairs are looked at, beyond what law and institutions ask."""
     return _read("pairs", Pairs)
+
+
+@cache
+def exploration() -> Exploration:
+    """Return how much is tried out, and among which pairs."""
+    return _read("exploration", Exploration)
 
 
 @cache

@@ -174,6 +174,19 @@ class Pairs(Decision):
         return max([self.same_product_again_days, *(each.days for each in self.exclusive)])
 
 
+class Exploration(Decision):
+    """How many places are filled by lot among near-best pairs; `exploration.yml` says why."""
+
+    share: Fraction
+    near_best: Fraction
+    most_waiting_per_place: int = Field(ge=2)
+    most_drawn_per_lead: int = Field(ge=1)
+    new_product_decisions: int = Field(ge=0)
+    new_product_times: float = Field(ge=1)
+    most_lost: Fraction
+    least_support: Fraction
+
+
 class RiskTier(_Strict):
     """A tier holds probabilities of default below `pd_below`; the last tier has no bound."""
 

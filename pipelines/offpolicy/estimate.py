@@ -1,0 +1,113 @@
+"""Estimate what a policy would have been worth, from the log of another one.
+
+With a pair's reward r, what a model expects of it m, the probability p with which the logged policy
+made it a match, and t = 1 for the pairs that the judged policy makes:
+
+    inverse propensity    sum over made pairs of  t r / p            (Horvitz and Thompson 1952)
+    doubly robust         sum over all pairs of   t k m
+                        + sum over made pairs of  t (r - k m) / p    (Dudík, Langford and Li 2011)
+
+where k is what the made pairs brought over what the model expected of them, so that a model that is
+too hopeful on the whole doesn't flatter a policy where nothing was tried. A pair whose p is 0 or
+tiny has no second term: there the model is all that is known, as in the switch estimator (Wang,
+Agarwal and Dudík 2017), and `support` says how much rests on more than that.
+
+The interval follows from the estimate's influence function: how much each made pair moves it, the
+wobble of k included, summed by lead, whose pairs stand or fall together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.matches.candidates import Integers
+
+Numbers = NDArray[np.float64]
+Truths = NDArray[np.bool_]
+
+LEAST_PROPENSITY = 0.02
+"""A pair that was made less often than this tells too little: one outcome would stand for fifty."""
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Log:
+    """Pairs that could have been made, with what became of them: columns of one length."""
+
+    lead: Integers
+    """Code of the pair's lead and day."""
+    propensity: Numbers
+    """With which the pair was made a match; 0 where it never could be, 1 where it was planned."""
+    is_made: Truths
+    reward: Numbers
+    """What the match brought, in money; read only where the pair was made."""
+    expected: Numbers
+    """What a model expects of the pair, in money."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Worth of a policy on the log's days, in money, with its 95% interval."""
+
+    worth: float
+    low: float
+    high: float
+    support: float
+    """Share of the policy's expected worth on pairs that were made often enough to tell of them."""
+
+
+def inverse_propensity(log: Log, judged: Truths) -> Estimate:
+    """Return the worth of the pairs `judged`, as outcomes alone tell it.
+
+    Unbiased for the part that has support; the rest counts as nothing.
+    """
+    weight = _weights(log, judged)
+    return _estimate(log, judged, float((weight * _rewards(log)).sum()), weight * _rewards(log))
+
+
+def doubly_robust(log: Log, judged: Truths, instead_of: Truths | None = None) -> Estimate:
+    """Return the worth of the pairs `judged`, as the model tells it and outcomes correct it.
+
+    Args:
+        log: What was shown, and what came of it.
+        judged: The pairs that the policy makes.
+        instead_of: The pairs of another policy: then the worth is the difference of both, whose
+            interval is narrow where they make the same pairs.
+    """
+    change = judged.astype(np.float64)
+    if instead_of is not None:
+        change -= instead_of
+    weight = _weights(log, change)
+    hopes = log.is_made * log.expected
+    ratio = float(_rewards(log).sum() / hopes.sum()) if hopes.sum() > 0 else 1.0
+    residual = np.where(log.is_made, _rewards(log) - ratio * log.expected, 0.0)
+    worth = ratio * float((change * log.expected).sum()) + float((weight * residual).sum())
+    by_model_alone = float((change * log.expected).sum() - (weight * hopes).sum())
+    wobble = by_model_alone / hopes.sum() if hopes.sum() > 0 else 0.0
+    return _estimate(log, change, worth, (weight + wobble) * residual)
+
+
+def _weights(log: Log, change: Numbers | Truths) -> Numbers:
+    """Return what each made pair counts for: 1 / propensity where the policy makes it."""
+    has_support = log.is_made & (log.propensity >= LEAST_PROPENSITY)
+    weight = np.zeros(len(log.lead))
+    np.divide(change, log.propensity, out=weight, where=has_support)
+    return weight
+
+
+def _rewards(log: Log) -> Numbers:
+    return np.where(log.is_made, log.reward, 0.0)
+
+
+def _estimate(log: Log, change: Numbers | Truths, worth: float, moves: Numbers) -> Estimate:
+    deviation = float(np.sqrt((np.bincount(log.lead, weights=moves) ** 2).sum()))
+    weighed = np.abs(change) * log.expected
+    told = weighed[log.propensity >= LEAST_PROPENSITY].sum()
+    return Estimate(
+        worth=worth,
+        low=worth - Z_95 * deviation,
+        high=worth + Z_95 * deviation,
+        support=float(told / weighed.sum()) if weighed.sum() > 0 else 1.0,
+    )
