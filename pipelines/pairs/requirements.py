@@ -7,6 +7,7 @@ that any product names has its set, one more stands for every other value and on
 The tables grow with the catalogue, never with the leads.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,7 +36,7 @@ class Requirement(Protocol):
 
 
 @dataclass(frozen=True)
-class _ByAnswer:
+class _ByAnswer(ABC):
     """Answers are numbered; `admits` has a set of products for each."""
 
     step: str
@@ -45,8 +46,9 @@ class _ByAnswer:
     def admitted(self, leads: pa.Table) -> Words:
         return self.admits[self._answers(leads[self.attribute])]
 
+    @abstractmethod
     def _answers(self, column: pa.ChunkedArray) -> Integers:
-        raise NotImplementedError
+        """Return the number of each lead's answer."""
 
 
 @dataclass(frozen=True)
