@@ -11,7 +11,7 @@ from models import calibrate, learning
 from models.arrays import Numbers
 from models.estimators import Trained
 from models.evaluate import evaluate
-from models.learning import Examples, Lesson
+from models.learning import Examples, Lesson, Size
 from models.ordinary import Ordinary
 from models.params import Features, params
 from models.splits import Split, weights_of
@@ -67,7 +67,8 @@ def fit(
     facts = {
         "figures": figures,
         "figures_before_calibration": evaluate(raw[-1], happened[-1], counts[-1]).as_dict(),
-        "trees": size * params().members,
+        "trees": size.total * params().members,
+        "shape": size.shape,
         "data_sha256": seen.sha256(),
         "ordinary": Ordinary.learned_from(table, model.encoder, whole.matrix).as_dict(),
         "checked": checked(table.filter(pa.array(splits[-1].check)), before(raw[-1])),
@@ -75,18 +76,15 @@ def fit(
     return model, facts
 
 
-def _checked(lesson: Lesson, split: Split, size: int) -> Numbers:
+def _checked(lesson: Lesson, split: Split, size: Size) -> Numbers:
     """Return what a model of the rows to fit on says of those to check on, uncalibrated."""
-    later = lesson.examples.table.filter(pa.array(split.check))
-    return learning.learn(lesson, size).raw(later, threads=THREADS)
+    said = learning.learn(lesson, size).log_odds(lesson.matrix[split.check], threads=THREADS)
+    return np.asarray(0.5 + 0.5 * np.tanh(said / 2))
 
 
-def _grown(size: int, weights: Numbers, sized_on: Numbers) -> int:
-    """Return the trees for rows of these weights, when `size` serves best those of `sized_on`.
-
-    More rows carry more trees, about in proportion.
-    """
-    return max(1, round(size * float(weights.sum()) / float(sized_on.sum())))
+def _grown(size: Size, weights: Numbers, sized_on: Numbers) -> Size:
+    """Return the size for rows of these weights, when `size` serves best those of `sized_on`."""
+    return size.grown(float(weights.sum()) / float(sized_on.sum()))
 
 
 def _demand_enough(labels: Numbers, purpose: str) -> None:

@@ -4,6 +4,8 @@
 2. The effects of lenders are what the decisions show beyond the margin (models/effects.py).
 3. Several members, which differ by their seed, learn from all columns and the effects; their mean
    is one LightGBM model, so contributions are exact and a score is a function of the row alone.
+   Each is boosted in stages: curves of one column first, where rows are few, or deep trees at once
+   (docs/decisions/curves-before-trees.md).
 
 A training row is told the effects that the rows of the other folds show, beyond a margin that they
 gave as well: nothing of its own label is in what it is told.
@@ -93,25 +95,60 @@ class Lesson:
         return cls(examples, rows, *_told(examples, rows))
 
 
-def size(lesson: Lesson, check: Rows) -> int:
-    """Return how many trees of a member serve best the rows to `check`, by early stopping."""
-    fitted_on = _dataset(lesson.examples, lesson.matrix, lesson.rows)
-    stop = lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)
-    booster = lightgbm.train(
-        _boosting(lesson.examples),
-        fitted_on,
-        params().most_trees,
-        valid_sets=[_dataset(lesson.examples, lesson.matrix, check, fitted_on)],
-        callbacks=[stop],
-    )
-    return int(booster.best_iteration or params().most_trees)
+@dataclass(frozen=True)
+class Size:
+    """How a member is boosted: which shape of the parameters, and how many trees of each stage."""
+
+    shape: str
+    trees: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """The trees of all stages."""
+        return sum(self.trees)
+
+    def grown(self, times: float) -> "Size":
+        """Return the size for so many times the rows: stages that grow have as many times trees."""
+        stages = zip(params().shapes[self.shape], self.trees, strict=True)
+        return replace(
+            self,
+            trees=tuple(
+                max(1, round(trees * times)) if stage.grows else trees for stage, trees in stages
+            ),
+        )
 
 
-def learn(lesson: Lesson, size: int) -> Trained:
-    """Return a model, not calibrated yet, whose members have `size` trees each."""
+def size(lesson: Lesson, check: Rows) -> Size:
+    """Return the shape and size that serve best the rows to `check`, by log loss."""
+    tried = [_stopped_early(lesson, check, shape) for shape in sorted(params().shapes)]
+    return min(tried, key=lambda found: found[1])[0]
+
+
+def learn(lesson: Lesson, size: Size) -> Trained:
+    """Return a model, not calibrated yet, whose members have this size each."""
     members = [_member(lesson, size, number) for number in range(params().members)]
     encoder = replace(lesson.examples.encoder, effects=lesson.effects)
     return Trained(encoder, trees.mean(members), Calibration())
+
+
+def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, float]:
+    """Return the trees of each stage from which on more did not help, and the log loss then."""
+    booster, counts, loss = None, list[int](), np.inf
+    for stage in params().shapes[shape]:
+        fitted_on = _dataset(lesson.examples, lesson.matrix, lesson.rows)
+        found = lightgbm.train(
+            _boosting(lesson.examples) | stage.boosting,
+            fitted_on,
+            stage.most_trees,
+            valid_sets=[_dataset(lesson.examples, lesson.matrix, check, fitted_on)],
+            init_model=booster,
+            callbacks=[lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)],
+        )
+        best = found.best_iteration or found.current_iteration()
+        loss = found.best_score["valid_0"]["binary_logloss"]
+        counts.append(best - sum(counts))
+        booster = lightgbm.Booster(model_str=found.model_to_string(num_iteration=best))
+    return Size(shape, tuple(counts)), loss
 
 
 def _told(examples: Examples, rows: Rows) -> tuple[Matrix, Effects]:
@@ -151,16 +188,24 @@ def _said(examples: Examples, learned: Effects, rows: Rows) -> Matrix:
     return learned.of(examples.cells.of_rows(rows))[:, places]
 
 
-def _member(lesson: Lesson, size: int, number: int) -> str:
+def _member(lesson: Lesson, size: Size, number: int) -> str:
     """Return the trees of one member; some of the rows it sees as those of new lenders."""
     examples, rows, matrix = lesson.examples, lesson.rows, lesson.matrix
     if examples.encoder.effect_names:
         new = rows & (_lot(number + 1).uniform(size=len(rows)) < params().effects.strangers)
         matrix = matrix.copy()
         matrix[new] = examples.of_strangers[new]
-    own = {"seed": params().boosting["seed"] + number}
-    booster = lightgbm.train(_boosting(examples) | own, _dataset(examples, matrix, rows), size)
-    return booster.model_to_string()
+    settings = _boosting(examples) | {"seed": params().boosting["seed"] + number}
+    text = ""
+    for stage, trees_of_stage in zip(params().shapes[size.shape], size.trees, strict=True):
+        booster = lightgbm.train(
+            settings | stage.boosting,
+            _dataset(examples, matrix, rows),
+            trees_of_stage,
+            init_model=lightgbm.Booster(model_str=text) if text else None,
+        )
+        text = booster.model_to_string()
+    return text
 
 
 def _dataset(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from expectations import policy
 from expectations.contracts import contracts
@@ -174,6 +174,16 @@ class EffectParams(_Strict):
         return self
 
 
+class Stage(_Strict):
+    """One of the stages that a model is boosted in, each from where the one before it ends."""
+
+    most_trees: int = Field(ge=1)
+    grows: bool
+    """Whether more rows carry more trees, in proportion."""
+    boosting: dict[str, Any]
+    """What LightGBM is told beyond `boosting` of the parameters."""
+
+
 class Params(_Strict):
     """The content of `params.yml`; what each entry means is said there."""
 
@@ -195,7 +205,7 @@ class Params(_Strict):
     triggers: Triggers
     odds: Odds
     uncertainty: Uncertainty
-    most_trees: int = Field(ge=1)
+    shapes: dict[str, tuple[Stage, ...]] = Field(min_length=1)
     early_stopping_rounds: int = Field(ge=1)
     members: int = Field(ge=1)
     boosting: dict[str, Any]
@@ -207,6 +217,15 @@ class Params(_Strict):
         if list(self.cuts) != sorted(set(self.cuts)) or not 0 < self.cuts[0] <= self.cuts[-1] < 1:
             raise ValueError(f"cuts must rise strictly between 0 and 1: {list(self.cuts)}")
         return self
+
+    @field_validator("shapes")
+    @classmethod
+    def _every_shape_has_a_stage(
+        cls, shapes: dict[str, tuple[Stage, ...]]
+    ) -> dict[str, tuple[Stage, ...]]:
+        if empty := sorted(name for name, stages in shapes.items() if not stages):
+            raise ValueError(f"a shape needs a stage: {', '.join(empty)}")
+        return shapes
 
     def features_of(self, model: str) -> Features:
         """Return the features that `model` looks at, group by group."""
