@@ -29,6 +29,9 @@ from models.features import Encoder, of_a_new_lender
 from models.params import Features, params
 from models.splits import weights_of
 
+SURELY = 2.0
+"""Standard errors by which a shape has to be better than a plainer one."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -119,9 +122,20 @@ class Size:
 
 
 def size(lesson: Lesson, check: Rows) -> Size:
-    """Return the shape and size that serve best the rows to `check`, by log loss."""
-    tried = [_stopped_early(lesson, check, shape) for shape in sorted(params().shapes)]
-    return min(tried, key=lambda found: found[1])[0]
+    """Return the shape and size that serve best the rows to `check`, by log loss.
+
+    Shapes are ordered from the plainest on. Another one has to be better beyond chance, since rows
+    that were shown tell little of those that were not: the rule of one standard error (Breiman,
+    Friedman, Olshen and Stone 1984, Classification and Regression Trees, section 3.4.3) with
+    `SURELY` of them.
+    """
+    chosen, least = _stopped_early(lesson, check, next(iter(params().shapes)))
+    for shape in list(params().shapes)[1:]:
+        found, losses = _stopped_early(lesson, check, shape)
+        gained = least - losses
+        if gained.mean() > SURELY * gained.std() / np.sqrt(gained.size):
+            chosen, least = found, losses
+    return chosen
 
 
 def learn(lesson: Lesson, size: Size) -> Trained:
@@ -131,9 +145,9 @@ def learn(lesson: Lesson, size: Size) -> Trained:
     return Trained(encoder, trees.mean(members), Calibration())
 
 
-def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, float]:
-    """Return the trees of each stage from which on more did not help, and the log loss then."""
-    booster, counts, loss = None, list[int](), np.inf
+def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, Numbers]:
+    """Return the trees of each stage from which on more did not help, and each row's loss then."""
+    text, counts = "", list[int]()
     for stage in params().shapes[shape]:
         fitted_on = _dataset(lesson.examples, lesson.matrix, lesson.rows)
         found = lightgbm.train(
@@ -141,14 +155,18 @@ def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, float
             fitted_on,
             stage.most_trees,
             valid_sets=[_dataset(lesson.examples, lesson.matrix, check, fitted_on)],
-            init_model=booster,
+            init_model=_booster(text),
             callbacks=[lightgbm.early_stopping(params().early_stopping_rounds, verbose=False)],
         )
         best = found.best_iteration or found.current_iteration()
-        loss = found.best_score["valid_0"]["binary_logloss"]
         counts.append(best - sum(counts))
-        booster = lightgbm.Booster(model_str=found.model_to_string(num_iteration=best))
-    return Size(shape, tuple(counts)), loss
+        text = found.model_to_string(num_iteration=best)
+    odds = Trained(lesson.examples.encoder, text, Calibration()).log_odds(
+        lesson.matrix[check], threads=1
+    )
+    happened, weights = lesson.examples.labels[check], lesson.examples.weights[check]
+    losses = np.logaddexp(0, np.where(happened > 0, -odds, odds)) * weights
+    return Size(shape, tuple(counts)), losses
 
 
 def _told(examples: Examples, rows: Rows) -> tuple[Matrix, Effects]:
@@ -202,10 +220,15 @@ def _member(lesson: Lesson, size: Size, number: int) -> str:
             settings | stage.boosting,
             _dataset(examples, matrix, rows),
             trees_of_stage,
-            init_model=lightgbm.Booster(model_str=text) if text else None,
+            init_model=_booster(text),
         )
         text = booster.model_to_string()
     return text
+
+
+def _booster(text: str) -> lightgbm.Booster | None:
+    """Return the model that a stage starts from; None: from nothing."""
+    return lightgbm.Booster(model_str=text) if text else None
 
 
 def _dataset(
