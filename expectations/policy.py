@@ -5,14 +5,16 @@ its source. Whoever applies one asks here for what held on a business date.
 """
 
 import hashlib
+from collections.abc import Iterator
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from expectations import yaml_lines
 from expectations.policy_types import (
     Consent,
     Currencies,
@@ -21,6 +23,7 @@ from expectations.policy_types import (
     Exploration,
     Identity,
     Leaks,
+    Limits,
     Outcomes,
     Pairs,
     PriceCap,
@@ -34,8 +37,15 @@ from expectations.policy_types import (
 
 FOLDER = Path(__file__).parent / "policy"
 
+OF_MATCHING = ("value", "limits")
+"""Policies that scored pairs don't depend on: the matching alone applies them, each time anew."""
+
 Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
+
+
+class PolicyError(ValueError):
+    """A policy file cannot be meant as it is written; names file, line and key of each mistake."""
 
 
 @cache
@@ -78,6 +88,24 @@ def value() -> Value:
 def pairs() -> Pairs:
     """Return which pairs are looked at, beyond what law and institutions ask."""
     return _read("pairs", Pairs)
+
+
+@cache
+def limits() -> Limits:
+    """Return every floor, pacing and exposure limit ever stated.
+
+    Raises:
+        PolicyError: One names a protected attribute, which a plan may not look at.
+    """
+    stated = _read("limits", Limits)
+    for place, entry in enumerate(stated.exposure):
+        if entry.column in protected():
+            raise PolicyError(
+                f"expectations/policy/limits.yml, exposure.{place}.column: {entry.column} is a "
+                "protected attribute (protected.yml), kept apart from every plan; the fairness "
+                "report alone reads it. Name another column"
+            )
+    return stated
 
 
 @cache
@@ -164,8 +192,25 @@ def version(*without: str) -> str:
 
 
 def _read(name: str, kind: type[Content]) -> Content:
-    content = yaml.safe_load((FOLDER / f"{name}.yml").read_text("utf-8"))
-    return TypeAdapter(kind).validate_python(content)
+    text = (FOLDER / f"{name}.yml").read_text("utf-8")
+    file = f"expectations/policy/{name}.yml"
+    try:
+        return TypeAdapter(kind).validate_python(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise PolicyError("\n".join(_mistakes(error, text, file))) from None
+
+
+def _mistakes(error: Exception, text: str, file: str) -> Iterator[str]:
+    """Yield each mistake of a policy file with its line and key."""
+    try:
+        _, lines = yaml_lines.read(text, file)
+    except yaml_lines.YamlError as mistake:
+        yield str(mistake)
+        return
+    for item in error.errors() if isinstance(error, ValidationError) else ():
+        place = item["loc"]
+        key = ".".join(map(str, place))
+        yield f"{file}, line {yaml_lines.line_of(place, lines)}, {key}: {item['msg']}"
 
 
 @cache

@@ -174,6 +174,82 @@ class Pairs(Decision):
         return max([self.same_product_again_days, *(each.days for each in self.exclusive)])
 
 
+class Limit(Dated):
+    """What a plan must keep on each day from `from` to `to`; to `None`: without end."""
+
+    valid_to: date | None = Field(default=None, alias="to")
+    """Last day, inclusive."""
+
+    @model_validator(mode="after")
+    def _ends_after_it_began(self) -> Self:
+        if self.valid_to is not None and self.valid_to < self.valid_from:
+            raise ValueError(f"ends on {self.valid_to}, before it begins on {self.valid_from}")
+        return self
+
+    def holds(self, day: date) -> bool:
+        """Return whether it binds on `day`."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
+
+class Floor(Limit):
+    """A least number of leads a day, promised to an institution or to one product of it."""
+
+    institution_id: str
+    product_id: str | None = None
+    leads_a_day: int = Field(ge=1)
+
+
+class Pacing(Limit):
+    """At most `share` of a product's quota from one channel; the entry that names most counts."""
+
+    institution_id: str | None = None
+    """None: every product."""
+    product_id: str | None = None
+    """None: every product of the institution."""
+    share: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _a_product_is_of_an_institution(self) -> Self:
+        if self.product_id is not None and self.institution_id is None:
+            raise ValueError("a product_id needs the institution_id that it belongs to")
+        return self
+
+
+class Exposure(Limit):
+    """How much of the offers goes to leads of one group: those with `group` in `column`."""
+
+    column: str
+    group: str
+    least_share: float | None = Field(default=None, gt=0, le=1)
+    """Of as many matches as the plan has without this limit."""
+    most_share: float | None = Field(default=None, gt=0, le=1)
+    """Of each product's quota."""
+
+    @model_validator(mode="after")
+    def _says_something_that_can_be_kept(self) -> Self:
+        if self.least_share is None and self.most_share is None:
+            raise ValueError("says neither least_share nor most_share")
+        if self.least_share and self.most_share and self.least_share > self.most_share:
+            raise ValueError(f"least_share {self.least_share} exceeds most_share {self.most_share}")
+        return self
+
+
+class Limits(Decision):
+    """What binds a day's plan besides quotas, budgets and offers a lead."""
+
+    floors: tuple[Floor, ...] = ()
+    pacing: tuple[Pacing, ...] = ()
+    exposure: tuple[Exposure, ...] = ()
+
+    def on(self, day: date) -> "Limits":
+        """Return the same with the entries that bind on `day`."""
+        kept = {
+            name: tuple(entry for entry in getattr(self, name) if entry.holds(day))
+            for name in ("floors", "pacing", "exposure")
+        }
+        return self.model_copy(update=kept)
+
+
 class Exploration(Decision):
     """How many places are filled by lot among near-best pairs; `exploration.yml` says why."""
 

@@ -8,6 +8,8 @@ from datetime import date
 from importlib import import_module
 from typing import Any
 
+from expectations.policy import PolicyError
+from pipelines.errors import Broken
 from pipelines.settings import Settings
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -41,7 +43,13 @@ def run_step(name: str, settings: Settings, day: date, *arguments: Any) -> Any:
     """
     function, *fixed = STEPS[name]
     with _found("pipelines.refusals.noted")(settings, day, name, arguments):
-        return _found(function)(settings, day, *fixed, *arguments)
+        try:
+            return _found(function)(settings, day, *fixed, *arguments)
+        except PolicyError as error:
+            raise Broken(
+                f"{error}. The step {name} of {day} was not done, and what was published before "
+                "stands. Mend the file, then run the date again."
+            ) from None
 
 
 def _found(function: str) -> Callable[..., Any]:

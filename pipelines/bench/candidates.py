@@ -125,7 +125,12 @@ def _planned(connection: duckdb.DuckDBPyConnection, day: date, judged: Eligibili
         """
     )
     connection.unregister("kept_rows")
-    return plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
+    return plan_day(
+        connection,
+        day,
+        most_offers=policy.value().most_offers_per_lead,
+        limits=policy.limits().on(day),
+    )
 
 
 def _told(

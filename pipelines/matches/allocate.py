@@ -45,6 +45,15 @@ class Plan:
     """How often the leads were asked at prices."""
 
     @property
+    def rows(self) -> Integers:
+        """Return the rows of the candidates that are matches, in rising order."""
+        return np.flatnonzero(self.chosen)
+
+    def price_of(self, limit: Limit) -> Numbers:
+        """Return the prices of `limit`, by row; 0 where the plan didn't need to look at it."""
+        return self.prices.get(limit.name, np.zeros(len(limit.most)))
+
+    @property
     def price_of_quota(self) -> Numbers:
         """Return what one more lead a day would add, by product; 0 where quota is left."""
         return self.prices["quota"]

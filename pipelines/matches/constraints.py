@@ -62,6 +62,10 @@ class Limit:
         """Return how many rows the given pairs break; a floor that is missed is not broken."""
         return 0 if self.is_floor else int((self.used(rows) > self.most).sum())
 
+    def is_kept(self, rows: Integers) -> bool:
+        """Return whether the given pairs break no row and miss no floor."""
+        return bool((self.used(rows) <= self.most).all())
+
     def shortfall(self, rows: Integers) -> Numbers:
         """Return by how many pairs each row of a floor is missed."""
         return np.maximum(self.used(rows) - self.most, 0)
@@ -86,7 +90,13 @@ def budgets(product: Integers, spend: Numbers, budget: Numbers) -> Limit:
 
 
 def shares(
-    name: str, product: Integers, group: Integers, groups: int, *, share: float, quota: Integers
+    name: str,
+    product: Integers,
+    group: Integers,
+    groups: int,
+    *,
+    share: float | Numbers,
+    quota: Integers,
 ) -> Limit:
     """Return the limit of each group's share in a product: at most `share` x quota of its leads.
 
@@ -98,15 +108,23 @@ def shares(
         product: Product code of each pair.
         group: Group of the pair's lead (its channel, say); -1: in none.
         groups: How many groups there are.
-        share: Largest share, above 0.
+        share: Largest share, above 0: one for all, or by (product, group); NaN: no limit.
         quota: Leads a day by product code.
     """
-    most = np.repeat(np.maximum(1, np.floor(share * quota + WHOLE)), groups)
+    of_quota = np.broadcast_to(share, (len(quota), groups)) * quota[:, None]
+    most = np.maximum(1, np.floor(of_quota + WHOLE)).reshape(-1)
     row = np.where(group >= 0, product * groups + group, len(most))
-    return Limit(name, row, most)
+    return Limit(name, row, np.where(np.isnan(most), np.inf, most))
 
 
 def floors(name: str, owner: Integers, least: Integers) -> Limit:
-    """Return the promise of a least number of leads by owner (a product or an institution)."""
-    row = np.where(least[owner] > 0, owner, len(least))
+    """Return the promise of a least number of leads by owner.
+
+    Args:
+        name: Of the kind of owner.
+        owner: Owner of each pair (a product, an institution, a group of leads); -1: none.
+        least: Leads a day by owner; 0: nothing is promised.
+    """
+    is_promised = (owner >= 0) & (least[owner] > 0)
+    row = np.where(is_promised, owner, len(least))
     return Limit(f"floor_{name}", row, -least.astype(np.float64), use=-np.ones(len(row)))

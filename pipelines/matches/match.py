@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from expectations import policy
@@ -18,6 +19,7 @@ from pipelines.matches.counts import count_leads
 from pipelines.matches.ids import MATCH_ID
 from pipelines.matches.offers import offers_sql
 from pipelines.matches.plan import DayPlan, plan_day
+from pipelines.matches.prices import short_floors
 from pipelines.matches.rule_prices import rule_prices
 from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
 from pipelines.matches.unmatched import unmatched_sql
@@ -79,7 +81,12 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
         rules = _load(connection, settings, day)
-        plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
+        plan = plan_day(
+            connection,
+            day,
+            most_offers=policy.value().most_offers_per_lead,
+            limits=policy.limits().on(day),
+        )
         _note(connection, plan, day)
         _add_odds(connection, odds.told(settings.of_day(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
@@ -92,7 +99,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             offers_sql("explained", "names", "told", "odds_shown")
         ).to_arrow_table()
         unmatched = connection.sql(
-            unmatched_sql("mart_leads", "funnel", "chosen", "short_of_budget")
+            unmatched_sql("mart_leads", "funnel", "chosen", "short")
         ).to_arrow_table()
         connection.register("without_match", unmatched)
         told_unmatched = of_unmatched(connection, model_set, rules, day)
@@ -106,7 +113,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "policy_version": policy.version(),
         "models": scored_by["models"],
     }
-    facts |= cut_loss
+    facts |= cut_loss | short_floors(plan.limits, plan.least_shortfall)
     with publishing(
         settings.of_day(settings.reasons, day), facts | {"inputs": read_from}
     ) as folder:
@@ -123,6 +130,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             write_parquet(table, folder / f"{root.name}.parquet")
             if root == settings.matches:
                 write_parquet(of_rules, folder / "rule_prices.parquet")
+                write_parquet(plan.limits, folder / "prices.parquet")
     return facts
 
 
@@ -131,9 +139,12 @@ def _must_be_current(
 ) -> None:
     """Raise `InputMissing` where the pairs speak of other leads, models or policies than now.
 
-    Only the policy of value may differ: what pairs are worth is made anew when they are read.
+    Only the policies of value and limits may differ: the matching applies them anew.
     """
-    now = {"models": model_set.version, "policy_version_but_value": policy.version("value")}
+    now = {
+        "models": model_set.version,
+        "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
+    }
     changed = [name for name, version in now.items() if scored_by.get(name) != version]
     changed += [name for name, made in scored_by["inputs"].items() if read_from[name] != made]
     if changed:
@@ -169,20 +180,21 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
 
 
 def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
-    """Create `chosen` (with match id, rank and price of quota) and `short_of_budget` from the plan.
+    """Create `chosen` (with match id, rank, prices) and `short` (leads without room) from the plan.
 
     A match id comes from the date and the keys alone, so it stands when the day is run again.
     """
     connection.register("chosen_rows", pa.table({"row": plan.chosen}))
-    connection.register("short_rows", pa.table({"row": plan.short_of_budget}))
-    prices = pa.array(plan.price_of_quota)
-    rows = pa.array(range(len(prices)), pa.int64())
-    connection.register("quota_prices", pa.table({"product_row": rows, "price_of_quota": prices}))
+    connection.register("of_budget", pa.table({"row": plan.short_of_budget}))
+    connection.register("of_share", pa.table({"row": plan.short_of_share}))
+    prices = {"price_of_quota": plan.price_of_quota, "price_of_budget": plan.price_of_budget}
+    rows = np.arange(len(plan.price_of_quota))
+    connection.register("quota_prices", pa.table({"product_row": rows, **prices}))
     connection.execute(
         f"""
         create or replace table chosen as
         select
-            pairs.*, lead_row, product_row, price_of_quota,
+            pairs.*, lead_row, product_row, price_of_quota, price_of_budget,
             {MATCH_ID} as match_id,
             row_number() over (
                 partition by lead_row order by expected_value desc, product_row
@@ -197,8 +209,15 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
     )
     connection.execute(
         """
-        create or replace table short_of_budget as
-        select distinct channel_id, lead_id from pairs join short_rows using (row)
+        create or replace table short as
+        select channel_id, lead_id, min(detail) as detail
+        from pairs
+        join (
+            select row, 'budget' as detail from of_budget
+            union all
+            select row, 'share_full' as detail from of_share
+        ) using (row)
+        group by all
         """
     )
 

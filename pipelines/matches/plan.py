@@ -5,12 +5,16 @@ from datetime import date
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.matches.allocate import allocate
+from expectations.policy_types import Limits
+from pipelines.matches.allocate import Plan, allocate
 from pipelines.matches.budgets import affordable_quota
 from pipelines.matches.candidates import Candidates, Integers, Numbers
-from pipelines.matches.constraints import budgets
+from pipelines.matches.constraints import Limit, budgets, quotas
+from pipelines.matches.limits import Day, Family, Product, exposed, least_exposed, paced, promised
+from pipelines.matches.prices import Told, prices_table, told_by
 
 
 @dataclass(frozen=True)
@@ -20,18 +24,28 @@ class DayPlan:
     chosen: Integers
     short_of_budget: Integers
     """Not chosen, and dearer than what the plan leaves of their product's budget."""
+    short_of_share: Integers
+    """Not chosen, and their lead's channel or group has all of the product that policy allows."""
     value: float
     bound: float
-    """No plan that keeps quotas, budgets and offers a lead is worth more."""
+    """No plan that keeps quotas, budgets, offers a lead and what policy asks is worth more; floors
+    that no plan was found to keep count as lowered."""
     gap: float
     """The share of the bound that the value may fall short of the best plan."""
     price_of_quota: Numbers
     """What one more lead a day would add, by `product_row`."""
     price_of_budget: Numbers
-    """What one more unit of money a day (the product's currency) would add, by `product_row`."""
+    """What one more unit of money a day (the product's currency) would add, by `product_row`; of
+    products that pay per lead the price of quota says it."""
+    limits: pa.Table
+    """Every limit, what was used of it and its price; see `prices.SCHEMA`."""
+    least_shortfall: int
+    """No plan misses the floors by fewer leads in all: proven, perhaps not attained."""
 
 
-def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: int) -> DayPlan:
+def plan_day(
+    connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: int, limits: Limits
+) -> DayPlan:
     """Return the best plan of a day.
 
     A product that pays per lead spends the same for every match, so its budget is a quota; that of
@@ -42,36 +56,106 @@ def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: i
             (`row`: its place in the file; expected value and spend).
         day: The business date.
         most_offers: Most matches of one lead.
+        limits: What policy asks for on that day.
+
+    Raises:
+        Broken: Policy limits by a column that the leads don't have.
     """
-    terms = connection.sql(
-        """
-        select
-            daily_quota as quota, cast(coalesce(daily_budget, 'nan') as double) as budget,
-            price, price_model = 'cpl' as is_per_lead
-        from products order by product_row
-        """
-    ).fetchnumpy()
-    budget, is_per_lead = _numbers(terms["budget"]), np.asarray(terms["is_per_lead"], np.bool_)
-    quota = affordable_quota(
-        _integers(terms["quota"]), budget, _numbers(terms["price"]), is_per_lead
-    )
+    terms = _terms(connection)
     candidates, spend = _candidates(connection, day)
-    by_result = np.where(is_per_lead, np.nan, budget)
+    numbered = Day(connection, candidates, terms.affordable, terms.products)
+    by_result = np.where(terms.is_per_lead, np.nan, terms.budget)
     money = budgets(candidates.product, spend, by_result)
-    plan = allocate(candidates, quota, most_offers=most_offers)
-    if money.broken(np.flatnonzero(plan.chosen)):  # else the exact plan of quotas keeps them, too
-        plan = allocate(candidates, quota, most_offers=most_offers, limits=(money,))
-    price_of_budget = plan.prices.get("budget", np.zeros(len(quota)))
-    left = money.most - money.used(np.flatnonzero(plan.chosen))
-    is_short = ~plan.chosen & (money.of_pairs(np.arange(len(spend))) > left[candidates.product])
+    caps = [*paced(numbered, limits.pacing), *exposed(numbered, limits.exposure)]
+    families = [*caps, *promised(numbered, limits.floors)]
+
+    def keeping(plan: Plan) -> Plan:
+        """Return the plan itself where it keeps all limits, else one that does."""
+        binding = (money, *(family.limit for family in families))
+        if all(limit.is_kept(plan.rows) for limit in binding):
+            return plan
+        return allocate(candidates, terms.affordable, most_offers=most_offers, limits=binding)
+
+    plan = keeping(allocate(candidates, terms.affordable, most_offers=most_offers))
+    if least := least_exposed(numbered, limits.exposure, len(plan.rows)):
+        families += least
+        plan = keeping(plan)
+    told = [*_catalogue(numbered, terms, money, plan), *(told_by(plan, each) for each in families)]
     return DayPlan(
-        chosen=np.flatnonzero(plan.chosen),
-        short_of_budget=np.flatnonzero(is_short),
+        chosen=plan.rows,
+        short_of_budget=np.flatnonzero(_finds_full(money, plan)),
+        short_of_share=np.flatnonzero(
+            np.logical_or.reduce(
+                [np.zeros_like(plan.chosen), *(_finds_full(cap.limit, plan) for cap in caps)]
+            )
+        ),
         value=plan.value,
         bound=plan.bound,
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
-        price_of_budget=price_of_budget,
+        price_of_budget=plan.price_of(money),
+        limits=prices_table(told),
+        least_shortfall=plan.least_shortfall + sum(family.out_of_reach for family in families),
+    )
+
+
+def _finds_full(limit: Limit, plan: Plan) -> NDArray[np.bool_]:
+    """Return which pairs aren't chosen and need more of their row than the plan leaves."""
+    left = np.append(limit.most - limit.used(plan.rows), np.inf)
+    return ~plan.chosen & (limit.of_pairs(np.arange(len(limit.row))) > left[limit.row])
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the catalogue asks, by `product_row`."""
+
+    products: list[Product]
+    quota: Integers
+    budget: Numbers
+    price: Numbers
+    is_per_lead: NDArray[np.bool_]
+
+    @property
+    def affordable(self) -> Integers:
+        """Return the leads a day that each product can take and, paying per lead, can afford."""
+        return affordable_quota(self.quota, self.budget, self.price, self.is_per_lead)
+
+
+def _terms(connection: duckdb.DuckDBPyConnection) -> _Terms:
+    columns = connection.sql(
+        """
+        select
+            institution_id, product_id, price, price_model = 'cpl' as is_per_lead,
+            daily_quota as quota, cast(coalesce(daily_budget, 'nan') as double) as budget
+        from products order by product_row
+        """
+    ).fetchnumpy()
+    names = zip(columns["institution_id"], columns["product_id"], strict=True)
+    return _Terms(
+        products=[(str(institution), str(product)) for institution, product in names],
+        quota=_integers(columns["quota"]),
+        budget=_numbers(columns["budget"]),
+        price=_numbers(columns["price"]),
+        is_per_lead=np.asarray(columns["is_per_lead"], np.bool_),
+    )
+
+
+def _catalogue(day: Day, terms: _Terms, money: Limit, plan: Plan) -> tuple[Told, Told]:
+    """Return what became of quotas and budgets.
+
+    Where a product pays per lead and its budget buys less than its quota, it is the budget that the
+    price of a place is due to.
+    """
+    whom, price = day.by_product(), plan.price_of_quota
+    limit = quotas(day.candidates.product, terms.quota)
+    matches = limit.used(plan.rows)
+    is_by_budget = terms.affordable < terms.quota
+    of_money = np.where(terms.is_per_lead, 0.0, plan.price_of(money))
+    of_money[is_by_budget] = price[is_by_budget] / terms.price[is_by_budget]
+    spent = np.where(terms.is_per_lead, matches * terms.price, money.used(plan.rows) / money.units)
+    return (
+        Told(Family("quota", limit, whom, limit.most), matches, np.where(is_by_budget, 0, price)),
+        Told(Family("budget", money, whom, terms.budget), spent, of_money),
     )
 
 

@@ -2,9 +2,10 @@
 
 To first order, at the prices of the plan: a lead that misses product j by one rule would gain
 
-    max(0, (value - price of j's quota) - what the lead gives up for it)
+    max(0, (value - price of j's place) - what the lead gives up for it)
 
-if the rule were not there. What it gives up is its match with the same institution, if it has one;
+if the rule were not there; a place costs the price of quota, and that of budget for what the lead
+is expected to spend. What it gives up is its match with the same institution, if it has one;
 else, if it has as many offers as it may, the least of them, each after the price of its own place;
 else nothing. A rule loosened for many leads at once moves the prices themselves: the more, the less
 the sum holds.
@@ -39,8 +40,8 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
     """Return what each rule of each product costs a day (`SCHEMA`, the dearest first).
 
     Args:
-        connection: With `products`, `quota_prices` (by `product_row`) and `chosen` (the matches,
-            with `expected_value` and `price_of_quota`).
+        connection: With `products`, `quota_prices` (of quota and budget, by `product_row`) and
+            `chosen` (the matches, with the same prices, `expected_value` and `expected_spend`).
         pairs: The published `pairs/date=D`.
     """
     looked_at = read_manifest(pairs)["near_misses"]
@@ -50,7 +51,8 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
         f"""
         with offers as (
             select
-                channel_id, lead_id, institution_id, expected_value - price_of_quota as worth
+                channel_id, lead_id, institution_id,
+                expected_value - price_of_quota - price_of_budget * expected_spend as worth
             from chosen
         ),
 
@@ -66,7 +68,7 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
             select
                 near.institution_id, near.product_id, near.step, near.attribute,
                 {worthwhile_sql()} as is_worthwhile,
-                near.expected_value - price_of_quota
+                near.expected_value - price_of_quota - price_of_budget * near.expected_spend
                 - coalesce(rival.worth, least_worth, 0) as gain
             from ({revalued_sql(pairs / FILE)}) as near
             join products using (institution_id, product_id)

@@ -27,7 +27,8 @@ def unmatched_sql(leads: str, funnel: str, matches: str, short: str) -> str:
         leads: SQL table of the leads' mart.
         funnel: SQL table of what each lead had left after each step.
         matches: SQL table of the matches made.
-        short: SQL table of leads with a pair of a product whose budget is used up.
+        short: SQL table of leads with a pair that a budget or a share has no room for, and the
+            `detail` to tell of it.
     """
     stages, details = (
         " ".join(f"when funnel.{step} = 0 then '{why[part]}'" for step, why in REASONS.items())
@@ -40,12 +41,11 @@ def unmatched_sql(leads: str, funnel: str, matches: str, short: str) -> str:
             case
                 when set_aside_stage is not null then set_aside_detail
                 {details}
-                when (channel_id, lead_id) in (select (channel_id, lead_id) from {short})
-                then 'budget'
-                else 'quota_full'
+                else coalesce(short.detail, 'quota_full')
             end as detail
         from {leads} as leads
         left join {funnel} as funnel using (channel_id, lead_id)
+        left join {short} as short using (channel_id, lead_id)
         where
             set_aside_stage is distinct from 'duplicate'
             and (channel_id, lead_id) not in (select (channel_id, lead_id) from {matches})

@@ -46,7 +46,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     model_set, learned = models.load(settings, day), odds.learn(settings, day)
     facts: dict[str, Any] = {
         "policy_version": policy.version(),
-        "policy_version_but_value": policy.version("value"),
+        "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
         "models": model_set.version,
     }
     with (

@@ -80,7 +80,7 @@ def test_match_follows_new_weights_without_a_new_scoring(market, monkeypatch):
 
 def test_match_still_refuses_pairs_of_another_policy(market, monkeypatch):
     monkeypatch.setattr(policy, "version", lambda *_: "another")
-    with pytest.raises(InputMissing, match="policy_version_but_value"):
+    with pytest.raises(InputMissing, match="policy_version_of_scoring"):
         match.match(market, DAY)
 
 
