@@ -18,6 +18,7 @@ from pipelines.database import connect
 from pipelines.deliveries.desk import Desk, Result
 from pipelines.deliveries.recheck import load_evidence
 from pipelines.deliveries.recipients import recipients
+from pipelines.deliveries.told import told
 from pipelines.errors import Broken
 from pipelines.publish import MANIFEST, inputs, read_manifest, restore
 from pipelines.settings import Settings
@@ -65,7 +66,7 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
     with connect(settings) as connection:
         _load(connection, settings, day, shard["institutions"])
         known = recipients(connection)
-        desk = Desk(settings, day, connection, read_from)
+        desk = Desk(settings, day, connection, read_from, told(settings, day))
         results = [
             desk.serve(known.get(name) or desk.former_recipient(name))
             for name in shard["institutions"]

@@ -1,9 +1,9 @@
 """Serve one institution: write its lead file, judge the bytes, publish it as the next version."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.deliveries import file as delivery_file
 from pipelines.deliveries.recheck import violations
 from pipelines.deliveries.recipients import OURS, Recipient
+from pipelines.deliveries.told import TOLD, Facts
 from pipelines.publish import MANIFEST, publishing, read_manifest, restore, sha256
 from pipelines.settings import Settings
 
@@ -38,6 +39,8 @@ class Desk:
     """With the tables `matches` and `lake_leads`."""
     read_from: dict[str, str]
     """What the manifests say of their inputs."""
+    told: Mapping[str, Facts] = field(default_factory=dict)
+    """Institution -> what its manifest says of prices: of its own products, and of no other's."""
 
     def serve(self, recipient: Recipient) -> Result:
         """Publish the recipient's file unless it stands already, must wait or must not go out."""
@@ -52,6 +55,7 @@ class Desk:
             before = _before(folder)
             is_same = before[-1]["sha256"] == sha256(file) if before else not leads.num_rows
             if is_same:
+                self._tell(recipient, folder)
                 return Result("unchanged", leads.num_rows)
             if wrong := self._wrong(recipient, file, leads.num_rows):
                 return Result("refused", leads.num_rows, f"{recipient.institution_id}: {wrong}")
@@ -103,6 +107,17 @@ class Desk:
         )
         return ", ".join(f"{count:,} rows {kind}" for kind, count in found.items())
 
+    def _tell(self, recipient: Recipient, folder: Path) -> None:
+        """Write the manifest anew where the file stands but the prices don't; no new version."""
+        if not (folder / MANIFEST).is_file():
+            return
+        said = read_manifest(folder)
+        facts = {name: said[name] for name in ("version", "rows", "deliveries")}
+        facts |= self._facts(recipient)
+        if any(said.get(name) != facts.get(name) for name in TOLD):
+            with publishing(folder, facts) as fresh:
+                _keep(folder, fresh)
+
     def _publish(self, recipient: Recipient, folder: Path, file: Path, rows: int) -> None:
         before = _before(folder)
         version = len(before) + 1
@@ -114,8 +129,7 @@ class Desk:
             "deliveries": [*before, this],
         }
         with publishing(folder, facts) as fresh:
-            for delivery in before:
-                shutil.copyfile(folder / delivery["file"], fresh / delivery["file"])
+            _keep(folder, fresh)
             shutil.move(file, fresh / name)
 
     def _hold_back(self, recipient: Recipient, folder: Path, rows: int) -> Result:
@@ -134,8 +148,7 @@ class Desk:
             "message": message,
         }
         with publishing(folder, facts) as fresh:
-            for delivery in before:
-                shutil.copyfile(folder / delivery["file"], fresh / delivery["file"])
+            _keep(folder, fresh)
         return Result("held_back", rows, message)
 
     def _facts(self, recipient: Recipient) -> dict[str, Any]:
@@ -147,7 +160,14 @@ class Desk:
             "columns": recipient.columns,
             "withheld_fields": recipient.withheld,
             "inputs": self.read_from,
+            **self.told.get(recipient.institution_id, {}),
         }
+
+
+def _keep(folder: Path, fresh: Path) -> None:
+    """Copy the files that were delivered before."""
+    for delivery in _before(folder):
+        shutil.copyfile(folder / delivery["file"], fresh / delivery["file"])
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pipelines.matches.counts import count_leads
 from pipelines.matches.ids import MATCH_ID
 from pipelines.matches.offers import offers_sql
 from pipelines.matches.plan import DayPlan, plan_day
+from pipelines.matches.price_words import PRICES
 from pipelines.matches.prices import short_floors
 from pipelines.matches.rule_prices import rule_prices
 from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
@@ -130,7 +131,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             write_parquet(table, folder / f"{root.name}.parquet")
             if root == settings.matches:
                 write_parquet(of_rules, folder / "rule_prices.parquet")
-                write_parquet(plan.limits, folder / "prices.parquet")
+                write_parquet(plan.limits, folder / PRICES)
     return facts
 
 

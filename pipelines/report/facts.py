@@ -7,6 +7,7 @@ from typing import Literal
 from models.proxies import Guessed
 from pipelines.drift.facts import Drift
 from pipelines.matches.counts import LeadCounts
+from pipelines.matches.price_words import ProductPrices
 
 State = Literal["complete", "findings", "incomplete"]
 """All steps published and nothing to look at; all published, something to look at; a step
@@ -295,6 +296,16 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class ShortFloor:
+    """A least number of leads that was promised and that no plan was found to keep."""
+
+    whom: str
+    promised: int
+    kept: int
+    """The most that it can be with all other limits as they are."""
+
+
+@dataclass(frozen=True)
 class Matching:
     """The day's matching: counts, certificate and how it was spread."""
 
@@ -315,6 +326,13 @@ class Matching:
     products_open: int | None = None
     products_closed: tuple[Count, ...] = ()
     products_without_outcomes: int | None = None
+    prices: tuple[ProductPrices, ...] = ()
+    """What the limits of each open product cost."""
+    floors_short: tuple[ShortFloor, ...] = ()
+    least_shortfall: int = 0
+    """Leads by which no plan misses the floors less, in all."""
+    cut_loss: float | None = None
+    """Share of the best worth that leaving pairs unscored can have cost; None: none was."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *_steps(facts),
         *_arithmetic(facts),
         *_deliveries(facts),
+        *_floors(facts),
         *_refused(facts),
         *_misplaced(facts),
         *drift_findings(facts.drift),
@@ -122,6 +123,19 @@ def _deliveries(facts: Facts) -> Iterator[Finding]:
                 f"The delivery to {name} is not what was matched",
                 f"{count(matched.get(name, 0))} matches, {plural(delivery.rows, 'row')} delivered",
             )
+
+
+def _floors(facts: Facts) -> Iterator[Finding]:
+    """Yield the promises of leads that are out of reach, with the least that they must yield."""
+    for floor in facts.matching.floors_short:
+        yield Finding(
+            "act",
+            f"{plural(floor.promised, 'lead')} a day promised to {floor.whom}, {count(floor.kept)} "
+            "within reach",
+            f"the floor gave way by {count(floor.promised - floor.kept)}; no plan misses all "
+            f"floors together by fewer than {count(facts.matching.least_shortfall)} "
+            "(expectations/policy/limits.yml)",
+        )
 
 
 def _refused(facts: Facts) -> Iterator[Finding]:

@@ -119,5 +119,6 @@ def _matching(settings: Settings, day: date, to: Gathering) -> Matching:
                 lambda: matching.silent_channels(settings, day, connection),
                 (),
             ),
+            prices=to.part("prices", lambda: matching.prices(settings, day), ()),
             deliveries=to.part("list of deliveries", lambda: deliveries(settings, day), ()),
         )

@@ -9,8 +9,9 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipelines.matches.counts import LEAD, LeadCounts
+from pipelines.matches.price_words import ProductPrices, told_prices
 from pipelines.publish import read_manifest
-from pipelines.report.facts import ChannelMatches, Count, InstitutionMatches
+from pipelines.report.facts import ChannelMatches, Count, InstitutionMatches, ShortFloor
 from pipelines.settings import Settings
 
 # Money and probabilities are summed as decimals: a sum of doubles depends on the order of adding,
@@ -93,7 +94,27 @@ def headline(settings: Settings, day: date) -> dict[str, Any]:
     return {
         "leads": LeadCounts(**{field.name: said[field.name] for field in fields(LeadCounts)}),
         **{name: said[name] for name in ("matches", "gap", "policy_version")},
+        "floors_short": tuple(map(_short, said.get("floors_short", []))),
+        "least_shortfall": said.get("least_shortfall", 0),
+        "cut_loss": said.get("cut_loss"),
     }
+
+
+def _short(floor: dict[str, Any]) -> ShortFloor:
+    owner = "/".join(floor[name] for name in ("institution_id", "product_id") if name in floor)
+    whom = owner or f"leads with {floor['column']} {floor['group']}"
+    return ShortFloor(whom, floor["promised"], floor["kept"])
+
+
+def prices(settings: Settings, day: date) -> tuple[ProductPrices, ...]:
+    """Return what the limits of each open product cost, the most worth of its places first."""
+    told = told_prices(settings.of_day(settings.matches, day), settings.of_day(settings.marts, day))
+    return tuple(sorted(told, key=_dearest))
+
+
+def _dearest(told: ProductPrices) -> tuple[float, str, str]:
+    costs = (told.price_of_quota, *(cost.value for cost in told.rules[:1]))
+    return -max(costs), told.institution_id, told.product_id
 
 
 def pairs(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

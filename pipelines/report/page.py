@@ -25,6 +25,7 @@ SECTIONS = (
     ("borders", "In and out"),
     ("quality", "Quality"),
     ("matches", "Matches"),
+    ("prices", "Prices"),
     ("models", "Models"),
     ("champions", "Champions"),
     ("odds", "Odds"),

@@ -1,0 +1,47 @@
+"""What an institution's manifest tells of prices: those of its own products, in figures and words.
+
+Prices of others, and what the platform itself limits (pacing, exposure), are nobody else's
+business.
+"""
+
+from collections import defaultdict
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from expectations import policy
+from pipelines.matches.price_words import PRICES, told_prices
+from pipelines.publish import read_manifest
+from pipelines.settings import Settings
+
+Facts = dict[str, Any]
+
+TOLD = ("prices", "prices_currency", "floors_short")
+"""Fields of a manifest beyond those agreed; a receiver may do without them."""
+
+
+def told(settings: Settings, day: date) -> dict[str, Facts]:
+    """Return institution -> `TOLD` of it: `prices` by product, each with `words`; `floors_short`:
+    leads that it was promised and can't get, where there are any. Nothing of a day that was
+    matched before prices were kept.
+
+    Raises:
+        InputMissing: The day's matches are not published.
+    """
+    matches, marts = (settings.of_day(root, day) for root in (settings.matches, settings.marts))
+    short = read_manifest(matches).get("floors_short", [])
+    if not (matches / PRICES).is_file():
+        return {}
+    found: defaultdict[str, Facts] = defaultdict(
+        lambda: {"prices": [], "prices_currency": policy.base_currency()}
+    )
+    for product in told_prices(matches, marts):
+        facts = asdict(product) | {"rules": [*map(asdict, product.rules)], "words": product.words}
+        owner = facts.pop("institution_id")
+        found[owner]["prices"].append(facts)
+    for floor in short:
+        owner = floor.get("institution_id")
+        if owner is not None:
+            own = {name: value for name, value in floor.items() if name != "institution_id"}
+            found[owner].setdefault("floors_short", []).append(own)
+    return dict(found)
