@@ -4,12 +4,13 @@ The constraints form a network (lead -> lead at institution -> product -> sink),
 solves it exactly, and the prices of quota come out of the same network.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.matches.candidates import Candidates, Integers
+from pipelines.matches.contested import Plain, flows_of
 from pipelines.matches.network import (
     LARGEST_COST,
     Network,
@@ -20,6 +21,9 @@ from pipelines.matches.network import (
 
 FINEST_UNITS = 10_000
 """Whole units that one unit of money is cut into; values finer than that are rounded."""
+
+LARGE = 100_000
+"""From so many pairs on, leads whose choice is plain are left out of the flow."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,35 @@ def best_flow(pairs: Candidates, worth: Integers, quota: Integers, most_offers: 
         most_offers: Most pairs of one lead.
     """
     network = quota_network(pairs, worth, quota, most_offers)
-    flows = cheapest_flow(network)
+    if len(worth) < LARGE:
+        flows = cheapest_flow(network)
+    else:
+        chosen = _around_plain_leads(pairs, worth, quota, most_offers)
+        flows = flows_of(network, chosen, len(quota), int(pairs.lead.max(initial=-1)) + 1)
     sink = len(network.supplies) - 1
     distances = residual_distances(network, flows, sink)
     lottery = np.zeros_like(flows)
     lottery[: len(worth)] = pairs.lottery
     flows = settle_ties(network, flows, distances, lottery)
     return Flow(flows[: len(worth)] > 0, _prices(network, distances, len(quota)))
+
+
+def _around_plain_leads(
+    pairs: Candidates, worth: Integers, quota: Integers, most_offers: int
+) -> NDArray[np.bool_]:
+    """Return a plan of most worth, by a flow of the contested leads alone; see `contested`."""
+    plain = Plain(pairs, worth, quota, most_offers)
+    while True:
+        rows = plain.contested
+        some = pairs.take(rows)
+        lead = np.cumsum(np.diff(some.lead, prepend=-1) != 0) - 1
+        network = quota_network(replace(some, lead=lead), worth[rows], plain.places, most_offers)
+        flows = cheapest_flow(network)
+        distances = residual_distances(network, flows, len(network.supplies) - 1)
+        if plain.stays_at(_prices(network, distances, len(quota))):
+            chosen = plain.taken
+            chosen[rows] = flows[: len(rows)] > 0
+            return chosen
 
 
 def quota_network(pairs: Candidates, worth: Integers, quota: Integers, most_offers: int) -> Network:
@@ -69,12 +95,13 @@ def quota_network(pairs: Candidates, worth: Integers, quota: Integers, most_offe
     """
     leads = int(pairs.lead.max(initial=-1)) + 1
     institutions = int(pairs.institution.max(initial=-1)) + 1
-    group, of_pair, size = np.unique(
-        pairs.lead * institutions + pairs.institution, return_inverse=True, return_counts=True
-    )
+    group = pairs.lead * institutions + pairs.institution
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    size = np.diff(first, append=len(group))
+    of_pair = np.repeat(np.arange(len(first)), size)
     shared = size > 1
     between = leads + np.cumsum(shared) - 1
-    group_lead = group // max(institutions, 1)
+    group_lead = pairs.lead[first]
     first_product = leads + int(shared.sum())
     sink = first_product + len(quota)
     room = np.minimum(np.bincount(group_lead, minlength=leads), most_offers)

@@ -7,11 +7,12 @@ added and never positive where some could be taken away (Ahuja, Magnanti, Orlin:
 theorems 9.1 and 9.3).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
+from scipy.sparse import coo_array
 
 from pipelines.errors import Broken
 
@@ -75,9 +76,10 @@ def residual_distances(network: Network, flows: Integers, start: int) -> Integer
     tails = np.concatenate([network.tails[ahead], network.heads[back]])
     heads = np.concatenate([network.heads[ahead], network.tails[back]])
     costs = np.concatenate([network.costs[ahead], -network.costs[back]])
-    order = np.argsort(heads, kind="stable")
+    order, ends = _by_code(heads, len(network.supplies))
     tails, costs = tails[order], costs[order]
-    reached, first = np.unique(heads[order], return_index=True)
+    reached = np.flatnonzero(np.diff(ends))
+    first = ends[reached]
     distances = np.full(len(network.supplies), UNREACHED)
     distances[start] = 0
     for _ in range(len(network.supplies) + 1):
@@ -92,6 +94,13 @@ def residual_distances(network: Network, flows: Integers, start: int) -> Integer
     )
 
 
+def _by_code(code: Integers, codes: int) -> tuple[Integers, Integers]:
+    """Return the rows by rising code, and where each code begins; counted, in linear time."""
+    rows = np.arange(len(code))
+    counted = coo_array((np.ones(len(code), np.bool_), (code, rows)), (codes, len(code))).tocsr()
+    return np.asarray(counted.indices, np.int64), np.asarray(counted.indptr, np.int64)
+
+
 def reduced_costs(network: Network, distances: Integers) -> Integers:
     """Return cost + distance(tail) - distance(head) of each arc."""
     return network.costs + distances[network.tails] - distances[network.heads]
@@ -103,20 +112,36 @@ def settle_ties(
     """Return, among all cheapest flows, the one with the most `preference` (per unit of flow).
 
     By complementary slackness every cheapest flow agrees on the arcs whose reduced cost isn't 0;
-    only the others are free, so the choice is made among them alone.
+    only the others are free, so the choice is made among them alone. Of these an arc that is the
+    last one of its node has no choice either, and so on: only arcs on cycles are left.
     """
-    free = reduced_costs(network, distances) == 0
-    served = np.zeros_like(network.supplies)
-    np.add.at(served, network.tails[~free], flows[~free])
-    np.add.at(served, network.heads[~free], -flows[~free])
-    among_equals = replace(
-        network,
-        tails=network.tails[free],
-        heads=network.heads[free],
+    free = _on_cycles(network, np.flatnonzero(reduced_costs(network, distances) == 0))
+    if len(free) == 0:
+        return flows
+    runs = flows > 0
+    runs[free] = False
+    served = np.bincount(network.tails[runs], flows[runs], len(network.supplies))
+    served -= np.bincount(network.heads[runs], flows[runs], len(network.supplies))
+    ends = np.concatenate([network.tails[free], network.heads[free]])
+    nodes, renumbered = np.unique(ends, return_inverse=True)
+    among_equals = Network(
+        tails=renumbered[: len(free)],
+        heads=renumbered[len(free) :],
         capacities=network.capacities[free],
         costs=-preference[free],
-        supplies=network.supplies - served,
+        supplies=network.supplies[nodes] - served[nodes].astype(np.int64),
     )
     settled = flows.copy()
     settled[free] = cheapest_flow(among_equals)
     return settled
+
+
+def _on_cycles(network: Network, arcs: Integers) -> Integers:
+    """Return those of the arcs that are left when arcs that end at a node alone are taken away."""
+    while True:
+        tails, heads = network.tails[arcs], network.heads[arcs]
+        degree = np.bincount(np.concatenate([tails, heads]), minlength=len(network.supplies))
+        is_last = (degree[tails] == 1) | (degree[heads] == 1)
+        if not is_last.any():
+            return arcs
+        arcs = arcs[~is_last]

@@ -25,19 +25,19 @@ WHOLE_FROM = 10
 """Amounts from this on are told without cents."""
 
 ASKED = {
-    "ge": "least {what} of {first}",
-    "le": "greatest {what} of {first}",
+    "ge": "{what} of at least {first}",
+    "le": "{what} of at most {first}",
     "between": "{what} from {first} to {last}",
     "in": "{what} among {all}",
-    "not_in": "{what} outside {all}",
-    "known": "demand to know the {what}",
+    "not_in": "{what} other than {all}",
+    "known": "known {what}",
 }
 """Operator of a product's rule -> what it asks, in words."""
 
 OF_TERMS = {
     "amount": "amounts from {amount_min:,.0f} to {amount_max:,.0f} {currency}",
     "term": "terms from {term_min_months} to {term_max_months} months",
-    "risk_band": "risk band",
+    "risk_band": "a probability of default from {pd_min:.1%} to {pd_max:.1%}",
 }
 """Step of the funnel -> what the product's own terms ask there."""
 
@@ -139,7 +139,8 @@ def _prices(terms: Row, limits: list[Row], costs: list[Row], asked: list[Row]) -
 def _rule(cost: Row, terms: Row, asked: list[Row]) -> str:
     """Return what is asked, in words: of the rules on one attribute all together."""
     if cost["step"] in OF_TERMS:
-        return OF_TERMS[cost["step"]].format(**terms)
+        band = {"pd_min": terms["pd_min"] or 0.0, "pd_max": terms["pd_max"] or 1.0}
+        return OF_TERMS[cost["step"]].format(**terms | band)
     code = policy.reason_codes().get(cost["attribute"], "")
     reason = policy.reason_by_code().get(code)
     what = reason.analyst.en if reason else cost["attribute"].replace("_", " ")
@@ -184,7 +185,8 @@ def _sentences(told: ProductPrices) -> Iterator[str]:
         )
     for cost in told.rules:
         good = f"{cost.good_leads:,.0f} good lead" + ("" if round(cost.good_leads) == 1 else "s")
-        yield f"Your {cost.rule} costs you {good} a day, worth {_money(cost.value)} {base}."
+        worth = f"{_money(cost.value)} {base}"
+        yield f"Your limit to {cost.rule} costs you {good} a day, worth {worth}."
 
 
 def _money(value: float) -> str:

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ortools.sat.python import cp_model
 
+from pipelines.bench.instance import drawn
 from pipelines.errors import Broken
-from pipelines.matches.allocate import Candidates, allocate
+from pipelines.matches import flow
+from pipelines.matches.allocate import Candidates, Plan, allocate
 
 PRODUCTS_OF_AN_INSTITUTION = 2
 
@@ -150,6 +152,32 @@ def test_the_price_of_quota_is_what_one_more_lead_adds(market):
         wider = places.copy()
         wider[product] += 1
         assert allocate(pairs, wider, most_offers=most).value == plan.value + price
+
+
+def both_ways(pairs: Candidates, places: np.ndarray, most: int) -> tuple[Plan, Plan]:
+    """Return the plan by a flow of all leads, and by one of the contested leads alone."""
+    plain = allocate(pairs, places, most_offers=most)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "LARGE", 0)
+        return plain, allocate(pairs, places, most_offers=most)
+
+
+@given(markets(most_leads=30, most_products=8, top=50))
+@settings(max_examples=150, deadline=None)
+def test_leads_whose_choice_is_plain_may_be_left_out_of_the_flow(market):
+    by_all, by_contested = both_ways(*market)
+    assert by_contested.chosen.tobytes() == by_all.chosen.tobytes()
+    assert by_contested.price_of_quota.tolist() == by_all.price_of_quota.tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_middling_market_comes_out_the_same_without_its_plain_leads(seed):
+    market = drawn(2_000, 8 * (seed + 1), 8, seed, most_offers=1 + seed % 3)
+    assert len(market.candidates.lead) < flow.LARGE
+    by_all, by_contested = both_ways(market.candidates, market.quota, market.most_offers)
+    assert by_contested.chosen.tobytes() == by_all.chosen.tobytes()
+    assert by_contested.price_of_quota.tolist() == by_all.price_of_quota.tolist()
+    assert by_contested.gap == 0
 
 
 def test_the_best_pair_takes_the_last_place():

@@ -117,14 +117,14 @@ def test_a_rule_is_told_in_the_institutions_own_words_with_what_it_costs(tmp_pat
         each for each in told_prices(*folders(settings)) if each.product_id == PRODUCT["product_id"]
     )
     dearest = {cost.rule: cost for cost in told.rules}
-    cost = dearest["least score of a licensed bureau of 600"]
+    cost = dearest["score of a licensed bureau of at least 600"]
     assert dearest.keys() >= {"region of residence or registration among CN-31, CN-44"}
     assert [cost.value for cost in told.rules] == sorted(
         (cost.value for cost in told.rules), reverse=True
     )
     assert (
-        f"Your least score of a licensed bureau of 600 costs you {cost.good_leads:,.0f} good leads "
-        f"a day, worth {cost.value:,.0f} CNY."
+        "Your limit to score of a licensed bureau of at least 600 costs you "
+        f"{cost.good_leads:,.0f} good leads a day, worth {cost.value:,.0f} CNY."
     ) in told.words
 
 
@@ -145,8 +145,8 @@ def test_a_rule_is_told_in_the_institutions_own_words_with_what_it_costs(tmp_pat
             "You were promised 20 leads a day; 12 is the most that fit your rules and the other",
         ),
         (
-            {"rules": (RulePrice("least income of 5,000", 1.0, 9.5),)},
-            "Your least income of 5,000 costs you 1 good lead a day, worth 9.50 CNY.",
+            {"rules": (RulePrice("income of at least 5,000", 1.0, 9.5),)},
+            "Your limit to income of at least 5,000 costs you 1 good lead a day, worth 9.50 CNY.",
         ),
     ],
 )
