@@ -22,7 +22,7 @@ EFFORT = 0.5
 """Most work on the contested pairs, in the solver's deterministic time; some seconds at most."""
 MOST_CONTESTED = 1_000
 """Pairs that are reoptimised at most: those nearest to their lead's choice turning."""
-REACH = 0.25
+REACH = 0.5
 """Pairs within this share of a typical worth of being taken may be used in the repair."""
 LOTTERY = 2.0**-33
 """Worth of a lottery number: together with it two pairs differ, by less than half a unit."""
@@ -167,7 +167,7 @@ class _Problem:
         )
         search = self._search(leads, everyone, start)
         is_small = len(rows) <= SMALL
-        reach = np.inf if is_small else REACH * penalty / SWAPS
+        reach = np.inf if is_small else REACH * _typical(everyone)
         near, margin = leads.within(self.split(search.prices), reach)
         if is_small:  # all pairs, those that yield to another of their institution as well
             margin_of_all = np.full(len(rows), -np.inf)
@@ -221,14 +221,18 @@ class _Problem:
 
 def _scales(everyone: Contest) -> list[float]:
     """Return a typical price of each limit: a typical worth over a typical use."""
-    worth = float(np.median(everyone.worth)) if len(everyone.worth) else 1.0
-    worth = worth if worth > 1 else everyone.penalty or 1.0
-    scales = []
+    worth, scales = _typical(everyone), []
     for limit in everyone.limits:
         used = np.abs(limit.of_pairs(np.arange(len(limit.row))))
         used = used[used > 0]
         scales.append(worth / (float(np.median(used)) if len(used) else 1.0))
     return scales
+
+
+def _typical(everyone: Contest) -> float:
+    """Return what a pair is worth, or a lead of a floor where pairs are worth nothing."""
+    worth = float(np.median(everyone.worth)) if len(everyone.worth) else 1.0
+    return worth if worth > 1 else everyone.penalty or 1.0
 
 
 def _contested(contest: Contest, margin: Numbers) -> Integers:
