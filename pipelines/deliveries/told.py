@@ -16,8 +16,14 @@ from pipelines.settings import Settings
 
 Facts = dict[str, Any]
 
-TOLD = ("prices", "prices_currency", "floors_short")
+TOLD = ("prices", "prices_currency", "prices_note", "floors_short")
 """Fields of a manifest beyond those agreed; a receiver may do without them."""
+
+
+NOTE = (
+    "What the day's matches would be worth more in all: to first order, each by itself. Leads that "
+    "a rule keeps away are counted one by one, whether or not your quota has room for all of them."
+)
 
 
 def told(settings: Settings, day: date) -> dict[str, Facts]:
@@ -33,7 +39,11 @@ def told(settings: Settings, day: date) -> dict[str, Facts]:
     if not (matches / PRICES).is_file():
         return {}
     found: defaultdict[str, Facts] = defaultdict(
-        lambda: {"prices": [], "prices_currency": policy.base_currency()}
+        lambda: {
+            "prices": [],
+            "prices_currency": policy.base_currency(),
+            "prices_note": NOTE,
+        }
     )
     for product in told_prices(matches, marts):
         facts = asdict(product) | {"rules": [*map(asdict, product.rules)], "words": product.words}

@@ -15,7 +15,7 @@ WORDS = {
     "same_institution": "another product of the institution is worth more to the plan",
     "price_of_quota": "its places are worth at least as much with other leads",
     "better_offers": "other offers of the lead are worth more to the plan",
-    "budget_or_tie": "planned and taken back for the product's budget, or equal to what was chosen",
+    "budget_or_tie": "kept out by the budget, a share or a floor, or equal to what was chosen",
 }
 """Decision -> its words."""
 
