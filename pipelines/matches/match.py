@@ -20,6 +20,7 @@ from pipelines.matches.offers import offers_sql
 from pipelines.matches.plan import DayPlan, plan_day
 from pipelines.matches.rule_prices import rule_prices
 from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
+from pipelines.matches.trials import Made, log, try_out
 from pipelines.matches.unmatched import unmatched_sql
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.losses import loss_of_cut
@@ -60,8 +61,9 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     """Publish the day's `matches/`, `offers/` and `unmatched/`, once every lead is accounted for.
 
     Returns:
-        The lead counts, matches, institutions, value, bound, gap and
-            versions of policy and models; they stand in the manifest of the matches, too.
+        The lead counts, matches, institutions; value, bound and gap of the plan before trials,
+            how many were explored and what that costs; versions of policy and models. They stand
+            in the manifest of the matches, too.
 
     Raises:
         InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
@@ -79,14 +81,19 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
         rules = _load(connection, settings, day)
-        plan = plan_day(connection, day, most_offers=policy.value().most_offers_per_lead)
-        _note(connection, plan, day)
+        most_offers = policy.value().most_offers_per_lead
+        plan = plan_day(connection, day, most_offers=most_offers)
+        made = try_out(
+            connection, plan, day, most_offers=most_offers, policy=policy.exploration()
+        )
+        _note(connection, plan, made, day)
         _add_odds(connection, odds.told(settings.of_day(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
         cut_loss = loss_of_cut(
             connection, settings.of_day(settings.pairs, day), plan.price_of_quota.tolist()
         )
         of_rules = rule_prices(connection, settings.of_day(settings.pairs, day))
+        trials = log(connection, made.trials)
         matches = _matches(connection, scored_by)
         offers = connection.sql(
             offers_sql("explained", "names", "told", "odds_shown")
@@ -103,6 +110,8 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "value": plan.value,
         "bound": plan.bound,
         "gap": plan.gap,
+        "explored": int(made.explored.sum()),
+        "price_of_learning": made.price_of_learning,
         "policy_version": policy.version(),
         "models": scored_by["models"],
     }
@@ -123,6 +132,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             write_parquet(table, folder / f"{root.name}.parquet")
             if root == settings.matches:
                 write_parquet(of_rules, folder / "rule_prices.parquet")
+                write_parquet(trials, folder / "trials.parquet")
     return facts
 
 
@@ -168,12 +178,15 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
     return rules
 
 
-def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
-    """Create `chosen` (with match id, rank and price of quota) and `short_of_budget` from the plan.
+def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, made: Made, day: date) -> None:
+    """Create `planned`, `chosen` (the matches, with rank and price of quota) and `short_of_budget`.
 
-    A match id comes from the date and the keys alone, so it stands when the day is run again.
+    A match id comes from the date and the keys alone, so it stands when the day is run again. The
+    rank goes by value, a trial's too: 1 is the lead's best, however it came to be shown.
     """
-    connection.register("chosen_rows", pa.table({"row": plan.chosen}))
+    connection.register("planned_rows", pa.table({"row": plan.chosen}))
+    told_of_made = {"explored": made.explored, "propensity": made.propensity}
+    connection.register("chosen_rows", pa.table({"row": made.row} | told_of_made))
     connection.register("short_rows", pa.table({"row": plan.short_of_budget}))
     prices = pa.array(plan.price_of_quota)
     rows = pa.array(range(len(prices)), pa.int64())
@@ -182,7 +195,7 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
         f"""
         create or replace table chosen as
         select
-            pairs.*, lead_row, product_row, price_of_quota,
+            pairs.*, lead_row, product_row, price_of_quota, explored, propensity,
             {MATCH_ID} as match_id,
             row_number() over (
                 partition by lead_row order by expected_value desc, product_row
@@ -194,6 +207,16 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
         join quota_prices using (product_row)
         """,
         {"day": day.isoformat()},
+    )
+    connection.execute(
+        """
+        create or replace table planned as
+        select pairs.*, price_of_quota
+        from pairs
+        join planned_rows using (row)
+        join products using (institution_id, product_id)
+        join quota_prices using (product_row)
+        """
     )
     connection.execute(
         """
@@ -247,7 +270,7 @@ def _matches(connection: duckdb.DuckDBPyConnection, scored_by: dict[str, Any]) -
             match_id, channel_id, lead_id, institution_id, product_id, segment, rank, pd,
             case {tiers} else '{policy.risk_tiers()[-1].tier}' end as risk_tier,
             suggested_apr, p_approve, p_fund, expected_value, expected_cost, price_of_quota,
-            reasons, false as explored, 1.0 as propensity,
+            reasons, explored, propensity,
             $policy_version as policy_version, $models as models
         from explained
         order by channel_id, lead_id, rank

@@ -1,5 +1,6 @@
 """From scored pairs to the plan of a day: numbers for the allocation, and what binds it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.matches.allocate import allocate
 from pipelines.matches.budgets import affordable_quota
 from pipelines.matches.candidates import Candidates, Integers, Numbers
-from pipelines.matches.constraints import budgets
+from pipelines.matches.constraints import Limit, budgets
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,14 @@ class DayPlan:
     """What one more lead a day would add, by `product_row`."""
     price_of_budget: Numbers
     """What one more unit of money a day (the product's currency) would add, by `product_row`."""
+    candidates: Candidates
+    """What was chosen from, in the order of table `pairs`."""
+    quota: Integers
+    """Leads a day that each product can take and pay for, by `product_row`."""
+    limits: tuple[Limit, ...]
+    """What the plan keeps besides."""
+    prices: Mapping[str, Numbers]
+    """By name of the limit, as `allocate` tells them."""
 
 
 def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: int) -> DayPlan:
@@ -72,6 +81,10 @@ def plan_day(connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: i
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
         price_of_budget=price_of_budget,
+        candidates=candidates,
+        quota=quota,
+        limits=(money,),
+        prices=plan.prices,
     )
 
 

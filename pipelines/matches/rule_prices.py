@@ -39,8 +39,8 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
     """Return what each rule of each product costs a day (`SCHEMA`, the dearest first).
 
     Args:
-        connection: With `products`, `quota_prices` (by `product_row`) and `chosen` (the matches,
-            with `expected_value` and `price_of_quota`).
+        connection: With `products`, `quota_prices` (by `product_row`) and `planned` (the plan's
+            matches, with `expected_value` and `price_of_quota`).
         pairs: The published `pairs/date=D`.
     """
     looked_at = read_manifest(pairs)["near_misses"]
@@ -51,7 +51,7 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
         with offers as (
             select
                 channel_id, lead_id, institution_id, expected_value - price_of_quota as worth
-            from chosen
+            from planned
         ),
 
         of_leads as (
