@@ -83,9 +83,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         rules = _load(connection, settings, day)
         most_offers = policy.value().most_offers_per_lead
         plan = plan_day(connection, day, most_offers=most_offers)
-        made = try_out(
-            connection, plan, day, most_offers=most_offers, policy=policy.exploration()
-        )
+        made = try_out(connection, plan, day, most_offers=most_offers, policy=policy.exploration())
         _note(connection, plan, made, day)
         _add_odds(connection, odds.told(settings.of_day(settings.pairs, day)))
         told = _add_reasons(connection, model_set)

@@ -75,7 +75,9 @@ def with_little_room(candidates: Candidates, terms: Terms, seed: int) -> tuple[L
         floors("institution", candidates.institution, np.ones(PRODUCTS // 2, np.int64)),
     )
     used = [limit.used(np.flatnonzero(plan.chosen)) for limit in limits]
-    room = [random.integers(0, most, len(u)) for most, u in zip((40_000, 6, 20, 1), used, strict=True)]
+    room = [
+        random.integers(0, most, len(u)) for most, u in zip((40_000, 6, 20, 1), used, strict=True)
+    ]
     return tuple(
         replace(limit, most=u + left) for limit, u, left in zip(limits, used, room, strict=True)
     )
