@@ -37,8 +37,11 @@ def decision(pair: Row, planned: Sequence[Row], most_offers: int) -> str:
     by_lot = pair.get("is_made")
     if any(_key(pair) == _key(match) for match in planned):
         return "gave_way" if by_lot is False else CHOSEN
-    if by_lot:
-        return "drawn"
+    return "drawn" if by_lot else _by_price(pair, planned, most_offers)
+
+
+def _by_price(pair: Row, planned: Sequence[Row], most_offers: int) -> str:
+    """Return why the plan made no match of the pair."""
     if not pair["is_worthwhile"]:
         return "low_value"
     worth = after_price(pair)

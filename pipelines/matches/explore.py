@@ -230,7 +230,7 @@ def _place_within(group: Integers, *by: Integers | Numbers) -> Integers:
 def _behind(
     pairs: Candidates, chosen: Truths, surplus: Numbers, quota: Integers
 ) -> tuple[Integers, Integers]:
-    """Return the planned rows, and how many trials of its product each can stand without giving way.
+    """Return the planned rows, and how many trials of its product each stands before it gives way.
 
     Those of least surplus give way first; a product's free places are filled before.
     """

@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations import policy
+from pipelines.database import connect
 from pipelines.explain import explain
 from pipelines.explain.words import text
 from pipelines.matches import match
 from pipelines.matches.trials import SCHEMA
 from pipelines.pairs import score as pairs
 from pipelines.publish import read_manifest
+from pipelines.report.matching import explored_of_new
 from pipelines.settings import Settings
 from tests.helpers.day import run_matching, write_day_before_matching
 from tests.helpers.mart_schemas import SCHEMAS
@@ -37,6 +39,7 @@ def crowded_day(home: Path) -> Settings:
     catalogue = pq.read_table(marts / "products.parquet").to_pylist()
     for number, row in enumerate(catalogue):
         row["daily_quota"] = 20
+        row["product_decisions"] = 10 if number < 4 else 100
         row["daily_budget"] = (300.0, 900.0, None)[number % 3]
     table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
     settings = write_day_before_matching(home, DAY, leads=200, products_table=table)
@@ -141,6 +144,17 @@ def test_explain_says_what_the_lot_did_and_with_which_chance(tried):
     matches = Counter(key(row)[2:] for row in rows(tried, "matches"))
     made = {row["decision"]: row["leads"] for row in of_product["decided"]}
     assert made["chosen"] + made["drawn"] == matches[key(drawn)[2:]]
+
+
+def test_the_report_tells_trials_at_products_that_are_little_known(tried):
+    new = {
+        (row["institution_id"], row["product_id"])
+        for row in rows(tried, "marts", "products")
+        if row["product_decisions"] < policy.exploration().new_product_decisions
+    }
+    expected = [row for row in rows(tried, "matches") if row["explored"] and key(row)[2:] in new]
+    with connect(tried) as connection:
+        assert explored_of_new(tried, DAY, connection) == len(expected) > 0
 
 
 def test_a_share_of_nothing_gives_exactly_the_plan(tried, tmp_path, monkeypatch):
