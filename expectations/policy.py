@@ -74,6 +74,15 @@ def value() -> Value:
     return _read("value", Value)
 
 
+def value_in(path: Path) -> Value:
+    """Return what a match would be worth by a policy file that is not in force.
+
+    Raises:
+        ValueError: The file isn't such a policy.
+    """
+    return TypeAdapter(Value).validate_python(yaml.safe_load(path.read_text("utf-8")))
+
+
 @cache
 def pairs() -> Pairs:
     """Return which pairs are looked at, beyond what law and institutions ask."""

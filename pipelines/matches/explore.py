@@ -178,7 +178,7 @@ def _affordable(
     part[wanted[row] * dearest[row] <= room[row]] = np.inf
     trials = np.full(len(most), np.inf)
     np.minimum.at(trials, product, part)
-    return np.maximum(trials, 0)
+    return np.asarray(np.maximum(trials, 0), np.float64)
 
 
 def _menu(

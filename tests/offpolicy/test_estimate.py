@@ -87,14 +87,14 @@ def test_a_harmful_policy_is_refused_with_its_loss():
     worst = np.zeros(PAIRS, np.bool_)
     worst[np.argsort(world.chance[:1_000])[:500]] = True
     verdict = judge(world.log(1), worst, ours, policy.exploration())
-    assert not verdict.is_promoted
+    assert verdict.decision == "refused"
     assert "would lose" in verdict.reason
 
 
 def test_a_policy_that_does_only_what_was_never_tried_is_refused_whatever_the_model_hopes():
     world, ours = World(hope=3.0), shares(1.0, 0.0, 0.0)
     verdict = judge(world.log(1), ours | shares(0.0, 0.0, 1.0), ours, policy.exploration())
-    assert not verdict.is_promoted
+    assert verdict.decision == "abstained"
     assert "ever tried out" in verdict.reason
 
 

@@ -60,4 +60,4 @@ def of_log(seed: int) -> dict[str, object]:
 made_by = {name: version(name) for name in ("obp", "numpy", "torch")}
 made_by |= {"python": sys.version.split()[0], "command": "python make_obp.py > obp.json"}
 logs = ",\n".join(json.dumps(of_log(seed)) for seed in range(LOGS))
-print(f'{{"made_by": {json.dumps(made_by)},\n"logs": [\n{logs}\n]}}')
+sys.stdout.write(f'{{"made_by": {json.dumps(made_by)},\n"logs": [\n{logs}\n]}}\n')
