@@ -73,12 +73,16 @@ def days(home: Settings, history: int, matched: int, size: tuple[int, int], seed
     """
     simulate(home, MarketPlan(START, history + matched, *size, CHANNELS, seed))
     first = START + timedelta(days=history)
-    return [_day(home, first + timedelta(days=number)) for number in range(matched)]
+    found = []
+    for on in (first + timedelta(days=number) for number in range(matched)):
+        for step in (ingest, transform, train.ensure, score, match):
+            step(home, on)
+        found.append(day_of(home, on))
+    return found
 
 
-def _day(home: Settings, on: date) -> Day:
-    for step in (ingest, transform, train.ensure, score, match):
-        step(home, on)
+def day_of(home: Settings, on: date) -> Day:
+    """Return a simulated day that is matched, with its truth."""
     with connect(home) as connection:
         market = load_market(connection, home, on)
         file = home.of_day(home.pairs, on) / "pairs.parquet"

@@ -76,11 +76,23 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         size = (asked.leads_per_day, asked.institutions)
         matched = days(home, asked.history, asked.days, size, asked.seed)
     ready = monotonic()
+    return {
+        "runs": asked.runs,
+        "days": asked.days,
+        "leads_per_day": asked.leads_per_day,
+        **figures(matched, asked.runs, asked.seed),
+        "seconds_of_market": round(ready - began, 1),
+        "seconds": round(monotonic() - began, 1),
+    }
+
+
+def figures(matched: Sequence[Day], runs: int, seed: int) -> dict[str, Any]:
+    """Return what `main` says of some days and as many logs of them."""
     plans = {
         name: np.concatenate([day.planned_by(value(day)) for day in matched])
         for name, value in POLICIES.items()
     }
-    told = [_run(matched, plans, np.random.default_rng([asked.seed, n])) for n in range(asked.runs)]
+    told = [_run(matched, plans, np.random.default_rng([seed, n])) for n in range(runs)]
     true = np.concatenate([day.true_value for day in matched])
     logged = float(true[np.concatenate([day.plan.chosen for day in matched])].sum())
     found = {
@@ -89,9 +101,6 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     }
     robust = {name: each["doubly_robust"] for name, each in found.items()}
     return {
-        "runs": asked.runs,
-        "days": asked.days,
-        "leads_per_day": asked.leads_per_day,
         "logged_worth": round(logged),
         "policies": found,
         "coverage": min(each["coverage"] for each in robust.values()),
@@ -99,8 +108,6 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         "bias": round(float(np.mean([each["bias"] for each in robust.values()])), 4),
         "harmful_promoted": found[HARMFUL]["promoted"],
         "harmful_refused": found[HARMFUL]["refused"],
-        "seconds_of_market": round(ready - began, 1),
-        "seconds": round(monotonic() - began, 1),
     }
 
 

@@ -20,7 +20,12 @@ from pipelines.settings import Settings
 
 
 def worth(
-    settings: Settings, days: Sequence[date], challenger: Challenger, known_by: date = date.max
+    settings: Settings,
+    days: Sequence[date],
+    challenger: Challenger,
+    *,
+    known_by: date = date.max,
+    of_models: bool = False,
 ) -> tuple[Verdict, dict[str, Any]]:
     """Return whether a challenger may replace the policy that was logged, and its figures.
 
@@ -29,6 +34,7 @@ def worth(
         days: Business dates that were matched, old enough that most outcomes are known.
         challenger: `by_value` or `by_models`.
         known_by: Outcomes that the lake took in on it or before count.
+        of_models: Whether the challenger is one of `by_models`.
 
     Returns:
         The verdict; `days`, `pairs`, `matches`, `explored`; `logged` (the plan that was logged)
@@ -41,7 +47,7 @@ def worth(
     """
     found = logged(settings, days, challenger, known_by)
     log = found.log
-    verdict = judge(log, found.judged, found.planned, policy.exploration())
+    verdict = judge(log, found.judged, found.planned, policy.exploration(), of_models=of_models)
     alone = {
         "inverse_propensity": inverse_propensity(log, found.judged),
         "self_normalised": self_normalised(log, found.judged),
@@ -82,7 +88,8 @@ def worth_of(
     if last < first:
         raise WrongUse(f"--to {last} is before --from {first}. Nothing was estimated.")
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    verdict, figures = worth(settings, days, _challenger(settings, first, file, as_of))
+    challenger = _challenger(settings, first, file, as_of)
+    verdict, figures = worth(settings, days, challenger, of_models=as_of is not None)
     named = {"policy": f"{file}"} if file else {"models": f"{as_of}"}
     said = {"decision": verdict.decision, "reason": verdict.reason}
     return {"from": f"{first}", "to": f"{last}"} | named | figures | said
