@@ -58,7 +58,8 @@ class Estimate:
     low: float
     high: float
     support: float
-    """Share of the policy's expected worth on pairs that were made often enough to tell of them."""
+    """Share of the policy's expected worth on pairs that were made often enough to tell of them; of
+    a difference, that of the pairs that it makes and the other doesn't."""
 
 
 def inverse_propensity(log: Log, judged: Shares) -> Estimate:
@@ -125,7 +126,7 @@ def _rewards(log: Log) -> Numbers:
 
 def _estimate(log: Log, change: Shares, worth: float, moves: Numbers) -> Estimate:
     deviation = float(np.sqrt((np.bincount(log.lead, weights=moves) ** 2).sum()))
-    weighed = np.abs(change) * log.expected
+    weighed = np.maximum(change, 0) * log.expected
     told = weighed[log.propensity >= LEAST_PROPENSITY].sum()
     return Estimate(
         worth=worth,

@@ -14,6 +14,7 @@ from models import registry
 from models import score as models
 from pipelines.cli import main
 from pipelines.matches import match
+from pipelines.offpolicy.contest import by_log
 from pipelines.offpolicy.logged import by_models, by_value, logged
 from pipelines.offpolicy.worth import worth
 from pipelines.settings import Settings
@@ -117,6 +118,20 @@ def test_the_models_that_scored_the_day_plan_what_was_planned(market):
     found = logged(market, [DAY], by_models(lambda day: models.load(market, day)), LATER)
     assert (found.planned == found.judged).all()
     assert found.judged.sum() > 50
+
+
+def test_the_contest_asks_days_that_are_old_enough_and_abstains_without_support(market):
+    as_of, begins = DAY + timedelta(days=8), DAY + timedelta(days=7)
+    present = models.load(market, DAY).estimators
+    decision, reason = by_log(market, "approval", as_of, present["approval"], begins)
+    assert (decision, "its gain is +0" in reason) == ("promoted", True)
+    other = by_log(market, "approval", as_of, present["take_up"], begins)
+    assert other[0] == "abstained"
+    assert "least_support_of_models" in other[1]
+    too_young = by_log(market, "approval", as_of - timedelta(days=1), present["approval"], begins)
+    assert too_young == ("abstained", "no day with a log of trials is old enough")
+    seen_before = by_log(market, "approval", as_of, present["approval"], begins + timedelta(days=1))
+    assert seen_before[0] == "abstained"
 
 
 def test_two_days_are_two_times_as_much_and_as_sure(market):
