@@ -64,11 +64,12 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Return how often 95% intervals covered the true worth, by policy and estimator.
 
     Returns:
-        `policies`: for each its `true_worth`, `true_gain` over the logged plan, `support`, how
-        often it was `promoted`, `refused` and `abstained`, and for each estimator `coverage` (share
-        of runs), `width` (mean, as a share of the true worth) and `bias` (likewise). Over all but
-        the harmful policy: `coverage` (the least of them), `width` and `bias` (the means) of the
-        doubly robust estimate. `harmful_promoted`; `runs`; `seconds`.
+        `explored`: share of matches that were drawn; `price_of_learning`: what that takes from the
+        plan's expected value, as a share. `policies`: for each its `true_worth`, `true_gain` over
+        the logged plan, `support`, how often it was `promoted`, `refused` and `abstained`, and for
+        each estimator `coverage` (share of runs), `width` (mean, as a share of the true worth) and
+        `bias` (likewise). Over all policies: `coverage` (the least), `width` and `bias` (means) of
+        the doubly robust estimate. `harmful_promoted`; `runs`; `seconds`.
     """
     asked = _parser().parse_args(options)
     began = monotonic()
@@ -102,6 +103,8 @@ def figures(matched: Sequence[Day], runs: int, seed: int) -> dict[str, Any]:
     robust = {name: each["doubly_robust"] for name, each in found.items()}
     return {
         "logged_worth": round(logged),
+        "explored": _mean(told, "explored"),
+        "price_of_learning": _mean(told, "price_of_learning"),
         "policies": found,
         "coverage": min(each["coverage"] for each in robust.values()),
         "width": round(float(np.mean([each["width"] for each in robust.values()])), 4),
@@ -117,13 +120,21 @@ def _run(
     """Return, by policy, what one log of trials and outcomes says of it."""
     log = drawn(matched, random)
     planned = np.concatenate([day.plan.chosen for day in matched])
+    of_planned = float(log.expected[planned].sum())
     return {
+        "explored": float((log.is_made & ~planned).sum() / log.is_made.sum()),
+        "price_of_learning": 1 - float(log.expected[log.is_made].sum()) / of_planned,
+    } | {
         name: {
             **{by: estimate(log, plan) for by, estimate in ESTIMATORS.items()},
             "verdict": judge(log, plan, planned, policy.exploration()),
         }
         for name, plan in plans.items()
     }
+
+
+def _mean(told: Sequence[dict[str, Any]], name: str) -> float:
+    return round(float(np.mean([run[name] for run in told])), 5)
 
 
 def _figures(true: float, logged: float, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
