@@ -37,7 +37,7 @@ from expectations.policy_types import (
 
 FOLDER = Path(__file__).parent / "policy"
 
-OF_MATCHING = ("value", "limits")
+OF_MATCHING = ("value", "limits", "exploration")
 """Policies that scored pairs don't depend on: the matching alone applies them, each time anew."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -82,6 +82,15 @@ def priors() -> Priors:
 def value() -> Value:
     """Return what a match is worth."""
     return _read("value", Value)
+
+
+def value_in(path: Path) -> Value:
+    """Return what a match would be worth by a policy file that is not in force.
+
+    Raises:
+        ValueError: The file isn't such a policy.
+    """
+    return TypeAdapter(Value).validate_python(yaml.safe_load(path.read_text("utf-8")))
 
 
 @cache

@@ -261,6 +261,7 @@ class Exploration(Decision):
     new_product_times: float = Field(ge=1)
     most_lost: Fraction
     least_support: Fraction
+    least_support_of_models: Fraction
 
 
 class RiskTier(_Strict):

@@ -183,12 +183,21 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     )
     if is_same:
         found.words.append("the newcomer is of the same recipe and past, and knows those too")
+    elif contest.worth:
+        _weigh(*contest.worth(recipe, on.begins), found)
     found.against += _worse(differences, is_outgrown=contest.is_outgrown)
     if is_out["challenger"] and not is_out["champion"]:
         found.against.append(
             f"out of calibration where the champion is not: predicted {ours.mean():.3f}, observed "
             f"{rows.happened.mean():.3f}, champion {theirs.mean():.3f}"
         )
+
+
+def _weigh(decision: str, reason: str, found: Evidence) -> None:
+    """Add to `found` what the log of trials says."""
+    found.facts["by_log"] = {"decision": decision, "reason": reason}
+    words = found.against if decision == "refused" else found.words
+    words.append(f"by the log of trials {decision}: {reason}")
 
 
 def _tried(contest: Contest, on: Stretch, found: Evidence) -> Estimator | None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from models import splits
+from models.estimators import Estimator
 from models.evaluate import Z_95, auc
 from models.features import Numbers, numbers
 from models.paired import Outcomes
@@ -35,6 +36,10 @@ FEARED = frozenset({"defaulted", "charged_off"})
 Refit = Callable[[pa.Table], Entry]
 """The recipe: examples to a model, or to the prior where they are too few."""
 
+Worth = Callable[[Estimator, date], tuple[str, str]]
+"""The recipe, and since when outcomes are new to it, to what the log of trials decides (`promoted`,
+`refused`, `undecided`, or `abstained` where too little was tried out) and why."""
+
 
 @dataclass(frozen=True)
 class Contest:
@@ -47,6 +52,7 @@ class Contest:
     """The examples known before `as_of`, as `dataset.examples` gives them."""
     as_of: date
     refit: Refit
+    worth: Worth | None = None
 
     @property
     def is_outgrown(self) -> bool:

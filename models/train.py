@@ -4,7 +4,7 @@ Whoever is trained is a challenger; `models/challenge.py` says whether it takes 
 place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
 from typing import Any
@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from models import challenge, leaks, registry, splits
 from models.challenge import Seat
-from models.contest import Contest, least_age
+from models.contest import Contest, Worth, least_age
 from models.dataset import anchor, examples
-from models.estimators import Prior
+from models.estimators import Estimator, Prior
 from models.fidelity import of_a_sample
 from models.fitting import TooLittle, fit
 from models.params import Features, params
@@ -31,6 +31,9 @@ FIRST_LEARNED = "approval"
 WEEKLY = {"trigger": "weekly"}
 YOUNG = {"trigger": "young market"}
 
+WorthOf = Callable[[str, date, Estimator, date], tuple[str, str]]
+"""As `contest.Worth`, of any model at any anchor: their names come first."""
+
 
 def train(
     settings: Settings,
@@ -38,6 +41,7 @@ def train(
     *,
     as_of: date | None = None,
     because: Mapping[str, Any] | None = None,
+    worth: WorthOf | None = None,
 ) -> dict[str, Any]:
     """Train a challenger for each model from the marts of `day`, and publish who serves.
 
@@ -46,6 +50,7 @@ def train(
         day: A business date whose marts are published.
         as_of: The set's name, on or before `day`; without it `anchor(day)`.
         because: What caused the training, with its figures; without it the week.
+        worth: What the log of trials says of a challenger; without it nothing.
 
     Returns:
         `as_of` and, by model that serves, its source (model or prior) and headline figures.
@@ -61,7 +66,8 @@ def train(
         table = examples(settings, day, spec.label, as_of=as_of)
         if spec.label == "defaulted":
             table = for_all_who_ask(settings, day, table, as_of=as_of)
-        seats[name] = _seat(name, table, champions.get(name), as_of)
+        told = partial(worth, name, as_of) if worth else None
+        seats[name] = _seat(name, table, champions.get(name), as_of, told)
     registry.save(
         settings,
         as_of,
@@ -75,32 +81,39 @@ def train(
     return headlines(settings, as_of)
 
 
-def _seat(model: str, table: pa.Table, champion: Champion | None, as_of: date) -> Seat:
+def _seat(
+    model: str, table: pa.Table, champion: Champion | None, as_of: date, worth: Worth | None
+) -> Seat:
     """Return who serves as `model`; what is refused before it is trained leaves the champion."""
     refit = partial(fit_or_prior, model, features=params().features_of(model))
     try:
         challenger = refit(table)
         if champion is None:
             return challenge.first(challenger, as_of)
-        return challenge.settle(Contest(model, champion, challenger, table, as_of, refit))
+        return challenge.settle(Contest(model, champion, challenger, table, as_of, refit, worth))
     except BanyanError as refusal:
         if champion is None:
             raise
         return challenge.kept(champion, as_of, [f"{refusal}"])
 
 
-def ensure(settings: Settings, day: date) -> dict[str, Any]:
+def ensure(settings: Settings, day: date, worth: WorthOf | None = None) -> dict[str, Any]:
     """Train what scores `day` unless the registry has it; return as `train` does.
 
     That is the set of the week, `anchor(day)`. In a market's first `young_days` each day has a set
     of its own, so that a new market waits for no Monday.
     """
     week = anchor(day)
-    found = headlines(settings, week) if registry.has(settings, week) else train(settings, day)
+    has_week = registry.has(settings, week)
+    found = headlines(settings, week) if has_week else train(settings, day, worth=worth)
     if week == day or not _is_young(settings, week):
         return found
     has_own = registry.has(settings, day)
-    return headlines(settings, day) if has_own else train(settings, day, as_of=day, because=YOUNG)
+    return (
+        headlines(settings, day)
+        if has_own
+        else train(settings, day, as_of=day, because=YOUNG, worth=worth)
+    )
 
 
 def _is_young(settings: Settings, as_of: date) -> bool:

@@ -134,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     shape.add_argument("--json", action="store_true", help="print one JSON object and no table")
     shape.add_argument("--headline", action="store_true", help="print one sentence; needs --truth")
 
+    _add_other_policy(
+        verb("worth", verbs.worth, "estimate from the log what another policy was worth")
+    )
+
     bench = verb("bench", verbs.bench, "run one benchmark; its last line is one JSON object")
     bench.add_argument("name", choices=sorted(verbs.BENCHMARKS))
     bench.add_argument("options", nargs=argparse.REMAINDER)
@@ -162,6 +166,14 @@ def _add_market(parser: argparse.ArgumentParser) -> None:
         metavar="NAME@DATE",
         help="what changes from a date on, such as sector_falls@2025-03-17; may be repeated",
     )
+
+
+def _add_other_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", type=_date, required=True, dest="first")
+    parser.add_argument("--to", type=_date, required=True, dest="last", help="last date, included")
+    other = parser.add_mutually_exclusive_group(required=True)
+    other.add_argument("--policy", type=Path, metavar="FILE", help="a value policy, see value.yml")
+    other.add_argument("--models", type=_date, metavar="AS_OF", help="a set of the registry")
 
 
 def _date(text: str) -> date:

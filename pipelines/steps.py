@@ -21,7 +21,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "features": ("pipelines.transform.build.build_layer", "features"),
     "marts": ("pipelines.transform.build.build_marts",),
     "train": ("pipelines.training.ensure",),
-    "retrain": ("models.train.train",),
+    "retrain": ("pipelines.training.retrain",),
     "score": ("pipelines.pairs.score.score",),
     "match": ("pipelines.matches.match.match",),
     "plan_deliver": ("pipelines.deliveries.deliver.shards",),

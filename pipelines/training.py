@@ -1,9 +1,11 @@
 """The step `train`: who scores the day is trained unless it has been, or something has changed."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 from models import registry, train
+from pipelines.offpolicy.contest import by_log
 from pipelines.settings import Settings
 from pipelines.triggers import fired
 
@@ -17,10 +19,22 @@ def ensure(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    said = train.ensure(settings, day)
+    worth = partial(by_log, settings)
+    said = train.ensure(settings, day, worth)
     if said["as_of"] == f"{day}":
         return said
     if registry.has(settings, day):
         return train.headlines(settings, day)
     because = fired(settings, day)
-    return train.train(settings, day, as_of=day, because=because) if because else said
+    if not because:
+        return said
+    return train.train(settings, day, as_of=day, because=because, worth=worth)
+
+
+def retrain(settings: Settings, day: date) -> dict[str, Any]:
+    """Train a challenger for each model, whoever serves; return who does from now on.
+
+    Raises:
+        InputMissing: The marts of `day` are not published.
+    """
+    return train.train(settings, day, worth=partial(by_log, settings))

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "eligibility": "pipelines.bench.eligibility",
     "leaks": "pipelines.bench.planted",
     "models": "pipelines.bench.models",
+    "offpolicy": "pipelines.bench.offpolicy",
     "real": "pipelines.bench.real",
     "reasons": "pipelines.bench.reasons",
     "reject": "pipelines.bench.reject",
@@ -151,6 +152,16 @@ def scorecard(settings: Settings, asked: argparse.Namespace) -> int:
         print(written.table(figures))
     _print(figures)
     return 0
+
+
+def worth(settings: Settings, asked: argparse.Namespace) -> int:
+    """Print what another policy would have been worth on logged days; 1: it may not serve."""
+    found = import_module("pipelines.offpolicy.worth").worth_of(
+        settings, asked.first, asked.last, file=asked.policy, as_of=asked.models
+    )
+    print(f"{found['decision']}: {found['reason']}", file=sys.stderr)
+    _print(found)
+    return 0 if found["decision"] == "promoted" else 1
 
 
 def bench(settings: Settings, asked: argparse.Namespace) -> int:

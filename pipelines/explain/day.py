@@ -18,6 +18,7 @@ from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 
 Row = dict[str, Any]
+KEY = "channel_id, lead_id, institution_id, product_id"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Explained:
 
     connection: duckdb.DuckDBPyConnection
     """With `leads`, `products`, `closed_products` and the views `scored` (all scored pairs, with
-    value and `is_worthwhile`), `matches`, `unmatched`, `mart_leads`, `prices`, `quarantined`."""
+    value, `is_worthwhile`, `is_planned`, the `propensity` with which it was made a match, and
+    `is_made` where the lot decided), `matches`, `unmatched`, `mart_leads`, `prices`."""
     settings: Settings
     day: date
     rules: CompiledRules
@@ -80,14 +82,23 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
     for name, file in (
         ("mart_leads", marts / "leads.parquet"),
         ("matches", matches / "matches.parquet"),
+        ("trials", matches / "trials.parquet"),
         ("unmatched", unmatched / "unmatched.parquet"),
     ):
         connection.read_parquet(str(file), hive_partitioning=False).create_view(name)
     connection.execute(
         f"""
         create view scored as
-        select *, {worthwhile_sql()} as is_worthwhile
-        from ({revalued_sql(pairs / "pairs.parquet")})
+        select
+            valued.*, {worthwhile_sql()} as is_worthwhile,
+            coalesce(lots.is_planned, match_id is not null) as is_planned,
+            coalesce(lots.propensity, if(match_id is null, 0.0, 1.0)) as propensity,
+            lots.is_made
+        from ({revalued_sql(pairs / "pairs.parquet")}) as valued
+        left join (
+            select {KEY}, is_planned, propensity, is_made from trials
+        ) as lots using ({KEY})
+        left join (select {KEY}, match_id from matches) as made using ({KEY})
         """
     )
     connection.execute(

@@ -19,6 +19,7 @@ FIGURES = (
     "institution_margin",
     "expected_value",
     "price_of_quota",
+    "propensity",
 )
 """What is told of a scored pair; money in the base currency."""
 
@@ -128,7 +129,7 @@ def _products(told: Explained, matches: list[Row], key: Row) -> list[Row]:
         )
     }
     ranks = {(match["institution_id"], match["product_id"]): match["rank"] for match in matches}
-    chosen = [pairs[name] for name in ranks if name in pairs]
+    planned = [pair for pair in pairs.values() if pair["is_planned"]]
     earlier = _refused_for_earlier_offers(told)
     found = []
     for product in told.rows("from products order by product_row"):
@@ -139,7 +140,7 @@ def _products(told: Explained, matches: list[Row], key: Row) -> list[Row]:
             told.stated_rules.get(name, []),
             every_institution=policy.consent(told.day).every_institution,
         ) + earlier.get(name, [])
-        found.append(_told(product, judged, pairs.get(name), chosen) | {"rank": ranks.get(name)})
+        found.append(_told(product, judged, pairs.get(name), planned) | {"rank": ranks.get(name)})
     return sorted(found, key=_order) + _closed(told)
 
 
@@ -171,7 +172,7 @@ def _refused_for_earlier_offers(told: Explained) -> dict[tuple[str, str], list[V
     return found
 
 
-def _told(product: Row, judged: list[Verdict], pair: Row | None, chosen: list[Row]) -> Row:
+def _told(product: Row, judged: list[Verdict], pair: Row | None, planned: list[Row]) -> Row:
     missed = [verdict for verdict in judged if not verdict.is_met]
     found: Row = {
         "institution_id": product["institution_id"],
@@ -184,7 +185,7 @@ def _told(product: Row, judged: list[Verdict], pair: Row | None, chosen: list[Ro
     if pair is None:
         why = "less promising than the pairs that were scored on a day of too many pairs"
         return found | {"decision": "not_scored", "why": why}
-    decided = decision(pair, chosen, policy.value().most_offers_per_lead)
+    decided = decision(pair, planned, policy.value().most_offers_per_lead)
     figures = {name: pair[name] for name in FIGURES}
     worth = {"value_after_price": after_price(pair)}
     return found | {"decision": decided, "why": WORDS[decided]} | figures | worth

@@ -67,11 +67,15 @@ def _decided(told: Explained, pairs: list[Row], key: Row) -> list[Row]:
     rivals: dict[tuple[str, str], list[Row]] = {}
     for match in told.rows(
         """
-        select channel_id, lead_id, institution_id, product_id, expected_value, price_of_quota
-        from matches
+        select
+            channel_id, lead_id, institution_id, product_id, expected_value,
+            coalesce(price_of_quota, 0) as price_of_quota
+        from scored
         semi join (
             from scored where institution_id = $institution and product_id = $product
         ) as of_product using (channel_id, lead_id)
+        left join prices using (institution_id, product_id)
+        where is_planned
         """,
         **key,
     ):

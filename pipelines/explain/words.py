@@ -30,7 +30,8 @@ def _of_lead(found: Found) -> Iterator[str]:
 
 def _at_product(row: Found) -> Iterator[str]:
     rank = f"offer {row['rank']}" if row["rank"] else row["decision"]
-    yield f"  {row['institution_id']}/{row['product_id']}  {rank}: {row['why']}"
+    lot = f" (its chance was {row['propensity']:.1%})" if 0 < row.get("propensity", 0) < 1 else ""
+    yield f"  {row['institution_id']}/{row['product_id']}  {rank}: {row['why']}{lot}"
     if "expected_value" in row:
         yield (
             f"      approve {row['p_approve']:.1%}, take {row['p_fund']:.1%}, default "

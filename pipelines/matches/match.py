@@ -23,6 +23,7 @@ from pipelines.matches.price_words import PRICES
 from pipelines.matches.prices import short_floors
 from pipelines.matches.rule_prices import rule_prices
 from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
+from pipelines.matches.trials import Made, log, try_out
 from pipelines.matches.unmatched import unmatched_sql
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.losses import loss_of_cut
@@ -63,8 +64,9 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     """Publish the day's `matches/`, `offers/` and `unmatched/`, once every lead is accounted for.
 
     Returns:
-        The lead counts, matches, institutions, value, bound, gap and
-            versions of policy and models; they stand in the manifest of the matches, too.
+        The lead counts, matches, institutions; value, bound and gap of the plan before trials,
+            how many were explored and what that costs; versions of policy and models. They stand
+            in the manifest of the matches, too.
 
     Raises:
         InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
@@ -82,19 +84,17 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
         rules = _load(connection, settings, day)
-        plan = plan_day(
-            connection,
-            day,
-            most_offers=policy.value().most_offers_per_lead,
-            limits=policy.limits().on(day),
-        )
-        _note(connection, plan, day)
+        most_offers = policy.value().most_offers_per_lead
+        plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
+        made = try_out(connection, plan, day, most_offers=most_offers, policy=policy.exploration())
+        _note(connection, plan, made, day)
         _add_odds(connection, odds.told(settings.of_day(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
         cut_loss = loss_of_cut(
             connection, settings.of_day(settings.pairs, day), plan.price_of_quota.tolist()
         )
         of_rules = rule_prices(connection, settings.of_day(settings.pairs, day))
+        trials = log(connection, made.trials)
         matches = _matches(connection, scored_by)
         offers = connection.sql(
             offers_sql("explained", "names", "told", "odds_shown")
@@ -111,10 +111,12 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "value": plan.value,
         "bound": plan.bound,
         "gap": plan.gap,
+        "explored": int(made.explored.sum()),
+        "price_of_learning": made.price_of_learning,
         "policy_version": policy.version(),
         "models": scored_by["models"],
     }
-    facts |= cut_loss | short_floors(plan.limits, plan.least_shortfall)
+    facts |= cut_loss | short_floors(plan.told, plan.least_shortfall)
     with publishing(
         settings.of_day(settings.reasons, day), facts | {"inputs": read_from}
     ) as folder:
@@ -131,7 +133,8 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             write_parquet(table, folder / f"{root.name}.parquet")
             if root == settings.matches:
                 write_parquet(of_rules, folder / "rule_prices.parquet")
-                write_parquet(plan.limits, folder / PRICES)
+                write_parquet(plan.told, folder / PRICES)
+                write_parquet(trials, folder / "trials.parquet")
     return facts
 
 
@@ -180,12 +183,15 @@ def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) 
     return rules
 
 
-def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> None:
-    """Create `chosen` (with match id, rank, prices) and `short` (leads without room) from the plan.
+def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, made: Made, day: date) -> None:
+    """Create `planned`, `chosen` (the matches, with rank, prices and chance) and `short`.
 
-    A match id comes from the date and the keys alone, so it stands when the day is run again.
+    A match id comes from the date and the keys alone, so it stands when the day is run again. The
+    rank goes by value, a trial's too: 1 is the lead's best, however it came to be shown.
     """
-    connection.register("chosen_rows", pa.table({"row": plan.chosen}))
+    connection.register("planned_rows", pa.table({"row": plan.chosen}))
+    told_of_made = {"explored": made.explored, "propensity": made.propensity}
+    connection.register("chosen_rows", pa.table({"row": made.row} | told_of_made))
     connection.register("of_budget", pa.table({"row": plan.short_of_budget}))
     connection.register("of_share", pa.table({"row": plan.short_of_share}))
     prices = {"price_of_quota": plan.price_of_quota, "price_of_budget": plan.price_of_budget}
@@ -195,7 +201,7 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
         f"""
         create or replace table chosen as
         select
-            pairs.*, lead_row, product_row, price_of_quota, price_of_budget,
+            pairs.*, lead_row, product_row, price_of_quota, price_of_budget, explored, propensity,
             {MATCH_ID} as match_id,
             row_number() over (
                 partition by lead_row order by expected_value desc, product_row
@@ -207,6 +213,16 @@ def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, day: date) -> No
         join quota_prices using (product_row)
         """,
         {"day": day.isoformat()},
+    )
+    connection.execute(
+        """
+        create or replace table planned as
+        select pairs.*, price_of_quota, price_of_budget
+        from pairs
+        join planned_rows using (row)
+        join products using (institution_id, product_id)
+        join quota_prices using (product_row)
+        """
     )
     connection.execute(
         """
@@ -267,7 +283,7 @@ def _matches(connection: duckdb.DuckDBPyConnection, scored_by: dict[str, Any]) -
             match_id, channel_id, lead_id, institution_id, product_id, segment, rank, pd,
             case {tiers} else '{policy.risk_tiers()[-1].tier}' end as risk_tier,
             suggested_apr, p_approve, p_fund, expected_value, expected_cost, price_of_quota,
-            reasons, false as explored, 1.0 as propensity,
+            reasons, explored, propensity,
             $policy_version as policy_version, $models as models
         from explained
         order by channel_id, lead_id, rank

@@ -1,5 +1,6 @@
 """From scored pairs to the plan of a day: numbers for the allocation, and what binds it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -37,10 +38,18 @@ class DayPlan:
     price_of_budget: Numbers
     """What one more unit of money a day (the product's currency) would add, by `product_row`; of
     products that pay per lead the price of quota says it."""
-    limits: pa.Table
+    told: pa.Table
     """Every limit, what was used of it and its price; see `prices.SCHEMA`."""
     least_shortfall: int
     """No plan misses the floors by fewer leads in all: proven, perhaps not attained."""
+    candidates: Candidates
+    """What was chosen from, in the order of table `pairs`."""
+    quota: Integers
+    """Leads a day that each product can take and pay for, by `product_row`."""
+    limits: tuple[Limit, ...]
+    """What the plan keeps besides."""
+    prices: Mapping[str, Numbers]
+    """By name of the limit, as `allocate` tells them."""
 
 
 def plan_day(
@@ -94,8 +103,12 @@ def plan_day(
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
         price_of_budget=plan.price_of(money),
-        limits=prices_table(told),
+        told=prices_table(told),
         least_shortfall=plan.least_shortfall + sum(family.out_of_reach for family in families),
+        candidates=candidates,
+        quota=terms.affordable,
+        limits=(money, *(family.limit for family in families)),
+        prices=plan.prices,
     )
 
 

@@ -41,7 +41,7 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
 
     Args:
         connection: With `products`, `quota_prices` (of quota and budget, by `product_row`) and
-            `chosen` (the matches, with the same prices, `expected_value` and `expected_spend`).
+            `planned` (the plan's matches, with the same, `expected_value` and `expected_spend`).
         pairs: The published `pairs/date=D`.
     """
     looked_at = read_manifest(pairs)["near_misses"]
@@ -53,7 +53,7 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
             select
                 channel_id, lead_id, institution_id,
                 expected_value - price_of_quota - price_of_budget * expected_spend as worth
-            from chosen
+            from planned
         ),
 
         of_leads as (

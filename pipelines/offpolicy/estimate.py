@@ -1,9 +1,11 @@
 """Estimate what a policy would have been worth, from the log of another one.
 
 With a pair's reward r, what a model expects of it m, the probability p with which the logged policy
-made it a match, and t = 1 for the pairs that the judged policy makes:
+made it a match, and t the share in which the judged policy makes it (1 or 0 for a plan):
 
     inverse propensity    sum over made pairs of  t r / p            (Horvitz and Thompson 1952)
+    self-normalised       sum of t  x  (sum of t r / p) / (sum of t / p), over made pairs
+                                                                     (Hájek 1971)
     doubly robust         sum over all pairs of   t k m
                         + sum over made pairs of  t (r - k m) / p    (Dudík, Langford and Li 2011)
 
@@ -21,10 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.matches.candidates import Integers
+from pipelines.matches.candidates import Integers, Numbers
 
-Numbers = NDArray[np.float64]
 Truths = NDArray[np.bool_]
+Shares = NDArray[np.bool_] | NDArray[np.float64]
+"""Of each pair: in which share a policy makes it; a plan either does or doesn't."""
 
 LEAST_PROPENSITY = 0.02
 """A pair that was made less often than this tells too little: one outcome would stand for fifty."""
@@ -55,19 +58,34 @@ class Estimate:
     low: float
     high: float
     support: float
-    """Share of the policy's expected worth on pairs that were made often enough to tell of them."""
+    """Share of the policy's expected worth on pairs that were made often enough to tell of them; of
+    a difference, that of the pairs that it makes and the other doesn't."""
 
 
-def inverse_propensity(log: Log, judged: Truths) -> Estimate:
+def inverse_propensity(log: Log, judged: Shares) -> Estimate:
     """Return the worth of the pairs `judged`, as outcomes alone tell it.
 
     Unbiased for the part that has support; the rest counts as nothing.
     """
-    weight = _weights(log, judged)
-    return _estimate(log, judged, float((weight * _rewards(log)).sum()), weight * _rewards(log))
+    moves = _weights(log, judged) * _rewards(log)
+    return _estimate(log, judged, float(moves.sum()), moves)
 
 
-def doubly_robust(log: Log, judged: Truths, instead_of: Truths | None = None) -> Estimate:
+def self_normalised(log: Log, judged: Shares) -> Estimate:
+    """Return the worth of the pairs `judged`, each worth what those were that outcomes tell of.
+
+    Steadier than `inverse_propensity`, and right where what has no support is like what has.
+    """
+    weight, pairs = _weights(log, judged), float(np.sum(judged))
+    counted = float(weight.sum())
+    each = float((weight * _rewards(log)).sum()) / counted if counted > 0 else 0.0
+    moves = weight * (_rewards(log) - each) * (pairs / counted if counted > 0 else 0.0)
+    return _estimate(log, judged, pairs * each, moves)
+
+
+def doubly_robust(
+    log: Log, judged: Shares, instead_of: Shares | None = None, ratio: float | None = None
+) -> Estimate:
     """Return the worth of the pairs `judged`, as the model tells it and outcomes correct it.
 
     Args:
@@ -75,21 +93,26 @@ def doubly_robust(log: Log, judged: Truths, instead_of: Truths | None = None) ->
         judged: The pairs that the policy makes.
         instead_of: The pairs of another policy: then the worth is the difference of both, whose
             interval is narrow where they make the same pairs.
+        ratio: What pairs bring over what the model expects, where that is known; else the log
+            tells it.
     """
-    change = judged.astype(np.float64)
+    change = np.asarray(judged, np.float64)
     if instead_of is not None:
-        change -= instead_of
+        change = change - instead_of
     weight = _weights(log, change)
-    hopes = log.is_made * log.expected
-    ratio = float(_rewards(log).sum() / hopes.sum()) if hopes.sum() > 0 else 1.0
+    hopes = float((log.is_made * log.expected).sum())
+    learns = ratio is None and hopes > 0
+    if ratio is None:
+        ratio = float(_rewards(log).sum() / hopes) if learns else 1.0
     residual = np.where(log.is_made, _rewards(log) - ratio * log.expected, 0.0)
-    worth = ratio * float((change * log.expected).sum()) + float((weight * residual).sum())
-    by_model_alone = float((change * log.expected).sum() - (weight * hopes).sum())
-    wobble = by_model_alone / hopes.sum() if hopes.sum() > 0 else 0.0
+    by_model = float((change * log.expected).sum())
+    worth = ratio * by_model + float((weight * residual).sum())
+    by_model_alone = by_model - float((weight * log.is_made * log.expected).sum())
+    wobble = by_model_alone / hopes if learns else 0.0
     return _estimate(log, change, worth, (weight + wobble) * residual)
 
 
-def _weights(log: Log, change: Numbers | Truths) -> Numbers:
+def _weights(log: Log, change: Shares) -> Numbers:
     """Return what each made pair counts for: 1 / propensity where the policy makes it."""
     has_support = log.is_made & (log.propensity >= LEAST_PROPENSITY)
     weight = np.zeros(len(log.lead))
@@ -101,9 +124,9 @@ def _rewards(log: Log) -> Numbers:
     return np.where(log.is_made, log.reward, 0.0)
 
 
-def _estimate(log: Log, change: Numbers | Truths, worth: float, moves: Numbers) -> Estimate:
+def _estimate(log: Log, change: Shares, worth: float, moves: Numbers) -> Estimate:
     deviation = float(np.sqrt((np.bincount(log.lead, weights=moves) ** 2).sum()))
-    weighed = np.abs(change) * log.expected
+    weighed = np.maximum(change, 0) * log.expected
     told = weighed[log.propensity >= LEAST_PROPENSITY].sum()
     return Estimate(
         worth=worth,

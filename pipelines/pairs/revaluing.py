@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from expectations import policy
+from expectations.policy_types import Value
 from pipelines.pairs.scoring import SCHEMA
 from pipelines.pairs.value import valued_sql
 
@@ -28,12 +29,15 @@ VALUED = (
 """Columns of the pairs that are made anew."""
 
 
-def load_pairs(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def load_pairs(
+    connection: duckdb.DuckDBPyConnection, folder: Path, value: Value | None = None
+) -> None:
     """Create `pairs` (worth making, numbered by `row` in the order of their keys) and `funnel`.
 
     Args:
         connection: With the table `products`.
         folder: The published `pairs/date=D`.
+        value: What a match is worth; without it the policy of now says so.
     """
     connection.execute(
         f"""
@@ -41,8 +45,8 @@ def load_pairs(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         select
             {", ".join(SCHEMA.names)},
             row_number() over (order by file_row_number) - 1 as row
-        from ({revalued_sql(folder / "pairs.parquet")})
-        where {worthwhile_sql()}
+        from ({revalued_sql(folder / "pairs.parquet", value)})
+        where {worthwhile_sql(value)}
         order by file_row_number
         """
     )
@@ -59,8 +63,8 @@ def load_pairs(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     )
 
 
-def revalued_sql(path: Path) -> str:
-    """Return SQL of all scored pairs in `path`, valued by the policy of now."""
+def revalued_sql(path: Path, value: Value | None = None) -> str:
+    """Return SQL of all scored pairs in `path`, valued by `value`, else by the policy of now."""
     return valued_sql(
         f"""(
             select
@@ -72,13 +76,13 @@ def revalued_sql(path: Path) -> str:
             ) as scored
             join products using (institution_id, product_id)
         )""",
-        policy.value(),
+        value or policy.value(),
     )
 
 
-def worthwhile_sql() -> str:
+def worthwhile_sql(value: Value | None = None) -> str:
     """Return the SQL condition of a pair that is worth making."""
-    return f"expected_value >= {policy.value().minimum_value} and expected_value > 0"
+    return f"expected_value >= {(value or policy.value()).minimum_value} and expected_value > 0"
 
 
 def _quoted(path: Path) -> str:

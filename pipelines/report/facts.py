@@ -313,6 +313,12 @@ class Matching:
     matches: int | None = None
     gap: float | None = None
     """Share of the proven bound that the plan falls short of it."""
+    explored: int | None = None
+    """Matches that were drawn by lot beside the plan."""
+    explored_of_new: int | None = None
+    """Those of them at products that too little is known of."""
+    price_of_learning: float | None = None
+    """What the plan would be worth more without them, in the base currency."""
     policy_version: str | None = None
     funnel: tuple[Count, ...] = ()
     """Pairs that remained after each stage, first to last."""

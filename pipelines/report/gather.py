@@ -103,6 +103,11 @@ def _matching(settings: Settings, day: date, to: Gathering) -> Matching:
         return Matching(
             **to.part("lead counts", lambda: matching.headline(settings, day), nothing),
             **to.part("pairs", lambda: matching.pairs(settings, day, connection), nothing),
+            explored_of_new=to.part(
+                "trials at new products",
+                lambda: matching.explored_of_new(settings, day, connection),
+                None,
+            ),
             stages=to.part(
                 "list of unmatched leads", lambda: matching.stages(settings, day, connection), ()
             ),

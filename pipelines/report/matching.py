@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
+from expectations import policy
 from pipelines.matches.counts import LEAD, LeadCounts
 from pipelines.matches.price_words import ProductPrices, told_prices
 from pipelines.publish import read_manifest
@@ -89,11 +90,13 @@ order by leads.leads desc, channel_id
 
 
 def headline(settings: Settings, day: date) -> dict[str, Any]:
-    """Return what the matching says of itself: the counts of leads, and how good the plan is."""
+    """Return what the matching says of itself: the counts of leads, how good the plan is, and how
+    much was tried out beside it."""
     said = read_manifest(settings.of_day(settings.matches, day))
+    told = ("matches", "gap", "explored", "price_of_learning", "policy_version")
     return {
         "leads": LeadCounts(**{field.name: said[field.name] for field in fields(LeadCounts)}),
-        **{name: said[name] for name in ("matches", "gap", "policy_version")},
+        **{name: said[name] for name in told},
         "floors_short": tuple(map(_short, said.get("floors_short", []))),
         "least_shortfall": said.get("least_shortfall", 0),
         "cut_loss": said.get("cut_loss"),
@@ -115,6 +118,24 @@ def prices(settings: Settings, day: date) -> tuple[ProductPrices, ...]:
 def _dearest(told: ProductPrices) -> tuple[float, str, str]:
     costs = (told.price_of_quota, *(cost.value for cost in told.rules[:1]))
     return -max(costs), told.institution_id, told.product_id
+
+
+def explored_of_new(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many trials were at products of which too little is known."""
+    row = connection.execute(
+        """
+        select count(*)
+        from read_parquet($matches, hive_partitioning = false) as matches
+        join read_parquet($products, hive_partitioning = false) using (institution_id, product_id)
+        where explored and coalesce(product_decisions, 0) < $new
+        """,
+        {
+            "matches": _matches(settings, day),
+            "products": _mart(settings, day, "products"),
+            "new": policy.exploration().new_product_decisions,
+        },
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def pairs(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -220,3 +220,25 @@ def test_a_young_champion_is_not_asked_about_leads_that_it_knew(champion):
 def test_the_same_outcomes_give_the_same_decision_to_the_last_digit(champion):
     once, again = (settled(champion, examples()).decision for _ in range(2))
     assert once == again
+
+
+def test_a_challenger_that_would_lose_by_the_log_of_trials_is_refused_and_told_so():
+    table = examples()
+    known = known_before(table, AS_OF)
+    champion = champion_of(table)
+    asked: list[date] = []
+
+    def worth(decision: str) -> Seat:
+        def told(_: object, begins: date) -> tuple[str, str]:
+            asked.append(begins)
+            return decision, "its gain is -5"
+
+        contest = Contest("approval", champion, refit(known), known, AS_OF, refit, told)
+        return challenge.settle(contest)
+
+    kept, promoted = worth("refused"), worth("abstained")
+    assert asked == [WEEK_BEFORE, WEEK_BEFORE]
+    assert (kept.decision["decision"], promoted.decision["decision"]) == ("kept", "promoted")
+    assert kept.decision["by_log"] == {"decision": "refused", "reason": "its gain is -5"}
+    assert "by the log of trials refused: its gain is -5" in kept.decision["reason"]
+    assert "by the log of trials abstained" in promoted.decision["reason"]

@@ -87,15 +87,28 @@ def test_a_harmful_policy_is_refused_with_its_loss():
     worst = np.zeros(PAIRS, np.bool_)
     worst[np.argsort(world.chance[:1_000])[:500]] = True
     verdict = judge(world.log(1), worst, ours, policy.exploration())
-    assert not verdict.is_promoted
+    assert verdict.decision == "refused"
     assert "would lose" in verdict.reason
 
 
 def test_a_policy_that_does_only_what_was_never_tried_is_refused_whatever_the_model_hopes():
     world, ours = World(hope=3.0), shares(1.0, 0.0, 0.0)
     verdict = judge(world.log(1), ours | shares(0.0, 0.0, 1.0), ours, policy.exploration())
-    assert not verdict.is_promoted
+    assert verdict.decision == "abstained"
     assert "ever tried out" in verdict.reason
+
+
+def test_of_models_nothing_is_said_where_the_present_ones_are_the_only_witness():
+    world, ours = World(), shares(1.0, 0.0, 0.0)
+    worst = np.zeros(PAIRS, np.bool_)
+    worst[np.argsort(world.chance[2_000:])[:500] + 2_000] = True
+    verdicts = [
+        judge(world.log(1), worst, ours, policy.exploration(), of_models=of_models)
+        for of_models in (False, True)
+    ]
+    assert [verdict.decision for verdict in verdicts] == ["refused", "abstained"]
+    tried = judge(world.log(1), worst & False, ours, policy.exploration(), of_models=True)
+    assert tried.decision == "refused"
 
 
 def test_a_policy_that_gains_where_it_was_tried_is_promoted():

@@ -228,6 +228,8 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
     facts = (counts or LEAD_COUNTS) | {
         "matches": 200,
         "gap": 0.0,
+        "explored": 3,
+        "price_of_learning": 41.75,
         "policy_version": "5ad28ef3f2fc",
         "inputs": read,
     }
@@ -240,7 +242,9 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
         "expected_cost": 12.5,
     }
     matches = [
-        match | {"lead_id": f"lead-{n % 120}", "institution_id": f"bank-00{int(n == 0)}"}
+        match
+        | {"lead_id": f"lead-{n % 120}", "institution_id": f"bank-00{int(n == 0)}"}
+        | {"explored": n in (5, 6, 7), "propensity": 0.05 if n in (5, 6, 7) else 1.0}
         for n in range(200)
     ]
     stages = [("quota", "quota_full")] * 50 + [("no_product", "amount")] * 5

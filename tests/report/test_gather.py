@@ -76,6 +76,13 @@ def test_matches_are_counted_by_institution_and_channel(whole: Report):
     assert sum(row["leads"] for row in matching["channels"]) == 200
 
 
+def test_trials_and_what_they_cost_are_those_of_the_manifest(whole: Report):
+    matching = whole.quality["matching"]
+    assert (matching["explored"], matching["price_of_learning"]) == (3, 41.75)
+    assert "1.5% of the matches (3) were drawn by lot" in " ".join(whole.page.split())
+    assert "costs 41.75 CNY of the plan" in " ".join(whole.page.split())
+
+
 def test_a_home_without_anything_gives_a_report_that_says_so(tmp_path):
     found = make(Settings(home=tmp_path))
     assert found.returned["state"] == "incomplete"

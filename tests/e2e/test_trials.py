@@ -1,0 +1,75 @@
+"""Trials go the way of every match, and tell what another policy would have been worth."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines.bench.logs import day_of
+from pipelines.bench.offpolicy import HARMFUL, figures
+from pipelines.deliveries.deliver import deliver, shards
+from pipelines.ingest import ingest
+from pipelines.matches.match import match
+from pipelines.settings import Settings
+from pipelines.simulate import respond
+from pipelines.transform.build import transform
+from tests.e2e.conftest import Ran, copied
+from tests.e2e.market import MONDAY
+from tests.helpers.crowded import with_share
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+TUESDAY = MONDAY + timedelta(days=1)
+
+
+def test_what_was_drawn_is_delivered_answered_and_learned_from(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = Settings(home=copied(ran.home, tmp_path / "home"))
+    with_share(0.5, monkeypatch)
+    facts = match(settings, MONDAY)
+    assert facts["explored"] >= 5
+    for shard in shards(settings, MONDAY):
+        deliver(settings, MONDAY, shard)
+    respond(settings, MONDAY, TUESDAY)
+    ingest(settings, TUESDAY)
+    transform(settings, TUESDAY)
+    matches, answered, learned = (
+        f"read_parquet('{settings.home}/{name}.parquet', hive_partitioning = false)"
+        for name in (
+            f"matches/date={MONDAY}/matches",
+            f"truth/date={MONDAY}/answered",
+            f"marts/date={TUESDAY}/training_pairs",
+        )
+    )
+    key = "channel_id, lead_id, institution_id, product_id"
+    (asked,) = duckdb.sql(
+        f"select count(*) from {matches} join {answered} using (match_id) where explored"
+    ).fetchall()[0]
+    assert asked >= 5  # those that the broadcast of the day had shown as well are not asked again
+    (known,) = duckdb.sql(
+        f"""
+        select count(*)
+        from {learned} as learned
+        join {matches} as made using ({key})
+        join {answered} as answered on answered.match_id = made.match_id
+        where explored and learned."rank" = made."rank"
+        """
+    ).fetchall()[0]
+    assert known >= 1
+
+
+def test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with_share(0.1, monkeypatch)
+    settings = Settings(home=copied(ran.home, tmp_path / "home"))
+    found = figures([day_of(settings, MONDAY)], runs=20, seed=3)
+    harmful = found["policies"].pop(HARMFUL)
+    assert (harmful["promoted"], harmful["refused"]) == (0, 20)
+    assert harmful["true_gain"] < 0
+    for name, told in found["policies"].items():
+        assert told["doubly_robust"]["coverage"] >= 0.85, name
+        assert abs(told["doubly_robust"]["bias"]) < 0.1, name
+        assert told["doubly_robust"]["width"] < told["inverse_propensity"]["width"], name
