@@ -164,6 +164,8 @@ def _headroom(table: pa.Table) -> Numbers:
     bands = policy.priors().headroom
     starts = np.array([band.share_from for band in bands])
     times = np.array([band.times for band in bands])
-    taken = numbers(table, "pd") / numbers(table, "pd_max")
+    pd, limit = numbers(table, "pd"), numbers(table, "pd_max")
+    beyond = np.where(np.isnan(pd), np.nan, np.inf)  # any risk, where none is wanted
+    taken = np.divide(pd, limit, out=beyond, where=limit != 0)
     position = np.maximum(np.searchsorted(starts, taken, side="right") - 1, 0)
     return np.where(np.isnan(taken), 1.0, times[position])
