@@ -8,6 +8,8 @@ from models.arrays import Codes, Numbers
 
 BINS = 20
 Z_95 = 1.959963984540054
+SEED, DRAWS = 20_261_124, 2_000
+"""Of what chance may make of a calibration error."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,35 @@ def within_by_group(
     spread = np.sqrt(np.bincount(place, weights=predicted * (1 - predicted)))
     checked = rows >= least
     return int(np.sum(np.abs(gap[checked]) <= Z_95 * spread[checked])), int(checked.sum())
+
+
+def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:
+    """Return how far chance in the rows reaches, of Brier score and calibration error.
+
+    Returns:
+        `brier_low` and `brier_high`, `ece_low` and `ece_high`: 95% intervals, 1.96 standard
+        deviations to either side. The gap of a bin is normal about the one observed, with the
+        variance of its rows. `ece_by_chance`: what `ece` would be on average, were every
+        probability right; no model can be held to less.
+    """
+    brier = (predicted - happened) ** 2
+    brier_away = Z_95 * float(brier.std()) / np.sqrt(len(brier))
+    order = np.argsort(predicted, kind="stable")
+    bins = np.array_split(order, BINS)
+    gaps = np.array([np.sum((predicted - happened)[rows]) for rows in bins])
+    deviations = np.sqrt([np.var((predicted - happened)[rows]) * len(rows) for rows in bins])
+    by_chance = np.sqrt([np.sum((predicted * (1 - predicted))[rows]) for rows in bins])
+    drawn = np.random.default_rng(SEED).normal(gaps, deviations, (DRAWS, BINS))
+    ece_away = Z_95 * float(np.abs(drawn).sum(axis=1).std()) / len(order)
+    ends = {"brier": (float(brier.mean()), brier_away), "ece": (ece(predicted, happened), ece_away)}
+    found = {
+        f"{name}_{end}": _rounded(max(0.0, figure + sign * away))
+        for name, (figure, away) in ends.items()
+        for end, sign in (("low", -1), ("high", 1))
+    }
+    mean_of_a_half_normal = np.sqrt(2 / np.pi)
+    chance = float(by_chance.sum()) * mean_of_a_half_normal / len(order)
+    return found | {"ece_by_chance": _rounded(chance)}
 
 
 def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:
