@@ -76,32 +76,35 @@ def within_by_group(
 
 
 def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:
-    """Return how far chance in the rows reaches, of Brier score and calibration error.
+    """Return how far chance in the rows reaches.
 
     Returns:
-        `brier_low` and `brier_high`, `ece_low` and `ece_high`: 95% intervals, 1.96 standard
-        deviations to either side. The gap of a bin is normal about the one observed, with the
-        variance of its rows. `ece_by_chance`: what `ece` would be on average, were every
-        probability right; no model can be held to less.
+        `brier_low` and `brier_high`, and so on for `ece` and `base_rate`: 95% intervals, 1.96
+        standard deviations to either side. For `ece` the gap of each bin is drawn about the one
+        observed, with the variance of its rows. `ece_by_chance`: what `ece` would be on average,
+        were every probability right; no model can be held to less.
     """
-    brier = (predicted - happened) ** 2
-    brier_away = Z_95 * float(brier.std()) / np.sqrt(len(brier))
-    order = np.argsort(predicted, kind="stable")
-    bins = np.array_split(order, BINS)
-    gaps = np.array([np.sum((predicted - happened)[rows]) for rows in bins])
-    deviations = np.sqrt([np.var((predicted - happened)[rows]) * len(rows) for rows in bins])
-    by_chance = np.sqrt([np.sum((predicted * (1 - predicted))[rows]) for rows in bins])
+    rows, off = len(happened), predicted - happened
+    bins = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    gaps = [off[of].sum() for of in bins]
+    deviations = [off[of].std() * np.sqrt(len(of)) for of in bins]
     drawn = np.random.default_rng(SEED).normal(gaps, deviations, (DRAWS, BINS))
-    ece_away = Z_95 * float(np.abs(drawn).sum(axis=1).std()) / len(order)
-    ends = {"brier": (float(brier.mean()), brier_away), "ece": (ece(predicted, happened), ece_away)}
-    found = {
-        f"{name}_{end}": _rounded(max(0.0, figure + sign * away))
-        for name, (figure, away) in ends.items()
-        for end, sign in (("low", -1), ("high", 1))
+    deviation = {
+        "brier": (off**2).std() / np.sqrt(rows),
+        "ece": np.abs(drawn).sum(axis=1).std() / rows,
+        "base_rate": happened.std() / np.sqrt(rows),
     }
-    mean_of_a_half_normal = np.sqrt(2 / np.pi)
-    chance = float(by_chance.sum()) * mean_of_a_half_normal / len(order)
-    return found | {"ece_by_chance": _rounded(chance)}
+    stands = {
+        "brier": np.mean(off**2),
+        "ece": ece(predicted, happened),
+        "base_rate": happened.mean(),
+    }
+    by_chance = [np.sqrt(np.sum(predicted[of] * (1 - predicted[of]))) for of in bins]
+    return {
+        f"{name}_{end}": _rounded(max(0.0, figure + sign * Z_95 * deviation[name]))
+        for name, figure in stands.items()
+        for end, sign in (("low", -1), ("high", 1))
+    } | {"ece_by_chance": _rounded(np.sqrt(2 / np.pi) * sum(by_chance) / rows)}
 
 
 def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:
@@ -150,4 +153,4 @@ def _midranks(values: Numbers) -> Numbers:
 
 
 def _rounded(value: float) -> float:
-    return round(value, 6)
+    return round(float(value), 6)
