@@ -23,44 +23,17 @@ from typing import Any
 
 import numpy as np
 
-from models.features import Matrix, Numbers
+from models.arrays import Matrix, Numbers, Rows
+from models.forest import Split, Tree, parse
 
-Bits = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Codes = np.ndarray[tuple[int], np.dtype[Any]]
 """Whole numbers."""
 
 MOST_IN_TABLE = 8
 """Features on a path up to which all its patterns are tabulated."""
 
-CATEGORICAL, DEFAULT_LEFT = 1, 2
-MISSING_ZERO, MISSING_NAN = 1, 2
-ZERO = float(np.float32(1e-35))
-"""LightGBM's own zero (`kZeroThreshold`)."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A split: rows that meet it go left."""
-
-    feature: int
-    threshold: float
-    categories: tuple[int, ...] | None
-    """Those that go left; None for a number."""
-    missing: int
-    is_default_left: bool
-
-    def goes_left(self, values: Numbers) -> Bits:
-        """Return for each value whether it goes left, as LightGBM decides it."""
-        if self.categories is not None:
-            return np.asarray(np.isin(values, self.categories))  # unknown: in none, so right
-        unknown = np.isnan(values)
-        known = np.where(unknown, 0.0, values) if self.missing != MISSING_NAN else values
-        left = known <= self.threshold
-        if self.missing == MISSING_NAN:
-            return np.where(unknown, self.is_default_left, left)
-        if self.missing == MISSING_ZERO:
-            return np.where(np.abs(known) <= ZERO, self.is_default_left, left)
-        return left
+Conditions = tuple[tuple[int, bool], ...]
+"""Splits by number, and whether the path goes left there."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +42,23 @@ class Leaf:
 
     value: float
     features: tuple[int, ...]
-    conditions: tuple[tuple[tuple[int, bool], ...], ...]
-    """By feature: nodes, and whether the path goes left there."""
+    conditions: tuple[Conditions, ...]
+    """By feature."""
     shares: tuple[float, ...]
     """By feature: the share of training rows that follow its conditions."""
     table: Matrix | None
     """Shape (features, patterns): what each feature adds; None where patterns are too many."""
 
-    def codes(self, sides: Mapping[bool, Sequence[Bits]]) -> Codes:
+    def codes(self, sides: Mapping[bool, Sequence[Rows]]) -> Codes:
         """Return the pattern of each row: bit j is 1 where it meets the conditions on feature j.
 
         Args:
-            sides: For left and right, which rows go there at each node.
+            sides: For left and right, which rows go there at each split.
         """
         width: type[np.uint8 | np.int64] = np.uint8 if self.table is not None else np.int64
         found = np.zeros(len(sides[True][0]), dtype=width)
-        for place, ((node, is_left), *others) in enumerate(self.conditions):
-            met = sides[is_left][node]
+        for place, ((split, is_left), *others) in enumerate(self.conditions):
+            met = sides[is_left][split]
             for other, is_other_left in others:
                 met = met & sides[is_other_left][other]
             found |= np.left_shift(met.astype(width), place)
@@ -100,95 +73,67 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The splits and leaves of one tree."""
+class Paths:
+    """One tree, path by path: its splits, and the leaves to which they lead."""
 
-    nodes: tuple[Node, ...]
+    splits: tuple[Split, ...]
     leaves: tuple[Leaf, ...]
+
+    @classmethod
+    def of(cls, tree: Tree) -> "Paths":
+        """Return the paths of `tree`; one that never splits has none: it says the same of all."""
+        return cls(tree.splits, tuple(_leaves(tree)) if tree.splits else ())
 
     def add_to(self, total: Matrix, columns: Matrix) -> None:
         """Add what the tree says of some rows, whose features are the rows of `columns`."""
-        left = [node.goes_left(columns[node.feature]) for node in self.nodes]
-        sides = {True: left, False: [~bits for bits in left]}
+        left = [split.goes_left(columns[split.feature]) for split in self.splits]
+        sides = {True: left, False: [~rows for rows in left]}
         for leaf in self.leaves:
             codes = leaf.codes(sides)
             for feature, values in zip(leaf.features, leaf.added(codes), strict=True):
                 total[feature] += values
 
 
-def contributions(trees: Sequence[Tree], matrix: Matrix) -> Matrix:
+def read_paths(text: str) -> list[Paths]:
+    """Return the paths of each tree of a model in LightGBM's own text.
+
+    Raises:
+        Unsupported: The model isn't one of plain trees for a number or a yes or no.
+    """
+    return [Paths.of(tree) for tree in parse(text).trees]
+
+
+def contributions(paths: Sequence[Paths], matrix: Matrix) -> Matrix:
     """Return what each feature added to the log-odds of each row: shape of `matrix`.
 
     Args:
-        trees: As `read_trees` returns them.
+        paths: Of each tree, as `read_paths` returns them.
         matrix: Rows as the trees were trained on, nan where unknown.
     """
     columns = np.ascontiguousarray(matrix.T)
     total = np.zeros((columns.shape[0], columns.shape[1]))
-    for tree in trees:
-        tree.add_to(total, columns)
+    for of_tree in paths:
+        of_tree.add_to(total, columns)
     return np.ascontiguousarray(total.T)
 
 
-def read_trees(text: str) -> list[Tree]:
-    """Return the trees of a model in LightGBM's own text."""
-    blocks = text.partition("\nend of trees")[0].split("\nTree=")[1:]
-    return [_tree(dict(_fields(block))) for block in blocks]
-
-
-def _fields(block: str) -> Iterator[tuple[str, str]]:
-    for line in block.splitlines():
-        name, is_field, value = line.partition("=")
-        if is_field:
-            yield name, value
-
-
-def _tree(fields: dict[str, str]) -> Tree:
-    if int(fields["num_leaves"]) < 2:  # noqa: PLR2004  one leaf: the same for every row
-        return Tree((), ())
-    return Tree(tuple(_nodes(fields)), tuple(_leaves(fields)))
-
-
-def _nodes(fields: dict[str, str]) -> Iterator[Node]:
-    thresholds = [float(text) for text in fields["threshold"].split()]
-    kinds = [int(text) for text in fields["decision_type"].split()]
-    bounds = [int(text) for text in fields.get("cat_boundaries", "").split()]
-    words = [int(text) for text in fields.get("cat_threshold", "").split()]
-    features = [int(text) for text in fields["split_feature"].split()]
-    for feature, threshold, kind in zip(features, thresholds, kinds, strict=True):
-        categories = None
-        if kind & CATEGORICAL:
-            first, end = bounds[int(threshold)], bounds[int(threshold) + 1]
-            categories = tuple(
-                32 * place + bit
-                for place, word in enumerate(words[first:end])
-                for bit in range(32)
-                if word >> bit & 1
-            )
-        yield Node(feature, threshold, categories, kind >> 2 & 3, bool(kind & DEFAULT_LEFT))
-
-
-def _leaves(fields: dict[str, str]) -> Iterator[Leaf]:
-    """Walk from the root; a negative child is a leaf, told by its complement."""
-    left, right, features, node_rows, leaf_rows = (
-        [int(text) for text in fields[name].split()]
-        for name in ("left_child", "right_child", "split_feature", "internal_count", "leaf_count")
-    )
-    values = [float(text) for text in fields["leaf_value"].split()]
-    waiting: list[tuple[int, dict[int, tuple[float, tuple[tuple[int, bool], ...]]]]] = [(0, {})]
+def _leaves(tree: Tree) -> Iterator[Leaf]:
+    """Walk from the root and yield each leaf with its path."""
+    waiting: list[tuple[int, dict[int, tuple[float, Conditions]]]] = [(0, {})]
     while waiting:
         node, path = waiting.pop()
         if node < 0:
-            yield _leaf(values[~node], path)
+            yield _leaf(float(tree.leaves[~node]), path)
             continue
-        for child, is_left in ((right[node], False), (left[node], True)):
-            rows = leaf_rows[~child] if child < 0 else node_rows[child]
-            share, conditions = path.get(features[node], (1.0, ()))
-            step = share * rows / node_rows[node], (*conditions, (node, is_left))
-            waiting.append((child, path | {features[node]: step}))
+        feature = tree.splits[node].feature
+        for child, is_left in ((tree.right[node], False), (tree.left[node], True)):
+            rows = tree.rows_of_leaves[~child] if child < 0 else tree.rows_of_splits[child]
+            share, conditions = path.get(feature, (1.0, ()))
+            step = share * rows / tree.rows_of_splits[node], (*conditions, (node, is_left))
+            waiting.append((child, path | {feature: step}))
 
 
-def _leaf(value: float, path: dict[int, tuple[float, tuple[tuple[int, bool], ...]]]) -> Leaf:
+def _leaf(value: float, path: Mapping[int, tuple[float, Conditions]]) -> Leaf:
     shares = tuple(share for share, _ in path.values())
     table = None
     if len(path) <= MOST_IN_TABLE:

@@ -14,7 +14,7 @@ from expectations import policy
 from expectations.policy_types import Segment
 from models.calibrate import Calibration
 from models.compiled import predictor
-from models.contributions import Tree, contributions, read_trees
+from models.contributions import Paths, contributions, read_paths
 from models.effects import Effects
 from models.features import Encoder, Matrix, Numbers, numbers
 from models.params import Features
@@ -56,8 +56,8 @@ class Trained:
         return lightgbm.Booster(model_str=self.trees)
 
     @cached_property
-    def _trees(self) -> list[Tree]:
-        return read_trees(self.trees)
+    def _paths(self) -> list[Paths]:
+        return read_paths(self.trees)
 
     @cached_property
     def _probabilities(self) -> Callable[[Matrix], Numbers]:
@@ -86,7 +86,7 @@ class Trained:
 
     def contributions(self, table: pa.Table, *, threads: int) -> Matrix:  # noqa: ARG002  one
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
-        return contributions(self._trees, self.encoder.matrix(table))
+        return contributions(self._paths, self.encoder.matrix(table))
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the trees as plain figures, for the registry."""
@@ -164,6 +164,8 @@ def _headroom(table: pa.Table) -> Numbers:
     bands = policy.priors().headroom
     starts = np.array([band.share_from for band in bands])
     times = np.array([band.times for band in bands])
-    taken = numbers(table, "pd") / numbers(table, "pd_max")
+    pd, limit = numbers(table, "pd"), numbers(table, "pd_max")
+    beyond = np.where(np.isnan(pd), np.nan, np.inf)  # any risk, where none is wanted
+    taken = np.divide(pd, limit, out=beyond, where=limit != 0)
     position = np.maximum(np.searchsorted(starts, taken, side="right") - 1, 0)
     return np.where(np.isnan(taken), 1.0, times[position])

@@ -8,6 +8,8 @@ from models.arrays import Codes, Numbers
 
 BINS = 20
 Z_95 = 1.959963984540054
+SEED, DRAWS = 20_261_124, 2_000
+"""Of what chance may make of a calibration error."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,38 @@ def within_by_group(
     return int(np.sum(np.abs(gap[checked]) <= Z_95 * spread[checked])), int(checked.sum())
 
 
+def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:
+    """Return how far chance in the rows reaches.
+
+    Returns:
+        `brier_low` and `brier_high`, and so on for `ece` and `base_rate`: 95% intervals, 1.96
+        standard deviations to either side. For `ece` the gap of each bin is drawn about the one
+        observed, with the variance of its rows. `ece_by_chance`: what `ece` would be on average,
+        were every probability right; no model can be held to less.
+    """
+    rows, off = len(happened), predicted - happened
+    bins = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    gaps = [off[of].sum() for of in bins]
+    deviations = [off[of].std() * np.sqrt(len(of)) for of in bins]
+    drawn = np.random.default_rng(SEED).normal(gaps, deviations, (DRAWS, BINS))
+    deviation = {
+        "brier": (off**2).std() / np.sqrt(rows),
+        "ece": np.abs(drawn).sum(axis=1).std() / rows,
+        "base_rate": happened.std() / np.sqrt(rows),
+    }
+    stands = {
+        "brier": np.mean(off**2),
+        "ece": ece(predicted, happened),
+        "base_rate": happened.mean(),
+    }
+    by_chance = [np.sqrt(np.sum(predicted[of] * (1 - predicted[of]))) for of in bins]
+    return {
+        f"{name}_{end}": _rounded(max(0.0, figure + sign * Z_95 * deviation[name]))
+        for name, figure in stands.items()
+        for end, sign in (("low", -1), ("high", 1))
+    } | {"ece_by_chance": _rounded(np.sqrt(2 / np.pi) * sum(by_chance) / rows)}
+
+
 def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:
     """Return the area under the ROC curve and its standard deviation.
 
@@ -119,4 +153,4 @@ def _midranks(values: Numbers) -> Numbers:
 
 
 def _rounded(value: float) -> float:
-    return round(value, 6)
+    return round(float(value), 6)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from models.evaluate import Z_95
 from models.features import Numbers, numbers
 from models.params import params
+from models.splits import weights_of
 from models.uncertainty import BANDS, Ints
 
 LEDGER = pa.schema(
@@ -35,9 +36,10 @@ LEDGER = pa.schema(
         "state": pa.string(),
     }
 )
-"""One row a group of matches whose outcome is known. `low` and `high` bound the rate behind what
-was observed (95%); `state`: *held* where they hold what was predicted, *too high* or *too low*
-where the prediction was, *few* below the least rows."""
+"""One row a group of matches whose outcome is known; a loan that still runs is the part of one
+that has been seen of it. `low` and `high` bound the rate behind what was observed (95%); `state`:
+*held* where they hold what was predicted, *too high* or *too low* where the prediction was, *few*
+below the least rows."""
 
 GROUPINGS = {
     "all": None,
@@ -75,8 +77,8 @@ def ledger(model: str, given: pa.Table) -> pa.Table:
 
     Args:
         model: Its name.
-        given: Matches whose outcome is known, with `predicted`, `label` and the columns of
-            `GROUPINGS`.
+        given: Matches whose outcome is known, with `predicted`, `label`, the columns of
+            `GROUPINGS` and, where they don't all count as one, `weight`.
     """
     parts = [_grouped(model, grouping, given) for grouping in GROUPINGS]
     return pa.concat_tables(parts).cast(LEDGER)
@@ -85,12 +87,16 @@ def ledger(model: str, given: pa.Table) -> pa.Table:
 def _grouped(model: str, grouping: str, given: pa.Table) -> pa.Table:
     column = GROUPINGS[grouping]
     names = given[column] if column else pa.repeat("", given.num_rows)
-    table = pa.table({"group": names, "label": given["label"], "predicted": given["predicted"]})
+    counts = weights_of(given)
+    parts = {"rows": counts} | {
+        name: counts * numbers(given, column)
+        for name, column in (("happened", "label"), ("predicted", "predicted"))
+    }
+    table = pa.table({"group": names} | parts)
     sums = table.filter(pc.is_valid(table["group"])).group_by("group", use_threads=False)
-    found = sums.aggregate([("label", "count"), ("label", "sum"), ("predicted", "mean")])
-    found = found.sort_by("group")
-    rows, happened = (numbers(found, f"label_{name}") for name in ("count", "sum"))
-    predicted = numbers(found, "predicted_mean")
+    found = sums.aggregate([(name, "sum") for name in parts]).sort_by("group")
+    rows, happened, predicted = (numbers(found, f"{name}_sum") for name in parts)
+    predicted = predicted / rows
     low, high = wilson(happened, rows)
     states = np.where(predicted > high, "too high", np.where(predicted < low, "too low", "held"))
     states = np.where(rows < params().odds.least_rows, "few", states)
@@ -99,8 +105,8 @@ def _grouped(model: str, grouping: str, given: pa.Table) -> pa.Table:
             "model": pa.repeat(model, found.num_rows),
             "grouping": pa.repeat(grouping, found.num_rows),
             "group": found["group"].cast(pa.string()),
-            "rows": rows.astype(np.int64),
-            "happened": happened.astype(np.int64),
+            "rows": rows.round().astype(np.int64),
+            "happened": happened.round().astype(np.int64),
             "predicted": predicted.round(DIGITS),
             "observed": (happened / rows).round(DIGITS),
             "low": low.round(DIGITS),

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.evaluate import BINS, Z_95, auc
+from models.evaluate import Z_95, auc, spread
 from models.features import Numbers
 
 CALIBRATION_BINS = 10
@@ -33,8 +33,6 @@ MANY_DAYS = 70
 """Days from which on time is told by month, not by week."""
 
 LEAST_ROWS_OF_A_LENDER = 100
-RESAMPLES = 200
-SEED = 20261124
 
 
 def checked(table: pa.Table, predicted: Numbers) -> dict[str, Any]:
@@ -166,25 +164,11 @@ def _lenders(table: pa.Table, predicted: Numbers, happened: Numbers) -> dict[str
 
 
 def _intervals(predicted: Numbers, happened: Numbers) -> dict[str, dict[str, float]]:
-    """Return 95% intervals by bootstrap over rows; the bins of the ECE stay as they are.
-
-    ECE is a mean of absolute gaps, so resampling adds noise to it: its interval lies high.
-    """
-    random = np.random.default_rng(SEED)
-    rows = len(happened)
-    bin_of = np.empty(rows, dtype=np.intp)
-    for number, part in enumerate(np.array_split(np.argsort(predicted, kind="stable"), BINS)):
-        bin_of[part] = number
-    gap, squared = predicted - happened, (predicted - happened) ** 2
-    found = np.empty((RESAMPLES, 3))
-    for at in range(RESAMPLES):
-        drawn = random.integers(0, rows, rows)
-        gaps = np.bincount(bin_of[drawn], weights=gap[drawn], minlength=BINS)
-        found[at] = squared[drawn].mean(), np.abs(gaps).sum() / rows, happened[drawn].mean()
-    low, high = np.quantile(found, [0.025, 0.975], axis=0)
+    """Return the 95% intervals of Brier score, ECE and base rate."""
+    told = spread(predicted, happened)
     return {
-        name: {"low": _rounded(low[at]), "high": _rounded(high[at])}
-        for at, name in enumerate(("brier", "ece", "base_rate"))
+        name: {"low": told[f"{name}_low"], "high": told[f"{name}_high"]}
+        for name in ("brier", "ece", "base_rate")
     }
 
 

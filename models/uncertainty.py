@@ -16,12 +16,14 @@ before and what came of them:
   that is assumed among such cells, what is left is 1 / (1 / t + i): all of `t` where no such lead
   was ever decided on.
 
+A loan that still runs counts as far as it has been seen: what is not known yet narrows nothing.
 Until there is something to learn from, the variances are those assumed in `models/params.yml`, and
 what is learned from few is pulled to them. Ends lie `deviations` from the centre; errors have more
 tail than the normal distribution's. The interval is of the rate among such pairs and always holds
 the prediction; what a single person's luck will be, no interval says.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -31,6 +33,7 @@ from numpy.typing import NDArray
 
 from models.features import Numbers, numbers
 from models.params import params
+from models.splits import weights_of
 
 Ints = NDArray[np.int64]
 
@@ -77,16 +80,17 @@ class Widths:
         """Return what outcomes say of the odds that were given.
 
         Args:
-            table: Rows with `label`, `institution_id`, `product_id` and what `intervals` reads.
+            table: Rows with `label`, `institution_id`, `product_id` and what `intervals` reads; how
+                much each counts is its `weight`, without that column 1.
             predicted: The probability that was given for each row.
         """
         if not table.num_rows:
             return cls.assumed()
-        stated, happened = params().uncertainty, numbers(table, "label")
+        stated, happened, counts = params().uncertainty, numbers(table, "label"), weights_of(table)
         bands, number = _bands(predicted), len(BANDS) + 1
-        shifts = _shifts(bands, predicted, happened)
+        shifts = _shifts(bands, predicted, happened, counts)
         inside = _probability(_log_odds(predicted) + shifts[bands])
-        off, weight = happened - inside, inside * (1 - inside)
+        off, weight = counts * (happened - inside), counts * inside * (1 - inside)
         steps, cells = _steps(table), _cells(table)
         alike = _codes(table) * CELLS + cells
         by_step = [
@@ -113,21 +117,16 @@ class Widths:
                 `amount_to_revenue`.
             predicted: The probability of each row.
         """
+        return self._of_places(_steps(table), _cells(table), predicted)
+
+    def _of_places(self, steps: Ints, cells: Ints, predicted: Numbers) -> tuple[Numbers, Numbers]:
         stated, bands = params().uncertainty, _bands(predicted)
         of_cells = 1 / (1 / stated.lead_variance + np.array(self.information))
-        variance = np.array(self.products)[_steps(table)]
-        variance += of_cells[_cells(table)]
-        variance += np.array(self.bands)[bands]
+        variance = np.array(self.products)[steps] + of_cells[cells] + np.array(self.bands)[bands]
         centre = _log_odds(predicted) + np.array(self.shifts)[bands]
         away = stated.deviations * np.sqrt(variance)
         low, high = _probability(centre - away), _probability(centre + away)
         return np.minimum(low, predicted), np.maximum(high, predicted)
-
-    def added(self, scored: pa.Table, name: str) -> pa.Table:
-        """Return `scored` with `NAME_low` and `NAME_high`, the interval of its column `name`."""
-        low, high = self.intervals(scored, numbers(scored, name))
-        ends = scored.append_column(f"{name}_low", pa.array(low))
-        return ends.append_column(f"{name}_high", pa.array(high))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures by name, for a file."""
@@ -140,12 +139,27 @@ class Widths:
         return cls(**said | {name: tuple(said[name]) for name in lists})
 
 
-def _shifts(bands: Ints, predicted: Numbers, happened: Numbers) -> Numbers:
+def with_intervals(scored: pa.Table, widths: Mapping[str, Widths]) -> pa.Table:
+    """Return `scored` with `NAME_low` and `NAME_high` for each probability that `widths` names.
+
+    Args:
+        scored: Rows with the probabilities, and what `Widths.intervals` reads.
+        widths: Column of a probability -> what was learned of its errors.
+    """
+    steps, cells = _steps(scored), _cells(scored)
+    for name, sure in widths.items():
+        ends = sure._of_places(steps, cells, numbers(scored, name))  # noqa: SLF001  its own module
+        for end, values in zip(("low", "high"), ends, strict=True):
+            scored = scored.append_column(f"{name}_{end}", pa.array(values))
+    return scored
+
+
+def _shifts(bands: Ints, predicted: Numbers, happened: Numbers, counts: Numbers) -> Numbers:
     """Return how far the log-odds of each band are off, as if `few_matches` more had been right."""
     number, few = len(BANDS) + 1, params().uncertainty.few_matches
     rows, said, came = (
         np.bincount(bands, weights, number)
-        for weights in (np.ones(len(bands)), predicted, happened)
+        for weights in (counts, counts * predicted, counts * happened)
     )
     mean = np.divide(said, rows, out=np.full(number, 0.5), where=rows > 0)
     return _log_odds((came + few * mean) / (rows + few)) - _log_odds(mean)

@@ -18,6 +18,7 @@ from models.features import numbers
 from models.odds import LEDGER, Told, band_names, ledger
 from models.params import params
 from models.score import OUTPUTS
+from models.splits import weights_of
 from models.uncertainty import EVIDENCE, Widths
 from pipelines.database import connect
 from pipelines.publish import MANIFEST, write_json, write_parquet
@@ -70,10 +71,12 @@ def _given(settings: Settings, day: date, model: str) -> pa.Table:
     """Return the matches of the window whose label is known before `day`, in order of keys.
 
     Of approvals only those count whose lead is old enough to be decided, in a young market too:
-    what is decided at once is approved more often than what takes a week.
+    what is decided at once is approved more often than what takes a week. A loan that still runs
+    counts as far as it has been seen, and one that is behind in part as a default.
     """
     known = examples(settings, day, params().models[model].label, as_of=day)
-    known = known.select([*KEYS, "business_date", "label", *READ])
+    weight = pa.array(weights_of(known))
+    known = known.select([*KEYS, "business_date", *READ, "label"]).append_column("weight", weight)
     youngest, window = params().decision_maturity_days, params().odds.window_days
     days = [day - timedelta(days=back) for back in range(youngest, youngest + window)]
     folders = [settings.of_day(settings.matches, some_day) for some_day in sorted(days)]
@@ -81,14 +84,20 @@ def _given(settings: Settings, day: date, model: str) -> pa.Table:
     if not files or not known.num_rows:
         return _named(known.slice(0, 0).append_column("predicted", pa.array([], pa.float64())))
     keys = ", ".join(KEYS)
+    others = ", ".join(f"known.{name}" for name in ("business_date", *READ))
     with connect(settings) as connection:
         connection.register("known", known)
         joined = connection.sql(
             f"""
-            select known.*, matches.{OUTPUTS[model]} as predicted
+            select
+                {keys}, {others},
+                sum(known.label * known.weight) / sum(known.weight) as label,
+                sum(known.weight) as weight,
+                matches.{OUTPUTS[model]} as predicted
             from known
             inner join read_parquet($files, hive_partitioning = true) as matches using ({keys})
-            where matches."date" = known.business_date
+            where matches."date" = known.business_date and known.weight > 0
+            group by all
             order by {keys}
             """,
             params={"files": files},

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import lightgbm
 import numpy as np
 
-from models.compiled.text import Unsupported
 from models.compiled.trees import CompiledTrees
 from models.features import Matrix, Numbers
+from models.forest import Unsupported
 
-__all__ = ["CompiledTrees", "Unsupported", "predictor"]
+__all__ = ["CompiledTrees", "predictor"]
 
 
 def predictor(text: str) -> Callable[[Matrix], Numbers]:

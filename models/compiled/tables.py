@@ -9,21 +9,18 @@ values between two thresholds.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from models.compiled.text import Forest, Split
-from models.features import Numbers
+from models.arrays import Numbers
+from models.forest import ZERO, Forest, Split, Tree
 
 Words = np.ndarray[Any, Any]
 """Leaves as bits: unsigned integers of 32 or 64 bits, one or more columns a tree."""
 Index = np.ndarray[tuple[int], np.dtype[np.int64]]
-
-ZERO = float(np.float32(1e-35))
-"""Numbers up to here, of either sign, are zero for LightGBM's predictor (kZeroThreshold)."""
 
 BEFORE_ZERO = float(np.nextafter(-ZERO, -np.inf))
 
@@ -44,6 +41,17 @@ class Table:
     def rows(self, values: Numbers) -> Index:
         """Return the row of `open` for each value."""
         return np.asarray(np.searchsorted(self.cuts, values) + np.isnan(values))
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A split of one of the trees, and the leaves below it."""
+
+    tree: int
+    split: Split
+    left: int
+    """The leaves on this side, one bit each, the first leaf lowest."""
+    right: int
 
 
 @dataclass(frozen=True)
@@ -87,20 +95,36 @@ class Layout:
 
 def tables(forest: Forest, layout: Layout) -> dict[int, Table]:
     """Return the table of each feature that any split asks about."""
-    by_feature: dict[int, list[Split]] = defaultdict(list)
-    for split in forest.splits:
-        by_feature[split.feature].append(split)
-    return {feature: _table(splits, layout) for feature, splits in sorted(by_feature.items())}
+    by_feature: dict[int, list[Closing]] = defaultdict(list)
+    for number, tree in enumerate(forest.trees):
+        for closing in _closing(number, tree):
+            by_feature[closing.split.feature].append(closing)
+    return {feature: _table(found, layout) for feature, found in sorted(by_feature.items())}
 
 
-def _table(splits: Sequence[Split], layout: Layout) -> Table:
-    cuts = np.unique([cut for split in splits for cut in _cuts(split)])
-    goes_left = _goes_left(splits, np.array([*cuts, np.inf, np.nan]))
+def _closing(number: int, tree: Tree) -> Iterator[Closing]:
+    below = _leaves_below(tree)
+    for split, left, right in zip(tree.splits, tree.left, tree.right, strict=True):
+        yield Closing(number, split, below[left], below[right])
+
+
+def _leaves_below(tree: Tree) -> Mapping[int, int]:
+    """Return the leaves below each child; children follow their parents."""
+    below = {~leaf: 1 << leaf for leaf in range(len(tree.leaves))}
+    for node in reversed(range(len(tree.splits))):
+        below[node] = below[tree.left[node]] | below[tree.right[node]]
+    return below
+
+
+def _table(closing: Sequence[Closing], layout: Layout) -> Table:
+    cuts = np.unique([cut for found in closing for cut in _cuts(found.split)])
+    values = np.array([*cuts, np.inf, np.nan])
+    goes_left = np.column_stack([found.split.goes_left(values) for found in closing])
     sides = sorted(
         (word, number, left, right)
-        for number, split in enumerate(splits)
+        for number, found in enumerate(closing)
         for (word, left), (_, right) in zip(
-            layout.words(split.tree, split.left), layout.words(split.tree, split.right), strict=True
+            layout.words(found.tree, found.left), layout.words(found.tree, found.right), strict=True
         )
     )
     words = np.array([word for word, *_ in sides])
@@ -119,24 +143,3 @@ def _cuts(split: Split) -> list[float]:
         ends = {0, *split.categories, *(code + 1 for code in split.categories)} - {0}
         return [-1.0, *(float(np.nextafter(end, -np.inf)) for end in ends)]
     return [BEFORE_ZERO, ZERO, split.threshold]
-
-
-def _goes_left(splits: Sequence[Split], values: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return LightGBM's answer of each split to each value, shape (values, splits)."""
-    columns = [_category_left(s, values) if s.categories else _left(s, values) for s in splits]
-    return np.column_stack(columns)
-
-
-def _left(split: Split, values: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    if split.missing != "nan":
-        values = np.where(np.isnan(values), 0.0, values)
-    is_zero = np.abs(values) <= ZERO
-    is_missing = is_zero if split.missing == "zero" else np.isnan(values)
-    return np.where(is_missing, split.default_left, np.where(is_zero, 0, values) <= split.threshold)
-
-
-def _category_left(split: Split, values: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Categories are cut to whole numbers; the unknown, the missing and the negative go right."""
-    is_category = (values > -1) & np.isfinite(values)
-    codes = np.trunc(np.where(is_category, values, -1))
-    return is_category & np.isin(codes, list(split.categories or ()))

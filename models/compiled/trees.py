@@ -6,8 +6,8 @@ import numpy as np
 
 from models.compiled.sharing import Shared, shared
 from models.compiled.tables import Index, Layout, Table, Words, tables
-from models.compiled.text import parse
 from models.features import Matrix, Numbers
+from models.forest import parse
 
 CELLS_TOGETHER = 1 << 24
 """Rows times words among which shared values are looked for: bounds the memory, never changes the
@@ -40,9 +40,10 @@ class CompiledTrees:
             Unsupported: The model isn't one of plain trees for a number or a yes or no.
         """
         forest = parse(text)
-        layout = Layout.of(forest.leaves)
+        leaves_of_trees = [tree.leaves for tree in forest.trees]
+        layout = Layout.of(leaves_of_trees)
         values = np.zeros((layout.first[-1], layout.bits + 1))
-        for first, leaves in zip(layout.first, forest.leaves, strict=False):
+        for first, leaves in zip(layout.first, leaves_of_trees, strict=False):
             for start in range(0, len(leaves), layout.bits):
                 part = leaves[start : start + layout.bits]
                 values[first + start // layout.bits, : len(part)] = part

@@ -18,7 +18,6 @@ import pyarrow as pa
 from expectations import policy
 from models import score as models
 from models.score import ModelSet
-from models.uncertainty import Widths
 from pipelines.database import connect
 from pipelines.errors import WrongUse
 from pipelines.matches.plan import DayPlan, plan_day
@@ -27,7 +26,7 @@ from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.judging import Eligibility, judge
 from pipelines.pairs.losses import loss_share
 from pipelines.pairs.revaluing import worthwhile_sql
-from pipelines.pairs.scoring import score_leads, scored_pairs
+from pipelines.pairs.scoring import NOTHING_LEARNED, score_leads, scored_pairs
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 
@@ -82,7 +81,7 @@ def _score_all(
 ) -> None:
     _say(f"scoring {judged.pairs.sum():,} pairs")
     every = pa.Table.from_batches(
-        list(scored_pairs(connection, model_set, judged, Widths.assumed()))
+        list(scored_pairs(connection, model_set, judged, NOTHING_LEARNED))
     )
     connection.register("every_scored", every)
     connection.execute(

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models import splits
-from models.arrays import Numbers, Rows
+from models.arrays import Codes, Numbers, Rows
 from models.dataset import examples
 from models.errors import TooFewRows, UnknownFeature
-from models.evaluate import evaluate, within_by_group
+from models.evaluate import evaluate, spread, within_by_group
 from models.features import of_a_new_lender
 from models.fitting import TooLittle, fit
 from models.params import Features, Group, Label, params
@@ -94,14 +94,17 @@ def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]
     """Return the figures of `question` on the training pairs in the marts of `day`.
 
     Returns:
-        What `models.evaluate.Figures` names but `rows`; `rows_train`, `rows_test`;
+        What `models.evaluate.Figures` names but `rows`, and what `spread` does; `rows_train`,
+        `rows_test`;
         `lenders_checked`, those with 100 or more rows predicted, and of them `lenders_within`
         (see `within_by_group`); `labels_known`; `leaks`, the columns that the leak check flagged.
     """
-    table = examples(settings, day, question.target, as_of=day)
-    if question.target == CLOSED_BOOK:
-        known = table.column_names.index("label_known_on")
-        table = table.set_column(known, "label_known_on", table[LEAD_DAY])
+    is_closed = question.target == CLOSED_BOOK
+    table = (
+        closed_book(settings, day)
+        if is_closed
+        else examples(settings, day, question.target, as_of=day)
+    )
     try:
         if question.time is None:
             return _across_folds(settings, table, question)
@@ -162,16 +165,37 @@ def _held_out(column: pa.ChunkedArray) -> Rows:
 
 def _across_folds(settings: Settings, table: pa.Table, question: Question) -> dict[str, Any]:
     """Predict each random fold by a model of the others."""
-    predicted = np.full(table.num_rows, np.nan)
-    for fold in splits.at_random(table.num_rows, question.folds):
-        others = table.filter(pa.array(fold.fit))
-        model, _ = fit(
-            others, question.features, splits.at_random(others.num_rows, CALIBRATION_FOLDS)
-        )
-        held_out = table.filter(pa.array(fold.check))
-        predicted[fold.check] = model.predict(held_out, threads=settings.threads)
+    part = np.zeros(table.num_rows, dtype=np.int64)
+    for number, fold in enumerate(splits.at_random(table.num_rows, question.folds)):
+        part[fold.check] = number
+    predicted = part_by_part(table, question.features, part, threads=settings.threads)
     rows_train = table.num_rows - table.num_rows // question.folds
     return _figures(predicted, table, rows_train) | {"labels_known": "at the end"}
+
+
+def part_by_part(table: pa.Table, features: Features, part: Codes, *, threads: int) -> Numbers:
+    """Return what a model of all other parts says of the rows of each part.
+
+    Args:
+        table: Labelled rows, as `examples` returns them.
+        features: What the models look at.
+        part: Of each row, the number of its part.
+        threads: Of the prediction.
+    """
+    predicted = np.full(table.num_rows, np.nan)
+    for number in np.unique(part):
+        held_out = part == number
+        others = table.filter(pa.array(~held_out))
+        model, _ = fit(others, features, splits.at_random(others.num_rows, CALIBRATION_FOLDS))
+        predicted[held_out] = model.predict(table.filter(pa.array(held_out)), threads=threads)
+    return predicted
+
+
+def closed_book(settings: Settings, day: date) -> pa.Table:
+    """Return all loans of a closed book; each counts as known on its lead's day (`CLOSED_BOOK`)."""
+    table = examples(settings, day, CLOSED_BOOK, as_of=day)
+    known = table.column_names.index("label_known_on")
+    return table.set_column(known, "label_known_on", table[LEAD_DAY])
 
 
 def _figures(predicted: Numbers, rows: pa.Table, rows_train: int) -> dict[str, Any]:
@@ -181,9 +205,13 @@ def _figures(predicted: Numbers, rows: pa.Table, rows_train: int) -> dict[str, A
     rows_test = figures.pop("rows")
     lenders = pc.dictionary_encode(rows[LENDER].combine_chunks()).indices.to_numpy()
     within, checked = within_by_group(predicted, happened, lenders, least=FEWEST_ROWS_OF_A_LENDER)
-    return figures | {
-        "rows_train": rows_train,
-        "rows_test": rows_test,
-        "lenders_within": within,
-        "lenders_checked": checked,
-    }
+    return (
+        figures
+        | spread(predicted, happened)
+        | {
+            "rows_train": rows_train,
+            "rows_test": rows_test,
+            "lenders_within": within,
+            "lenders_checked": checked,
+        }
+    )

@@ -1,22 +1,26 @@
-"""`bench real`: how good the models are on real public records, and the table of it in the docs.
+"""`bench real`: how good the models are on real public records, and the tables of it in the docs.
 
-Home loans (HMDA) for approval, small-business loans (SBA) for how loans end. Where the whole files
-lie in the folder `--data` they are measured, else the project's samples of them; each has its own
-table in docs/figures.md, between markers, and a run writes the one that it measured.
+Home loans (HMDA) for approval, small-business loans (SBA) for how loans end. The whole files are
+read from the folder `--data`; without that option and without the folder, the project's samples of
+them. A file is prepared once for all that is asked of it. Each of the two has its own tables in
+docs/figures.md, between markers, and a run writes those that it measured.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from pipelines.bench.home import own_home
-from pipelines.bench.models import build
+from models.dataset import examples
+from pipelines.bench import gap
+from pipelines.bench.leaks import Found, look
+from pipelines.bench.prepared import prepared
 from pipelines.bench.question import Question, measure
+from pipelines.bench.tables import bars, details, why
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings
 
@@ -30,100 +34,140 @@ THE_ONE_CHANNEL = frozenset({"channel_approval_rate", "channel_funded_rate"})
 
 @dataclass(frozen=True)
 class Record:
-    """A public file: its mapping, its name as a whole and as the project's sample."""
+    """A public file, and what is asked of it by the names of the tables' rows."""
 
     mapping: str
-    whole: str
-    sample: str
-    questions: Mapping[str, Question]
-    """What is asked of it, by the words of the table."""
+    questions: dict[str, Question]
+    whole: tuple[str, ...]
+    """The file as it was published, then those that lie beside it."""
+    sample: tuple[str, ...]
+    """The same in the project."""
 
 
-RECORDS = (
-    Record(
-        "hmda",
-        "hmda_applications_2022_2024.parquet",
-        "hmda_sample.parquet",
-        {
-            "home loans (HMDA), approval, split by time": Question(
-                "approved", "business_date", "2024-01-01"
-            ),
-            "the same, lenders never seen": Question(
-                "approved", "business_date", "2024-01-01", unseen="institution_id"
-            ),
-        },
-    ),
-    Record(
-        "sba",
-        "sba_7a_loans.csv",
-        "sba_7a_loans.csv.gz",
-        {
-            "small-business loans (SBA), charge-off, random folds": Question(
-                "charged_off", folds=5, drop=THE_ONE_CHANNEL
-            ),
-            "the same, split by time": Question(
-                "charged_off", "business_date", "2004-12-01", drop=THE_ONE_CHANNEL
-            ),
-        },
-    ),
+HMDA = Record(
+    "hmda",
+    {
+        "hmda": Question("approved", "business_date", "2024-01-01"),
+        "hmda_unseen": Question("approved", "business_date", "2024-01-01", unseen="institution_id"),
+    },
+    ("hmda_applications_2022_2024.parquet", "hmda_lenders_by_year.parquet"),
+    ("hmda_sample.parquet", "hmda_lenders_by_year.parquet"),
 )
+SBA = Record(
+    "sba",
+    {
+        "sba_folds": Question("charged_off", folds=5, drop=THE_ONE_CHANNEL),
+        "sba_by_time": Question("charged_off", "business_date", "2004-12-01", drop=THE_ONE_CHANNEL),
+    },
+    ("sba_7a_loans.csv",),
+    ("sba_7a_loans.csv.gz",),
+)
+RECORDS = (HMDA, SBA)
 
 
 def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
-    """Measure every record, print the table and write it into the docs.
+    """Measure every record, print the tables and write them into the docs.
 
     Returns:
-        `data` (whole or sample), `rows`: what `measure` returns, by the words of the table;
-        `seconds`.
+        `data` (whole or sample); `rows`, what `measure` returns, by row; `leaks`, the columns
+        flagged in each file; `bars`, the figures that the issue names with their limits; with
+        `--why` also `why`, what `gap.explain` returns; `prepared` (made or kept); `seconds`.
 
     Raises:
-        WrongUse: The page has no place for the table.
+        WrongUse: A file is not there, or the page has no place for the tables.
         BanyanError: A file can't be measured; says why.
     """
-    parser = argparse.ArgumentParser(prog="python -m pipelines bench real", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the whole files")
-    parser.add_argument("--figures", type=Path, default=FIGURES, help="page with the markers")
-    asked = parser.parse_args(options)
-    is_whole = all((asked.data / record.whole).is_file() for record in RECORDS)
-    data = "whole" if is_whole else "sample"
-    _between(asked.figures, data)
+    asked = _parser().parse_args(options)
+    data, files = _files(asked.data)
+    wanted = [data, *(["why"] if asked.why else [])]
+    for block in wanted:
+        _between(asked.figures, block)
     began = monotonic()
     rows: dict[str, dict[str, Any]] = {}
-    for record in RECORDS:
-        file = asked.data / record.whole if is_whole else SAMPLES / record.sample
-        rows |= _measured(settings, record, file)
-    table = "\n".join(_table(rows))
-    sys.stdout.write(f"{table}\n")
-    page, (start, end) = _between(asked.figures, data)
-    asked.figures.write_text(f"{page[:start]}\n{table}\n{page[end:]}", "utf-8")
-    return {"data": data, "rows": rows, "seconds": round(monotonic() - began, 1)}
+    leaks: dict[str, Found] = {}
+    said: dict[str, Any] = {}
+    tables: dict[str, list[str]] = {}
+    for record, file in files:
+        with prepared(settings, asked.prepared, record.mapping, file) as (home, day, state):
+            said[record.mapping] = state
+            for name, question in record.questions.items():
+                _say(f"measuring {name}")
+                rows[name] = measure(home, day, question)
+            _say(f"looking for leaks in {file.name}")
+            first = next(iter(record.questions.values()))
+            pairs = examples(home, day, first.target, as_of=day)
+            leaks[record.mapping] = look(home, pairs, first.features, record.mapping, file)
+            if asked.why and record is SBA:
+                found = gap.explain(home, day, record.questions["sba_by_time"])
+                tables["why"] = why(found)
+    held = bars(rows, leaks)
+    tables[data] = [*details(rows), "", *held.table]
+    for block in wanted:
+        _write(asked.figures, block, tables[block])
+    return {
+        "data": data,
+        "rows": rows,
+        "leaks": {mapping: found.as_figures()["leaks"] for mapping, found in leaks.items()},
+        "bars": held.figures,
+        **({"why": found} if asked.why else {}),
+        "prepared": said,
+        "seconds": round(monotonic() - began, 1),
+    }
 
 
-def _measured(settings: Settings, record: Record, file: Path) -> dict[str, dict[str, Any]]:
-    with own_home(settings) as home:
-        day = build(home, record.mapping, file)
-        return {words: measure(home, day, asked) for words, asked in record.questions.items()}
+def _files(data: Path | None) -> tuple[str, list[tuple[Record, Path]]]:
+    """Return whether the files are whole or samples, and each record with its file."""
+    if data is None and not DATA.is_dir():
+        return "sample", [(record, SAMPLES / record.sample[0]) for record in RECORDS]
+    folder = data or DATA
+    found = {name: _packed_or_not(folder / name) for r in RECORDS for name in r.whole}
+    if absent := [name for name, path in found.items() if not path.is_file()]:
+        raise WrongUse(
+            f"{folder} lacks {', '.join(absent)}. Nothing was measured. Name with --data the "
+            f"folder that holds {', '.join(found)}; the project's samples are measured where "
+            f"neither --data is given nor {DATA} is there."
+        )
+    return "whole", [(record, found[record.whole[0]]) for record in RECORDS]
 
 
-def _between(page: Path, data: str) -> tuple[str, tuple[int, int]]:
-    """Return the page, and where in it the table of `data` lies."""
-    text = page.read_text("utf-8")
-    found = re.search(rf"<!-- models {data} -->(.*?)<!-- /models -->", text, re.DOTALL)
+def _packed_or_not(file: Path) -> Path:
+    packed = file.with_name(f"{file.name}.gz")
+    return packed if packed.is_file() and not file.is_file() else file
+
+
+def _between(page: Path, block: str) -> tuple[str, tuple[int, int]]:
+    """Return the page, and where in it the tables of `block` lie."""
+    text = page.read_text("utf-8") if page.is_file() else ""
+    found = re.search(rf"<!-- models {block} -->(.*?)<!-- /models -->", text, re.DOTALL)
     if found is None:
         raise WrongUse(
-            f"{page} has no place for the table: write <!-- models {data} --> and "
+            f"{page} has no place for the tables: write <!-- models {block} --> and "
             "<!-- /models --> into it, each on a line of its own. Nothing was measured."
         )
     return text, found.span(1)
 
 
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield "| what | AUC (95%) | KS | Brier | ECE | lenders within | rows: learned, predicted |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for words, found in rows.items():
-        yield (
-            f"| {words} | {found['auc']:.4f} ({found['auc_low']:.4f} to {found['auc_high']:.4f}) "
-            f"| {found['ks']:.3f} | {found['brier']:.4f} | {found['ece']:.4f} "
-            f"| {found['lenders_within']} of {found['lenders_checked']} "
-            f"| {found['rows_train']:,}, {found['rows_test']:,} |"
-        )
+def _write(figures: Path, block: str, lines: Sequence[str]) -> None:
+    table = "\n".join(lines)
+    sys.stdout.write(f"{table}\n\n")
+    page, (start, end) = _between(figures, block)
+    figures.write_text(f"{page[:start]}\n{table}\n{page[end:]}", "utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines bench real", description=__doc__)
+    parser.add_argument("--data", type=Path, help=f"folder of the whole files (else {DATA})")
+    parser.add_argument("--figures", type=Path, default=FIGURES, help="page with the markers")
+    parser.add_argument(
+        "--prepared", type=Path, help="keep the prepared files here, and take them if they stand"
+    )
+    parser.add_argument(
+        "--why", action="store_true", help="also why SBA is harder by time than in random folds"
+    )
+    return parser
+
+
+def _say(words: str) -> None:
+    """Tell whoever watches a terminal what is being done."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"bench real: {words}\n")

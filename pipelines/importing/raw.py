@@ -14,7 +14,7 @@ import pyarrow as pa
 from expectations import mapping
 from expectations.mapping_types import Mapping
 from pipelines.database import connect
-from pipelines.importing.read import receive
+from pipelines.importing.read import receive, receive_beside
 from pipelines.importing.routes import Routing, Window
 from pipelines.importing.sql import literal, quote, value_sql
 from pipelines.settings import Settings
@@ -52,6 +52,7 @@ def raw_rows(settings: Settings, name: str, file: Path) -> RawRows:
         connection.execute(f"attach {literal(f'{workspace}/tables.duckdb')} as tables")
         connection.execute("use tables")
         columns = receive(connection, file, loaded.mapping.file, Path(workspace))
+        receive_beside(connection, file, loaded.mapping.beside)
         Routing(connection, loaded, columns, Window(None, None)).prepare()
         named = [f"{sql} as {key}" for sql, key in zip(texts, LEAD_KEY, strict=True)]
         table = connection.sql(

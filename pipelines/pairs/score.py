@@ -59,7 +59,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
         judged = judge(connection, rules, day)
         chosen = cut(connection, model_set, judged, policy.pairs().candidates)
         write_batches(
-            scored_pairs(connection, model_set, chosen.judged, learned.widths["approval"]),
+            scored_pairs(connection, model_set, chosen.judged, learned.widths),
             SCHEMA,
             folder / "pairs.parquet",
         )

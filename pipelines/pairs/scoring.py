@@ -1,13 +1,13 @@
 """Score pairs in portions of leads, so that memory follows the portion and not the day."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import duckdb
 import pyarrow as pa
 
 from expectations import policy
-from models.score import ModelSet
-from models.uncertainty import Widths
+from models.score import OUTPUTS, ModelSet
+from models.uncertainty import Widths, with_intervals
 from pipelines.pairs.judging import Eligibility
 from pipelines.pairs.value import priced_sql, valued_sql
 
@@ -27,8 +27,12 @@ SCHEMA = pa.schema(
         "pd": pa.float64(),
         "p_approve": pa.float64(),
         "p_fund": pa.float64(),
+        "pd_low": pa.float64(),
+        "pd_high": pa.float64(),
         "p_approve_low": pa.float64(),
         "p_approve_high": pa.float64(),
+        "p_fund_low": pa.float64(),
+        "p_fund_high": pa.float64(),
         "suggested_apr": pa.float64(),
         "expected_spend": pa.float64(),
         "revenue": pa.float64(),
@@ -39,9 +43,14 @@ SCHEMA = pa.schema(
         "expected_cost": pa.float64(),
     }
 )
-"""Columns of `pairs.parquet`; `amount` and `expected_spend` in `currency`, the money that
-follows in the base currency. A pair worth too little to be made stands there, too: other weights
-may find otherwise."""
+"""Columns of `pairs.parquet`. `NAME_low` and `NAME_high` are the interval of a probability, wide
+for new products and rare leads (`models.uncertainty`); `amount` and `expected_spend` are in
+`currency`, the money that follows in the base currency. A pair worth too little to be made stands
+there, too: other weights may find otherwise."""
+
+
+NOTHING_LEARNED: Mapping[str, Widths] = {}
+"""How sure scores are before any outcome is known."""
 
 
 def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> None:
@@ -56,7 +65,7 @@ def scored_pairs(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     judged: Eligibility,
-    widths: Widths,
+    widths: Mapping[str, Widths],
 ) -> Iterator[pa.RecordBatch]:
     """Yield the eligible pairs, scored and valued, with the columns of `SCHEMA`, ordered by key.
 
@@ -64,7 +73,8 @@ def scored_pairs(
         connection: Where leads and products are loaded.
         model_set: Who says how likely what is.
         judged: Which pairs the hard rules leave.
-        widths: How sure it is of an approval.
+        widths: How sure it is of each probability, by model; of one not named, as is assumed while
+            nothing is known.
     """
     for first, last in judged.portions(PAIRS_AT_ONCE):
         pairs = judged.table(first, last)
@@ -113,7 +123,7 @@ def valued_pairs(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     pairs: pa.Table,
-    widths: Widths | None = None,
+    widths: Mapping[str, Widths] = NOTHING_LEARNED,
 ) -> pa.Table:
     """Return `lead_row`, `product_row` and `SCHEMA` of some pairs, scored and valued, by key.
 
@@ -121,12 +131,12 @@ def valued_pairs(
         connection: Where leads and products are loaded.
         model_set: Who says how likely what is.
         pairs: `lead_row` and `product_row`; few enough for memory.
-        widths: How sure it is of an approval; None: as is assumed while nothing is known.
+        widths: As `scored_pairs` takes it.
     """
-    sure = widths or Widths.assumed()
+    sure = {column: widths.get(model, Widths.assumed()) for model, column in OUTPUTS.items()}
     connection.register("portion", pairs)
     read = features(connection, "select lead_row, product_row from portion")
-    connection.register("scored", sure.added(model_set.score(read), "p_approve"))
+    connection.register("scored", with_intervals(model_set.score(read), sure))
     found = connection.sql(
         f"""
         select lead_row, product_row, {", ".join(SCHEMA.names)}

@@ -19,7 +19,8 @@ from tests.helpers.marts import write_marts
 from tests.models.conftest import DAY
 
 SAMPLE = PROJECT / "expectations/mappings/samples/sba_7a_loans.csv.gz"
-FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate"}
+FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate", "ece_by_chance"}
+FIGURES |= {f"{name}_{end}" for name in ("brier", "ece", "base_rate") for end in ("low", "high")}
 COUNTS = {"rows_train", "rows_test", "labels_known", "lenders_within", "lenders_checked"}
 LEAKS = {"leaks", "leaks_why", "leaks_checked", "leaks_margins", "label_columns"}
 

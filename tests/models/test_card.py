@@ -62,7 +62,7 @@ def test_a_card_has_the_figures_with_intervals_the_data_and_the_features(page, m
     assert known is not None
     for name in ("brier", "ece", "base_rate"):
         ends = known["figures"][name]
-        assert ends["low"] <= figures[name] <= ends["high"] or name == "ece"
+        assert ends["low"] <= figures[name] <= ends["high"]
         assert f"{ends['low']:.4f} to {ends['high']:.4f}" in page
     for feature in params().features_of("approval").names:
         assert f"<code>{feature}</code>" in page

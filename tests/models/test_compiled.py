@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.compiled import CompiledTrees, Unsupported, predictor, trees
+from models.compiled import CompiledTrees, predictor, trees
 from models.compiled.sharing import shared
-from models.compiled.text import parse
+from models.forest import Unsupported, parse
 
 CLOSE = 1e-12
 ODD = np.array([0.0, -0.0, 1e-35, -1e-35, 2e-35, 1e-300, np.inf, -np.inf, np.nan, 1e300, -1.5, 7.9])
@@ -52,8 +52,10 @@ def unseen(booster: lightgbm.Booster, matrix: np.ndarray, seed: int) -> np.ndarr
     """Return rows that mix what was learned from with thresholds, their neighbours and odd ones."""
     random = np.random.default_rng(seed)
     rows = matrix[random.integers(0, len(matrix), 1500)].copy()
+    trees_read = parse(booster.model_to_string()).trees
+    splits = [split for tree in trees_read for split in tree.splits]
     for column in range(rows.shape[1]):
-        at = [s.threshold for s in parse(booster.model_to_string()).splits if s.feature == column]
+        at = [split.threshold for split in splits if split.feature == column]
         edges = np.array([*at, *np.nextafter(at, np.inf), *np.nextafter(at, -np.inf), *ODD])
         edges = np.array([*ODD, *range(-2, 130), 1e6]) if column >= NUMBERS else edges
         chosen = random.random(len(rows)) < 0.3

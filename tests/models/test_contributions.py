@@ -4,7 +4,7 @@ import lightgbm
 import numpy as np
 import pytest
 
-from models.contributions import MOST_IN_TABLE, contributions, read_trees
+from models.contributions import MOST_IN_TABLE, contributions, read_paths
 
 ROWS, NUMBERS = 2_000, 14
 WIDTH = NUMBERS + 2
@@ -41,27 +41,27 @@ def test_they_are_those_of_lightgbm(kind):
     }
     data = lightgbm.Dataset(matrix, happened, categorical_feature=categories)
     booster = lightgbm.train(parameters, data, 30)
-    trees = read_trees(booster.model_to_string())
-    leaves = [leaf for tree in trees for leaf in tree.leaves]
-    assert len(trees) == 30
+    paths = read_paths(booster.model_to_string())
+    leaves = [leaf for of_tree in paths for leaf in of_tree.leaves]
+    assert len(paths) == 30
     if kind == "deep":
         assert max(len(leaf.features) for leaf in leaves) > MOST_IN_TABLE
     if kind != "all known":
-        assert any(node.categories for tree in trees for node in tree.nodes)
+        assert any(split.categories for of_tree in paths for split in of_tree.splits)
     odd = [np.full((1, WIDTH), value) for value in (np.nan, 1e9, -7.0, 0.0)]
     new = np.vstack([matrix, *odd])
     expected = booster.predict(new, pred_contrib=True)[:, :-1]
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(contributions(trees, new), expected, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(contributions(paths, new), expected, atol=1e-9, rtol=0)
 
 
 def test_a_row_has_the_same_bits_alone_and_among_others():
     matrix, happened, categories = market("unknown")
     data = lightgbm.Dataset(matrix, happened, categorical_feature=categories)
     booster = lightgbm.train({"objective": "binary", "verbosity": -1, "num_leaves": 63}, data, 20)
-    trees = read_trees(booster.model_to_string())
-    together = contributions(trees, matrix)
-    alone = np.vstack([contributions(trees, matrix[row : row + 1]) for row in range(0, ROWS, 97)])
+    paths = read_paths(booster.model_to_string())
+    together = contributions(paths, matrix)
+    alone = np.vstack([contributions(paths, matrix[row : row + 1]) for row in range(0, ROWS, 97)])
     assert alone.tobytes() == together[::97].tobytes()
 
 
@@ -72,5 +72,5 @@ def test_no_rows_and_no_trees_add_nothing():
         lightgbm.Dataset(matrix, happened),
         3,
     )
-    assert not contributions(read_trees(constant.model_to_string()), matrix).any()
-    assert contributions(read_trees(constant.model_to_string()), matrix[:0]).shape == (0, WIDTH)
+    assert not contributions(read_paths(constant.model_to_string()), matrix).any()
+    assert contributions(read_paths(constant.model_to_string()), matrix[:0]).shape == (0, WIDTH)

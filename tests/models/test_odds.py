@@ -9,7 +9,7 @@ import pytest
 
 from models.odds import Told, ledger, wilson
 from models.params import params
-from models.uncertainty import BANDS, Widths
+from models.uncertainty import BANDS, Widths, with_intervals
 
 ROWS = 30_000
 
@@ -145,3 +145,60 @@ def test_while_nothing_is_known_intervals_are_as_wide_as_is_assumed():
     wide, narrow = (w.intervals(table, predicted) for w in (assumed, learned))
     assert (wide[1] - wide[0]).mean() > 1.1 * (narrow[1] - narrow[0]).mean()
     assert Widths.from_dict(learned.as_dict()) == learned
+
+
+def loans(rows: int, seed: int, *, seen: float) -> tuple[pa.Table, np.ndarray]:
+    """Return loans of which a part `seen` of the defaults has shown, and the true probabilities.
+
+    Those without arrears weigh as `models.running` weighs them: as far as they have been seen.
+    """
+    table, _ = world(rows, seed)
+    chance = np.random.default_rng(seed)
+    true = 1 / (1 + np.exp(-chance.normal(-3.0, 0.6, rows)))
+    label = (chance.uniform(size=rows) < true * seen).astype(np.float64)
+    weight = np.where(label == 1, 1.0, seen * (1 - true) / (1 - seen * true))
+    predicted = np.clip(true * chance.lognormal(0.0, 0.3, rows), 0.001, 0.9)
+    place = table.column_names.index("label")
+    told = table.set_column(place, "label", pa.array(label))
+    return told.append_column("weight", pa.array(weight)), predicted
+
+
+@pytest.mark.parametrize("seen", [0.02, 0.4, 1.0])
+def test_loans_that_still_run_draw_no_interval_of_default_down(seen):
+    """At a fiftieth of a year hardly any has defaulted; taken for sound, none ever would."""
+    table, predicted = loans(ROWS, 5, seen=seen)
+    true = 1 / (1 + np.exp(-np.random.default_rng(5).normal(-3.0, 0.6, ROWS)))
+    low, high = Widths.learned(table, predicted).intervals(table, predicted)
+    assert ((low <= true) & (true <= high)).mean() > 0.95
+    if seen < 0.1:
+        blind = Widths.learned(table.drop_columns("weight"), predicted)
+        _, too_low = blind.intervals(table, predicted)
+        assert (true <= too_low).mean() < 0.9
+
+
+def test_the_ledger_counts_loans_that_still_run_as_far_as_they_have_been_seen():
+    table, predicted = loans(ROWS, 6, seen=0.4)
+    at = table.column_names.index("predicted")
+    given = table.set_column(at, "predicted", pa.array(predicted))
+    whole = ledger("risk", given).slice(0, 1).to_pylist()[0]
+    weight = table["weight"].to_numpy()
+    assert whole["rows"] == round(weight.sum())
+    assert whole["rows"] < 0.5 * ROWS
+    assert whole["observed"] == pytest.approx(whole["happened"] / whole["rows"], abs=1e-3)
+    assert whole["observed"] == pytest.approx(0.058, abs=0.01)
+
+
+def test_every_probability_of_a_pair_has_its_interval():
+    table, _ = world(100)
+    scored = table.select(
+        ["segment", "bureau_score", "amount_to_income", "amount_to_revenue", "product_decisions"]
+    )
+    for name in ("pd", "p_fund"):
+        scored = scored.append_column(name, table["predicted"])
+    learned = Widths.learned(table, table["predicted"].to_numpy())
+    found = with_intervals(scored, {"pd": Widths.assumed(), "p_fund": learned})
+    assert found.column_names[-4:] == ["pd_low", "pd_high", "p_fund_low", "p_fund_high"]
+    low, high = learned.intervals(scored, table["predicted"].to_numpy())
+    assert np.array_equal(found["p_fund_low"].to_numpy(), low)
+    assert np.array_equal(found["p_fund_high"].to_numpy(), high)
+    assert (found["pd_low"].to_numpy() < found["pd"].to_numpy()).all()

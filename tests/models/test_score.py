@@ -151,6 +151,21 @@ def test_the_nearer_a_lead_comes_to_the_limit_of_a_product_the_less_an_approval_
     assert (np.diff(approves[1:]) < 0).all()
 
 
+def test_a_product_that_wants_no_risk_at_all_is_as_far_off_as_can_be():
+    """Its limit is 0, which nothing can be divided by; a limit or a risk not known says nothing."""
+    pairs = pa.table(
+        {
+            "segment": ["consumer"] * 4,
+            "pd": [0.01, 0.2, 0.01, None],
+            "pd_max": [0.0, 0.1, None, 0.0],
+        }
+    )
+    with np.errstate(all="raise"):
+        approves = Prior("approval", "").predict(pairs, threads=1)
+    assert approves[0] == approves[1] < 0.35
+    assert approves[2] == approves[3] == pytest.approx(0.35)
+
+
 @pytest.fixture(scope="module")
 def with_take_up(model_set, pairs) -> score.ModelSet:
     """A model set that has learned that who is shown an offer later takes it less often."""

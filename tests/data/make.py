@@ -1,0 +1,87 @@
+"""Make the small real files beside this script from the whole public ones, for tests.
+
+    python tests/data/make.py HMDA.parquet LENDERS.parquet SBA.csv
+
+Of home loans those that the mapping dates to the 5th or 6th of a month, at the 40 largest lenders
+and some small ones; of SBA loans those approved on the 27 days that have most, four of them late.
+So the files have few days, which is what preparing them costs, and rows enough for a model. The
+choice depends on nothing but the rows.
+"""
+
+import gzip
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from expectations import mapping
+from pipelines.importing.read import receive, receive_beside
+from pipelines.importing.routes import Routing, Window
+
+HERE = Path(__file__).parent
+
+LARGE = 40
+HMDA = """
+select {columns} from prepared
+where day(applied_on) in (5, 6) and lei in (
+    select lei from (
+        select lei, row_number() over (order by count(*) desc, lei) as size, count(*) as rows
+        from prepared group by lei
+    )
+    where size <= {large} or (rows between 10 and 20 and size % 37 = 0)
+)
+order by lei, activity_year, row_sha256
+"""
+SBA = """
+with days as (
+    select
+        approved_on, count(*) as loans,
+        row_number() over (
+            partition by approved_on >= date '2004-12-01' order by loans desc, approved_on
+        ) as place
+    from prepared where approved_on >= date '2003-01-01' group by approved_on
+)
+select {columns} from prepared
+where approved_on in (
+    select approved_on from days
+    where place <= if(approved_on >= date '2004-12-01', 4, 23)
+)
+order by LoanNr_ChkDgt
+"""
+
+
+def make(hmda: Path, lenders: Path, sba: Path) -> None:
+    """Write the three files."""
+    chosen = _chosen("hmda", hmda, HMDA.replace("{large}", f"{LARGE}"))
+    pq.write_table(chosen, HERE / "hmda_applications_2022_2024.parquet", compression="zstd")
+    years = duckdb.from_parquet(str(lenders)).filter(
+        f"lei in (select lei from '{HERE}/hmda_applications_2022_2024.parquet')"
+    )
+    pq.write_table(
+        years.order("lei, year").to_arrow_table(),
+        HERE / "hmda_lenders_by_year.parquet",
+        compression="zstd",
+    )
+    written = io.BytesIO()
+    csv.write_csv(_chosen("sba", sba, SBA), written)
+    packed = gzip.compress(written.getvalue(), compresslevel=9, mtime=0)
+    (HERE / "sba_7a_loans.csv.gz").write_bytes(packed)
+
+
+def _chosen(name: str, file: Path, query: str) -> pa.Table:
+    loaded = mapping.load(name)
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as workspace:
+        columns = receive(connection, file, loaded.mapping.file, Path(workspace))
+        receive_beside(connection, file, loaded.mapping.beside)
+        Routing(connection, loaded, columns, Window(None, None)).prepare()
+        named = ", ".join(f'"{column}"' for column in columns)
+        return connection.sql(query.replace("{columns}", named)).to_arrow_table()
+
+
+if __name__ == "__main__":
+    make(*map(Path, sys.argv[1:4]))
