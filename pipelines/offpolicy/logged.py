@@ -18,7 +18,6 @@ import pyarrow as pa
 from expectations import policy
 from expectations.policy_types import Value
 from models.score import ModelSet
-from models.uncertainty import Widths
 from pipelines.database import connect
 from pipelines.known import create_known_view
 from pipelines.matches.plan import plan_day
@@ -27,7 +26,7 @@ from pipelines.pairs.candidates import cut
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.judging import judge
 from pipelines.pairs.revaluing import TERMS, load_pairs, revalued_sql, worthwhile_sql
-from pipelines.pairs.scoring import SCHEMA, score_leads, scored_pairs
+from pipelines.pairs.scoring import NOTHING_LEARNED, SCHEMA, score_leads, scored_pairs
 from pipelines.pairs.value import valued_sql
 from pipelines.publish import read_manifest
 from pipelines.results import create_results_view
@@ -69,7 +68,7 @@ def by_models(models_of: Callable[[date], ModelSet]) -> Challenger:
         score_leads(connection, model_set)
         judged = judge(connection, rules, day)
         chosen = cut(connection, model_set, judged, policy.pairs().candidates)
-        batches = scored_pairs(connection, model_set, chosen.judged, Widths.assumed())
+        batches = scored_pairs(connection, model_set, chosen.judged, NOTHING_LEARNED)
         connection.register("rescored", pa.Table.from_batches(list(batches), SCHEMA))
         connection.execute(
             f"""
