@@ -107,6 +107,21 @@ def test_whatever_is_drawn_keeps_budgets_shares_and_floors(seed):
     assert (after <= before).all()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_drawn_takes_nothing_from_a_group_that_was_promised_leads(seed):
+    candidates, terms = instance(seed)
+    group = candidates.lead % 4
+    plan = allocate(candidates, terms.quota, most_offers=MOST_OFFERS)
+    planned = np.bincount(group[plan.chosen], minlength=4)
+    promised = floors("exposure_region", group, np.where(np.arange(4) < 2, planned, 0))
+    trials, made = trials_of(candidates, terms, (promised,))
+    assert promised.is_kept(np.flatnonzero(made))
+    # Nobody of these two groups gives way, though others do.
+    assert len(trials.drawn) >= 1
+    assert not np.isin(group[trials.gave_way], (0, 1)).any()
+    assert (np.bincount(candidates.product[made], minlength=PRODUCTS) <= terms.quota).all()
+
+
 def test_the_whole_menu_would_keep_the_limits_of_every_lead():
     candidates, terms = instance(1)
     trials, made = trials_of(candidates, terms)
