@@ -48,7 +48,7 @@ def published(settings: Settings, day: date) -> list[Path]:
 def figures(settings: Settings, day: date) -> dict[str, Any]:
     """Return the day's headline figures, as `run --json` prints them."""
     manifest = read_manifest(settings.of_day(settings.matches, day))
-    names = ("received", *ENDS, "matches", "institutions", "gap")
+    names = ("received", *ENDS, "matches", "institutions", "explored", "gap")
     return {name: manifest[name] for name in names}
 
 

@@ -30,7 +30,8 @@ def _headline(day: str, found: Mapping[str, Any]) -> str:
     return (
         f"{day}: {found['received']:,} leads = {ends}\n"
         f"{'':<12}{found['matches']:,} matches for {found['institutions']:,} institutions, "
-        f"{_distance(found['gap'])} proven best, in {found['seconds']:.0f} s"
+        f"{found['explored']:,} by lot; the plan is {_distance(found['gap'])} proven "
+        f"best, in {found['seconds']:.0f} s"
     )
 
 

@@ -141,12 +141,7 @@ def _if(truth: Shown, approved: float, funded: float) -> Shown:
 
 def drawn(some: Sequence[Day], random: np.random.Generator) -> Log:
     """Return one log of the days: trials and outcomes, drawn anew."""
-    logs = [_drawn(day, random) for day in some]
-    first = np.cumsum([0, *(int(log.lead.max(initial=-1)) + 1 for log in logs)])
-    moved = [replace(log, lead=log.lead + start) for log, start in zip(logs, first, strict=False)]
-    return Log(
-        **{name: np.concatenate([getattr(log, name) for log in moved]) for name in vars(logs[0])}
-    )
+    return Log.together([_drawn(day, random) for day in some])
 
 
 def _drawn(day: Day, random: np.random.Generator) -> Log:

@@ -70,7 +70,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         `data` (whole or sample); `rows`, what `measure` returns, by row; `leaks`, the columns
-        flagged in each file; `bars`, the figures that the issue names with their limits; with
+        flagged in each file; `bars`, which figures hold against which limit; with
         `--why` also `why`, what `gap.explain` returns; `prepared` (made or kept); `seconds`.
 
     Raises:

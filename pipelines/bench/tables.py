@@ -18,7 +18,7 @@ WORDS = {
     "sba_folds": "small-business loans (SBA), charge-off, random folds",
     "sba_by_time": "the same, split by time",
 }
-PLANTED_BY_THE_REGISTER = frozenset({"Term", "ChgOffDate", "ChgOffPrinGr"})
+KNOWN_AFTERWARDS = frozenset({"Term", "ChgOffDate", "ChgOffPrinGr"})
 """Columns of SBA that are known only once a loan has ended."""
 
 AT_LEAST, AT_MOST = "≥", "≤"
@@ -32,7 +32,7 @@ BARS = (
     ("sba_folds", "auc", AT_LEAST, 0.80),
     ("sba_by_time", "auc", AT_LEAST, 0.63),
 )
-"""Row, figure, and the limit that issue 4 sets; `lenders` is the share of them that holds."""
+"""Row, figure, and the bar that it is held against; `lenders` is the share of them within."""
 FIGURES = {"auc": "AUC", "ece": "ECE", "brier": "Brier", "lenders": "lenders within"}
 
 
@@ -71,7 +71,7 @@ HEADS: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Held:
-    """The bars of the issue against what was measured."""
+    """The bars against what was measured."""
 
     table: list[str]
     figures: list[dict[str, Any]]
@@ -148,7 +148,7 @@ def _lenders(within: int, checked: int) -> dict[str, float | None]:
 
 
 def _of_leaks(leaks: Mapping[str, Found]) -> Iterator[dict[str, Any]]:
-    wanted = {"hmda": frozenset[str](), "sba": PLANTED_BY_THE_REGISTER}
+    wanted = {"hmda": frozenset[str](), "sba": KNOWN_AFTERWARDS}
     for mapping, found in leaks.items():
         named = {leak.name for leak in found.leaks}
         expected = wanted[mapping]

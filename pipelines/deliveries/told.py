@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from expectations import policy
-from pipelines.matches.price_words import PRICES, told_prices
+from pipelines.matches.price_words import told_prices
 from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 
@@ -28,16 +28,13 @@ NOTE = (
 
 def told(settings: Settings, day: date) -> dict[str, Facts]:
     """Return institution -> `TOLD` of it: `prices` by product, each with `words`; `floors_short`:
-    leads that it was promised and can't get, where there are any. Nothing of a day that was
-    matched before prices were kept.
+    leads that it was promised and can't get, where there are any.
 
     Raises:
         InputMissing: The day's matches are not published.
     """
     matches, marts = (settings.of_day(root, day) for root in (settings.matches, settings.marts))
     short = read_manifest(matches).get("floors_short", [])
-    if not (matches / PRICES).is_file():
-        return {}
     found: defaultdict[str, Facts] = defaultdict(
         lambda: {
             "prices": [],

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from expectations import policy
 from models import score as models
 from pipelines.errors import InputMissing
+from pipelines.matches.trials import KEY, create_chances_view
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.revaluing import revalued_sql, worthwhile_sql
 from pipelines.pairs.rules import CompiledRules, Product
@@ -18,7 +19,6 @@ from pipelines.publish import read_manifest
 from pipelines.settings import Settings
 
 Row = dict[str, Any]
-KEY = "channel_id, lead_id, institution_id, product_id"
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,20 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
     rules = load_products(connection, marts, day)
     for name, file in (
         ("mart_leads", marts / "leads.parquet"),
-        ("matches", matches / "matches.parquet"),
-        ("trials", matches / "trials.parquet"),
         ("unmatched", unmatched / "unmatched.parquet"),
     ):
         connection.read_parquet(str(file), hive_partitioning=False).create_view(name)
+    create_chances_view(connection, matches)
     connection.execute(
         f"""
         create view scored as
         select
             valued.*, {worthwhile_sql()} as is_worthwhile,
-            coalesce(lots.is_planned, match_id is not null) as is_planned,
-            coalesce(lots.propensity, if(match_id is null, 0.0, 1.0)) as propensity,
-            lots.is_made
+            coalesce(is_planned, false) as is_planned,
+            coalesce(propensity, 0.0) as propensity,
+            if(is_by_lot, is_made, null) as is_made
         from ({revalued_sql(pairs / "pairs.parquet")}) as valued
-        left join (
-            select {KEY}, is_planned, propensity, is_made from trials
-        ) as lots using ({KEY})
-        left join (select {KEY}, match_id from matches) as made using ({KEY})
+        left join chances using ({KEY})
         """
     )
     connection.execute(

@@ -23,7 +23,7 @@ from pipelines.matches.price_words import PRICES
 from pipelines.matches.prices import short_floors
 from pipelines.matches.rule_prices import rule_prices
 from pipelines.matches.told import of_matches, of_unmatched, with_match_ids
-from pipelines.matches.trials import Made, log, try_out
+from pipelines.matches.trials import TRIALS, Made, log, try_out
 from pipelines.matches.unmatched import unmatched_sql
 from pipelines.pairs.eligibility import load_leads, load_products
 from pipelines.pairs.losses import loss_of_cut
@@ -134,7 +134,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             if root == settings.matches:
                 write_parquet(of_rules, folder / "rule_prices.parquet")
                 write_parquet(plan.told, folder / PRICES)
-                write_parquet(trials, folder / "trials.parquet")
+                write_parquet(trials, folder / TRIALS)
     return facts
 
 

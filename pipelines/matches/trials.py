@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -26,6 +27,12 @@ SCHEMA = pa.schema(
 )
 """Columns of `trials.parquet`: every pair of the day that was left to the lot, drawn or not. A pair
 that is neither here nor among the matches was none with certainty, whatever the lot."""
+
+
+KEY = "channel_id, lead_id, institution_id, product_id"
+
+TRIALS = "trials.parquet"
+"""Beside the matches of the day."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +117,29 @@ def log(connection: duckdb.DuckDBPyConnection, trials: Trials) -> pa.Table:
         f"select {', '.join(SCHEMA.names)} from pairs join lots using (row) order by row"
     )
     return found.to_arrow_table().cast(SCHEMA)
+
+
+def create_chances_view(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Create `matches`, `trials`, and `chances`: every pair that had one to be made on a day.
+
+    `chances` has the key, the `propensity` with which the pair was made a match, `is_planned`,
+    `is_made`, and `is_by_lot`: whether the lot had a say. Any other pair's chance was none.
+
+    Args:
+        connection: Where the views are made.
+        folder: The published `matches/date=D`.
+    """
+    for name, file in (("matches", "matches.parquet"), ("trials", TRIALS)):
+        connection.read_parquet(str(folder / file), hive_partitioning=False).create_view(name)
+    connection.execute(
+        f"""
+        create view chances as
+        select
+            {KEY},
+            coalesce(trials.propensity, 1.0) as propensity,
+            coalesce(trials.is_planned, true) as is_planned,
+            coalesce(trials.is_made, true) as is_made,
+            trials.is_made is not null as is_by_lot
+        from matches full join trials using ({KEY})
+        """
+    )

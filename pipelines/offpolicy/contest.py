@@ -7,6 +7,7 @@ from models import score as models
 from models.estimators import Estimator
 from models.params import params
 from models.score import ModelSet
+from pipelines.matches.trials import TRIALS
 from pipelines.offpolicy.logged import by_models
 from pipelines.offpolicy.worth import worth
 from pipelines.publish import MANIFEST
@@ -53,4 +54,4 @@ def _is_logged(settings: Settings, day: date) -> bool:
     matches = settings.of_day(settings.matches, day)
     roots = (settings.marts, settings.pairs, settings.matches)
     is_published = all((settings.of_day(root, day) / MANIFEST).is_file() for root in roots)
-    return is_published and (matches / "trials.parquet").is_file()
+    return is_published and (matches / TRIALS).is_file()

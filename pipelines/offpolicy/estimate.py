@@ -18,7 +18,8 @@ The interval follows from the estimate's influence function: how much each made 
 wobble of k included, summed by lead, whose pairs stand or fall together.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,17 @@ class Log:
     """What the match brought, in money; read only where the pair was made."""
     expected: Numbers
     """What a model expects of the pair, in money."""
+
+    @classmethod
+    def together(cls, logs: "Sequence[Log]") -> "Log":
+        """Return the logs of several days as one; a lead of another day is another lead."""
+        ends = np.cumsum([0, *(int(log.lead.max(initial=-1)) + 1 for log in logs)])
+        columns = {
+            field.name: np.concatenate([getattr(log, field.name) for log in logs])
+            for field in fields(cls)
+        }
+        columns["lead"] += np.repeat(ends[:-1], [len(log.lead) for log in logs])
+        return cls(**columns)
 
 
 @dataclass(frozen=True)

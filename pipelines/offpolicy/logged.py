@@ -8,7 +8,7 @@ overdue.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import date
 
 import duckdb
@@ -21,6 +21,7 @@ from models.score import ModelSet
 from pipelines.database import connect
 from pipelines.known import create_known_view
 from pipelines.matches.plan import plan_day
+from pipelines.matches.trials import KEY, create_chances_view
 from pipelines.offpolicy.estimate import Log, Truths
 from pipelines.pairs.candidates import cut
 from pipelines.pairs.eligibility import load_leads, load_products
@@ -34,8 +35,6 @@ from pipelines.settings import Settings
 
 Challenger = Callable[[duckdb.DuckDBPyConnection, Settings, date], int]
 """Leaves, as table `pairs`, those that it would choose from; returns its most offers a lead."""
-
-KEY = "channel_id, lead_id, institution_id, product_id"
 
 
 @dataclass(frozen=True)
@@ -100,17 +99,8 @@ def logged(
         InputMissing: A day is not published.
     """
     found = [_logged(settings, day, challenger, known_by) for day in days]
-    leads = np.cumsum([0, *(int(each.log.lead.max(initial=-1)) + 1 for each in found)])
-    logs = [
-        replace(each.log, lead=each.log.lead + first)
-        for each, first in zip(found, leads, strict=False)
-    ]
-    columns = {
-        field.name: np.concatenate([getattr(log, field.name) for log in logs])
-        for field in fields(Log)
-    }
     return Logged(
-        Log(**columns),
+        Log.together([each.log for each in found]),
         np.concatenate([each.planned for each in found]),
         np.concatenate([each.judged for each in found]),
     )
@@ -128,9 +118,7 @@ def _logged(settings: Settings, day: date, challenger: Challenger, known_by: dat
         most_offers = challenger(connection, settings, day)
         plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
         connection.register("judged_rows", pa.table({"row": plan.chosen}))
-        for name in ("matches", "trials"):
-            file = str(matches / f"{name}.parquet")
-            connection.read_parquet(file, hive_partitioning=False).create_view(name)
+        create_chances_view(connection, matches)
         create_known_view(connection, settings, "outcomes", known_by)
         create_results_view(connection)
         found = connection.sql(
@@ -169,9 +157,9 @@ def _universe(scored: str, value: Value) -> str:
     return f"""
         select
             lead_row,
-            coalesce(lots.propensity, if(made.match_id is null, 0.0, 1.0)) as propensity,
-            made.match_id is not null as is_made,
-            coalesce(lots.is_planned, made.match_id is not null) as is_planned,
+            coalesce(propensity, 0.0) as propensity,
+            coalesce(is_made, false) as is_made,
+            coalesce(is_planned, false) as is_planned,
             judged.row is not null as is_judged,
             coalesce(ended.reward, 0.0) as reward,
             coalesce(scored.expected, judged.expected) as expected
@@ -180,8 +168,7 @@ def _universe(scored: str, value: Value) -> str:
             select {KEY}, row, expected_value as expected from pairs join judged_rows using (row)
         ) as judged using ({KEY})
         join leads using (channel_id, lead_id)
-        left join (select {KEY}, match_id from matches) as made using ({KEY})
-        left join (select {KEY}, propensity, is_planned from trials) as lots using ({KEY})
+        left join chances using ({KEY})
         left join (
             select {KEY}, expected_value as reward from ({valued_sql(f"({ended})", value)})
         ) as ended using ({KEY})
