@@ -68,6 +68,8 @@ def keep_matches(settings: Settings, keep: Any) -> None:
     table = pq.read_table(folder / "matches.parquet")
     kept = pa.Table.from_pylist([row for row in table.to_pylist() if keep(row)], table.schema)
     with publishing(folder, {}) as fresh:
+        for file in folder.glob("*.parquet"):
+            shutil.copyfile(file, fresh / file.name)
         write_parquet(kept, fresh / "matches.parquet")
 
 
