@@ -19,7 +19,7 @@ run: venv  ## simulate a small market and match its last day
 	@python -m pipelines scorecard --from 2026-02-03 --to 2026-02-03 --truth --headline
 
 test: venv  ## run every test
-	@python -m pytest -q -n auto --dist loadfile
+	@python -m pytest -q -n auto
 
 prove: venv  ## run the long proofs: kill -9 in each task, a backfill on PostgreSQL
 	@python -m pytest -q -m prove

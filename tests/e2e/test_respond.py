@@ -147,6 +147,8 @@ def _leave_out_half(folder: Path) -> None:
     matches = duckdb.sql(f"from '{folder}/matches.parquet'").to_arrow_table()
     half = matches.filter(pa.array([row % 2 == 0 for row in range(matches.num_rows)]))
     with publishing(folder, facts) as fresh:
+        for file in folder.glob("*.parquet"):
+            shutil.copyfile(file, fresh / file.name)
         write_parquet(half, fresh / "matches.parquet")
 
 

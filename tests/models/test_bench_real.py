@@ -15,6 +15,8 @@ from pipelines.bench.tables import bars, why
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings
 
+pytestmark = pytest.mark.xdist_group("bench_real")  # one worker prepares the files, once
+
 DATA = PROJECT / "tests/data"
 MARKERS = "before\n<!-- models whole -->\nformer\n<!-- /models -->\nafter\n"
 PLANTED = {"Term", "ChgOffDate", "ChgOffPrinGr"}
