@@ -12,6 +12,10 @@ SEED, DRAWS = 20_261_124, 2_000
 """Of what chance may make of a calibration error."""
 
 
+VARIANCES = np.array([0.0, *np.geomspace(0.001, 4, 120).round(6)])
+"""Among which that of how far groups move is looked for, in squared log-odds."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """Figures of one set of predictions; all fractions. Rounded: they are read by people."""
@@ -59,20 +63,45 @@ def evaluate(predicted: Numbers, happened: Numbers, counts: Numbers | None = Non
 
 
 def within_by_group(
-    predicted: Numbers, happened: Numbers, groups: Codes, *, least: int
+    predicted: Numbers, happened: Numbers, groups: Codes, *, least: int, moved: float = 0.0
 ) -> tuple[int, int]:
     """Return how many groups of `least` or more rows hold what was predicted of them, of how many.
 
     A group's outcomes are independent draws of their probabilities, if those are right; so their
-    number has the mean sum(p) and the variance sum(p (1 - p)) of the Poisson-binomial distribution.
-    A group holds where what happened lies within the central 95% of it, normal from `least` on.
-    Nothing is allowed for that a group may have changed since the model was made.
+    number has the mean sum(p) and the variance s = sum(p (1 - p)) of the Poisson-binomial
+    distribution. Where the log-odds of a group may have moved since the model was made, by a
+    variance of `moved`, that of its number is s + `moved` s^2, to first order. A group holds where
+    what happened lies within the central 95%, normal from `least` on.
     """
-    _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
-    gap = np.bincount(place, weights=happened - predicted)
-    spread = np.sqrt(np.bincount(place, weights=predicted * (1 - predicted)))
+    rows, gaps, chance = _of_groups(predicted, happened, groups)
+    ends = Z_95 * np.sqrt(chance + moved * chance**2)
     checked = rows >= least
-    return int(np.sum(np.abs(gap[checked]) <= Z_95 * spread[checked])), int(checked.sum())
+    return int(np.sum(np.abs(gaps[checked]) <= ends[checked])), int(checked.sum())
+
+
+def movement(predicted: Numbers, happened: Numbers, groups: Codes) -> float:
+    """Return the variance by which the log-odds of groups lie off what was predicted of them.
+
+    The most likely one, where the number of a group is normal with the variance that
+    `within_by_group` names: a random effect of groups in the notation of DerSimonian and Laird
+    (1986), Controlled Clinical Trials 7, to the nearest of `VARIANCES`.
+    """
+    _, gaps, chance = _of_groups(predicted, happened, groups)
+    likelihood = np.zeros(len(VARIANCES))
+    for place, variance in enumerate(VARIANCES):
+        whole = chance + variance * chance**2
+        likelihood[place] = -np.sum(np.log(whole) + gaps**2 / whole)
+    return float(VARIANCES[np.argmax(likelihood)])
+
+
+def _of_groups(
+    predicted: Numbers, happened: Numbers, groups: Codes
+) -> tuple[Codes, Numbers, Numbers]:
+    """Return of each group its rows, what happened less what was predicted, and sum(p (1 - p))."""
+    _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
+    gaps = np.bincount(place, weights=happened - predicted)
+    chance = np.bincount(place, weights=predicted * (1 - predicted))
+    return np.asarray(rows), np.asarray(gaps), np.asarray(chance)
 
 
 def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:

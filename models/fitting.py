@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models import calibrate, learning
 from models.arrays import Numbers
 from models.estimators import Trained
-from models.evaluate import evaluate
+from models.evaluate import evaluate, movement
 from models.learning import Examples, Lesson, Size
 from models.ordinary import Ordinary
 from models.params import Features, params
@@ -29,7 +30,7 @@ class TooLittle(Exception):
 
 
 def fit(
-    table: pa.Table, features: Features, splits: Sequence[Split]
+    table: pa.Table, features: Features, splits: Sequence[Split], *, forgets: bool = True
 ) -> tuple[Trained, dict[str, Any]]:
     """Return a calibrated model of the labels of `table`, and the facts of how it was checked.
 
@@ -39,6 +40,8 @@ def fit(
         features: What the model looks at.
         splits: Two or more. The first chooses the number of trees; the last gives the figures,
             calibrated on the one before it, and calibrates what is kept.
+        forgets: Whether older rows count less to learn from, as they do where later leads are asked
+            about.
 
     Raises:
         TooLittle: A split has too few rows, or too few of a class; or what was learned turns out
@@ -48,7 +51,7 @@ def fit(
     for split in splits:
         _demand_enough(labels[split.fit], "known early enough to fit a model that is checked")
         _demand_enough(labels[split.check], "to check a model on")
-    seen = Examples.of(table, features)
+    seen = Examples.of(table, features, forgets=forgets)
     lessons = [Lesson.of(seen, split.fit) for split in splits]
     size = learning.size(lessons[0], splits[0].check)
     raw = [
@@ -67,7 +70,8 @@ def fit(
     facts = {
         "figures": figures,
         "figures_before_calibration": evaluate(raw[-1], happened[-1], counts[-1]).as_dict(),
-        "trees": size.total * params().members,
+        "lenders_move": _moved(table, splits, raw, happened),
+        "trees": size.total,
         "shape": size.shape,
         "data_sha256": seen.sha256(),
         "ordinary": Ordinary.learned_from(table, model.encoder, whole.matrix).as_dict(),
@@ -80,6 +84,22 @@ def _checked(lesson: Lesson, split: Split, size: Size) -> Numbers:
     """Return what a model of the rows to fit on says of those to check on, uncalibrated."""
     said = learning.learn(lesson, size).log_odds(lesson.matrix[split.check], threads=THREADS)
     return np.asarray(0.5 + 0.5 * np.tanh(said / 2))
+
+
+def _moved(
+    table: pa.Table, splits: Sequence[Split], said: Sequence[Numbers], happened: Sequence[Numbers]
+) -> float:
+    """Return how far lenders moved from what was said of them: a variance of log-odds.
+
+    Each lender counts once for each stretch that a model was checked on.
+    """
+    named = pc.dictionary_encode(table["institution_id"].combine_chunks())
+    lenders = np.asarray(named.indices.to_numpy(), dtype=np.int64)
+    of_stretches = [
+        number * len(named.dictionary) + lenders[split.check] for number, split in enumerate(splits)
+    ]
+    groups = np.asarray(np.concatenate(of_stretches))
+    return movement(np.asarray(np.concatenate(said)), np.asarray(np.concatenate(happened)), groups)
 
 
 def _grown(size: Size, weights: Numbers, sized_on: Numbers) -> Size:

@@ -2,9 +2,9 @@
 
 1. A small model of all that is no history of a lender gives each row its *margin*, in log-odds.
 2. The effects of lenders are what the decisions show beyond the margin (models/effects.py).
-3. Several members, which differ by their seed, learn from all columns and the effects; their mean
-   is one LightGBM model, so contributions are exact and a score is a function of the row alone.
-   Each is boosted in stages: curves of one column first, where rows are few, or deep trees at once
+3. Members, which differ by lot and build, learn from all columns and the effects; their mean is one
+   LightGBM model, so contributions are exact and a score is a function of the row alone. Each is
+   boosted in stages: curves of one column first, where rows are few, or deep trees at once
    (docs/decisions/curves-before-trees.md).
 
 A training row is told the effects that the rows of the other folds show, beyond a margin that they
@@ -14,7 +14,7 @@ gave as well: nothing of its own label is in what it is told.
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import lightgbm
 import numpy as np
@@ -27,7 +27,7 @@ from models.effects import Cells, Effects
 from models.estimators import Trained
 from models.features import Encoder, of_a_new_lender
 from models.params import Features, params
-from models.splits import weights_of
+from models.splits import remembered, weights_of
 
 SURELY = 2.0
 """Standard errors by which a shape has to be better than a plainer one."""
@@ -40,16 +40,23 @@ class Examples:
     table: pa.Table
     labels: Numbers
     weights: Numbers
-    """How much each row counts."""
+    """How much each row counts to learn from."""
     encoder: Encoder
     matrix: Matrix
 
     @classmethod
-    def of(cls, table: pa.Table, features: Features) -> "Examples":
-        """Return the rows of `table`, labelled by its column `label`."""
+    def of(cls, table: pa.Table, features: Features, *, forgets: bool = True) -> "Examples":
+        """Return the rows of `table`, labelled by its column `label`.
+
+        Args:
+            table: As `dataset.examples` returns it.
+            features: What is looked at.
+            forgets: Whether older rows count less (`splits.remembered`).
+        """
         labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
         encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
-        return cls(table, labels, weights_of(table), encoder, encoder.matrix(table))
+        weights = weights_of(table) * (remembered(table) if forgets else 1.0)
+        return cls(table, labels, weights, encoder, encoder.matrix(table))
 
     def sha256(self) -> str:
         """Return a hash of all that a model could learn from."""
@@ -75,10 +82,9 @@ class Examples:
         blank[:, others] = np.nan
         return blank
 
-    @cached_property
-    def folds(self) -> np.ndarray[Any, Any]:
-        """The fold of each row, by lot."""
-        return _lot(0).integers(0, params().effects.folds, len(self.labels))
+    def folds(self, member: int) -> np.ndarray[Any, Any]:
+        """Return the fold of each row, by a member's lot."""
+        return _lot(member, "folds").integers(0, params().effects.folds, len(self.labels))
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,34 @@ class Lesson:
     examples: Examples
     rows: Rows
     matrix: Matrix
-    """All rows of the examples; those not in `rows` are told what all of `rows` show."""
+    """All rows of the examples. Each of `rows` is told what those in the first member's other folds
+    show, every other row what all of `rows` do."""
     effects: Effects
     """What all of `rows` show."""
 
     @classmethod
     def of(cls, examples: Examples, rows: Rows) -> "Lesson":
         """Return what there is to learn from `rows` of the examples."""
-        return cls(examples, rows, *_told(examples, rows))
+        if not examples.encoder.effect_names:
+            return cls(examples, rows, examples.matrix, examples.encoder.effects)
+        learned = _effects(examples, rows)
+        matrix = examples.matrix.copy()
+        matrix[np.ix_(~rows, _columns(examples))] = _said(examples, learned, ~rows)
+        _tell_across_folds(examples, rows, matrix, member=0)
+        return cls(examples, rows, matrix, learned)
+
+    def of_member(self, number: int) -> Matrix:
+        """Return the rows as a member learns from them: folds, and some strangers, by its lot."""
+        examples, rows = self.examples, self.rows
+        if not examples.encoder.effect_names:
+            return self.matrix
+        matrix = self.matrix.copy()
+        if number:
+            _tell_across_folds(examples, rows, matrix, member=number)
+        lot = _lot(number, "strangers").uniform(size=len(rows))
+        new = rows & (lot < params().effects.strangers)
+        matrix[new] = examples.of_strangers[new]
+        return matrix
 
 
 @dataclass(frozen=True)
@@ -107,12 +133,12 @@ class Size:
 
     @property
     def total(self) -> int:
-        """The trees of all stages."""
-        return sum(self.trees)
+        """The trees of all members and stages."""
+        return sum(self.trees) * len(params().shapes[self.shape].members)
 
     def grown(self, times: float) -> "Size":
         """Return the size for so many times the rows: stages that grow have as many times trees."""
-        stages = zip(params().shapes[self.shape], self.trees, strict=True)
+        stages = zip(params().shapes[self.shape].stages, self.trees, strict=True)
         return replace(
             self,
             trees=tuple(
@@ -140,7 +166,7 @@ def size(lesson: Lesson, check: Rows) -> Size:
 
 def learn(lesson: Lesson, size: Size) -> Trained:
     """Return a model, not calibrated yet, whose members have this size each."""
-    members = [_member(lesson, size, number) for number in range(params().members)]
+    members = [_member(lesson, size, at) for at in range(len(params().shapes[size.shape].members))]
     encoder = replace(lesson.examples.encoder, effects=lesson.effects)
     return Trained(encoder, trees.mean(members), Calibration())
 
@@ -148,7 +174,7 @@ def learn(lesson: Lesson, size: Size) -> Trained:
 def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, Numbers]:
     """Return the trees of each stage from which on more did not help, and each row's loss then."""
     text, counts = "", list[int]()
-    for stage in params().shapes[shape]:
+    for stage in params().shapes[shape].stages:
         fitted_on = _dataset(lesson.examples, lesson.matrix, lesson.rows)
         found = lightgbm.train(
             _boosting(lesson.examples) | stage.boosting,
@@ -169,22 +195,17 @@ def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, Numbe
     return Size(shape, tuple(counts)), losses
 
 
-def _told(examples: Examples, rows: Rows) -> tuple[Matrix, Effects]:
-    """Return the matrix with the effects of lenders, and the effects that all `rows` show.
-
-    Each of `rows` is told what those in the other folds show, every other row what they all show.
-    """
-    encoder = examples.encoder
-    if not encoder.effect_names:
-        return examples.matrix, encoder.effects
-    matrix = examples.matrix.copy()
-    columns = np.array(encoder.indexes(encoder.effect_names))
+def _tell_across_folds(examples: Examples, rows: Rows, matrix: Matrix, *, member: int) -> None:
+    """Tell in `matrix` each of `rows` the effects that those in the member's other folds show."""
+    folds, columns = examples.folds(member), _columns(examples)
     for fold in range(params().effects.folds):
-        asked = rows & (examples.folds == fold)
+        asked = rows & (folds == fold)
         matrix[np.ix_(asked, columns)] = _said(examples, _effects(examples, rows & ~asked), asked)
-    learned = _effects(examples, rows)
-    matrix[np.ix_(~rows, columns)] = _said(examples, learned, ~rows)
-    return matrix, learned
+
+
+def _columns(examples: Examples) -> np.ndarray[Any, Any]:
+    """Return where the effects of lenders stand in a matrix."""
+    return np.array(examples.encoder.indexes(examples.encoder.effect_names))
 
 
 def _effects(examples: Examples, rows: Rows) -> Effects:
@@ -207,17 +228,13 @@ def _said(examples: Examples, learned: Effects, rows: Rows) -> Matrix:
 
 
 def _member(lesson: Lesson, size: Size, number: int) -> str:
-    """Return the trees of one member; some of the rows it sees as those of new lenders."""
-    examples, rows, matrix = lesson.examples, lesson.rows, lesson.matrix
-    if examples.encoder.effect_names:
-        new = rows & (_lot(number + 1).uniform(size=len(rows)) < params().effects.strangers)
-        matrix = matrix.copy()
-        matrix[new] = examples.of_strangers[new]
-    settings = _boosting(examples) | {"seed": params().boosting["seed"] + number}
-    text = ""
-    for stage, trees_of_stage in zip(params().shapes[size.shape], size.trees, strict=True):
+    """Return the trees of one member."""
+    examples, rows, matrix = lesson.examples, lesson.rows, lesson.of_member(number)
+    shape, text = params().shapes[size.shape], ""
+    own = shape.members[number] | {"seed": params().boosting["seed"] + number}
+    for stage, trees_of_stage in zip(shape.stages, size.trees, strict=True):
         booster = lightgbm.train(
-            settings | stage.boosting,
+            _boosting(examples) | stage.boosting | own,
             _dataset(examples, matrix, rows),
             trees_of_stage,
             init_model=_booster(text),
@@ -248,5 +265,6 @@ def _boosting(examples: Examples) -> dict[str, Any]:
     return params().boosting | {"verbosity": -1} | examples.encoder.features.told
 
 
-def _lot(number: int) -> np.random.Generator:
-    return np.random.default_rng([params().boosting["seed"], number])
+def _lot(member: int, purpose: Literal["folds", "strangers"]) -> np.random.Generator:
+    drawn_for = ("folds", "strangers").index(purpose)
+    return np.random.default_rng([params().boosting["seed"], member, drawn_for])

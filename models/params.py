@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from expectations import policy
 from expectations.contracts import contracts
@@ -184,6 +184,14 @@ class Stage(_Strict):
     """What LightGBM is told beyond `boosting` of the parameters."""
 
 
+class Shape(_Strict):
+    """How a model is made: the members that it is the mean of, and the stages of each."""
+
+    members: tuple[dict[str, Any], ...] = Field(min_length=1)
+    """What LightGBM is told of each beyond what its stage says."""
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+
 class Params(_Strict):
     """The content of `params.yml`; what each entry means is said there."""
 
@@ -200,14 +208,14 @@ class Params(_Strict):
     min_rows: int = Field(ge=1)
     min_rows_of_a_class: int = Field(ge=1)
     min_rows_of_a_category: int = Field(ge=1)
+    half_life_days: float = Field(gt=0)
     cuts: tuple[float, ...] = Field(min_length=2)
     challenge: Challenge
     triggers: Triggers
     odds: Odds
     uncertainty: Uncertainty
-    shapes: dict[str, tuple[Stage, ...]] = Field(min_length=1)
+    shapes: dict[str, Shape] = Field(min_length=1)
     early_stopping_rounds: int = Field(ge=1)
-    members: int = Field(ge=1)
     boosting: dict[str, Any]
     most_reasons: int = Field(ge=1)
     least_share_of_a_reason: float = Field(ge=0, lt=1)
@@ -217,15 +225,6 @@ class Params(_Strict):
         if list(self.cuts) != sorted(set(self.cuts)) or not 0 < self.cuts[0] <= self.cuts[-1] < 1:
             raise ValueError(f"cuts must rise strictly between 0 and 1: {list(self.cuts)}")
         return self
-
-    @field_validator("shapes")
-    @classmethod
-    def _every_shape_has_a_stage(
-        cls, shapes: dict[str, tuple[Stage, ...]]
-    ) -> dict[str, tuple[Stage, ...]]:
-        if empty := sorted(name for name, stages in shapes.items() if not stages):
-            raise ValueError(f"a shape needs a stage: {', '.join(empty)}")
-        return shapes
 
     def features_of(self, model: str) -> Features:
         """Return the features that `model` looks at, group by group."""

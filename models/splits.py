@@ -55,6 +55,17 @@ def weights_of(table: pa.Table) -> Numbers:
     return np.ones(table.num_rows)
 
 
+def remembered(table: pa.Table) -> Numbers:
+    """Return how much each row still counts to learn from: half as much for each half-life of age.
+
+    Age is that of the row's lead before the newest one of `table`, `half_life_days` of the
+    parameters the half-life.
+    """
+    days = table["business_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    age = days.max(initial=0) - days
+    return np.asarray(0.5 ** (age / params().half_life_days))
+
+
 def is_inferred(table: pa.Table) -> Rows:
     """Return which rows are no outcome (see `reject`): nothing is checked on them."""
     if "is_inferred" in table.column_names:

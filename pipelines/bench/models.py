@@ -37,7 +37,9 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         asked.split,
         asked.folds,
         frozenset(filter(None, asked.drop)),
-        asked.unseen,
+        unseen=asked.unseen,
+        knows_all=asked.knows_all,
+        with_day=asked.with_day,
     )
     question.check()
     began = time.perf_counter()
@@ -93,6 +95,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="keep a fifth of its values out of training, such as of institution_id, and predict "
         "the later rows of those alone",
+    )
+    parser.add_argument(
+        "--knows-all",
+        action="store_true",
+        help="with --time: what happened to the rows before the split counts even where it was "
+        "told after it, for a file whose times of telling are invented",
+    )
+    parser.add_argument(
+        "--with-day", action="store_true", help="without --time: also look at the lead's day"
     )
     parser.add_argument("--folds", type=int, default=5, help="without --time: random folds")
     parser.add_argument(

@@ -21,6 +21,7 @@ from pipelines.errors import WrongUse
 from pipelines.settings import Settings
 
 LEAD_DAY = "business_date"
+DAY_AS_NUMBER = "lead_day"
 LENDER = "institution_id"
 FEWEST_FOLDS = 2
 CALIBRATION_FOLDS = 3
@@ -34,7 +35,8 @@ FEWEST_ROWS_OF_A_LENDER = 100
 CLOSED_BOOK: Label = "charged_off"
 """How loans ended is known years later: by any split only the quickest failures were. So on a
 closed book a split tells apart the lending of two times, and every ending counts; `labels_known`
-in the figures says so. For the other targets what was not known by the split doesn't count."""
+in the figures says so. For the other targets what was not known by the split doesn't count, unless
+the question says so."""
 
 MODELS: dict[Label, str] = {"approved": "approval", "funded": "take_up", "defaulted": "risk"}
 """Target -> the model whose features are used."""
@@ -55,6 +57,11 @@ class Question:
     """Rows below it are learned from, the others are predicted; None: the last fifth is."""
     folds: int = 5
     drop: frozenset[str] = frozenset()
+    with_day: bool = False
+    """Whether the lead's day is looked at as well. No model of a day does that, since all that it
+    is asked about is later; in random folds a day has rows on both sides."""
+    knows_all: bool = False
+    """Whether what happened to a row before the split counts even where it was told after it."""
     unseen: str | None = None
     """Column of which a share of the values is kept out of training; only its rows are predicted.
     If it is the lender, then as one of which nothing is known on that day."""
@@ -70,7 +77,9 @@ class Question:
             raise UnknownFeature(unknown, known.names)
         levels = params().effects.levels
         made_of_them = {level.name for level in levels if self.drop & set(level.of)}
-        return known.without(self.drop | made_of_them)
+        kept = known.without(self.drop | made_of_them)
+        days = (DAY_AS_NUMBER,) if self.with_day else ()
+        return kept.model_copy(update={"numbers": (*kept.numbers, *days)})
 
     def check(self) -> None:
         """Refuse, before any work, what cannot be answered.
@@ -81,8 +90,12 @@ class Question:
         """
         if self.split is not None and self.time is None:
             raise WrongUse("--split needs --time, the column to split by. Nothing was measured.")
+        if self.with_day and self.time is not None:
+            raise WrongUse("--with-day is for random folds, without --time. Nothing was measured.")
         if self.unseen is not None and self.time is None:
             raise WrongUse("--unseen needs --time: later rows are predicted. Nothing was measured.")
+        if self.knows_all and self.time is None:
+            raise WrongUse("--knows-all needs --time: folds know all. Nothing was measured.")
         if self.folds < FEWEST_FOLDS:
             raise WrongUse(
                 f"--folds is {self.folds}; it is at least {FEWEST_FOLDS}. Nothing was measured."
@@ -97,7 +110,9 @@ def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]
         What `models.evaluate.Figures` names but `rows`, and what `spread` does; `rows_train`,
         `rows_test`;
         `lenders_checked`, those with 100 or more rows predicted, and of them `lenders_within`
-        (see `within_by_group`); `labels_known`; `leaks`, the columns that the leak check flagged.
+        (see `within_by_group`), where they may move as far as others did while the model was
+        checked (`lenders_move`, a variance of log-odds), and `lenders_within_unmoved`, where not at
+        all, as across folds; `labels_known`, by the split or at the end.
     """
     is_closed = question.target == CLOSED_BOOK
     table = (
@@ -105,6 +120,9 @@ def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]
         if is_closed
         else examples(settings, day, question.target, as_of=day)
     )
+    if question.with_day:
+        days = pc.cast(table[LEAD_DAY], pa.int32())
+        table = table.append_column(DAY_AS_NUMBER, days)
     try:
         if question.time is None:
             return _across_folds(settings, table, question)
@@ -122,7 +140,9 @@ def _across_time(
             raise WrongUse(f"no column is named {name}; there are: {table.column_names}")
     values = table[question.time]
     split = _split(question, values)
-    is_as_of_split = question.time == LEAD_DAY and question.target != CLOSED_BOOK
+    is_as_of_split = (
+        question.time == LEAD_DAY and question.target != CLOSED_BOOK and not question.knows_all
+    )
     if is_as_of_split:
         before = examples(settings, day, question.target, as_of=split.as_py())
     else:
@@ -131,14 +151,13 @@ def _across_time(
     if question.unseen is not None:
         before = before.filter(pa.array(~_held_out(before[question.unseen])))
         after = after.filter(pa.array(_held_out(after[question.unseen])))
-    model, _ = fit(before, question.features, splits.in_time(before))
+    model, facts = fit(before, question.features, splits.in_time(before))
     asked = of_a_new_lender(after) if question.unseen == LENDER else after
     predicted = model.predict(asked, threads=settings.threads)
-    facts = {
+    return _figures(predicted, after, before.num_rows, moved=facts["lenders_move"]) | {
         "split": f"{split}",
         "labels_known": "by the split" if is_as_of_split else "at the end",
     }
-    return _figures(predicted, after, before.num_rows) | facts
 
 
 def _split(question: Question, values: pa.ChunkedArray) -> pa.Scalar:
@@ -186,7 +205,8 @@ def part_by_part(table: pa.Table, features: Features, part: Codes, *, threads: i
     for number in np.unique(part):
         held_out = part == number
         others = table.filter(pa.array(~held_out))
-        model, _ = fit(others, features, splits.at_random(others.num_rows, CALIBRATION_FOLDS))
+        parts = splits.at_random(others.num_rows, CALIBRATION_FOLDS)
+        model, _ = fit(others, features, parts, forgets=False)
         predicted[held_out] = model.predict(table.filter(pa.array(held_out)), threads=threads)
     return predicted
 
@@ -198,20 +218,27 @@ def closed_book(settings: Settings, day: date) -> pa.Table:
     return table.set_column(known, "label_known_on", table[LEAD_DAY])
 
 
-def _figures(predicted: Numbers, rows: pa.Table, rows_train: int) -> dict[str, Any]:
-    """Return the figures of what was `predicted` of `rows`."""
+def _figures(
+    predicted: Numbers, rows: pa.Table, rows_train: int, *, moved: float = 0.0
+) -> dict[str, Any]:
+    """Return the figures of what was `predicted` of `rows`, whose lenders may have `moved`."""
     happened = rows["label"].to_numpy()
     figures = evaluate(predicted, happened).as_dict()
     rows_test = figures.pop("rows")
     lenders = pc.dictionary_encode(rows[LENDER].combine_chunks()).indices.to_numpy()
-    within, checked = within_by_group(predicted, happened, lenders, least=FEWEST_ROWS_OF_A_LENDER)
+    within, still = (
+        within_by_group(predicted, happened, lenders, least=FEWEST_ROWS_OF_A_LENDER, moved=variance)
+        for variance in (moved, 0.0)
+    )
     return (
         figures
         | spread(predicted, happened)
         | {
             "rows_train": rows_train,
             "rows_test": rows_test,
-            "lenders_within": within,
-            "lenders_checked": checked,
+            "lenders_within": within[0],
+            "lenders_within_unmoved": still[0],
+            "lenders_checked": within[1],
+            "lenders_move": moved,
         }
     )

@@ -15,7 +15,9 @@ Rows = Mapping[str, Mapping[str, Any]]
 WORDS = {
     "hmda": "home loans (HMDA), approval, 2022-2023 to 2024",
     "hmda_unseen": "the same, lenders never seen",
+    "hmda_told": "the same, as far as lenders had told of it before 2024",
     "sba_folds": "small-business loans (SBA), charge-off, random folds",
+    "sba_folds_day": "the same, with the day of approval as a column",
     "sba_by_time": "the same, split by time",
 }
 KNOWN_AFTERWARDS = frozenset({"Term", "ChgOffDate", "ChgOffPrinGr"})
@@ -29,7 +31,7 @@ BARS = (
     ("hmda", "lenders", AT_LEAST, 0.90),
     ("hmda_unseen", "auc", AT_LEAST, 0.855),
     ("hmda_unseen", "ece", AT_MOST, 0.015),
-    ("sba_folds", "auc", AT_LEAST, 0.80),
+    ("sba_folds_day", "auc", AT_LEAST, 0.80),
     ("sba_by_time", "auc", AT_LEAST, 0.63),
 )
 """Row, figure, and the bar that it is held against; `lenders` is the share of them within."""
@@ -81,15 +83,16 @@ def details(rows: Rows) -> Iterator[str]:
     """Yield the lines of the table of all figures."""
     yield (
         "| what | AUC (95%) | KS | Brier (95%) | ECE (95%) | ECE by chance | lenders within "
-        "| rows: learned, predicted |"
+        "| were they to stay as they were | rows: learned, predicted |"
     )
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for name, found in rows.items():
         auc, brier, ece = (_with_ends(found, figure) for figure in ("auc", "brier", "ece"))
         yield (
             f"| {WORDS[name]} | {auc} | {found['ks']:.3f} | {brier} | {ece} "
             f"| {found['ece_by_chance']:.4f} "
             f"| {found['lenders_within']} of {found['lenders_checked']} "
+            f"| {found['lenders_within_unmoved']} "
             f"| {found['rows_train']:,}, {found['rows_test']:,} |"
         )
 

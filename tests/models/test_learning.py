@@ -44,7 +44,8 @@ def test_a_row_is_told_the_same_whatever_its_own_label_is(labelled):
     before = Lesson.of(Examples.of(labelled, FEATURES), everything)
     for row in (0, 700):
         after = Lesson.of(Examples.of(with_label(labelled, row), FEATURES), everything)
-        same_fold = before.examples.folds == before.examples.folds[row]
+        folds = before.examples.folds(0)
+        same_fold = folds == folds[row]
         assert effects_of(after)[row].tobytes() == effects_of(before)[row].tobytes()
         # Others of its lender are told of it, in the folds that may know.
         assert not np.array_equal(effects_of(after)[~same_fold], effects_of(before)[~same_fold])
@@ -77,15 +78,24 @@ def test_lenders_that_decide_show_in_the_model_and_a_new_one_does_not(labelled):
 
 
 def test_the_members_differ_and_are_all_there(labelled, monkeypatch):
-    two = params().model_copy(update={"members": 2})
+    of_two = (
+        params().shapes["trees_at_once"].model_copy(update={"members": ({}, {"num_leaves": 7})})
+    )
+    two = params().model_copy(update={"shapes": {"trees_at_once": of_two}})
     monkeypatch.setattr(learning, "params", lambda: two)
     everything = np.ones(labelled.num_rows, dtype=bool)
-    model = learn(Lesson.of(Examples.of(labelled, FEATURES), everything), trees_at_once(5))
+    lesson = Lesson.of(Examples.of(labelled, FEATURES), everything)
+    model = learn(lesson, trees_at_once(5))
     booster = lightgbm.Booster(model_str=model.trees)
     assert booster.num_trees() == 10
     table = model.encoder.matrix(labelled)
     first, second = (booster.predict(table, start_iteration=at, num_iteration=5) for at in (0, 5))
     assert not np.array_equal(first, second)
+    leaves = booster.trees_to_dataframe().query("left_child.isna()").groupby("tree_index").size()
+    assert leaves[:5].max() > 7 >= leaves[5:].max()
+    # What a row is told of its lender is drawn anew, and its own label is not in that either.
+    told = [lesson.of_member(number)[:, learning._columns(lesson.examples)] for number in (0, 1)]
+    assert not np.array_equal(*told)
 
 
 def test_a_member_has_the_trees_of_each_stage_one_after_the_other(labelled):
@@ -117,8 +127,9 @@ def standard(table: pa.Table, name: str) -> np.ndarray:
 
 
 def test_the_shape_follows_what_is_in_the_rows(pairs, monkeypatch):
-    curves_alone = params().shapes["curves_first"][:1]
-    shapes = {"curves": curves_alone, "trees": params().shapes["trees_at_once"]}
+    curves, trees = params().shapes["curves_first"], params().shapes["trees_at_once"]
+    curves_alone = curves.model_copy(update={"stages": curves.stages[:1]})
+    shapes = {"curves": curves_alone, "trees": trees}
     of_these = params().model_copy(update={"shapes": shapes})
     monkeypatch.setattr(learning, "params", lambda: of_these)
     score, burden = (np.nan_to_num(standard(pairs, n)) for n in ("bureau_score", "debt_monthly"))
@@ -134,4 +145,4 @@ def test_the_shape_follows_what_is_in_the_rows(pairs, monkeypatch):
 
 def test_only_stages_that_grow_have_more_trees_for_more_rows():
     assert Size("curves_first", (40, 10)).grown(1.5) == Size("curves_first", (40, 15))
-    assert Size("trees_at_once", (1,)).grown(0.1).total == 1
+    assert Size("trees_at_once", (1,)).grown(0.1).trees == (1,)
