@@ -22,6 +22,7 @@ SAMPLE = PROJECT / "expectations/mappings/samples/sba_7a_loans.csv.gz"
 FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate", "ece_by_chance"}
 FIGURES |= {f"{name}_{end}" for name in ("brier", "ece", "base_rate") for end in ("low", "high")}
 COUNTS = {"rows_train", "rows_test", "labels_known", "lenders_within", "lenders_checked"}
+COUNTS |= {"lenders_within_unmoved", "lenders_move"}
 LEAKS = {"leaks", "leaks_why", "leaks_checked", "leaks_margins", "label_columns"}
 
 
@@ -40,6 +41,34 @@ def test_a_split_by_the_leads_day_learns_only_from_what_was_known_by_then(market
     known = examples(market, DAY, "approved", as_of=date(2026, 11, 1))
     assert by_time["labels_known"] == "by the split"
     assert by_time["rows_train"] == known.num_rows
+
+
+def test_where_times_of_telling_are_invented_all_rows_before_the_split_can_count(market, by_time):
+    question = Question("approved", "business_date", "2026-11-01", knows_all=True)
+    figures = measure(market, DAY, question)
+    days = examples(market, DAY, "approved", as_of=DAY)["business_date"].to_pylist()
+    assert figures["rows_train"] == sum(day < date(2026, 11, 1) for day in days)
+    assert figures["rows_train"] > by_time["rows_train"]
+    assert figures["rows_test"] == by_time["rows_test"]
+    assert figures["labels_known"] == "at the end"
+
+
+def test_lenders_that_may_move_are_held_to_less_than_those_that_stay(by_time):
+    assert by_time["lenders_move"] >= 0
+    assert by_time["lenders_within"] >= by_time["lenders_within_unmoved"]
+
+
+def test_the_leads_day_is_looked_at_only_where_rows_of_a_day_are_on_both_sides(market):
+    question = Question("approved", folds=2, with_day=True)
+    assert "lead_day" in question.features.names
+    assert "lead_day" not in Question("approved", folds=2).features.names
+    assert measure(market, DAY, question)["auc"] > 0.7
+    for wrong in (
+        Question("approved", "business_date", with_day=True),
+        Question("approved", knows_all=True),
+    ):
+        with pytest.raises(WrongUse, match="Nothing was measured"):
+            wrong.check()
 
 
 def test_without_a_split_the_last_fifth_is_predicted(market):

@@ -46,7 +46,8 @@ def found(kept: Path, page: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 def test_every_question_is_answered_on_rows_that_were_not_learned_from(found):
     rows = found["rows"]
-    assert list(rows) == ["hmda", "hmda_unseen", "sba_folds", "sba_by_time"]
+    assert list(rows) == list(real.HMDA.questions) + list(real.SBA.questions)
+    assert rows["hmda_told"]["rows_train"] < rows["hmda"]["rows_train"]
     assert found["data"] == "whole"
     assert rows["hmda"]["auc_low"] > 0.8
     assert rows["hmda_unseen"]["rows_test"] < rows["hmda"]["rows_test"] / 2
@@ -153,7 +154,13 @@ def test_without_the_whole_files_the_samples_of_the_project_are_measured(monkeyp
 
 def test_lenders_too_few_to_judge_hold_no_bar():
     figures = {"auc": 0.9, "auc_low": 0.89, "auc_high": 0.91, "lenders_checked": 0}
-    figures |= {"lenders_within": 0, "brier": 0.1, "brier_low": 0.1, "brier_high": 0.1}
+    figures |= {
+        "lenders_within": 0,
+        "lenders_within_unmoved": 0,
+        "brier": 0.1,
+        "brier_low": 0.1,
+        "brier_high": 0.1,
+    }
     figures |= {"ece": 0.01, "ece_low": 0.0, "ece_high": 0.02}
     held = bars({"hmda": figures}, {"hmda": Found([], [], 9, {})})
     lenders = next(bar for bar in held.figures if "lenders" in bar["what"])

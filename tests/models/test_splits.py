@@ -42,3 +42,11 @@ def test_by_lot_each_row_is_checked_once_and_parts_are_alike():
     assert np.sum([split.check for split in found], axis=0).tolist() == [1] * 1003
     assert {int(split.check.sum()) for split in found} <= {200, 201}
     assert not any((split.fit & split.check).any() for split in found)
+
+
+def test_a_row_counts_half_as_much_for_each_half_life_of_its_age():
+    half_life = timedelta(days=params().half_life_days)
+    days = [date(2026, 11, 1) - half_life * age for age in (2, 0, 1)]
+    assert splits.remembered(pa.table({"business_date": days})) == pytest.approx([0.25, 1, 0.5])
+    none = pa.table({"business_date": pa.array([], pa.date32())})
+    assert len(splits.remembered(none)) == 0
