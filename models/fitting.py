@@ -91,15 +91,21 @@ def _moved(
 ) -> float:
     """Return how far lenders moved from what was said of them: a variance of log-odds.
 
-    Each lender counts once for each stretch that a model was checked on.
+    Each lender counts once for each stretch that a model was checked on; rows without one tell
+    nothing, and a table without lenders neither.
     """
+    if "institution_id" not in table.column_names:
+        return 0.0
     named = pc.dictionary_encode(table["institution_id"].combine_chunks())
-    lenders = np.asarray(named.indices.to_numpy(), dtype=np.int64)
-    of_stretches = [
-        number * len(named.dictionary) + lenders[split.check] for number, split in enumerate(splits)
-    ]
-    groups = np.asarray(np.concatenate(of_stretches))
-    return movement(np.asarray(np.concatenate(said)), np.asarray(np.concatenate(happened)), groups)
+    lenders = pc.fill_null(named.indices, -1).to_numpy()
+    of_stretches = [lenders[split.check] for split in splits]
+    known = np.concatenate(of_stretches) >= 0
+    groups = np.concatenate(
+        [number * len(named.dictionary) + codes for number, codes in enumerate(of_stretches)]
+    )
+    return movement(
+        np.concatenate(said)[known], np.concatenate(happened)[known], groups[known].astype(np.int64)
+    )
 
 
 def _grown(size: Size, weights: Numbers, sized_on: Numbers) -> Size:
