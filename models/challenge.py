@@ -11,17 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from models.contest import (
-    THREADS,
-    Contest,
-    Stretch,
-    is_champion_again,
-    out_of_band,
-    outcomes,
-    stretch,
-)
+from models.contest import Contest, is_champion_again, out_of_band, outcomes
 from models.estimators import Estimator
 from models.fitting import CHANCE
+from models.newly_known import Stretch
 from models.paired import LOWER_IS_BETTER, Difference, compare
 from models.params import params
 from models.registry import Champion, Entry
@@ -138,7 +131,7 @@ def _own_check(challenger: Entry) -> Evidence:
 def _meet(contest: Contest, found: Evidence) -> None:
     """Add to `found` what outcomes say that the champion has not seen."""
     champion, facts = contest.champion, contest.challenger.facts
-    on = stretch(champion, contest.table, contest.as_of)
+    on = contest.newly_known()
     if not on.compared.num_rows:
         found.against.append(
             "its data is stale: no outcome is newer than what the champion knows (leads until "
@@ -164,20 +157,21 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     if recipe is None:
         return
     rows = outcomes(contest.model, on.compared)
-    theirs, ours = (each.predict(on.compared, threads=THREADS) for each in (champion, recipe))
+    theirs, ours = (on.predicted(each) for each in (champion, recipe))
     differences = compare(rows, theirs, ours)
     is_out = {"champion": out_of_band(theirs, rows), "challenger": out_of_band(ours, rows)}
     found.facts["compared"] = {
         "rows": on.compared.num_rows,
-        "happened": int(rows.happened.sum()),
+        "happened": round(on.happened, 2),
         "known_since": f"{on.begins}",
+        "could_show": round(on.exposure.mean, 6),
         "same_recipe_and_past": is_same,
         "figures": {name: difference.as_dict() for name, difference in differences.items()},
         "out_of_band": is_out,
     }
     said = _alone if is_same else _in_words
     found.words.append(
-        f"on {on.compared.num_rows:,} outcomes known since {on.begins}"
+        f"on {on.compared.num_rows:,} outcomes known since {on.begins}, yes of {on.happened:,.0f},"
         + (" the champion shows " if is_same else " ")
         + ", ".join(said(name, differences[name]) for name in WORDS)
     )
@@ -185,7 +179,7 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
         found.words.append("the newcomer is of the same recipe and past, and knows those too")
     elif contest.worth:
         _weigh(*contest.worth(recipe, on.begins), found)
-    found.against += _worse(differences, is_outgrown=contest.is_outgrown)
+    found.against += _worse(differences, on.exposure.mean, is_outgrown=contest.is_outgrown)
     if is_out["challenger"] and not is_out["champion"]:
         found.against.append(
             f"out of calibration where the champion is not: predicted {ours.mean():.3f}, observed "
@@ -210,9 +204,16 @@ def _tried(contest: Contest, on: Stretch, found: Evidence) -> Estimator | None:
     return None
 
 
-def _worse(differences: dict[str, Difference], *, is_outgrown: bool) -> Iterator[str]:
-    """Yield in words each figure in which the challenger is worse."""
-    for name, margin in params().challenge.margins.model_dump().items():
+def _worse(
+    differences: dict[str, Difference], could_show: float, *, is_outgrown: bool
+) -> Iterator[str]:
+    """Yield in words each figure in which the challenger is worse.
+
+    Margins of losses and rates are for probabilities as a whole: where only a part of what they are
+    about could show, they are that part.
+    """
+    for name, stated in params().challenge.margins.model_dump().items():
+        margin = stated * could_show if name in LOWER_IS_BETTER else stated
         found = differences[name]
         turn = -1.0 if name in LOWER_IS_BETTER else 1.0
         gain, at_best = turn * found.difference, max(turn * found.low, turn * found.high)

@@ -6,7 +6,7 @@ A loan is in it from its second month on and weighs as much as was seen of it, s
 """
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -99,12 +99,35 @@ def examples(settings: Settings, day: date, label: Label, *, as_of: date) -> pa.
     Raises:
         InputMissing: The marts of `day` are not published.
     """
+    found = _labelled(settings, day, label, as_of)
+    return running.weighed(found) if label == "defaulted" else found
+
+
+def loans(settings: Settings, day: date, *, as_of: date) -> pa.Table:
+    """Return the loans that are examples of `defaulted`, each as it stood, from the marts of `day`.
+
+    Returns:
+        As `examples`, one row a loan, with the columns of `running.STATE` in place of `label` and
+        `weight`.
+
+    Raises:
+        InputMissing: The marts of `day` are not published.
+    """
+    return _labelled(settings, day, "defaulted", as_of)
+
+
+def told_until(settings: Settings, as_of: date) -> datetime:
+    """Return up to when all that happened to loans is told, and counts, as of a day."""
+    return settings.day_start(as_of - timedelta(days=params().decision_maturity_days))
+
+
+def _labelled(settings: Settings, day: date, label: Label, as_of: date) -> pa.Table:
+    """Return the pairs with what `LABELS` makes of their outcomes."""
     marts = settings.of_day(settings.marts, day)
     read_manifest(marts)
     with connect(settings) as connection:
         _views(connection, marts, settings, as_of)
-        found = connection.sql(_labelled_sql(label, settings, as_of)).to_arrow_table()
-    return running.weighed(found) if label == "defaulted" else found
+        return connection.sql(_labelled_sql(label, settings, as_of)).to_arrow_table()
 
 
 def _views(
@@ -129,14 +152,12 @@ def _views(
 
 def _labelled_sql(label: Label, settings: Settings, as_of: date) -> str:
     rules, keys = policy.outcomes(), ", ".join(KEYS)
-    told_after = params().decision_maturity_days
-    told_until = settings.day_start(as_of - timedelta(days=told_after)).isoformat()
     labels = LABELS[label].format(
         keys=keys,
         take_up=_by_segment(rules.take_up_maturity_days),
         horizon=_by_segment(rules.default_horizon_months),
-        told_after_days=told_after,
-        told_until=f"timestamptz '{told_until}'",
+        told_after_days=params().decision_maturity_days,
+        told_until=f"timestamptz '{told_until(settings, as_of).isoformat()}'",
     )
     young, mature = params().decision_maturity_days_when_young, params().decision_maturity_days
     return f"""

@@ -32,7 +32,7 @@ class Outcomes:
     """Rows of which the outcome is known to neither model."""
 
     happened: Numbers
-    """0 or 1."""
+    """0 or 1; between them, how likely it is by what is known."""
     lead: NDArray[np.int64]
     """Of each row, the number of its lead, from 0."""
     worth: Numbers
@@ -67,7 +67,7 @@ def compare(outcomes: Outcomes, champion: Numbers, challenger: Numbers) -> dict[
     Raises:
         ValueError: Only one class happened.
     """
-    if outcomes.happened.min() == outcomes.happened.max():
+    if not 0 < outcomes.happened.sum() < len(outcomes.happened):
         raise ValueError("a comparison needs rows of both classes")
     is_same = np.array_equal(champion, challenger)
     sides = [_Side(outcomes, predicted) for predicted in (champion, challenger)]

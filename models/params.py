@@ -106,6 +106,8 @@ class Challenge(_Strict):
     least_rows_of_a_class: int = Field(ge=1)
     most_rows: int = Field(ge=1)
     most_days: int = Field(ge=1)
+    most_loans: int = Field(ge=1)
+    most_days_of_loans: int = Field(ge=1)
     draws: int = Field(ge=50)
     margins: Margins
     calibration_band: float = Field(gt=0)

@@ -27,8 +27,9 @@ import numpy as np
 import pyarrow as pa
 
 from expectations import policy
+from models.arrays import Codes, Numbers
 from models.estimators import Prior
-from models.features import Numbers, numbers
+from models.features import numbers
 
 DEFAULT = 90
 """Days behind that are a default."""
@@ -52,11 +53,42 @@ class Curve:
     rate: float
     """Share of all loans that default within the horizon."""
 
+    def shown_by(self, progress: Numbers) -> Numbers:
+        """Return the share that has shown by a part of the horizon (0 to 1)."""
+        ends = np.linspace(0, 1, len(self.shown) + 1)
+        return np.asarray(np.interp(progress, ends, [0.0, *self.shown]))
+
     def weight(self, progress: Numbers) -> Numbers:
         """Return what a loan without arrears weighs, by the part of the horizon seen (0 to 1)."""
-        ends = np.linspace(0, 1, len(self.shown) + 1)
-        shown = np.interp(progress, ends, [0.0, *self.shown])
+        shown = self.shown_by(progress)
         return np.asarray(shown * (1 - self.rate) / (1 - self.rate * shown))
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How much of what a probability is about could show in a stretch of time, row by row."""
+
+    begin: Numbers
+    """Share that has shown when the stretch begins."""
+    end: Numbers
+    """Share that has shown when it ends."""
+
+    def take(self, rows: Codes) -> "Exposure":
+        """Return that of some rows, by their numbers."""
+        return Exposure(self.begin[rows], self.end[rows])
+
+    @property
+    def mean(self) -> float:
+        """The share that shows within the stretch, on average."""
+        return float(np.mean(self.end - self.begin))
+
+    def chance(self, probability: Numbers) -> Numbers:
+        """Return the chance that it shows within the stretch, as it had not when that began.
+
+        Of all that happens with probability p, p F has shown by t, and 1 - p F of the rows have
+        shown nothing. Of those p (F(t2) - F(t1)) show by t2.
+        """
+        return probability * (self.end - self.begin) / (1 - probability * self.begin)
 
 
 def weighed(loans: pa.Table) -> pa.Table:
@@ -65,26 +97,58 @@ def weighed(loans: pa.Table) -> pa.Table:
     A loan that is behind and may still default has two rows, the one of its default first. All
     depends on the table alone, and no row is left out.
     """
-    state = {name: numbers(loans, name) for name in STATE}
-    if not loans.num_rows:
-        return _with(loans, np.empty(0), np.empty(0))
+    state = _state(loans)
     likely = likely_to_default(state)
-    stated = Prior("risk", "shape of a young book").predict(loans, threads=1)
-    weight = curve(state, likely, float(np.mean(stated))).weight(
-        np.minimum(state["seen"] / state["horizon"], 1)
-    )
+    weight = curve_of(loans).weight(np.minimum(state["seen"] / state["horizon"], 1))
     is_behind = (likely > 0) & (likely < 1)
     rows = np.repeat(np.arange(loans.num_rows), np.where(is_behind, 2, 1))
     is_bad = (np.diff(rows, prepend=-1) != 0) & (likely[rows] > 0)
     share = np.where(
         is_bad, likely[rows], np.where(is_behind[rows], 1 - likely[rows], weight[rows])
     )
-    return _with(loans.take(pa.array(rows)), is_bad.astype(np.float64), share)
+    return _labelled(loans.take(pa.array(rows)), is_bad.astype(np.float64)).append_column(
+        "weight", pa.array(share)
+    )
 
 
-def _with(loans: pa.Table, label: Numbers, weight: Numbers) -> pa.Table:
-    told = loans.drop_columns(list(STATE)).append_column("label", pa.array(label))
-    return told.append_column("weight", pa.array(weight))
+def newly_shown(loans: pa.Table, days: float, known: Curve) -> tuple[pa.Table, Exposure]:
+    """Return what the last `days` of being watched have shown of the loans at risk in them.
+
+    At risk are loans that had never been behind when the stretch began, or when they did, and whose
+    horizon was not over. Who is one depends on nothing that happened within the stretch.
+
+    Args:
+        loans: As they stand at its end, with the columns of `STATE`.
+        days: Length of the stretch.
+        known: When arrears show, as it was known when the stretch began.
+
+    Returns:
+        The loans at risk, with `label` in place of the columns of `STATE`: how likely a loan that
+        fell behind within the stretch is to default, 0 of all others. And what could show.
+    """
+    state = _state(loans)
+    begin = np.maximum(state["seen"] - days, 0)
+    began = _first_behind(state)
+    likely = likely_to_default(state)
+    is_at_risk = (begin < state["horizon"]) & ~(began < begin)
+    shown = (
+        known.shown_by(np.minimum(at / state["horizon"], 1)[is_at_risk])
+        for at in (begin, state["seen"])
+    )
+    return _labelled(loans, likely).filter(pa.array(is_at_risk)), Exposure(*shown)
+
+
+def _state(loans: pa.Table) -> State:
+    return {name: numbers(loans, name) for name in STATE}
+
+
+def _first_behind(state: State) -> Numbers:
+    """Return when each loan was first behind; nan: it was not."""
+    return np.asarray(np.fmin.reduce([state[f"behind_{days}"] for days in (30, 60, 90)]))
+
+
+def _labelled(loans: pa.Table, label: Numbers) -> pa.Table:
+    return loans.drop_columns(list(STATE)).append_column("label", pa.array(label))
 
 
 def likely_to_default(state: State) -> Numbers:
@@ -101,6 +165,18 @@ def likely_to_default(state: State) -> Numbers:
         likely[is_open] = _roll_rate(state, counts & ~is_open, days)
     likely[state["behind_90"] <= state["horizon"]] = 1.0
     return likely
+
+
+def curve_of(loans: pa.Table) -> Curve:
+    """Return when arrears show, from `loans` with the columns of `STATE`.
+
+    Without any it is the stated shape.
+    """
+    if not loans.num_rows:
+        return Curve(np.array(policy.priors().defaulted_by), 0.0)
+    state = _state(loans)
+    stated = Prior("risk", "shape of a young book").predict(loans, threads=1)
+    return curve(state, likely_to_default(state), float(np.mean(stated)))
 
 
 def curve(state: State, likely: Numbers, stated_rate: float) -> Curve:
@@ -130,7 +206,7 @@ def _life_table(state: State, likely: Numbers) -> tuple[Numbers, Numbers]:
     """Return, for each part of the horizon, the arrears that showed in it and the loans at risk."""
     parts = len(policy.priors().defaulted_by)
     length = state["horizon"] / parts
-    began = np.fmin.reduce([state[f"behind_{days}"] for days in (30, 60, 90)])
+    began = _first_behind(state)
     shows = likely > 0
     part = np.clip(began[shows] / length[shows], 0, parts - 1).astype(int)
     lived = np.where(shows, began, state["seen"]) / length

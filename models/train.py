@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 
 from models import challenge, leaks, registry, splits
 from models.challenge import Seat
-from models.contest import Contest, Worth, least_age
-from models.dataset import anchor, examples
+from models.contest import Contest
+from models.dataset import anchor
 from models.estimators import Estimator, Prior
 from models.fidelity import of_a_sample
 from models.fitting import TooLittle, fit
+from models.newly_known import learned_from, least_age, newly_known
 from models.params import Features, params
 from models.registry import Champion, Entry
-from models.reject import for_all_who_ask
 from pipelines.errors import BanyanError
 from pipelines.settings import Settings
 
@@ -62,12 +62,8 @@ def train(
     as_of = as_of or anchor(day)
     champions = registry.champions_before(settings, as_of)
     seats = {}
-    for name, spec in params().models.items():
-        table = examples(settings, day, spec.label, as_of=as_of)
-        if spec.label == "defaulted":
-            table = for_all_who_ask(settings, day, table, as_of=as_of)
-        told = partial(worth, name, as_of) if worth else None
-        seats[name] = _seat(name, table, champions.get(name), as_of, told)
+    for name in params().models:
+        seats[name] = _seat(settings, day, name, champions.get(name), as_of, worth)
     registry.save(
         settings,
         as_of,
@@ -82,15 +78,22 @@ def train(
 
 
 def _seat(
-    model: str, table: pa.Table, champion: Champion | None, as_of: date, worth: Worth | None
+    settings: Settings,
+    day: date,
+    model: str,
+    champion: Champion | None,
+    as_of: date,
+    worth: WorthOf | None,
 ) -> Seat:
     """Return who serves as `model`; what is refused before it is trained leaves the champion."""
     refit = partial(fit_or_prior, model, features=params().features_of(model))
     try:
-        challenger = refit(table)
+        challenger = refit(learned_from(settings, day, model, as_of=as_of))
         if champion is None:
             return challenge.first(challenger, as_of)
-        return challenge.settle(Contest(model, champion, challenger, table, as_of, refit, worth))
+        newly = partial(newly_known, settings, day, model, champion, as_of=as_of)
+        told = partial(worth, model, as_of) if worth else None
+        return challenge.settle(Contest(model, champion, challenger, as_of, newly, refit, told))
     except BanyanError as refusal:
         if champion is None:
             raise

@@ -10,8 +10,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from models import registry
-from models.contest import THREADS, out_of_band, outcomes, stretch
-from models.dataset import examples
+from models.contest import out_of_band, outcomes
+from models.newly_known import newly_known
 from models.params import params
 from models.registry import Champion
 from pipelines.database import connect
@@ -82,12 +82,11 @@ def _off(settings: Settings, day: date) -> Iterator[dict[str, Any]]:
 def _off_by(
     settings: Settings, day: date, model: str, champion: Champion
 ) -> Iterator[dict[str, Any]]:
-    table = examples(settings, day, params().models[model].label, as_of=day)
-    on = stretch(champion, table, day)
+    on = newly_known(settings, day, model, champion, as_of=day)
     if on.too_few:
         return
     rows = outcomes(model, on.compared)
-    predicted = champion.entry.estimator.predict(on.compared, threads=THREADS)
+    predicted = on.predicted(champion.entry.estimator)
     if out_of_band(predicted, rows, params().triggers.standard_deviations):
         yield {
             "model": model,

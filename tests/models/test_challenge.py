@@ -15,6 +15,7 @@ from models import challenge
 from models.challenge import Seat
 from models.contest import Contest
 from models.estimators import Prior, Trained
+from models.newly_known import of_labels
 from models.params import Features
 from models.registry import Champion, Entry
 from models.train import fit_or_prior
@@ -72,8 +73,15 @@ def champion_of(table: pa.Table, as_of: date = WEEK_BEFORE) -> Champion:
 
 
 def settled(champion: Champion, table: pa.Table, as_of: date = AS_OF) -> Seat:
+    return challenge.settle(contest(champion, table, as_of=as_of))
+
+
+def contest(
+    champion: Champion, table: pa.Table, *, as_of: date = AS_OF, recipe=refit, worth=None
+) -> Contest:
     known = known_before(table, as_of)
-    return challenge.settle(Contest("approval", champion, refit(known), known, as_of, refit))
+    newly = partial(of_labels, champion, known, as_of)
+    return Contest("approval", champion, recipe(known), as_of, newly, recipe, worth)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -151,12 +159,12 @@ def test_a_challenger_trained_on_stale_data_is_refused(champion):
 
 
 def test_a_recipe_that_looks_at_less_loses_against_the_champion(champion):
-    table = known_before(examples(), AS_OF)
+    table = examples()
     blind = partial(fit_or_prior, "approval", features=Features(numbers=("amount", "age_years")))
     hint = 0.05 * table["label"].to_numpy()  # enough not to be chance, far from the score
     noise = np.random.default_rng(3).uniform(size=table.num_rows) + hint
     table = table.append_column("age_years", pa.array(noise))
-    seat = challenge.settle(Contest("approval", champion, blind(table), table, AS_OF, blind))
+    seat = challenge.settle(contest(champion, table, recipe=blind))
     assert seat.decision["decision"] == "kept"
     auc = seat.decision["compared"]["figures"]["auc"]
     assert auc["high"] < -0.1
@@ -224,7 +232,6 @@ def test_the_same_outcomes_give_the_same_decision_to_the_last_digit(champion):
 
 def test_a_challenger_that_would_lose_by_the_log_of_trials_is_refused_and_told_so():
     table = examples()
-    known = known_before(table, AS_OF)
     champion = champion_of(table)
     asked: list[date] = []
 
@@ -233,8 +240,7 @@ def test_a_challenger_that_would_lose_by_the_log_of_trials_is_refused_and_told_s
             asked.append(begins)
             return decision, "its gain is -5"
 
-        contest = Contest("approval", champion, refit(known), known, AS_OF, refit, told)
-        return challenge.settle(contest)
+        return challenge.settle(contest(champion, table, worth=told))
 
     kept, promoted = worth("refused"), worth("abstained")
     assert asked == [WEEK_BEFORE, WEEK_BEFORE]

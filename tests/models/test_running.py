@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from expectations import policy
 from models import running
 from models.features import Numbers
-from models.running import STATE, weighed
+from models.running import STATE, Curve, Exposure, newly_shown, weighed
 
 YEAR = 365.0
 NEVER = np.nan
@@ -144,3 +145,58 @@ def test_without_a_default_the_stated_shape_stands():
 def test_dates_are_no_part_of_it():
     table = loans(seen=[100.0]).append_column("business_date", pa.array([date(2026, 1, 1)]))
     assert weighed(table)["business_date"].to_pylist() == [date(2026, 1, 1)]
+
+
+@pytest.mark.parametrize(("begins", "ends"), [(0, 60), (90, 180), (200, 228), (300, 365)])
+def test_the_chance_within_a_stretch_is_that_of_loans_played_out(begins, ends):
+    """Brute force: loans of three risks are drawn, and those that had shown nothing are counted."""
+    random, rows = np.random.default_rng(8), 900_000
+    pd = np.array([0.02, 0.1, 0.4])[np.arange(rows) % 3]
+    curve = Curve(np.array([0.002, 0.03, 0.1, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99, 1.0]), 0)
+    at = np.interp(random.uniform(size=rows), [0, *curve.shown], np.linspace(0, YEAR, 13))
+    at = np.where(random.uniform(size=rows) < pd, at, np.inf)
+    within = (at >= begins) & (at < ends)
+    begin, end = curve.shown_by(np.array([begins, ends]) / YEAR)
+    said = Exposure(np.full(3, begin), np.full(3, end)).chance(np.array([0.02, 0.1, 0.4]))
+    for group, chance in enumerate(said):
+        fine = (at >= begins) & (np.arange(rows) % 3 == group)
+        deviation = np.sqrt(chance * (1 - chance) / fine.sum())
+        assert within[fine].mean() == pytest.approx(chance, abs=4 * deviation)
+
+
+def newly(days: float, **state: object) -> tuple[list[int], list[float]]:
+    """Return which loans were at risk in the last `days`, and what was seen of them."""
+    known = Curve(np.linspace(0.1, 1, 10), 0.05)
+    table, exposure = newly_shown(loans(**state), days, known)
+    assert len(exposure.begin) == len(exposure.end) == table.num_rows
+    return table["lead_id"].to_pylist(), table["label"].to_pylist()
+
+
+def test_at_risk_is_who_was_never_behind_when_the_stretch_began():
+    behind = [NEVER, 99.0, 100.0, 150.0, 40.0]
+    rows, label = newly(100, seen=200.0, behind_30=behind, behind_90=[NEVER] * 4 + [100.0])
+    assert rows == [0, 2, 3]
+    # The third caught up. The fourth is behind; of three one went on, and of ten 5.5 (priors.yml).
+    assert label == [0.0, 0.0, 0.5]
+
+
+def test_a_loan_is_at_risk_until_its_horizon_and_from_its_first_day():
+    rows, label = newly(100, seen=[30.0, 464.0, 465.0], behind_90=[NEVER, 364.0, 366.0])
+    assert rows == [0, 1]
+    assert label == [0.0, 1.0]
+
+
+def test_what_could_show_of_a_loan_is_between_its_ages_when_the_stretch_begins_and_ends():
+    _, exposure = newly_shown(
+        loans(seen=[36.5, 146.0, 400.0]), 73.0, Curve(np.linspace(0.1, 1, 10), 0.05)
+    )
+    assert exposure.begin == pytest.approx([0.0, 0.2, 327 / 365])
+    assert exposure.end == pytest.approx([0.1, 0.4, 1.0])
+    assert exposure.mean == pytest.approx((0.1 + 0.2 + 38 / 365) / 3)
+
+
+def test_of_a_book_without_loans_the_stated_shape_is_known():
+    none = loans(seen=[30.0]).slice(1)
+    curve = running.curve_of(none)
+    assert list(curve.shown) == list(policy.priors().defaulted_by)
+    assert newly_shown(none, 28.0, curve)[0].num_rows == 0
