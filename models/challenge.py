@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from models.contest import Contest, is_champion_again, out_of_band, outcomes
+from models.contest import THREADS, Contest, is_champion_again, out_of_band, outcomes
 from models.estimators import Estimator
 from models.fitting import CHANCE
 from models.newly_known import Stretch
@@ -156,10 +156,14 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     recipe = champion if is_same else _tried(contest, on, found)
     if recipe is None:
         return
-    rows = outcomes(contest.model, on.compared)
-    theirs, ours = (on.predicted(each) for each in (champion, recipe))
+    rows = outcomes(contest.model, on)
+    theirs, ours = (each.predict(on.compared, threads=THREADS) for each in (champion, recipe))
     differences = compare(rows, theirs, ours)
-    is_out = {"champion": out_of_band(theirs, rows), "challenger": out_of_band(ours, rows)}
+    foretold = {
+        "champion": rows.exposure.chance(theirs),
+        "challenger": rows.exposure.chance(ours),
+    }
+    is_out = {name: out_of_band(chance, rows) for name, chance in foretold.items()}
     found.facts["compared"] = {
         "rows": on.compared.num_rows,
         "happened": round(on.happened, 2),
@@ -182,8 +186,9 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     found.against += _worse(differences, on.exposure.mean, is_outgrown=contest.is_outgrown)
     if is_out["challenger"] and not is_out["champion"]:
         found.against.append(
-            f"out of calibration where the champion is not: predicted {ours.mean():.3f}, observed "
-            f"{rows.happened.mean():.3f}, champion {theirs.mean():.3f}"
+            "out of calibration where the champion is not: foretold "
+            f"{foretold['challenger'].mean():.4f}, observed {rows.happened.mean():.4f}, champion "
+            f"{foretold['champion'].mean():.4f}"
         )
 
 

@@ -19,12 +19,14 @@ from models import splits
 from models.estimators import Estimator
 from models.evaluate import Z_95, auc
 from models.features import Numbers, numbers
-from models.newly_known import THREADS, Stretch, evenly
+from models.newly_known import Stretch, evenly
 from models.paired import Outcomes
 from models.params import params
 from models.registry import Champion, Entry
 from pipelines.publish import code_version
 
+THREADS = 1
+"""A comparison is small; its figures do not depend on them."""
 PAST_LOOKED_AT = 10_000
 FEARED = frozenset({"defaulted", "charged_off"})
 """Labels of what nobody wants."""
@@ -79,21 +81,21 @@ def is_champion_again(champion: Champion, found: Stretch) -> bool:
     return area >= float(champion.entry.facts["figures"]["auc_low"])
 
 
-def outcomes(model: str, compared: pa.Table) -> Outcomes:
+def outcomes(model: str, on: Stretch) -> Outcomes:
     """Return the rows compared as the paired bootstrap sees them."""
-    likes = params().models[model].label not in FEARED
-    return Outcomes(numbers(compared, "label"), _leads(compared), _worth(compared), likes)
+    rows, likes = on.compared, params().models[model].label not in FEARED
+    return Outcomes(numbers(rows, "label"), _leads(rows), _worth(rows), likes, on.exposure)
 
 
-def out_of_band(predicted: Numbers, outcomes: Outcomes, deviations: float = Z_95) -> bool:
-    """Return whether predicted over observed is off by more than the band, beyond chance.
+def out_of_band(foretold: Numbers, outcomes: Outcomes, deviations: float = Z_95) -> bool:
+    """Return whether foretold over observed is off by more than the band, beyond chance.
 
     Args:
-        predicted: Probabilities of the rows.
+        foretold: The chance of each row to have happened by now.
         outcomes: What happened; rows of one lead count as one draw.
         deviations: How many standard deviations chance is given.
     """
-    off = predicted - outcomes.happened
+    off = foretold - outcomes.happened
     by_lead = np.bincount(outcomes.lead, off - off.mean())
     surely = abs(off.mean()) - deviations * np.sqrt(np.sum(by_lead**2)) / len(off)
     return bool(surely > params().challenge.calibration_band * outcomes.happened.mean())

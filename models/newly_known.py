@@ -16,19 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models import running
-from models.arrays import Codes, Numbers
+from models.arrays import Codes
 from models.dataset import examples, loans, told_until
-from models.estimators import Estimator
+from models.paired import KNOWN_WHOLE
 from models.params import params
 from models.registry import Champion
 from models.reject import for_all_who_ask
 from models.running import Exposure
 from pipelines.settings import Settings
 
-THREADS = 1
-"""A comparison is small; its figures do not depend on them."""
-AT_ONCE = Exposure(np.zeros(1), np.ones(1))
-"""Of a label that is known as a whole."""
 DAY = timedelta(days=1)
 
 
@@ -42,8 +38,8 @@ class Stretch:
     """What became known from this day on is compared."""
     known_then: Callable[[], pa.Table]
     """What a model learned from as of the day on which it begins."""
-    exposure: Exposure = AT_ONCE
-    """Of the rows compared."""
+    exposure: Exposure = KNOWN_WHOLE
+    """How much of what the label is about could happen within the stretch, row by row."""
 
     @cached_property
     def past(self) -> pa.Table:
@@ -54,10 +50,6 @@ class Stretch:
     def happened(self) -> float:
         """How many of the rows it happened to."""
         return float(self.compared["label"].to_numpy().sum())
-
-    def predicted(self, model: Estimator) -> Numbers:
-        """Return the chance that `model` gives each row to happen within the stretch."""
-        return self.exposure.chance(model.predict(self.compared, threads=THREADS))
 
     @property
     def too_few(self) -> str:

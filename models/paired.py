@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.features import Numbers
 from models.params import params
+from models.running import Exposure
 
 Weights = NDArray[np.float64]
 """How often each row is drawn, shape (draws, rows)."""
@@ -25,6 +26,8 @@ AT_ONCE = 50
 """Draws that are held at once."""
 EDGE = 1e-6
 DIGITS = 6
+KNOWN_WHOLE = Exposure(np.zeros(1), np.ones(1))
+"""Of outcomes that are as well known as they ever will be."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Outcomes:
     """What the row is about, in money of one currency."""
     shows_likely: bool = True
     """Whether a row is worth its chance times `worth`; else the chance alone is what is feared."""
+    exposure: Exposure = KNOWN_WHOLE
+    """How much of what the probabilities are about could have happened by now."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ def compare(outcomes: Outcomes, champion: Numbers, challenger: Numbers) -> dict[
     Returns:
         `auc` (order), `log_loss` (order and size), `ece` (mean distance of predicted and observed
         over 10 bins of equal count), `value` (of all that happened, by worth, the share within the
-        quarter that the model would choose) and `bias` (predicted less observed rate).
+        quarter that the model would choose) and `bias` (predicted less observed rate). Where only a
+        part could have happened by now, that part is what counts as predicted; order is that of
+        the probabilities as they are, which is how they are used.
 
     Raises:
         ValueError: Only one class happened.
@@ -103,11 +110,11 @@ class _Side:
     """One model's probabilities, ordered once for all draws."""
 
     def __init__(self, outcomes: Outcomes, predicted: Numbers):
-        inside = np.clip(predicted, EDGE, 1 - EDGE)
-        happened = outcomes.happened
+        chance, happened = outcomes.exposure.chance(predicted), outcomes.happened
+        inside = np.clip(chance, EDGE, 1 - EDGE)
         self._happened = happened
         self._loss = -(happened * np.log(inside) + (1 - happened) * np.log1p(-inside))
-        self._off = predicted - happened
+        self._off = chance - happened
         self._order = np.argsort(predicted, kind="stable")
         ordered = predicted[self._order]
         self._firsts = np.flatnonzero(np.diff(ordered, prepend=-1.0))

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from models import registry
-from models.contest import out_of_band, outcomes
+from models.contest import THREADS, out_of_band, outcomes
 from models.newly_known import newly_known
 from models.params import params
 from models.registry import Champion
@@ -85,14 +85,15 @@ def _off_by(
     on = newly_known(settings, day, model, champion, as_of=day)
     if on.too_few:
         return
-    rows = outcomes(model, on.compared)
-    predicted = on.predicted(champion.entry.estimator)
-    if out_of_band(predicted, rows, params().triggers.standard_deviations):
+    rows = outcomes(model, on)
+    predicted = champion.entry.estimator.predict(on.compared, threads=THREADS)
+    foretold = rows.exposure.chance(predicted)
+    if out_of_band(foretold, rows, params().triggers.standard_deviations):
         yield {
             "model": model,
             "what": "predicted over observed",
             "statistic": "ratio",
-            "value": round(float(predicted.mean() / max(rows.happened.mean(), 1e-9)), 4),
+            "value": round(float(foretold.mean() / max(rows.happened.mean(), 1e-9)), 4),
             "limit": params().challenge.calibration_band,
             "rows": on.compared.num_rows,
         }

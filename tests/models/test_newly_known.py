@@ -193,16 +193,8 @@ def test_more_loans_than_are_compared_are_drawn_evenly_whatever_became_of_them(
     assert some.compared.num_rows == 2_000
     rate, whole_rate = (on.happened / on.compared.num_rows for on in (some, whole))
     assert rate == pytest.approx(whole_rate, rel=0.3)
-    said = dict(
-        zip(
-            whole.compared["lead_id"].to_pylist(),
-            whole.predicted(champion.entry.estimator),
-            strict=True,
-        )
-    )
-    assert list(some.predicted(champion.entry.estimator)) == [
-        said[lead] for lead in some.compared["lead_id"].to_pylist()
-    ]
+    shown = dict(zip(whole.compared["lead_id"].to_pylist(), whole.exposure.end, strict=True))
+    assert [shown[lead] for lead in some.compared["lead_id"].to_pylist()] == list(some.exposure.end)
 
 
 def test_probabilities_that_were_right_are_right_for_what_could_show(settings, champion):
