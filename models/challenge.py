@@ -54,7 +54,7 @@ def settle(contest: Contest) -> Seat:
         return _of_prior(challenger, champion, as_of)
     found = _own_check(challenger)
     if champion.is_prior:
-        found.words.append("a stated prior gives way to a model that holds on later leads")
+        _meet_prior(challenger, found)
     elif not found.against:
         _meet(contest, found)
     if found.against:
@@ -128,6 +128,15 @@ def _own_check(challenger: Entry) -> Evidence:
     return found
 
 
+def _meet_prior(challenger: Entry, found: Evidence) -> None:
+    """Add to `found` what later leads say of a prior, which has learned from none of them."""
+    found.words.append("a stated prior gives way to a model that holds on later leads")
+    if told := challenger.facts.get("against_prior"):
+        differences = {name: Difference(**figures) for name, figures in told.items()}
+        found.words.append("on those " + ", ".join(_in_words(n, differences[n]) for n in WORDS))
+        found.against += _worse(differences, 1.0, is_outgrown=True)
+
+
 def _meet(contest: Contest, found: Evidence) -> None:
     """Add to `found` what outcomes say that the champion has not seen."""
     champion, facts = contest.champion, contest.challenger.facts
@@ -159,10 +168,8 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     rows = outcomes(contest.model, on)
     theirs, ours = (each.predict(on.compared, threads=THREADS) for each in (champion, recipe))
     differences = compare(rows, theirs, ours)
-    foretold = {
-        "champion": rows.exposure.chance(theirs),
-        "challenger": rows.exposure.chance(ours),
-    }
+    sides = {"champion": theirs, "challenger": ours}
+    foretold = {name: rows.exposure.chance(said) for name, said in sides.items()}
     is_out = {name: out_of_band(chance, rows) for name, chance in foretold.items()}
     found.facts["compared"] = {
         "rows": on.compared.num_rows,
@@ -175,7 +182,8 @@ def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
     }
     said = _alone if is_same else _in_words
     found.words.append(
-        f"on {on.compared.num_rows:,} outcomes known since {on.begins}, yes of {on.happened:,.0f},"
+        f"on {on.compared.num_rows:,} outcomes known since {on.begins} (it happened to "
+        f"{on.happened:,.0f})"
         + (" the champion shows " if is_same else " ")
         + ", ".join(said(name, differences[name]) for name in WORDS)
     )

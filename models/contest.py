@@ -11,15 +11,13 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from expectations import policy
 from models import splits
+from models.arrays import evenly
 from models.estimators import Estimator
 from models.evaluate import Z_95, auc
 from models.features import Numbers, numbers
-from models.newly_known import Stretch, evenly
+from models.newly_known import Stretch
 from models.paired import Outcomes
 from models.params import params
 from models.registry import Champion, Entry
@@ -28,9 +26,6 @@ from pipelines.publish import code_version
 THREADS = 1
 """A comparison is small; its figures do not depend on them."""
 PAST_LOOKED_AT = 10_000
-FEARED = frozenset({"defaulted", "charged_off"})
-"""Labels of what nobody wants."""
-
 Refit = Callable[[pa.Table], Entry]
 """The recipe: examples to a model, or to the prior where they are too few."""
 
@@ -83,8 +78,7 @@ def is_champion_again(champion: Champion, found: Stretch) -> bool:
 
 def outcomes(model: str, on: Stretch) -> Outcomes:
     """Return the rows compared as the paired bootstrap sees them."""
-    rows, likes = on.compared, params().models[model].label not in FEARED
-    return Outcomes(numbers(rows, "label"), _leads(rows), _worth(rows), likes, on.exposure)
+    return Outcomes.of(on.compared, params().models[model].label, exposure=on.exposure)
 
 
 def out_of_band(foretold: Numbers, outcomes: Outcomes, deviations: float = Z_95) -> bool:
@@ -99,18 +93,3 @@ def out_of_band(foretold: Numbers, outcomes: Outcomes, deviations: float = Z_95)
     by_lead = np.bincount(outcomes.lead, off - off.mean())
     surely = abs(off.mean()) - deviations * np.sqrt(np.sum(by_lead**2)) / len(off)
     return bool(surely > params().challenge.calibration_band * outcomes.happened.mean())
-
-
-def _leads(table: pa.Table) -> NDArray[np.int64]:
-    named = pc.binary_join_element_wise(table["channel_id"], table["lead_id"], "/")
-    codes = pc.dictionary_encode(named.combine_chunks()).indices
-    return np.asarray(codes.to_numpy(), np.int64)
-
-
-def _worth(table: pa.Table) -> Numbers:
-    """Return the amount asked for, in the base currency; 1 where it is not known."""
-    amounts = np.nan_to_num(numbers(table, "amount"), nan=1.0)
-    rates = policy.currencies(pc.max(table["business_date"]).as_py())
-    coded = pc.dictionary_encode(table["currency"].combine_chunks())
-    rate_of = np.array([rates.get(name, 1.0) for name in coded.dictionary.to_pylist()])
-    return np.asarray(amounts * rate_of[coded.indices.to_numpy(zero_copy_only=False)])

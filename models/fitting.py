@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models import calibrate, learning
-from models.arrays import Numbers
-from models.estimators import Trained
+from models.arrays import Numbers, evenly
+from models.estimators import Prior, Trained
 from models.evaluate import evaluate, movement
 from models.learning import Examples, Lesson, Size
 from models.ordinary import Ordinary
+from models.paired import Outcomes, compare
 from models.params import Features, params
 from models.splits import Split, weights_of
 from models.stability import checked
@@ -30,7 +31,12 @@ class TooLittle(Exception):
 
 
 def fit(
-    table: pa.Table, features: Features, splits: Sequence[Split], *, forgets: bool = True
+    table: pa.Table,
+    features: Features,
+    splits: Sequence[Split],
+    *,
+    forgets: bool = True,
+    prior: Prior | None = None,
 ) -> tuple[Trained, dict[str, Any]]:
     """Return a calibrated model of the labels of `table`, and the facts of how it was checked.
 
@@ -42,6 +48,7 @@ def fit(
             calibrated on the one before it, and calibrates what is kept.
         forgets: Whether older rows count less to learn from, as they do where later leads are asked
             about.
+        prior: What is compared with the model on the rows of those figures; None: nothing.
 
     Raises:
         TooLittle: A split has too few rows, or too few of a class; or what was learned turns out
@@ -63,6 +70,7 @@ def fit(
     before, last = (calibrate.fit(raw[at], happened[at], counts[at]) for at in (-2, -1))
     figures = evaluate(before(raw[-1]), happened[-1], counts[-1]).as_dict()
     _demand_better_than_chance(figures)
+    last_rows = table.filter(pa.array(splits[-1].check))
     everything = np.ones(len(labels), dtype=bool)
     size = _grown(size, weights, weights[splits[0].fit])
     whole = Lesson.of(seen, everything)
@@ -75,9 +83,22 @@ def fit(
         "shape": size.shape,
         "data_sha256": seen.sha256(),
         "ordinary": Ordinary.learned_from(table, model.encoder, whole.matrix).as_dict(),
-        "checked": checked(table.filter(pa.array(splits[-1].check)), before(raw[-1])),
+        "checked": checked(last_rows, before(raw[-1])),
     }
+    if prior:
+        facts["against_prior"] = _against(prior, last_rows, before(raw[-1]), counts[-1])
     return model, facts
+
+
+def _against(
+    prior: Prior, rows: pa.Table, predicted: Numbers, counts: Numbers
+) -> dict[str, dict[str, float]]:
+    """Return what the prior shows on later leads, what the model shows, and their difference."""
+    some = evenly(rows.num_rows, params().challenge.most_rows)
+    rows = rows.take(pa.array(some))
+    found = Outcomes.of(rows, params().models[prior.model].label, counts=counts[some])
+    differences = compare(found, prior.predict(rows, threads=THREADS), predicted[some])
+    return {name: difference.as_dict() for name, difference in differences.items()}
 
 
 def _checked(lesson: Lesson, split: Split, size: Size) -> Numbers:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models import running
-from models.arrays import Codes
+from models.arrays import evenly
 from models.dataset import examples, loans, told_until
 from models.paired import KNOWN_WHOLE
 from models.params import params
@@ -136,8 +136,3 @@ def least_age(table: pa.Table) -> int | None:
 
 def _begins(champion: Champion, as_of: date, most_days: int) -> date:
     return max(champion.trained_as_of, as_of - timedelta(days=most_days))
-
-
-def evenly(rows: int, most: int) -> Codes:
-    """Return the numbers of at most `most` of some rows, evenly over their order."""
-    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.features import Numbers
-from models.params import params
+from expectations import policy
+from models.features import Numbers, numbers
+from models.params import Label, params
 from models.running import Exposure
 
 Weights = NDArray[np.float64]
@@ -24,6 +27,8 @@ LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
 BINS = 10
 AT_ONCE = 50
 """Draws that are held at once."""
+FEARED = frozenset({"defaulted", "charged_off"})
+"""Labels of what nobody wants."""
 EDGE = 1e-6
 DIGITS = 6
 KNOWN_WHOLE = Exposure(np.zeros(1), np.ones(1))
@@ -44,6 +49,27 @@ class Outcomes:
     """Whether a row is worth its chance times `worth`; else the chance alone is what is feared."""
     exposure: Exposure = KNOWN_WHOLE
     """How much of what the probabilities are about could have happened by now."""
+    counts: Numbers | None = None
+    """As how many each row counts; None: as one."""
+
+    @classmethod
+    def of(
+        cls,
+        rows: pa.Table,
+        label: Label,
+        *,
+        exposure: Exposure = KNOWN_WHOLE,
+        counts: Numbers | None = None,
+    ) -> "Outcomes":
+        """Return what happened to examples of `label`; their column `label` says it."""
+        likes = label not in FEARED
+        return cls(numbers(rows, "label"), _leads(rows), _worth(rows), likes, exposure, counts)
+
+    @property
+    def once(self) -> Weights:
+        """Each row as often as it counts, shape (1, rows)."""
+        counts = np.ones(len(self.happened)) if self.counts is None else self.counts
+        return counts[None, :]
 
 
 @dataclass(frozen=True)
@@ -78,7 +104,7 @@ def compare(outcomes: Outcomes, champion: Numbers, challenger: Numbers) -> dict[
         raise ValueError("a comparison needs rows of both classes")
     is_same = np.array_equal(champion, challenger)
     sides = [_Side(outcomes, predicted) for predicted in (champion, challenger)]
-    once = np.ones((1, len(champion)))
+    once = outcomes.once
     stands = [side.figures(once) for side in sides]
     draws = [once] if is_same else _draws(outcomes)
     drawn = [[side.figures(weights) for side in sides] for weights in draws]
@@ -103,7 +129,8 @@ def _draws(outcomes: Outcomes) -> Iterator[Weights]:
     chance = np.random.default_rng(params().boosting["seed"])
     leads = int(outcomes.lead.max()) + 1
     for _ in range(0, params().challenge.draws, AT_ONCE):
-        yield chance.poisson(1.0, (AT_ONCE, leads)).astype(np.float64)[:, outcomes.lead]
+        drawn = chance.poisson(1.0, (AT_ONCE, leads)).astype(np.float64)
+        yield drawn[:, outcomes.lead] * outcomes.once
 
 
 class _Side:
@@ -147,3 +174,18 @@ class _Side:
         below = np.cumsum(no_at, axis=1) - no_at / 2
         pairs = yes_at.sum(axis=1) * no_at.sum(axis=1)
         return np.asarray((yes_at * below).sum(axis=1) / pairs)
+
+
+def _leads(table: pa.Table) -> NDArray[np.int64]:
+    named = pc.binary_join_element_wise(table["channel_id"], table["lead_id"], "/")
+    codes = pc.dictionary_encode(named.combine_chunks()).indices
+    return np.asarray(codes.to_numpy(), np.int64)
+
+
+def _worth(table: pa.Table) -> Numbers:
+    """Return the amount asked for, in the base currency; 1 where it is not known."""
+    amounts = np.nan_to_num(numbers(table, "amount"), nan=1.0)
+    rates = policy.currencies(pc.max(table["business_date"]).as_py())
+    coded = pc.dictionary_encode(table["currency"].combine_chunks())
+    rate_of = np.array([rates.get(name, 1.0) for name in coded.dictionary.to_pylist()])
+    return np.asarray(amounts * rate_of[coded.indices.to_numpy(zero_copy_only=False)])

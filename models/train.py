@@ -28,6 +28,10 @@ from pipelines.settings import Settings
 FIRST_LEARNED = "approval"
 """The model whose labels come first: decisions are known within days."""
 
+COMPARED_WITH_PRIOR = "risk"
+"""The model whose prior may know better. That of take-up is one rate, which any model must beat;
+that of approval asks for a risk, which examples do not have."""
+
 WEEKLY = {"trigger": "weekly"}
 YOUNG = {"trigger": "young market"}
 
@@ -135,7 +139,8 @@ def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
     facts |= _dates(table)
     facts["leaks"] = leaks.demand_none(model, table, features)
     try:
-        estimator, learned = fit(table, features, splits.in_time(table))
+        rival = Prior(model, "compared") if model == COMPARED_WITH_PRIOR else None
+        estimator, learned = fit(table, features, splits.in_time(table), rival)
     except TooLittle as reason:
         return Entry(Prior(model, f"{reason}"), facts | {"source": "prior", "reason": f"{reason}"})
     learned["reasons"] = of_a_sample(estimator, learned["ordinary"], table)

@@ -17,6 +17,7 @@ from models import challenge, registry
 from models.challenge import Seat
 from models.contest import Contest
 from models.dataset import examples, told_until
+from models.estimators import Prior
 from models.newly_known import Stretch, learned_from, newly_known
 from models.params import Features, params
 from models.registry import Champion, Entry
@@ -140,6 +141,18 @@ def test_a_challenger_that_is_better_is_promoted(settings):
     figures = seat.decision["compared"]["figures"]
     assert figures["auc"]["low"] > 0
     assert figures["log_loss"]["high"] < 0
+
+
+@pytest.mark.parametrize(("features", "decision"), [(RISK, "promoted"), (BLIND, "kept")])
+def test_a_stated_prior_gives_way_unless_later_leads_show_that_it_knows_better(
+    settings, features, decision
+):
+    facts = {"source": "prior", "rows": 3, "reason": "too few"}
+    prior = Champion(Entry(Prior("risk", "too few"), facts), TRAINED, TRAINED, None)
+    seat = settled(settings, prior, features)
+    assert seat.decision["decision"] == decision
+    reason = "worse beyond chance: AUC" if decision == "kept" else "gives way to a model that holds"
+    assert reason in seat.decision["reason"]
 
 
 def test_the_same_recipe_and_past_are_the_champion_again(settings, champion):
