@@ -13,7 +13,7 @@ import pytest
 
 from expectations import policy
 from expectations.policy_types import AllowedLeak
-from models import challenge, registry
+from models import challenge, registry, train
 from models.challenge import Seat
 from models.contest import Contest
 from models.dataset import examples, told_until
@@ -22,7 +22,7 @@ from models.newly_known import Stretch, learned_from, newly_known
 from models.params import Features, params
 from models.registry import Champion, Entry
 from models.train import fit_or_prior
-from pipelines.publish import code_version
+from pipelines.publish import code_version, read_manifest
 from pipelines.settings import Settings
 from pipelines.triggers import fired
 from tests.helpers.book import DAY, FIRST, Book, book, published, true_pd
@@ -217,6 +217,17 @@ def test_probabilities_that_were_right_are_right_for_what_could_show(settings, c
         true_pd(*(on.compared[name].to_numpy() for name in ("bureau_score", "amount")))
     )
     assert truth.sum() == pytest.approx(on.happened, abs=2 * np.sqrt(on.happened))
+
+
+def test_two_trainings_a_quarter_apart_meet_on_the_loans_at_risk_between_them(loans, tmp_path):
+    settings = published(tmp_path, loans)
+    for as_of in (TRAINED, AS_OF):
+        train.train(settings, DAY, as_of=as_of)
+    decided = read_manifest(registry.folder(settings, AS_OF))["decisions"]["risk"]
+    assert decided["champion"] == decided["compared"]["known_since"] == f"{TRAINED}"
+    assert decided["compared"]["same_recipe_and_past"]
+    assert 0 < decided["compared"]["could_show"] < 0.5
+    assert "(it happened to " in decided["reason"]
 
 
 @pytest.mark.parametrize("times", [1.0, 2.0])
