@@ -146,22 +146,24 @@ class Encoder:
         Raises:
             MissingColumns: `table` lacks columns that the features need.
         """
-        computed = set(PAIR_FEATURES) | set(self.effect_names)
+        of_effects = self.effect_names
+        computed = set(PAIR_FEATURES) | set(of_effects)
         if absent := set(self.features.names) - computed - set(table.column_names):
             raise MissingColumns(sorted(absent))
-        filled = np.full((table.num_rows, len(self.features.names)), np.nan, order="F")
+        filled = np.empty((table.num_rows, len(self.features.names)), order="F")
         for index, name in enumerate(self.features.names):
-            if name not in self.effect_names:
+            if name not in of_effects:
                 filled[:, index] = self._column(table, name)
-        if self.effect_names:
-            told = [self.effects.names.index(name) for name in self.effect_names]
-            filled[:, self.indexes(self.effect_names)] = self.effects.columns(table)[:, told]
+        if of_effects:
+            told = [self.effects.names.index(name) for name in of_effects]
+            filled[:, self.indexes(of_effects)] = self.effects.columns(table)[:, told]
         return filled
 
     @property
     def effect_names(self) -> tuple[str, ...]:
         """The features that tell effects of lenders, in the order of the matrix."""
-        return tuple(name for name in self.features.names if name in self.effects.names)
+        told = self.effects.names
+        return tuple(name for name in self.features.names if name in told)
 
     def indexes(self, names: Iterable[str]) -> list[int]:
         """Return the positions of `names` among the columns of a matrix."""

@@ -1,4 +1,4 @@
-"""LightGBM's trees as tables of bits: the same probabilities in a fraction of the time.
+"""LightGBM's trees as tables of curves and bits: the same probabilities in a fraction of the time.
 
 Why this way, and what else was measured: docs/decisions/trees-as-bits.md.
 """

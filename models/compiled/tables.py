@@ -1,22 +1,25 @@
-"""For each feature a table: stretch of its values -> the leaves that all its splits leave open.
+"""For each feature a table: stretch of its values -> the leaves that its splits leave open.
 
 A split closes the leaves on its other side, so what remains of a tree after all splits have
 spoken is the one leaf where LightGBM ends: no path is followed, and the order of splits is of no
 account. After QuickScorer (Lucchese et al. 2015, "QuickScorer: a fast algorithm to rank documents
 with additive ensembles of regression trees", SIGIR), which looks up nothing but closes leaves split
 by split; here the splits of a feature are closed together, ahead of time, for each stretch of
-values between two thresholds.
+values between two thresholds. Beside them stands what the trees add that ask about no other feature
+(`curves`), which have no leaves among the bits.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from models.arrays import Numbers
-from models.forest import ZERO, Forest, Split, Tree
+from models.compiled.curves import addable, curve
+from models.forest import ZERO, Split, Tree
 
 Words = np.ndarray[Any, Any]
 """Leaves as bits: unsigned integers of 32 or 64 bits, one or more columns a tree."""
@@ -29,17 +32,26 @@ SMALL, LARGE = 32, 64
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What some features say, row by row."""
+
+    open: Words
+    """The leaves that they leave open, shape (rows, words)."""
+    added: Numbers
+    """What their curves add."""
+
+
+@dataclass(frozen=True)
 class Table:
-    """The open leaves by value of one feature."""
+    """The answers by value of one feature."""
 
     cuts: Numbers
     """Where stretches of values end, the cut included."""
-    open: Words
-    """Shape (cuts + 2, words): a row for each stretch, the last two for what lies beyond the last
-    cut and for a missing value."""
+    answers: Answers
+    """Of each stretch; the last two of what lies beyond the last cut and of a missing value."""
 
     def rows(self, values: Numbers) -> Index:
-        """Return the row of `open` for each value."""
+        """Return the row of `answers` for each value."""
         return np.asarray(np.searchsorted(self.cuts, values) + np.isnan(values))
 
 
@@ -93,13 +105,30 @@ class Layout:
         return [(word, leaves >> self.bits * part & full) for part, word in enumerate(numbers)]
 
 
-def tables(forest: Forest, layout: Layout) -> dict[int, Table]:
-    """Return the table of each feature that any split asks about."""
-    by_feature: dict[int, list[Closing]] = defaultdict(list)
-    for number, tree in enumerate(forest.trees):
-        for closing in _closing(number, tree):
-            by_feature[closing.split.feature].append(closing)
-    return {feature: _table(found, layout) for feature, found in sorted(by_feature.items())}
+def tables(
+    curves: Mapping[int, Sequence[Tree]], trees: Sequence[Tree], layout: Layout
+) -> dict[int, Table]:
+    """Return the table of each feature that any split asks about.
+
+    Args:
+        curves: Trees that ask about one feature only, by feature.
+        trees: All others, the leaves of which have their places in `layout`.
+    """
+    closing: dict[int, list[Closing]] = defaultdict(list)
+    splits: dict[int, list[Split]] = defaultdict(list)
+    for number, tree in enumerate(trees):
+        for found in _closing(number, tree):
+            closing[found.split.feature].append(found)
+    for tree in [*trees, *chain(*curves.values())]:
+        for split in tree.splits:
+            splits[split.feature].append(split)
+    cuts = {feature: _all_cuts(found) for feature, found in sorted(splits.items())}
+    values = {feature: np.array([*found, np.inf, np.nan]) for feature, found in cuts.items()}
+    added = addable({f: curve(curves.get(f, ()), at) for f, at in values.items()})
+    return {
+        f: Table(cuts[f], Answers(_open(closing[f], at, layout), added[f]))
+        for f, at in values.items()
+    }
 
 
 def _closing(number: int, tree: Tree) -> Iterator[Closing]:
@@ -116,9 +145,11 @@ def _leaves_below(tree: Tree) -> Mapping[int, int]:
     return below
 
 
-def _table(closing: Sequence[Closing], layout: Layout) -> Table:
-    cuts = np.unique([cut for found in closing for cut in _cuts(found.split)])
-    values = np.array([*cuts, np.inf, np.nan])
+def _open(closing: Sequence[Closing], values: Numbers, layout: Layout) -> Words:
+    """Return the leaves that remain at each value of one feature."""
+    rows = np.repeat(layout.all_leaves[np.newaxis], len(values), axis=0)
+    if not closing:
+        return rows
     goes_left = np.column_stack([found.split.goes_left(values) for found in closing])
     sides = sorted(
         (word, number, left, right)
@@ -132,9 +163,12 @@ def _table(closing: Sequence[Closing], layout: Layout) -> Table:
     left, right = (np.array([side[n] for side in sides], dtype=layout.kind) for n in (2, 3))
     remaining = np.where(goes_left[:, of_split], ~right, ~left)
     found, starts = np.unique(words, return_index=True)
-    rows = np.full((len(goes_left), layout.first[-1]), ~layout.kind(0))
-    rows[:, found] = np.bitwise_and.reduceat(remaining, starts, axis=1)
-    return Table(cuts, rows)
+    rows[:, found] &= np.bitwise_and.reduceat(remaining, starts, axis=1)
+    return rows
+
+
+def _all_cuts(splits: Iterable[Split]) -> Numbers:
+    return np.unique([cut for split in splits for cut in _cuts(split)])
 
 
 def _cuts(split: Split) -> list[float]:

@@ -1,17 +1,18 @@
-"""Predict by looking up, for each row and tree, the one leaf that no split closes."""
+"""Predict by looking up what curves add, and of all other trees the leaf that no split closes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from models.compiled.curves import apart
 from models.compiled.sharing import Shared, shared
-from models.compiled.tables import Index, Layout, Table, Words, tables
+from models.compiled.tables import Answers, Index, Layout, Table, Words, tables
 from models.features import Matrix, Numbers
 from models.forest import parse
 
 CELLS_TOGETHER = 1 << 24
-"""Rows times words among which shared values are looked for: bounds the memory, never changes the
-result."""
+"""Rows times words and features among which shared values are looked for: bounds the memory, never
+changes the result."""
 
 CELLS_AT_ONCE = 1 << 16
 """Words that are handled at once, about what the processor's second cache holds."""
@@ -19,6 +20,9 @@ CELLS_AT_ONCE = 1 << 16
 
 OpenLeaves = list[tuple[Words, Index]]
 """Rows of words, and which of them each row of the matrix has."""
+
+Said = list[tuple[Answers, Index]]
+"""Answers, and which of their rows each row of the matrix has."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,15 @@ class CompiledTrees:
             Unsupported: The model isn't one of plain trees for a number or a yes or no.
         """
         forest = parse(text)
-        leaves_of_trees = [tree.leaves for tree in forest.trees]
+        curves, trees = apart(forest.trees)
+        leaves_of_trees = [tree.leaves for tree in trees]
         layout = Layout.of(leaves_of_trees)
         values = np.zeros((layout.first[-1], layout.bits + 1))
         for first, leaves in zip(layout.first, leaves_of_trees, strict=False):
             for start in range(0, len(leaves), layout.bits):
                 part = leaves[start : start + layout.bits]
                 values[first + start // layout.bits, : len(part)] = part
-        return cls(tables(forest, layout), layout, values.ravel(), forest.sigmoid)
+        return cls(tables(curves, trees, layout), layout, values.ravel(), forest.sigmoid)
 
     def predict(self, matrix: Matrix) -> Numbers:
         """Return for each row what `Booster.predict` does: a probability, or the number itself."""
@@ -55,42 +60,51 @@ class CompiledTrees:
         return raw if self.sigmoid is None else np.asarray(1 / (1 + np.exp(-self.sigmoid * raw)))
 
     def raw(self, matrix: Matrix) -> Numbers:
-        """Return the sum of each row's leaves, in an order that the trees alone decide.
+        """Return the sum of what curves and leaves add, in an order that the trees alone decide.
 
         A function of the row alone, exact up to the order of that sum: which rows come together
         changes no bit.
         """
-        rows = max(CELLS_TOGETHER // len(self.layout.all_leaves), 1)
+        rows = _portion(CELLS_TOGETHER, len(self.layout.all_leaves) + len(self.tables))
         starts = range(0, len(matrix), rows)
         parts = [self._together(matrix[start : start + rows]) for start in starts]
         return np.concatenate([np.empty(0), *parts])
 
     def _together(self, matrix: Matrix) -> Numbers:
-        groups = shared(matrix, list(self.tables))
-        grouped = {column for group in groups for column in group.columns}
-        every = self.layout.all_leaves[np.newaxis], np.zeros(len(matrix), dtype=np.int64)
-        open_leaves = [(self._open(matrix, group), group.codes) for group in groups] or [every]
-        open_leaves += [
-            (table.open, table.rows(matrix[:, column]))
-            for column, table in self.tables.items()
-            if column not in grouped
-        ]
-        at_once = max(CELLS_AT_ONCE // len(self.layout.all_leaves), 1)
+        said = self._said(matrix)
         sums = np.empty(len(matrix))
+        at_once = _portion(CELLS_AT_ONCE, len(self.layout.all_leaves))
         scratch = Scratch.of(min(at_once, len(matrix)), self.layout)
         for start in range(0, len(matrix), at_once):
             rows = slice(start, min(start + at_once, len(matrix)))
-            part = [(words, codes[rows]) for words, codes in open_leaves]
+            part = [(answers.open, codes[rows]) for answers, codes in said]
             self._sum(part, scratch.part(rows.stop - start), sums[rows])
-        return sums
+        # these may be added in any order (see `addable`), but not one by one to the leaves' sum
+        return np.asarray(sums + sum(answers.added[codes] for answers, codes in said))
 
-    def _open(self, matrix: Matrix, group: Shared) -> Words:
-        """Return the leaves that the columns of `group` leave open, a row for each code."""
+    def _said(self, matrix: Matrix) -> Said:
+        """Return what all features say, those of shared columns together."""
+        groups = shared(matrix, list(self.tables))
+        grouped = {column for group in groups for column in group.columns}
+        said = [(self._joined(matrix, group), group.codes) for group in groups]
+        said += [
+            (table.answers, table.rows(matrix[:, column]))
+            for column, table in self.tables.items()
+            if column not in grouped
+        ]
+        nothing = Answers(self.layout.all_leaves[np.newaxis], np.zeros(1))
+        return said or [(nothing, np.zeros(len(matrix), dtype=np.int64))]
+
+    def _joined(self, matrix: Matrix, group: Shared) -> Answers:
+        """Return what the columns of `group` say together, a row for each code."""
         remaining = np.repeat(self.layout.all_leaves[np.newaxis], len(group.first), axis=0)
+        added = np.zeros(len(group.first))
         for column in group.columns:
             table = self.tables[column]
-            remaining &= table.open[table.rows(matrix[group.first, column])]
-        return remaining
+            rows = table.rows(matrix[group.first, column])
+            remaining &= table.answers.open[rows]
+            added += table.answers.added[rows]
+        return Answers(remaining, added)
 
     def _sum(self, open_leaves: OpenLeaves, scratch: "Scratch", sums: Numbers) -> None:
         """Fill `sums` with what the leaves add that all of `open_leaves` leave open."""
@@ -107,6 +121,11 @@ class CompiledTrees:
         np.add(below, self.layout.starts, out=position)
         np.take(self.values, position, out=added, mode="clip")
         np.sum(added, axis=1, out=sums)
+
+
+def _portion(cells: int, width: int) -> int:
+    """Return how many rows of so many cells each have together about `cells`."""
+    return max(cells // max(width, 1), 1)
 
 
 @dataclass(frozen=True)

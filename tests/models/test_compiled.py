@@ -11,58 +11,10 @@ from hypothesis import strategies as st
 
 from models.compiled import CompiledTrees, predictor, trees
 from models.compiled.sharing import shared
-from models.forest import Unsupported, parse
+from models.forest import Unsupported
+from tests.helpers.boosted import CURVES, TREES, boosted, compiled, unseen
 
 CLOSE = 1e-12
-ODD = np.array([0.0, -0.0, 1e-35, -1e-35, 2e-35, 1e-300, np.inf, -np.inf, np.nan, 1e300, -1.5, 7.9])
-"""Values at the edges of what a split tells apart."""
-NUMBERS, CATEGORIES = 5, 3
-
-
-def boosted(seed: int, rows: int = 3000, **params) -> tuple[lightgbm.Booster, np.ndarray]:
-    """Return a model of numbers with gaps and zeros and of categories, and what it learned from."""
-    random = np.random.default_rng(seed)
-    numbers = np.round(random.normal(size=(rows, NUMBERS)), 1)
-    numbers[random.random(numbers.shape) < 0.15] = np.nan
-    numbers[random.random(numbers.shape) < 0.15] = 0.0
-    categories = random.integers(0, [3, 12, 70], (rows, CATEGORIES)).astype(float)
-    categories[random.random(categories.shape) < 0.1] = np.nan
-    matrix = np.hstack([numbers, categories])
-    pull = np.nan_to_num(numbers, nan=1.5).sum(axis=1) + np.sin(categories[:, 1:]).sum(axis=1) * 2
-    labels = random.logistic(size=rows) < np.nan_to_num(pull, nan=-1)
-    stated = {
-        "objective": "binary",
-        "verbosity": -1,
-        "num_threads": 1,
-        "min_data_in_leaf": 5,
-        "cat_smooth": 1,
-        "min_data_per_group": 5,
-        "seed": seed,
-    }
-    which = list(range(NUMBERS, NUMBERS + CATEGORIES))
-    data = lightgbm.Dataset(matrix, labels, categorical_feature=which)
-    return lightgbm.train(stated | params, data, 12), matrix
-
-
-def compiled(booster: lightgbm.Booster) -> CompiledTrees:
-    return CompiledTrees.from_text(booster.model_to_string())
-
-
-def unseen(booster: lightgbm.Booster, matrix: np.ndarray, seed: int) -> np.ndarray:
-    """Return rows that mix what was learned from with thresholds, their neighbours and odd ones."""
-    random = np.random.default_rng(seed)
-    rows = matrix[random.integers(0, len(matrix), 1500)].copy()
-    trees_read = parse(booster.model_to_string()).trees
-    splits = [split for tree in trees_read for split in tree.splits]
-    for column in range(rows.shape[1]):
-        at = [split.threshold for split in splits if split.feature == column]
-        edges = np.array([*at, *np.nextafter(at, np.inf), *np.nextafter(at, -np.inf), *ODD])
-        edges = np.array([*ODD, *range(-2, 130), 1e6]) if column >= NUMBERS else edges
-        chosen = random.random(len(rows)) < 0.3
-        rows[chosen, column] = random.choice(edges, chosen.sum())
-    categories = rows[:, NUMBERS:]  # LightGBM cuts them to 32 bits, so infinity means no category
-    rows[:, NUMBERS:] = np.where(np.abs(categories) > 1e9, np.nan, categories)
-    return rows
 
 
 @given(
@@ -73,8 +25,8 @@ def unseen(booster: lightgbm.Booster, matrix: np.ndarray, seed: int) -> np.ndarr
     max_cat_to_onehot=st.sampled_from([1, 4, 100]),
 )
 @settings(max_examples=40, deadline=None)
-def test_every_leaf_is_the_one_that_lightgbm_finds(seed, leaves, **params):
-    booster, matrix = boosted(seed, num_leaves=leaves, **params)
+def test_every_leaf_is_the_one_that_lightgbm_finds(seed, leaves, **parameters):
+    booster, matrix = boosted(seed, num_leaves=leaves, **parameters)
     rows = unseen(booster, matrix, seed)
     found = compiled(booster)
     assert len(found.tables) >= min(leaves - 1, 6), "too few features are asked about to show much"
@@ -84,10 +36,11 @@ def test_every_leaf_is_the_one_that_lightgbm_finds(seed, leaves, **params):
     np.testing.assert_allclose(found.predict(rows), booster.predict(rows), rtol=0, atol=CLOSE)
 
 
-@pytest.fixture(scope="module")
-def pairs_like() -> tuple[lightgbm.Booster, np.ndarray]:
+@pytest.fixture(scope="module", params=["trees_at_once", "curves_first"])
+def pairs_like(request) -> tuple[lightgbm.Booster, np.ndarray]:
     """A model, and rows that repeat as those of pairs do: the same lead, product after product."""
-    booster, matrix = boosted(4, num_leaves=31)
+    stages = {"trees_at_once": [(12, TREES)], "curves_first": [(120, CURVES), (6, TREES)]}
+    booster, matrix = boosted(4, *stages[request.param])
     leads, products = np.repeat(np.arange(100), 40), np.tile(np.arange(100, 140), 100)
     random = np.random.default_rng(1)
     own = matrix[random.integers(0, len(matrix), len(leads))][:, [7]] + random.random((4000, 1))
@@ -158,15 +111,15 @@ def test_a_number_stays_a_number_and_log_odds_become_a_probability(objective):
 
 
 @pytest.mark.parametrize(
-    ("params", "reason"),
+    ("parameters", "reason"),
     [
         ({"objective": "poisson"}, "objective poisson"),
         ({"objective": "regression", "linear_tree": True}, "linear trees"),
         ({"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}, "averages its trees"),
     ],
 )
-def test_what_cannot_be_read_is_left_to_lightgbm(params, reason):
-    booster, matrix = boosted(6, **params)
+def test_what_cannot_be_read_is_left_to_lightgbm(parameters, reason):
+    booster, matrix = boosted(6, **parameters)
     with pytest.raises(Unsupported, match=reason):
         compiled(booster)
     predicted = predictor(booster.model_to_string())(matrix)
