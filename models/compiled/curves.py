@@ -52,7 +52,7 @@ def addable(curves: Mapping[int, Numbers]) -> dict[int, Numbers]:
 
     Which features' curves are added first depends on which of them rows share. So each value is
     made a multiple of a power of two that is small enough to change nothing that counts, and large
-    enough for any sum of one value of each curve to be exact: off by less than 2^-52 of the largest
+    enough for any sum of one value of each curve to be exact: off by at most 2^-52 of the largest
     such sum, each.
     """
     largest = sum(float(np.abs(values).max(initial=0)) for values in curves.values())
