@@ -140,7 +140,7 @@ def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
     facts["leaks"] = leaks.demand_none(model, table, features)
     try:
         rival = Prior(model, "compared") if model == COMPARED_WITH_PRIOR else None
-        estimator, learned = fit(table, features, splits.in_time(table), rival)
+        estimator, learned = fit(table, features, splits.in_time(table), prior=rival)
     except TooLittle as reason:
         return Entry(Prior(model, f"{reason}"), facts | {"source": "prior", "reason": f"{reason}"})
     learned["reasons"] = of_a_sample(estimator, learned["ordinary"], table)
