@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from functools import cache
+from math import sqrt, tanh
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from models.evaluate import Z_95
 from models.params import Label, params
 from models.stability import FEWEST_ROWS
 
@@ -56,6 +58,13 @@ def limits(model: str, facts: Mapping[str, Any], checked: Mapping[str, Any] | No
     said = [*purpose(model).limits, *card_words().limits]
     if facts.get("source") == "prior":
         said.insert(0, "No model: everybody of a band gets the same stated figure.")
+    if moved := facts.get("lenders_move"):
+        low, high = (0.5 + 0.5 * tanh(end * Z_95 * sqrt(moved) / 2) for end in (-1, 1))
+        said.append(
+            "Lenders change: on later leads the log-odds of a lender lay off what was said by a "
+            f"standard deviation of {sqrt(moved):.2f}, which makes of 50% anything from {low:.0%} "
+            f"to {high:.0%}, 19 times in 20."
+        )
     if checked:
         said.append(f"Periods and groups with fewer than {FEWEST_ROWS} rows are not shown.")
         alone = [name for name, parts in checked["groups"].items() if len(parts) == 1]

@@ -10,6 +10,7 @@ import pytest
 
 from models import card, details, registry
 from models.card_words import card_words
+from models.card_words import limits as card_words_limits
 from models.params import params
 from models.stability import checked, wilson
 from tests.models.conftest import AS_OF, DAY
@@ -167,3 +168,10 @@ def test_the_interval_of_a_rate_holds_it_and_stays_within_0_and_1(happened, rows
     low, high = wilson(happened, rows)
     assert 0 <= low <= happened / rows <= high <= 1
     assert (low, high) != (0, 1)
+
+
+def test_a_card_says_how_far_lenders_may_be_off():
+    facts = {"source": "model", "lenders_move": 0.25}
+    said = " ".join(card_words_limits("approval", facts, None))
+    assert "standard deviation of 0.50, which makes of 50% anything from 27% to 73%" in said
+    assert "Lenders change" not in " ".join(card_words_limits("approval", {}, None))
