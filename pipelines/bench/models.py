@@ -39,6 +39,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         frozenset(filter(None, asked.drop)),
         unseen=asked.unseen,
         knows_all=asked.knows_all,
+        anew=asked.anew,
         with_day=asked.with_day,
     )
     question.check()
@@ -101,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --time: what happened to the rows before the split counts even where it was "
         "told after it, for a file whose times of telling are invented",
+    )
+    parser.add_argument(
+        "--anew",
+        type=int,
+        metavar="DAYS",
+        help="with --time business_date: after so many days another model, of what is known then",
     )
     parser.add_argument(
         "--with-day", action="store_true", help="without --time: also look at the lead's day"

@@ -1,8 +1,9 @@
 """What a benchmark of models asks, and how it is answered on training pairs that stand."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,9 @@ class Question:
     is asked about is later; in random folds a day has rows on both sides."""
     knows_all: bool = False
     """Whether what happened to a row before the split counts even where it was told after it."""
+    anew: int | None = None
+    """Days after which another model is made, of what is known by then, as the pipeline does each
+    week; None: one model predicts all."""
     unseen: str | None = None
     """Column of which a share of the values is kept out of training; only its rows are predicted.
     If it is the lender, then as one of which nothing is known on that day."""
@@ -81,6 +85,11 @@ class Question:
         days = (DAY_AS_NUMBER,) if self.with_day else ()
         return kept.model_copy(update={"numbers": (*kept.numbers, *days)})
 
+    @property
+    def is_as_of_split(self) -> bool:
+        """Whether only labels count that were known by the split."""
+        return self.time == LEAD_DAY and self.target != CLOSED_BOOK and not self.knows_all
+
     def check(self) -> None:
         """Refuse, before any work, what cannot be answered.
 
@@ -94,6 +103,11 @@ class Question:
             raise WrongUse("--with-day is for random folds, without --time. Nothing was measured.")
         if self.unseen is not None and self.time is None:
             raise WrongUse("--unseen needs --time: later rows are predicted. Nothing was measured.")
+        if self.anew is not None and not (self.anew > 0 and self.is_as_of_split):
+            raise WrongUse(
+                f"--anew is {self.anew}; it is a number of days from 1 on, with --time {LEAD_DAY}, "
+                "without --knows-all and not of a closed book. Nothing was measured."
+            )
         if self.knows_all and self.time is None:
             raise WrongUse("--knows-all needs --time: folds know all. Nothing was measured.")
         if self.folds < FEWEST_FOLDS:
@@ -112,7 +126,8 @@ def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]
         `lenders_checked`, those with 100 or more rows predicted, and of them `lenders_within`
         (see `within_by_group`), where they may move as far as others did while the model was
         checked (`lenders_move`, a variance of log-odds), and `lenders_within_unmoved`, where not at
-        all, as across folds; `labels_known`, by the split or at the end.
+        all, as across folds; `labels_known`, by the split or at the end. By time also `split`, and
+        `models`, how many were made one after the other.
     """
     is_closed = question.target == CLOSED_BOOK
     table = (
@@ -138,26 +153,48 @@ def _across_time(
     for name in filter(None, (question.time, question.unseen)):
         if name not in table.column_names:
             raise WrongUse(f"no column is named {name}; there are: {table.column_names}")
-    values = table[question.time]
-    split = _split(question, values)
-    is_as_of_split = (
-        question.time == LEAD_DAY and question.target != CLOSED_BOOK and not question.knows_all
+    split = _split(question, table[question.time])
+    asked, predicted = [], []
+    for start, stretch in _stretches(question, split, table):
+        if question.is_as_of_split:
+            before = examples(settings, day, question.target, as_of=start.as_py())
+        else:
+            before = table.filter(pc.less(table[question.time], start))
+        rows = stretch
+        if question.unseen is not None:
+            before = before.filter(pa.array(~_held_out(before[question.unseen])))
+            rows = stretch.filter(pa.array(_held_out(stretch[question.unseen])))
+        model, facts = fit(before, question.features, splits.in_time(before))
+        asked.append(rows)
+        seen = of_a_new_lender(rows) if question.unseen == LENDER else rows
+        predicted.append(model.predict(seen, threads=settings.threads))
+    figures = _figures(
+        np.asarray(np.concatenate(predicted)),
+        pa.concat_tables(asked),
+        before.num_rows,
+        moved=facts["lenders_move"],
     )
-    if is_as_of_split:
-        before = examples(settings, day, question.target, as_of=split.as_py())
-    else:
-        before = table.filter(pc.less(values, split))
-    after = table.filter(pc.greater_equal(values, split))
-    if question.unseen is not None:
-        before = before.filter(pa.array(~_held_out(before[question.unseen])))
-        after = after.filter(pa.array(_held_out(after[question.unseen])))
-    model, facts = fit(before, question.features, splits.in_time(before))
-    asked = of_a_new_lender(after) if question.unseen == LENDER else after
-    predicted = model.predict(asked, threads=settings.threads)
-    return _figures(predicted, after, before.num_rows, moved=facts["lenders_move"]) | {
+    return figures | {
         "split": f"{split}",
-        "labels_known": "by the split" if is_as_of_split else "at the end",
+        "labels_known": "by the split" if question.is_as_of_split else "at the end",
+        "models": len(predicted),
     }
+
+
+def _stretches(
+    question: Question, split: pa.Scalar, table: pa.Table
+) -> Iterator[tuple[pa.Scalar, pa.Table]]:
+    """Yield the start of each stretch that one model predicts, and its rows, from the split on."""
+    values = table[question.time]
+    if question.anew is None:
+        yield split, table.filter(pc.greater_equal(values, split))
+        return
+    start, last = split.as_py(), pc.max(values).as_py()
+    while start <= last:
+        end = start + timedelta(days=question.anew)
+        inside = pc.and_(pc.greater_equal(values, start), pc.less(values, end))
+        yield pa.scalar(start), table.filter(inside)
+        start = end
 
 
 def _split(question: Question, values: pa.ChunkedArray) -> pa.Scalar:

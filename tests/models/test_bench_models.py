@@ -32,7 +32,7 @@ def by_time(market: Settings) -> dict:
 
 
 def test_a_split_by_time_gives_every_figure(by_time):
-    assert set(by_time) == FIGURES | COUNTS | {"split"}
+    assert set(by_time) == FIGURES | COUNTS | {"split", "models"}
     assert 0.7 < by_time["auc_low"] < by_time["auc"] < by_time["auc_high"] < 1
     assert by_time["rows_train"] > by_time["rows_test"] > 300
 
@@ -51,6 +51,20 @@ def test_where_times_of_telling_are_invented_all_rows_before_the_split_can_count
     assert figures["rows_train"] > by_time["rows_train"]
     assert figures["rows_test"] == by_time["rows_test"]
     assert figures["labels_known"] == "at the end"
+
+
+def test_models_that_follow_each_other_predict_each_row_once_and_know_more(market, by_time):
+    figures = measure(market, DAY, Question("approved", "business_date", "2026-11-01", anew=8))
+    assert figures["models"] > by_time["models"] == 1
+    assert figures["rows_test"] == by_time["rows_test"]
+    assert figures["rows_train"] > by_time["rows_train"]
+    for wrong in (
+        Question("approved", "business_date", anew=0),
+        Question("approved", "business_date", anew=7, knows_all=True),
+        Question("approved", anew=7),
+    ):
+        with pytest.raises(WrongUse, match="--anew is"):
+            wrong.check()
 
 
 def test_lenders_that_may_move_are_held_to_less_than_those_that_stay(by_time):
