@@ -20,7 +20,7 @@ STATED = {
     "cat_smooth": 1,
     "min_data_per_group": 5,
 }
-CURVES, TREES = (stage.boosting for stage in params().shapes["curves_first"])
+CURVES, TREES = (stage.boosting for stage in params().shapes["curves_first"].stages)
 """What is special about the stages."""
 
 
