@@ -90,6 +90,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         BanyanError: A file can't be measured; says why.
     """
     asked = _parser().parse_args(options)
+    _known(asked.only)
     data, files = _files(asked.data)
     wanted = [data, *(["why"] if asked.why else [])]
     for block in wanted:
@@ -103,6 +104,8 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         with prepared(settings, asked.prepared, record.mapping, file) as (home, day, state):
             said[record.mapping] = state
             for name, question in record.questions.items():
+                if asked.only and name not in asked.only:
+                    continue
                 _say(f"measuring {name}")
                 rows[name] = measure(home, day, question)
             _say(f"looking for leaks in {file.name}")
@@ -125,6 +128,16 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         "prepared": said,
         "seconds": round(monotonic() - began, 1),
     }
+
+
+def _known(only: Sequence[str]) -> None:
+    """Refuse names of rows that there are not."""
+    names = [name for record in RECORDS for name in record.questions]
+    if unknown := sorted(set(only) - set(names)):
+        raise WrongUse(
+            f"no row is named {', '.join(unknown)}; there are: {', '.join(names)}. Nothing was "
+            "measured."
+        )
 
 
 def _files(data: Path | None) -> tuple[str, list[tuple[Record, Path]]]:
@@ -172,6 +185,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--figures", type=Path, default=FIGURES, help="page with the markers")
     parser.add_argument(
         "--prepared", type=Path, help="keep the prepared files here, and take them if they stand"
+    )
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="ROW,...",
+        help="measure these rows alone, such as hmda; the tables then have no others",
     )
     parser.add_argument(
         "--why", action="store_true", help="also why SBA is harder by time than in random folds"
