@@ -13,7 +13,7 @@ from tests.e2e.market import MONDAY, SUNDAY
 from tests.e2e.published import differences
 from tests.helpers.servers import command, environment_on, postgresql, run, service
 
-pytestmark = [pytest.mark.prove, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.prove
 
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 PATIENCE = 900

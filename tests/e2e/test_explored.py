@@ -18,8 +18,6 @@ from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY
 from tests.helpers.crowded import with_share
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 TUESDAY = MONDAY + timedelta(days=1)
 
 

@@ -21,8 +21,6 @@ from pipelines.simulate.truth import (
 from tests.e2e.conftest import Ran
 from tests.e2e.market import MONDAY
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 FEWEST_PAIRS = 500
 COVERED = 0.9
 

@@ -13,7 +13,7 @@ from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY, run
 from tests.e2e.published import differences
 
-pytestmark = [pytest.mark.prove, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.prove
 
 TASKS = (
     *("plan_ingest", "ingest[0]", "collect", "staging", "intermediate", "features", "marts"),

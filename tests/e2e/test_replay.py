@@ -3,12 +3,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, banyan
-
-pytestmark = pytest.mark.xdist_group("e2e")
 
 
 def test_a_day_is_replayed_byte_for_byte_and_a_changed_file_is_named(ran: Ran, tmp_path: Path):

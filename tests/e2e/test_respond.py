@@ -19,8 +19,6 @@ from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY, banyan, run
 from tests.e2e.published import published
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 KNOWS = {
     "pipelines/bench",
     "pipelines/scorecard",

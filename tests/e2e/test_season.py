@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.market import MONDAY, SIZE, SUNDAY, banyan
 
-pytestmark = [pytest.mark.prove, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.prove
 
 HISTORY = 2
 NAMES = ("received", "matched", "matches", "approved", "funded")

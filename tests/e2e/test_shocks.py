@@ -19,7 +19,7 @@ from pipelines.simulate.shocks import (
 )
 from tests.e2e.market import banyan
 
-pytestmark = [pytest.mark.prove, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.prove
 
 FIRST = date(2026, 3, 2)
 STRUCK = FIRST + timedelta(days=7)

@@ -14,8 +14,6 @@ from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY, banyan, landed_rows, run
 from tests.e2e.published import differences, published
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 TEXTS = (".html", ".json", ".jsonl")
 ENDS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
 

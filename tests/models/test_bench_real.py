@@ -15,8 +15,6 @@ from pipelines.bench.tables import BARS, bars, why
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings
 
-pytestmark = pytest.mark.xdist_group("bench_real")  # one worker prepares the files, once
-
 DATA = PROJECT / "tests/data"
 MARKERS = "before\n<!-- models whole -->\nformer\n<!-- /models -->\nafter\n"
 MEASURED = ("hmda", "hmda_told", "sba_folds", "sba_by_time")

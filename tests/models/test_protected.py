@@ -28,8 +28,6 @@ from pipelines.settings import Settings
 from pipelines.simulate import Plan, simulate
 from pipelines.transform.build import transform
 
-pytestmark = pytest.mark.xdist_group("protected")  # one worker runs the market, once
-
 PLAN = Plan(date(2026, 3, 2), 8, 600, 12, 4, 3, dirt=0)
 DAY = PLAN.dates[-1]
 PROTECTED = ("gender", "ethnicity")
