@@ -74,7 +74,7 @@ def test_the_tables_stand_in_the_page_and_nothing_else_of_it_changes(found, page
     json.dumps(found)
 
 
-def test_the_bars_of_the_issue_are_all_there(found):
+def test_the_bars_are_all_there(found):
     assert len(found["bars"]) == 7
     rows = [name for record in real.RECORDS for name in record.questions]
     assert {row for row, *_ in BARS} <= set(rows)
