@@ -73,20 +73,25 @@ def within_by_group(
     variance of `moved`, that of its number is s + `moved` s^2, to first order. A group holds where
     what happened lies within the central 95%, normal from `least` on.
     """
-    rows, gaps, chance = _of_groups(predicted, happened, groups)
+    rows, gaps, chance = _of_groups(predicted, happened, groups, np.ones(len(happened)))
     ends = Z_95 * np.sqrt(chance + moved * chance**2)
     checked = rows >= least
     return int(np.sum(np.abs(gaps[checked]) <= ends[checked])), int(checked.sum())
 
 
-def movement(predicted: Numbers, happened: Numbers, groups: Codes) -> float:
+def movement(
+    predicted: Numbers, happened: Numbers, groups: Codes, counts: Numbers | None = None
+) -> float:
     """Return the variance by which the log-odds of groups lie off what was predicted of them.
 
     The most likely one, where the number of a group is normal with the variance that
     `within_by_group` names: a random effect of groups in the notation of DerSimonian and Laird
-    (1986), Controlled Clinical Trials 7, to the nearest of `VARIANCES`.
+    (1986), Controlled Clinical Trials 7, to the nearest of `VARIANCES`. A row is as many as
+    `counts` says, without it one.
     """
-    _, gaps, chance = _of_groups(predicted, happened, groups)
+    counts = np.ones(len(happened)) if counts is None else counts
+    seen = counts > 0
+    _, gaps, chance = _of_groups(predicted[seen], happened[seen], groups[seen], counts[seen])
     likelihood = np.zeros(len(VARIANCES))
     for place, variance in enumerate(VARIANCES):
         whole = chance + variance * chance**2
@@ -95,12 +100,12 @@ def movement(predicted: Numbers, happened: Numbers, groups: Codes) -> float:
 
 
 def _of_groups(
-    predicted: Numbers, happened: Numbers, groups: Codes
+    predicted: Numbers, happened: Numbers, groups: Codes, counts: Numbers
 ) -> tuple[Codes, Numbers, Numbers]:
     """Return of each group its rows, what happened less what was predicted, and sum(p (1 - p))."""
     _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
-    gaps = np.bincount(place, weights=happened - predicted)
-    chance = np.bincount(place, weights=predicted * (1 - predicted))
+    gaps = np.bincount(place, weights=counts * (happened - predicted))
+    chance = np.bincount(place, weights=counts * predicted * (1 - predicted))
     return np.asarray(rows), np.asarray(gaps), np.asarray(chance)
 
 

@@ -78,7 +78,7 @@ def fit(
     facts = {
         "figures": figures,
         "figures_before_calibration": evaluate(raw[-1], happened[-1], counts[-1]).as_dict(),
-        "lenders_move": _moved(table, splits, raw, happened),
+        "lenders_move": _moved(table, splits, raw, happened, counts),
         "trees": size.total,
         "shape": size.shape,
         "data_sha256": seen.sha256(),
@@ -108,7 +108,11 @@ def _checked(lesson: Lesson, split: Split, size: Size) -> Numbers:
 
 
 def _moved(
-    table: pa.Table, splits: Sequence[Split], said: Sequence[Numbers], happened: Sequence[Numbers]
+    table: pa.Table,
+    splits: Sequence[Split],
+    said: Sequence[Numbers],
+    happened: Sequence[Numbers],
+    counts: Sequence[Numbers],
 ) -> float:
     """Return how far lenders moved from what was said of them: a variance of log-odds.
 
@@ -124,9 +128,9 @@ def _moved(
     groups = np.concatenate(
         [number * len(named.dictionary) + codes for number, codes in enumerate(of_stretches)]
     )
-    return movement(
-        np.concatenate(said)[known], np.concatenate(happened)[known], groups[known].astype(np.int64)
-    )
+    of_rows = (np.concatenate(parts)[known] for parts in (said, happened, counts))
+    predicted, outcomes, weights = of_rows
+    return movement(predicted, outcomes, groups[known].astype(np.int64), weights)
 
 
 def _grown(size: Size, weights: Numbers, sized_on: Numbers) -> Size:

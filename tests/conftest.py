@@ -24,6 +24,7 @@ class Together(LoadScopeScheduling):
         return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
     """Return how tests are dealt out."""
     return Together(config, log)

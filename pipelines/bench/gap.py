@@ -19,7 +19,8 @@ from models.dataset import examples
 from models.evaluate import auc
 from models.fitting import fit
 from models.params import Features, params
-from pipelines.bench.question import CLOSED_BOOK, LEAD_DAY, Question, closed_book, part_by_part
+from pipelines.bench.measure import closed_book, part_by_part
+from pipelines.bench.question import CLOSED_BOOK, LEAD_DAY, Question
 from pipelines.settings import Settings
 
 PARTS = 5

@@ -16,7 +16,8 @@ from models.dataset import examples
 from models.params import Label, params
 from pipelines.bench.home import own_home
 from pipelines.bench.leaks import look
-from pipelines.bench.question import Question, measure
+from pipelines.bench.measure import measure
+from pipelines.bench.question import Question
 from pipelines.errors import InputMissing
 from pipelines.importing import import_file
 from pipelines.ingest import ingest

@@ -18,8 +18,9 @@ from typing import Any
 from models.dataset import examples
 from pipelines.bench import gap
 from pipelines.bench.leaks import Found, look
+from pipelines.bench.measure import measure
 from pipelines.bench.prepared import prepared
-from pipelines.bench.question import Question, measure
+from pipelines.bench.question import Question
 from pipelines.bench.tables import bars, details, why
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings

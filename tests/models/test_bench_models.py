@@ -11,8 +11,9 @@ import pytest
 
 from models.dataset import examples
 from models.errors import TooFewRows, UnknownFeature
+from pipelines.bench.measure import _held_out, measure
 from pipelines.bench.models import main
-from pipelines.bench.question import Question, _held_out, measure
+from pipelines.bench.question import Question
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings
 from tests.helpers.marts import write_marts

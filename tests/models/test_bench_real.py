@@ -10,7 +10,7 @@ from models.evaluate import spread
 from pipelines.bench import gap, prepared, real
 from pipelines.bench.gap import Book
 from pipelines.bench.leaks import Found
-from pipelines.bench.question import closed_book
+from pipelines.bench.measure import closed_book
 from pipelines.bench.tables import BARS, bars, why
 from pipelines.errors import WrongUse
 from pipelines.settings import PROJECT, Settings

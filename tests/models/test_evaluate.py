@@ -87,3 +87,12 @@ def test_groups_of_few_rows_are_not_judged():
         predicted[of_some], happened[of_some], lenders[of_some], least=int(rows.max())
     )
     assert checked == 1
+
+
+def test_a_row_that_counts_for_less_says_less_of_how_far_its_lender_moved():
+    """Loans that still run have no default yet; of each only the part that was seen counts."""
+    predicted, happened, lenders = of_lenders(0.0, seed=6)
+    seen = np.random.default_rng(7).random(len(lenders)) < 0.5
+    told = np.where(seen, happened, 0.0)
+    assert movement(predicted, told, lenders) > 0.5
+    assert movement(predicted, told, lenders, seen.astype(float)) < 0.01
