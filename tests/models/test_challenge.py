@@ -9,8 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from expectations import policy
-from expectations.policy_types import AllowedLeak
 from models import challenge
 from models.challenge import Seat
 from models.contest import Contest
@@ -19,6 +17,7 @@ from models.newly_known import of_labels
 from models.params import Features
 from models.registry import Champion, Entry
 from models.train import fit_or_prior
+from tests.helpers.leaks import allowed
 
 FEATURES = Features(numbers=("bureau_score", "amount"))
 FIRST, AS_OF = date(2026, 1, 1), date(2026, 4, 11)
@@ -87,20 +86,7 @@ def contest(
 @pytest.fixture(scope="module", autouse=True)
 def world_in_which_one_column_decides() -> Iterator[None]:
     """In this world one column alone says nearly everything, which the leak check would refuse."""
-    entries = [
-        AllowedLeak(
-            column=column,
-            tests=frozenset({"alone", "gain", "part", "fading"}),
-            by="this test",
-            why="who wins is asked here, and the world is made plain for it",
-            decided_on=FIRST,
-            until=AS_OF,
-        )
-        for column in FEATURES.numbers
-    ]
-    allowed = policy.leaks().model_copy(update={"allowed": tuple(entries)})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policy, "leaks", lambda: allowed)
+    with allowed(FEATURES.numbers, FIRST, AS_OF):
         yield
 
 

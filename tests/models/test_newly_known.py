@@ -11,8 +11,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from expectations import policy
-from expectations.policy_types import AllowedLeak
 from models import challenge, registry, train
 from models.challenge import Seat
 from models.contest import Contest
@@ -26,6 +24,7 @@ from pipelines.publish import code_version, read_manifest
 from pipelines.settings import Settings
 from pipelines.triggers import fired
 from tests.helpers.book import DAY, FIRST, Book, book, published, true_pd
+from tests.helpers.leaks import allowed
 
 AS_OF = date(2026, 11, 16)
 TRAINED = AS_OF - timedelta(days=91)
@@ -37,20 +36,7 @@ BLIND = Features(numbers=("amount",))
 @pytest.fixture(scope="module", autouse=True)
 def two_columns_may_decide() -> Iterator[None]:
     """In this book two columns say all there is to know, which the leak check would refuse."""
-    allowed = tuple(
-        AllowedLeak(
-            column=column,
-            tests=frozenset({"alone", "gain", "part", "fading"}),
-            by="this test",
-            why="who wins is asked here, and the book is made plain for it",
-            decided_on=FIRST,
-            until=DAY,
-        )
-        for column in ("bureau_score", "amount")
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        changed = policy.leaks().model_copy(update={"allowed": allowed})
-        patch.setattr(policy, "leaks", lambda: changed)
+    with allowed(("bureau_score", "amount"), FIRST, DAY):
         yield
 
 
