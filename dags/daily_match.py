@@ -17,9 +17,9 @@ from airflow.sdk import chain, dag
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from dags import assets
-from dags.turn import await_turn
-from dags.work import BUSINESS_DATE, RETRIES, WAREHOUSE, sharded, step
-from pipelines.settings import Settings
+from dags.run_lock_sensor import await_turn
+from dags.task_runner import BUSINESS_DATE, RETRIES, WAREHOUSE, sharded, step
+from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
 

@@ -11,8 +11,8 @@ from airflow.sdk import dag
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from dags import assets
-from dags.work import BUSINESS_DATE, RETRIES, step
-from pipelines.settings import Settings
+from dags.task_runner import BUSINESS_DATE, RETRIES, step
+from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.errors import BanyanError
+from pipelines.core.errors import BanyanError
 
 
 class ForbiddenFeature(BanyanError):

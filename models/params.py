@@ -79,7 +79,7 @@ class ModelSpec(_Strict):
 
 
 class RejectInference(_Strict):
-    """How the risk model is made to hold for those who got no loan; see `models.reject`."""
+    """How the risk model is made to hold for those who got no loan; see `models.training.reject_inference`."""
 
     method: RejectMethod
     most_weight: float = Field(ge=1)

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+pytest_plugins = ["tests.helpers.matched_day"]
+
 TOGETHER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",
-    "tests/models/test_bench_real.py": "one worker prepares the files, once",
+    "tests/bench/test_real_records.py": "one worker prepares the files, once",
     "tests/models/test_protected.py": "one worker trains the models, once",
 }
 """Start of a test's path -> why all tests of that start share a worker."""

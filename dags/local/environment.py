@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipelines.settings import PROJECT, Settings
+from pipelines.core.settings import PROJECT, Settings
 
 DAGS = PROJECT / "dags"
 
@@ -45,7 +45,7 @@ def prepare() -> None:
     from airflow.models.pool import Pool
     from airflow.utils.db import initdb
 
-    from dags.work import WAREHOUSE
+    from dags.task_runner import WAREHOUSE
 
     initdb()
     Pool.create_or_update_pool(

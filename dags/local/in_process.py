@@ -14,13 +14,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
-from dags.local import said
+from dags.local import run_summary
 from dags.local.environment import enter, prepare
 from dags.local.lock import alone
 from dags.local.terminal import Lines, printing_to
-from pipelines.close import figures
-from pipelines.errors import BanyanError, Broken
-from pipelines.settings import Settings, use_home
+from pipelines.core.errors import BanyanError, Broken
+from pipelines.core.settings import Settings, use_home
+from pipelines.reports.reconcile_day import figures
 
 
 def main() -> int:
@@ -35,7 +35,9 @@ def main() -> int:
         except BanyanError as error:
             print(error, file=err)
             return 1
-        print(json.dumps(results) if asked.json else said.results(settings, results), file=out)
+        print(
+            json.dumps(results) if asked.json else run_summary.results(settings, results), file=out
+        )
     return 0
 
 
@@ -79,7 +81,7 @@ def day_runner(
             )
         ended = dag.test(logical_date=settings.day_start(day))
         if ended.state != "success":
-            raise Broken(said.failure(settings, day, last, ended, lines.failures, log))
+            raise Broken(run_summary.failure(settings, day, last, ended, lines.failures, log))
         seconds = round(monotonic() - started, 1)
         return figures(settings, day) | {"seconds": seconds, "state": "success"}
 

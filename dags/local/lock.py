@@ -4,8 +4,8 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.errors import BanyanError
-from pipelines.settings import Settings
+from pipelines.core.errors import BanyanError
+from pipelines.core.settings import Settings
 
 
 class Busy(BanyanError):

@@ -16,13 +16,13 @@ import numpy as np
 from dags.local.in_process import day_runner
 from dags.local.lock import alone
 from dags.local.terminal import printing_to
-from pipelines.close import figures
-from pipelines.errors import BanyanError
-from pipelines.publish import MANIFEST
-from pipelines.scorecard import scorecard, scorecard_page
-from pipelines.scorecard.figures import Figures
-from pipelines.scorecard.table import headline
-from pipelines.settings import Settings
+from pipelines.core.errors import BanyanError
+from pipelines.core.publishing import MANIFEST
+from pipelines.core.settings import Settings
+from pipelines.evaluation.scorecard import scorecard, scorecard_page
+from pipelines.evaluation.scorecard.figures import Figures
+from pipelines.evaluation.scorecard.table import headline
+from pipelines.reports.reconcile_day import figures
 from pipelines.simulate import Plan, begin
 from pipelines.simulate.respond import answered
 from pipelines.simulate.shocks import Shock

@@ -16,8 +16,8 @@ from urllib.request import urlopen
 
 from dags.local.environment import enter
 from dags.local.lock import alone
-from pipelines.errors import BanyanError, Broken
-from pipelines.settings import Settings
+from pipelines.core.errors import BanyanError, Broken
+from pipelines.core.settings import Settings
 
 PATIENCE = 180
 """Seconds within which the page must answer."""

@@ -14,14 +14,14 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from pipelines.database import connect
-from pipelines.deliveries.desk import Desk, Result
-from pipelines.deliveries.recheck import load_evidence
+from pipelines.core.database import connect
+from pipelines.core.errors import Broken
+from pipelines.core.publishing import MANIFEST, inputs, read_manifest, restore
+from pipelines.core.settings import Settings
+from pipelines.deliveries.consent_audit import load_evidence
+from pipelines.deliveries.institution_delivery import Desk, Result
+from pipelines.deliveries.price_feedback import told
 from pipelines.deliveries.recipients import recipients
-from pipelines.deliveries.told import told
-from pipelines.errors import Broken
-from pipelines.publish import MANIFEST, inputs, read_manifest, restore
-from pipelines.settings import Settings
 
 INSTITUTIONS_A_SHARD = 100
 

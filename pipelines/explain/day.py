@@ -9,14 +9,14 @@ import duckdb
 import pyarrow.parquet as pq
 
 from expectations import policy
-from models import score as models
-from pipelines.errors import InputMissing
-from pipelines.matches.trials import KEY, create_chances_view
-from pipelines.pairs.eligibility import load_leads, load_products
+from models import model_set as models
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.matches.exploration_log import KEY, create_chances_view
+from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
+from pipelines.pairs.eligibility.rules import CompiledRules, Product
 from pipelines.pairs.revaluing import revalued_sql, worthwhile_sql
-from pipelines.pairs.rules import CompiledRules, Product
-from pipelines.publish import read_manifest
-from pipelines.settings import Settings
 
 Row = dict[str, Any]
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from expectations import policy
-from pipelines.errors import InputMissing
+from pipelines.core.errors import InputMissing
+from pipelines.explain.allocation_reasons import WORDS, after_price, decision
 from pipelines.explain.day import Explained, Row
-from pipelines.explain.decisions import WORDS, after_price, decision
+from pipelines.pairs.eligibility.reference_rules import Verdict, verdicts
 from pipelines.pairs.scoring import score_leads
-from pipelines.pairs.verdict import Verdict, verdicts
 
 FIGURES = (
     "pd",

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from expectations import policy
-from pipelines.errors import InputMissing
+from pipelines.core.errors import InputMissing
+from pipelines.explain.allocation_reasons import CHOSEN, WORDS, decision
 from pipelines.explain.day import Explained, Row
-from pipelines.explain.decisions import CHOSEN, WORDS, decision
-from pipelines.pairs.bits import counted
-from pipelines.pairs.judging import judge, requirements_of
-from pipelines.pairs.nearly import nearly
+from pipelines.pairs.eligibility.bitsets import counted
+from pipelines.pairs.eligibility.engine import judge, requirements_of
+from pipelines.pairs.eligibility.near_miss_bits import nearly
 from pipelines.pairs.scoring import score_leads
 
 

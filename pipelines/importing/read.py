@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from expectations.mapping_types import Beside, ForeignFile
-from pipelines.errors import ImportRefused
+from pipelines.core.errors import ImportRefused
+from pipelines.core.publishing import sha256
 from pipelines.importing.lines import record_lines
+from pipelines.importing.mapping_sql import literal, quote
 from pipelines.importing.records import load
-from pipelines.importing.sql import literal, quote
-from pipelines.publish import sha256
 
 CHUNK = 1 << 20
 OWN = ("row_line", "row_sha256")

@@ -12,7 +12,7 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 
 from expectations import contracts
-from pipelines.importing.sql import quote
+from pipelines.importing.mapping_sql import quote
 
 BATCH = 200_000
 PLAIN = pc.WriteOptions(quoting_style="needed")

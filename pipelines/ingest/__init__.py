@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from pipelines.ingest.collecting import publish_shards
+from pipelines.core.settings import Settings
 from pipelines.ingest.plan_file import write_plan
 from pipelines.ingest.planning import make_plan
+from pipelines.ingest.publish_partitions import publish_shards
 from pipelines.ingest.shard import run_shard
-from pipelines.settings import Settings
 
 __all__ = ["collect", "ingest", "ingest_shard", "plan"]
 

@@ -15,7 +15,7 @@ from stdnum.us import ein
 
 from expectations.contracts import Contract
 from pipelines.ingest.phones import country_code_pattern, is_phone_valid_sql
-from pipelines.ingest.text import query
+from pipelines.ingest.reading.text_table import query
 
 CHECKS: dict[str, Callable[[str], bool]] = {"prc_uscc": uscc.is_valid, "us_ein": ein.is_valid}
 """What judges an identity number of each type but `prc_resident_id`."""

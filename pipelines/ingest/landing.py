@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contracts import feeds
-from pipelines.publish import sha256
-from pipelines.settings import Settings
+from pipelines.core.publishing import sha256
+from pipelines.core.settings import Settings
 
 SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 FORMATS = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expectations.contracts import load
+from pipelines.core.publishing import write_json
+from pipelines.core.settings import Settings
 from pipelines.ingest.landing import Landed
-from pipelines.publish import write_json
-from pipelines.settings import Settings
 
 State = Literal["taken", "copy", "replaced", "refused"]
 """`taken`: its rows count; `copy`: the same content counts elsewhere; `replaced`: a newer version

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from pipelines.errors import InputMissing
+from pipelines.core.errors import InputMissing
+from pipelines.core.settings import Settings
 from pipelines.ingest.ledger import Entry, Ledger, as_json
-from pipelines.settings import Settings
 
 Partition = tuple[str, str]
 """Feed and ISO date."""

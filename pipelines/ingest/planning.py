@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contracts import feeds, load
+from pipelines.core.publishing import MANIFEST, read_manifest, restore
+from pipelines.core.settings import Settings
 from pipelines.ingest.landing import Landed, landed_files
 from pipelines.ingest.ledger import Entry, Ledger, as_json, read_ledger, taken_in, without
 from pipelines.ingest.plan_file import Partition, Plan, Task
-from pipelines.publish import MANIFEST, read_manifest, restore
-from pipelines.settings import Settings
 
 LEAST_SHARDS, MOST_SHARDS = 2, 16
 """Two cores have two shards to work on where there are two sources; a mapped Airflow task costs

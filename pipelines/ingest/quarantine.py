@@ -8,7 +8,7 @@ has 0, because its row was loaded; a refused file has one record with all of its
 import numpy as np
 import pyarrow as pa
 
-from pipelines.ingest.records import Rejected
+from pipelines.ingest.reading.records import Rejected
 
 SCHEMA = pa.schema(
     [

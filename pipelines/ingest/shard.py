@@ -18,17 +18,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations.contracts import Contract, load
-from pipelines.database import connect
+from pipelines.core.database import connect
+from pipelines.core.publishing import write_json, write_parquet
+from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import dropped_rows
 from pipelines.ingest.identity import with_derived
-from pipelines.ingest.judge import judged
 from pipelines.ingest.plan_file import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, unread
-from pipelines.ingest.read import MOST_UNKNOWN, Intake
-from pipelines.ingest.refusals import Broken, refusals
-from pipelines.ingest.tallies import Tallies
-from pipelines.publish import write_json, write_parquet
-from pipelines.settings import Settings
+from pipelines.ingest.reading.read_file import MOST_UNKNOWN, Intake
+from pipelines.ingest.rejected_files import Broken, refusals
+from pipelines.ingest.validation.row_verdicts import judged
+from pipelines.ingest.validation.rule_counts import Tallies
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ That of the others is an expectation that differs by lead; see `constraints.budg
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.matches.candidates import Integers, Numbers
-from pipelines.matches.constraints import WHOLE
+from pipelines.allocation.constraints import WHOLE
+from pipelines.allocation.problem import Integers, Numbers
 
 
 def affordable_quota(

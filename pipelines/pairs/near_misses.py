@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from expectations.policy_types import NearMisses
-from models.score import ModelSet
-from pipelines.pairs.bits import Integers, unpacked
-from pipelines.pairs.judging import requirements_of
-from pipelines.pairs.nearly import nearly
-from pipelines.pairs.requirements import Requirement
-from pipelines.pairs.rules import CompiledRules
+from models.model_set import ModelSet
+from pipelines.pairs.eligibility.bitsets import Integers, unpacked
+from pipelines.pairs.eligibility.engine import requirements_of
+from pipelines.pairs.eligibility.near_miss_bits import nearly
+from pipelines.pairs.eligibility.rule_index import Requirement
+from pipelines.pairs.eligibility.rules import CompiledRules
 from pipelines.pairs.scoring import PAIRS_AT_ONCE, SCHEMA, valued_pairs
 
 OWN_STEPS = ("amount", "term", "rules", "risk_band")

@@ -12,7 +12,7 @@ import duckdb
 from expectations import policy
 from expectations.policy_types import Value
 from pipelines.pairs.scoring import SCHEMA
-from pipelines.pairs.value import valued_sql
+from pipelines.pairs.valuation import valued_sql
 
 TERMS = ("price_model", "price", "amount_max", "term_max_months", "reference_apr", "exchange_rate")
 """What the value reads of a product."""

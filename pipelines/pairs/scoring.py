@@ -6,10 +6,10 @@ import duckdb
 import pyarrow as pa
 
 from expectations import policy
-from models.score import OUTPUTS, ModelSet
-from models.uncertainty import Widths, with_intervals
-from pipelines.pairs.judging import Eligibility
-from pipelines.pairs.value import priced_sql, valued_sql
+from models.model_set import OUTPUTS, ModelSet
+from models.scoring.uncertainty import Widths, with_intervals
+from pipelines.pairs.eligibility.engine import Eligibility
+from pipelines.pairs.valuation import priced_sql, valued_sql
 
 PAIRS_AT_ONCE = 200_000
 """About how many pairs are scored together; a lead's pairs are never torn apart."""
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
     }
 )
 """Columns of `pairs.parquet`. `NAME_low` and `NAME_high` are the interval of a probability, wide
-for new products and rare leads (`models.uncertainty`); `amount` and `expected_spend` are in
+for new products and rare leads (`models.scoring.uncertainty`); `amount` and `expected_spend` are in
 `currency`, the money that follows in the base currency. A pair worth too little to be made stands
 there, too: other weights may find otherwise."""
 

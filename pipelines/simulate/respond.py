@@ -13,19 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.database import connect
-from pipelines.deliveries import file as delivery_file
-from pipelines.errors import InputMissing
+from pipelines.core.database import connect
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import MANIFEST, read_manifest
+from pipelines.core.settings import Settings
+from pipelines.deliveries import lead_file as delivery_file
 from pipelines.matches.ids import MATCH_ID
-from pipelines.publish import MANIFEST, read_manifest
-from pipelines.settings import Settings
-from pipelines.simulate.answers import Shown
-from pipelines.simulate.chance import Ints
-from pipelines.simulate.land import to_arrow
-from pipelines.simulate.market import Market
-from pipelines.simulate.requests import Requests
+from pipelines.simulate.keyed_random import Ints
+from pipelines.simulate.market.requests import Requests
+from pipelines.simulate.outcomes.ground_truth import Shown
+from pipelines.simulate.simulator import Market
 from pipelines.simulate.truth import asked_on, product_positions, truth_of, world_of
 from pipelines.simulate.world import Columns, Texts
+from pipelines.simulate.write_feeds import to_arrow
 
 IN_A_FILE = ("match_id", "product_id", "rank", "phone")
 """What is read of a lead file: what Banyan says of the match, and whom the world knows it by."""

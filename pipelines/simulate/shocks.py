@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from pipelines.errors import WrongUse
+from pipelines.core.errors import WrongUse
 
 CHANNEL_TURNS_BAD = "channel_turns_bad"
 SECTOR_FALLS = "sector_falls"

@@ -10,14 +10,14 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import InputMissing
-from pipelines.settings import Settings
-from pipelines.simulate.answers import Shown, answers, fitting, shown
-from pipelines.simulate.catalogue import product_names
-from pipelines.simulate.chance import Ints
-from pipelines.simulate.market import Market
-from pipelines.simulate.requests import Requests, requests
+from pipelines.core.errors import InputMissing
+from pipelines.core.settings import Settings
+from pipelines.simulate.keyed_random import Ints
+from pipelines.simulate.market.catalogue import product_names
+from pipelines.simulate.market.requests import Requests, requests
+from pipelines.simulate.outcomes.ground_truth import Shown, answers, fitting, shown
 from pipelines.simulate.shocks import Shock
+from pipelines.simulate.simulator import Market
 from pipelines.simulate.world import Texts, World
 
 SIZE = ("leads_per_day", "institutions", "channels", "seed")

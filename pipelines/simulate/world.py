@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.settings import Settings
-from pipelines.simulate.chance import Chance, Ints
+from pipelines.core.settings import Settings
+from pipelines.simulate.keyed_random import Chance, Ints
 from pipelines.simulate.shocks import PRICE_CAP, Shock
 
 Texts = NDArray[np.str_]

@@ -6,8 +6,8 @@
 from datetime import date
 from typing import Any
 
-from pipelines.publish import read_manifest
-from pipelines.settings import Settings
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
 from pipelines.transform.marts import export
 from pipelines.transform.warehouse import LAYERS, build
 

@@ -4,8 +4,8 @@ import re
 from datetime import date
 from typing import Any
 
-from pipelines.errors import BanyanError, Broken
-from pipelines.settings import Settings
+from pipelines.core.errors import BanyanError, Broken
+from pipelines.core.settings import Settings
 
 KIND_OF_ERROR = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
 """Such as `Conversion Error`. What follows in DuckDB's own message may hold a value of a row."""

@@ -6,10 +6,10 @@ from typing import Any
 import duckdb
 
 from expectations import policy
-from pipelines.database import connect
-from pipelines.lineage import marts_inputs
-from pipelines.publish import publishing, write_parquet
-from pipelines.settings import Settings
+from pipelines.core.database import connect
+from pipelines.core.input_hash import marts_inputs
+from pipelines.core.publishing import publishing, write_parquet
+from pipelines.core.settings import Settings
 from pipelines.transform.warehouse import LAYERS, require_built
 
 KEYS = {

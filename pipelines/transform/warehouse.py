@@ -17,9 +17,9 @@ from dbt.cli.main import dbtRunner
 
 from expectations import policy
 from expectations.contracts import contracts
-from pipelines.errors import InputMissing
-from pipelines.publish import write_json, write_parquet
-from pipelines.settings import PROJECT, Settings
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import write_json, write_parquet
+from pipelines.core.settings import PROJECT, Settings
 from pipelines.transform.failures import results_of
 
 LAYERS = ("staging", "intermediate", "features", "marts")

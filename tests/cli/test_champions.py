@@ -4,10 +4,10 @@ import json
 from datetime import date
 from pathlib import Path
 
-from models import registry
-from models.estimators import Prior
-from pipelines.cli import main
-from pipelines.settings import Settings
+from models.champion import registry
+from models.scoring.estimators import Prior
+from pipelines.cli.app import main
+from pipelines.core.settings import Settings
 
 
 def test_the_table_and_the_figures_say_who_served_when_and_why(tmp_path: Path, capsys):

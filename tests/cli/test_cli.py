@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pipelines.cli import ONE_STEP, main
-from pipelines.settings import PROJECT
+from pipelines.cli.app import ONE_STEP, main
+from pipelines.core.settings import PROJECT
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from pipelines.database import connect
-from pipelines.settings import Settings
+from pipelines.core.database import connect
+from pipelines.core.settings import Settings
 
 
 def test_a_long_list_of_values_leaves_the_rows_of_a_scan_in_their_order(tmp_path):

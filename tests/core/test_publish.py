@@ -5,8 +5,15 @@ import json
 import pyarrow as pa
 import pytest
 
-from pipelines.errors import InputMissing
-from pipelines.publish import inputs, publishing, read_manifest, restore, sha256, write_parquet
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import (
+    inputs,
+    publishing,
+    read_manifest,
+    restore,
+    sha256,
+    write_parquet,
+)
 
 TABLE = pa.table({"lead_id": ["a", "b", "c"], "amount": [1.0, 2.0, None]})
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from datetime import date
 
-from pipelines.settings import PROJECT, Settings
+from pipelines.core.settings import PROJECT, Settings
 
 
 def test_every_path_lies_below_the_home(tmp_path):

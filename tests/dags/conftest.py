@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from dags.local.environment import environment
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 _HOME = tempfile.TemporaryDirectory(prefix="banyan-airflow-")
 os.environ.update(

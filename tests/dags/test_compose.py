@@ -6,7 +6,7 @@ import sys
 import yaml
 
 from dags.local.environment import environment
-from pipelines.settings import NO_STATISTICS, PROJECT, Settings
+from pipelines.core.settings import NO_STATISTICS, PROJECT, Settings
 
 COMPOSE = PROJECT / "docker-compose.yml"
 compose = yaml.safe_load(COMPOSE.read_text())

@@ -9,8 +9,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from dags.local.environment import DAGS
-from pipelines.settings import PROJECT
-from pipelines.steps import STEPS
+from dags.steps import STEPS
+from pipelines.core.settings import PROJECT
 
 bag = DagBag(DAGS)
 every_dag = pytest.mark.parametrize("dag", bag.dags.values(), ids=lambda dag: dag.dag_id)
@@ -101,7 +101,7 @@ def test_parsing_imports_nothing_heavy():
     )
     count, *modules = printed.stdout.splitlines()[-1].split()
     assert int(count) == 2
-    assert {"airflow", "dags.work", "pipelines.steps"} <= set(modules)
+    assert {"airflow", "dags.task_runner", "dags.steps"} <= set(modules)
     assert HEAVY.isdisjoint(modules)
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 from tests.helpers.servers import command, environment_on, postgresql, run
 
 

@@ -21,7 +21,7 @@ from pyarrow import csv
 
 from expectations import mapping
 from pipelines.importing.read import receive, receive_beside
-from pipelines.importing.routes import Routing, Window
+from pipelines.importing.split_by_feed import Routing, Window
 
 HERE = Path(__file__).parent
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
-from pipelines.settings import PROJECT, Settings
-from pipelines.steps import STEPS
+from dags.steps import STEPS
+from pipelines.cli.app import main
+from pipelines.core.settings import PROJECT, Settings
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("dags/*.md")])
 README = (PROJECT / "README.md").read_text("utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipelines.settings import PROJECT
+from pipelines.core.settings import PROJECT
 
 SUNDAY = date(2026, 3, 1)
 MONDAY = date(2026, 3, 2)

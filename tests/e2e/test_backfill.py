@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY
-from tests.e2e.published import differences
+from tests.e2e.published_bytes import differences
 from tests.helpers.servers import command, environment_on, postgresql, run, service
 
 pytestmark = pytest.mark.prove

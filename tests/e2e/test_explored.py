@@ -6,17 +6,17 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.bench.logs import day_of
-from pipelines.bench.offpolicy import HARMFUL, figures
+from pipelines.bench.benchmarks.offpolicy import HARMFUL, figures
+from pipelines.bench.fixtures.logged_policies import day_of
+from pipelines.core.settings import Settings
 from pipelines.deliveries.deliver import deliver, shards
 from pipelines.ingest import ingest
-from pipelines.matches.match import match
-from pipelines.settings import Settings
+from pipelines.matches.match_day import match
 from pipelines.simulate import respond
 from pipelines.transform.build import transform
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY
-from tests.helpers.crowded import with_share
+from tests.helpers.crowded_market import with_share
 
 TUESDAY = MONDAY + timedelta(days=1)
 

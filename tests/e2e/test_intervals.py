@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.settings import Settings
-from pipelines.simulate.answers import Shown
+from pipelines.core.settings import Settings
+from pipelines.simulate.outcomes.ground_truth import Shown
 from pipelines.simulate.truth import (
     asked_on,
     lead_positions,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import PROJECT
+from pipelines.core.settings import PROJECT
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY, run
-from tests.e2e.published import differences
+from tests.e2e.published_bytes import differences
 
 pytestmark = pytest.mark.prove
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.scorecard.breakdown import by_channel, by_institution
-from pipelines.scorecard.run import day_by_truth, together
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.evaluation.scorecard.breakdown import by_channel, by_institution
+from pipelines.evaluation.scorecard.run import day_by_truth, together
 from pipelines.simulate.shocks import (
     CHANNEL_TURNS_BAD,
     INSTITUTION_TIGHTENS,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.settings import Settings
-from pipelines.steps import run_step
+from dags.steps import run_step
+from pipelines.core.settings import Settings
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY, banyan, landed_rows, run
-from tests.e2e.published import differences, published
+from tests.e2e.published_bytes import differences, published
 
 TEXTS = (".html", ".json", ".jsonl")
 ENDS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")

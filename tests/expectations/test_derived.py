@@ -8,7 +8,7 @@ import yaml
 from expectations.contracts import contracts, feeds, load
 from expectations.derive import ROOT, derived, main
 from expectations.dictionary import dictionary
-from pipelines.publish import write_parquet
+from pipelines.core.publishing import write_parquet
 from tests.helpers.drift import schema_drift, text_drift
 
 DERIVED = derived()

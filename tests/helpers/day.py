@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contracts import load
-from models import train
-from pipelines.matches import match
-from pipelines.pairs import score as pairs
-from pipelines.publish import publishing, write_parquet
-from pipelines.settings import Settings
+from models import train_models
+from pipelines.core.publishing import publishing, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.matches import match_day
+from pipelines.pairs import score_day as pairs
 from tests.helpers.lake import sha
 from tests.helpers.marts import write_marts
 
@@ -28,7 +28,7 @@ def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
     """
     settings = write_marts(home, day, **({"leads": 60, "pairs": 40} | market))
     write_lake_leads(settings, day)
-    train.ensure(settings, day)
+    train_models.ensure(settings, day)
     return settings
 
 
@@ -60,7 +60,7 @@ def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -
 def run_matching(settings: Settings, day: date) -> dict[str, Any]:
     """Score and match `day`; return what the match step returns."""
     pairs.score(settings, day)
-    return match.match(settings, day)
+    return match_day.match(settings, day)
 
 
 def _in_the_lake(

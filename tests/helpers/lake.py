@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from expectations.contracts import feeds, load
-from pipelines.publish import publishing, write_parquet
-from pipelines.settings import Settings
+from pipelines.core.publishing import publishing, write_parquet
+from pipelines.core.settings import Settings
 from pipelines.transform.warehouse import MATCHES
 
 Row = dict[str, Any]

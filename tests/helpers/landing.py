@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 from tests.helpers.feeds import GOOD
 
 DAY = date(2026, 11, 20)

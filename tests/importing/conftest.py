@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.core.settings import Settings
 from pipelines.importing import import_file
-from pipelines.settings import Settings
 
 LEADS = """
 description: A test.

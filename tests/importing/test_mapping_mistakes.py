@@ -3,7 +3,7 @@
 import pytest
 
 from expectations import mapping
-from pipelines.errors import ImportRefused
+from pipelines.core.errors import ImportRefused
 from pipelines.importing import import_file
 
 GOOD = """\

@@ -12,8 +12,8 @@ from datetime import date
 from pathlib import Path
 
 from pipelines import ingest
-from pipelines.publish import code_version
-from pipelines.settings import Settings
+from pipelines.core.publishing import code_version
+from pipelines.core.settings import Settings
 from tests.ingest.lake import published
 
 KILLED = 9

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.publish import read_manifest, sha256
-from pipelines.settings import Settings
+from pipelines.core.publishing import read_manifest, sha256
+from pipelines.core.settings import Settings
 from tests.helpers.landing import DAY
 
 

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from pipelines import ingest
-from pipelines.ingest import partition, read
-from pipelines.publish import sha256
-from pipelines.settings import Settings
+from pipelines.core.publishing import sha256
+from pipelines.core.settings import Settings
+from pipelines.ingest import partition
+from pipelines.ingest.reading import read_file
 from tests.helpers.landing import DAY, land, leads, path_of, row
 from tests.ingest.lake import counts, published
 
@@ -76,7 +77,7 @@ def test_threads_and_shards_do_not_change_a_published_byte(tmp_path, reference):
 def test_the_size_of_batches_and_slices_does_not_change_a_published_byte(
     tmp_path, monkeypatch, reference
 ):
-    monkeypatch.setattr(read, "BATCH_ROWS", 7)
+    monkeypatch.setattr(read_file, "BATCH_ROWS", 7)
     monkeypatch.setattr(partition, "SLICE", 11)
     home = Settings(home=tmp_path / "small", threads=2, memory_limit="1GB")
     assert lake(fill(home, 0)) == reference

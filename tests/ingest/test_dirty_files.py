@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import ingest
-from pipelines.publish import read_manifest
-from pipelines.settings import Settings
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
 from tests.helpers.feeds import good, received
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of
 from tests.ingest.lake import counts, loaded, set_aside

@@ -5,10 +5,10 @@ from datetime import date, timedelta
 import pytest
 
 from pipelines import ingest
+from pipelines.core.publishing import read_manifest, sha256
+from pipelines.core.settings import Settings
 from pipelines.ingest.landing import Landed
 from pipelines.ingest.ledger import Ledger, read_ledger, taken_in
-from pipelines.publish import read_manifest, sha256
-from pipelines.settings import Settings
 from tests.helpers.landing import DAY, land, path_of, row
 from tests.ingest.lake import counts, loaded, published, set_aside
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from pipelines import ingest
-from pipelines.errors import InputMissing
-from pipelines.settings import PROJECT, Settings
+from pipelines.core.errors import InputMissing
+from pipelines.core.settings import PROJECT, Settings
 from tests.helpers.landing import DAY, land, path_of, row
 from tests.ingest.lake import published
 

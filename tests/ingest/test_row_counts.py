@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import ingest
-from pipelines.errors import Broken
-from pipelines.ingest.counts import NAMES, prove
-from pipelines.settings import Settings
+from pipelines.core.errors import Broken
+from pipelines.core.settings import Settings
+from pipelines.ingest.row_reconciliation import NAMES, prove
 from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
 from tests.ingest.lake import counts
 

@@ -5,9 +5,9 @@ from hashlib import sha256
 import pyarrow as pa
 
 from expectations.contracts import load
-from pipelines.database import connect
+from pipelines.core.database import connect
+from pipelines.core.settings import Settings
 from pipelines.ingest.identity import with_derived
-from pipelines.settings import Settings
 from tests.helpers.feeds import good
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pipelines import ingest
-from pipelines.settings import PROJECT
+from pipelines.core.settings import PROJECT
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.lake import counts
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.score import ModelSet, load
-from models.train import train
-from pipelines.settings import Settings
+from models.model_set import ModelSet, load
+from models.train_models import train
+from pipelines.core.settings import Settings
 from tests.helpers.marts import write_marts
 
 DAY = date(2026, 11, 20)  # a Friday

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from expectations import policy
 from models.errors import ForbiddenFeature
-from models.features import PAIR_FEATURES
+from models.features.encoder import PAIR_FEATURES
 from models.params import FILE, forbidden, params, parse
 from tests.helpers.mart_schemas import SCHEMAS
 

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models import registry
-from models.train import train
+from models.champion import registry
+from models.train_models import train
+from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
-from pipelines.pairs.score import score
-from pipelines.settings import Settings
+from pipelines.pairs.score_day import score
 from pipelines.simulate import Plan, simulate
 from pipelines.transform.build import transform
 

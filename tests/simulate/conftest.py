@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 from pipelines.simulate import Plan, simulate
 
 START, DAYS = date(2026, 1, 28), 8

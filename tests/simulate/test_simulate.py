@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from expectations.contracts import feeds
+from pipelines.core.data_provenance import origins
+from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
-from pipelines.origins import origins
-from pipelines.settings import Settings
 from pipelines.simulate import Plan, simulate
 from tests.simulate.conftest import DAYS, SIZE, START, bytes_below
-from tests.simulate.dirty import assert_exactly_the_key_is_set_aside
+from tests.simulate.corrupted_market import assert_exactly_the_key_is_set_aside
 
 LAST = START + timedelta(days=DAYS - 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 from pipelines.transform.marts import export
 from pipelines.transform.warehouse import LAYERS, build
 from tests.helpers.lake import Row, write_day, write_matches

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.publish import read_manifest
-from pipelines.settings import Settings
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
 from tests.helpers.lake import at, write_day, write_matches
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.transform.conftest import DAY, FIRST, Market, build_all

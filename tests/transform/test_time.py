@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.publish import sha256
-from pipelines.settings import Settings
+from pipelines.core.publishing import sha256
+from pipelines.core.settings import Settings
 from tests.helpers.lake import write_matches
 from tests.transform.conftest import DAY, Market, build_all
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from expectations.contracts import contracts
-from pipelines.errors import BanyanError, Broken, InputMissing
-from pipelines.settings import Settings
+from pipelines.core.errors import BanyanError, Broken, InputMissing
+from pipelines.core.settings import Settings
 from pipelines.transform.build import build_layer, export, transform
 from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build
 from tests.helpers.lake import at, write_day, write_feed

@@ -1,0 +1,1 @@
+"""Model cards: one page for each model that was trained."""

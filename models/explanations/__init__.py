@@ -1,0 +1,1 @@
+"""Why a model gives the score it gives: reasons, the reference profile they compare with, and their fidelity."""

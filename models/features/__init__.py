@@ -1,0 +1,1 @@
+"""Feature lists, the encoder that makes matrices of them, and lender effects."""

@@ -1,0 +1,1 @@
+"""Checks that no feature knows the outcome before it happens."""

@@ -1,0 +1,1 @@
+"""How one model is fitted: its dataset, boosting, right-censored loans, and reject inference."""

@@ -1,0 +1,1 @@
+"""How models are judged: splits in time, metrics, backtests, and calibration in service."""

@@ -1,0 +1,190 @@
+"""How good probabilities are: order, spread, size and calibration, against what happened."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from pipelines.core.arrays import Codes, Numbers
+
+BINS = 20
+Z_95 = 1.959963984540054
+SEED, DRAWS = 20_261_124, 2_000
+"""Of what chance may make of a calibration error."""
+
+
+VARIANCES = np.array([0.0, *np.geomspace(0.001, 4, 120).round(6)])
+"""Among which that of how far groups move is looked for, in squared log-odds."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of one set of predictions; all fractions. Rounded: they are read by people."""
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    """95% interval of `auc`."""
+    ks: float
+    """Largest distance between the score distributions of those it happened to and the rest."""
+    brier: float
+    """Mean squared error of the probability."""
+    ece: float
+    """Mean distance between predicted and observed rate, over 20 bins of equal count."""
+    base_rate: float
+    rows: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+def evaluate(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) -> Figures:
+    """Return the figures of probabilities `predicted` for what `happened` (0 or 1).
+
+    A row is as many as `counts` says, without it one; order and spread take every row as one.
+
+    Raises:
+        ValueError: Only one class happened; order and spread mean nothing then.
+    """
+    if happened.min() == happened.max():
+        raise ValueError("figures need rows of both classes")
+    area, deviation = auc(predicted, happened)
+    counts = np.ones(len(happened)) if counts is None else counts
+    return Figures(
+        auc=_rounded(area),
+        auc_low=_rounded(max(0.0, area - Z_95 * deviation)),
+        auc_high=_rounded(min(1.0, area + Z_95 * deviation)),
+        ks=_rounded(ks(predicted, happened)),
+        brier=_rounded(float(np.average((predicted - happened) ** 2, weights=counts))),
+        ece=_rounded(ece(predicted, happened, counts)),
+        base_rate=_rounded(float(np.average(happened, weights=counts))),
+        rows=len(happened),
+    )
+
+
+def within_by_group(
+    predicted: Numbers, happened: Numbers, groups: Codes, *, least: int, moved: float = 0.0
+) -> tuple[int, int]:
+    """Return how many groups of `least` or more rows hold what was predicted of them, of how many.
+
+    A group's outcomes are independent draws of their probabilities, if those are right; so their
+    number has the mean sum(p) and the variance s = sum(p (1 - p)) of the Poisson-binomial
+    distribution. Where the log-odds of a group may have moved since the model was made, by a
+    variance of `moved`, that of its number is s + `moved` s^2, to first order. A group holds where
+    what happened lies within the central 95%, normal from `least` on.
+    """
+    rows, gaps, chance = _of_groups(predicted, happened, groups, np.ones(len(happened)))
+    ends = Z_95 * np.sqrt(chance + moved * chance**2)
+    checked = rows >= least
+    return int(np.sum(np.abs(gaps[checked]) <= ends[checked])), int(checked.sum())
+
+
+def movement(
+    predicted: Numbers, happened: Numbers, groups: Codes, counts: Numbers | None = None
+) -> float:
+    """Return the variance by which the log-odds of groups lie off what was predicted of them.
+
+    The most likely one, where the number of a group is normal with the variance that
+    `within_by_group` names: a random effect of groups in the notation of DerSimonian and Laird
+    (1986), Controlled Clinical Trials 7, to the nearest of `VARIANCES`. A row is as many as
+    `counts` says, without it one.
+    """
+    counts = np.ones(len(happened)) if counts is None else counts
+    seen = counts > 0
+    _, gaps, chance = _of_groups(predicted[seen], happened[seen], groups[seen], counts[seen])
+    likelihood = np.zeros(len(VARIANCES))
+    for place, variance in enumerate(VARIANCES):
+        whole = chance + variance * chance**2
+        likelihood[place] = -np.sum(np.log(whole) + gaps**2 / whole)
+    return float(VARIANCES[np.argmax(likelihood)])
+
+
+def _of_groups(
+    predicted: Numbers, happened: Numbers, groups: Codes, counts: Numbers
+) -> tuple[Codes, Numbers, Numbers]:
+    """Return of each group its rows, what happened less what was predicted, and sum(p (1 - p))."""
+    _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
+    gaps = np.bincount(place, weights=counts * (happened - predicted))
+    chance = np.bincount(place, weights=counts * predicted * (1 - predicted))
+    return np.asarray(rows), np.asarray(gaps), np.asarray(chance)
+
+
+def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:
+    """Return how far chance in the rows reaches.
+
+    Returns:
+        `brier_low` and `brier_high`, and so on for `ece` and `base_rate`: 95% intervals, 1.96
+        standard deviations to either side. For `ece` the gap of each bin is drawn about the one
+        observed, with the variance of its rows. `ece_by_chance`: what `ece` would be on average,
+        were every probability right; no model can be held to less.
+    """
+    rows, off = len(happened), predicted - happened
+    bins = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    gaps = [off[of].sum() for of in bins]
+    deviations = [off[of].std() * np.sqrt(len(of)) for of in bins]
+    drawn = np.random.default_rng(SEED).normal(gaps, deviations, (DRAWS, BINS))
+    deviation = {
+        "brier": (off**2).std() / np.sqrt(rows),
+        "ece": np.abs(drawn).sum(axis=1).std() / rows,
+        "base_rate": happened.std() / np.sqrt(rows),
+    }
+    stands = {
+        "brier": np.mean(off**2),
+        "ece": ece(predicted, happened),
+        "base_rate": happened.mean(),
+    }
+    by_chance = [np.sqrt(np.sum(predicted[of] * (1 - predicted[of]))) for of in bins]
+    return {
+        f"{name}_{end}": _rounded(max(0.0, figure + sign * Z_95 * deviation[name]))
+        for name, figure in stands.items()
+        for end, sign in (("low", -1), ("high", 1))
+    } | {"ece_by_chance": _rounded(np.sqrt(2 / np.pi) * sum(by_chance) / rows)}
+
+
+def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:
+    """Return the area under the ROC curve and its standard deviation.
+
+    DeLong, DeLong and Clarke-Pearson (1988), by midranks as Sun and Xu (2014): with m rows that
+    happened and n that did not, AUC = (mean rank of the m - (m + 1) / 2) / n, and its variance is
+    that of the rows' placement values, var(V10) / m + var(V01) / n.
+    """
+    yes = happened == 1
+    ranks = _midranks(predicted)
+    m, n = int(yes.sum()), int((~yes).sum())
+    above = (ranks[yes] - _midranks(predicted[yes])) / n
+    below = 1 - (ranks[~yes] - _midranks(predicted[~yes])) / m
+    variance = sum(v.var(ddof=1) / len(v) for v in (above, below) if len(v) > 1)
+    return float(above.mean()), float(np.sqrt(variance))
+
+
+def ks(predicted: Numbers, happened: Numbers) -> float:
+    """Return the Kolmogorov-Smirnov distance between the scores of the two classes."""
+    values, position = np.unique(predicted, return_inverse=True)
+    yes = np.bincount(position, weights=happened, minlength=len(values))
+    no = np.bincount(position, weights=1 - happened, minlength=len(values))
+    return float(np.max(np.abs(np.cumsum(yes) / yes.sum() - np.cumsum(no) / no.sum())))
+
+
+def ece(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) -> float:
+    """Return the expected calibration error over `BINS` bins of equal count.
+
+    Rows of equal prediction share their mean outcome, so their order doesn't count. A row is as
+    many as `counts` says, without it one; a bin has as many rows as any other.
+    """
+    counts = np.ones(len(happened)) if counts is None else counts
+    _, position = np.unique(predicted, return_inverse=True)
+    rates = np.bincount(position, weights=counts * happened) / np.bincount(position, weights=counts)
+    distance = (counts * (predicted - rates[position]))[np.argsort(predicted, kind="stable")]
+    gaps = [abs(float(np.sum(part))) for part in np.array_split(distance, BINS)]
+    return sum(gaps) / float(counts.sum())
+
+
+def _midranks(values: Numbers) -> Numbers:
+    """Return ranks from 1; equal values share the middle of their ranks."""
+    _, position, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return np.asarray((last - (count - 1) / 2)[position])
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)

@@ -1,0 +1,1 @@
+"""The matching solver: linear assignment with quotas, budgets and side constraints. It knows arrays, not leads."""

@@ -1,0 +1,1 @@
+"""One-off analyses whose conclusion is a decision page."""

@@ -1,0 +1,1 @@
+"""What every stage stands on: settings, errors, publishing, database, lake views, statistics."""

@@ -1,0 +1,179 @@
+"""Publish a folder whole or not at all: write beside, sync to disk, rename; the manifest last.
+
+A manifest holds no clock and no path of the machine, so the same inputs give the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.core.errors import InputMissing
+from pipelines.core.settings import PROJECT
+
+MANIFEST = "manifest.json"
+CODE = ("dags", "dbt_project", "expectations", "models", "pipelines")
+CODE_KINDS = {".css", ".html", ".py", ".sql", ".yml"}
+
+
+ROW_GROUP = 131_072
+"""Rows of a Parquet row group; fixed, because it decides the bytes."""
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write `table` so that equal tables give equal bytes, however their chunks lie."""
+    write_batches(table.to_reader(), table.schema, path)
+
+
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    """Write what doesn't fit in memory at once; equal rows give equal bytes, however batched."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
+        for group in _row_groups(batches, schema):
+            writer.write_table(group.combine_chunks(), row_group_size=ROW_GROUP)
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    waiting = schema.empty_table()
+    for batch in batches:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
+        while waiting.num_rows >= ROW_GROUP:
+            yield waiting.slice(0, ROW_GROUP)
+            waiting = waiting.slice(ROW_GROUP)
+    if waiting.num_rows:
+        yield waiting
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """Return a short hash over the code that decides a day's output.
+
+    It needs no git, so a container without one states the same version.
+    """
+    digest = hashlib.sha256()
+    for folder in CODE:
+        for path in sorted((PROJECT / folder).rglob("*")):
+            if path.suffix in CODE_KINDS and "target" not in path.parts:
+                digest.update(path.relative_to(PROJECT).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a published folder.
+
+    Raises:
+        InputMissing: The folder was not published (yet).
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputMissing(
+            f"{folder} is not published: it has no {MANIFEST}. Run the step that writes "
+            f"{folder.parent.name}/ for that date first (`python -m pipelines run --date D` "
+            "runs them all in order)."
+        ) from None
+    return manifest
+
+
+def inputs(*folders: Path, home: Path) -> dict[str, str]:
+    """Return what a manifest says of its inputs: folder below `home` -> hash of its content."""
+    return {
+        folder.relative_to(home).as_posix(): read_manifest(folder)["content_sha256"]
+        for folder in folders
+    }
+
+
+@contextmanager
+def publishing(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a folder to write into; when the block ends well it becomes `folder`.
+
+    Args:
+        folder: Where the content will stand. What stood there is replaced as a whole.
+        facts: What the manifest says beyond files, hashes and code version; read when the
+            block ends, so the block may still fill it.
+    """
+    restore(folder)
+    fresh, previous = _beside(folder, "new"), _beside(folder, "previous")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+        _write_manifest(fresh, facts)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    if folder.exists():
+        folder.rename(previous)
+    fresh.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def restore(folder: Path) -> None:
+    """Put back what stood in `folder` if a run was killed between the two renames."""
+    previous = _beside(folder, "previous")
+    if previous.exists() and not folder.exists():
+        previous.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as sorted, indented JSON: beside, synced, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(
+        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+    )
+    _sync(beside)
+    beside.rename(path)
+
+
+def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    files = {
+        path.relative_to(folder).as_posix(): _file_facts(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    named = "".join(f"{name} {facts['sha256']}\n" for name, facts in files.items())
+    manifest = dict(facts) | {
+        "files": files,
+        "rows": facts.get("rows", sum(file.get("rows", 0) for file in files.values())),
+        "content_sha256": hashlib.sha256(named.encode()).hexdigest(),
+        "code_version": code_version(),
+    }
+    write_json(folder / MANIFEST, manifest)
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    _sync(path)
+    facts: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    if path.suffix == ".parquet":
+        facts["rows"] = pq.read_metadata(path).num_rows
+    return facts
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f".{folder.name}.{suffix}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

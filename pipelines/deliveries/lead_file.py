@@ -1,0 +1,73 @@
+"""A lead file: written as an institution asked for it, and read back from its bytes.
+
+CSV is quoted as RFC 4180 says, with times in ISO 8601 and lists separated by `|`. A spreadsheet
+runs a text that begins with = + - @ as a formula, and leads are written by strangers, so such a
+text gets an apostrophe in front, which spreadsheets take as "this is text" and hide. A phone in
+E.164 begins with + and must reach a dialling program as it is: it holds digits alone, which no
+spreadsheet can run, and stays. Numbers and dates are no text and stay, too. Parquet needs none of
+this.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from pipelines.core.publishing import write_parquet
+
+Format = Literal["csv", "parquet"]
+
+FORMULA = r"^'*[=+\-@\t\r]"
+"""Apostrophes in front count too, so that taking one away again gives back any text."""
+PHONE = r"^\+[0-9]{6,15}$"
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Write `table` as the ending of `path` says; equal tables give equal bytes."""
+    if path.suffix == ".parquet":
+        write_parquet(table, path)
+        return
+    columns = [_as_csv(table[name]) for name in table.column_names]
+    csv.write_csv(
+        pa.table(columns, names=table.column_names),
+        path,
+        csv.WriteOptions(quoting_style="needed"),
+    )
+
+
+def read(path: Path) -> pa.Table:
+    """Return what a receiver finds in the file; of CSV every value as text, apostrophes undone."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    with path.open("rb") as file:
+        names = csv.open_csv(file).schema.names
+    table = csv.read_csv(
+        path,
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    columns = [
+        pc.replace_substring_regex(table[name], pattern=r"^'('*[=+\-@\t\r])", replacement=r"\1")
+        for name in names
+    ]
+    return pa.table(columns, names=names)
+
+
+def _as_csv(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_timestamp(column.type):
+        return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
+    if pa.types.is_list(column.type):
+        column = pc.binary_join(column, "|")
+    if not pa.types.is_string(column.type):
+        return column
+    is_formula = pc.and_not(
+        pc.match_substring_regex(column, FORMULA), pc.match_substring_regex(column, PHONE)
+    )
+    return pc.if_else(is_formula, pc.binary_join_element_wise("'", column, ""), column)

@@ -1,0 +1,1 @@
+"""What the matching was worth: scorecard, off-policy evaluation and drift."""

@@ -1,0 +1,61 @@
+"""Four ways to match the same leads: who is shown what, and at which place."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from expectations import policy
+from pipelines.allocation.allocate import Candidates, allocate
+from pipelines.evaluation.scorecard.market import DayMarket
+from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers, hand_out, ranked
+
+POLICIES = ("banyan", "broadcast", "rules", "oracle")
+"""What was published, and what it is compared with."""
+
+SEED = 57
+"""Of the lots by which a broadcast is drawn and ties are settled; with the day it gives them."""
+
+
+def shown_by(market: DayMarket, true_value: Numbers) -> Mapping[str, Integers]:
+    """Return, by policy, the rank of each pair among its lead's offers; 0 where it isn't shown.
+
+    `banyan` is what was published. `broadcast` takes eligible products at random, `rules` those
+    first whose price is highest (an amount share as money, whatever the chance of being paid), in
+    the order that `hand_out` says. `oracle` is the plan worth most by the true values. All keep
+    the same quotas and the same number of offers a lead; budgets bind the published matches only.
+    """
+    lots = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
+    return {
+        "banyan": market.published,
+        "broadcast": _in_turn(market, np.zeros_like(lots), lots),
+        "rules": _in_turn(market, market.price, lots),
+        "oracle": _best(market, true_value, lots),
+    }
+
+
+def _in_turn(market: DayMarket, liking: Numbers, lots: Numbers) -> Integers:
+    return hand_out(
+        market.lead,
+        market.institution[market.product],
+        market.product,
+        liking,
+        lots,
+        market.quota,
+        most_offers=policy.value().most_offers_per_lead,
+    )
+
+
+def _best(market: DayMarket, value: Numbers, lots: Numbers) -> Integers:
+    """Return the ranks under the exact optimum; a pair worth nothing is never shown."""
+    gains = np.flatnonzero(value > 0)
+    candidates = Candidates(
+        lead=market.lead,
+        institution=market.institution[market.product],
+        product=market.product,
+        value=value,
+        lottery=np.asarray(lots * 2**32, np.int64),
+    ).take(gains)
+    plan = allocate(candidates, market.quota, most_offers=policy.value().most_offers_per_lead)
+    is_shown = np.zeros(value.size, np.bool_)
+    is_shown[gains[plan.chosen]] = True
+    return ranked(market.lead, value, is_shown)

@@ -1,0 +1,1 @@
+"""From bytes to tables of text: CSV, JSON Lines and Parquet."""

@@ -1,0 +1,81 @@
+"""Received rows as a table of text: what every reader gives, before anything is parsed."""
+
+from collections.abc import Iterable
+
+import duckdb
+import pyarrow as pa
+
+from expectations.contracts import Contract
+from pipelines.core.errors import Broken
+
+BLANKS = "' \t\n\r\v\f\u00a0\u3000'"
+"""White space that is trimmed around a value, as a SQL literal."""
+
+UNTYPABLE = "\0"
+"""Stands for a value that no type accepts, such as a nested one; no line of text can hold it."""
+
+
+def text_schema(contract: Contract) -> pa.Schema:
+    """Return the contract's columns as text, then `extras`, `task`, `line` and `received`.
+
+    `task` is the position of the file in the list that is read; `line` its physical line, of a
+    Parquet file the row, both from 1; `received` the row as it was received.
+    """
+    columns = [(name, pa.string()) for name in contract.names]
+    lineage = [("extras", pa.string()), ("task", pa.int32()), ("line", pa.int64())]
+    return pa.schema([*columns, *lineage, ("received", pa.string())])
+
+
+def text_table(contract: Contract, columns: dict[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
+    """Return `columns` by `text_schema`, with nulls where one was not received."""
+    rows = len(columns["task"])
+    schema = text_schema(contract)
+    return pa.table(
+        [columns.get(name, pa.nulls(rows, type_)) for name, type_ in _fields(schema)], schema=schema
+    )
+
+
+def as_json(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.ChunkedArray:
+    """Return each row of `table` as one JSON object without its nulls; null where all are."""
+    pairs = ", ".join(
+        f"{_literal(field.name)}, {_value(f'c{place}', field.type)}"
+        for place, field in enumerate(table.schema)
+    )
+    merged = f"json_merge_patch('{{}}', json_object({pairs}))"  # a merge leaves nulls out
+    sql = f"select nullif({merged}, '{{}}') as row from received"
+    # By place, because names that differ in case only are one name to DuckDB.
+    placed = table.rename_columns([f"c{place}" for place in range(table.num_columns)])
+    return query(connection, sql, placed)["row"].cast(pa.string())
+
+
+def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> pa.Table:
+    """Return the rows of `sql`, which calls `table` received, in order.
+
+    Raises:
+        Broken: DuckDB failed. Its message may quote a row, so it isn't passed on.
+    """
+    # DuckDB gives the chunks of an Arrow table in the order in which its threads are done with
+    # them; one chunk leaves it no choice.
+    connection.register("received", table.combine_chunks())
+    try:
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise Broken(
+            f"DuckDB failed on {table.num_rows:,} received rows ({type(error).__name__}); its "
+            "message is withheld, since it may quote personal data. Nothing of this shard was "
+            "published. This is a fault of the program: report it with the landed files."
+        ) from None
+    finally:
+        connection.unregister("received")
+
+
+def _fields(schema: pa.Schema) -> Iterable[tuple[str, pa.DataType]]:
+    return ((field.name, field.type) for field in schema)
+
+
+def _value(name: str, type_: pa.DataType) -> str:
+    return f"nullif(trim({name}, {BLANKS}), '')" if pa.types.is_string(type_) else name
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

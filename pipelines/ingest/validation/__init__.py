@@ -1,0 +1,1 @@
+"""From text to typed columns: parsing, Great Expectations, and a verdict on each row."""

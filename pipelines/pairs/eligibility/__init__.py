@@ -1,0 +1,1 @@
+"""Which products a lead is eligible for, by hard rules, on bitsets."""

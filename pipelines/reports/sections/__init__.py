@@ -1,0 +1,1 @@
+"""One module for each section of the report: each loads the data of its own."""

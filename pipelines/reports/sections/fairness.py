@@ -1,0 +1,47 @@
+"""Whether what the models look at could stand in for what they may never look at.
+
+The only place but ingest where protected attributes are read: from the lake, for figures of groups.
+"""
+
+from datetime import date
+
+from expectations.contracts import load
+from models.fairness_proxies import MOST_LEADS, Guessed, guess
+from models.params import params
+from pipelines.core.database import connect
+from pipelines.core.settings import Settings
+
+KEYS = "channel_id, lead_id"
+
+ENOUGH = 2 * MOST_LEADS
+"""Leads that are read, since not every lead tells every attribute."""
+
+
+def guessed(settings: Settings, day: date) -> tuple[Guessed, ...]:
+    """Return how well the features of the day's leads tell each protected attribute.
+
+    A person counts once: the same one on both sides of a fold would be known again, not guessed.
+
+    Raises:
+        duckdb.IOException: The day's leads or marts are not published.
+    """
+    protected = sorted(column.name for column in load("leads").columns if column.protected)
+    features = params().features["lead"]
+    lake = settings.of_day(settings.lake / "leads", day) / "leads.parquet"
+    marts = settings.of_day(settings.marts, day) / "leads.parquet"
+    columns = ", ".join(f'"{name}"' for name in (*features.names, *protected))
+    with connect(settings) as connection:
+        leads = connection.sql(
+            f"""
+            select {columns}
+            from (
+                select * from read_parquet('{marts}')
+                where set_aside_stage is null
+                order by md5(channel_id || '/' || lead_id), {KEYS} limit {ENOUGH}
+            ) as features
+            join (select {KEYS}, {", ".join(protected)} from read_parquet('{lake}')) as told
+            using ({KEYS})
+            order by {KEYS}
+            """
+        ).to_arrow_table()
+    return tuple(guess(leads, {name: leads[name] for name in protected}, features))

@@ -1,0 +1,1 @@
+"""Lenders, their catalogue, channels, and the requests that arrive."""

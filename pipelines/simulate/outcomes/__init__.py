@@ -1,0 +1,1 @@
+"""What becomes of a lead in the simulated world: ground truth, events, a baseline allocation."""

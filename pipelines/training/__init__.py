@@ -1,0 +1,1 @@
+"""The weekly training step, what triggers an earlier one, and the history of champions."""

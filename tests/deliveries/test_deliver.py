@@ -1,0 +1,312 @@
+"""Each institution gets its leads, its columns and nobody it must not; files never change."""
+
+import csv
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.core.errors import Broken, InputMissing
+from pipelines.core.publishing import publishing, read_manifest, sha256, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.deliveries import deliver, institution_delivery
+from pipelines.deliveries import lead_file as delivery_file
+from tests.helpers.day import write_lake_leads
+from tests.helpers.lake import at, sha, write_feed
+from tests.helpers.matched_day import DAY
+
+CSV_BANK, PARQUET_BANK = "bank-000", "bank-001"
+
+
+def deliver_all(settings: Settings) -> dict[str, Any]:
+    (shard,) = deliver.shards(settings, DAY)
+    return deliver.deliver(settings, DAY, shard)
+
+
+def folder_of(settings: Settings, institution: str) -> Path:
+    return settings.of_day(settings.outbox, DAY) / institution
+
+
+def files(settings: Settings) -> dict[str, str]:
+    found = {
+        path.relative_to(settings.outbox).as_posix(): sha256(path)
+        for path in sorted(settings.outbox.rglob("*"))
+        if path.is_file()
+    }
+    assert found
+    return found
+
+
+def matches_of(settings: Settings, institution: str) -> list[dict[str, Any]]:
+    table = pq.read_table(settings.of_day(settings.matches, DAY) / "matches.parquet")
+    return table.filter(pc.equal(table["institution_id"], institution)).to_pylist()
+
+
+def replace_mart(settings: Settings, name: str, column: str, value: Any, institution: str) -> None:
+    """Publish the marts again with another value in one column of an institution's rows."""
+    marts = settings.of_day(settings.marts, DAY)
+    tables = {path.stem: pq.read_table(path) for path in marts.glob("*.parquet")}
+    rows = tables[name].to_pylist()
+    for row in rows:
+        if row["institution_id"] == institution:
+            row[column] = value
+    tables[name] = pa.Table.from_pylist(rows, tables[name].schema)
+    with publishing(marts, {}) as folder:
+        for stem, table in tables.items():
+            write_parquet(table, folder / f"{stem}.parquet")
+
+
+def keep_matches(settings: Settings, keep: Any) -> None:
+    """Publish the matches again with the rows for which `keep` holds."""
+    folder = settings.of_day(settings.matches, DAY)
+    table = pq.read_table(folder / "matches.parquet")
+    kept = pa.Table.from_pylist([row for row in table.to_pylist() if keep(row)], table.schema)
+    with publishing(folder, {}) as fresh:
+        for file in folder.glob("*.parquet"):
+            shutil.copyfile(file, fresh / file.name)
+        write_parquet(kept, fresh / "matches.parquet")
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "INSTITUTIONS_A_SHARD", 2)
+
+
+def test_a_csv_has_our_columns_then_those_the_institution_may_see(market):
+    deliver_all(market)
+    with (folder_of(market, CSV_BANK) / "leads.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    ours = ["match_id", "product_id", "rank", "suggested_apr"]
+    assert list(rows[0]) == [*ours, "full_name", "phone", "amount", "term_months"]
+    expected = matches_of(market, CSV_BANK)
+    assert sorted(row["match_id"] for row in rows) == sorted(m["match_id"] for m in expected)
+    assert all(row["phone"].startswith("+86138") for row in rows)
+    assert all(row["full_name"].startswith("Person, No. ") for row in rows)
+
+
+def test_parquet_has_the_same_columns_typed(market):
+    deliver_all(market)
+    table = pq.read_table(folder_of(market, PARQUET_BANK) / "leads.parquet")
+    assert table.num_rows == len(matches_of(market, PARQUET_BANK)) > 0
+    assert table.schema.field("amount").type == pa.float64()
+
+
+def test_the_manifest_tells_version_columns_rows_and_hash(market):
+    deliver_all(market)
+    manifest = read_manifest(folder_of(market, CSV_BANK))
+    file = folder_of(market, CSV_BANK) / "leads.csv"
+    rows = len(matches_of(market, CSV_BANK))
+    assert manifest["deliveries"] == [
+        {"version": 1, "file": "leads.csv", "rows": rows, "sha256": sha256(file)}
+    ]
+    assert (manifest["version"], manifest["rows"]) == (1, rows)
+    assert manifest["inputs"].keys() == {f"matches/date={DAY}", f"lake/leads/date={DAY}"}
+
+
+def test_delivering_again_changes_no_file(market):
+    deliver_all(market)
+    before = files(market)
+    again = deliver_all(market)
+    assert files(market) == before
+    assert (again["delivered"], again["unchanged"]) == (0, again["institutions"])
+
+
+def test_equal_days_are_delivered_in_equal_bytes(market, published, tmp_path):
+    other = Settings(home=tmp_path / "other", threads=1)
+    shutil.copytree(published.home, other.home)
+    deliver_all(market)
+    deliver_all(other)
+    assert files(market) == files(other)
+
+
+def test_another_result_is_a_new_file_and_the_old_one_stays(market):
+    deliver_all(market)
+    first = (folder_of(market, CSV_BANK) / "leads.csv").read_bytes()
+    gone = matches_of(market, CSV_BANK)[0]["match_id"]
+    keep_matches(market, lambda row: row["match_id"] != gone)
+    deliver_all(market)
+    manifest = read_manifest(folder_of(market, CSV_BANK))
+    assert [delivery["file"] for delivery in manifest["deliveries"]] == [
+        "leads.csv",
+        "leads.v2.csv",
+    ]
+    assert manifest["version"] == 2
+    assert (folder_of(market, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert gone not in (folder_of(market, CSV_BANK) / "leads.v2.csv").read_text()
+    assert read_manifest(folder_of(market, PARQUET_BANK))["version"] == 1
+
+
+def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(market):
+    deliver_all(market)
+    keep_matches(market, lambda row: row["institution_id"] != CSV_BANK)
+    deliver_all(market)
+    corrected = folder_of(market, CSV_BANK) / "leads.v2.csv"
+    assert delivery_file.read(corrected).num_rows == 0
+
+
+def test_consent_withdrawn_after_matching_is_found_in_the_written_file(market):
+    withdrawn = matches_of(market, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(market, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}})
+    with pytest.raises(Broken, match=rf"{CSV_BANK}: \d+ rows consent withdrawn"):
+        deliver_all(market)
+    assert not folder_of(market, CSV_BANK).exists()
+
+
+def test_one_refused_file_does_not_hold_back_the_others(market):
+    lead = matches_of(market, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(market, DAY, **{lead: {"consent_scope": [PARQUET_BANK]}})
+    with pytest.raises(Broken, match="consent does not cover it"):
+        deliver_all(market)
+    assert (folder_of(market, PARQUET_BANK) / "leads.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"consent_scope": ["bank-999"]}, "consent does not cover it"),
+        ({"consent_at": at("2025-11-19 12:00")}, "consent expired or not given yet"),
+        ({"consent_at": at("2026-11-21 00:00")}, "consent expired or not given yet"),
+    ],
+)
+def test_every_kind_of_missing_consent_is_found(market, changes, kind):
+    lead = matches_of(market, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(market, DAY, **{lead: changes})
+    with pytest.raises(Broken, match=f"{CSV_BANK}: 1 rows {kind}"):
+        deliver_all(market)
+
+
+@pytest.mark.parametrize("institution_id", [None, CSV_BANK])
+@pytest.mark.parametrize("subject_type", ["phone", "lead"])
+def test_an_order_that_came_after_matching_is_found(market, subject_type, institution_id):
+    match = matches_of(market, CSV_BANK)[0]
+    leads = pq.read_table(market.of_day(market.lake / "leads", DAY) / "leads.parquet").to_pylist()
+    lead = next(lead for lead in leads if lead["lead_id"] == match["lead_id"])
+    subjects = {"phone": sha(lead["phone"]), "lead": f"{lead['channel_id']}/{lead['lead_id']}"}
+    order = {
+        "subject_type": subject_type,
+        "subject": subjects[subject_type],
+        "institution_id": institution_id,
+        "effective_at": at("2026-11-20 23:00"),
+    }
+    write_feed(market, "suppressions", DAY, [order])
+    with pytest.raises(Broken, match=f"{CSV_BANK}: 1 rows suppressed"):
+        deliver_all(market)
+
+
+def test_orders_of_later_days_or_against_others_change_nothing(market):
+    lead = matches_of(market, CSV_BANK)[0]
+    subject = {"subject_type": "lead", "subject": f"{lead['channel_id']}/{lead['lead_id']}"}
+    for_another = subject | {"institution_id": "bank-999", "effective_at": at("2026-01-01 00:00")}
+    tomorrow = subject | {"effective_at": at("2026-11-21 00:00")}
+    write_feed(market, "suppressions", DAY, [for_another, tomorrow])
+    later = subject | {"effective_at": at("2026-01-01 00:00")}
+    write_feed(market, "suppressions", DAY + timedelta(days=1), [later])
+    assert deliver_all(market)["delivered"] > 0
+
+
+def test_a_row_with_another_persons_phone_is_found(market, monkeypatch):
+    wrote = delivery_file.write
+
+    def mixed_up(table: pa.Table, path: Path) -> None:
+        phones = table["phone"].to_pylist()
+        phones = [*phones[1:], phones[0]]
+        place = table.column_names.index("phone")
+        wrote(table.set_column(place, "phone", pa.array(phones)), path)
+
+    monkeypatch.setattr(institution_delivery.delivery_file, "write", mixed_up)
+    with pytest.raises(Broken, match="columns of another person"):
+        deliver_all(market)
+
+
+def test_the_refusal_names_nobody(market):
+    withdrawn = matches_of(market, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(market, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}})
+    with pytest.raises(Broken) as refused:
+        deliver_all(market)
+    assert "Person" not in str(refused.value)
+    assert "+86" not in str(refused.value)
+
+
+def test_an_institution_with_a_key_gets_nothing_in_plain_text(market):
+    replace_mart(market, "products", "public_key", "age1example", CSV_BANK)
+    result = deliver_all(market)
+    assert result["held_back"] == 1
+    (message,) = result["messages"]
+    assert "encryption isn't built yet" in message
+    assert [path.name for path in folder_of(market, CSV_BANK).iterdir()] == ["manifest.json"]
+    manifest = read_manifest(folder_of(market, CSV_BANK))
+    assert (manifest["held_back"], manifest["deliveries"]) == (
+        len(matches_of(market, CSV_BANK)),
+        [],
+    )
+
+
+def test_a_file_that_nobody_sends_yet_says_where_it_waits(market):
+    replace_mart(market, "products", "delivery", "sftp", CSV_BANK)
+    (message,) = deliver_all(market)["messages"]
+    assert f"waits in outbox/date={DAY}/{CSV_BANK}" in message
+    assert (folder_of(market, CSV_BANK) / "leads.csv").is_file()
+
+
+def test_columns_asked_for_in_vain_are_told_and_not_sent(market):
+    asked = ["phone", "gender", "known_at", "shoe_size"]
+    replace_mart(market, "products", "fields", asked, CSV_BANK)
+    deliver_all(market)
+    manifest = read_manifest(folder_of(market, CSV_BANK))
+    assert manifest["columns"] == ["phone"]
+    assert manifest["withheld_fields"] == ["gender", "known_at", "shoe_size"]
+    header = (folder_of(market, CSV_BANK) / "leads.csv").read_text().splitlines()[0]
+    assert header == '"match_id","product_id","rank","suggested_apr","phone"'
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_shards_hold_every_institution_once(market):
+    shards = deliver.shards(market, DAY)
+    names = [name for shard in shards for name in shard["institutions"]]
+    assert names == sorted(set(names))
+    assert len(shards) == -(-len(names) // 2) > 1
+    json.dumps(shards)
+
+
+def test_nothing_can_be_delivered_before_matching(tmp_path):
+    with pytest.raises(InputMissing, match="matches"):
+        deliver.shards(Settings(home=tmp_path), DAY)
+
+
+def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(market):
+    deliver_all(market)
+    before = files(market)
+    folder = folder_of(market, CSV_BANK)
+    folder.rename(folder.with_name(f".{CSV_BANK}.previous"))
+    half_written = folder.with_name(f".{PARQUET_BANK}.new")
+    half_written.mkdir()
+    (half_written / "manifest.json").write_text("{}")
+    scratch = folder.with_name(f".{CSV_BANK}.scratch")
+    scratch.mkdir()
+    (scratch / "leads.csv").write_text("half a li")
+    result = deliver_all(market)
+    shutil.rmtree(half_written)
+    assert result["unchanged"] == result["institutions"]
+    assert files(market) == before
+
+
+def test_nothing_personal_is_left_beside_the_deliveries(market):
+    deliver_all(market)
+    places = {path.parent for path in market.outbox.rglob("leads.*")}
+    assert places
+    assert not [place for place in places if place.name.startswith(".")]
+
+
+def test_encryption_asked_for_later_leaves_the_delivered_file_alone(market):
+    deliver_all(market)
+    first = (folder_of(market, CSV_BANK) / "leads.csv").read_bytes()
+    replace_mart(market, "products", "public_key", "age1example", CSV_BANK)
+    assert deliver_all(market)["held_back"] == 1
+    assert (folder_of(market, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert read_manifest(folder_of(market, CSV_BANK))["version"] == 1

@@ -1,0 +1,299 @@
+"""The day's matches: within every limit, explained, and every other lead told why not."""
+
+from collections import Counter
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from expectations import policy
+from models.champion import registry
+from models.scoring.estimators import Prior
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.matches import match_day
+from pipelines.matches.lead_reconciliation import counts_of_day
+from pipelines.pairs import score_day as pairs
+from tests.helpers.day import (
+    REFUSED,
+    SENT_AGAIN,
+    run_matching,
+    write_day_before_matching,
+    write_lake_leads,
+)
+from tests.helpers.lake import write_feed
+from tests.helpers.mart_schemas import SCHEMAS
+from tests.helpers.marts import write_marts
+from tests.helpers.matched_day import DAY
+
+Row = dict[str, Any]
+
+
+def table(settings: Settings, name: str) -> list[Row]:
+    root = settings.home / name
+    rows: list[Row] = pq.read_table(settings.of_day(root, DAY) / f"{name}.parquet").to_pylist()
+    return rows
+
+
+def reasons_for(settings: Settings) -> dict[str, list[Row]]:
+    """Return match id -> what spoke for its approval, strongest first."""
+    path = settings.of_day(settings.reasons, DAY) / "matches.parquet"
+    found: dict[str, list[Row]] = {}
+    for row in pq.read_table(path).to_pylist():
+        if row["effect"] == "raises":
+            found.setdefault(row["match_id"], []).append(row)
+    return found
+
+
+def mart(settings: Settings, name: str) -> list[Row]:
+    path = settings.of_day(settings.marts, DAY) / f"{name}.parquet"
+    rows: list[Row] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def with_marts(settings: Settings, **rows: list[Row]) -> Settings:
+    """Publish the marts again with other rows in some of them, and the lake to fit."""
+    tables = {
+        f"{name}_table": pa.Table.from_pylist(rows.get(name) or mart(settings, name), schema)
+        for name, schema in SCHEMAS.items()
+    }
+    write_marts(settings.home, DAY, **tables)
+    write_lake_leads(settings, DAY)
+    return settings
+
+
+def contents(settings: Settings) -> list[str]:
+    roots = (settings.matches, settings.offers, settings.unmatched, settings.reasons)
+    return [read_manifest(settings.of_day(root, DAY))["content_sha256"] for root in roots]
+
+
+def test_matches_have_the_agreed_columns_and_sensible_values(published):
+    matches = pq.read_table(published.of_day(published.matches, DAY) / "matches.parquet")
+    assert matches.schema == match_day.SCHEMA
+    assert matches.num_rows > 0
+    tiers = {tier.tier for tier in policy.risk_tiers()}
+    for row in matches.to_pylist():
+        assert row["risk_tier"] in tiers
+        assert row["reasons"]
+        assert 0 < row["propensity"] <= 1
+        assert not row["explored"] or row["propensity"] < 1
+        assert row["policy_version"] == policy.version()
+        assert row["price_of_quota"] >= 0
+
+
+def test_no_limit_is_broken(published):
+    matches = table(published, "matches")
+    leads = Counter((row["channel_id"], row["lead_id"]) for row in matches)
+    shown = Counter((row["channel_id"], row["lead_id"], row["institution_id"]) for row in matches)
+    products = Counter(row["product_id"] for row in matches)
+    quotas = {row["product_id"]: row["daily_quota"] for row in mart(published, "products")}
+    assert max(leads.values()) <= 5
+    assert set(shown.values()) == {1}
+    assert all(count <= quotas[product] for product, count in products.items())
+
+
+def test_ranks_count_from_the_leads_most_valuable_match(published):
+    by_lead: dict[tuple[str, str], list[Row]] = {}
+    for row in table(published, "matches"):
+        by_lead.setdefault((row["channel_id"], row["lead_id"]), []).append(row)
+    assert any(len(rows) > 1 for rows in by_lead.values())
+    for rows in by_lead.values():
+        assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+        values = [row["expected_value"] for row in rows]
+        assert values == sorted(values, reverse=True)
+
+
+def test_match_ids_are_unique_and_stand_when_other_leads_are_gone(market):
+    before = {
+        (row["lead_id"], row["product_id"]): row["match_id"] for row in table(market, "matches")
+    }
+    assert len(set(before.values())) == len(before)
+    half = mart(market, "leads")[::2]
+    run_matching(with_marts(market, leads=half), DAY)
+    after = {
+        (row["lead_id"], row["product_id"]): row["match_id"] for row in table(market, "matches")
+    }
+    both = before.keys() & after.keys()
+    assert both
+    assert all(before[key] == after[key] for key in both)
+
+
+def test_an_offer_says_in_words_what_the_match_is(published):
+    offers, matches = table(published, "offers"), table(published, "matches")
+    told = reasons_for(published)
+    assert [row["match_id"] for row in offers] == [row["match_id"] for row in matches]
+    for offer, made in zip(offers, matches, strict=True):
+        assert f"{made['suggested_apr']:.2%} a year, all costs included" in offer["words"]
+        assert f"{offer['currency']} {offer['amount']:,.0f} over" in offer["words"]
+        for reason in told[made["match_id"]]:
+            assert reason["person_en"] in offer["words"]
+            assert reason["person_zh"] in offer["words_zh"]
+        assert f"{made['suggested_apr']:.2%}" in offer["words_zh"]
+
+
+def test_an_offer_calls_the_institution_by_its_name_of_the_day(market):
+    named = {"institution_id": "bank-000", "name": "First Bank"}
+    write_feed(market, "institutions", date(2026, 1, 1), [named | {"name": "Old Name"}])
+    write_feed(market, "institutions", date(2026, 2, 1), [named])
+    write_feed(market, "institutions", DAY + timedelta(days=1), [named | {"name": "Next Name"}])
+    match_day.match(market, DAY)
+    names = {row["institution_id"]: row["institution_name"] for row in table(market, "offers")}
+    assert names["bank-000"] == "First Bank"
+    assert names["bank-001"] == "bank-001"
+
+
+def test_every_lead_is_in_one_place_and_the_manifest_counts_them(published):
+    manifest = read_manifest(published.of_day(published.matches, DAY))
+    counts = counts_of_day(published, DAY).as_dict()
+    assert {name: manifest[name] for name in counts} == counts
+    assert counts["received"] == 60 + REFUSED + SENT_AGAIN
+    assert counts["matched"] == len({row["lead_id"] for row in table(published, "matches")})
+    assert counts["unmatched"] == len(table(published, "unmatched"))
+    assert (counts["quarantined"], counts["duplicates"]) == (REFUSED, SENT_AGAIN)
+
+
+def test_the_manifest_proves_the_plan(published):
+    manifest = read_manifest(published.of_day(published.matches, DAY))
+    total = sum(row["expected_value"] for row in table(published, "matches"))
+    assert manifest["value"] == pytest.approx(total + manifest["price_of_learning"])
+    assert (manifest["bound"], manifest["gap"]) == (manifest["value"], 0)
+
+
+def test_the_same_day_gives_the_same_bytes_in_any_row_order_and_threads(market):
+    before = contents(market)
+    with_marts(market, leads=mart(market, "leads")[::-1], products=mart(market, "products")[::-1])
+    run_matching(Settings(home=market.home, threads=1), DAY)
+    assert contents(market) == before
+
+
+def test_leads_set_aside_keep_the_stage_and_detail_of_the_marts(tmp_path):
+    settings = write_day_before_matching(tmp_path, DAY, leads=6)
+    leads = mart(settings, "leads")
+    set_aside = [
+        ("identity", "phone_invalid"),
+        ("suppressed", "do_not_contact"),
+        ("consent", "withdrawn"),
+        ("duplicate", "same_person"),
+    ]
+    for lead, (stage, detail) in zip(leads, set_aside, strict=False):
+        lead |= {"set_aside_stage": stage, "set_aside_detail": detail}
+    facts = run_matching(with_marts(settings, leads=leads), DAY)
+    told = {row["lead_id"]: (row["stage"], row["detail"]) for row in table(settings, "unmatched")}
+    for lead, expected in zip(leads[:3], set_aside, strict=False):
+        assert told[lead["lead_id"]] == expected
+    assert leads[3]["lead_id"] not in told
+    assert (facts["suppressed"], facts["duplicates"]) == (1, 1 + SENT_AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("lead", "product", "stage", "detail"),
+    [
+        ({"consent_scope": ["bank-999"]}, {}, "consent", "no_institution_in_scope"),
+        ({"suppressed_institutions": ["bank-000"]}, {}, "suppressed", "every_institution"),
+        ({"segment": "business"}, {}, "no_product", "segment"),
+        ({"currency": "USD"}, {}, "no_product", "currency"),
+        ({"amount": 1e9}, {}, "no_product", "amount"),
+        ({"term_months": 600}, {}, "no_product", "term"),
+        ({"age_years": 17}, {}, "no_product", "rules"),
+        ({}, {"apr_min": 0.3, "apr_max": 0.3}, "price_cap", "apr_above_cap"),
+        ({}, {"pd_max": 0.0}, "risk_band", "pd_outside_band"),
+        (
+            {"amount": 1_000.0},
+            {"price": 0.0, "apr_min": 0.24, "apr_max": 0.24},
+            "low_value",
+            "below_minimum",
+        ),
+        ({}, {"daily_quota": 0}, "quota", "quota_full"),
+        ({}, {"daily_budget": 19.99}, "quota", "quota_full"),
+        ({}, {"price_model": "cpa", "daily_budget": 0.01}, "quota", "budget"),
+        ({}, {"is_open": False, "closed_reason": "paused"}, "no_product", "no_open_product"),
+    ],
+)
+def test_each_reason_why_a_lead_has_no_match(tmp_path, lead, product, stage, detail):
+    settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
+    fitting = {
+        "segment": "consumer",
+        "amount": 10_000.0,
+        "term_months": 6,
+        "age_years": 30,
+        "bureau_score": None,
+    }
+    leads = [row | fitting | lead for row in mart(settings, "leads")]
+    open_one, paused = mart(settings, "products")
+    rule = {
+        "institution_id": "bank-000",
+        "product_id": "loan-0000",
+        "attribute": "age_years",
+        "op": "ge",
+        "value": "18",
+    }
+    products = [open_one | {"pd_max": 0.5} | product, paused]
+    with_marts(settings, leads=leads, products=products, product_rules=[rule])
+    facts = run_matching(settings, DAY)
+    (told,) = table(settings, "unmatched")
+    assert (told["stage"], told["detail"]) == (stage, detail)
+    assert facts["matches"] == 0
+    assert facts["suppressed" if stage == "suppressed" else "unmatched"] == 1
+
+
+def test_the_lead_of_those_reasons_is_matched_when_nothing_speaks_against_it(tmp_path):
+    settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
+    fitting = {"segment": "consumer", "amount": 10_000.0, "term_months": 6}
+    leads = [row | fitting | {"bureau_score": None} for row in mart(settings, "leads")]
+    open_one, paused = mart(settings, "products")
+    with_marts(settings, leads=leads, products=[open_one | {"pd_max": 0.5}, paused])
+    assert run_matching(settings, DAY)["matches"] == 1
+
+
+def test_a_budget_in_money_is_kept_and_the_plan_is_still_proven(market):
+    def spend() -> float:
+        made = {(row["lead_id"], row["product_id"]) for row in table(market, "matches")}
+        return sum(
+            row["expected_spend"]
+            for row in table(market, "pairs")
+            if (row["lead_id"], row["product_id"]) in made and row["product_id"] == "loan-0001"
+        )
+
+    unlimited = spend()
+    products = [
+        row | ({"daily_budget": unlimited / 2} if row["product_id"] == "loan-0001" else {})
+        for row in mart(market, "products")
+    ]
+    facts = run_matching(with_marts(market, products=products), DAY)
+    assert 0 < spend() <= unlimited / 2
+    assert 0 <= facts["gap"] < 0.05
+    assert facts["value"] <= facts["bound"]
+
+
+def test_a_day_without_leads_publishes_empty_tables(tmp_path):
+    settings = write_day_before_matching(
+        tmp_path, DAY, leads_table=SCHEMAS["leads"].empty_table(), products=4
+    )
+    facts = run_matching(settings, DAY)
+    assert (facts["matches"], facts["matched"], facts["gap"]) == (0, 0, 0)
+    assert facts["received"] == REFUSED + SENT_AGAIN
+    assert table(settings, "matches") == table(settings, "offers") == []
+
+
+def test_scoring_and_matching_again_change_no_byte(market):
+    before = contents(market)
+    pairs.score(market, DAY)
+    match_day.match(market, DAY)
+    assert contents(market) == before
+
+
+def test_pairs_of_other_marts_are_not_matched(market):
+    with_marts(market, leads=mart(market, "leads")[::2])
+    with pytest.raises(InputMissing, match=rf"changed: marts/date={DAY}"):
+        match_day.match(market, DAY)
+
+
+def test_pairs_of_other_models_are_not_matched(market):
+    names = ("approval", "risk", "take_up")
+    priors = {name: registry.Entry(Prior(name, "another reason"), {}) for name in names}
+    registry.save(market, DAY - timedelta(days=1), priors)
+    with pytest.raises(InputMissing, match="changed: models"):
+        match_day.match(market, DAY)

@@ -1,0 +1,275 @@
+"""Floors, pacing and exposure from the policy file: kept, or reported with the least relaxation."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dags.steps import run_step
+from expectations import policy
+from expectations.policy import PolicyError
+from pipelines.core.errors import Broken
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.matches import match_day
+from tests.helpers.day import run_matching, write_lake_leads
+from tests.helpers.mart_schemas import SCHEMAS
+from tests.helpers.marts import write_marts
+from tests.helpers.matched_day import DAY
+
+Row = dict[str, Any]
+
+ENTRY = "from: 2026-11-01, source: test"
+
+
+@pytest.fixture
+def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that puts a policy of limits in force."""
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    for path in policy.FOLDER.glob("*.yml"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(policy, "FOLDER", folder)
+    monkeypatch.setattr(policy, "version", policy.version.__wrapped__)
+    monkeypatch.setattr(policy, "limits", policy.limits.__wrapped__)
+
+    def put(**entries: str) -> None:
+        said = "".join(f"{kind}:\n- {{{entry}}}\n" for kind, entry in entries.items())
+        text = f"decided_on: 2026-11-24\nsource: test\n{said}"
+        (folder / "limits.yml").write_text(text, "utf-8")
+
+    return put
+
+
+def table(settings: Settings, name: str, root: str = "matches") -> list[Row]:
+    path = settings.of_day(settings.home / root, DAY) / f"{name}.parquet"
+    rows: list[Row] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def chosen(settings: Settings) -> set[tuple[str, str]]:
+    return {(row["lead_id"], row["product_id"]) for row in table(settings, "matches")}
+
+
+def of_product(settings: Settings, **named: str) -> int:
+    matches = table(settings, "matches")
+    return sum(all(row[key] == value for key, value in named.items()) for row in matches)
+
+
+def lead_column(settings: Settings, column: str) -> dict[str, str]:
+    return {row["lead_id"]: row[column] for row in table(settings, "leads", "marts")}
+
+
+def quotas(settings: Settings) -> dict[str, int]:
+    rows = table(settings, "products", "marts")
+    return {row["product_id"]: row["daily_quota"] for row in rows}
+
+
+def with_quotas(settings: Settings, quota: int) -> None:
+    """Match the day again with that quota of every product."""
+    products = table(settings, "products", "marts")
+    rows = [row | {"daily_quota": quota} for row in products]
+    write_marts(
+        settings.home, DAY, leads=60, products_table=pa.Table.from_pylist(rows, SCHEMAS["products"])
+    )
+    write_lake_leads(settings, DAY)
+    run_matching(settings, DAY)
+
+
+def price(settings: Settings, kind: str, **named: str) -> Row:
+    (row,) = (
+        row
+        for row in table(settings, "prices")
+        if row["kind"] == kind and all(row[key] == value for key, value in named.items())
+    )
+    return row
+
+
+def test_the_policy_in_force_binds_nothing():
+    assert policy.limits().on(DAY).model_dump(include={"floors", "pacing", "exposure"}) == {
+        "floors": (),
+        "pacing": (),
+        "exposure": (),
+    }
+
+
+def test_a_floor_is_kept_and_costs_the_plan_what_its_price_says_at_most(market, limits):
+    product = {"institution_id": "bank-000", "product_id": "loan-0000"}
+    before = of_product(market, **product)
+    value = read_manifest(market.of_day(market.matches, DAY))["value"]
+    entry = f"{ENTRY}, institution_id: bank-000, product_id: loan-0000"
+    limits(floors=f"{entry}, leads_a_day: {before + 3}")
+    facts = match_day.match(market, DAY)
+    assert of_product(market, **product) == before + 3
+    assert facts["value"] < value
+    assert facts["value"] == pytest.approx(facts["bound"], abs=1e-2)
+    assert "floors_short" not in facts
+    told = price(market, "floor", product_id="loan-0000")
+    assert (told["limit"], told["used"], told["short"]) == (before + 3, before + 3, 0)
+    assert 0 < value - facts["value"] <= 3 * told["price"] + 1e-3
+
+
+def test_a_floor_that_the_plan_keeps_anyway_changes_no_match(market, limits):
+    free = chosen(market)
+    made = of_product(market, institution_id="bank-002")
+    limits(floors=f"{ENTRY}, institution_id: bank-002, leads_a_day: {made}")
+    facts = match_day.match(market, DAY)
+    assert made > 0
+    assert chosen(market) == free
+    assert facts["gap"] == 0
+    assert price(market, "floor", institution_id="bank-002")["price"] == 0
+
+
+def test_a_floor_out_of_reach_is_lowered_by_the_least_there_is_and_reported(market, limits):
+    product = {"institution_id": "bank-001", "product_id": "loan-0002"}
+    pairs = table(market, "pairs", "pairs")
+    eligible = {row["lead_id"] for row in pairs if row["product_id"] == "loan-0002"}
+    most = min(quotas(market)["loan-0002"], len(eligible))
+    limits(floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: 900")
+    facts = match_day.match(market, DAY)
+    assert of_product(market, **product) == most
+    short = product | {"promised": 900, "kept": most, "short": 900 - most}
+    assert (facts["floors_short"], facts["least_shortfall"]) == ([short], 900 - most)
+    assert read_manifest(market.of_day(market.matches, DAY))["floors_short"] == [short]
+
+
+def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(market, limits):
+    """Both want every lead of one product's quota: an institution and a group of leads."""
+    quota = quotas(market)["loan-0002"]
+    limits(
+        floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: {quota}",
+        pacing=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, share: 0.1",
+    )
+    facts = match_day.match(market, DAY)
+    channels = Counter(
+        row["channel_id"] for row in table(market, "matches") if row["product_id"] == "loan-0002"
+    )
+    assert max(channels.values()) <= max(1, quota // 10)
+    (short,) = facts["floors_short"]
+    assert short["kept"] == sum(channels.values())
+    assert short["short"] == facts["least_shortfall"] == quota - short["kept"]
+
+
+def test_a_floor_of_a_product_that_the_day_does_not_have_is_told_and_changes_nothing(
+    market, limits
+):
+    free = chosen(market)
+    limits(floors=f"{ENTRY}, institution_id: bank-999, leads_a_day: 7")
+    facts = match_day.match(market, DAY)
+    assert facts["floors_short"] == [
+        {"institution_id": "bank-999", "promised": 7, "kept": 0, "short": 7}
+    ]
+    assert (chosen(market), facts["gap"], facts["least_shortfall"]) == (free, 0, 7)
+
+
+def test_pacing_holds_by_product_and_the_entry_that_names_most_counts(market, limits):
+    limits(
+        pacing=f"{ENTRY}, share: 0.1}}\n- {{{ENTRY}, institution_id: bank-001, share: 0.9}}\n"
+        f"- {{{ENTRY}, institution_id: bank-001, product_id: loan-0002, share: 0.2"
+    )
+    facts = match_day.match(market, DAY)
+    places = quotas(market)
+    used = Counter((row["product_id"], row["channel_id"]) for row in table(market, "matches"))
+    share = {"loan-0002": 0.2, "loan-0003": 0.9}
+    most = {name: max(1, int(share.get(name, 0.1) * places[name] + 1e-9)) for name in places}
+    assert all(count <= most[product] for (product, _), count in used.items())
+    assert any(count == most[product] for (product, _), count in used.items())
+    assert facts["value"] <= facts["bound"] + 1e-6
+    told = price(market, "pacing", product_id="loan-0002", group="channel-0")
+    assert told["limit"] == most["loan-0002"]
+    assert told["used"] == used["loan-0002", "channel-0"]
+
+
+def test_a_lead_that_pacing_keeps_out_is_told_so(market, limits):
+    limits(pacing=f"{ENTRY}, share: 0.01")
+    match_day.match(market, DAY)
+    details = {row["detail"] for row in table(market, "unmatched", "unmatched")}
+    assert "share_full" in details
+
+
+def test_exposure_keeps_the_most_and_the_least_share_of_a_group(market, limits):
+    with_quotas(market, 4)
+    region = lead_column(market, "region")
+    before = Counter(region[row["lead_id"]] for row in table(market, "matches"))
+    matches = sum(before.values())
+    (common, _), *_, (rare, few) = before.most_common()
+    wanted = (few + 3) / matches
+    limits(exposure=f"{ENTRY}, column: region, group: {rare}, least_share: {wanted}")
+    match_day.match(market, DAY)
+    after = Counter(region[row["lead_id"]] for row in table(market, "matches"))
+    assert after[rare] >= few + 3
+    assert price(market, "floor", group=rare)["price"] > 0
+    limits(exposure=f"{ENTRY}, column: region, group: {common}, most_share: 0.05")
+    match_day.match(market, DAY)
+    of_group = Counter(
+        row["product_id"] for row in table(market, "matches") if region[row["lead_id"]] == common
+    )
+    places = quotas(market)
+    assert of_group
+    assert all(count <= max(1, places[name] * 0.05) for name, count in of_group.items())
+
+
+def test_an_entry_binds_from_its_first_day_to_its_last(market, limits):
+    free = chosen(market)
+    for span in ("from: 2026-11-01, to: 2026-11-19", "from: 2026-11-21"):
+        limits(pacing=f"{span}, share: 0.01, source: test")
+        match_day.match(market, DAY)
+        assert chosen(market) == free
+    limits(pacing="from: 2026-11-20, to: 2026-11-20, share: 0.01, source: test")
+    match_day.match(market, DAY)
+    assert chosen(market) != free
+
+
+def test_the_same_limits_give_the_same_bytes(market, limits):
+    limits(floors=f"{ENTRY}, institution_id: bank-002, leads_a_day: 900")
+    runs = []
+    for threads in (1, 2):
+        match_day.match(Settings(home=market.home, threads=threads), DAY)
+        runs.append(read_manifest(market.of_day(market.matches, DAY))["content_sha256"])
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"floors": f"{ENTRY}, institution_id: x, leads_a_day: 0"}, "4, floors.0.leads_a_day"),
+        ({"floors": f"{ENTRY}, leads_a_day: 3"}, "4, floors.0.institution_id: Field required"),
+        ({"pacing": f"{ENTRY}, share: 1.5"}, "4, pacing.0.share"),
+        ({"pacing": f"{ENTRY}, share: 0.5, product_id: p"}, "needs the institution_id"),
+        ({"pacing": f"{ENTRY}, to: 2026-10-01, share: 0.5"}, "before it begins on 2026-11-01"),
+        ({"pacing": f"{ENTRY}, share: 0.5, shares: 1"}, "4, pacing.0.shares: Extra inputs"),
+        ({"exposure": f"{ENTRY}, column: region, group: a"}, "neither least_share nor most_share"),
+        (
+            {"exposure": f"{ENTRY}, column: r, group: a, least_share: 0.5, most_share: 0.4"},
+            "exceeds most_share",
+        ),
+        ({"exposure": f"{ENTRY}, column: gender, group: female, most_share: 0.4"}, "protected"),
+        ({"floors": "[}"}, "line 4: not YAML"),
+    ],
+)
+def test_a_wrong_policy_names_file_line_and_key(limits, entry, told):
+    limits(**entry)
+    with pytest.raises(
+        PolicyError, match=rf"(?s)expectations/policy/limits.yml.*{re.escape(told)}"
+    ):
+        policy.limits()
+
+
+def test_a_wrong_policy_ends_the_step_in_words_and_earlier_matches_stand(market, limits):
+    before = chosen(market)
+    limits(pacing=f"{ENTRY}, share: 2")
+    with pytest.raises(Broken, match=r"limits\.yml, line 4, pacing\.0\.share.*step match of"):
+        run_step("match", market, DAY)
+    assert chosen(market) == before
+
+
+def test_exposure_by_a_column_that_leads_do_not_have_is_refused_with_those_they_have(
+    market, limits
+):
+    limits(exposure=f"{ENTRY}, column: planet, group: earth, most_share: 0.4")
+    with pytest.raises(Broken, match=r"by planet.*one of these: .*region"):
+        match_day.match(market, DAY)

@@ -1,0 +1,117 @@
+"""What a hard rule costs its product is what the day is worth more once the rule is gone."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from expectations import policy
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.matches import match_day
+from pipelines.pairs import score_day as pairs
+from pipelines.pairs.near_misses import NEAR_MISSES
+from tests.helpers.day import run_matching, write_day_before_matching
+from tests.helpers.mart_schemas import SCHEMAS
+from tests.helpers.marts import write_marts
+from tests.helpers.matched_day import DAY
+
+PRODUCT = {"institution_id": "bank-003", "product_id": "loan-0007"}
+RULES = [
+    {"attribute": "bureau_score", "op": "ge", "value": "600"},
+    {"attribute": "region", "op": "in", "value": "CN-31|CN-44"},
+]
+
+
+def day_with(home: Path, quota: int, *rules: dict[str, str]) -> Settings:
+    """Return a day whose products have all the same quota; loan-0007 has `rules`."""
+    table = pa.Table.from_pylist([PRODUCT | rule for rule in rules], SCHEMAS["product_rules"])
+    before = write_marts(home / "before", DAY, leads=150, products=12, pairs=1)
+    catalogue = pq.read_table(before.of_day(before.marts, DAY) / "products.parquet")
+    place = catalogue.column_names.index("daily_quota")
+    catalogue = catalogue.set_column(
+        place, "daily_quota", pa.array([quota] * len(catalogue), pa.int64())
+    )
+    return write_day_before_matching(
+        home, DAY, leads=150, products=12, product_rules_table=table, products_table=catalogue
+    )
+
+
+def told(settings: Settings) -> list[dict[str, Any]]:
+    folder = settings.of_day(settings.matches, DAY)
+    return pq.read_table(folder / "rule_prices.parquet").to_pylist()
+
+
+def of_rule(settings: Settings, attribute: str) -> dict[str, Any]:
+    (row,) = (
+        row
+        for row in told(settings)
+        if (row["product_id"], row["attribute"]) == (PRODUCT["product_id"], attribute)
+    )
+    return row
+
+
+@pytest.mark.parametrize("loosened", [0, 1])
+def test_where_quotas_are_free_a_rules_price_is_exactly_what_it_costs(tmp_path, loosened):
+    strict = day_with(tmp_path / "strict", 1_000, *RULES)
+    loose = day_with(tmp_path / "loose", 1_000, RULES[1 - loosened])
+    before, after = run_matching(strict, DAY), run_matching(loose, DAY)
+    row = of_rule(strict, RULES[loosened]["attribute"])
+    assert row["value"] == pytest.approx(after["value"] - before["value"], abs=1e-3)
+    assert 0 < row["good_leads"] <= row["near_misses"]
+    assert row["value"] > 0
+
+
+def test_where_quotas_bind_a_rules_price_bounds_what_it_costs(tmp_path):
+    strict = day_with(tmp_path / "strict", 4, *RULES)
+    loose = day_with(tmp_path / "loose", 4, RULES[1])
+    before, after = run_matching(strict, DAY), run_matching(loose, DAY)
+    gained = after["value"] - before["value"]
+    assert 0 <= gained <= of_rule(strict, "bureau_score")["value"] + 1e-6
+
+
+def test_only_what_a_product_may_change_has_a_price(published):
+    steps = {row["step"] for row in told(published)}
+    assert steps
+    assert steps <= {"amount", "term", "rules", "risk_band"}
+
+
+def test_a_sample_stands_for_all(tmp_path, monkeypatch):
+    settings = day_with(tmp_path, 1_000, *RULES)
+    run_matching(settings, DAY)
+    every = of_rule(settings, "bureau_score")
+    limits = policy.pairs().near_misses.model_copy(update={"sampled_leads": 70})
+    rules = policy.pairs().model_copy(update={"near_misses": limits})
+    monkeypatch.setattr(policy, "pairs", lambda: rules)
+    run_matching(settings, DAY)
+    said = read_manifest(settings.of_day(settings.pairs, DAY))["near_misses"]
+    assert (said["leads"], said["of_leads"]) == (70, 144)
+    sampled = of_rule(settings, "bureau_score")
+    assert sampled["near_misses"] == pytest.approx(every["near_misses"], rel=0.5)
+    assert sampled["near_misses"] % (144 / 70) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("most", [0, 1, 40])
+def test_no_more_pairs_are_scored_than_policy_allows_and_no_lead_is_half_told(
+    market: Settings, monkeypatch, most
+):
+    limits = policy.pairs().near_misses.model_copy(update={"most_pairs": most})
+    rules = policy.pairs().model_copy(update={"near_misses": limits})
+    before = near(market)
+    monkeypatch.setattr(policy, "pairs", lambda: rules)
+    pairs.score(market, DAY)
+    after = near(market)
+    assert len(after) <= most < len(before)
+    for lead in {row["lead_id"] for row in after}:
+        assert sum(row["lead_id"] == lead for row in after) == sum(
+            row["lead_id"] == lead for row in before
+        )
+    assert match_day.match(market, DAY)["matches"] > 0
+
+
+def near(settings: Settings) -> list[dict[str, Any]]:
+    table = pq.read_table(settings.of_day(settings.pairs, DAY) / "near_misses.parquet")
+    assert table.schema == NEAR_MISSES
+    return table.to_pylist()

@@ -1,0 +1,186 @@
+"""Each institution reads what its own limits cost, in words, and nothing of any other's."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.core.publishing import publishing, read_manifest, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.deliveries import deliver
+from pipelines.matches import match_day as match
+from pipelines.matches.shadow_price_text import ProductPrices, RulePrice, told_prices
+from pipelines.matches.shadow_prices import SCHEMA
+from tests.helpers.day import run_matching
+from tests.helpers.matched_day import DAY
+from tests.matches.test_rule_costs import PRODUCT, RULES, day_with
+
+FREE = ProductPrices(
+    institution_id="bank-001",
+    product_id="loan-0002",
+    quota=50,
+    matches=50,
+    price_of_quota=0.0,
+    currency="CNY",
+    budget=None,
+    spent=0.0,
+    price_of_budget=0.0,
+    promised=0,
+    short=0,
+    price_of_floor=0.0,
+    rules=(),
+)
+
+
+def folders(settings: Settings) -> tuple[Path, Path]:
+    return settings.of_day(settings.matches, DAY), settings.of_day(settings.marts, DAY)
+
+
+def deliver_all(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Deliver the day; return institution -> its manifest."""
+    (shard,) = deliver.shards(settings, DAY)
+    deliver.deliver(settings, DAY, shard)
+    outbox = settings.of_day(settings.outbox, DAY)
+    return {name: read_manifest(outbox / name) for name in shard["institutions"]}
+
+
+def prices(settings: Settings) -> list[dict[str, Any]]:
+    table = pq.read_table(folders(settings)[0] / "prices.parquet")
+    assert table.schema == SCHEMA
+    return table.to_pylist()
+
+
+def test_every_open_product_has_its_quota_told_with_what_was_used(published):
+    quotas = {row["product_id"]: row for row in prices(published) if row["kind"] == "quota"}
+    catalogue = pq.read_table(folders(published)[1] / "products.parquet").to_pylist()
+    terms = {row["product_id"]: row for row in catalogue if row["is_open"]}
+    assert quotas.keys() == terms.keys()
+    matches = pq.read_table(folders(published)[0] / "matches.parquet").to_pylist()
+    for product, row in quotas.items():
+        made = [match for match in matches if match["product_id"] == product]
+        assert (row["limit"], row["used"]) == (terms[product]["daily_quota"], len(made))
+        assert {match["price_of_quota"] for match in made} <= {row["price"]}
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_one_more_lead_of_quota_adds_its_price(tmp_path, more):
+    before = day_with(tmp_path / "before", 4)
+    after = day_with(tmp_path / "after", 4 + more)
+    gained = run_matching(after, DAY)["value"] - run_matching(before, DAY)["value"]
+    told = sum(row["price"] for row in prices(before) if row["kind"] == "quota")
+    assert 0 < gained <= more * told + 1e-3
+
+
+def test_where_the_budget_of_a_product_paid_by_lead_binds_its_price_is_the_budgets(tmp_path):
+    home = day_with(tmp_path, 4)
+    marts = home.of_day(home.marts, DAY)
+    tables = {path.name: pq.read_table(path) for path in sorted(marts.glob("*.parquet"))}
+    rows = tables["products.parquet"].to_pylist()
+    (bound,) = (row for row in rows if row["product_id"] == "loan-0000")
+    assert bound["price_model"] == "cpl"
+    bound["daily_budget"] = 2.5 * bound["price"]
+    tables["products.parquet"] = tables["products.parquet"].from_pylist(
+        rows, tables["products.parquet"].schema
+    )
+    with publishing(marts, {}) as fresh:
+        for name, table in tables.items():
+            write_parquet(table, fresh / name)
+    run_matching(home, DAY)
+    quota, budget = (row for row in prices(home) if row["product_id"] == "loan-0000")
+    assert (quota["kind"], quota["limit"], quota["used"], quota["price"]) == ("quota", 4, 2, 0)
+    assert (budget["kind"], budget["limit"]) == ("budget", bound["daily_budget"])
+    assert budget["used"] == 2 * bound["price"]
+    assert budget["price"] > 0
+
+
+def test_the_manifest_of_an_institution_tells_its_own_products_alone(market):
+    manifests = deliver_all(market)
+    catalogue = pq.read_table(folders(market)[1] / "products.parquet").to_pylist()
+    owner = {row["product_id"]: row["institution_id"] for row in catalogue}
+    assert len(manifests) > 2
+    for name, manifest in manifests.items():
+        own = {product for product, whose in owner.items() if whose == name}
+        assert {told["product_id"] for told in manifest["prices"]} <= own
+        assert manifest["prices"]
+        text = json.dumps(manifest)
+        assert not [product for product in owner.keys() - own if product in text]
+        assert not [other for other in set(owner.values()) - {name} if other in text]
+
+
+def test_a_rule_is_told_in_the_institutions_own_words_with_what_it_costs(tmp_path):
+    settings = day_with(tmp_path, 1_000, *RULES)
+    run_matching(settings, DAY)
+    (told,) = (
+        each for each in told_prices(*folders(settings)) if each.product_id == PRODUCT["product_id"]
+    )
+    dearest = {cost.rule: cost for cost in told.rules}
+    cost = dearest["score of a licensed bureau of at least 600"]
+    assert dearest.keys() >= {"region of residence or registration among CN-31, CN-44"}
+    assert [cost.value for cost in told.rules] == sorted(
+        (cost.value for cost in told.rules), reverse=True
+    )
+    assert (
+        "Your limit to score of a licensed bureau of at least 600 costs you "
+        f"{cost.good_leads:,.0f} good leads a day, worth {cost.value:,.0f} CNY."
+    ) in told.words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"price_of_quota": 38.4}, "One more lead a day is worth 38 CNY."),
+        (
+            {"matches": 12},
+            "Your quota of 50 leads a day is not used up (12 matched): a larger one would add",
+        ),
+        (
+            {"budget": 5_000.0, "price_of_budget": 0.52, "currency": "USD", "price_of_quota": 1.0},
+            "One more USD of your daily budget of 5,000 USD is worth 0.52 CNY.",
+        ),
+        (
+            {"promised": 20, "short": 8},
+            "You were promised 20 leads a day; 12 is the most that fit your rules and the other",
+        ),
+        (
+            {"rules": (RulePrice("income of at least 5,000", 1.0, 9.5),)},
+            "Your limit to income of at least 5,000 costs you 1 good lead a day, worth 9.50 CNY.",
+        ),
+    ],
+)
+def test_each_price_has_its_sentence(changes, words):
+    told = ProductPrices(**{**vars(FREE), **changes})
+    assert told.words[-1].startswith(words)
+
+
+def test_a_product_that_nothing_costs_anything_has_nothing_to_be_told():
+    assert FREE.words == []
+
+
+def test_other_prices_of_the_same_leads_change_the_manifest_and_not_the_version(market):
+    first = deliver_all(market)
+    republish(market, lambda row: row | {"price": row["price"] + 5.0})
+    second = deliver_all(market)
+    for name, manifest in second.items():
+        assert manifest["version"] == first[name]["version"] == 1
+        assert manifest["files"] == first[name]["files"]
+        for told, before in zip(manifest["prices"], first[name]["prices"], strict=True):
+            assert told["price_of_quota"] == pytest.approx(before["price_of_quota"] + 5)
+
+
+def republish(settings: Settings, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    folder = settings.of_day(settings.matches, DAY)
+    tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
+    rows = [changed(row) for row in tables["prices.parquet"].to_pylist()]
+    tables["prices.parquet"] = tables["prices.parquet"].from_pylist(rows, SCHEMA)
+    with publishing(folder, read_manifest(folder)) as fresh:
+        for name, table in tables.items():
+            write_parquet(table, fresh / name)
+
+
+def test_prices_are_kept_with_the_day_and_come_out_the_same_again(market):
+    before = prices(market)
+    match.match(market, DAY)
+    assert prices(market) == before

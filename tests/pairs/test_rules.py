@@ -1,0 +1,206 @@
+"""Rules judge by set exactly as one would judge each lead by hand; unfit rules close a product."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.pairs.eligibility.bitsets import packed, unpacked
+from pipelines.pairs.eligibility.rule_index import asked
+from pipelines.pairs.eligibility.rules import CompiledRules, compile_rules
+
+ATTRIBUTES = pa.schema(
+    {
+        "lead_row": pa.int64(),
+        "income_monthly": pa.float64(),
+        "age_years": pa.int64(),
+        "region": pa.string(),
+        "is_urban": pa.bool_(),
+        "person_key": pa.string(),
+        "captured_at": pa.timestamp("us", tz="UTC"),
+    }
+)
+PRODUCT = ("bank", "loan")
+
+
+def compiled(*rules: tuple[str, str, str], product: tuple[str, str] = PRODUCT) -> CompiledRules:
+    rows = [
+        {
+            "institution_id": product[0],
+            "product_id": product[1],
+            "attribute": attribute,
+            "op": op,
+            "value": value,
+        }
+        for attribute, op, value in rules
+    ]
+    return compile_table(rows)
+
+
+def compile_table(rows: list[dict[str, str]]) -> CompiledRules:
+    names = ("institution_id", "product_id", "attribute", "op", "value")
+    table = pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names]))
+    return compile_rules(table, ATTRIBUTES, frozenset({"gender"}))
+
+
+def judged(rules: CompiledRules, leads: list[dict[str, Any]]) -> set[tuple[int, str]]:
+    """Return which (lead row, product) meet the rules, for every product that has any."""
+    products = sorted({product for of_product in rules.bounds.values() for product in of_product})
+    table = pa.Table.from_pylist(leads, ATTRIBUTES)
+    words = packed(np.ones((len(leads), len(products)), np.bool_))
+    for name, of_product in rules.bounds.items():
+        bounds = [of_product.get(product) for product in products]
+        words &= asked("rules", name, ATTRIBUTES.field(name).type, bounds).admitted(table)
+    rows, places = np.nonzero(unpacked(words, len(products)))
+    return {
+        (leads[row]["lead_row"], products[place][1])
+        for row, place in zip(rows, places, strict=True)
+    }
+
+
+def meets(lead: dict[str, Any], rules: list[tuple[str, str, str]]) -> bool:
+    """Judge one lead by hand."""
+    return all(_meets(lead[attribute], op, value) for attribute, op, value in rules)
+
+
+def _meets(value: Any, op: str, bound: str) -> bool:
+    members = bound.split("|")
+    if op == "not_in":
+        return value is None or _text(value) not in members
+    if value is None:
+        return False
+    if op == "known":
+        return True
+    if op == "in":
+        return _text(value) in members
+    ends = [float(member) for member in members]
+    if op == "between":
+        return ends[0] <= value <= ends[1]
+    return value >= ends[0] if op == "ge" else value <= ends[0]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def random_rule(random: np.random.Generator) -> tuple[str, str, str]:
+    attribute = str(random.choice(["income_monthly", "age_years", "region", "is_urban"]))
+    some = {
+        "income_monthly": [str(float(n)) for n in random.choice(10, 3) * 1000],
+        "age_years": [str(n) for n in 20 + random.choice(40, 3)],
+        "region": [str(name) for name in random.choice(["CN-31", "CN-44", "CN-11"], 2)],
+        "is_urban": [str(random.choice(["true", "false"]))],
+    }[attribute]
+    ops = ["in", "not_in", "known"]
+    if attribute in {"income_monthly", "age_years"}:
+        ops += ["ge", "le", "between"]
+    op = str(random.choice(ops))
+    if op == "between":
+        return attribute, op, "|".join(sorted(some[:2], key=float))
+    return attribute, op, {"ge": some[0], "le": some[0], "known": "true"}.get(op, "|".join(some))
+
+
+def random_lead(row: int, random: np.random.Generator) -> dict[str, Any]:
+    def or_unknown(value: Any) -> Any:
+        return None if random.random() < 0.2 else value
+
+    return {
+        "lead_row": row,
+        "income_monthly": or_unknown(float(random.integers(10) * 1000)),
+        "age_years": or_unknown(int(random.integers(20, 60))),
+        "region": or_unknown(str(random.choice(["CN-31", "CN-44", "CN-11"]))),
+        "is_urban": or_unknown(bool(random.random() < 0.5)),
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rules_by_set_equal_rules_by_hand(seed):
+    random = np.random.default_rng(seed)
+    leads = [random_lead(row, random) for row in range(150)]
+    rules = {
+        f"loan-{number}": [random_rule(random) for _ in range(random.integers(1, 5))]
+        for number in range(30)
+    }
+    rows = [
+        {
+            "institution_id": "bank",
+            "product_id": product,
+            "attribute": attribute,
+            "op": op,
+            "value": value,
+        }
+        for product, of_product in rules.items()
+        for attribute, op, value in of_product
+    ]
+    by_hand = {
+        (lead["lead_row"], product)
+        for lead in leads
+        for product, of_product in rules.items()
+        if meets(lead, of_product)
+    }
+    result = compile_table(rows)
+    assert result.closed == {}
+    assert 0 < len(by_hand) < len(leads) * len(rules)
+    assert judged(result, leads) == by_hand
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "met"),
+    [
+        ("ge", "1", False),
+        ("le", "1", False),
+        ("between", "1|2", False),
+        ("in", "1", False),
+        ("known", "true", False),
+        ("not_in", "1", True),
+    ],
+)
+def test_an_unknown_value_meets_no_rule_but_not_in(op, value, met):
+    unknown = [{"lead_row": 0, "income_monthly": None}]
+    assert bool(judged(compiled(("income_monthly", op, value)), unknown)) is met
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        (("shoe_size", "ge", "40"), "no such lead column or feature"),
+        (("person_key", "in", "abc"), "no such lead column or feature"),
+        (("gender", "in", "female"), "the attribute is protected"),
+        (("captured_at", "ge", "2026-01-01"), "can't be judged by a rule"),
+        (("region", "ge", "5"), "the attribute is not a number"),
+        (("income_monthly", "ge", "a lot"), "'a lot' is not a number"),
+        (("income_monthly", "le", "nan"), "'nan' is not a number"),
+        (("income_monthly", "between", "5"), "not two numbers separated by"),
+        (("income_monthly", "between", "9|5"), "ends before it begins"),
+        (("income_monthly", "in", "|"), "lists nothing"),
+        (("income_monthly", "in", "1|x"), "'x' is not a number"),
+        (("is_urban", "in", "perhaps"), "is not true or false"),
+        (("region", "known", "false"), "known takes the value true"),
+        (("region", "like", "CN%"), "no such operation"),
+    ],
+)
+def test_a_rule_that_cannot_be_judged_closes_its_product_and_says_why(rule, why):
+    result = compiled(rule, ("age_years", "ge", "18"))
+    assert list(result.closed) == [PRODUCT]
+    assert result.closed[PRODUCT].startswith(f"rule {rule[0]} {rule[1]}: ")
+    assert why in result.closed[PRODUCT]
+
+
+def test_two_rules_on_one_attribute_must_both_hold():
+    rules = compiled(("region", "in", "CN-31|CN-44"), ("region", "in", "CN-44|CN-11"))
+    leads = [
+        {"lead_row": row, "region": region}
+        for row, region in enumerate(["CN-31", "CN-44", "CN-11"])
+    ]
+    assert judged(rules, leads) == {(1, "loan")}
+
+
+def test_no_rules_at_all_ask_nothing():
+    assert (compiled().bounds, compiled().closed) == ({}, {})
+
+
+def test_rules_that_no_value_can_meet_together_admit_nobody():
+    rules = compiled(("region", "in", "CN-31"), ("region", "in", "CN-44"))
+    leads = [{"lead_row": row, "region": place} for row, place in enumerate(["CN-31", "CN-44"])]
+    assert judged(rules, leads) == set()

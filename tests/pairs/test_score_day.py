@@ -1,0 +1,103 @@
+"""Scored pairs: all that is promised of them, whatever the portions, threads and row order."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from models import train_models
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.pairs import score_day as pairs
+from pipelines.pairs import scoring
+from tests.helpers.mart_schemas import SCHEMAS
+from tests.helpers.marts import write_marts
+from tests.helpers.matched_day import DAY
+
+
+def published_pairs(settings: Settings) -> pa.Table:
+    return pq.read_table(settings.of_day(settings.pairs, DAY) / "pairs.parquet")
+
+
+def content(settings: Settings) -> str:
+    hash_of_all: str = read_manifest(settings.of_day(settings.pairs, DAY))["content_sha256"]
+    return hash_of_all
+
+
+def test_pairs_are_priced_within_product_cap_and_band(published):
+    products = pq.read_table(
+        published.of_day(published.marts, DAY) / "products.parquet",
+        columns=["institution_id", "product_id", "apr_min", "apr_max", "pd_min", "pd_max"],
+    )
+    table = published_pairs(published).join(products, ["institution_id", "product_id"])
+    assert table.num_rows > 0
+    for low, value, high in (("apr_min", "suggested_apr", "apr_max"), ("pd_min", "pd", "pd_max")):
+        assert pc.all(pc.less_equal(table[low], table[value])).as_py()
+        assert pc.all(pc.less_equal(table[value], table[high])).as_py()
+    assert pc.max(table["suggested_apr"]).as_py() <= 0.24
+
+
+def test_pairs_come_in_the_order_of_their_keys(published):
+    keys = ["channel_id", "lead_id", "institution_id", "product_id"]
+    table = published_pairs(published)
+    assert table.schema == scoring.SCHEMA
+    assert table.equals(table.sort_by([(key, "ascending") for key in keys]))
+
+
+def test_the_funnel_ends_with_the_pairs_there_are(published):
+    funnel = pq.read_table(published.of_day(published.pairs, DAY) / "funnel.parquet")
+    left = {row["lead_id"]: row["low_value"] for row in funnel.to_pylist()}
+    pairs = published_pairs(published)
+    worth_making = pairs.filter(pc.greater_equal(pairs["expected_value"], 1.0))
+    assert 0 < len(worth_making) < len(pairs)
+    counted = worth_making["lead_id"].value_counts().to_pylist()
+    assert {lead: n for lead, n in left.items() if n} == {
+        row["values"]: row["counts"] for row in counted
+    }
+
+
+def test_the_cost_of_a_lead_is_its_channels_cost(published):
+    for row in published_pairs(published).to_pylist():
+        assert row["expected_cost"] == 30.0 + 5 * int(row["channel_id"].removeprefix("channel-"))
+
+
+def test_portions_do_not_change_a_byte(market, monkeypatch):
+    before = content(market)
+    monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 7)
+    pairs.score(market, DAY)
+    assert content(market) == before
+
+
+def test_threads_and_row_order_do_not_change_a_byte(market):
+    before = content(market)
+    reversed_tables = {}
+    for path in market.of_day(market.marts, DAY).glob("*.parquet"):
+        table = pq.read_table(path)
+        backwards = pa.array(range(table.num_rows - 1, -1, -1), pa.int64())
+        reversed_tables[f"{path.stem}_table"] = table.take(backwards)
+    other = Settings(home=market.home, threads=1)
+    write_marts(other.home, DAY, **reversed_tables)
+    pairs.score(other, DAY)
+    assert content(other) == before
+
+
+def test_a_day_without_leads_publishes_empty_tables(tmp_path):
+    none = SCHEMAS["leads"].empty_table()
+    settings = write_marts(tmp_path, DAY, products=4, pairs=40, leads_table=none)
+    train_models.ensure(settings, DAY)
+    counts = pairs.score(settings, DAY)
+    assert (counts["leads"], counts["pairs"], counts["open_products"]) == (0, 0, 3)
+    assert published_pairs(settings).schema == scoring.SCHEMA
+
+
+def test_the_manifest_says_what_the_pairs_were_made_of(published):
+    manifest = read_manifest(published.of_day(published.pairs, DAY))
+    assert manifest["inputs"].keys() == {f"marts/date={DAY}"}
+    assert manifest["models"].startswith("2026-11-16")
+    assert manifest["closed_products"] == 1
+
+
+def test_scoring_before_the_marts_is_refused(tmp_path):
+    with pytest.raises(InputMissing, match="marts"):
+        pairs.score(Settings(home=tmp_path), DAY)

@@ -1,0 +1,50 @@
+"""One published day and its report, shared by the tests that only read it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipelines.core.settings import Settings
+from pipelines.reports import report
+from tests.helpers.published_day import DAY, publish_day
+
+
+class Report(NamedTuple):
+    returned: dict[str, Any]
+    page: str
+    quality: dict[str, Any]
+
+
+def make(settings: Settings) -> Report:
+    """Run the report of `DAY` and return what it said and published."""
+    returned = report(settings, DAY)
+    folder = settings.of_day(settings.reports, DAY)
+    return Report(
+        returned,
+        (folder / "index.html").read_text("utf-8"),
+        json.loads((folder / "quality.json").read_text("utf-8")),
+    )
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a day on which every step was published; not to be changed."""
+    return publish_day(tmp_path_factory.mktemp("published")).home
+
+
+@pytest.fixture(scope="session")
+def whole(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of that day."""
+    home = tmp_path_factory.mktemp("whole") / "home"
+    shutil.copytree(published, home)
+    return make(Settings(home=home))
+
+
+@pytest.fixture
+def settings(published: Path, tmp_path: Path) -> Settings:
+    """A published day of a test's own, to be damaged."""
+    shutil.copytree(published, tmp_path / "home")
+    return Settings(home=tmp_path / "home")
