@@ -11,7 +11,9 @@ from typing import Literal, Self
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
+
+from expectations.strict_model import StrictModel
 
 FOLDER = Path(__file__).parent / "contracts"
 
@@ -30,11 +32,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Strict):
+class Column(StrictModel):
     """One column of a feed, with every rule that a single value must keep."""
 
     name: str
@@ -60,7 +58,7 @@ class Column(_Strict):
         return ARROW_TYPES[self.type]
 
 
-class Order(_Strict):
+class Order(StrictModel):
     """Within a row, `later` is not before (or below) `earlier`, where both are known."""
 
     earlier: str
@@ -68,7 +66,7 @@ class Order(_Strict):
     severity: Severity = "critical"
 
 
-class Contract(_Strict):
+class Contract(StrictModel):
     """What one feed promises."""
 
     feed: str

@@ -3,7 +3,9 @@
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from expectations.strict_model import StrictModel
 
 
 def _several(value: Any) -> Any:
@@ -25,8 +27,8 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 """One text or several."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+class _Strict(StrictModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
 class ForeignFile(_Strict):

@@ -4,7 +4,9 @@ from datetime import date
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from expectations.strict_model import StrictModel
 
 Segment = Literal["consumer", "business"]
 Kind = Literal["bank", "consumer_finance", "micro_lender", "other"]
@@ -12,8 +14,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 LeakTest = Literal["alone", "gain", "part", "gaps", "absent", "late", "fading", "ahead"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+class _Strict(StrictModel):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class Decision(_Strict):

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import Encoder, Matrix, Numbers
+from models.features.encoder import Encoder
 from models.params import Features, params
 from models.validation.metrics import Z_95, auc
 from models.validation.splits import at_random
+from pipelines.core.arrays import FloatArray
 
 FOLDS = 5
 TREES = 50
@@ -123,10 +124,12 @@ def _large_enough(told: np.ndarray) -> Iterator[str]:
         for group, count in zip(groups, counts, strict=True)
         if fewest <= count <= len(told) - fewest
     ]
-    yield from large[:1] if len(groups) == 2 else large  # noqa: PLR2004  a yes or no
+    yield from large[:1] if len(groups) == 2 else large
 
 
-def _group(attribute: str, group: str, belongs: Numbers, matrix: Matrix, encoder: Encoder) -> Guess:
+def _group(
+    attribute: str, group: str, belongs: FloatArray, matrix: FloatArray, encoder: Encoder
+) -> Guess:
     told = _with_interval(_out_of_fold(matrix, belongs, encoder.categorical_indexes), belongs)
     alone = [
         Proxy(name, *_with_interval(_alone(matrix[:, column], belongs), belongs))
@@ -144,13 +147,13 @@ def _group(attribute: str, group: str, belongs: Numbers, matrix: Matrix, encoder
     )
 
 
-def _with_interval(said: Numbers, belongs: Numbers) -> tuple[float, float, float]:
+def _with_interval(said: FloatArray, belongs: FloatArray) -> tuple[float, float, float]:
     area, deviation = auc(said, belongs)
     low, high = max(0.0, area - Z_95 * deviation), min(1.0, area + Z_95 * deviation)
     return round(area, 4), round(low, 4), round(high, 4)
 
 
-def _out_of_fold(matrix: Matrix, belongs: Numbers, categories: list[int]) -> Numbers:
+def _out_of_fold(matrix: FloatArray, belongs: FloatArray, categories: list[int]) -> FloatArray:
     """Return what trees that were trained on the other folds say of each lead."""
     stated = params().boosting | {"verbosity": -1, "num_leaves": 15, "learning_rate": 0.05}
     said = np.empty(len(belongs))
@@ -162,7 +165,7 @@ def _out_of_fold(matrix: Matrix, belongs: Numbers, categories: list[int]) -> Num
     return said
 
 
-def _alone(values: Numbers, belongs: Numbers) -> Numbers:
+def _alone(values: FloatArray, belongs: FloatArray) -> FloatArray:
     """Return what one feature says of each lead: the group's share of its bin in other folds."""
     bins = _binned(values)
     said = np.empty(len(belongs))
@@ -174,7 +177,7 @@ def _alone(values: Numbers, belongs: Numbers) -> Numbers:
     return said
 
 
-def _binned(values: Numbers) -> np.ndarray:
+def _binned(values: FloatArray) -> np.ndarray:
     """Return bins of about equal size; equal values share one, and so do those not known."""
     unknown = np.isnan(values)
     known = values[~unknown]

@@ -12,8 +12,8 @@ import pyarrow as pa
 from models.champion import model_artifacts, registry
 from models.explanations.reasons import Explainer
 from models.explanations.reference_profile import Ordinary
-from models.features.encoder import Numbers
 from models.scoring.estimators import Estimator
+from pipelines.core.arrays import FloatArray
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 
@@ -52,7 +52,7 @@ class ModelSet:
             pairs, [m for m, name in OUTPUTS.items() if name not in pairs.schema.names]
         )
 
-    def take_up_at(self, pairs: pa.Table, rank: Numbers) -> Numbers:
+    def take_up_at(self, pairs: pa.Table, rank: FloatArray) -> FloatArray:
         """Return how likely each pair is taken up, once approved, at its place among the offers.
 
         `score` takes each pair for its lead's first offer. Further down a person is less ready to
@@ -83,7 +83,7 @@ class ModelSet:
             scored = scored.append_column(OUTPUTS[model], pa.chunked_array(parts, pa.float64()))
         return scored
 
-    def _in_threads(self, estimator: Estimator, table: pa.Table) -> list[Numbers]:
+    def _in_threads(self, estimator: Estimator, table: pa.Table) -> list[FloatArray]:
         """Return the probabilities of each portion, in order; each is computed by one thread."""
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(partial(estimator.predict, threads=1), _portions(table)))

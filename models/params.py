@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from expectations import policy
 from expectations.contracts import contracts
+from expectations.strict_model import StrictModel
 from models.errors import ForbiddenFeature
 
 FILE = Path(__file__).parent / "params.yml"
@@ -20,11 +21,7 @@ RejectMethod = Literal["none", "weighting", "augmentation", "parcelling"]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Features(_Strict):
+class Features(StrictModel):
     """Columns by kind: numbers (and yes or no) as they are, categories by their vocabulary."""
 
     numbers: tuple[str, ...]
@@ -69,7 +66,7 @@ class Features(_Strict):
         )
 
 
-class ModelSpec(_Strict):
+class ModelSpec(StrictModel):
     """What one model predicts, which groups of features it looks at, and which way they count."""
 
     label: Label
@@ -78,7 +75,7 @@ class ModelSpec(_Strict):
     falls_with: tuple[str, ...] = ()
 
 
-class RejectInference(_Strict):
+class RejectInference(StrictModel):
     """How the risk model is made to hold for those who got no loan; see `models.training.reject_inference`."""
 
     method: RejectMethod
@@ -90,7 +87,7 @@ class RejectInference(_Strict):
     """Odds of default of someone who got no loan, over those of a like borrower."""
 
 
-class Margins(_Strict):
+class Margins(StrictModel):
     """How much worse a challenger may seem, by figure, before it counts."""
 
     auc: float = Field(ge=0)
@@ -99,7 +96,7 @@ class Margins(_Strict):
     value: float = Field(ge=0)
 
 
-class Challenge(_Strict):
+class Challenge(StrictModel):
     """When a challenger takes the champion's place."""
 
     least_rows: int = Field(ge=1)
@@ -115,14 +112,14 @@ class Challenge(_Strict):
     most_past_lost: float = Field(ge=0, lt=1)
 
 
-class Triggers(_Strict):
+class Triggers(StrictModel):
     """When a training does not wait for the anchor weekday."""
 
     rest_days: int = Field(ge=1)
     standard_deviations: float = Field(gt=0)
 
 
-class Odds(_Strict):
+class Odds(StrictModel):
     """Which matches the ledger of odds counts, and how many it takes to judge."""
 
     window_days: int = Field(ge=1)
@@ -130,7 +127,7 @@ class Odds(_Strict):
     told_in_steps_of: int = Field(ge=1)
 
 
-class Uncertainty(_Strict):
+class Uncertainty(StrictModel):
     """What is assumed of errors until they are seen, on the scale of log-odds."""
 
     product_variances: tuple[float, float, float, float, float]
@@ -141,7 +138,7 @@ class Uncertainty(_Strict):
     deviations: float = Field(gt=0)
 
 
-class Level(_Strict):
+class Level(StrictModel):
     """One level of the lenders' effects: whose they are, and how hard they shrink."""
 
     name: str
@@ -153,7 +150,7 @@ class Level(_Strict):
     """Rows of even odds that speak for no effect."""
 
 
-class EffectParams(_Strict):
+class EffectParams(StrictModel):
     """How the lenders' effects are learned; what each entry means is said in `params.yml`."""
 
     margin_reads: tuple[Group, ...]
@@ -176,7 +173,7 @@ class EffectParams(_Strict):
         return self
 
 
-class Stage(_Strict):
+class Stage(StrictModel):
     """One of the stages that a model is boosted in, each from where the one before it ends."""
 
     most_trees: int = Field(ge=1)
@@ -186,7 +183,7 @@ class Stage(_Strict):
     """What LightGBM is told beyond `boosting` of the parameters."""
 
 
-class Shape(_Strict):
+class Shape(StrictModel):
     """How a model is made: the members that it is the mean of, and the stages of each."""
 
     members: tuple[dict[str, Any], ...] = Field(min_length=1)
@@ -194,7 +191,7 @@ class Shape(_Strict):
     stages: tuple[Stage, ...] = Field(min_length=1)
 
 
-class Params(_Strict):
+class Params(StrictModel):
     """The content of `params.yml`; what each entry means is said there."""
 
     anchor_weekday: Literal[

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
+from expectations.strict_model import StrictModel
 from models.params import Label, params
 from models.validation.backtest import FEWEST_ROWS
 from models.validation.metrics import Z_95
@@ -16,11 +16,7 @@ from models.validation.metrics import Z_95
 FILE = Path(__file__).parent / "card.yml"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Purpose(_Strict):
+class Purpose(StrictModel):
     """What one model is for, and where it should not be trusted."""
 
     predicts: str
@@ -28,7 +24,7 @@ class Purpose(_Strict):
     limits: tuple[str, ...]
 
 
-class CardWords(_Strict):
+class CardWords(StrictModel):
     """The content of `card.yml`."""
 
     models: dict[str, Purpose]

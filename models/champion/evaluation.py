@@ -14,13 +14,13 @@ import pyarrow as pa
 
 from models.champion.evaluation_window import Stretch
 from models.champion.registry import Champion, Entry
-from models.features.encoder import Numbers, numbers
+from models.features.encoder import numbers
 from models.params import params
 from models.scoring.estimators import Estimator
 from models.training.paired_bootstrap import Outcomes
 from models.validation import splits
 from models.validation.metrics import Z_95, auc
-from pipelines.core.arrays import evenly
+from pipelines.core.arrays import FloatArray, spread_evenly
 from pipelines.core.publishing import code_version
 
 THREADS = 1
@@ -68,7 +68,7 @@ def is_champion_again(champion: Champion, found: Stretch) -> bool:
     past = found.past.filter(pa.array(~splits.is_inferred(found.past)))
     if not past.num_rows:
         return False
-    known = past.take(pa.array(evenly(past.num_rows, PAST_LOOKED_AT)))
+    known = past.take(pa.array(spread_evenly(past.num_rows, PAST_LOOKED_AT)))
     labels = numbers(known, "label")
     if labels.min() == labels.max():
         return False
@@ -81,7 +81,7 @@ def outcomes(model: str, on: Stretch) -> Outcomes:
     return Outcomes.of(on.compared, params().models[model].label, exposure=on.exposure)
 
 
-def out_of_band(foretold: Numbers, outcomes: Outcomes, deviations: float = Z_95) -> bool:
+def out_of_band(foretold: FloatArray, outcomes: Outcomes, deviations: float = Z_95) -> bool:
     """Return whether foretold over observed is off by more than the band, beyond chance.
 
     Args:

@@ -22,7 +22,7 @@ from models.training.dataset import examples, loans, told_until
 from models.training.loan_maturity import Exposure
 from models.training.paired_bootstrap import KNOWN_WHOLE
 from models.training.reject_inference import for_all_who_ask
-from pipelines.core.arrays import evenly
+from pipelines.core.arrays import spread_evenly
 from pipelines.core.settings import Settings
 
 DAY = timedelta(days=1)
@@ -99,7 +99,7 @@ def of_loans(
     days = (told_until(settings, as_of) - told_until(settings, begins)) / DAY
     known = loan_maturity.curve_of(loans(settings, day, as_of=begins))
     compared, exposure = loan_maturity.newly_shown(loans(settings, day, as_of=as_of), days, known)
-    some = evenly(compared.num_rows, rules.most_loans)
+    some = spread_evenly(compared.num_rows, rules.most_loans)
     past = partial(learned_from, settings, day, model, as_of=begins)
     return Stretch(compared.take(pa.array(some)), begins, past, exposure.take(some))
 

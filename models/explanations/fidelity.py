@@ -20,8 +20,8 @@ from expectations import policy
 from models.explanations.reason_text import TOGETHER
 from models.explanations.reasons import Explainer
 from models.explanations.reference_profile import Ordinary
-from models.features.encoder import Matrix, Numbers
 from models.scoring.estimators import Trained
+from pipelines.core.arrays import FloatArray
 
 DRAWS = 20
 """Other leads whose values are tried for each reason."""
@@ -93,7 +93,7 @@ def of_a_sample(model: Trained, ordinary: Mapping[str, Any], table: pa.Table) ->
     return fidelity(explainer, table.take(pa.array(rows))).as_dict()
 
 
-def _share(moves: Numbers) -> float:
+def _share(moves: FloatArray) -> float:
     return round(float(np.mean(moves > 0)), 4)
 
 
@@ -115,11 +115,11 @@ class _Tried:
         self._sign = np.where(np.array(told["effect"].to_pylist()) == "raises", 1.0, -1.0)
         self._stands = self._log_odds(self._matrix)[self._rows]
 
-    def towards_ordinary(self) -> tuple[Numbers, Numbers]:
+    def towards_ordinary(self) -> tuple[FloatArray, FloatArray]:
         """Return how far each score goes back: of the code's features, and of its word's alone."""
         return self._back(self._of_code, self._usual), self._back(self._of_word, self._usual)
 
-    def towards_others(self) -> Numbers:
+    def towards_others(self) -> FloatArray:
         """Return how far each score goes back on average over other leads of its kind."""
         random = np.random.default_rng(SEED)
         total = np.zeros(len(self._rows))
@@ -136,8 +136,8 @@ class _Tried:
         return drawn
 
     def _back(
-        self, which: "np.ndarray[tuple[int, int], np.dtype[np.bool_]]", to: Matrix
-    ) -> Numbers:
+        self, which: "np.ndarray[tuple[int, int], np.dtype[np.bool_]]", to: FloatArray
+    ) -> FloatArray:
         """Return how far each score goes back, in its reason's sense, with `which` set to `to`."""
         back = np.empty(len(self._rows))
         for at in range(0, len(self._rows), REASONS_AT_ONCE):
@@ -147,5 +147,5 @@ class _Tried:
             back[part] = self._sign[part] * (self._stands[part] - self._log_odds(changed))
         return back
 
-    def _log_odds(self, matrix: Matrix) -> Numbers:
+    def _log_odds(self, matrix: FloatArray) -> FloatArray:
         return self._model.log_odds(matrix, threads=self._threads)

@@ -10,11 +10,8 @@ import pyarrow.compute as pc
 from expectations import policy
 from expectations.policy_types import UNKNOWN, Reason
 from models.explanations.reference_profile import ALL, Ordinary
-from models.features.encoder import Numbers
 from models.scoring.estimators import Estimator, Trained
-
-Bits = np.ndarray[tuple[int], np.dtype[np.bool_]]
-Whole = np.ndarray[tuple[int], np.dtype[np.intp]]
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 SCHEMA = pa.schema(
     {
@@ -52,14 +49,14 @@ class Named:
     """Which codes are named for one effect; the arrays have one entry per reason."""
 
     effect: str
-    rows: Whole
-    places: Whole
+    rows: IntArray
+    places: IntArray
     codes: "np.ndarray[tuple[int], np.dtype[np.str_]]"
-    features: Whole
+    features: IntArray
     """The feature, by its place among the model's, that stands for the code."""
-    stands_alone: Bits
+    stands_alone: BoolArray
     """Whether that feature holds by itself; where not, only the code as a whole is named."""
-    log_odds: Numbers
+    log_odds: FloatArray
 
 
 def in_words(
@@ -140,14 +137,14 @@ def _seen(
     return pa.array(levels, pa.string()), pa.array(tenths, pa.int64()), pa.array(kinds, pa.string())
 
 
-def _categories(column: pa.ChunkedArray, rows: Whole, values: Numbers) -> Numbers:
+def _categories(column: pa.ChunkedArray, rows: IntArray, values: FloatArray) -> FloatArray:
     """Return the categories at `rows`: what too few leads had to be learned from is rare."""
     told = pc.fill_null(pc.cast(column.take(pa.array(rows)), pa.string()), UNKNOWN)
     said = np.array(told.to_pylist(), dtype=object)
     return np.asarray(np.where(np.isnan(values) & (said != UNKNOWN), RARE, said))
 
 
-def _chance_added(estimator: Estimator, table: pa.Table, named: Named, threads: int) -> Numbers:
+def _chance_added(estimator: Estimator, table: pa.Table, named: Named, threads: int) -> FloatArray:
     """Return by how much the probability is higher with what each code added than without it."""
     if isinstance(estimator, Trained):
         stands = estimator.log_odds(estimator.encoder.matrix(table), threads=threads)[named.rows]
@@ -200,7 +197,7 @@ class _Sayings:
             return f"{span}（同类线索的第 {place} 个十分位）"
         return f"{span} (tenth {place} of 10 of its kind)"
 
-    def weight(self, log_odds: Numbers, points: Numbers) -> pa.Array:
+    def weight(self, log_odds: FloatArray, points: FloatArray) -> pa.Array:
         """Return what the code added, in log-odds of the trees and in points."""
         form = "；对数几率 %+.3f，概率约 %+.1f 个百分点"
         if self.language == "en":

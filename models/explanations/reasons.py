@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations import policy
-from models.explanations.reason_text import SCHEMA, Bits, Named, Whole, in_words
+from models.explanations.reason_text import SCHEMA, Named, in_words
 from models.explanations.reference_profile import MEDIAN, Ordinary
-from models.features.encoder import Matrix
 from models.params import params
 from models.scoring.estimators import Estimator, Trained
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Effect = Literal["raises", "lowers"]
 """What a reason does to the probability that is explained."""
@@ -34,9 +34,6 @@ SPREAD = (MEDIAN, 1, 7)
 ROWS_AT_ONCE = 16_384
 """Rows explained together: bounds the memory, never changes the result."""
 
-Marks = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
-Places = np.ndarray[tuple[int, int], np.dtype[np.intp]]
-
 
 @dataclass(frozen=True)
 class Weighed:
@@ -45,11 +42,11 @@ class Weighed:
     codes: tuple[str, ...]
     code_of: "np.ndarray[tuple[int], np.dtype[np.intp]]"
     """Feature -> place of its code."""
-    by_feature: Matrix
-    by_code: Matrix
+    by_feature: FloatArray
+    by_code: FloatArray
 
     @classmethod
-    def of(cls, features: Sequence[str], values: Matrix) -> "Weighed":
+    def of(cls, features: Sequence[str], values: FloatArray) -> "Weighed":
         """Sum contributions `values`, shape (rows, features), by the codes of `features`."""
         named = policy.reason_codes()
         codes = tuple(sorted({named[name] for name in features}))
@@ -135,7 +132,9 @@ class Explainer:
             log_odds=weighed.by_code[rows, codes],
         )
 
-    def _stands_alone(self, table: pa.Table, rows: Whole, features: Whole, sign: int) -> Bits:
+    def _stands_alone(
+        self, table: pa.Table, rows: IntArray, features: IntArray, sign: int
+    ) -> BoolArray:
         """Return whether each reason holds where only the feature of its words is ordinary."""
         model, ordinary = self.estimator, self.ordinary
         if not self.is_confirmed or not isinstance(model, Trained) or ordinary is None:
@@ -151,11 +150,11 @@ class Explainer:
         self,
         table: pa.Table,
         weighed: Weighed,
-        ranked: Places,
-        speaks: Marks,
+        ranked: IntArray,
+        speaks: BoolArray,
         sign: int,
         wanted: int,
-    ) -> Marks:
+    ) -> BoolArray:
         """Return which of the candidates are named: the first that hold, as many as are wanted."""
         model, ordinary = self.estimator, self.ordinary
         if not self.is_confirmed or not isinstance(model, Trained) or ordinary is None:

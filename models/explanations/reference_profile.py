@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import Encoder, Matrix, Numbers
+from models.features.encoder import Encoder
+from pipelines.core.arrays import FloatArray
 
 KIND = ("segment", "currency")
 """Columns that say of which kind a lead is."""
@@ -32,7 +33,7 @@ MEDIAN = 4
 class Ordinary:
     """The borders of the tenths of each feature, by kind of lead."""
 
-    borders: Mapping[str, Matrix]
+    borders: Mapping[str, FloatArray]
     """Kind -> shape (features, 9), in the features' order: the values at 10% to 90% of the leads
     whose value is known; nan where fewer than half are. Of a category all nine are the code of its
     commonest value."""
@@ -42,7 +43,9 @@ class Ordinary:
         named = _kinds(table)
         return np.where(np.isin(named, list(self.borders)), named, ALL)
 
-    def of(self, kinds: "np.ndarray[tuple[int], np.dtype[np.str_]]", tenth: int = MEDIAN) -> Matrix:
+    def of(
+        self, kinds: "np.ndarray[tuple[int], np.dtype[np.str_]]", tenth: int = MEDIAN
+    ) -> FloatArray:
         """Return the border `tenth` of every feature for leads of `kinds`: (leads, features)."""
         names, position = np.unique(kinds, return_inverse=True)
         if not len(names):
@@ -53,7 +56,7 @@ class Ordinary:
         self,
         kinds: "np.ndarray[tuple[int], np.dtype[np.str_]]",
         features: "np.ndarray[tuple[int], np.dtype[np.intp]]",
-    ) -> Matrix:
+    ) -> FloatArray:
         """Return the nine borders of one feature of each lead: (leads, 9)."""
         names, position = np.unique(kinds, return_inverse=True)
         if not len(names):
@@ -73,7 +76,7 @@ class Ordinary:
         return cls({kind: np.array(rows, dtype=np.float64) for kind, rows in content.items()})
 
     @classmethod
-    def learned_from(cls, table: pa.Table, encoder: Encoder, matrix: Matrix) -> "Ordinary":
+    def learned_from(cls, table: pa.Table, encoder: Encoder, matrix: FloatArray) -> "Ordinary":
         """Return what is ordinary in `table`, which `encoder` turned into `matrix`."""
         categories = set(encoder.categorical_indexes)
         found = {kind: _borders(matrix[rows], categories) for kind, rows in _rows_by_kind(table)}
@@ -98,7 +101,7 @@ def _kinds(table: pa.Table) -> "np.ndarray[tuple[int], np.dtype[np.str_]]":
     return np.asarray(joined.to_numpy(zero_copy_only=False), dtype=np.str_)
 
 
-def _borders(matrix: Matrix, categories: set[int]) -> Matrix:
+def _borders(matrix: FloatArray, categories: set[int]) -> FloatArray:
     return np.stack(
         [
             _commonest(column) if index in categories else _tenths(column)
@@ -107,7 +110,7 @@ def _borders(matrix: Matrix, categories: set[int]) -> Matrix:
     )
 
 
-def _tenths(column: Numbers) -> Numbers:
+def _tenths(column: FloatArray) -> FloatArray:
     """Return values that occur, so that the ordinary business has a whole number of employees."""
     known = column[~np.isnan(column)]
     if 2 * len(known) < max(len(column), 1):
@@ -115,6 +118,6 @@ def _tenths(column: Numbers) -> Numbers:
     return np.asarray(np.quantile(known, TENTHS, method="inverted_cdf"))
 
 
-def _commonest(column: Numbers) -> Numbers:
+def _commonest(column: FloatArray) -> FloatArray:
     values, counts = np.unique(column, return_counts=True)
     return np.full(len(TENTHS), values[np.argmax(counts)] if len(values) else np.nan)

@@ -10,10 +10,8 @@ import pyarrow.compute as pc
 from models.errors import MissingColumns
 from models.features.lender_effects import Effects, learned_words
 from models.params import Features, params
-from pipelines.core import arrays
+from pipelines.core.arrays import FloatArray
 
-Numbers = arrays.Numbers
-Matrix = arrays.Matrix
 Vocabulary = Mapping[str, tuple[str, ...]]
 
 
@@ -23,13 +21,13 @@ ENOUGH_DECISIONS = 20
 """Decisions from which on a rate is as reliable as it needs to be: more tell only the date."""
 
 
-def ratio(above: Numbers, below: Numbers) -> Numbers:
+def ratio(above: FloatArray, below: FloatArray) -> FloatArray:
     """Return `above / below`; nan where `below` is not positive or either is unknown."""
     unknown = np.full(len(above), np.nan)
     return np.asarray(np.divide(above, below, out=unknown, where=below > 0))
 
 
-def payment(amount: Numbers, apr: Numbers, months: Numbers) -> Numbers:
+def payment(amount: FloatArray, apr: FloatArray, months: FloatArray) -> FloatArray:
     """Return the level payment a month, in the currency of `amount`.
 
     The annuity formula: amount x r / (1 - (1 + r)^-months) with r = apr / 12, which is
@@ -41,25 +39,25 @@ def payment(amount: Numbers, apr: Numbers, months: Numbers) -> Numbers:
     return amount * np.where(rate == 0, free, share)
 
 
-def _dearest_payment(table: pa.Table) -> Numbers:
+def _dearest_payment(table: pa.Table) -> FloatArray:
     """Return the payment at the product's highest cost, over the term asked for or the longest."""
     asked, longest = numbers(table, "term_months"), numbers(table, "term_max_months")
     months = np.where(np.isnan(asked), longest, asked)
     return payment(numbers(table, "amount"), numbers(table, "apr_max"), months)
 
 
-def _evidence(table: pa.Table, decisions: str) -> Numbers:
+def _evidence(table: pa.Table, decisions: str) -> FloatArray:
     """Return how much evidence a history rate rests on, from 0 to 1."""
     return np.minimum(numbers(table, decisions) / ENOUGH_DECISIONS, 1.0)
 
 
-def _register_rate(table: pa.Table) -> Numbers:
+def _register_rate(table: pa.Table) -> FloatArray:
     """Return what share a public register says that was approved, by Laplace's rule."""
     approvals = numbers(table, "institution_register_approvals")
     return (approvals + 1) / (numbers(table, "institution_register_applications") + 2)
 
 
-PAIR_FEATURES: dict[str, Callable[[pa.Table], Numbers]] = {
+PAIR_FEATURES: dict[str, Callable[[pa.Table], FloatArray]] = {
     "institution_evidence": lambda t: _evidence(t, "institution_decisions"),
     "product_evidence": lambda t: _evidence(t, "product_decisions"),
     "register_approval_rate": _register_rate,
@@ -98,7 +96,7 @@ def of_a_new_lender(table: pa.Table) -> pa.Table:
     return table
 
 
-def numbers(table: pa.Table, name: str) -> Numbers:
+def numbers(table: pa.Table, name: str) -> FloatArray:
     """Return a column of numbers or of yes and no as floats; nan where it is unknown.
 
     Raises:
@@ -138,7 +136,7 @@ class Encoder:
         first = len(self.features.numbers)
         return list(range(first, first + len(self.features.categories)))
 
-    def matrix(self, table: pa.Table) -> Matrix:
+    def matrix(self, table: pa.Table) -> FloatArray:
         """Return `table` as floats, shape (rows, features); nan: unknown number or category.
 
         Each row depends on its own values alone, so rows may be split and batched at will.
@@ -169,7 +167,7 @@ class Encoder:
         """Return the positions of `names` among the columns of a matrix."""
         return [self.features.names.index(name) for name in names]
 
-    def _column(self, table: pa.Table, name: str) -> Numbers:
+    def _column(self, table: pa.Table, name: str) -> FloatArray:
         if name in PAIR_FEATURES:
             return PAIR_FEATURES[name](table)
         if name in HISTORY:

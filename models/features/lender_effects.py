@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from models.errors import MissingColumns
 from models.params import Level
-from pipelines.core.arrays import Codes, Matrix, Numbers, Rows
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 NO_CODES = np.zeros(0, dtype=np.int64)
 NEWTON_STEPS = 6
@@ -59,7 +59,7 @@ class Words:
     def __len__(self) -> int:
         return len(self.texts) or len(self.edges) + 1
 
-    def places(self, column: pa.ChunkedArray) -> Codes:
+    def places(self, column: pa.ChunkedArray) -> IntArray:
         """Return the place of each value, -1 where it is unknown."""
         if self.texts:
             known = pa.array(self.texts, type=pa.string())
@@ -77,8 +77,8 @@ class Shifts:
     """The cells of one level: sorted codes, and the shift of each."""
 
     level: Level
-    codes: Codes
-    values: Numbers
+    codes: IntArray
+    values: FloatArray
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -91,7 +91,7 @@ class Shifts:
     def __hash__(self) -> int:
         return hash(self.level.name)
 
-    def of(self, codes: Codes) -> Numbers:
+    def of(self, codes: IntArray) -> FloatArray:
         """Return the shift of each code; 0 where the cell was never seen."""
         if not len(self.codes):
             return np.zeros(len(codes))
@@ -122,7 +122,7 @@ class Effects:
         """The levels, from the top down."""
         return tuple(shift.level for shift in self.shifts)
 
-    def columns(self, table: pa.Table) -> Matrix:
+    def columns(self, table: pa.Table) -> FloatArray:
         """Return what each level says of each row, in log-odds; shape (rows, levels).
 
         Raises:
@@ -130,7 +130,7 @@ class Effects:
         """
         return self.of(Cells.of(table, self.words, self.levels))
 
-    def of(self, cells: "Cells") -> Matrix:
+    def of(self, cells: "Cells") -> FloatArray:
         """Return the same of rows whose cells are known already."""
         told = [shift.of(codes) for shift, codes in zip(self.shifts, cells.codes, strict=True)]
         return np.stack(told, axis=1)
@@ -175,7 +175,7 @@ class Cells:
     """Which cell of each level each row of a table lies in, -1 where a value is unknown."""
 
     levels: tuple[Level, ...]
-    codes: tuple[Codes, ...]
+    codes: tuple[IntArray, ...]
 
     @classmethod
     def of(cls, table: pa.Table, words: Mapping[str, Words], levels: Sequence[Level]) -> "Cells":
@@ -186,7 +186,7 @@ class Cells:
         codes = [_combined([(places[name], len(words[name])) for name in v.of]) for v in levels]
         return cls(tuple(levels), tuple(codes))
 
-    def of_rows(self, rows: Rows) -> "Cells":
+    def of_rows(self, rows: BoolArray) -> "Cells":
         """Return the cells of some rows."""
         return Cells(self.levels, tuple(codes[rows] for codes in self.codes))
 
@@ -205,9 +205,11 @@ def learned_words(table: pa.Table, levels: Sequence[Level], bands: int) -> dict[
     return {name: Words.learned_from(table[name], bands) for name in names}
 
 
-def learn(cells: Cells, words: Mapping[str, Words], margin: Numbers, labels: Numbers) -> Effects:
+def learn(
+    cells: Cells, words: Mapping[str, Words], margin: FloatArray, labels: FloatArray
+) -> Effects:
     """Return the effects that the rows of `cells` show beyond their `margin`, in log-odds."""
-    told: dict[str, Numbers] = {}
+    told: dict[str, FloatArray] = {}
     shifts = []
     for level, codes in zip(cells.levels, cells.codes, strict=True):
         above = told[level.below] if level.below else np.zeros(len(labels))
@@ -217,7 +219,7 @@ def learn(cells: Cells, words: Mapping[str, Words], margin: Numbers, labels: Num
     return Effects(words, tuple(shifts))
 
 
-def _shifts(level: Level, codes: Codes, margin: Numbers, labels: Numbers) -> Shifts:
+def _shifts(level: Level, codes: IntArray, margin: FloatArray, labels: FloatArray) -> Shifts:
     """Return the most probable shift of each cell that has a row, by Newton's method."""
     known = codes >= 0
     cells, place = np.unique(codes[known], return_inverse=True)
@@ -234,7 +236,7 @@ def _shifts(level: Level, codes: Codes, margin: Numbers, labels: Numbers) -> Shi
     return Shifts(level, cells, rounded)
 
 
-def _combined(parts: Sequence[tuple[Codes, int]]) -> Codes:
+def _combined(parts: Sequence[tuple[IntArray, int]]) -> IntArray:
     """Return one code of several places with their counts; -1 where one is unknown."""
     whole = np.zeros(len(parts[0][0]), dtype=np.int64)
     known = np.ones(len(whole), dtype=bool)
@@ -243,6 +245,6 @@ def _combined(parts: Sequence[tuple[Codes, int]]) -> Codes:
     return np.where(known, whole, -1)
 
 
-def _floats(column: pa.ChunkedArray) -> Numbers:
+def _floats(column: pa.ChunkedArray) -> FloatArray:
     values = pc.cast(column, pa.float64()).to_numpy()
     return np.asarray(np.where(np.isfinite(values), values, np.nan), dtype=np.float64)

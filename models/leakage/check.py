@@ -18,14 +18,15 @@ import pyarrow.compute as pc
 from expectations import policy
 from expectations.policy_types import AllowedLeak
 from models.errors import LeakingFeatures
-from models.features.encoder import PAIR_FEATURES, Numbers
+from models.features.encoder import PAIR_FEATURES
 from models.leakage.columns import Column
 from models.leakage.incremental import beyond_the_rest
 from models.leakage.lookahead import Ledger, ahead, ledger
 from models.leakage.power import Sample
 from models.leakage.univariate import Trial, absent, alone, by_itself, is_enough, late
-from models.leakage.views import Codes, Views
+from models.leakage.views import Views
 from models.params import Features, params
+from pipelines.core.arrays import FloatArray, IntArray
 
 LEAD_DAY = "business_date"
 LABEL = "label"
@@ -139,7 +140,7 @@ def _that_happened(table: pa.Table) -> pa.Table:
     return table.filter(pc.invert(table[INFERRED]))
 
 
-def _drawn(known: Codes) -> Codes:
+def _drawn(known: IntArray) -> IntArray:
     """Return at most `most_rows` of the rows, drawn by a fixed seed, in their order."""
     most = policy.leaks().most_rows
     return np.sort(np.random.default_rng(_seed()).permutation(known)[:most])
@@ -158,7 +159,7 @@ def _sample(drawn: pa.Table) -> Sample:
     return Sample(happened, _lead_days(drawn), *parts)
 
 
-def _lead_days(table: pa.Table) -> Numbers | None:
+def _lead_days(table: pa.Table) -> FloatArray | None:
     if LEAD_DAY not in table.column_names:
         return None
     return Column(LEAD_DAY, table[LEAD_DAY].combine_chunks()).days
@@ -174,7 +175,7 @@ def _ledgers(known: pa.Table) -> list[Ledger]:
     return [ledger(_codes(known, keys), day, happened) for keys in owners]
 
 
-def _codes(table: pa.Table, keys: Iterable[str]) -> Codes:
+def _codes(table: pa.Table, keys: Iterable[str]) -> IntArray:
     joined = pc.binary_join_element_wise(
         *(pc.cast(table[key], pa.string()) for key in keys), "\x1f"
     )

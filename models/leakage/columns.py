@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import Numbers
-from models.validation.splits import Rows
+from pipelines.core.arrays import BoolArray, FloatArray
 
 PARSED = 0.99
 """Share of a column's texts that must read as numbers, or as dates, for it to be taken as such."""
@@ -48,17 +47,17 @@ class Column:
         return self.values
 
     @cached_property
-    def is_missing(self) -> Rows:
+    def is_missing(self) -> BoolArray:
         """Which rows have no value."""
         return np.asarray(self.plain.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
 
     @cached_property
-    def numbers(self) -> Numbers | None:
+    def numbers(self) -> FloatArray | None:
         """The column as numbers, nan where missing; dates are days; None where it holds neither."""
         return self._read if self.days is None else self.days
 
     @cached_property
-    def days(self) -> Numbers | None:
+    def days(self) -> FloatArray | None:
         """The column as days since 1970, UTC, nan where missing; None where it holds no dates."""
         kind = self.plain.type
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
@@ -76,7 +75,7 @@ class Column:
         return Column(self.name, pc.replace_substring_regex(self.plain, r"[0-9]", "9"))
 
     @property
-    def serial(self) -> Numbers | None:
+    def serial(self) -> FloatArray | None:
         """The last number within each text, such as that of an id; None: few have one."""
         found = pc.extract_regex(self.plain, r"(?P<serial>[0-9]{1,15})[^0-9]*$")
         serial = pc.struct_field(found, "serial")
@@ -87,7 +86,7 @@ class Column:
         )
 
     @cached_property
-    def _read(self) -> Numbers | None:
+    def _read(self) -> FloatArray | None:
         kind = self.plain.type
         if pa.types.is_string(kind):
             return _numbers_of_texts(self.plain)
@@ -106,16 +105,16 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _floats(values: pa.Array) -> Numbers:
+def _floats(values: pa.Array) -> FloatArray:
     numbers = np.asarray(pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def _whole_days(moments: pa.Array) -> Numbers:
+def _whole_days(moments: pa.Array) -> FloatArray:
     return _floats(pc.cast(pc.cast(moments, pa.date32(), safe=False), pa.int32()))
 
 
-def _numbers_of_texts(texts: pa.Array) -> Numbers | None:
+def _numbers_of_texts(texts: pa.Array) -> FloatArray | None:
     """Return texts as numbers (a currency sign and commas don't count), if nearly all are."""
     digits = pc.replace_substring_regex(texts, r"[$,]", "")
     is_number = pc.match_substring_regex(digits, NUMBER)
@@ -124,7 +123,7 @@ def _numbers_of_texts(texts: pa.Array) -> Numbers | None:
     return _floats(pc.if_else(is_number, digits, pa.scalar(None, pa.string())))
 
 
-def _days_of_texts(texts: pa.Array) -> Numbers | None:
+def _days_of_texts(texts: pa.Array) -> FloatArray | None:
     """Return texts as days since 1970, if nearly all are dates of one format."""
     starts = pc.utf8_slice_codeunits(texts, 0, DATE_LENGTH)
     for form in DATE_FORMATS:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from expectations import policy
-from models.features.encoder import Numbers
 from models.leakage.power import Sample, fair_rates, joined, together
 from models.leakage.univariate import Alone, Trial
-from models.leakage.views import Codes, Views
+from models.leakage.views import Views
+from pipelines.core.arrays import FloatArray, IntArray
 
 WORTH_TRYING = 0.58
 """AUC alone from which on a column is tried by itself; weaker ones make up the rest together."""
@@ -76,12 +76,12 @@ def _is_worth_trying(views: Views, sample: Sample, said: Alone) -> bool:
     )
 
 
-def _inputs(views: Views, said: Alone, sample: Sample) -> Sequence[Numbers]:
+def _inputs(views: Views, said: Alone, sample: Sample) -> Sequence[FloatArray]:
     told, numbers = fair_rates(said.codes, sample), views.column.numbers
     return (told,) if numbers is None else (told, numbers)
 
 
-def _gain(name: str, odds: Numbers, better: Numbers, sample: Sample) -> Trial:
+def _gain(name: str, odds: FloatArray, better: FloatArray, sample: Sample) -> Trial:
     limits = policy.leaks()
     before, more = sample.power(odds).auc, sample.gain(odds, better)
     reached = sample.power(better).low(limits.deviations) > limits.limits.gain_to
@@ -95,7 +95,7 @@ def _gain(name: str, odds: Numbers, better: Numbers, sample: Sample) -> Trial:
     return Trial(name, "gain", share, limits.limits.gain, is_leak, words)
 
 
-def _part(views: Views, odds: Numbers, sample: Sample) -> Iterator[Trial]:
+def _part(views: Views, odds: FloatArray, sample: Sample) -> Iterator[Trial]:
     limits = policy.leaks()
     parts = list(_certain(views, odds, sample))
     if not parts:
@@ -109,7 +109,7 @@ def _part(views: Views, odds: Numbers, sample: Sample) -> Iterator[Trial]:
     yield Trial(views.column.name, "part", most.surprise, limits.limits.part, is_leak, words)
 
 
-def _certain(views: Views, odds: Numbers, sample: Sample) -> Iterator[Part]:
+def _certain(views: Views, odds: FloatArray, sample: Sample) -> Iterator[Part]:
     """Yield for each view and outcome the judged rows of the groups that were certain of it."""
     happened = sample.happened[sample.judged]
     chance = 1 / (1 + np.exp(-odds[sample.judged]))
@@ -128,7 +128,7 @@ def _certain(views: Views, odds: Numbers, sample: Sample) -> Iterator[Part]:
                 yield Part(name, rows / len(happened), other, float(expected.mean()), deviation)
 
 
-def _sides(codes: Codes, sample: Sample) -> Codes:
+def _sides(codes: IntArray, sample: Sample) -> IntArray:
     """Return which outcome each group is certain of, by the rows learned from; -1: of none."""
     size, learned = int(codes.max()) + 1, sample.learned
     count = np.bincount(codes[learned], minlength=size)

@@ -12,10 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from expectations import policy
-from models.features.encoder import Numbers
 from models.leakage.columns import Column
 from models.leakage.univariate import Trial
-from models.leakage.views import Codes
+from pipelines.core.arrays import FloatArray, IntArray
 
 WINDOWS = (7, 28)
 """Days after (the lead's own included) and before that are compared."""
@@ -37,16 +36,16 @@ LEAST_SHARED = 30
 class Ledger:
     """The rows of one kind of owner (institution, product, channel), sorted by owner and day."""
 
-    order: Codes
-    owner: Codes
+    order: IntArray
+    owner: IntArray
     """Of each day of an owner, which one it is, from 0."""
-    day: Codes
-    starts: Codes
-    rows: Codes
-    outcomes: Numbers
+    day: IntArray
+    starts: IntArray
+    rows: IntArray
+    outcomes: FloatArray
     """Sum over the day's rows of how the outcome differs from its owner's mean, and the day's."""
 
-    def of_days(self, values: Numbers) -> Numbers | None:
+    def of_days(self, values: FloatArray) -> FloatArray | None:
         """Return one value for each owner and day; None: it isn't one for all rows of a day."""
         ordered = values[self.order]
         low, high = (f.reduceat(ordered, self.starts) for f in (np.minimum, np.maximum))
@@ -55,17 +54,17 @@ class Ledger:
             return None
         return np.where(low == high, low, np.nan)
 
-    def share_moving(self, history: Numbers) -> float:
+    def share_moving(self, history: FloatArray) -> float:
         """Return the share of days on which an owner's value isn't that of its day before."""
         same_owner = np.diff(self.owner) == 0
         return float((np.diff(history) != 0)[same_owner].mean()) if same_owner.any() else 0.0
 
     @cached_property
-    def around(self) -> list[tuple[Numbers, Numbers]]:
+    def around(self) -> list[tuple[FloatArray, FloatArray]]:
         """Mean outcome on the days before and after each day of an owner, for each window."""
         return [(self._mean(-window, -1), self._mean(0, window - 1)) for window in WINDOWS]
 
-    def _mean(self, first: int, last: int) -> Numbers:
+    def _mean(self, first: int, last: int) -> FloatArray:
         """Return the mean outcome of the rows from `first` to `last` days off; nan: no rows."""
         span = int(self.day.max()) + 4 * max(WINDOWS)
         place = self.owner * span + self.day + 2 * max(WINDOWS)
@@ -77,7 +76,7 @@ class Ledger:
         return np.asarray(np.divide(sums, count, out=unknown, where=count > 0))
 
 
-def ledger(owner: Codes, day: Codes, happened: Numbers) -> Ledger:
+def ledger(owner: IntArray, day: IntArray, happened: FloatArray) -> Ledger:
     """Return the ledger of rows with their owner (from 0), day (from 0) and outcome."""
     apart = happened - _mean_of(owner, happened)
     apart -= _mean_of(day, apart)
@@ -106,7 +105,7 @@ def ahead(columns: Iterable[Column], ledgers: list[Ledger]) -> Iterator[Trial]:
 
 
 def _compared(
-    name: str, one: Ledger, history: Numbers, before: Numbers, after: Numbers
+    name: str, one: Ledger, history: FloatArray, before: FloatArray, after: FloatArray
 ) -> Iterator[Trial]:
     if one.share_moving(history) < RESTLESS:
         return
@@ -129,7 +128,7 @@ def _compared(
     yield Trial(name, "ahead", figure, limits.limits.ahead, is_leak, words)
 
 
-def _correlations(owner: Codes, one: Numbers, other: Numbers) -> Numbers:
+def _correlations(owner: IntArray, one: FloatArray, other: FloatArray) -> FloatArray:
     """Return the correlation within each owner; nan: too few days, or one of both stands still."""
     if not len(owner):
         return np.empty(0)
@@ -142,6 +141,6 @@ def _correlations(owner: Codes, one: Numbers, other: Numbers) -> Numbers:
     return np.asarray(np.divide(products, np.sqrt(sizes[0] * sizes[1]), out=unknown, where=moves))
 
 
-def _mean_of(groups: Codes, values: Numbers) -> Numbers:
+def _mean_of(groups: IntArray, values: FloatArray) -> FloatArray:
     count = np.bincount(groups)
     return (np.bincount(groups, weights=values) / np.maximum(count, 1))[groups]

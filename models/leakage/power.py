@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import lightgbm
 import numpy as np
 
-from models.features.encoder import Matrix, Numbers
-from models.leakage.views import Codes
 from models.params import params
-from models.validation.splits import Rows, at_random
+from models.validation.splits import at_random
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 INNER_FOLDS = 3
 """Within the rows learned from, for rates that no row has a part in itself."""
@@ -45,31 +44,31 @@ class Power:
 class Sample:
     """The rows that columns are tried on, in three parts."""
 
-    happened: Numbers
-    lead_days: Numbers | None
-    learned: Rows
+    happened: FloatArray
+    lead_days: FloatArray | None
+    learned: BoolArray
     """What groups and the weaker columns together say is learned on these."""
-    added: Rows
+    added: BoolArray
     """What one more column adds is learned on these."""
-    judged: Rows
+    judged: BoolArray
 
     @property
-    def parts(self) -> tuple[Rows, Rows, Rows]:
+    def parts(self) -> tuple[BoolArray, BoolArray, BoolArray]:
         """The three parts."""
         return self.learned, self.added, self.judged
 
-    def power(self, told: Numbers) -> Power:
+    def power(self, told: FloatArray) -> Power:
         """Return how well `told` (of every row) puts the judged rows in order."""
         return power(told[self.judged], self.happened[self.judged])
 
-    def gain(self, before: Numbers, after: Numbers) -> Power:
+    def gain(self, before: FloatArray, after: FloatArray) -> Power:
         """Return by how much the AUC of `after` exceeds that of `before` on the judged rows."""
         happened = self.happened[self.judged]
         first, then = (_placements(told[self.judged], happened) for told in (before, after))
         return _power(then[0] - first[0], then[1] - first[1])
 
 
-def rates(codes: Codes, happened: Numbers, learned: Rows) -> Numbers:
+def rates(codes: IntArray, happened: FloatArray, learned: BoolArray) -> FloatArray:
     """Return for every row how often it happened in its group among the rows `learned`."""
     size = int(codes.max()) + 1
     count = np.bincount(codes[learned], minlength=size)
@@ -78,7 +77,7 @@ def rates(codes: Codes, happened: Numbers, learned: Rows) -> Numbers:
     return np.asarray(told[codes])
 
 
-def fair_rates(codes: Codes, sample: Sample) -> Numbers:
+def fair_rates(codes: IntArray, sample: Sample) -> FloatArray:
     """Return the rates of the rows `learned`, in which none of them has a part itself."""
     told = rates(codes, sample.happened, sample.learned)
     rows = np.flatnonzero(sample.learned)
@@ -89,12 +88,12 @@ def fair_rates(codes: Codes, sample: Sample) -> Numbers:
     return told
 
 
-def power(told: Numbers, happened: Numbers) -> Power:
+def power(told: FloatArray, happened: FloatArray) -> Power:
     """Return how well `told` puts rows in order of what `happened` (DeLong and others, 1988)."""
     return _power(*_placements(told, happened))
 
 
-def together(columns: Sequence[Numbers], sample: Sample) -> Numbers:
+def together(columns: Sequence[FloatArray], sample: Sample) -> FloatArray:
     """Return the log odds that small trees over `columns` give each row not learned from."""
     if not columns:
         share = sample.happened[sample.learned].mean()
@@ -102,7 +101,7 @@ def together(columns: Sequence[Numbers], sample: Sample) -> Numbers:
     return _boosted(columns, sample, sample.learned, ~sample.learned, SMALL_TREES)
 
 
-def joined(columns: Sequence[Numbers], sample: Sample) -> Numbers:
+def joined(columns: Sequence[FloatArray], sample: Sample) -> FloatArray:
     """Return the log odds of judged rows by strong columns and what the weak ones say together.
 
     Learned on rows on which nothing was learned before: what the weak ones say is no hindsight.
@@ -111,12 +110,16 @@ def joined(columns: Sequence[Numbers], sample: Sample) -> Numbers:
 
 
 def _boosted(
-    columns: Sequence[Numbers], sample: Sample, rows: Rows, wanted: Rows, chosen: dict[str, object]
-) -> Numbers:
+    columns: Sequence[FloatArray],
+    sample: Sample,
+    rows: BoolArray,
+    wanted: BoolArray,
+    chosen: dict[str, object],
+) -> FloatArray:
     """Learn on `rows` and return the log odds of the `wanted` ones; nan for all others."""
     fixed = ("num_threads", "seed", "deterministic", "force_row_wise")
     settings = {name: params().boosting[name] for name in fixed} | chosen
-    matrix: Matrix = np.column_stack(columns)
+    matrix: FloatArray = np.column_stack(columns)
     data = lightgbm.Dataset(matrix[rows], sample.happened[rows], params=settings)
     booster = lightgbm.train(settings, data, ROUNDS)
     odds = np.full(len(matrix), np.nan)
@@ -124,19 +127,19 @@ def _boosted(
     return odds
 
 
-def _placements(told: Numbers, happened: Numbers) -> tuple[Numbers, Numbers]:
+def _placements(told: FloatArray, happened: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the share that each row outranks of the other class, ties by half: of yes, of no."""
     yes = happened == 1
     return _outranked(told[yes], told[~yes]), 1 - _outranked(told[~yes], told[yes])
 
 
-def _outranked(these: Numbers, those: Numbers) -> Numbers:
+def _outranked(these: FloatArray, those: FloatArray) -> FloatArray:
     ordered = np.sort(those)
     below = np.searchsorted(ordered, these, side="left")
     not_above = np.searchsorted(ordered, these, side="right")
     return np.asarray((below + not_above) / (2 * max(len(ordered), 1)))
 
 
-def _power(above: Numbers, below: Numbers) -> Power:
+def _power(above: FloatArray, below: FloatArray) -> Power:
     parts = [part.var(ddof=1) / len(part) for part in (above, below) if len(part) > 1]
     return Power(float(above.mean()), float(np.sqrt(sum(parts))))

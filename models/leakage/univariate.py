@@ -7,11 +7,10 @@ import numpy as np
 
 from expectations import policy
 from expectations.policy_types import LeakTest
-from models.features.encoder import Numbers
 from models.leakage.columns import Column
 from models.leakage.power import Power, Sample, power, rates
-from models.leakage.views import Codes, Views
-from models.validation.splits import Rows
+from models.leakage.views import Views
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 CHANCE = 0.5
 NOTHING_LEFT = 0.05
@@ -44,11 +43,11 @@ class Alone:
     """What a column says by itself, in its most telling view."""
 
     view: str
-    codes: Codes
+    codes: IntArray
     power: Power
 
 
-def is_enough(happened: Numbers) -> bool:
+def is_enough(happened: FloatArray) -> bool:
     """Return whether there are enough rows of either class to tell anything."""
     times = float(happened.sum())
     fewest = min(times, len(happened) - times)
@@ -86,7 +85,7 @@ def late(views: Views) -> Iterator[Trial]:
     yield Trial(views.column.name, "late", share, limit, share > limit, words)
 
 
-def absent(column: Column, no_label: Rows) -> Iterator[Trial]:
+def absent(column: Column, no_label: BoolArray) -> Iterator[Trial]:
     """Yield whether a column is missing on the very rows whose outcome isn't known."""
     limits, missing = policy.leaks(), column.is_missing
     either = missing | no_label
@@ -139,7 +138,7 @@ def _fading(views: Views, sample: Sample) -> Iterator[Trial]:
 
 
 def _losses(
-    codes: Codes, sample: Sample, early: Rows, days: Numbers
+    codes: IntArray, sample: Sample, early: BoolArray, days: FloatArray
 ) -> Iterator[tuple[Power, Power]]:
     """Yield power before and after, on later rows whose group was seen before.
 
@@ -157,7 +156,7 @@ def _losses(
     yield before, after
 
 
-def _share_explained(codes: Codes, days: Numbers) -> float:
+def _share_explained(codes: IntArray, days: FloatArray) -> float:
     count = np.bincount(codes)
     mean = np.bincount(codes, weights=days) / np.maximum(count, 1)
     spread = float(days.var())

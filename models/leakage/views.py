@@ -11,11 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from models.features.encoder import Numbers
 from models.leakage.columns import Column
-from models.validation.splits import Rows
-
-Codes = np.ndarray[tuple[int], np.dtype[np.int64]]
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 BINS = 32
 """Groups of about equal size that a number is sorted into."""
@@ -34,25 +31,25 @@ class Views:
     """The views of one column, with the days of the leads (since 1970; None: unknown) beside it."""
 
     column: Column
-    lead_days: Numbers | None
+    lead_days: FloatArray | None
 
     @cached_property
-    def value(self) -> Codes:
+    def value(self) -> IntArray:
         """Each value a group of its own; what is missing is one, too."""
         coded = self.column.plain.dictionary_encode()
         codes = np.asarray(coded.indices.fill_null(0).to_numpy(), dtype=np.int64)
         return np.where(self.column.is_missing, len(coded.dictionary), codes)
 
-    def __iter__(self) -> Iterator[tuple[str, Codes]]:
+    def __iter__(self) -> Iterator[tuple[str, IntArray]]:
         """Yield each view by its name; only such as sort the rows into two groups or more."""
         yield from self._telling
 
     @cached_property
-    def _telling(self) -> list[tuple[str, Codes]]:
+    def _telling(self) -> list[tuple[str, IntArray]]:
         views = list(self._all())
         return [view for view in views if len(view[1]) and view[1].min() != view[1].max()]
 
-    def _all(self) -> Iterator[tuple[str, Codes]]:
+    def _all(self) -> Iterator[tuple[str, IntArray]]:
         yield "its value", self.value
         yield "whether it is missing", self.column.is_missing.astype(np.int64)
         numbers = self.column.numbers
@@ -71,7 +68,7 @@ class Views:
                 yield "its distance from the lead's day", binned(numbers - self.lead_days)
 
 
-def binned(numbers: Numbers) -> Codes:
+def binned(numbers: FloatArray) -> IntArray:
     """Return the group of each number among `BINS` of about equal size; nan is the last group."""
     known = numbers[~np.isnan(numbers)]
     if not len(known):
@@ -82,7 +79,7 @@ def binned(numbers: Numbers) -> Codes:
     )
 
 
-def _grain(numbers: Numbers) -> Codes:
+def _grain(numbers: FloatArray) -> IntArray:
     known = np.nan_to_num(numbers)
     divides = [np.abs(known / grain - np.rint(known / grain)) < ROUNDED for grain in GRAINS]
     first = np.argmax([*divides, np.ones(len(known), dtype=bool)], axis=0)
@@ -90,12 +87,12 @@ def _grain(numbers: Numbers) -> Codes:
     return _or_missing(codes, np.isnan(numbers), 2 * len(GRAINS) + 2)
 
 
-def _last_digit(numbers: Numbers) -> Codes:
+def _last_digit(numbers: FloatArray) -> IntArray:
     digit = np.floor(np.abs(np.nan_to_num(numbers))) % DIGITS
     return _or_missing(digit, np.isnan(numbers), DIGITS)
 
 
-def _place(numbers: Numbers, days: Numbers) -> Numbers | None:
+def _place(numbers: FloatArray, days: FloatArray) -> FloatArray | None:
     """Return where each number stands among those of its day, from 0 to 1, as an id tells it.
 
     None where numbers repeat within a day: their place would tell how the day was made up.
@@ -112,5 +109,5 @@ def _place(numbers: Numbers, days: Numbers) -> Numbers | None:
     return place
 
 
-def _or_missing(codes: Numbers | Codes, is_missing: Rows, group: int) -> Codes:
+def _or_missing(codes: FloatArray | IntArray, is_missing: BoolArray, group: int) -> IntArray:
     return np.where(is_missing, group, codes).astype(np.int64)

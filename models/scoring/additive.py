@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from models.scoring.lightgbm_text import Tree
-from pipelines.core.arrays import Numbers
+from pipelines.core.arrays import FloatArray
 
 BITS = 52
 """Of the whole numbers that a float holds exactly, with one to spare."""
@@ -29,12 +29,12 @@ def apart(trees: Iterable[Tree]) -> tuple[Mapping[int, Sequence[Tree]], Sequence
     return curves, others
 
 
-def curve(trees: Iterable[Tree], values: Numbers) -> Numbers:
+def curve(trees: Iterable[Tree], values: FloatArray) -> FloatArray:
     """Return what `trees`, which ask about one feature only, add together at each of its values."""
     return np.asarray(sum((_added(tree, values) for tree in trees), np.zeros(len(values))))
 
 
-def _added(tree: Tree, values: Numbers) -> Numbers:
+def _added(tree: Tree, values: FloatArray) -> FloatArray:
     """Return what one tree adds; children follow their parents."""
     comes_here = {0: np.ones(len(values), dtype=bool)}
     for node, split in enumerate(tree.splits):
@@ -47,7 +47,7 @@ def _added(tree: Tree, values: Numbers) -> Numbers:
     return added
 
 
-def addable(curves: Mapping[int, Numbers]) -> dict[int, Numbers]:
+def addable(curves: Mapping[int, FloatArray]) -> dict[int, FloatArray]:
     """Return the curves, by feature, with values whose sum is the same in whatever order.
 
     Which features' curves are added first depends on which of them rows share. So each value is

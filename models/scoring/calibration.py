@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from models.features.encoder import Numbers
+from pipelines.core.arrays import FloatArray
 
 EDGE = 1e-6
 """Probabilities are kept this far from 0 and 1, where the logarithm ends."""
@@ -35,7 +35,7 @@ class Calibration:
     b: float = 1.0
     c: float = 0.0
 
-    def __call__(self, raw: Numbers) -> Numbers:
+    def __call__(self, raw: FloatArray) -> FloatArray:
         """Return calibrated probabilities of `raw` ones, element by element."""
         low, high = _terms(raw)
         return _sigmoid(self.a * low + self.b * high + self.c)
@@ -45,7 +45,7 @@ class Calibration:
         return asdict(self)
 
 
-def fit(raw: Numbers, happened: Numbers, counts: Numbers | None = None) -> Calibration:
+def fit(raw: FloatArray, happened: FloatArray, counts: FloatArray | None = None) -> Calibration:
     """Return the curve that fits best what `happened` (0 or 1) to probabilities `raw`.
 
     A row is as many as `counts` says; without it one.
@@ -62,16 +62,16 @@ def fit(raw: Numbers, happened: Numbers, counts: Numbers | None = None) -> Calib
     return Calibration(max(a, 0.0), max(b, 0.0), c)
 
 
-def _terms(raw: Numbers) -> tuple[Numbers, Numbers]:
+def _terms(raw: FloatArray) -> tuple[FloatArray, FloatArray]:
     inside = np.clip(raw, EDGE, 1 - EDGE)
     return np.log(inside), -np.log1p(-inside)
 
 
-def _sigmoid(logit: Numbers) -> Numbers:
+def _sigmoid(logit: FloatArray) -> FloatArray:
     return np.asarray(0.5 + 0.5 * np.tanh(logit / 2))  # 1 / (1 + exp(-logit)), no overflow
 
 
-def _logistic(columns: list[Numbers], happened: Numbers, counts: Numbers) -> list[float]:
+def _logistic(columns: list[FloatArray], happened: FloatArray, counts: FloatArray) -> list[float]:
     """Return the slopes and, last, the intercept of a logistic regression.
 
     Newton's method from slopes of 1, each step halved until the likelihood gains. Sums are
@@ -90,19 +90,21 @@ def _logistic(columns: list[Numbers], happened: Numbers, counts: Numbers) -> lis
     return [float(f"{weight:.9g}") for weight in weights]
 
 
-def _logits(weights: Numbers, design: list[Numbers]) -> Numbers:
+def _logits(weights: FloatArray, design: list[FloatArray]) -> FloatArray:
     return np.asarray(np.sum([w * x for w, x in zip(weights, design, strict=True)], axis=0))
 
 
-def _loss(weights: Numbers, design: list[Numbers], happened: Numbers, counts: Numbers) -> float:
+def _loss(
+    weights: FloatArray, design: list[FloatArray], happened: FloatArray, counts: FloatArray
+) -> float:
     """Return minus the log-likelihood."""
     logit = _logits(weights, design)
     return float(np.sum(counts * (np.logaddexp(0, logit) - happened * logit)))
 
 
 def _newton_step(
-    weights: Numbers, design: list[Numbers], happened: Numbers, counts: Numbers
-) -> Numbers:
+    weights: FloatArray, design: list[FloatArray], happened: FloatArray, counts: FloatArray
+) -> FloatArray:
     fitted = _sigmoid(_logits(weights, design))
     slope, spread = counts * (happened - fitted), counts * fitted * (1 - fitted)
     gradient = [np.sum(x * slope) for x in design]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from models.scoring.lightgbm_text import Split, Tree, parse
-from pipelines.core.arrays import Matrix, Numbers, Rows
+from pipelines.core.arrays import BoolArray, FloatArray
 
 Codes = np.ndarray[tuple[int], np.dtype[Any]]
 """Whole numbers."""
@@ -46,10 +46,10 @@ class Leaf:
     """By feature."""
     shares: tuple[float, ...]
     """By feature: the share of training rows that follow its conditions."""
-    table: Matrix | None
+    table: FloatArray | None
     """Shape (features, patterns): what each feature adds; None where patterns are too many."""
 
-    def codes(self, sides: Mapping[bool, Sequence[Rows]]) -> Codes:
+    def codes(self, sides: Mapping[bool, Sequence[BoolArray]]) -> Codes:
         """Return the pattern of each row: bit j is 1 where it meets the conditions on feature j.
 
         Args:
@@ -64,7 +64,7 @@ class Leaf:
             found |= np.left_shift(met.astype(width), place)
         return found
 
-    def added(self, codes: Codes) -> Matrix:
+    def added(self, codes: Codes) -> FloatArray:
         """Return what each feature adds for rows whose patterns are `codes`: (features, rows)."""
         if self.table is not None:
             return self.table.take(codes, axis=1)
@@ -84,7 +84,7 @@ class Paths:
         """Return the paths of `tree`; one that never splits has none: it says the same of all."""
         return cls(tree.splits, tuple(_leaves(tree)) if tree.splits else ())
 
-    def add_to(self, total: Matrix, columns: Matrix) -> None:
+    def add_to(self, total: FloatArray, columns: FloatArray) -> None:
         """Add what the tree says of some rows, whose features are the rows of `columns`."""
         left = [split.goes_left(columns[split.feature]) for split in self.splits]
         sides = {True: left, False: [~rows for rows in left]}
@@ -103,7 +103,7 @@ def read_paths(text: str) -> list[Paths]:
     return [Paths.of(tree) for tree in parse(text).trees]
 
 
-def contributions(paths: Sequence[Paths], matrix: Matrix) -> Matrix:
+def contributions(paths: Sequence[Paths], matrix: FloatArray) -> FloatArray:
     """Return what each feature added to the log-odds of each row: shape of `matrix`.
 
     Args:
@@ -142,13 +142,13 @@ def _leaf(value: float, path: Mapping[int, tuple[float, Conditions]]) -> Leaf:
 
 
 @cache
-def _quadrature(count: int) -> tuple[Numbers, Numbers]:
+def _quadrature(count: int) -> tuple[FloatArray, FloatArray]:
     """Return the nodes and weights of Gauss and Legendre on -1 to 1."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return np.asarray(nodes), np.asarray(weights)
 
 
-def _shapley(codes: Codes, shares: tuple[float, ...], value: float) -> Matrix:
+def _shapley(codes: Codes, shares: tuple[float, ...], value: float) -> FloatArray:
     """Return what each feature adds for each pattern of bits: shape (features, patterns)."""
     share = np.array(shares)[:, None]
     meets = (codes[None, :] >> np.arange(len(shares))[:, None] & 1).astype(np.float64)

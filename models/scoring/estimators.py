@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.policy_types import Segment
-from models.features.encoder import Encoder, Matrix, Numbers, numbers
+from models.features.encoder import Encoder, numbers
 from models.features.lender_effects import Effects
 from models.params import Features
 from models.scoring.calibration import Calibration
 from models.scoring.contributions import Paths, contributions, read_paths
 from models.scoring.predictor import predictor
+from pipelines.core.arrays import FloatArray
 
 
 class Estimator(Protocol):
@@ -27,10 +28,10 @@ class Estimator(Protocol):
     def features(self) -> tuple[str, ...]:
         """The columns that it looks at."""
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return the probability of each row; it depends on that row alone."""
 
-    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
+    def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return what each feature added to each row's log-odds, shape (rows, features)."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,31 +61,31 @@ class Trained:
         return read_paths(self.trees)
 
     @cached_property
-    def _probabilities(self) -> Callable[[Matrix], Numbers]:
+    def _probabilities(self) -> Callable[[FloatArray], FloatArray]:
         return predictor(self.trees)
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return calibrated probabilities: `calibration` of `raw`."""
         return self.calibration(self.raw(table, threads=threads))
 
-    def raw(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  one is enough
+    def raw(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return the trees' own probabilities, the logistic function of their sum."""
         matrix = self.encoder.matrix(table)
         if not len(matrix):
             return np.empty(0)
         return self._probabilities(matrix)
 
-    def log_odds(self, matrix: Matrix, *, threads: int) -> Numbers:
+    def log_odds(self, matrix: FloatArray, *, threads: int) -> FloatArray:
         """Return what the trees say of rows of the encoder's matrix, before calibration."""
         if not len(matrix):
             return np.empty(0)
         return np.asarray(self._booster.predict(matrix, num_threads=threads, raw_score=True))
 
-    def calibrated(self, log_odds: Numbers) -> Numbers:
+    def calibrated(self, log_odds: FloatArray) -> FloatArray:
         """Return the calibrated probability of what the trees say."""
         return self.calibration(0.5 + 0.5 * np.tanh(log_odds / 2))
 
-    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:  # noqa: ARG002  one
+    def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
         return contributions(self._paths, self.encoder.matrix(table))
 
@@ -121,7 +122,7 @@ class Prior:
         bands = {"risk": ("bureau_score",), "approval": ("pd_max",), "take_up": ()}
         return ("segment", *bands[self.model])
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002  a look-up
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return the assumed probability of each row's band."""
         segments = pc.cast(table["segment"], pa.string())
         assumed = np.full(table.num_rows, np.nan)
@@ -130,7 +131,7 @@ class Prior:
             assumed[rows] = self._of_segment(segment, table)[rows]
         return assumed
 
-    def contributions(self, table: pa.Table, *, threads: int) -> Matrix:
+    def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return how far each row's log-odds lie from even; the band decides them as a whole."""
         odds = self.predict(table, threads=threads)
         filled = np.zeros((table.num_rows, len(self.features)))
@@ -141,7 +142,7 @@ class Prior:
         """Return that it is a prior, and why, for the registry."""
         return {"source": "prior", "reason": self.reason}
 
-    def _of_segment(self, segment: Segment, table: pa.Table) -> Numbers:
+    def _of_segment(self, segment: Segment, table: pa.Table) -> FloatArray:
         priors = policy.priors()
         if self.model == "take_up":
             return np.full(table.num_rows, priors.take_up[segment])
@@ -159,7 +160,7 @@ class Prior:
         return np.where(np.isnan(scores), unscored, rates[position])
 
 
-def _headroom(table: pa.Table) -> Numbers:
+def _headroom(table: pa.Table) -> FloatArray:
     """Return what the distance of each pd from its product's limit makes of the odds."""
     bands = policy.priors().headroom
     starts = np.array([band.share_from for band in bands])

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipelines.core.arrays import Numbers, Rows
+from pipelines.core.arrays import BoolArray, FloatArray
 
 Missing = Literal["none", "zero", "nan"]
 MISSING: tuple[Missing, ...] = ("none", "zero", "nan")
@@ -44,7 +44,7 @@ class Split:
     default_left: bool
     """Where a missing number goes."""
 
-    def goes_left(self, values: Numbers) -> Rows:
+    def goes_left(self, values: FloatArray) -> BoolArray:
         """Return for each value of the feature whether it goes left."""
         if self.categories is not None:
             # cut to whole numbers; the unknown, the missing and the negative go right
@@ -69,7 +69,7 @@ class Tree:
     left: tuple[int, ...]
     """Of each split."""
     right: tuple[int, ...]
-    leaves: Numbers
+    leaves: FloatArray
     """What each adds: to the log-odds of a yes, or to the number."""
     rows_of_splits: tuple[int, ...]
     """Training rows that came to each."""

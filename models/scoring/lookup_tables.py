@@ -19,11 +19,10 @@ import numpy as np
 
 from models.scoring.additive import addable, curve
 from models.scoring.lightgbm_text import ZERO, Split, Tree
-from pipelines.core.arrays import Numbers
+from pipelines.core.arrays import FloatArray, IntArray
 
 Words = np.ndarray[Any, Any]
 """Leaves as bits: unsigned integers of 32 or 64 bits, one or more columns a tree."""
-Index = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 BEFORE_ZERO = float(np.nextafter(-ZERO, -np.inf))
 
@@ -37,7 +36,7 @@ class Answers:
 
     open: Words
     """The leaves that they leave open, shape (rows, words)."""
-    added: Numbers
+    added: FloatArray
     """What their curves add."""
 
 
@@ -45,12 +44,12 @@ class Answers:
 class Table:
     """The answers by value of one feature."""
 
-    cuts: Numbers
+    cuts: FloatArray
     """Where stretches of values end, the cut included."""
     answers: Answers
     """Of each stretch; the last two of what lies beyond the last cut and of a missing value."""
 
-    def rows(self, values: Numbers) -> Index:
+    def rows(self, values: FloatArray) -> IntArray:
         """Return the row of `answers` for each value."""
         return np.asarray(np.searchsorted(self.cuts, values) + np.isnan(values))
 
@@ -78,7 +77,7 @@ class Layout:
     """The bits that stand for a leaf, by word."""
 
     @classmethod
-    def of(cls, leaves: Sequence[Numbers]) -> "Layout":
+    def of(cls, leaves: Sequence[FloatArray]) -> "Layout":
         """Return the layout of trees with these leaves; one with many gets several words."""
         counts = [len(values) for values in leaves]
         bits = SMALL if max(counts, default=1) <= SMALL else LARGE
@@ -89,7 +88,7 @@ class Layout:
         return cls(bits, tuple(first.tolist()), np.array(used, dtype=kind))
 
     @property
-    def starts(self) -> Index:
+    def starts(self) -> IntArray:
         """Where each word's values start, if a zero follows those of its bits."""
         return np.arange(len(self.all_leaves)) * (self.bits + 1)
 
@@ -145,7 +144,7 @@ def _leaves_below(tree: Tree) -> Mapping[int, int]:
     return below
 
 
-def _open(closing: Sequence[Closing], values: Numbers, layout: Layout) -> Words:
+def _open(closing: Sequence[Closing], values: FloatArray, layout: Layout) -> Words:
     """Return the leaves that remain at each value of one feature."""
     rows = np.repeat(layout.all_leaves[np.newaxis], len(values), axis=0)
     if not closing:
@@ -167,7 +166,7 @@ def _open(closing: Sequence[Closing], values: Numbers, layout: Layout) -> Words:
     return rows
 
 
-def _all_cuts(splits: Iterable[Split]) -> Numbers:
+def _all_cuts(splits: Iterable[Split]) -> FloatArray:
     return np.unique([cut for split in splits for cut in _cuts(split)])
 
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import lightgbm
 import numpy as np
 
-from models.features.encoder import Matrix, Numbers
 from models.scoring.lightgbm_text import Unsupported
 from models.scoring.tree_predictor import CompiledTrees
+from pipelines.core.arrays import FloatArray
 
 __all__ = ["CompiledTrees", "predictor"]
 
 
-def predictor(text: str) -> Callable[[Matrix], Numbers]:
+def predictor(text: str) -> Callable[[FloatArray], FloatArray]:
     """Return what gives the probabilities of the model that LightGBM's `text` describes.
 
     It is LightGBM itself, on one thread, for a kind of model that is not read here. Which of the

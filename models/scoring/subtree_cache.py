@@ -7,14 +7,10 @@ seen from the values, not taken from a name; what is found changes the time, nev
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from models.features.encoder import Matrix
-from models.scoring.lookup_tables import Index
-
-Bits = np.ndarray[Any, np.dtype[np.int64]]
+from pipelines.core.arrays import FloatArray, IntArray
 
 FEWER = 8
 """Rows are put together where they are at least so many times as many as what they share."""
@@ -36,13 +32,13 @@ class Shared:
     """Columns that have the same values in all rows of equal code."""
 
     columns: tuple[int, ...]
-    first: Index
+    first: IntArray
     """Of each code, a row that has it."""
-    codes: Index
+    codes: IntArray
     """Row -> code."""
 
 
-def shared(matrix: Matrix, columns: Sequence[int]) -> list[Shared]:
+def shared(matrix: FloatArray, columns: Sequence[int]) -> list[Shared]:
     """Return the groups of `columns` that rows share; a column in none differs row by row."""
     bits = {column: np.ascontiguousarray(matrix[:, column]).view(np.int64) for column in columns}
     slow = [column for column in columns if _changes(bits[column]) * FEWER <= len(matrix)]
@@ -51,11 +47,11 @@ def shared(matrix: Matrix, columns: Sequence[int]) -> list[Shared]:
     return [*runs, *_repeats(_that_repeat_together(others), bits)]
 
 
-def _changes(values: Bits) -> int:
+def _changes(values: IntArray) -> int:
     return int(np.count_nonzero(values[1:] != values[:-1]))
 
 
-def _runs(bits: Mapping[int, Bits]) -> Shared:
+def _runs(bits: Mapping[int, IntArray]) -> Shared:
     """Return the runs of rows in which no column changes."""
     is_new = np.zeros(len(next(iter(bits.values()))), dtype=bool)
     is_new[:1] = True
@@ -64,7 +60,7 @@ def _runs(bits: Mapping[int, Bits]) -> Shared:
     return Shared(tuple(bits), np.flatnonzero(is_new), np.cumsum(is_new) - 1)
 
 
-def _that_repeat_together(bits: Mapping[int, Bits]) -> list[int]:
+def _that_repeat_together(bits: Mapping[int, IntArray]) -> list[int]:
     """Return columns of which a sample has few different rows, those of fewest values first."""
     samples = {column: values[:: len(values) // SAMPLE + 1] for column, values in bits.items()}
     distinct = {column: len(np.unique(sample)) for column, sample in samples.items()}
@@ -77,7 +73,7 @@ def _that_repeat_together(bits: Mapping[int, Bits]) -> list[int]:
     return taken
 
 
-def _repeats(columns: Sequence[int], bits: Mapping[int, Bits]) -> list[Shared]:
+def _repeats(columns: Sequence[int], bits: Mapping[int, IntArray]) -> list[Shared]:
     """Return the rows with equal values in all of `columns`, where that puts many together."""
     if not columns:
         return []
@@ -91,6 +87,6 @@ def _repeats(columns: Sequence[int], bits: Mapping[int, Bits]) -> list[Shared]:
     return [Shared(tuple(columns), first, codes)] if is_few and is_true else []
 
 
-def _mixed(mixed: Bits, values: Bits) -> Bits:
+def _mixed(mixed: IntArray, values: IntArray) -> IntArray:
     """Return a number for each row that differs, but for rare chance, where either differs."""
     return np.asarray((mixed ^ (mixed >> SHIFT)) * FACTOR + values)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.features.encoder import Matrix, Numbers
 from models.scoring.additive import apart
 from models.scoring.lightgbm_text import parse
-from models.scoring.lookup_tables import Answers, Index, Layout, Table, Words, tables
+from models.scoring.lookup_tables import Answers, Layout, Table, Words, tables
 from models.scoring.subtree_cache import Shared, shared
+from pipelines.core.arrays import FloatArray, IntArray
 
 CELLS_TOGETHER = 1 << 24
 """Rows times words and features among which shared values are looked for: bounds the memory, never
@@ -18,10 +18,10 @@ CELLS_AT_ONCE = 1 << 16
 """Words that are handled at once, about what the processor's second cache holds."""
 
 
-OpenLeaves = list[tuple[Words, Index]]
+OpenLeaves = list[tuple[Words, IntArray]]
 """Rows of words, and which of them each row of the matrix has."""
 
-Said = list[tuple[Answers, Index]]
+Said = list[tuple[Answers, IntArray]]
 """Answers, and which of their rows each row of the matrix has."""
 
 
@@ -32,7 +32,7 @@ class CompiledTrees:
     tables: dict[int, Table]
     """By feature."""
     layout: Layout
-    values: Numbers
+    values: FloatArray
     """What a leaf adds, by word and bit; after the bits of each word a zero: no leaf is here."""
     sigmoid: float | None
 
@@ -54,12 +54,12 @@ class CompiledTrees:
                 values[first + start // layout.bits, : len(part)] = part
         return cls(tables(curves, trees, layout), layout, values.ravel(), forest.sigmoid)
 
-    def predict(self, matrix: Matrix) -> Numbers:
+    def predict(self, matrix: FloatArray) -> FloatArray:
         """Return for each row what `Booster.predict` does: a probability, or the number itself."""
         raw = self.raw(matrix)
         return raw if self.sigmoid is None else np.asarray(1 / (1 + np.exp(-self.sigmoid * raw)))
 
-    def raw(self, matrix: Matrix) -> Numbers:
+    def raw(self, matrix: FloatArray) -> FloatArray:
         """Return the sum of what curves and leaves add, in an order that the trees alone decide.
 
         A function of the row alone, exact up to the order of that sum: which rows come together
@@ -70,7 +70,7 @@ class CompiledTrees:
         parts = [self._together(matrix[start : start + rows]) for start in starts]
         return np.concatenate([np.empty(0), *parts])
 
-    def _together(self, matrix: Matrix) -> Numbers:
+    def _together(self, matrix: FloatArray) -> FloatArray:
         said = self._said(matrix)
         sums = np.empty(len(matrix))
         at_once = _portion(CELLS_AT_ONCE, len(self.layout.all_leaves))
@@ -82,7 +82,7 @@ class CompiledTrees:
         # these may be added in any order (see `addable`), but not one by one to the leaves' sum
         return np.asarray(sums + sum(answers.added[codes] for answers, codes in said))
 
-    def _said(self, matrix: Matrix) -> Said:
+    def _said(self, matrix: FloatArray) -> Said:
         """Return what all features say, those of shared columns together."""
         groups = shared(matrix, list(self.tables))
         grouped = {column for group in groups for column in group.columns}
@@ -95,7 +95,7 @@ class CompiledTrees:
         nothing = Answers(self.layout.all_leaves[np.newaxis], np.zeros(1))
         return said or [(nothing, np.zeros(len(matrix), dtype=np.int64))]
 
-    def _joined(self, matrix: Matrix, group: Shared) -> Answers:
+    def _joined(self, matrix: FloatArray, group: Shared) -> Answers:
         """Return what the columns of `group` say together, a row for each code."""
         remaining = np.repeat(self.layout.all_leaves[np.newaxis], len(group.first), axis=0)
         added = np.zeros(len(group.first))
@@ -106,7 +106,7 @@ class CompiledTrees:
             added += table.answers.added[rows]
         return Answers(remaining, added)
 
-    def _sum(self, open_leaves: OpenLeaves, scratch: "Scratch", sums: Numbers) -> None:
+    def _sum(self, open_leaves: OpenLeaves, scratch: "Scratch", sums: FloatArray) -> None:
         """Fill `sums` with what the leaves add that all of `open_leaves` leave open."""
         remaining, looked_up, below, position, added = scratch.arrays
         for number, (words, codes) in enumerate(open_leaves):
@@ -132,7 +132,7 @@ def _portion(cells: int, width: int) -> int:
 class Scratch:
     """Arrays of shape (rows, words) that are filled over and over."""
 
-    arrays: tuple[Words, Words, Words, Words, Matrix]
+    arrays: tuple[Words, Words, Words, Words, FloatArray]
 
     @classmethod
     def of(cls, rows: int, layout: Layout) -> "Scratch":

@@ -29,13 +29,11 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from models.features.encoder import Numbers, numbers
+from models.features.encoder import numbers
 from models.params import params
 from models.validation.splits import weights_of
-
-Ints = NDArray[np.int64]
+from pipelines.core.arrays import FloatArray, IntArray
 
 EDGE = 1e-6
 EVIDENCE = (1, 5, 20, 100)
@@ -76,7 +74,7 @@ class Widths:
         )
 
     @classmethod
-    def learned(cls, table: pa.Table, predicted: Numbers) -> Self:
+    def learned(cls, table: pa.Table, predicted: FloatArray) -> Self:
         """Return what outcomes say of the odds that were given.
 
         Args:
@@ -109,7 +107,7 @@ class Widths:
             rows=table.num_rows,
         )
 
-    def intervals(self, table: pa.Table, predicted: Numbers) -> tuple[Numbers, Numbers]:
+    def intervals(self, table: pa.Table, predicted: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the lower and upper ends of each row's interval; they hold `predicted`.
 
         Args:
@@ -119,7 +117,9 @@ class Widths:
         """
         return self._of_places(_steps(table), _cells(table), predicted)
 
-    def _of_places(self, steps: Ints, cells: Ints, predicted: Numbers) -> tuple[Numbers, Numbers]:
+    def _of_places(
+        self, steps: IntArray, cells: IntArray, predicted: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         stated, bands = params().uncertainty, _bands(predicted)
         of_cells = 1 / (1 / stated.lead_variance + np.array(self.information))
         variance = np.array(self.products)[steps] + of_cells[cells] + np.array(self.bands)[bands]
@@ -148,13 +148,15 @@ def with_intervals(scored: pa.Table, widths: Mapping[str, Widths]) -> pa.Table:
     """
     steps, cells = _steps(scored), _cells(scored)
     for name, sure in widths.items():
-        ends = sure._of_places(steps, cells, numbers(scored, name))  # noqa: SLF001  its own module
+        ends = sure._of_places(steps, cells, numbers(scored, name))
         for end, values in zip(("low", "high"), ends, strict=True):
             scored = scored.append_column(f"{name}_{end}", pa.array(values))
     return scored
 
 
-def _shifts(bands: Ints, predicted: Numbers, happened: Numbers, counts: Numbers) -> Numbers:
+def _shifts(
+    bands: IntArray, predicted: FloatArray, happened: FloatArray, counts: FloatArray
+) -> FloatArray:
     """Return how far the log-odds of each band are off, as if `few_matches` more had been right."""
     number, few = len(BANDS) + 1, params().uncertainty.few_matches
     rows, said, came = (
@@ -165,7 +167,7 @@ def _shifts(bands: Ints, predicted: Numbers, happened: Numbers, counts: Numbers)
     return _log_odds((came + few * mean) / (rows + few)) - _log_odds(mean)
 
 
-def _shared_variance(alike: Ints, off: Numbers, weight: Numbers, assumed: float) -> float:
+def _shared_variance(alike: IntArray, off: FloatArray, weight: FloatArray, assumed: float) -> float:
     """Return the variance of the error that rows which are `alike` share.
 
     The sum over pairs of rows of one group is half of what the square of the sum has more than the
@@ -182,12 +184,12 @@ def _shared_variance(alike: Ints, off: Numbers, weight: Numbers, assumed: float)
     return float(max(0.0, errors + few * assumed) / (expected + few))
 
 
-def _log_odds(probability: Numbers) -> Numbers:
+def _log_odds(probability: FloatArray) -> FloatArray:
     inside = np.clip(probability, EDGE, 1 - EDGE)
     return np.asarray(np.log(inside / (1 - inside)))
 
 
-def _probability(log_odds: Numbers) -> Numbers:
+def _probability(log_odds: FloatArray) -> FloatArray:
     return np.asarray(0.5 + 0.5 * np.tanh(log_odds / 2))
 
 
@@ -195,7 +197,7 @@ def _plain(values: Any) -> tuple[float, ...]:
     return tuple(float(f"{value:.6g}") for value in values)
 
 
-def _codes(table: pa.Table) -> Ints:
+def _codes(table: pa.Table) -> IntArray:
     keys = [
         table[name].combine_chunks().dictionary_encode()
         for name in ("institution_id", "product_id")
@@ -205,16 +207,16 @@ def _codes(table: pa.Table) -> Ints:
     return np.asarray(codes, np.int64)
 
 
-def _steps(table: pa.Table) -> Ints:
+def _steps(table: pa.Table) -> IntArray:
     known = np.nan_to_num(numbers(table, "product_decisions"), nan=0.0)
-    return np.searchsorted(EVIDENCE, known, side="right")
+    return np.asarray(np.searchsorted(EVIDENCE, known, side="right"))
 
 
-def _bands(predicted: Numbers) -> Ints:
-    return np.searchsorted(BANDS, predicted, side="right")
+def _bands(predicted: FloatArray) -> IntArray:
+    return np.asarray(np.searchsorted(BANDS, predicted, side="right"))
 
 
-def _cells(table: pa.Table) -> Ints:
+def _cells(table: pa.Table) -> IntArray:
     """Return the cell of each row's lead; what is not known is a cell of its own."""
     is_business = np.asarray(pa.compute.equal(table["segment"], "business").to_numpy(), np.int64)
     income, revenue = (numbers(table, f"amount_to_{name}") for name in ("income", "revenue"))
@@ -223,6 +225,6 @@ def _cells(table: pa.Table) -> Ints:
     return place * (len(SHARES) + 2) + _place(SHARES, share)
 
 
-def _place(begins: tuple[float, ...], values: Numbers) -> Ints:
+def _place(begins: tuple[float, ...], values: FloatArray) -> IntArray:
     found = np.searchsorted(begins, values, side="right")
     return np.where(np.isnan(values), len(begins) + 1, found)

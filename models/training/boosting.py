@@ -28,7 +28,7 @@ from models.scoring.calibration import Calibration
 from models.scoring.estimators import Trained
 from models.training import ensemble_merge as trees
 from models.validation.splits import remembered, weights_of
-from pipelines.core.arrays import Matrix, Numbers, Rows
+from pipelines.core.arrays import BoolArray, FloatArray
 
 SURELY = 2.0
 """Standard errors by which a shape has to be better than a plainer one."""
@@ -39,11 +39,11 @@ class Examples:
     """Labelled rows as an encoder that knows no effects yet sees them."""
 
     table: pa.Table
-    labels: Numbers
-    weights: Numbers
+    labels: FloatArray
+    weights: FloatArray
     """How much each row counts to learn from."""
     encoder: Encoder
-    matrix: Matrix
+    matrix: FloatArray
 
     @classmethod
     def of(cls, table: pa.Table, features: Features, *, forgets: bool = True) -> "Examples":
@@ -70,12 +70,12 @@ class Examples:
         return Cells.of(self.table, self.encoder.effects.words, self.encoder.effects.levels)
 
     @cached_property
-    def of_strangers(self) -> Matrix:
+    def of_strangers(self) -> FloatArray:
         """The rows as they would be seen if each one's lender were new."""
         return self.encoder.matrix(of_a_new_lender(self.table))
 
     @cached_property
-    def without_lenders(self) -> Matrix:
+    def without_lenders(self) -> FloatArray:
         """The rows with nothing known but what the margin is made of."""
         kept = set(params().features_in(params().effects.margin_reads).names)
         others = [i for i, name in enumerate(self.encoder.features.names) if name not in kept]
@@ -93,15 +93,15 @@ class Lesson:
     """What is learned from: some rows, with the effects that the others of them show."""
 
     examples: Examples
-    rows: Rows
-    matrix: Matrix
+    rows: BoolArray
+    matrix: FloatArray
     """All rows of the examples. Each of `rows` is told what those in the first member's other folds
     show, every other row what all of `rows` do."""
     effects: Effects
     """What all of `rows` show."""
 
     @classmethod
-    def of(cls, examples: Examples, rows: Rows) -> "Lesson":
+    def of(cls, examples: Examples, rows: BoolArray) -> "Lesson":
         """Return what there is to learn from `rows` of the examples."""
         if not examples.encoder.effect_names:
             return cls(examples, rows, examples.matrix, examples.encoder.effects)
@@ -111,7 +111,7 @@ class Lesson:
         _tell_across_folds(examples, rows, matrix, member=0)
         return cls(examples, rows, matrix, learned)
 
-    def of_member(self, number: int) -> Matrix:
+    def of_member(self, number: int) -> FloatArray:
         """Return the rows as a member learns from them: folds, and some strangers, by its lot."""
         examples, rows = self.examples, self.rows
         if not examples.encoder.effect_names:
@@ -148,7 +148,7 @@ class Size:
         )
 
 
-def size(lesson: Lesson, check: Rows) -> Size:
+def size(lesson: Lesson, check: BoolArray) -> Size:
     """Return the shape and size that serve best the rows to `check`, by log loss.
 
     Shapes are ordered from the plainest on. Another one has to be better beyond chance, since rows
@@ -172,7 +172,7 @@ def learn(lesson: Lesson, size: Size) -> Trained:
     return Trained(encoder, trees.mean(members), Calibration())
 
 
-def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, Numbers]:
+def _stopped_early(lesson: Lesson, check: BoolArray, shape: str) -> tuple[Size, FloatArray]:
     """Return the trees of each stage from which on more did not help, and each row's loss then."""
     text, counts = "", list[int]()
     for stage in params().shapes[shape].stages:
@@ -196,7 +196,9 @@ def _stopped_early(lesson: Lesson, check: Rows, shape: str) -> tuple[Size, Numbe
     return Size(shape, tuple(counts)), losses
 
 
-def _tell_across_folds(examples: Examples, rows: Rows, matrix: Matrix, *, member: int) -> None:
+def _tell_across_folds(
+    examples: Examples, rows: BoolArray, matrix: FloatArray, *, member: int
+) -> None:
     """Tell in `matrix` each of `rows` the effects that those in the member's other folds show."""
     folds, columns = examples.folds(member), _columns(examples)
     for fold in range(params().effects.folds):
@@ -209,7 +211,7 @@ def _columns(examples: Examples) -> np.ndarray[Any, Any]:
     return np.array(examples.encoder.indexes(examples.encoder.effect_names))
 
 
-def _effects(examples: Examples, rows: Rows) -> Effects:
+def _effects(examples: Examples, rows: BoolArray) -> Effects:
     """Return the effects that `rows` show beyond the margin that they give."""
     seen = examples.without_lenders
     booster = lightgbm.train(
@@ -222,7 +224,7 @@ def _effects(examples: Examples, rows: Rows) -> Effects:
     return effects.learn(examples.cells.of_rows(rows), words, margin, examples.labels[rows])
 
 
-def _said(examples: Examples, learned: Effects, rows: Rows) -> Matrix:
+def _said(examples: Examples, learned: Effects, rows: BoolArray) -> FloatArray:
     """Return what effects say of some rows, in the order of the encoder's features."""
     places = [learned.names.index(name) for name in examples.encoder.effect_names]
     return learned.of(examples.cells.of_rows(rows))[:, places]
@@ -250,7 +252,7 @@ def _booster(text: str) -> lightgbm.Booster | None:
 
 
 def _dataset(
-    examples: Examples, matrix: Matrix, rows: Rows, like: lightgbm.Dataset | None = None
+    examples: Examples, matrix: FloatArray, rows: BoolArray, like: lightgbm.Dataset | None = None
 ) -> lightgbm.Dataset:
     return lightgbm.Dataset(
         matrix[rows],

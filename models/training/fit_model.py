@@ -18,7 +18,7 @@ from models.training.paired_bootstrap import Outcomes, compare
 from models.validation.backtest import checked
 from models.validation.metrics import evaluate, movement
 from models.validation.splits import Split, weights_of
-from pipelines.core.arrays import Numbers, evenly
+from pipelines.core.arrays import FloatArray, spread_evenly
 
 THREADS = 1
 """As in training: more gain little and lose much where another process wants a core."""
@@ -92,17 +92,17 @@ def fit(
 
 
 def _against(
-    prior: Prior, rows: pa.Table, predicted: Numbers, counts: Numbers
+    prior: Prior, rows: pa.Table, predicted: FloatArray, counts: FloatArray
 ) -> dict[str, dict[str, float]]:
     """Return what the prior shows on later leads, what the model shows, and their difference."""
-    some = evenly(rows.num_rows, params().challenge.most_rows)
+    some = spread_evenly(rows.num_rows, params().challenge.most_rows)
     rows = rows.take(pa.array(some))
     found = Outcomes.of(rows, params().models[prior.model].label, counts=counts[some])
     differences = compare(found, prior.predict(rows, threads=THREADS), predicted[some])
     return {name: difference.as_dict() for name, difference in differences.items()}
 
 
-def _checked(lesson: Lesson, split: Split, size: Size) -> Numbers:
+def _checked(lesson: Lesson, split: Split, size: Size) -> FloatArray:
     """Return what a model of the rows to fit on says of those to check on, uncalibrated."""
     said = boosting.learn(lesson, size).log_odds(lesson.matrix[split.check], threads=THREADS)
     return np.asarray(0.5 + 0.5 * np.tanh(said / 2))
@@ -111,9 +111,9 @@ def _checked(lesson: Lesson, split: Split, size: Size) -> Numbers:
 def _moved(
     table: pa.Table,
     splits: Sequence[Split],
-    said: Sequence[Numbers],
-    happened: Sequence[Numbers],
-    counts: Sequence[Numbers],
+    said: Sequence[FloatArray],
+    happened: Sequence[FloatArray],
+    counts: Sequence[FloatArray],
 ) -> float:
     """Return how far lenders moved from what was said of them: a variance of log-odds.
 
@@ -134,12 +134,12 @@ def _moved(
     return movement(predicted, outcomes, groups[known].astype(np.int64), weights)
 
 
-def _grown(size: Size, weights: Numbers, sized_on: Numbers) -> Size:
+def _grown(size: Size, weights: FloatArray, sized_on: FloatArray) -> Size:
     """Return the size for rows of these weights, when `size` serves best those of `sized_on`."""
     return size.grown(float(weights.sum()) / float(sized_on.sum()))
 
 
-def _demand_enough(labels: Numbers, purpose: str) -> None:
+def _demand_enough(labels: FloatArray, purpose: str) -> None:
     rows, positive = len(labels), int(labels.sum())
     fewest = min(positive, rows - positive)
     if rows < params().min_rows:

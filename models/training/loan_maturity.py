@@ -29,7 +29,7 @@ import pyarrow as pa
 from expectations import policy
 from models.features.encoder import numbers
 from models.scoring.estimators import Prior
-from pipelines.core.arrays import Codes, Numbers
+from pipelines.core.arrays import FloatArray, IntArray
 
 DEFAULT = 90
 """Days behind that are a default."""
@@ -41,24 +41,24 @@ STATE = ("horizon", "seen", "behind_30", "behind_60", "behind_90")
 """Columns that say how a loan stands, in days since it was funded: how long defaults count, how
 long it has been watched, and when it first was so far behind (nan: it was not)."""
 
-State = dict[str, Numbers]
+State = dict[str, FloatArray]
 
 
 @dataclass(frozen=True)
 class Curve:
     """When arrears show, of loans that default within the horizon."""
 
-    shown: Numbers
+    shown: FloatArray
     """Share by the end of each equal part of the horizon; rises to 1."""
     rate: float
     """Share of all loans that default within the horizon."""
 
-    def shown_by(self, progress: Numbers) -> Numbers:
+    def shown_by(self, progress: FloatArray) -> FloatArray:
         """Return the share that has shown by a part of the horizon (0 to 1)."""
         ends = np.linspace(0, 1, len(self.shown) + 1)
         return np.asarray(np.interp(progress, ends, [0.0, *self.shown]))
 
-    def weight(self, progress: Numbers) -> Numbers:
+    def weight(self, progress: FloatArray) -> FloatArray:
         """Return what a loan without arrears weighs, by the part of the horizon seen (0 to 1)."""
         shown = self.shown_by(progress)
         return np.asarray(shown * (1 - self.rate) / (1 - self.rate * shown))
@@ -68,12 +68,12 @@ class Curve:
 class Exposure:
     """How much of what a probability is about could show in a stretch of time, row by row."""
 
-    begin: Numbers
+    begin: FloatArray
     """Share that has shown when the stretch begins."""
-    end: Numbers
+    end: FloatArray
     """Share that has shown when it ends."""
 
-    def take(self, rows: Codes) -> "Exposure":
+    def take(self, rows: IntArray) -> "Exposure":
         """Return that of some rows, by their numbers."""
         return Exposure(self.begin[rows], self.end[rows])
 
@@ -82,7 +82,7 @@ class Exposure:
         """The share that shows within the stretch, on average."""
         return float(np.mean(self.end - self.begin))
 
-    def chance(self, probability: Numbers) -> Numbers:
+    def chance(self, probability: FloatArray) -> FloatArray:
         """Return the chance that it shows within the stretch, as it had not when that began.
 
         Of all that happens with probability p, p F has shown by t, and 1 - p F of the rows have
@@ -142,16 +142,16 @@ def _state(loans: pa.Table) -> State:
     return {name: numbers(loans, name) for name in STATE}
 
 
-def _first_behind(state: State) -> Numbers:
+def _first_behind(state: State) -> FloatArray:
     """Return when each loan was first behind; nan: it was not."""
     return np.asarray(np.fmin.reduce([state[f"behind_{days}"] for days in (30, 60, 90)]))
 
 
-def _labelled(loans: pa.Table, label: Numbers) -> pa.Table:
+def _labelled(loans: pa.Table, label: FloatArray) -> pa.Table:
     return loans.drop_columns(list(STATE)).append_column("label", pa.array(label))
 
 
-def likely_to_default(state: State) -> Numbers:
+def likely_to_default(state: State) -> FloatArray:
     """Return how likely each loan is in default by its horizon, of those that fell behind.
 
     1 for those that are; 0 for those that never fell behind, caught up, or fell behind too late.
@@ -179,7 +179,7 @@ def curve_of(loans: pa.Table) -> Curve:
     return curve(state, likely_to_default(state), float(np.mean(stated)))
 
 
-def curve(state: State, likely: Numbers, stated_rate: float) -> Curve:
+def curve(state: State, likely: FloatArray, stated_rate: float) -> Curve:
     """Return when arrears show, from loans in every `state`, each `likely` to default.
 
     The stated hazards (expectations/policy/priors.yml) are scaled to the level of the book, then
@@ -202,7 +202,7 @@ def _roll_rate(state: State, resolved: np.ndarray, days: int) -> float:
     return (went_on + stated) / (float(resolved.sum()) + priors.timing_counts_as)
 
 
-def _life_table(state: State, likely: Numbers) -> tuple[Numbers, Numbers]:
+def _life_table(state: State, likely: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return, for each part of the horizon, the arrears that showed in it and the loans at risk."""
     parts = len(policy.priors().defaulted_by)
     length = state["horizon"] / parts
@@ -215,7 +215,7 @@ def _life_table(state: State, likely: Numbers) -> tuple[Numbers, Numbers]:
     return np.asarray(shown), np.array(at_risk)
 
 
-def _stated_hazards(state: State, rate: float) -> Numbers:
+def _stated_hazards(state: State, rate: float) -> FloatArray:
     """Return the stated hazard of arrears in each part, for a book of which `rate` defaults."""
     by = np.array([0.0, *policy.priors().defaulted_by])
     ends = np.linspace(0, 1, len(by))

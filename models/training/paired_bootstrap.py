@@ -12,15 +12,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from expectations import policy
-from models.features.encoder import Numbers, numbers
+from models.features.encoder import numbers
 from models.params import Label, params
 from models.training.loan_maturity import Exposure
-
-Weights = NDArray[np.float64]
-"""How often each row is drawn, shape (draws, rows)."""
+from pipelines.core.arrays import FloatArray, IntArray
 
 FIGURES = ("auc", "log_loss", "ece", "value")
 LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
@@ -39,17 +36,17 @@ KNOWN_WHOLE = Exposure(np.zeros(1), np.ones(1))
 class Outcomes:
     """Rows of which the outcome is known to neither model."""
 
-    happened: Numbers
+    happened: FloatArray
     """0 or 1; between them, how likely it is by what is known."""
-    lead: NDArray[np.int64]
+    lead: IntArray
     """Of each row, the number of its lead, from 0."""
-    worth: Numbers
+    worth: FloatArray
     """What the row is about, in money of one currency."""
     shows_likely: bool = True
     """Whether a row is worth its chance times `worth`; else the chance alone is what is feared."""
     exposure: Exposure = KNOWN_WHOLE
     """How much of what the probabilities are about could have happened by now."""
-    counts: Numbers | None = None
+    counts: FloatArray | None = None
     """As how many each row counts; None: as one."""
 
     @classmethod
@@ -59,14 +56,14 @@ class Outcomes:
         label: Label,
         *,
         exposure: Exposure = KNOWN_WHOLE,
-        counts: Numbers | None = None,
+        counts: FloatArray | None = None,
     ) -> "Outcomes":
         """Return what happened to examples of `label`; their column `label` says it."""
         likes = label not in FEARED
         return cls(numbers(rows, "label"), _leads(rows), _worth(rows), likes, exposure, counts)
 
     @property
-    def once(self) -> Weights:
+    def once(self) -> FloatArray:
         """Each row as often as it counts, shape (1, rows)."""
         counts = np.ones(len(self.happened)) if self.counts is None else self.counts
         return counts[None, :]
@@ -87,7 +84,9 @@ class Difference:
         return asdict(self)
 
 
-def compare(outcomes: Outcomes, champion: Numbers, challenger: Numbers) -> dict[str, Difference]:
+def compare(
+    outcomes: Outcomes, champion: FloatArray, challenger: FloatArray
+) -> dict[str, Difference]:
     """Return what probabilities `champion` and `challenger` are worth on the same `outcomes`.
 
     Returns:
@@ -118,13 +117,13 @@ def compare(outcomes: Outcomes, champion: Numbers, challenger: Numbers) -> dict[
     }
 
 
-def _difference(champion: float, challenger: float, drawn: Numbers) -> Difference:
+def _difference(champion: float, challenger: float, drawn: FloatArray) -> Difference:
     low, high = np.quantile(drawn, [0.025, 0.975])
     found = (champion, challenger, challenger - champion, float(low), float(high))
     return Difference(*(round(figure, DIGITS) for figure in found))
 
 
-def _draws(outcomes: Outcomes) -> Iterator[Weights]:
+def _draws(outcomes: Outcomes) -> Iterator[FloatArray]:
     """Yield the draws in portions; the same rows always give the same draws."""
     chance = np.random.default_rng(params().boosting["seed"])
     leads = int(outcomes.lead.max()) + 1
@@ -136,7 +135,7 @@ def _draws(outcomes: Outcomes) -> Iterator[Weights]:
 class _Side:
     """One model's probabilities, ordered once for all draws."""
 
-    def __init__(self, outcomes: Outcomes, predicted: Numbers):
+    def __init__(self, outcomes: Outcomes, predicted: FloatArray):
         chance, happened = outcomes.exposure.chance(predicted), outcomes.happened
         inside = np.clip(chance, EDGE, 1 - EDGE)
         self._happened = happened
@@ -150,7 +149,7 @@ class _Side:
         self._chosen = np.argsort(-by, kind="stable")[: max(1, len(by) // 4)]
         self._brought = happened * outcomes.worth
 
-    def figures(self, weights: Weights) -> dict[str, Numbers]:
+    def figures(self, weights: FloatArray) -> dict[str, FloatArray]:
         """Return each figure for each draw."""
         rows = weights.sum(axis=1)
         off = weights * self._off
@@ -164,7 +163,7 @@ class _Side:
             "bias": off.sum(axis=1) / rows,
         }
 
-    def _areas(self, weights: Weights) -> Numbers:
+    def _areas(self, weights: FloatArray) -> FloatArray:
         """Return the area under the ROC curve; equal probabilities count as half in order."""
         yes = weights * self._happened
         yes_at, all_at = (
@@ -176,13 +175,13 @@ class _Side:
         return np.asarray((yes_at * below).sum(axis=1) / pairs)
 
 
-def _leads(table: pa.Table) -> NDArray[np.int64]:
+def _leads(table: pa.Table) -> IntArray:
     named = pc.binary_join_element_wise(table["channel_id"], table["lead_id"], "/")
     codes = pc.dictionary_encode(named.combine_chunks()).indices
     return np.asarray(codes.to_numpy(), np.int64)
 
 
-def _worth(table: pa.Table) -> Numbers:
+def _worth(table: pa.Table) -> FloatArray:
     """Return the amount asked for, in the base currency; 1 where it is not known."""
     amounts = np.nan_to_num(numbers(table, "amount"), nan=1.0)
     rates = policy.currencies(pc.max(table["business_date"]).as_py())

@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import Numbers
 from models.params import Features, RejectInference, params
 from models.scoring.estimators import Prior, Trained
 from models.training.dataset import examples
 from models.training.fit_model import TooLittle, fit
 from models.validation.splits import in_time, weights_of
+from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
 
 THREADS = 1
@@ -112,7 +112,7 @@ def _reweighed(
     return _with_weight(loans, weights_of(loans) * np.minimum(share, most_weight))
 
 
-def _joined(loans: pa.Table, others: pa.Table, likely: Numbers) -> pa.Table:
+def _joined(loans: pa.Table, others: pa.Table, likely: FloatArray) -> pa.Table:
     """Add everyone who got no loan twice, as bad and as good; all together weigh as the loans."""
     each = float(weights_of(loans).sum()) / max(1, others.num_rows)
     known = loans.append_column("is_inferred", pa.array(np.zeros(loans.num_rows, np.bool_)))
@@ -124,18 +124,18 @@ def _joined(loans: pa.Table, others: pa.Table, likely: Numbers) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def _odds(likely: Numbers) -> Numbers:
+def _odds(likely: FloatArray) -> FloatArray:
     return likely / (1 - likely)
 
 
-def _predicted(model: Trained, table: pa.Table) -> Numbers:
+def _predicted(model: Trained, table: pa.Table) -> FloatArray:
     return model.predict(table, threads=THREADS)
 
 
-def _labelled(table: pa.Table, label: Numbers) -> pa.Table:
+def _labelled(table: pa.Table, label: FloatArray) -> pa.Table:
     return table.set_column(table.column_names.index("label"), "label", pa.array(label))
 
 
-def _with_weight(table: pa.Table, weight: Numbers) -> pa.Table:
+def _with_weight(table: pa.Table, weight: FloatArray) -> pa.Table:
     kept = table.drop_columns("weight") if "weight" in table.column_names else table
     return kept.append_column("weight", pa.array(weight))

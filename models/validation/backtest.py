@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import Numbers
 from models.validation.metrics import Z_95, auc, spread
+from pipelines.core.arrays import FloatArray
 
 CALIBRATION_BINS = 10
 FEWEST_ROWS = 50
@@ -35,7 +35,7 @@ MANY_DAYS = 70
 LEAST_ROWS_OF_A_LENDER = 100
 
 
-def checked(table: pa.Table, predicted: Numbers) -> dict[str, Any]:
+def checked(table: pa.Table, predicted: FloatArray) -> dict[str, Any]:
     """Return how calibrated probabilities `predicted` of the rows of `table` held.
 
     Args:
@@ -73,7 +73,7 @@ def wilson(happened: float, rows: int) -> tuple[float, float]:
     )
 
 
-def _rate(name: str, predicted: Numbers, happened: Numbers) -> dict[str, Any]:
+def _rate(name: str, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
     """Return what was said of some rows, and what happened with its interval."""
     rows, positive = len(happened), float(happened.sum())
     low, high = wilson(positive, rows)
@@ -87,7 +87,7 @@ def _rate(name: str, predicted: Numbers, happened: Numbers) -> dict[str, Any]:
     }
 
 
-def _part(name: str, predicted: Numbers, happened: Numbers) -> dict[str, Any]:
+def _part(name: str, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
     """Return the rate of a part, and how well it was ordered where both classes are there."""
     part = _rate(name, predicted, happened)
     rows, positive = len(happened), float(happened.sum())
@@ -102,7 +102,7 @@ def _part(name: str, predicted: Numbers, happened: Numbers) -> dict[str, Any]:
     }
 
 
-def _parts(labels: Any, predicted: Numbers, happened: Numbers) -> list[dict[str, Any]]:
+def _parts(labels: Any, predicted: FloatArray, happened: FloatArray) -> list[dict[str, Any]]:
     """Return the parts that have enough rows, in the order of their labels."""
     names, position, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return [
@@ -117,7 +117,7 @@ def _most(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(kept, key=lambda part: part["name"])
 
 
-def _bins(predicted: Numbers, happened: Numbers) -> list[dict[str, Any]]:
+def _bins(predicted: FloatArray, happened: FloatArray) -> list[dict[str, Any]]:
     order = np.argsort(predicted, kind="stable")
     parts = np.array_split(order, CALIBRATION_BINS)
     return [_rate(f"{n + 1}", predicted[p], happened[p]) for n, p in enumerate(parts) if len(p)]
@@ -150,7 +150,7 @@ def _texts(column: pa.ChunkedArray) -> Any:
     return np.array(told.to_pylist(), dtype=np.str_)
 
 
-def _lenders(table: pa.Table, predicted: Numbers, happened: Numbers) -> dict[str, Any]:
+def _lenders(table: pa.Table, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
     """Return how many lenders were as generous as was said, up to chance."""
     lenders = table["institution_id"] if "institution_id" in table.column_names else None
     named = np.repeat("", table.num_rows) if lenders is None else _texts(lenders)
@@ -163,7 +163,7 @@ def _lenders(table: pa.Table, predicted: Numbers, happened: Numbers) -> dict[str
     return {"rows_at_least": LEAST_ROWS_OF_A_LENDER, "lenders": len(enough), "within": int(within)}
 
 
-def _intervals(predicted: Numbers, happened: Numbers) -> dict[str, dict[str, float]]:
+def _intervals(predicted: FloatArray, happened: FloatArray) -> dict[str, dict[str, float]]:
     """Return the 95% intervals of Brier score, ECE and base rate."""
     told = spread(predicted, happened)
     return {

@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import Numbers, numbers
+from models.features.encoder import numbers
 from models.params import params
-from models.scoring.uncertainty import BANDS, Ints
+from models.scoring.uncertainty import BANDS
 from models.validation.metrics import Z_95
 from models.validation.splits import weights_of
+from pipelines.core.arrays import FloatArray, IntArray
 
 LEDGER = pa.schema(
     {
@@ -56,7 +57,7 @@ CLUSTERS = ("institution_id", "business_date")
 DIGITS = 6
 
 
-def wilson(happened: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
+def wilson(happened: FloatArray, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the 95% interval of the rate behind `happened` of `rows`, element by element."""
     rate, square = happened / rows, Z_95**2
     middle = rate + square / (2 * rows)
@@ -65,7 +66,7 @@ def wilson(happened: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
     return np.maximum(below, 0.0), np.minimum(above, 1.0)
 
 
-def band_names(predicted: Numbers) -> pa.Array:
+def band_names(predicted: FloatArray) -> pa.Array:
     """Return in words the band of each probability: `0.05 to 0.10`."""
     edges = (0.0, *BANDS, 1.0)
     names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
@@ -133,7 +134,7 @@ class Told:
         }
         return cls(of_segment, _allowed(given))
 
-    def odds(self, segment: pa.Array | pa.ChunkedArray, predicted: Numbers) -> pa.Array:
+    def odds(self, segment: pa.Array | pa.ChunkedArray, predicted: FloatArray) -> pa.Array:
         """Return for each row how many in a hundred were approved at least; null: not told."""
         bands = np.searchsorted(BANDS, predicted, side="right")
         told = np.array(self.of_all)[bands]
@@ -164,11 +165,11 @@ def _allowed(given: pa.Table) -> tuple[int, ...]:
     return tuple(_lower_end(label[rows], [codes[rows] for codes in clusters]) for rows in in_bands)
 
 
-def _codes(column: pa.ChunkedArray) -> Ints:
+def _codes(column: pa.ChunkedArray) -> IntArray:
     return np.asarray(pc.dictionary_encode(column.combine_chunks()).indices.to_numpy(), np.int64)
 
 
-def _lower_end(label: Numbers, clusters: Sequence[Ints]) -> int:
+def _lower_end(label: FloatArray, clusters: Sequence[IntArray]) -> int:
     """Return the lower end of a band's rate, in whole ones of a hundred; 0: too few are known.
 
     Matches of one lender or one day resemble each other, and tomorrow's are others: they count as

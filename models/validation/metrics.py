@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from pipelines.core.arrays import Codes, Numbers
+from pipelines.core.arrays import FloatArray, IntArray
 
 BINS = 20
 Z_95 = 1.959963984540054
@@ -38,7 +38,9 @@ class Figures:
         return asdict(self)
 
 
-def evaluate(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) -> Figures:
+def evaluate(
+    predicted: FloatArray, happened: FloatArray, counts: FloatArray | None = None
+) -> Figures:
     """Return the figures of probabilities `predicted` for what `happened` (0 or 1).
 
     A row is as many as `counts` says, without it one; order and spread take every row as one.
@@ -63,7 +65,7 @@ def evaluate(predicted: Numbers, happened: Numbers, counts: Numbers | None = Non
 
 
 def within_by_group(
-    predicted: Numbers, happened: Numbers, groups: Codes, *, least: int, moved: float = 0.0
+    predicted: FloatArray, happened: FloatArray, groups: IntArray, *, least: int, moved: float = 0.0
 ) -> tuple[int, int]:
     """Return how many groups of `least` or more rows hold what was predicted of them, of how many.
 
@@ -80,7 +82,7 @@ def within_by_group(
 
 
 def movement(
-    predicted: Numbers, happened: Numbers, groups: Codes, counts: Numbers | None = None
+    predicted: FloatArray, happened: FloatArray, groups: IntArray, counts: FloatArray | None = None
 ) -> float:
     """Return the variance by which the log-odds of groups lie off what was predicted of them.
 
@@ -100,8 +102,8 @@ def movement(
 
 
 def _of_groups(
-    predicted: Numbers, happened: Numbers, groups: Codes, counts: Numbers
-) -> tuple[Codes, Numbers, Numbers]:
+    predicted: FloatArray, happened: FloatArray, groups: IntArray, counts: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray]:
     """Return of each group its rows, what happened less what was predicted, and sum(p (1 - p))."""
     _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
     gaps = np.bincount(place, weights=counts * (happened - predicted))
@@ -109,7 +111,7 @@ def _of_groups(
     return np.asarray(rows), np.asarray(gaps), np.asarray(chance)
 
 
-def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:
+def spread(predicted: FloatArray, happened: FloatArray) -> dict[str, float]:
     """Return how far chance in the rows reaches.
 
     Returns:
@@ -141,7 +143,7 @@ def spread(predicted: Numbers, happened: Numbers) -> dict[str, float]:
     } | {"ece_by_chance": _rounded(np.sqrt(2 / np.pi) * sum(by_chance) / rows)}
 
 
-def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:
+def auc(predicted: FloatArray, happened: FloatArray) -> tuple[float, float]:
     """Return the area under the ROC curve and its standard deviation.
 
     DeLong, DeLong and Clarke-Pearson (1988), by midranks as Sun and Xu (2014): with m rows that
@@ -157,7 +159,7 @@ def auc(predicted: Numbers, happened: Numbers) -> tuple[float, float]:
     return float(above.mean()), float(np.sqrt(variance))
 
 
-def ks(predicted: Numbers, happened: Numbers) -> float:
+def ks(predicted: FloatArray, happened: FloatArray) -> float:
     """Return the Kolmogorov-Smirnov distance between the scores of the two classes."""
     values, position = np.unique(predicted, return_inverse=True)
     yes = np.bincount(position, weights=happened, minlength=len(values))
@@ -165,7 +167,7 @@ def ks(predicted: Numbers, happened: Numbers) -> float:
     return float(np.max(np.abs(np.cumsum(yes) / yes.sum() - np.cumsum(no) / no.sum())))
 
 
-def ece(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) -> float:
+def ece(predicted: FloatArray, happened: FloatArray, counts: FloatArray | None = None) -> float:
     """Return the expected calibration error over `BINS` bins of equal count.
 
     Rows of equal prediction share their mean outcome, so their order doesn't count. A row is as
@@ -179,7 +181,7 @@ def ece(predicted: Numbers, happened: Numbers, counts: Numbers | None = None) ->
     return sum(gaps) / float(counts.sum())
 
 
-def _midranks(values: Numbers) -> Numbers:
+def _midranks(values: FloatArray) -> FloatArray:
     """Return ranks from 1; equal values share the middle of their ranks."""
     _, position, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)

@@ -5,19 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from models.features.encoder import Numbers
 from models.params import params
-
-Rows = np.ndarray[tuple[int], np.dtype[np.bool_]]
-"""True where a row belongs."""
+from pipelines.core.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
 class Split:
     """Rows to fit on and rows, none of them the same, to check on."""
 
-    fit: Rows
-    check: Rows
+    fit: BoolArray
+    check: BoolArray
 
 
 def in_time(table: pa.Table) -> list[Split]:
@@ -48,14 +45,14 @@ def in_time(table: pa.Table) -> list[Split]:
     ]
 
 
-def weights_of(table: pa.Table) -> Numbers:
+def weights_of(table: pa.Table) -> FloatArray:
     """Return how much each row counts: by its column `weight`, without one 1."""
     if "weight" in table.column_names:
         return np.asarray(table["weight"].to_numpy(), dtype=np.float64)
     return np.ones(table.num_rows)
 
 
-def remembered(table: pa.Table) -> Numbers:
+def remembered(table: pa.Table) -> FloatArray:
     """Return how much each row still counts to learn from: half as much for each half-life of age.
 
     Age is that of the row's lead before the newest one of `table`, `half_life_days` of the
@@ -66,7 +63,7 @@ def remembered(table: pa.Table) -> Numbers:
     return np.asarray(0.5 ** (age / params().half_life_days))
 
 
-def is_inferred(table: pa.Table) -> Rows:
+def is_inferred(table: pa.Table) -> BoolArray:
     """Return which rows are no outcome (see `reject`): nothing is checked on them."""
     if "is_inferred" in table.column_names:
         return np.asarray(table["is_inferred"].to_numpy(zero_copy_only=False), dtype=np.bool_)

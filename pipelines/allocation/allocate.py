@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.allocation.constraints import Limit, quotas
 from pipelines.allocation.dual_bound import lagrangian_bound
 from pipelines.allocation.lagrangian_solver import Settings, Solution, solve
-from pipelines.allocation.problem import Candidates, Integers, Numbers, in_order
+from pipelines.allocation.problem import Candidates, in_order
 from pipelines.allocation.quota_flow import best_flow, finest_units
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 __all__ = ["Candidates", "Plan", "allocate"]
 
@@ -29,15 +29,15 @@ __all__ = ["Candidates", "Plan", "allocate"]
 class Plan:
     """What was chosen, and the proof of how good it is."""
 
-    chosen: NDArray[np.bool_]
+    chosen: BoolArray
     """Which rows of the candidates are matches."""
     value: float
     """Their value, in money."""
     bound: float
     """No plan that keeps the constraints is worth more."""
-    prices: Mapping[str, Numbers]
+    prices: Mapping[str, FloatArray]
     """Limit -> what one unit more of each of its rows (a lead, a unit of money) would add."""
-    shortfall: Mapping[str, Numbers] = field(default_factory=dict)
+    shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
     """Floor -> by how many leads each of its rows is missed."""
     least_shortfall: int = 0
     """No plan that keeps all else misses them by less in all: proven, perhaps not attained."""
@@ -45,16 +45,16 @@ class Plan:
     """How often the leads were asked at prices."""
 
     @property
-    def rows(self) -> Integers:
+    def rows(self) -> IntArray:
         """Return the rows of the candidates that are matches, in rising order."""
         return np.flatnonzero(self.chosen)
 
-    def price_of(self, limit: Limit) -> Numbers:
+    def price_of(self, limit: Limit) -> FloatArray:
         """Return the prices of `limit`, by row; 0 where the plan didn't need to look at it."""
         return self.prices.get(limit.name, np.zeros(len(limit.most)))
 
     @property
-    def price_of_quota(self) -> Numbers:
+    def price_of_quota(self) -> FloatArray:
         """Return what one more lead a day would add, by product; 0 where quota is left."""
         return self.prices["quota"]
 
@@ -66,11 +66,11 @@ class Plan:
 
 def allocate(
     candidates: Candidates,
-    quota: Integers,
+    quota: IntArray,
     *,
     most_offers: int,
     limits: Sequence[Limit] = (),
-    start: Mapping[str, Numbers] | None = None,
+    start: Mapping[str, FloatArray] | None = None,
     settings: Settings | None = None,
 ) -> Plan:
     """Choose the pairs of greatest total value; the same set whatever the order of the rows.
@@ -120,13 +120,13 @@ def allocate(
     )
 
 
-def _by_flow(pairs: Candidates, worth: Numbers, quota: Integers, most_offers: int) -> Solution:
+def _by_flow(pairs: Candidates, worth: FloatArray, quota: IntArray, most_offers: int) -> Solution:
     flow = best_flow(pairs, worth.astype(np.int64), quota, most_offers)
     limits = (quotas(pairs.product, quota),)
     return Solution(flow.chosen, limits, [flow.price_of_quota.astype(np.float64)])
 
 
-def _as_given(chosen: NDArray[np.bool_], order: Integers | None) -> NDArray[np.bool_]:
+def _as_given(chosen: BoolArray, order: IntArray | None) -> BoolArray:
     if order is None:
         return chosen
     given = np.zeros(len(chosen), np.bool_)

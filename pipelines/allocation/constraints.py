@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import FloatArray, IntArray
 
 HUNDREDTHS = 100
 """Spend is summed in whole hundredths, rounded up, so that sums are exact in any order."""
@@ -27,11 +27,11 @@ class Limit:
     """One family of constraints of one kind."""
 
     name: str
-    row: Integers
+    row: IntArray
     """Which row of the family each pair lies in; `len(most)`: in none."""
-    most: Numbers
+    most: FloatArray
     """What each row may use in all, in whole units; infinite: no limit. Below 0: a floor."""
-    use: Numbers | None = None
+    use: FloatArray | None = None
     """What each pair uses of its row, in whole units; None: 1 each."""
     units: float = 1.0
     """Whole units in one unit of what is limited: 100 where money is counted in hundredths."""
@@ -41,42 +41,42 @@ class Limit:
         """Return whether the family asks for a least number of pairs."""
         return self.name.startswith("floor")
 
-    def take(self, rows: Integers) -> "Limit":
+    def take(self, rows: IntArray) -> "Limit":
         """Return the limit for the given pairs, in that order."""
         use = None if self.use is None else self.use[rows]
         return replace(self, row=self.row[rows], use=use)
 
-    def used(self, rows: Integers) -> Numbers:
+    def used(self, rows: IntArray) -> FloatArray:
         """Return what the given pairs use of each row; whole numbers, so exact in any order."""
         use = None if self.use is None else self.use[rows]
         count = len(self.most)
         used = np.bincount(self.row[rows], weights=use, minlength=count + 1)[:count]
         return np.asarray(used, np.float64)
 
-    def of_pairs(self, rows: Integers) -> Numbers:
+    def of_pairs(self, rows: IntArray) -> FloatArray:
         """Return what each of the given pairs uses of its row; 0 where it lies in none."""
         inside = self.row[rows] < len(self.most)
         return inside * (np.ones(len(rows)) if self.use is None else self.use[rows])
 
-    def broken(self, rows: Integers) -> int:
+    def broken(self, rows: IntArray) -> int:
         """Return how many rows the given pairs break; a floor that is missed is not broken."""
         return 0 if self.is_floor else int((self.used(rows) > self.most).sum())
 
-    def is_kept(self, rows: Integers) -> bool:
+    def is_kept(self, rows: IntArray) -> bool:
         """Return whether the given pairs break no row and miss no floor."""
         return bool((self.used(rows) <= self.most).all())
 
-    def shortfall(self, rows: Integers) -> Numbers:
+    def shortfall(self, rows: IntArray) -> FloatArray:
         """Return by how many pairs each row of a floor is missed."""
         return np.maximum(self.used(rows) - self.most, 0)
 
 
-def quotas(product: Integers, quota: Integers) -> Limit:
+def quotas(product: IntArray, quota: IntArray) -> Limit:
     """Return the limit of leads a day by product."""
     return Limit("quota", product, quota.astype(np.float64))
 
 
-def budgets(product: Integers, spend: Numbers, budget: Numbers) -> Limit:
+def budgets(product: IntArray, spend: FloatArray, budget: FloatArray) -> Limit:
     """Return the limit of money a day by product.
 
     Args:
@@ -91,12 +91,12 @@ def budgets(product: Integers, spend: Numbers, budget: Numbers) -> Limit:
 
 def shares(
     name: str,
-    product: Integers,
-    group: Integers,
+    product: IntArray,
+    group: IntArray,
     groups: int,
     *,
-    share: float | Numbers,
-    quota: Integers,
+    share: float | FloatArray,
+    quota: IntArray,
 ) -> Limit:
     """Return the limit of each group's share in a product: at most `share` x quota of its leads.
 
@@ -117,7 +117,7 @@ def shares(
     return Limit(name, row, np.where(np.isnan(most), np.inf, most))
 
 
-def floors(name: str, owner: Integers, least: Integers) -> Limit:
+def floors(name: str, owner: IntArray, least: IntArray) -> Limit:
     """Return the promise of a least number of leads by owner.
 
     Args:

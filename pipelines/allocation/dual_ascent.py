@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.allocation.problem import Numbers
+from pipelines.core.arrays import BoolArray, FloatArray
 
 MEMORY = 20
 """Steps that the curvature is learnt from."""
@@ -27,7 +26,7 @@ SUFFICIENT = 1e-4
 SHORTEST = 2.0**-12
 """A step that doesn't go down even when cut to this is given up."""
 
-Dual = Callable[[Numbers], tuple[float, Numbers]]
+Dual = Callable[[FloatArray], tuple[float, FloatArray]]
 """Prices -> D and a subgradient of it."""
 
 
@@ -46,12 +45,14 @@ class Stop:
 class Lowest:
     """Where the search ended."""
 
-    prices: Numbers
+    prices: FloatArray
     bound: float
     evaluations: int
 
 
-def lowest(dual: Dual, start: Numbers, most: Numbers, scale: Numbers, stop: Stop) -> Lowest:
+def lowest(
+    dual: Dual, start: FloatArray, most: FloatArray, scale: FloatArray, stop: Stop
+) -> Lowest:
     """Return the prices in [0, most] at which `dual` is (nearly) lowest.
 
     Args:
@@ -75,12 +76,12 @@ def lowest(dual: Dual, start: Numbers, most: Numbers, scale: Numbers, stop: Stop
 class _Search:
     """The state of a search, in units of `scale`."""
 
-    def __init__(self, dual: Dual, most: Numbers, scale: Numbers) -> None:
+    def __init__(self, dual: Dual, most: FloatArray, scale: FloatArray) -> None:
         self._dual, self._most, self._scale = dual, most, scale
-        self._steps: deque[tuple[Numbers, Numbers]] = deque(maxlen=MEMORY)
+        self._steps: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=MEMORY)
         self.evaluations = 0
 
-    def begin(self, at: Numbers) -> None:
+    def begin(self, at: FloatArray) -> None:
         self.at = np.clip(at, 0, self._most)
         self.value, self._slope = self._evaluate(self.at)
 
@@ -98,7 +99,7 @@ class _Search:
         self._steps.clear()  # what was learnt misleads here: begin anew with the steepest descent
         return self._walk(_descent(slope * is_free, self._steps, is_free))
 
-    def _walk(self, direction: Numbers) -> bool:
+    def _walk(self, direction: FloatArray) -> bool:
         length = 1.0
         while length >= SHORTEST:
             there = np.clip(self.at + length * direction, 0, self._most)
@@ -115,19 +116,19 @@ class _Search:
             length *= min(0.5, max(0.1, -promised / (2 * curvature)))  # the parabola's lowest
         return False
 
-    def _learn(self, step: Numbers, change: Numbers) -> None:
+    def _learn(self, step: FloatArray, change: FloatArray) -> None:
         if _dot(step, change) > 0:
             self._steps.append((step, change))
 
-    def _evaluate(self, at: Numbers) -> tuple[float, Numbers]:
+    def _evaluate(self, at: FloatArray) -> tuple[float, FloatArray]:
         self.evaluations += 1
         value, slope = self._dual(at * self._scale)
         return value, slope * self._scale
 
 
 def _descent(
-    slope: Numbers, steps: Iterable[tuple[Numbers, Numbers]], is_free: NDArray[np.bool_]
-) -> Numbers:
+    slope: FloatArray, steps: Iterable[tuple[FloatArray, FloatArray]], is_free: BoolArray
+) -> FloatArray:
     """Return the quasi-Newton direction over the free prices (the two-loop recursion)."""
     usable = []
     for steps_before, changes in steps:
@@ -149,5 +150,5 @@ def _descent(
     return -direction
 
 
-def _dot(left: Numbers, right: Numbers) -> float:
+def _dot(left: FloatArray, right: FloatArray) -> float:
     return math.fsum((left * right).tolist())

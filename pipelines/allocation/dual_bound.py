@@ -16,18 +16,18 @@ from itertools import pairwise
 import numpy as np
 
 from pipelines.allocation.constraints import Limit
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import FloatArray, IntArray
 
 CHUNK = 1 << 18
 """Groups of lead and institution that are ranked at once."""
 
 
 def lagrangian_bound(
-    lead: Integers,
-    institution: Integers,
-    worth: Numbers,
+    lead: IntArray,
+    institution: IntArray,
+    worth: FloatArray,
     limits: Sequence[Limit],
-    prices: Sequence[Numbers],
+    prices: Sequence[FloatArray],
     most_offers: int,
 ) -> float:
     """Return the bound at `prices`, in units of worth; each lead's part is rounded up.
@@ -55,7 +55,7 @@ def lagrangian_bound(
     return paid + _taken(lead[first], best, most_offers)
 
 
-def _taken(lead: Integers, best: Numbers, most_offers: int) -> int:
+def _taken(lead: IntArray, best: FloatArray, most_offers: int) -> int:
     """Return the sum of each lead's `most_offers` best, where positive, rounded up."""
     gains = np.flatnonzero(best > 0)
     lead, best = lead[gains], best[gains]

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.allocation.constraints import Limit
 from pipelines.allocation.dual_ascent import Lowest, Stop, lowest
 from pipelines.allocation.lead_subproblem import Leads
 from pipelines.allocation.mip_polish import exact_prices, reoptimised
 from pipelines.allocation.primal_repair import Contest, improved, repaired
-from pipelines.allocation.problem import Candidates, Integers, Numbers
+from pipelines.allocation.problem import Candidates
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 SMALL = 3_000
 """Up to so many pairs the prices are those of the linear program."""
@@ -47,22 +47,22 @@ class Settings:
 class Solution:
     """A plan of the pairs, in units of worth."""
 
-    chosen: NDArray[np.bool_]
+    chosen: BoolArray
     limits: tuple[Limit, ...]
     """The constraints that it keeps: floors that can't be kept are lowered to what can."""
-    prices: Sequence[Numbers]
-    shortfall: Mapping[str, Numbers] = field(default_factory=dict)
+    prices: Sequence[FloatArray]
+    shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
     least_shortfall: int = 0
     evaluations: int = 0
 
 
 def solve(
     pairs: Candidates,
-    worth: Numbers,
+    worth: FloatArray,
     limits: tuple[Limit, ...],
     most_offers: int,
     *,
-    start: Mapping[str, Numbers],
+    start: Mapping[str, FloatArray],
     settings: Settings,
 ) -> Solution:
     """Return a plan near the best one, with prices that prove how near.
@@ -105,7 +105,7 @@ def solve(
 
 @dataclass(frozen=True)
 class _Found:
-    chosen: NDArray[np.bool_]
+    chosen: BoolArray
     search: Lowest
     missed: int
 
@@ -116,7 +116,7 @@ class _Problem:
     def __init__(
         self,
         pairs: Candidates,
-        worth: Numbers,
+        worth: FloatArray,
         limits: tuple[Limit, ...],
         most_offers: int,
         settings: Settings,
@@ -134,15 +134,15 @@ class _Problem:
         self._is_bound = np.isfinite(most)
         self._most = np.where(self._is_bound, most, 0)
 
-    def split(self, prices: Numbers) -> list[Numbers]:
+    def split(self, prices: FloatArray) -> list[FloatArray]:
         return np.split(prices, np.cumsum([len(limit.most) for limit in self.limits])[:-1])
 
     def solved(
         self,
-        worth: Numbers,
+        worth: FloatArray,
         penalty: float,
-        start: Mapping[str, Numbers],
-        floor_plan: NDArray[np.bool_] | None = None,
+        start: Mapping[str, FloatArray],
+        floor_plan: BoolArray | None = None,
     ) -> _Found:
         rows = self._possible
         told_apart = worth[rows] + self._pairs.lottery[rows] * LOTTERY
@@ -186,7 +186,7 @@ class _Problem:
         missed = sum(int(each.shortfall(taken).sum()) for each in self.limits if each.is_floor)
         return _Found(chosen, search, missed)
 
-    def _search(self, leads: Leads, everyone: Contest, start: Mapping[str, Numbers]) -> Lowest:
+    def _search(self, leads: Leads, everyone: Contest, start: Mapping[str, FloatArray]) -> Lowest:
         """Return the prices at which the bound is lowest."""
         sizes = [len(limit.most) for limit in self.limits]
         begin = np.concatenate(
@@ -210,7 +210,7 @@ class _Problem:
         scale = np.repeat(_scales(everyone), sizes)
         begin = np.where(self._is_bound, begin, 0)
 
-        def dual(prices: Numbers) -> tuple[float, Numbers]:
+        def dual(prices: FloatArray) -> tuple[float, FloatArray]:
             demand = leads.demand(self.split(prices))
             bound = demand.surplus + math.fsum((self._most * prices).tolist())
             left = self._most - np.concatenate(demand.used)
@@ -235,7 +235,7 @@ def _typical(everyone: Contest) -> float:
     return worth if worth > 1 else everyone.penalty or 1.0
 
 
-def _contested(contest: Contest, margin: Numbers) -> Integers:
+def _contested(contest: Contest, margin: FloatArray) -> IntArray:
     """Return the pairs whose choice is nearest to turning; all where there are few."""
     if len(margin) <= SMALL:
         return np.arange(len(margin))
@@ -243,7 +243,7 @@ def _contested(contest: Contest, margin: Numbers) -> Integers:
     return nearest[:MOST_CONTESTED]
 
 
-def _lowered(limit: Limit, rows: Integers) -> Limit:
+def _lowered(limit: Limit, rows: IntArray) -> Limit:
     """Return a floor at what the plan reaches, where that is less."""
     if not limit.is_floor:
         return limit

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.allocation.constraints import Limit
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Result = TypeVar("Result")
 
@@ -37,7 +36,7 @@ class Demand:
 
     surplus: int
     """Sum of the surplus that leads take, each rounded up."""
-    used: tuple[Integers, ...]
+    used: tuple[IntArray, ...]
     """What they use of each constraint, by limit."""
 
 
@@ -45,17 +44,17 @@ class Demand:
 class Block:
     """Leads with their pairs as a matrix (leads, most pairs of one), padded with worth -inf."""
 
-    worth: Numbers
-    rows: tuple[Integers, ...]
-    uses: tuple[Numbers | None, ...]
-    shared: Integers
+    worth: FloatArray
+    rows: tuple[IntArray, ...]
+    uses: tuple[FloatArray | None, ...]
+    shared: IntArray
     """Places (in the flat matrix) of pairs whose institution has another pair of the lead."""
-    shared_start: Integers
+    shared_start: IntArray
     """Where in `shared` each group of one lead and institution begins."""
-    pairs: Integers
+    pairs: IntArray
     """Row of the candidates at each place of the matrix; -1 where it is padded."""
 
-    def surplus(self, prices: Sequence[Numbers]) -> Numbers:
+    def surplus(self, prices: Sequence[FloatArray]) -> FloatArray:
         """Return worth less prices; -inf where the lead has a better pair at the institution."""
         surplus = self.worth.copy()
         scratch = np.empty_like(surplus)
@@ -70,7 +69,7 @@ class Block:
         return surplus
 
 
-def _best_of_group(surplus: Numbers, start: Integers) -> Numbers:
+def _best_of_group(surplus: FloatArray, start: IntArray) -> FloatArray:
     """Return `surplus` with all but the first best of each group at -inf."""
     size = np.diff(start, append=len(surplus))
     best = np.repeat(np.maximum.reduceat(surplus, start), size)
@@ -95,9 +94,9 @@ class Leads:
 
     def __init__(
         self,
-        lead: Integers,
-        group: Integers,
-        worth: Numbers,
+        lead: IntArray,
+        group: IntArray,
+        worth: FloatArray,
         limits: Sequence[Limit],
         *,
         most_offers: int,
@@ -119,11 +118,11 @@ class Leads:
 
     def _block(
         self,
-        first: Integers,
-        count: Integers,
-        group: Integers,
-        shares_group: NDArray[np.bool_],
-        worth: Numbers,
+        first: IntArray,
+        count: IntArray,
+        group: IntArray,
+        shares_group: BoolArray,
+        worth: FloatArray,
     ) -> Block:
         places = np.arange(count.max())
         is_pair = places < count[:, None]
@@ -142,7 +141,7 @@ class Leads:
             pairs=pairs,
         )
 
-    def demand(self, prices: Sequence[Numbers]) -> Demand:
+    def demand(self, prices: Sequence[FloatArray]) -> Demand:
         """Return what all leads ask for at `prices` (one array by limit, one price by row)."""
         padded = [np.append(price, 0.0) for price in prices]
         surplus, used = 0, [np.zeros(len(limit.most), np.int64) for limit in self._limits]
@@ -152,7 +151,7 @@ class Leads:
                 np.add(total, part[:-1], out=total)
         return Demand(surplus, tuple(used))
 
-    def _demand(self, block: Block, prices: Sequence[Numbers]) -> tuple[int, list[Integers]]:
+    def _demand(self, block: Block, prices: Sequence[FloatArray]) -> tuple[int, list[IntArray]]:
         surplus = block.surplus(prices)
         best = _largest(surplus, self._most_offers + 1)
         taken = np.flatnonzero(surplus > best[:, :1])
@@ -164,7 +163,7 @@ class Leads:
             used.append(of_row.astype(np.int64))
         return total, used
 
-    def within(self, prices: Sequence[Numbers], reach: float) -> tuple[Integers, Numbers]:
+    def within(self, prices: Sequence[FloatArray], reach: float) -> tuple[IntArray, FloatArray]:
         """Return the pairs that leads take or would take were they worth `reach` more, and how
         far each is from the choice turning: above 0 for what is taken.
         """
@@ -176,8 +175,8 @@ class Leads:
         return rows[order], np.concatenate([np.zeros(0), *margins])[order]
 
     def _within(
-        self, block: Block, prices: Sequence[Numbers], reach: float
-    ) -> tuple[Integers, Numbers]:
+        self, block: Block, prices: Sequence[FloatArray], reach: float
+    ) -> tuple[IntArray, FloatArray]:
         surplus = block.surplus(prices)
         best = _largest(surplus, self._most_offers + 1)
         is_taken = surplus > best[:, :1]
@@ -193,7 +192,7 @@ class Leads:
             yield from pool.map(work, self._blocks)
 
 
-def _largest(surplus: Numbers, count: int) -> Numbers:
+def _largest(surplus: FloatArray, count: int) -> FloatArray:
     """Return the `count` largest of each row, rising, each at least 0."""
     missing = count - surplus.shape[1]
     if missing > 0:
@@ -201,7 +200,7 @@ def _largest(surplus: Numbers, count: int) -> Numbers:
     return np.maximum(np.sort(surplus, axis=1)[:, -count:], 0)
 
 
-def _blocks(leads: Integers, counts: Integers) -> Iterator[tuple[Integers, Integers]]:
+def _blocks(leads: IntArray, counts: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield leads of about the same number of pairs, as many as fit in a block; and the numbers."""
     leads = leads[np.argsort(counts[leads], kind="stable")]
     while len(leads):

@@ -10,13 +10,11 @@ theorems 9.1 and 9.3).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 from scipy.sparse import coo_array
 
+from pipelines.core.arrays import IntArray
 from pipelines.core.errors import Broken
-
-Integers = NDArray[np.int64]
 
 LARGEST_COST = 2**62
 """The solver multiplies costs by the number of nodes; the product must fit in 64 bits."""
@@ -29,14 +27,14 @@ UNREACHED = np.iinfo(np.int64).max // 4
 class Network:
     """Arcs as columns, each of the same length, and what every node sends out (below 0: takes)."""
 
-    tails: Integers
-    heads: Integers
-    capacities: Integers
-    costs: Integers
-    supplies: Integers
+    tails: IntArray
+    heads: IntArray
+    capacities: IntArray
+    costs: IntArray
+    supplies: IntArray
 
 
-def cheapest_flow(network: Network) -> Integers:
+def cheapest_flow(network: Network) -> IntArray:
     """Return the flow on each arc that serves all supplies at the least cost; exact.
 
     Raises:
@@ -61,7 +59,7 @@ def cheapest_flow(network: Network) -> Integers:
     return np.asarray(solver.flows(arcs), dtype=np.int64)
 
 
-def residual_distances(network: Network, flows: Integers, start: int) -> Integers:
+def residual_distances(network: Network, flows: IntArray, start: int) -> IntArray:
     """Return each node's shortest distance from `start` in the residual network (Bellman-Ford).
 
     Args:
@@ -94,21 +92,21 @@ def residual_distances(network: Network, flows: Integers, start: int) -> Integer
     )
 
 
-def _by_code(code: Integers, codes: int) -> tuple[Integers, Integers]:
+def _by_code(code: IntArray, codes: int) -> tuple[IntArray, IntArray]:
     """Return the rows by rising code, and where each code begins; counted, in linear time."""
     rows = np.arange(len(code))
     counted = coo_array((np.ones(len(code), np.bool_), (code, rows)), (codes, len(code))).tocsr()
     return np.asarray(counted.indices, np.int64), np.asarray(counted.indptr, np.int64)
 
 
-def reduced_costs(network: Network, distances: Integers) -> Integers:
+def reduced_costs(network: Network, distances: IntArray) -> IntArray:
     """Return cost + distance(tail) - distance(head) of each arc."""
     return network.costs + distances[network.tails] - distances[network.heads]
 
 
 def settle_ties(
-    network: Network, flows: Integers, distances: Integers, preference: Integers
-) -> Integers:
+    network: Network, flows: IntArray, distances: IntArray, preference: IntArray
+) -> IntArray:
     """Return, among all cheapest flows, the one with the most `preference` (per unit of flow).
 
     By complementary slackness every cheapest flow agrees on the arcs whose reduced cost isn't 0;
@@ -136,7 +134,7 @@ def settle_ties(
     return settled
 
 
-def _on_cycles(network: Network, arcs: Integers) -> Integers:
+def _on_cycles(network: Network, arcs: IntArray) -> IntArray:
     """Return those of the arcs that are left when arcs that end at a node alone are taken away."""
     while True:
         tails, heads = network.tails[arcs], network.heads[arcs]

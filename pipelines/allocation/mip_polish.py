@@ -12,8 +12,8 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, hstack, vstack
 
 from pipelines.allocation.constraints import Limit
-from pipelines.allocation.primal_repair import Choice, Contest
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.allocation.primal_repair import Contest
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 UNLIMITED = 1e18
 
@@ -25,13 +25,13 @@ LARGEST_GAIN = 2**58
 class _Program:
     """maximise worth x - penalty s, such that use x - s <= most, 0 <= x <= 1, s >= 0."""
 
-    gain: Numbers
+    gain: FloatArray
     use: csr_array
-    most: Numbers
-    highest: Numbers
+    most: FloatArray
+    highest: FloatArray
 
 
-def reoptimised(contest: Contest, plan: Choice, free: Integers, *, effort: float) -> Choice:
+def reoptimised(contest: Contest, plan: BoolArray, free: IntArray, *, effort: float) -> BoolArray:
     """Return the best plan that agrees with `plan` on all pairs but `free`; never a worse one.
 
     The same whatever the order of the pairs, since they are sorted by lottery number first, and
@@ -52,7 +52,7 @@ def reoptimised(contest: Contest, plan: Choice, free: Integers, *, effort: float
     return held if is_kept and contest.worth_of(held) > contest.worth_of(plan) else plan
 
 
-def _solved(program: "_Program", hint: Choice, effort: float) -> Choice:
+def _solved(program: "_Program", hint: BoolArray, effort: float) -> BoolArray:
     """Return which pairs CP-SAT chooses; the hint where it finds nothing."""
     model = cp_model.CpModel()
     pairs = len(hint)
@@ -78,7 +78,7 @@ def _solved(program: "_Program", hint: Choice, effort: float) -> Choice:
     return np.array([solver.boolean_value(take) for take in takes[:pairs]], np.bool_)
 
 
-def exact_prices(contest: Contest) -> list[Numbers] | None:
+def exact_prices(contest: Contest) -> list[FloatArray] | None:
     """Return the prices of the limits at which the bound is lowest, from the linear program."""
     everything = np.argsort(contest.lottery, kind="stable")
     program = _program(contest, everything, np.zeros(len(everything), np.bool_))
@@ -96,7 +96,7 @@ def exact_prices(contest: Contest) -> list[Numbers] | None:
     return np.split(prices[: sizes[-1]], sizes[:-1])
 
 
-def _program(contest: Contest, free: Integers, held: Choice) -> _Program:
+def _program(contest: Contest, free: IntArray, held: BoolArray) -> _Program:
     """Return the program over the pairs `free`, with `held` in the plan already."""
     rows = np.flatnonzero(held)
     blocks, most = [], []
@@ -122,7 +122,7 @@ def _program(contest: Contest, free: Integers, held: Choice) -> _Program:
     )
 
 
-def _matrix(row: Integers, use: Numbers, rows: int) -> coo_array:
+def _matrix(row: IntArray, use: FloatArray, rows: int) -> coo_array:
     inside = np.flatnonzero(row < rows)
     return coo_array((use[inside], (row[inside], inside)), shape=(rows, len(row)))
 
@@ -139,7 +139,7 @@ def _shortfalls(limits: tuple[Limit, ...], rows: int) -> coo_array:
     return coo_array((-np.ones(len(row)), (row, np.arange(len(row)))), shape=(rows, len(row)))
 
 
-def _by_appearance(code: Integers) -> tuple[Integers, Integers]:
+def _by_appearance(code: IntArray) -> tuple[IntArray, IntArray]:
     """Return codes renumbered 0, 1 … as they first appear, and the old code of each."""
     names, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     order = np.argsort(first)

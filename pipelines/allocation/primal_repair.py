@@ -12,28 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.allocation.constraints import Limit
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 MOST_ROUNDS = 200
-
-Choice = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Contest:
     """The pairs that may be in the plan, as columns of equal length."""
 
-    lead: Integers
-    group: Integers
+    lead: IntArray
+    group: IntArray
     """Code of lead and institution."""
-    worth: Numbers
-    lottery: Integers
+    worth: FloatArray
+    lottery: IntArray
     limits: tuple[Limit, ...]
     most_offers: int
     penalty: float = 0.0
     """Worth of one lead less in the shortfall of a floor."""
 
-    def take(self, rows: Integers) -> "Contest":
+    def take(self, rows: IntArray) -> "Contest":
         """Return the given pairs, in that order."""
         return replace(
             self,
@@ -44,19 +42,19 @@ class Contest:
             limits=tuple(limit.take(rows) for limit in self.limits),
         )
 
-    def room(self, chosen: Choice) -> list[Numbers]:
+    def room(self, chosen: BoolArray) -> list[FloatArray]:
         """Return what is left of each constraint; below 0 where it is broken."""
         rows = np.flatnonzero(chosen)
         return [limit.most - limit.used(rows) for limit in self.limits]
 
-    def worth_of(self, chosen: Choice) -> float:
+    def worth_of(self, chosen: BoolArray) -> float:
         """Return the worth of a plan, less the penalty for its shortfalls."""
         rows = np.flatnonzero(chosen)
         missed = sum(limit.shortfall(rows).sum() for limit in self.limits if limit.is_floor)
         return float(self.worth[rows].sum() - self.penalty * missed)
 
 
-def repaired(contest: Contest, chosen: Choice, margin: Numbers) -> Choice:
+def repaired(contest: Contest, chosen: BoolArray, margin: FloatArray) -> BoolArray:
     """Return a plan near `chosen` that keeps every constraint and has no room to gain.
 
     Args:
@@ -67,7 +65,7 @@ def repaired(contest: Contest, chosen: Choice, margin: Numbers) -> Choice:
     return improved(contest, _without_excess(contest, chosen, margin))
 
 
-def _without_excess(contest: Contest, chosen: Choice, margin: Numbers) -> Choice:
+def _without_excess(contest: Contest, chosen: BoolArray, margin: FloatArray) -> BoolArray:
     """Return `chosen` without what breaks a constraint, least margin first."""
     kept = chosen.copy()
     for limit in contest.limits:
@@ -81,7 +79,7 @@ def _without_excess(contest: Contest, chosen: Choice, margin: Numbers) -> Choice
     return kept
 
 
-def improved(contest: Contest, chosen: Choice) -> Choice:
+def improved(contest: Contest, chosen: BoolArray) -> BoolArray:
     """Return the plan after moves of single leads, until none gains."""
     plan = chosen.copy()
     for _ in range(MOST_ROUNDS):
@@ -99,15 +97,15 @@ def improved(contest: Contest, chosen: Choice) -> Choice:
 class _Moves:
     """One move by lead: the pair that enters, the pair that leaves (-1: none), what it gains."""
 
-    enters: Integers
-    leaves: Integers
-    gain: Numbers
+    enters: IntArray
+    leaves: IntArray
+    gain: FloatArray
 
     def take(self, which: NDArray[np.generic]) -> "_Moves":
         return _Moves(self.enters[which], self.leaves[which], self.gain[which])
 
 
-def _proposals(contest: Contest, plan: Choice) -> _Moves:
+def _proposals(contest: Contest, plan: BoolArray) -> _Moves:
     """Return the best move of each lead that has one, by falling gain."""
     room = contest.room(plan)
     worth_in, worth_out = contest.worth.copy(), contest.worth.copy()
@@ -129,7 +127,7 @@ def _proposals(contest: Contest, plan: Choice) -> _Moves:
     return best.take(np.lexsort((contest.lottery[best.enters], -best.gain)))
 
 
-def _victims(contest: Contest, held: Integers, worth: Numbers, enters: Integers) -> Integers:
+def _victims(contest: Contest, held: IntArray, worth: FloatArray, enters: IntArray) -> IntArray:
     """Return what each entering pair displaces: its lead's pair at the institution, else the
     lead's least pair where the lead has all it may; else -1.
     """
@@ -147,7 +145,7 @@ def _victims(contest: Contest, held: Integers, worth: Numbers, enters: Integers)
     return np.where(is_same, same, np.where(number >= contest.most_offers, least, -1))
 
 
-def _accepted(contest: Contest, plan: Choice, moves: _Moves) -> Choice:
+def _accepted(contest: Contest, plan: BoolArray, moves: _Moves) -> BoolArray:
     """Return which moves fit together; `moves` by falling gain.
 
     Counted with care: what leaving pairs set free is given away in the next round only, and a
@@ -157,7 +155,7 @@ def _accepted(contest: Contest, plan: Choice, moves: _Moves) -> Choice:
     rows = np.flatnonzero(plan)
     has_left = moves.leaves >= 0
     for limit in contest.limits:
-        left: Numbers = np.append(limit.most - limit.used(rows), np.inf)
+        left: FloatArray = np.append(limit.most - limit.used(rows), np.inf)
         row, use = limit.row[moves.enters], limit.of_pairs(moves.enters)
         if limit.is_floor:
             out = limit.row[moves.leaves]
@@ -174,7 +172,7 @@ def _accepted(contest: Contest, plan: Choice, moves: _Moves) -> Choice:
     return fits
 
 
-def _fit(row: Integers, use: Numbers, left: Numbers) -> Choice:
+def _fit(row: IntArray, use: FloatArray, left: FloatArray) -> BoolArray:
     """Return which of the uses, in the order given, fit into what is left of their row."""
     order = np.argsort(row, kind="stable")
     fits = np.zeros(len(row), np.bool_)
@@ -182,7 +180,7 @@ def _fit(row: Integers, use: Numbers, left: Numbers) -> Choice:
     return np.asarray(fits | (use == 0), np.bool_)
 
 
-def _running(row: Integers, use: Numbers) -> Numbers:
+def _running(row: IntArray, use: FloatArray) -> FloatArray:
     """Return the running sum of `use` within each row; `row` is sorted."""
     so_far = np.cumsum(use)
     first = np.searchsorted(row, row)

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import Broken
-
-Integers = NDArray[np.int64]
-Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -21,13 +18,13 @@ class Candidates:
     rows nor the solver's version decides who goes first.
     """
 
-    lead: Integers
-    institution: Integers
-    product: Integers
-    value: NDArray[np.float64]
-    lottery: Integers
+    lead: IntArray
+    institution: IntArray
+    product: IntArray
+    value: FloatArray
+    lottery: IntArray
 
-    def take(self, rows: Integers) -> "Candidates":
+    def take(self, rows: IntArray) -> "Candidates":
         """Return the given rows, in that order."""
         return Candidates(
             lead=self.lead[rows],
@@ -38,7 +35,7 @@ class Candidates:
         )
 
 
-def in_order(candidates: Candidates) -> Integers | None:
+def in_order(candidates: Candidates) -> IntArray | None:
     """Return the rows sorted by lead, institution and product; None where they are already.
 
     Raises:

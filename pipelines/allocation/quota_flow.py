@@ -7,7 +7,6 @@ solves it exactly, and the prices of quota come out of the same network.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.allocation.min_cost_flow import (
     LARGEST_COST,
@@ -16,8 +15,9 @@ from pipelines.allocation.min_cost_flow import (
     residual_distances,
     settle_ties,
 )
-from pipelines.allocation.problem import Candidates, Integers
+from pipelines.allocation.problem import Candidates
 from pipelines.allocation.variable_fixing import Plain, flows_of
+from pipelines.core.arrays import BoolArray, IntArray
 
 FINEST_UNITS = 10_000
 """Whole units that one unit of money is cut into; values finer than that are rounded."""
@@ -30,8 +30,8 @@ LARGE = 100_000
 class Flow:
     """A best plan of the pairs."""
 
-    chosen: NDArray[np.bool_]
-    price_of_quota: Integers
+    chosen: BoolArray
+    price_of_quota: IntArray
     """What one more lead a day would add, in units of worth."""
 
 
@@ -45,7 +45,7 @@ def finest_units(pairs: Candidates, products: int) -> int:
     return units
 
 
-def best_flow(pairs: Candidates, worth: Integers, quota: Integers, most_offers: int) -> Flow:
+def best_flow(pairs: Candidates, worth: IntArray, quota: IntArray, most_offers: int) -> Flow:
     """Return the plan of most worth; of several the one whose lottery numbers sum to most.
 
     Args:
@@ -69,8 +69,8 @@ def best_flow(pairs: Candidates, worth: Integers, quota: Integers, most_offers: 
 
 
 def _around_plain_leads(
-    pairs: Candidates, worth: Integers, quota: Integers, most_offers: int
-) -> NDArray[np.bool_]:
+    pairs: Candidates, worth: IntArray, quota: IntArray, most_offers: int
+) -> BoolArray:
     """Return a plan of most worth, by a flow of the contested leads alone; see `contested`."""
     plain = Plain(pairs, worth, quota, most_offers)
     while True:
@@ -86,7 +86,7 @@ def _around_plain_leads(
             return chosen
 
 
-def quota_network(pairs: Candidates, worth: Integers, quota: Integers, most_offers: int) -> Network:
+def quota_network(pairs: Candidates, worth: IntArray, quota: IntArray, most_offers: int) -> Network:
     """Return the network; its first arcs are the pairs, then the quotas, one by product.
 
     A lead's node may be joined to a product's directly where it has no other product of that
@@ -130,7 +130,7 @@ def quota_network(pairs: Candidates, worth: Integers, quota: Integers, most_offe
     )
 
 
-def _prices(network: Network, distances: Integers, products: int) -> Integers:
+def _prices(network: Network, distances: IntArray, products: int) -> IntArray:
     """Return the gain from one more unit of each quota: the cheapest way round through its arc.
 
     A product that no lead can reach has nothing to gain.

@@ -11,13 +11,13 @@ is contested, too, and the flow is made again.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.allocation.constraints import quotas
 from pipelines.allocation.dual_ascent import Stop, lowest
 from pipelines.allocation.lead_subproblem import Leads
 from pipelines.allocation.min_cost_flow import Network
-from pipelines.allocation.problem import Candidates, Integers, Numbers
+from pipelines.allocation.problem import Candidates
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 EVERY = 10
 """Prices are first guessed from one lead in so many, then by all."""
@@ -37,7 +37,7 @@ class Plain:
     """
 
     def __init__(
-        self, pairs: Candidates, worth: Integers, quota: Integers, most_offers: int
+        self, pairs: Candidates, worth: IntArray, quota: IntArray, most_offers: int
     ) -> None:
         self._pairs, self._quota = pairs, quota
         self._leads = _leads(pairs, worth, quota, most_offers)
@@ -54,23 +54,23 @@ class Plain:
         self._free_places()
 
     @property
-    def contested(self) -> Integers:
+    def contested(self) -> IntArray:
         """Return the pairs of the leads that aren't plain."""
         return np.flatnonzero(self._is_contested[self._pairs.lead])
 
     @property
-    def taken(self) -> NDArray[np.bool_]:
+    def taken(self) -> BoolArray:
         """Return which pairs plain leads take."""
         return self._chooses & ~self._is_contested[self._pairs.lead]
 
     @property
-    def places(self) -> Integers:
+    def places(self) -> IntArray:
         """Return what plain leads leave of each quota."""
         return self._quota - np.bincount(
             self._pairs.product[self.taken], minlength=len(self._quota)
         )
 
-    def stays_at(self, prices: Integers) -> bool:
+    def stays_at(self, prices: IntArray) -> bool:
         """Return whether all plain leads choose at `prices` what they took; else contest more."""
         margin = self._margin(prices.astype(np.float64))
         turns = np.where(self._chooses, margin < 0, margin > 0)
@@ -86,7 +86,7 @@ class Plain:
         while (over := self.places < 0).any():
             self._is_contested[self._pairs.lead[self.taken & over[self._pairs.product]]] = True
 
-    def _margin(self, prices: Numbers) -> Numbers:
+    def _margin(self, prices: FloatArray) -> FloatArray:
         """Return how far each pair is from its lead's choice turning; -inf behind a better pair
         of the same institution."""
         margin = np.full(len(self._pairs.lead), -np.inf)
@@ -95,7 +95,7 @@ class Plain:
         return margin
 
 
-def flows_of(network: Network, chosen: NDArray[np.bool_], products: int, leads: int) -> Integers:
+def flows_of(network: Network, chosen: BoolArray, products: int, leads: int) -> IntArray:
     """Return the flow on each arc of a network of quotas when these pairs are chosen.
 
     Its arcs are the pairs, one by product, one by node between a lead and an institution, one by
@@ -115,21 +115,23 @@ def flows_of(network: Network, chosen: NDArray[np.bool_], products: int, leads: 
     return flows
 
 
-def _prices(leads: Leads, places: Numbers, start: Numbers, scale: Numbers, stop: Stop) -> Numbers:
-    def dual(prices: Numbers) -> tuple[float, Numbers]:
+def _prices(
+    leads: Leads, places: FloatArray, start: FloatArray, scale: FloatArray, stop: Stop
+) -> FloatArray:
+    def dual(prices: FloatArray) -> tuple[float, FloatArray]:
         demand = leads.demand([prices])
         return demand.surplus + math.fsum((places * prices).tolist()), places - demand.used[0]
 
     return lowest(dual, start, np.full(len(places), np.inf), scale, stop).prices
 
 
-def _leads(pairs: Candidates, worth: Integers, quota: Integers, most_offers: int) -> Leads:
+def _leads(pairs: Candidates, worth: IntArray, quota: IntArray, most_offers: int) -> Leads:
     group = pairs.lead * (int(pairs.institution.max(initial=0)) + 1) + pairs.institution
     limits = (quotas(pairs.product, quota),)
     return Leads(pairs.lead, group, worth.astype(np.float64), limits, most_offers=most_offers)
 
 
-def _mean_worth(product: Integers, worth: Integers, products: int) -> Numbers:
+def _mean_worth(product: IntArray, worth: IntArray, products: int) -> FloatArray:
     """Return what pairs of each product are worth on average; at least 1."""
     number = np.bincount(product, minlength=products)
     total = np.bincount(product, weights=worth, minlength=products)

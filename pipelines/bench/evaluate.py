@@ -17,7 +17,7 @@ from models.training.fit_model import TooLittle, fit
 from models.validation import splits
 from models.validation.metrics import evaluate, spread, within_by_group
 from pipelines.bench.experiment import CLOSED_BOOK, DAY_AS_NUMBER, LEAD_DAY, Question
-from pipelines.core.arrays import Codes, Numbers, Rows
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.errors import WrongUse
 from pipelines.core.settings import Settings
 
@@ -126,7 +126,7 @@ def _split(question: Question, values: pa.ChunkedArray) -> pa.Scalar:
         ) from None
 
 
-def _held_out(column: pa.ChunkedArray) -> Rows:
+def _held_out(column: pa.ChunkedArray) -> BoolArray:
     """Return which rows hold a value that is kept out of training: by its hash, so always."""
     encoded = pc.dictionary_encode(column.combine_chunks().cast(pa.string()))
     digests = [hashlib.sha256(f"{v}".encode()).digest() for v in encoded.dictionary.to_pylist()]
@@ -145,7 +145,9 @@ def _across_folds(settings: Settings, table: pa.Table, question: Question) -> di
     return _figures(predicted, table, rows_train) | {"labels_known": "at the end"}
 
 
-def part_by_part(table: pa.Table, features: Features, part: Codes, *, threads: int) -> Numbers:
+def part_by_part(
+    table: pa.Table, features: Features, part: IntArray, *, threads: int
+) -> FloatArray:
     """Return what a model of all other parts says of the rows of each part.
 
     Args:
@@ -172,7 +174,7 @@ def closed_book(settings: Settings, day: date) -> pa.Table:
 
 
 def _figures(
-    predicted: Numbers, rows: pa.Table, rows_train: int, *, moved: float = 0.0
+    predicted: FloatArray, rows: pa.Table, rows_train: int, *, moved: float = 0.0
 ) -> dict[str, Any]:
     """Return the figures of what was `predicted` of `rows`, whose lenders may have `moved`."""
     happened = rows["label"].to_numpy()

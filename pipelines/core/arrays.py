@@ -1,14 +1,13 @@
-"""The arrays that models are made of."""
+"""Array types shared by every layer, one name for each kind of number."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-Codes = np.ndarray[tuple[int], np.dtype[np.int64]]
-Rows = np.ndarray[tuple[int], np.dtype[np.bool_]]
-"""True where a row belongs."""
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
-def evenly(rows: int, most: int) -> Codes:
-    """Return the numbers of at most `most` of some rows, evenly over their order."""
-    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
+def spread_evenly(rows: int, limit: int) -> IntArray:
+    """Return at most `limit` row numbers of `rows`, spread evenly over their order."""
+    return np.linspace(0, rows - 1, min(rows, limit)).astype(np.int64)

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pipelines.core.arrays import IntArray
 
 NEWLINE, RETURN, QUOTE = b'\n\r"'
 
 
-def record_lines(path: Path, *, offset: int, first_line: int, quoted: bool) -> NDArray[np.int64]:
+def record_lines(path: Path, *, offset: int, first_line: int, quoted: bool) -> IntArray:
     """Return the line on which each record begins, shape (records,), blank lines left out.
 
     Args:

@@ -8,11 +8,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
-from numpy.typing import NDArray
+
+from pipelines.core.arrays import IntArray
 
 BLOCK = 8 << 20
 """Bytes that pyarrow reads at once; no record may be longer."""
-Lines = NDArray[np.int64]
 
 
 def load(
@@ -20,7 +20,7 @@ def load(
     text: Path,
     offset: int,
     names: list[str],
-    lines: Lines,
+    lines: IntArray,
     parse: pc.ParseOptions,
 ) -> None:
     """Fill `received` with the records of `text`; those with too many or few fields are set aside.
@@ -57,7 +57,7 @@ def load(
 
 
 def _keep_faults(
-    connection: duckdb.DuckDBPyConnection, faults: list[pc.InvalidRow], lines: Lines
+    connection: duckdb.DuckDBPyConnection, faults: list[pc.InvalidRow], lines: IntArray
 ) -> None:
     kept = pa.table(
         {
@@ -98,7 +98,7 @@ def _batches(
 def _with_lines(
     batches: Iterator[pa.RecordBatch],
     faults: list[pc.InvalidRow],
-    lines: Lines,
+    lines: IntArray,
     schema: pa.Schema,
 ) -> Iterator[pa.RecordBatch]:
     record = 0
@@ -110,6 +110,6 @@ def _with_lines(
         yield pa.RecordBatch.from_arrays([_take(lines, sound), *batch.columns], schema=schema)
 
 
-def _take(lines: Lines, records: Lines) -> pa.Array:
+def _take(lines: IntArray, records: IntArray) -> pa.Array:
     known = records < lines.size
     return pa.array(np.append(lines, 0)[np.where(known, records, -1)], pa.int64(), mask=~known)

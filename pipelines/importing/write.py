@@ -9,9 +9,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
-from numpy.typing import NDArray
 
 from expectations import contracts
+from pipelines.core.arrays import BoolArray
 from pipelines.importing.mapping_sql import quote
 
 BATCH = 200_000
@@ -94,7 +94,7 @@ def _runs(reader: pa.RecordBatchReader) -> Iterator[tuple[Landed, pa.RecordBatch
                 yield where, content.slice(start, end - start)
 
 
-def _changes(values: pa.Array) -> NDArray[np.bool_]:
+def _changes(values: pa.Array) -> BoolArray:
     coded = values.dictionary_encode().indices.to_numpy()
     return np.asarray(coded[1:] != coded[:-1])
 

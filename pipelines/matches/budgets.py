@@ -4,15 +4,14 @@ That of the others is an expectation that differs by lead; see `constraints.budg
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.allocation.constraints import WHOLE
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 
 def affordable_quota(
-    quota: Integers, budget: Numbers, price: Numbers, is_per_lead: NDArray[np.bool_]
-) -> Integers:
+    quota: IntArray, budget: FloatArray, price: FloatArray, is_per_lead: BoolArray
+) -> IntArray:
     """Return the leads a day that each product can take and, paying per lead, can afford.
 
     Args:

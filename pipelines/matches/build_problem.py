@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from expectations.policy_types import Limits
 from pipelines.allocation.allocate import Plan, allocate
 from pipelines.allocation.constraints import Limit, budgets, quotas
-from pipelines.allocation.problem import Candidates, Integers, Numbers
+from pipelines.allocation.problem import Candidates
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.matches.budgets import affordable_quota
 from pipelines.matches.policy_limits import (
     Day,
@@ -30,10 +31,10 @@ from pipelines.matches.shadow_prices import Told, prices_table, told_by
 class DayPlan:
     """The matches of a day, as row numbers of table `pairs`, and their proof."""
 
-    chosen: Integers
-    short_of_budget: Integers
+    chosen: IntArray
+    short_of_budget: IntArray
     """Not chosen, and dearer than what the plan leaves of their product's budget."""
-    short_of_share: Integers
+    short_of_share: IntArray
     """Not chosen, and their lead's channel or group has all of the product that policy allows."""
     value: float
     bound: float
@@ -41,9 +42,9 @@ class DayPlan:
     that no plan was found to keep count as lowered."""
     gap: float
     """The share of the bound that the value may fall short of the best plan."""
-    price_of_quota: Numbers
+    price_of_quota: FloatArray
     """What one more lead a day would add, by `product_row`."""
-    price_of_budget: Numbers
+    price_of_budget: FloatArray
     """What one more unit of money a day (the product's currency) would add, by `product_row`; of
     products that pay per lead the price of quota says it."""
     told: pa.Table
@@ -52,11 +53,11 @@ class DayPlan:
     """No plan misses the floors by fewer leads in all: proven, perhaps not attained."""
     candidates: Candidates
     """What was chosen from, in the order of table `pairs`."""
-    quota: Integers
+    quota: IntArray
     """Leads a day that each product can take and pay for, by `product_row`."""
     limits: tuple[Limit, ...]
     """What the plan keeps besides."""
-    prices: Mapping[str, Numbers]
+    prices: Mapping[str, FloatArray]
     """By name of the limit, as `allocate` tells them."""
 
 
@@ -120,7 +121,7 @@ def plan_day(
     )
 
 
-def _finds_full(limit: Limit, plan: Plan) -> NDArray[np.bool_]:
+def _finds_full(limit: Limit, plan: Plan) -> BoolArray:
     """Return which pairs aren't chosen and need more of their row than the plan leaves."""
     left = np.append(limit.most - limit.used(plan.rows), np.inf)
     return ~plan.chosen & (limit.of_pairs(np.arange(len(limit.row))) > left[limit.row])
@@ -131,13 +132,13 @@ class _Terms:
     """What the catalogue asks, by `product_row`."""
 
     products: list[Product]
-    quota: Integers
-    budget: Numbers
-    price: Numbers
-    is_per_lead: NDArray[np.bool_]
+    quota: IntArray
+    budget: FloatArray
+    price: FloatArray
+    is_per_lead: BoolArray
 
     @property
-    def affordable(self) -> Integers:
+    def affordable(self) -> IntArray:
         """Return the leads a day that each product can take and, paying per lead, can afford."""
         return affordable_quota(self.quota, self.budget, self.price, self.is_per_lead)
 
@@ -180,7 +181,7 @@ def _catalogue(day: Day, terms: _Terms, money: Limit, plan: Plan) -> tuple[Told,
     )
 
 
-def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Candidates, Numbers]:
+def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Candidates, FloatArray]:
     """Return table `pairs` as numbers, in the order of its rows, and each pair's spend.
 
     The lottery number of a pair comes from the date and its own keys alone, so a tie is broken
@@ -220,7 +221,7 @@ def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Candi
     return candidates, _numbers(pairs["expected_spend"])
 
 
-def _drawn(lead_lot: NDArray[np.uint64], product_lot: NDArray[np.uint64]) -> Integers:
+def _drawn(lead_lot: NDArray[np.uint64], product_lot: NDArray[np.uint64]) -> IntArray:
     """Return a number below 2**32 for each pair of lots, evenly spread (splitmix64's finaliser)."""
     mixed = lead_lot ^ (product_lot * np.uint64(0x9E3779B97F4A7C15))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -228,9 +229,9 @@ def _drawn(lead_lot: NDArray[np.uint64], product_lot: NDArray[np.uint64]) -> Int
     return _integers((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32))
 
 
-def _integers(column: NDArray[np.generic]) -> Integers:
+def _integers(column: NDArray[np.generic]) -> IntArray:
     return np.asarray(column, dtype=np.int64)
 
 
-def _numbers(column: NDArray[np.generic]) -> Numbers:
+def _numbers(column: NDArray[np.generic]) -> FloatArray:
     return np.asarray(column, dtype=np.float64)

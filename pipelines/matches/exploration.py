@@ -25,13 +25,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expectations.policy_types import Exploration
 from pipelines.allocation.constraints import WHOLE, Limit
-from pipelines.allocation.problem import Candidates, Integers, Numbers
-
-Truths = NDArray[np.bool_]
+from pipelines.allocation.problem import Candidates
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 AT_LEAST_TWO = 2
 """Pairs of a menu for each that is drawn: what is certain is no trial."""
@@ -44,10 +42,10 @@ LOTS = 2**32
 class Terms:
     """What bounds the trials of each product; columns by product code."""
 
-    quota: Integers
-    decisions: Integers
+    quota: IntArray
+    decisions: IntArray
     """What is known of it: how many of its leads were decided on."""
-    lot: Integers
+    lot: IntArray
     """A number below `LOTS` drawn from the day and the product, which rounds its share."""
 
 
@@ -55,31 +53,31 @@ class Terms:
 class Trials:
     """The pairs that were left to the lot; columns of one length."""
 
-    row: Integers
+    row: IntArray
     """Of the pair, among the candidates."""
-    is_planned: Truths
+    is_planned: BoolArray
     """Whether the plan made it a match; else it stood by in a menu."""
-    propensity: Numbers
+    propensity: FloatArray
     """The probability with which the lot makes it a match."""
-    is_made: Truths
+    is_made: BoolArray
     """Whether it did."""
 
     @property
-    def drawn(self) -> Integers:
+    def drawn(self) -> IntArray:
         """Return the rows that were drawn."""
         return self.row[~self.is_planned & self.is_made]
 
     @property
-    def gave_way(self) -> Integers:
+    def gave_way(self) -> IntArray:
         """Return the planned rows that made room."""
         return self.row[self.is_planned & ~self.is_made]
 
 
 def draw_trials(
     candidates: Candidates,
-    chosen: Truths,
+    chosen: BoolArray,
     *,
-    surplus: Numbers,
+    surplus: FloatArray,
     terms: Terms,
     limits: Sequence[Limit] = (),
     most_offers: int,
@@ -133,8 +131,8 @@ def draw_trials(
 
 
 def after_prices(
-    pairs: Candidates, limits: Sequence[Limit], prices: Mapping[str, Numbers]
-) -> Numbers:
+    pairs: Candidates, limits: Sequence[Limit], prices: Mapping[str, FloatArray]
+) -> FloatArray:
     """Return what each pair is worth to a plan, once all that it uses is paid for.
 
     Args:
@@ -149,14 +147,14 @@ def after_prices(
     return left
 
 
-def _wanted(terms: Terms, policy: Exploration) -> Numbers:
+def _wanted(terms: Terms, policy: Exploration) -> FloatArray:
     """Return how many places of each product are tried out on average."""
     is_new = terms.decisions < policy.new_product_decisions
     share = policy.share * np.where(is_new, policy.new_product_times, 1.0)
     return np.minimum(terms.quota * share, terms.quota)
 
 
-def _counts_toward_a_group(product: Integers, limits: Sequence[Limit], products: int) -> Truths:
+def _counts_toward_a_group(product: IntArray, limits: Sequence[Limit], products: int) -> BoolArray:
     """Return which pairs count toward a floor that others of their product don't count toward."""
     counts = np.zeros(len(product), np.bool_)
     for limit in limits:
@@ -169,14 +167,14 @@ def _counts_toward_a_group(product: Integers, limits: Sequence[Limit], products:
     return counts
 
 
-def _of_pairs(limit: Limit) -> Numbers:
+def _of_pairs(limit: Limit) -> FloatArray:
     """Return what each pair uses of its row."""
     return np.ones(len(limit.row)) if limit.use is None else limit.use
 
 
 def _affordable(
-    product: Integers, limit: Limit, menu: Integers, room: Numbers, most: Numbers
-) -> Numbers:
+    product: IntArray, limit: Limit, menu: IntArray, room: FloatArray, most: FloatArray
+) -> FloatArray:
     """Return how many trials of each product a limit bears, whichever of the menu are drawn.
 
     Where products share a row that does not bear the `most` trials of all of them, each may use an
@@ -199,12 +197,12 @@ def _affordable(
 
 def _menu(
     pairs: Candidates,
-    chosen: Truths,
-    fits: Truths,
-    surplus: Numbers,
+    chosen: BoolArray,
+    fits: BoolArray,
+    surplus: FloatArray,
     most_offers: int,
     policy: Exploration,
-) -> Integers:
+) -> IntArray:
     """Return the pairs that may be drawn: near-best, and never more of a lead than it has room for.
 
     A lead whose places are all taken has no room; of the others each pair with a surplus would
@@ -227,7 +225,7 @@ def _menu(
     return order[place < room[lead]]
 
 
-def _lots(pairs: Candidates, rows: Integers) -> Integers:
+def _lots(pairs: Candidates, rows: IntArray) -> IntArray:
     """Return a number for each pair, drawn from its lottery but unlike it (splitmix64)."""
     mixed = pairs.lottery[rows].astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -235,7 +233,7 @@ def _lots(pairs: Candidates, rows: Integers) -> Integers:
     return np.asarray((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1), np.int64)
 
 
-def _place_within(group: Integers, *by: Integers | Numbers) -> Integers:
+def _place_within(group: IntArray, *by: IntArray | FloatArray) -> IntArray:
     """Return the place of each row within its group, from 0, in the order of `by`, last first."""
     order = np.lexsort((*by, group))
     place = np.empty(len(group), np.int64)
@@ -244,8 +242,8 @@ def _place_within(group: Integers, *by: Integers | Numbers) -> Integers:
 
 
 def _behind(
-    pairs: Candidates, chosen: Truths, surplus: Numbers, quota: Integers
-) -> tuple[Integers, Integers]:
+    pairs: Candidates, chosen: BoolArray, surplus: FloatArray, quota: IntArray
+) -> tuple[IntArray, IntArray]:
     """Return the planned rows, and how many trials of its product each stands before it gives way.
 
     Those of least surplus give way first; a product's free places are filled before.

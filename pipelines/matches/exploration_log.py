@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from expectations.policy_types import Exploration
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.matches.build_problem import DayPlan
 from pipelines.matches.exploration import Terms, Trials, after_prices, draw_trials
 
@@ -39,11 +39,11 @@ TRIALS = "trials.parquet"
 class Made:
     """The matches of a day once the lot has spoken; rows are those of table `pairs`."""
 
-    row: Integers
+    row: IntArray
     """Of the matches."""
     explored: np.ndarray[tuple[int], np.dtype[np.bool_]]
     """Of each match: whether it was drawn, and not planned."""
-    propensity: Numbers
+    propensity: FloatArray
     """Of each match: the probability with which the plan and its lot make it."""
     trials: Trials
     price_of_learning: float

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from expectations.policy_types import Exposure, Floor, Pacing
 from pipelines.allocation.constraints import WHOLE, Limit, floors, shares
-from pipelines.allocation.problem import Candidates, Integers, Numbers
+from pipelines.allocation.problem import Candidates
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import Broken
 
 NAMES = pa.schema(
@@ -37,7 +38,7 @@ class Family:
     limit: Limit
     names: pa.Table
     """`NAMES`, by row of the limit."""
-    stated: Numbers
+    stated: FloatArray
     """What each row allows, or promises, in leads or in the product's currency; NaN: no limit. The
     limit itself may be less: a floor asks for no more leads than there are."""
 
@@ -56,7 +57,7 @@ class Day:
     connection: duckdb.DuckDBPyConnection
     """With `leads` (`lead_row`) and `products` (`product_row`)."""
     candidates: Candidates
-    quota: Integers
+    quota: IntArray
     """By product."""
     products: Sequence[Product]
     """Institution and product by `product_row`."""
@@ -71,7 +72,7 @@ class Day:
         institutions, products = ([name[part] for name in self.products] for part in (0, 1))
         return names(institution_id=institutions, product_id=products)
 
-    def groups(self, column: str) -> tuple[Integers, list[str]]:
+    def groups(self, column: str) -> tuple[IntArray, list[str]]:
         """Return of each pair the group of its lead in `column` (-1: none), and all groups.
 
         Raises:
@@ -177,7 +178,7 @@ def promised(day: Day, entries: Sequence[Floor]) -> list[Family]:
 
 
 def _promises(
-    day: Day, of: str, owner: Integers, known: list[Owner], entries: Sequence[Floor]
+    day: Day, of: str, owner: IntArray, known: list[Owner], entries: Sequence[Floor]
 ) -> Iterator[Family]:
     if not entries:
         return
@@ -195,7 +196,7 @@ def _promises(
     yield _floor(day, of, owner, least, owners)
 
 
-def _floor(day: Day, of: str, owner: Integers, least: Integers, whom: pa.Table) -> Family:
+def _floor(day: Day, of: str, owner: IntArray, least: IntArray, whom: pa.Table) -> Family:
     """Return the floor, lowered to the leads that its owners have a pair with at all."""
     inside = np.flatnonzero(owner >= 0)
     pairs = np.unique(day.candidates.lead[inside] * len(least) + owner[inside])

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.allocation.allocate import Plan
-from pipelines.allocation.problem import Numbers
+from pipelines.core.arrays import FloatArray
 from pipelines.matches.policy_limits import NAMES, Family
 
 SCHEMA = pa.schema(
@@ -36,11 +36,11 @@ class Told:
     """A family of limits with what the plan makes of it, by row."""
 
     family: Family
-    used: Numbers
-    price: Numbers
+    used: FloatArray
+    price: FloatArray
 
     @property
-    def short(self) -> Numbers:
+    def short(self) -> FloatArray:
         """Return by how many leads each floor is missed; 0 of what is no floor."""
         if not self.family.limit.is_floor:
             return np.zeros(len(self.used))

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from expectations.policy_types import NearMisses
 from models.model_set import ModelSet
-from pipelines.pairs.eligibility.bitsets import Integers, unpacked
+from pipelines.core.arrays import IntArray
+from pipelines.pairs.eligibility.bitsets import unpacked
 from pipelines.pairs.eligibility.engine import requirements_of
 from pipelines.pairs.eligibility.near_miss_bits import nearly
 from pipelines.pairs.eligibility.rule_index import Requirement
@@ -150,7 +151,7 @@ def _scored(
     ]
     if not parts:
         return NEAR_MISSES.empty_table()
-    which: Integers = np.asarray(ordered["requirement"].to_numpy(), np.int64)
+    which: IntArray = np.asarray(ordered["requirement"].to_numpy(), np.int64)
     scored = pa.concat_tables(parts).select(SCHEMA.names)
     for name in ("step", "attribute"):
         told = np.array([getattr(asked, name) for asked in requirements], np.str_)

@@ -16,21 +16,19 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from expectations import policy
 from expectations.policy_types import Candidates
 from models.model_set import ModelSet
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.pairs.approval_rates import learn_rates, part_of_band
-from pipelines.pairs.eligibility.bitsets import Flags, Integers, packed
+from pipelines.pairs.eligibility.bitsets import packed
 from pipelines.pairs.eligibility.engine import Eligibility
 from pipelines.pairs.prefilter_loss import loss_share
 from pipelines.pairs.price_estimates import asking_prices, marginal_offers
 from pipelines.pairs.revaluing import TERMS
 from pipelines.pairs.scoring import PAIRS_AT_ONCE, valued_pairs
 from pipelines.pairs.valuation import priced_sql, valued_sql
-
-Numbers = NDArray[np.float64]
 
 PROMISED_AT_ONCE = 10 * PAIRS_AT_ONCE
 """About how many pairs are valued by rates together: they are far cheaper than scored ones."""
@@ -93,7 +91,7 @@ def cut(
     return Cut(kept, measured, facts)
 
 
-def _sampled(connection: duckdb.DuckDBPyConnection, leads: int) -> Integers:
+def _sampled(connection: duckdb.DuckDBPyConnection, leads: int) -> IntArray:
     """Return the `lead_row` of leads drawn by a lot that their own keys decide, in its order."""
     drawn = connection.execute(
         "select lead_row from leads "
@@ -107,7 +105,7 @@ def _scored_sample(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     judged: Eligibility,
-    sampled: Integers,
+    sampled: IntArray,
 ) -> pa.Table:
     """Return every pair of the sampled leads, scored and valued; `is_measured`: of the half that
     nothing is learned from."""
@@ -131,7 +129,7 @@ def _scored_sample(
 
 def _promise(
     connection: duckdb.DuckDBPyConnection, pairs: pa.Table
-) -> tuple[Integers, Integers, Numbers]:
+) -> tuple[IntArray, IntArray, FloatArray]:
     """Return lead, product and value by rates of some pairs, ordered by key."""
     connection.register("cut_pairs", pairs)
     names = (*TERMS, "apr_min", "apr_max", "price_cap", "pd_min", "pd_max")
@@ -158,15 +156,15 @@ def _promise(
     return lead, product, np.asarray(found["expected_value"], np.float64)
 
 
-def _ahead(lead: Integers, worth: Numbers, most_offers: int) -> tuple[Integers, Numbers]:
+def _ahead(lead: IntArray, worth: FloatArray, most_offers: int) -> tuple[IntArray, FloatArray]:
     """Return each pair's place among its lead's, and how far it is ahead of what it displaces."""
     place, given_up = marginal_offers(lead, worth, most_offers)
     return place, worth - given_up
 
 
 def _prices_and_floors(
-    connection: duckdb.DuckDBPyConnection, judged: Eligibility, leads: Integers, limits: Candidates
-) -> tuple[Numbers, Numbers]:
+    connection: duckdb.DuckDBPyConnection, judged: Eligibility, leads: IntArray, limits: Candidates
+) -> tuple[FloatArray, FloatArray]:
     """Return by product what a place will cost, and how far ahead (mostly below 0) a pair must be.
 
     The floor is the same for all products, so that leads keep `per_lead` pairs on average, and
@@ -192,8 +190,8 @@ def _prices_and_floors(
 
 
 def _floors_of_products(
-    product: Integers, ahead: Numbers, is_best: Flags, quota: Numbers, limits: Candidates
-) -> Numbers:
+    product: IntArray, ahead: FloatArray, is_best: BoolArray, quota: FloatArray, limits: Candidates
+) -> FloatArray:
     """Return the floor above which each product finds several times its quota."""
     wanted = np.maximum(1, np.ceil(limits.quota_times * quota)).astype(np.int64)
     order = np.lexsort((-np.where(is_best, np.inf, ahead), product))

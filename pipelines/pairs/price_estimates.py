@@ -13,19 +13,16 @@ a lead takes one offer per institution is left out.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.pairs.eligibility.bitsets import Integers
-
-Numbers = NDArray[np.float64]
+from pipelines.core.arrays import FloatArray, IntArray
 
 ROUNDS = 30
 """Half steps; after so many, prices move by less than what rates can tell."""
 
 
 def asking_prices(
-    lead: Integers, product: Integers, value: Numbers, quota: Numbers, most_offers: int
-) -> Numbers:
+    lead: IntArray, product: IntArray, value: FloatArray, quota: FloatArray, most_offers: int
+) -> FloatArray:
     """Return about what each product's quota will cost.
 
     Args:
@@ -51,7 +48,9 @@ def asking_prices(
     return prices
 
 
-def marginal_offers(lead: Integers, worth: Numbers, most_offers: int) -> tuple[Integers, Numbers]:
+def marginal_offers(
+    lead: IntArray, worth: FloatArray, most_offers: int
+) -> tuple[IntArray, FloatArray]:
     """Return each pair's place among its lead's (from 0), and what the lead gives up for it.
 
     That is its K-th best offer, or the one after that for the K best themselves; nothing where the

@@ -14,8 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from pipelines.core.arrays import FloatArray, IntArray
+
 Bits = NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -40,32 +40,32 @@ class Chance:
             state = _mixed(state + (np.atleast_1d(np.asarray(part)).astype(np.uint64) + 1) * GOLDEN)
         return state
 
-    def uniform(self, topic: str, *address: ArrayLike) -> Floats:
+    def uniform(self, topic: str, *address: ArrayLike) -> FloatArray:
         """Return numbers in [0, 1)."""
         return (self.bits(topic, *address) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
-    def normal(self, topic: str, *address: ArrayLike) -> Floats:
+    def normal(self, topic: str, *address: ArrayLike) -> FloatArray:
         """Return standard normal numbers, from 65,536 equally likely quantiles."""
         return np.take(_quantiles(), self.bits(topic, *address) >> np.uint64(48))
 
-    def below(self, topic: str, limit: ArrayLike, *address: ArrayLike) -> Ints:
+    def below(self, topic: str, limit: ArrayLike, *address: ArrayLike) -> IntArray:
         """Return whole numbers in [0, limit)."""
         numbers = np.floor(self.uniform(topic, *address) * np.asarray(limit, np.float64))
         return np.asarray(numbers, np.int64)
 
-    def choice(self, topic: str, weights: Sequence[float], *address: ArrayLike) -> Ints:
+    def choice(self, topic: str, weights: Sequence[float], *address: ArrayLike) -> IntArray:
         """Return positions in `weights`, each as likely as its weight says."""
         edges = np.cumsum(np.asarray(weights, np.float64))
         found = np.searchsorted(edges, self.uniform(topic, *address) * edges[-1], side="right")
         return np.asarray(found, np.int64)
 
 
-def exp(values: ArrayLike) -> Floats:
+def exp(values: ArrayLike) -> FloatArray:
     """Return e to the power of `values`, rounded so that every machine gets the same."""
     return np.asarray(np.round(np.exp(np.asarray(values, np.float64)), 6), np.float64)
 
 
-def logistic(values: ArrayLike) -> Floats:
+def logistic(values: ArrayLike) -> FloatArray:
     """Return 1 / (1 + exp(-values)), rounded so that every machine gets the same."""
     return np.asarray(np.round(1 / (1 + np.exp(-np.asarray(values, np.float64))), 9), np.float64)
 
@@ -86,7 +86,7 @@ def _key(seed: int, topic: str) -> int:
 
 
 @cache
-def _quantiles() -> Floats:
+def _quantiles() -> FloatArray:
     standard = NormalDist()
     return np.array(
         [round(standard.inv_cdf((place + 0.5) / QUANTILES), 6) for place in range(QUANTILES)]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipelines.simulate.keyed_random import Ints
+from pipelines.core.arrays import IntArray
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +19,7 @@ SIZE = 32_768
 """Numbers of a part: many enough for vectors to pay, few enough to stay in a processor's cache."""
 
 
-def parts(numbers: Ints) -> list[Ints]:
+def parts(numbers: IntArray) -> list[IntArray]:
     """Return `numbers` in parts of at most `SIZE`, in order; at least one, which may be empty."""
     return np.split(numbers, range(SIZE, numbers.size, SIZE))
 

@@ -11,15 +11,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file as delivery_file
 from pipelines.matches.ids import MATCH_ID
-from pipelines.simulate.keyed_random import Ints
 from pipelines.simulate.market.requests import Requests
 from pipelines.simulate.outcomes.ground_truth import Shown
 from pipelines.simulate.simulator import Market
@@ -165,21 +164,19 @@ def _same(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
     ).to_arrow_table()
 
 
-def _already_shown(
-    settings: Settings, market: Market, day: date, pairs: Shown
-) -> NDArray[np.bool_]:
+def _already_shown(settings: Settings, market: Market, day: date, pairs: Shown) -> BoolArray:
     file = settings.of_day(settings.truth, day) / "shown.parquet"
     if not file.is_file():
         return np.zeros(pairs.lead.size, bool)
     shown = pq.read_table(file, columns=["lead", "product"])
     count = market.products.lender.size
 
-    def pair(lead: Ints, product: Ints) -> Ints:
+    def pair(lead: IntArray, product: IntArray) -> IntArray:
         return lead * count + product
 
     before = pair(shown["lead"].to_numpy(), shown["product"].to_numpy())
     return np.isin(pair(pairs.lead, pairs.product), before)
 
 
-def _only(pairs: Shown, those: NDArray[np.bool_]) -> Shown:
+def _only(pairs: Shown, those: BoolArray) -> Shown:
     return Shown(**{name: column[those] for name, column in vars(pairs).items()})

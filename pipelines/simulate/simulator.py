@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.core.arrays import IntArray
 from pipelines.core.publishing import write_parquet
 from pipelines.simulate.corruption.corrupt_feeds import Dirt
 from pipelines.simulate.corruption.corruption_log import Sending
-from pipelines.simulate.keyed_random import Ints
 from pipelines.simulate.market import catalogue
 from pipelines.simulate.market.channels import all_channels
 from pipelines.simulate.market.lenders import all_lenders, all_products
@@ -65,7 +65,7 @@ class Market:
         self._keep(self.dirt.key(), f"dirt/{day}-feeds.parquet")
         return outcomes
 
-    def keys_of(self, asked: Requests, lead: Ints) -> Columns:
+    def keys_of(self, asked: Requests, lead: IntArray) -> Columns:
         """Return the channel's and the lead's id of leads at these positions."""
         return {
             "channel_id": self.channels.name[asked.channel[lead]],
@@ -87,7 +87,7 @@ class Market:
         return outcomes
 
     def _land_channel(
-        self, channel: int, number: Ints, day: date, until: date | None
+        self, channel: int, number: IntArray, day: date, until: date | None
     ) -> dict[str, pa.Table]:
         """Write the leads of one channel; return what is true of them."""
         form, found = format_of(channel), []

@@ -8,11 +8,10 @@ import json
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.errors import InputMissing
 from pipelines.core.settings import Settings
-from pipelines.simulate.keyed_random import Ints
 from pipelines.simulate.market.catalogue import product_names
 from pipelines.simulate.market.requests import Requests, requests
 from pipelines.simulate.outcomes.ground_truth import Shown, answers, fitting, shown
@@ -55,9 +54,9 @@ def broadcast_of(market: Market, asked: Requests) -> Shown:
 def truth_of(
     market: Market,
     asked: Requests,
-    lead: Ints,
-    product: Ints,
-    rank: Ints | None = None,
+    lead: IntArray,
+    product: IntArray,
+    rank: IntArray | None = None,
 ) -> Shown:
     """Return the truth of any pairs of a day.
 
@@ -73,21 +72,21 @@ def truth_of(
     return answers(world, lenders, products, asked, lead, product, rank)
 
 
-def fits(market: Market, asked: Requests, lead: Ints, product: Ints) -> NDArray[np.bool_]:
+def fits(market: Market, asked: Requests, lead: IntArray, product: IntArray) -> BoolArray:
     """Return of which pairs the lead meets the product's hard rules, whatever the day's quota."""
     return fitting(market.products, asked, lead, product)
 
 
-def lead_positions(asked: Requests, lead_ids: Texts) -> Ints:
+def lead_positions(asked: Requests, lead_ids: Texts) -> IntArray:
     """Return the position of each lead id within its day; -1 where the day has no such lead."""
     return _positions(asked.columns["lead_id"], lead_ids)
 
 
-def product_positions(market: Market, product_ids: Texts) -> Ints:
+def product_positions(market: Market, product_ids: Texts) -> IntArray:
     """Return the position of each product id; -1 where the market has no such product."""
     return _positions(product_names(market.products), product_ids)
 
 
-def _positions(ordered: Texts, wanted: Texts) -> Ints:
+def _positions(ordered: Texts, wanted: Texts) -> IntArray:
     place = np.minimum(np.searchsorted(ordered, wanted), ordered.size - 1)
     return np.asarray(np.where(ordered[place] == wanted, place, -1), np.int64)

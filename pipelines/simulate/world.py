@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.arrays import IntArray
 from pipelines.core.settings import Settings
-from pipelines.simulate.keyed_random import Chance, Ints
+from pipelines.simulate.keyed_random import Chance
 from pipelines.simulate.shocks import PRICE_CAP, Shock
 
 Texts = NDArray[np.str_]
@@ -103,7 +104,7 @@ def lawful(day: date) -> float:
     return DEAREST if day < CAPPED_FROM else CAPPED
 
 
-def numbered(prefix: str, numbers: Ints, width: int) -> Texts:
+def numbered(prefix: str, numbers: IntArray, width: int) -> Texts:
     """Return `prefix` followed by each number, with zeros before it up to `width` digits."""
     if not numbers.size:  # NumPy finds no longest of no texts
         return np.empty(0, f"U{len(prefix) + width}")

@@ -18,11 +18,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.bench.fixtures.home import own_home
 from pipelines.bench.fixtures.market import DAY, write_market
+from pipelines.core.arrays import IntArray
 from pipelines.core.database import connect
 from pipelines.core.errors import WrongUse
 from pipelines.core.settings import Settings
@@ -114,9 +114,7 @@ def _differences(
 class _OneByOne:
     """Judges pairs one rule at a time."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, marts: Path, leads: NDArray[np.int64]
-    ):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, marts: Path, leads: IntArray):
         connection.register("drawn", pa.table({"lead_row": pa.array(leads, pa.int32())}))
         rows = connection.sql("from leads semi join drawn using (lead_row)").to_arrow_table()
         self._leads = {row["lead_row"]: row for row in rows.to_pylist()}

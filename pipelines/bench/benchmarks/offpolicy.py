@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from expectations import policy
-from pipelines.allocation.problem import Numbers
 from pipelines.bench.fixtures.home import own_home
 from pipelines.bench.fixtures.logged_policies import Day, days, drawn
+from pipelines.core.arrays import BoolArray, FloatArray
 from pipelines.core.settings import Settings
 from pipelines.evaluation.off_policy.estimate import (
     Estimate,
-    Truths,
     doubly_robust,
     inverse_propensity,
     self_normalised,
@@ -35,23 +34,23 @@ HARMFUL = "shuffled"
 """The policy that must never be promoted: it plans by values dealt out at random."""
 
 
-def _revenue_only(day: Day) -> Numbers:
+def _revenue_only(day: Day) -> FloatArray:
     return day.parts["revenue"]
 
 
-def _people_first(day: Day) -> Numbers:
+def _people_first(day: Day) -> FloatArray:
     return day.candidates.value + 0.2 * day.parts["person_benefit"]
 
 
-def _knows_more(day: Day) -> Numbers:
+def _knows_more(day: Day) -> FloatArray:
     return 0.5 * day.candidates.value + 0.5 * day.true_value
 
 
-def _shuffled(day: Day) -> Numbers:
+def _shuffled(day: Day) -> FloatArray:
     return np.random.default_rng(7).permutation(day.candidates.value)
 
 
-POLICIES: Mapping[str, Callable[[Day], Numbers]] = {
+POLICIES: Mapping[str, Callable[[Day], FloatArray]] = {
     "revenue_only": _revenue_only,
     "people_first": _people_first,
     "knows_more": _knows_more,
@@ -115,7 +114,7 @@ def figures(matched: Sequence[Day], runs: int, seed: int) -> dict[str, Any]:
 
 
 def _run(
-    matched: Sequence[Day], plans: Mapping[str, Truths], random: np.random.Generator
+    matched: Sequence[Day], plans: Mapping[str, BoolArray], random: np.random.Generator
 ) -> dict[str, Any]:
     """Return, by policy, what one log of trials and outcomes says of it."""
     log = drawn(matched, random)

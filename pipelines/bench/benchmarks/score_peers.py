@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models import model_set as score
-from models.features.encoder import Numbers
 from models.scoring.estimators import Trained
+from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
 
 KIB = 1024
@@ -31,7 +31,7 @@ class ByLightGBM(Trained):
     predicting: list[float] = field(default_factory=list)
     """Seconds of each call of `Booster.predict`."""
 
-    def predict(self, table: pa.Table, *, threads: int) -> Numbers:  # noqa: ARG002
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
         """Return calibrated probabilities, whatever else the day's `threads` are for."""
         matrix, booster = self.encoder.matrix(table), self._booster
         began = time.perf_counter()
@@ -48,7 +48,7 @@ def by_lightgbm(model: Trained, threads: int) -> ByLightGBM:
 
 def in_own_process(
     settings: Settings, day: date, pairs: Path, count: int, scorer: Scorer
-) -> tuple[dict[str, Any], Numbers]:
+) -> tuple[dict[str, Any], FloatArray]:
     """Return what scoring took by `scorer`, as `measure` tells it, and the probabilities."""
     scores = pairs.with_name(f"{scorer}.npy")
     with multiprocessing.get_context("spawn").Pool(1) as pool:

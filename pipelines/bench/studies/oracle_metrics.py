@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models.features.encoder import Numbers
 from models.validation.metrics import BINS
+from pipelines.core.arrays import FloatArray
 
 RESAMPLES = 200
 SEED = 20_261_124
@@ -17,23 +17,23 @@ SEED = 20_261_124
 class Judged:
     """Probabilities given to some people, and their true ones."""
 
-    predicted: Numbers
-    truth: Numbers
+    predicted: FloatArray
+    truth: FloatArray
 
-    def auc(self, counts: Numbers) -> float:
+    def auc(self, counts: FloatArray) -> float:
         """Return the expected AUC: each person defaults in part, by the truth."""
         bad = np.bincount(self._place, weights=counts * self.truth)
         good = np.bincount(self._place, weights=counts * (1 - self.truth))
         below = np.cumsum(good) - good / 2
         return float((bad * below).sum() / (bad.sum() * good.sum()))
 
-    def ece(self, counts: Numbers) -> float:
+    def ece(self, counts: FloatArray) -> float:
         """Return the mean distance from the truth, over bins of equal count by prediction."""
         distance = (counts * (self.predicted - self.truth))[self._order]
         gaps = [abs(float(part.sum())) for part in np.array_split(distance, BINS)]
         return sum(gaps) / float(counts.sum())
 
-    def in_the_large(self, counts: Numbers) -> float:
+    def in_the_large(self, counts: FloatArray) -> float:
         """Return the mean prediction over the mean truth."""
         return float((counts * self.predicted).sum() / (counts * self.truth).sum())
 
@@ -46,7 +46,7 @@ class Judged:
     def _order(self) -> Any:
         return np.argsort(self.predicted, kind="stable")
 
-    def all(self, counts: Numbers) -> Numbers:
+    def all(self, counts: FloatArray) -> FloatArray:
         """Return the three figures above, with everyone as many as `counts` says."""
         return np.array([self.auc(counts), self.ece(counts), self.in_the_large(counts)])
 
@@ -75,7 +75,7 @@ def _resamples(people: int) -> Any:
     )
 
 
-def _told(point: Numbers, drawn: np.ndarray) -> dict[str, float]:
+def _told(point: FloatArray, drawn: np.ndarray) -> dict[str, float]:
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     said: dict[str, float] = {}
     for place, name in enumerate(NAMES):

@@ -20,7 +20,7 @@ from models.validation import splits
 from models.validation.metrics import auc
 from pipelines.bench.evaluate import closed_book, part_by_part
 from pipelines.bench.experiment import CLOSED_BOOK, LEAD_DAY, Question
-from pipelines.core.arrays import Codes, Numbers, Rows
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.settings import Settings
 
 PARTS = 5
@@ -76,36 +76,36 @@ class Book:
         return cls(closed_book(settings, day), question, settings.threads)
 
     @property
-    def folds(self) -> Codes:
+    def folds(self) -> IntArray:
         """The random fold of each row, as `bench models --folds` deals them."""
         part = np.zeros(len(self.labels), dtype=np.int64)
         for number, fold in enumerate(splits.at_random(len(self.labels), PARTS)):
             part[fold.check] = number
         return part
 
-    def together(self, groups: Codes) -> Codes:
+    def together(self, groups: IntArray) -> IntArray:
         """Return a part for each row, by lot over `groups`, which stay together."""
         _, place = np.unique(groups, return_inverse=True)
         return np.random.default_rng(SEED).permutation(int(place.max()) + 1)[place] % PARTS
 
-    def across(self, features: Features, part: Codes) -> Numbers:
+    def across(self, features: Features, part: IntArray) -> FloatArray:
         """Return what a model of all other parts says of each part."""
         return part_by_part(self.table, features, part, threads=self._threads)
 
-    def later_from(self, rows: Rows) -> Numbers:
+    def later_from(self, rows: BoolArray) -> FloatArray:
         """Return what a model of some `rows` says of the later loans."""
         before = self.table.filter(pa.array(rows))
         model, _ = fit(before, self.features, splits.in_time(before))
         return model.predict(self.table.filter(pa.array(self.is_later)), threads=self._threads)
 
-    def with_labels(self, labels: Numbers, kept: Rows) -> "Book":
+    def with_labels(self, labels: FloatArray, kept: BoolArray) -> "Book":
         """Return the loans that are `kept`, labelled otherwise."""
         place = self.table.column_names.index("label")
         table = self.table.set_column(place, "label", pa.array(labels)).filter(pa.array(kept))
         return Book(table, self.question, self._threads)
 
 
-def _held_out(book: Book, random: Numbers) -> Iterator[Row]:
+def _held_out(book: Book, random: FloatArray) -> Iterator[Row]:
     """Yield the AUC by what was held out together."""
     levels = frozenset(level.name for level in params().effects.levels)
     own = book.features.without(levels)
@@ -140,7 +140,7 @@ def _held_out(book: Book, random: Numbers) -> Iterator[Row]:
     }
 
 
-def _of_later(book: Book, predicted: Numbers) -> Row:
+def _of_later(book: Book, predicted: FloatArray) -> Row:
     happened = book.labels[book.is_later]
     return {
         "auc_of_later": auc(predicted, happened)[0],
@@ -149,7 +149,7 @@ def _of_later(book: Book, predicted: Numbers) -> Row:
     }
 
 
-def _years(book: Book, random: Numbers) -> Iterator[Row]:
+def _years(book: Book, random: FloatArray) -> Iterator[Row]:
     """Yield rate and AUC within each year, then across years, then what the year alone tells."""
     pairs_within, won_within = 0.0, 0.0
     for year in np.unique(book.years):
@@ -181,8 +181,8 @@ def _year(words: str, rows: int | None, rate: float | None, area: float) -> Row:
 def _columns(book: Book) -> Iterator[Row]:
     """Yield how well each column alone orders loans, within a period and from one to the next."""
     periods = {
-        "of_1997": book.years == 1997,  # noqa: PLR2004  the book's first large year
-        "of_2004": (book.years == 2004) & ~book.is_later,  # noqa: PLR2004  and its second
+        "of_1997": book.years == 1997,
+        "of_2004": (book.years == 2004) & ~book.is_later,
         "of_later": book.is_later,
     }
     lot = np.random.default_rng(SEED).integers(0, 2, len(book.labels))
@@ -202,7 +202,7 @@ def _columns(book: Book) -> Iterator[Row]:
         yield {"column": name} | areas
 
 
-def _endings(book: Book, random: Numbers, known: Any) -> Iterator[Row]:
+def _endings(book: Book, random: FloatArray, known: Any) -> Iterator[Row]:
     """Yield what it does that loans of some years were watched for longer than others."""
     took = (known - book.days).astype("timedelta64[D]").astype(np.float64) / 365.25
     is_running = (book.labels == 0) & (known > FILE_ENDS)
@@ -228,7 +228,7 @@ def _endings(book: Book, random: Numbers, known: Any) -> Iterator[Row]:
         }
 
 
-def _rate_of(codes: Codes, labels: Numbers, part: Codes) -> Numbers:
+def _rate_of(codes: IntArray, labels: FloatArray, part: IntArray) -> FloatArray:
     """Return the rate of each row's code in the other parts, drawn to the mean of those."""
     _, place = np.unique(codes, return_inverse=True)
     rates = np.empty(len(labels))
@@ -242,7 +242,7 @@ def _rate_of(codes: Codes, labels: Numbers, part: Codes) -> Numbers:
     return rates
 
 
-def _codes(column: pa.ChunkedArray) -> Codes:
+def _codes(column: pa.ChunkedArray) -> IntArray:
     """Return the number of each value: of a text as it is, of a number its band; unknown is one."""
     if pa.types.is_string(column.type):
         found = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices

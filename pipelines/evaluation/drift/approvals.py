@@ -9,9 +9,10 @@ import pyarrow as pa
 from scipy import special
 
 from expectations import policy
+from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift.figures import Figure, Grouping
-from pipelines.evaluation.drift.psi_null import Floats, kept
+from pipelines.evaluation.drift.psi_null import kept
 from pipelines.evaluation.drift.window import window
 
 COLUMNS: dict[Grouping, str] = {
@@ -165,7 +166,7 @@ def _distance(*ratios: float) -> float:
     return 0.0 if np.ptp(np.sign(logs)) else float(np.exp(np.abs(logs).min()) - 1)
 
 
-def _p_values(approved: Floats, expected: Floats, expected_then: Floats) -> Floats:
+def _p_values(approved: FloatArray, expected: FloatArray, expected_then: FloatArray) -> FloatArray:
     """Return how often chance alone takes the approvals so far from what is expected.
 
     Twice the root of a count has the variance 1 (F. Anscombe, Biometrika 35, 1948), and more by

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from expectations import policy
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.evaluation.drift.figures import Figure, Grouping, Topic
-from pipelines.evaluation.drift.psi_null import Floats, Ints, kept, moved_most, stability
+from pipelines.evaluation.drift.psi_null import kept, moved_most, stability
 
 OTHERS, MISSING = "others", "missing"
 """Names of the bins that hold what is rare, and what is not known."""
@@ -22,7 +22,7 @@ class Groups:
     """To which group each row belongs."""
 
     names: tuple[str, ...]
-    of_row: Ints
+    of_row: IntArray
     """Position in `names`; -1 where a row belongs to none."""
 
     @classmethod
@@ -39,16 +39,16 @@ class Sample:
 
     days: int
     reference_days: int
-    day: Ints
+    day: IntArray
     """Of each row, its day's position."""
     groupings: Mapping[Grouping, Groups]
 
     @property
-    def is_reference(self) -> NDArray[np.bool_]:
+    def is_reference(self) -> BoolArray:
         """Return which rows belong to the reference."""
         return self.day < self.reference_days
 
-    def counts(self, groups: Groups, bins: "Bins | None" = None) -> Ints:
+    def counts(self, groups: Groups, bins: "Bins | None" = None) -> IntArray:
         """Return the rows by day, group and bin, shape (days, groups, bins)."""
         of_row, width = (bins.of_row, bins.number) if bins else (np.zeros_like(self.day), 1)
         shape = (self.days, len(groups.names), width)
@@ -56,7 +56,7 @@ class Sample:
         found = np.bincount(cell[groups.of_row >= 0], minlength=int(np.prod(shape)))
         return found.reshape(shape)
 
-    def means(self, groups: Groups, values: Floats | None) -> Floats:
+    def means(self, groups: Groups, values: FloatArray | None) -> FloatArray:
         """Return the means in the reference and now, shape (2, groups); nan where none is known."""
         shape = (2, len(groups.names))
         if values is None:
@@ -73,23 +73,23 @@ class Bins:
     """In which bin of a column each row lies."""
 
     number: int
-    of_row: Ints
+    of_row: IntArray
     have_order: bool
     """Whether neighbouring bins are alike, as those of numbers are."""
-    values: Floats | None = None
+    values: FloatArray | None = None
     """The numbers themselves, nan where missing; None for texts."""
     names: tuple[str, ...] = ()
     """What the bins of a text hold."""
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
+    def of(cls, column: pa.ChunkedArray, is_reference: BoolArray) -> "Bins":
         """Return the bins of `column`, cut by what is in the reference; the last is missing."""
         if pa.types.is_string(column.type):
             return cls._of_texts(column, is_reference)
         return cls._of_numbers(pc.cast(column, pa.float64()).to_numpy(), is_reference)
 
     @classmethod
-    def _of_numbers(cls, values: Floats, is_reference: NDArray[np.bool_]) -> "Bins":
+    def _of_numbers(cls, values: FloatArray, is_reference: BoolArray) -> "Bins":
         """Cut into equally full bins; a frequent value is a bin of its own."""
         known = values[is_reference & ~np.isnan(values)]
         shares = np.arange(1, policy.drift().bins) / policy.drift().bins
@@ -100,7 +100,7 @@ class Bins:
         return cls(missing + 1, of_row, have_order=True, values=values)
 
     @classmethod
-    def _of_texts(cls, column: pa.ChunkedArray, is_reference: NDArray[np.bool_]) -> "Bins":
+    def _of_texts(cls, column: pa.ChunkedArray, is_reference: BoolArray) -> "Bins":
         """Give each frequent value a bin; the others share one.
 
         What few leads say is not frequent: it may be somebody's own words, and is shown nowhere.
@@ -123,7 +123,7 @@ class Bins:
             names=(*frequent, OTHERS, MISSING),
         )
 
-    def joined(self, counts: Ints, reference_days: int) -> Ints:
+    def joined(self, counts: IntArray, reference_days: int) -> IntArray:
         """Return `counts` (days, bins) with bins joined until each should hold some rows now."""
         then = counts[:reference_days].sum(axis=0)
         if not self.have_order:
@@ -138,8 +138,8 @@ class Bins:
 class Split(NamedTuple):
     """Rows by day and bin of one group: in the reference and now."""
 
-    then: Ints
-    now: Ints
+    then: IntArray
+    now: IntArray
 
 
 def stability_figures(
@@ -159,7 +159,7 @@ def stability_figures(
                     yield replace(figure, **level)
 
 
-def _level(sample: Sample, bins: Bins, counts: Ints, means: Floats) -> dict[str, Any]:
+def _level(sample: Sample, bins: Bins, counts: IntArray, means: FloatArray) -> dict[str, Any]:
     """Return the fields of a figure that say which way it went."""
     levels, name = means, ""
     if bins.values is None:

@@ -10,11 +10,9 @@ happened don't raise it.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from pipelines.core.arrays import FloatArray, IntArray
 
 SMOOTHING = 0.5
 """Added to every bin, so that an empty one has a logarithm (Jeffreys' prior)."""
@@ -32,7 +30,7 @@ class Stability:
     p_value: float
 
 
-def stability(then: Ints, now: Ints) -> Stability | None:
+def stability(then: IntArray, now: IntArray) -> Stability | None:
     """Compare the bins of a sample with those of the reference; None where there is one bin only.
 
     The index is the sum of (q - p) ln(q / p) over the shares q now and p then. Where nothing has
@@ -45,7 +43,7 @@ def stability(then: Ints, now: Ints) -> Stability | None:
         now: Rows by bin, shape (bins,).
     """
     bins = now.size
-    if bins < 2:  # noqa: PLR2004 - one bin holds all of both
+    if bins < 2:
         return None
     p, q = _shares(then.sum(axis=0)), _shares(now)
     psi = float(np.sum((q - p) * np.log(q / p)))
@@ -55,21 +53,21 @@ def stability(then: Ints, now: Ints) -> Stability | None:
     return Stability(kept(psi), kept(unit * (bins - 1)), kept(float(tail)))
 
 
-def moved_most(then: Ints, now: Ints) -> int:
+def moved_most(then: IntArray, now: IntArray) -> int:
     """Return the bin that adds most to the index of two samples, both of shape (bins,)."""
     p, q = _shares(then), _shares(now)
     return int(np.argmax((q - p) * np.log(q / p)))
 
 
-def _shares(counts: Ints) -> Floats:
+def _shares(counts: IntArray) -> FloatArray:
     return np.asarray((counts + SMOOTHING) / (counts.sum() + SMOOTHING * counts.size))
 
 
-def _effect_of_days(counts: Ints) -> tuple[float, int]:
+def _effect_of_days(counts: IntArray) -> tuple[float, int]:
     """Return the design effect of days, and on how many days it was measured."""
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     days, bins = counts.shape
-    if days < 2 or bins < 2:  # noqa: PLR2004 - nothing to compare
+    if days < 2 or bins < 2:
         return 1.0, days
     rows = counts.sum(axis=1, keepdims=True)
     expected = rows * counts.sum(axis=0) / counts.sum()
@@ -77,7 +75,7 @@ def _effect_of_days(counts: Ints) -> tuple[float, int]:
     return design_effect(((counts - expected) ** 2 / expected).sum(axis=1) / own, bins - 1), days
 
 
-def design_effect(chi_squares: Floats, degrees: int = 1) -> float:
+def design_effect(chi_squares: FloatArray, degrees: int = 1) -> float:
     """Return how much farther samples lie apart than rows that know nothing of each other.
 
     Args:
@@ -88,7 +86,7 @@ def design_effect(chi_squares: Floats, degrees: int = 1) -> float:
     return max(1.0, float(np.median(chi_squares)) / usual) if chi_squares.size else 1.0
 
 
-def tail(squares: Floats, degrees: int) -> Floats:
+def tail(squares: FloatArray, degrees: int) -> FloatArray:
     """Return how often chance goes so far, for squares of standardised differences.
 
     Args:
@@ -98,7 +96,7 @@ def tail(squares: Floats, degrees: int) -> Floats:
     return np.asarray(special.fdtrc(1, max(degrees, 1), squares))
 
 
-def adjusted(p_values: Floats) -> Floats:
+def adjusted(p_values: FloatArray) -> FloatArray:
     """Return each p-value as the smallest rate of false discoveries at which it is still told.
 
     Benjamini and Hochberg 1995: of all figures that are told at a rate of 1%, 1% are chance.

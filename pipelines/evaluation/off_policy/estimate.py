@@ -22,12 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.allocation.problem import Integers, Numbers
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-Truths = NDArray[np.bool_]
-Shares = NDArray[np.bool_] | NDArray[np.float64]
+Shares = BoolArray | FloatArray
 """Of each pair: in which share a policy makes it; a plan either does or doesn't."""
 
 LEAST_PROPENSITY = 0.02
@@ -40,14 +38,14 @@ Z_95 = 1.959963984540054
 class Log:
     """Pairs that could have been made, with what became of them: columns of one length."""
 
-    lead: Integers
+    lead: IntArray
     """Code of the pair's lead and day."""
-    propensity: Numbers
+    propensity: FloatArray
     """With which the pair was made a match; 0 where it never could be, 1 where it was planned."""
-    is_made: Truths
-    reward: Numbers
+    is_made: BoolArray
+    reward: FloatArray
     """What the match brought, in money; read only where the pair was made."""
-    expected: Numbers
+    expected: FloatArray
     """What a model expects of the pair, in money."""
 
     @classmethod
@@ -124,7 +122,7 @@ def doubly_robust(
     return _estimate(log, change, worth, (weight + wobble) * residual)
 
 
-def _weights(log: Log, change: Shares) -> Numbers:
+def _weights(log: Log, change: Shares) -> FloatArray:
     """Return what each made pair counts for: 1 / propensity where the policy makes it."""
     has_support = log.is_made & (log.propensity >= LEAST_PROPENSITY)
     weight = np.zeros(len(log.lead))
@@ -132,11 +130,11 @@ def _weights(log: Log, change: Shares) -> Numbers:
     return weight
 
 
-def _rewards(log: Log) -> Numbers:
+def _rewards(log: Log) -> FloatArray:
     return np.where(log.is_made, log.reward, 0.0)
 
 
-def _estimate(log: Log, change: Shares, worth: float, moves: Numbers) -> Estimate:
+def _estimate(log: Log, change: Shares, worth: float, moves: FloatArray) -> Estimate:
     deviation = float(np.sqrt((np.bincount(log.lead, weights=moves) ** 2).sum()))
     weighed = np.maximum(change, 0) * log.expected
     told = weighed[log.propensity >= LEAST_PROPENSITY].sum()

@@ -18,12 +18,13 @@ import pyarrow as pa
 from expectations import policy
 from expectations.policy_types import Value
 from models.model_set import ModelSet
+from pipelines.core.arrays import BoolArray
 from pipelines.core.database import connect
 from pipelines.core.lake_views import create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.match_outcomes import create_results_view
-from pipelines.evaluation.off_policy.estimate import Log, Truths
+from pipelines.evaluation.off_policy.estimate import Log
 from pipelines.matches.build_problem import plan_day
 from pipelines.matches.exploration_log import KEY, create_chances_view
 from pipelines.pairs.eligibility.engine import judge
@@ -42,9 +43,9 @@ class Logged:
     """Pairs of some days; columns of one length."""
 
     log: Log
-    planned: Truths
+    planned: BoolArray
     """Which pairs the logged policy planned: made matches, but for the lot."""
-    judged: Truths
+    judged: BoolArray
     """Which pairs the challenger plans."""
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.figures import HIGH, LOW, RESAMPLES, SEED
 from pipelines.evaluation.scorecard.lead_totals import DaySums
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class _Rows:
     """Columns of one length: to whom each row belongs, and to which lead of all days."""
 
     name: NDArray[np.str_]
-    lead: Integers
-    cost: Numbers
-    funded: Numbers
-    interest: Numbers
+    lead: IntArray
+    cost: FloatArray
+    funded: FloatArray
+    interest: FloatArray
 
 
 def by_channel(days: Sequence[DaySums], policy: str, *, resamples: int = RESAMPLES) -> list[Part]:
@@ -76,7 +76,7 @@ def by_institution(
 def _parts(rows: _Rows, leads: int, resamples: int) -> list[Part]:
     names, part = np.unique(rows.name, return_inverse=True)
 
-    def summed(column: Numbers) -> Numbers:
+    def summed(column: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(part, column, minlength=names.size), np.float64)
 
     cost, interest, funded = (summed(of) for of in (rows.cost, rows.interest, rows.funded))

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from models.params import Label
 from models.training.dataset import KEYS, examples
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 
 BINS = 10
 
@@ -115,7 +115,9 @@ def _calibration(
     return Calibration(question, tuple(_bins(predicted, true, weight, label)))
 
 
-def _bins(predicted: Numbers, true: Numbers, weight: Numbers, label: Numbers) -> list[Bin]:
+def _bins(
+    predicted: FloatArray, true: FloatArray, weight: FloatArray, label: FloatArray
+) -> list[Bin]:
     """Return bins of about equal count; matches of one prediction stay together."""
     if predicted.size == 0:
         return []
@@ -125,8 +127,8 @@ def _bins(predicted: Numbers, true: Numbers, weight: Numbers, label: Numbers) ->
     return [_bin(predicted[of], true[of], weight[of], label[of]) for of in rows if weight[of].sum()]
 
 
-def _bin(predicted: Numbers, true: Numbers, weight: Numbers, label: Numbers) -> Bin:
-    is_known: Integers = np.flatnonzero(~np.isnan(label))
+def _bin(predicted: FloatArray, true: FloatArray, weight: FloatArray, label: FloatArray) -> Bin:
+    is_known: IntArray = np.flatnonzero(~np.isnan(label))
     return Bin(
         predicted=float(np.average(predicted, weights=weight)),
         true=float(np.average(true, weights=weight)),

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import (
@@ -27,7 +28,6 @@ from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.market import DayMarket, load_market
 from pipelines.evaluation.scorecard.policies import shown_by
 from pipelines.evaluation.scorecard.truth import TruthOfDay, valued
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 from pipelines.simulate.truth import world_of
 
 WORLD = "truth/world.json"
@@ -141,7 +141,7 @@ def _offers(
     )
 
 
-def _best_of_lead(lead: Integers, value: Numbers) -> np.ndarray:
+def _best_of_lead(lead: IntArray, value: FloatArray) -> np.ndarray:
     """Return which pair is the one worth most of its lead, if that is worth anything."""
     order = np.lexsort((-value, lead))
     is_first = np.diff(lead[order], prepend=-1) != 0

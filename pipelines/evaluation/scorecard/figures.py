@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipelines.simulate.outcomes.baseline_allocation import Numbers
+from pipelines.core.arrays import FloatArray
 
 SUMS = ("approved", "funded", "revenue")
 RATIOS = {
@@ -39,7 +39,7 @@ SEED = 20_260_205
 DIGITS = 6
 """Significant digits that are reported: the last bits of a sum differ between machines."""
 
-Sums = Mapping[str, Numbers]
+Sums = Mapping[str, FloatArray]
 """One number for each lead, by name."""
 Figures = dict[str, float | int | None]
 
@@ -72,7 +72,7 @@ def figures_of(by_policy: Mapping[str, Sums], leads: int, quota: int) -> dict[st
 
 
 def _totals(
-    columns: Mapping[str, list[str]], stacked: Numbers, times: Numbers
+    columns: Mapping[str, list[str]], stacked: FloatArray, times: FloatArray
 ) -> dict[str, dict[str, float]]:
     """Return the sum of every column of every policy, where each lead counts so many `times`.
 

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expectations import policy
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.daily_cache import DayOffers
 from pipelines.evaluation.scorecard.figures import Figures, Sums, figures_of
 from pipelines.evaluation.scorecard.leads import DayLeads, places
 from pipelines.evaluation.scorecard.policies import POLICIES
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class DaySums:
 class Offers:
     """Pairs that a policy shows, as columns of one length; money in the base currency."""
 
-    lead: Integers
+    lead: IntArray
     """Where the lead stands among the leads of the day."""
     institution_id: NDArray[np.str_]
-    cost: Numbers
+    cost: FloatArray
     """Its part of what the leads of the day cost, see `_cost_of_offers`."""
-    funded: Numbers
-    interest: Numbers
+    funded: FloatArray
+    interest: FloatArray
     """Of a year."""
 
 
@@ -93,14 +93,14 @@ def sums_by_truth(
     return DaySums(leads, found.quota, by_policy, offers)
 
 
-def _somewhere(chance: Numbers, lead: Integers, leads: int) -> Numbers:
+def _somewhere(chance: FloatArray, lead: IntArray, leads: int) -> FloatArray:
     """Return how likely each lead has what each of its offers brings with that chance."""
     nowhere = np.ones(leads)
     np.multiply.at(nowhere, lead, 1 - chance)
     return 1 - nowhere
 
 
-def _brought(shown: pa.Table) -> dict[str, Numbers]:
+def _brought(shown: pa.Table) -> dict[str, FloatArray]:
     """Return what each pair brings, in expectation."""
     of = {
         name: np.asarray(shown[name].cast(pa.float64()).to_numpy(), np.float64)
@@ -126,7 +126,7 @@ def _brought(shown: pa.Table) -> dict[str, Numbers]:
     }
 
 
-def _cost_of_offers(cost: Numbers, lead: Integers) -> Numbers:
+def _cost_of_offers(cost: FloatArray, lead: IntArray) -> FloatArray:
     """Return the part of the leads' cost that falls on each offer; the parts add up to the whole.
 
     A lead's offers share its cost evenly, and all offers of the day that of leads without one.

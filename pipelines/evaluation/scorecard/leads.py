@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from expectations import policy
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.lake_views import create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class DayLeads:
 
     day: date
     channel_id: NDArray[np.str_]
-    cost: Numbers
+    cost: FloatArray
     """In the base currency."""
     keys: pa.Table
     """`channel_id`, `lead_id` and the `lead` that they stand at."""
@@ -86,7 +86,7 @@ _LEADS = """
 """
 
 
-def places(connection: duckdb.DuckDBPyConnection, leads: DayLeads, rows: pa.Table) -> Integers:
+def places(connection: duckdb.DuckDBPyConnection, leads: DayLeads, rows: pa.Table) -> IntArray:
     """Return at which place among `leads` the lead of each row stands.
 
     Args:

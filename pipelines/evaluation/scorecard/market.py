@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility.engine import STATED_STEPS, judge
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 
 
 @dataclass(frozen=True)
@@ -26,32 +26,32 @@ class DayMarket:
     """`channel_id`, `lead_id`, `term_months` and so on of the leads that were not set aside."""
     products: pa.Table
     """The open ones, with their ids, prices and `daily_quota`."""
-    institution: Integers
+    institution: IntArray
     """Code of each product's institution."""
-    lead: Integers
+    lead: IntArray
     """Of each pair: the row of its lead. Pairs are ordered by lead and product."""
-    product: Integers
+    product: IntArray
     """Of each pair: the row of its product."""
-    published: Integers
+    published: IntArray
     """Of each pair: its rank among the published matches of its lead; 0 if it is none."""
 
     @property
-    def quota(self) -> Integers:
+    def quota(self) -> IntArray:
         """Return the most leads of each product on the day."""
         return np.asarray(self.products["daily_quota"].to_numpy(), np.int64)
 
     @property
-    def price(self) -> Numbers:
+    def price(self) -> FloatArray:
         """Return what each pair pays at most, in the base currency: a share of all asked for."""
         model = np.asarray(self.products["price_model"].to_pylist(), np.str_)[self.product]
         price, rate = (self.of_product(name) for name in ("price", "exchange_rate"))
         return np.where(model == "cps", price * self.of_lead("amount"), price) * rate
 
-    def of_lead(self, column: str) -> Numbers:
+    def of_lead(self, column: str) -> FloatArray:
         """Return a number of each pair's lead; NaN where it isn't known."""
         return _numbers(self.leads[column])[self.lead]
 
-    def of_product(self, column: str) -> Numbers:
+    def of_product(self, column: str) -> FloatArray:
         """Return a number of each pair's product; NaN where it isn't known."""
         return _numbers(self.products[column])[self.product]
 
@@ -112,9 +112,9 @@ _PAIRS = """
 """
 
 
-def _integers(column: NDArray[np.generic]) -> Integers:
+def _integers(column: NDArray[np.generic]) -> IntArray:
     return np.asarray(column, np.int64)
 
 
-def _numbers(column: pa.ChunkedArray) -> Numbers:
+def _numbers(column: pa.ChunkedArray) -> FloatArray:
     return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)

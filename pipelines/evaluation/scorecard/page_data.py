@@ -6,13 +6,13 @@ from datetime import date
 
 import numpy as np
 
+from pipelines.core.arrays import FloatArray
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.figures import Figures, Sums
 from pipelines.evaluation.scorecard.lead_totals import DaySums, together
 from pipelines.reports.report_data import ModelSet
 from pipelines.reports.sections.models import model_set
-from pipelines.simulate.outcomes.baseline_allocation import Numbers
 
 WEEK = 7
 """Days that are taken together at the beginning and at the end, where they don't overlap."""
@@ -69,7 +69,7 @@ def waterfall(days: Sequence[DaySums], policy: str) -> list[Step]:
     """
     sums = [day.by_policy[policy] for day in days]
 
-    def paid(share_of: Callable[[Sums], Numbers]) -> float:
+    def paid(share_of: Callable[[Sums], FloatArray]) -> float:
         return sum(float((of_day["cost"] * share_of(of_day)).sum()) for of_day in sums)
 
     funded = sum(float(of_day["funded"].sum()) for of_day in sums)

@@ -6,8 +6,9 @@ import numpy as np
 
 from expectations import policy
 from pipelines.allocation.allocate import Candidates, allocate
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers, hand_out, ranked
+from pipelines.simulate.outcomes.baseline_allocation import hand_out, ranked
 
 POLICIES = ("banyan", "broadcast", "rules", "oracle")
 """What was published, and what it is compared with."""
@@ -16,7 +17,7 @@ SEED = 57
 """Of the lots by which a broadcast is drawn and ties are settled; with the day it gives them."""
 
 
-def shown_by(market: DayMarket, true_value: Numbers) -> Mapping[str, Integers]:
+def shown_by(market: DayMarket, true_value: FloatArray) -> Mapping[str, IntArray]:
     """Return, by policy, the rank of each pair among its lead's offers; 0 where it isn't shown.
 
     `banyan` is what was published. `broadcast` takes eligible products at random, `rules` those
@@ -33,7 +34,7 @@ def shown_by(market: DayMarket, true_value: Numbers) -> Mapping[str, Integers]:
     }
 
 
-def _in_turn(market: DayMarket, liking: Numbers, lots: Numbers) -> Integers:
+def _in_turn(market: DayMarket, liking: FloatArray, lots: FloatArray) -> IntArray:
     return hand_out(
         market.lead,
         market.institution[market.product],
@@ -45,7 +46,7 @@ def _in_turn(market: DayMarket, liking: Numbers, lots: Numbers) -> Integers:
     )
 
 
-def _best(market: DayMarket, value: Numbers, lots: Numbers) -> Integers:
+def _best(market: DayMarket, value: FloatArray, lots: FloatArray) -> IntArray:
     """Return the ranks under the exact optimum; a pair worth nothing is never shown."""
     gains = np.flatnonzero(value > 0)
     candidates = Candidates(

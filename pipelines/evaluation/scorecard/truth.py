@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from expectations import policy
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
 from pipelines.pairs.valuation import valued_sql
-from pipelines.simulate.outcomes.baseline_allocation import Integers, Numbers
 from pipelines.simulate.outcomes.ground_truth import Shown, one_loan_each
 from pipelines.simulate.simulator import Market
 from pipelines.simulate.truth import asked_on, lead_positions, product_positions, truth_of
@@ -38,7 +38,7 @@ class TruthOfDay:
         """Return the truth of every pair as if it were its lead's only offer."""
         return self._of(np.arange(self._lead.size), None)
 
-    def of_offers(self, rows: Integers, rank: Integers) -> Shown:
+    def of_offers(self, rows: IntArray, rank: IntArray) -> Shown:
         """Return the truth of the pairs `rows`, where they are all that their leads are shown.
 
         Args:
@@ -47,7 +47,7 @@ class TruthOfDay:
         """
         return self._of(rows, rank)
 
-    def _of(self, rows: Integers, rank: Integers | None) -> Shown:
+    def _of(self, rows: IntArray, rank: IntArray | None) -> Shown:
         is_known = (self._lead[rows] >= 0) & (self._product[rows] >= 0)
         known = rows[is_known]
         rank = None if rank is None else rank[is_known]
@@ -76,19 +76,19 @@ class ShuffledTruth(TruthOfDay):
         """Return what was dealt to every pair."""
         return self._dealt
 
-    def of_offers(self, rows: Integers, rank: Integers) -> Shown:
+    def of_offers(self, rows: IntArray, rank: IntArray) -> Shown:
         """Return what was dealt to the pairs `rows`; a lead still takes one loan at most."""
         offers = replace(_taken(self._dealt, rows), lead=self._dealt_to[rows], rank=rank)
         return replace(offers, p_fund=one_loan_each(offers))
 
 
-def _taken(truth: Shown, rows: Integers) -> Shown:
+def _taken(truth: Shown, rows: IntArray) -> Shown:
     return Shown(**{name: column[rows] for name, column in vars(truth).items()})
 
 
 def valued(
-    connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: Integers, truth: Shown
-) -> tuple[Numbers, Numbers]:
+    connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: IntArray, truth: Shown
+) -> tuple[FloatArray, FloatArray]:
     """Return the revenue and the value of the pairs `rows`, in the base currency.
 
     The amount that counts is the one granted, not the one asked for.

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.ingest.reading.records import Positions, Records, Rejected
+from pipelines.core.arrays import IntArray
+from pipelines.ingest.reading.records import Records, Rejected
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Together:
         return b"".join(records.data for _, records in self.parts)
 
     @cached_property
-    def offsets(self) -> Positions:
+    def offsets(self) -> IntArray:
         """Where each record begins in `data`, and where the last one ends: rows + 1."""
         lengths = [np.diff(records.offsets) for _, records in self.parts]
         return np.concatenate(([0], np.cumsum(np.concatenate(lengths)))).astype(np.int64)

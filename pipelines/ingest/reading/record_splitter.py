@@ -11,15 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.arrays import IntArray
 from pipelines.core.errors import FileRefused
-from pipelines.ingest.reading.records import (
-    CARRIAGE_RETURN,
-    COMMA,
-    LINE_FEED,
-    QUOTE,
-    Positions,
-    Records,
-)
+from pipelines.ingest.reading.records import CARRIAGE_RETURN, COMMA, LINE_FEED, QUOTE, Records
 from pipelines.ingest.reading.validate_records import sound_records
 
 MOST_BYTES = 1 << 20
@@ -78,8 +72,8 @@ class Cutter:
         return sound_records(Records(data[:used], offsets, lines), values[:used], quotes, broken)
 
     def _whole(
-        self, values: NDArray[np.uint8], quotes: Positions, feeds: Positions, *, is_last: bool
-    ) -> tuple[Positions, Positions] | None:
+        self, values: NDArray[np.uint8], quotes: IntArray, feeds: IntArray, *, is_last: bool
+    ) -> tuple[IntArray, IntArray] | None:
         """Return where records end if every quote stands as RFC 4180 says; else nothing."""
         if not _well_formed(values, quotes):
             return None
@@ -95,7 +89,7 @@ class Cutter:
         return ends, ends[:0]
 
     def _fits(
-        self, values: NDArray[np.uint8], quotes: Positions, ends: Positions, feeds: Positions
+        self, values: NDArray[np.uint8], quotes: IntArray, ends: IntArray, feeds: IntArray
     ) -> bool:
         """Return whether each record of several lines has as many fields as the header.
 
@@ -108,8 +102,8 @@ class Cutter:
         return not self._width or bool((fields[has_several] == self._width).all())
 
     def _line_by_line(
-        self, data: bytes, quotes: Positions, feeds: Positions, *, is_last: bool
-    ) -> tuple[Positions, Positions]:
+        self, data: bytes, quotes: IntArray, feeds: IntArray, *, is_last: bool
+    ) -> tuple[IntArray, IntArray]:
         """Return where records end, and the starts of those with a broken quote."""
         ends = feeds + 1
         starts = np.concatenate(([0], ends[:-1]))
@@ -147,7 +141,7 @@ class Cutter:
         )
 
 
-def _lines(data: bytes, feeds: Positions, first: int) -> list[str]:
+def _lines(data: bytes, feeds: IntArray, first: int) -> list[str]:
     """Return some lines from the line `first` on; Latin-1 keeps each byte one character."""
     start = int(feeds[first - 1]) + 1 if first else 0
     end = int(feeds[min(first + MOST_LINES, feeds.size) - 1]) + 1
@@ -162,7 +156,7 @@ def _fields(lines: list[str]) -> int:
         return 0
 
 
-def _well_formed(values: NDArray[np.uint8], quotes: Positions) -> bool:
+def _well_formed(values: NDArray[np.uint8], quotes: IntArray) -> bool:
     """Return whether opening quotes follow a comma or line, and closing ones come before one.
 
     Quotes are counted from a record's start, so the 1st, 3rd, ... opens (or is the second of a

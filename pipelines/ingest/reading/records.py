@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from pipelines.core.arrays import IntArray
 
 LINE_FEED, CARRIAGE_RETURN, QUOTE, COMMA = 10, 13, 34, 44
-
-Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,9 +22,9 @@ class Records:
     """Whole records, one after the other, each with its line end."""
 
     data: bytes
-    offsets: Positions
+    offsets: IntArray
     """Where each record begins in `data`, and at the end where the last one ends: n + 1."""
-    lines: Positions
+    lines: IntArray
     """The physical line of the file on which each record begins, from 1: n."""
     rejected: list[Rejected] = field(default_factory=list)
 

@@ -3,17 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.ingest.reading.records import (
-    CARRIAGE_RETURN,
-    LINE_FEED,
-    Positions,
-    Records,
-    Rejected,
-)
+from pipelines.core.arrays import BoolArray, IntArray
+from pipelines.ingest.reading.records import CARRIAGE_RETURN, LINE_FEED, Records, Rejected
 
 
 def sound_records(
-    records: Records, values: NDArray[np.uint8], quotes: Positions, broken: Positions
+    records: Records, values: NDArray[np.uint8], quotes: IntArray, broken: IntArray
 ) -> Records:
     """Return `records` without blank lines, and with the unreadable ones rejected."""
     if not len(records):
@@ -43,31 +38,31 @@ def sound_records(
     return _selected(records, is_kept, rejected)
 
 
-def _bare_returns(values: NDArray[np.uint8], quotes: Positions, starts: Positions) -> Positions:
+def _bare_returns(values: NDArray[np.uint8], quotes: IntArray, starts: IntArray) -> IntArray:
     """Return where a carriage return stands outside of quotes with no line feed after it."""
     returns = np.flatnonzero(values[:-1] == CARRIAGE_RETURN)
-    bare: Positions = returns[values[returns + 1] != LINE_FEED]
+    bare: IntArray = returns[values[returns + 1] != LINE_FEED]
     if not bare.size or not quotes.size:
         return bare
     start = starts[np.searchsorted(starts, bare, side="right") - 1]
     inside = np.searchsorted(quotes, bare) - np.searchsorted(quotes, start)
-    is_outside: NDArray[np.bool_] = inside % 2 == 0
+    is_outside: BoolArray = inside % 2 == 0
     return bare[is_outside]
 
 
-def _holds(records: Records, positions: Positions) -> NDArray[np.bool_]:
+def _holds(records: Records, positions: IntArray) -> BoolArray:
     flagged = np.zeros(len(records), bool)
     flagged[np.searchsorted(records.offsets, positions, side="right") - 1] = True
     return flagged
 
 
-def _undecodable(records: Records, values: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _undecodable(records: Records, values: NDArray[np.uint8]) -> BoolArray:
     flagged = np.zeros(len(records), bool)
     try:
         records.data.decode("utf-8")
     except UnicodeDecodeError:
         # Only where something is wrong is each record with a byte above ASCII looked at.
-        for index in np.flatnonzero(_holds(records, np.flatnonzero(values > 127))).tolist():  # noqa: PLR2004
+        for index in np.flatnonzero(_holds(records, np.flatnonzero(values > 127))).tolist():
             try:
                 records.record(index).decode("utf-8")
             except UnicodeDecodeError:
@@ -75,7 +70,7 @@ def _undecodable(records: Records, values: NDArray[np.uint8]) -> NDArray[np.bool
     return flagged
 
 
-def _selected(records: Records, is_kept: NDArray[np.bool_], rejected: list[Rejected]) -> Records:
+def _selected(records: Records, is_kept: BoolArray, rejected: list[Rejected]) -> Records:
     kept = np.flatnonzero(is_kept)
     lengths = np.diff(records.offsets)[kept]
     # Neighbours are copied in one piece: there are as many pieces as gaps, not as rows.

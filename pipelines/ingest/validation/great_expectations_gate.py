@@ -24,9 +24,8 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 
 from expectations.contracts import Contract
 from expectations.suites import columns_of, suite_for
+from pipelines.core.arrays import IntArray
 from pipelines.core.errors import Broken
-
-Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 FINDINGS = pa.schema(
     [
@@ -124,7 +123,7 @@ def _judgeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _findings(rules: list[dict[str, Any]], rows: list[Rows]) -> pa.Table:
+def _findings(rules: list[dict[str, Any]], rows: list[IntArray]) -> pa.Table:
     """Return `rows[i]` as the findings of `rules[i]`, sorted by row, column, rule, message."""
     order = sorted(range(len(rules)), key=lambda i: [rules[i][name] for name in _SORTED_BY])
     row = np.concatenate([rows[i] for i in order])

@@ -4,9 +4,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from expectations.contracts import Contract
+from pipelines.core.arrays import IntArray
 from pipelines.ingest.quarantine import FINDINGS, NO_ROW
 from pipelines.ingest.validation.great_expectations_gate import judge
 from pipelines.ingest.validation.parse import parsed
@@ -75,7 +75,7 @@ def _emptied(typed: pa.Table, mild: pa.Table) -> pa.Table:
     return typed
 
 
-def _records(findings: pa.Table, text: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
+def _records(findings: pa.Table, text: pa.Table, numbers: IntArray) -> pa.Table:
     """Return `findings` as quarantine keeps them; a row set aside counts on its first one."""
     findings = findings.sort_by([("row", "ascending")])
     at = findings["row"].to_numpy()

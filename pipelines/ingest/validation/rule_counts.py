@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from expectations.contracts import Contract
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.ingest.validation.great_expectations_gate import Verdict
 
 TYPE_RULE = "value_parses_as_its_type"
@@ -25,7 +25,7 @@ class Tallies:
     def __init__(self, days: Iterable[str]):
         """Take the partition's date (ISO) of each file of the shard."""
         self._days, self._day_of_file = np.unique(np.array(list(days), object), return_inverse=True)
-        self._counts: dict[Rule, NDArray[np.int64]] = defaultdict(
+        self._counts: dict[Rule, IntArray] = defaultdict(
             lambda: np.zeros((self._days.size, 2), np.int64)
         )
 
@@ -67,14 +67,10 @@ class Tallies:
             for i, day in enumerate(self._days.tolist())
         }
 
-    def _add(
-        self, stated: dict[str, str], evaluated: NDArray[np.int64], unexpected: NDArray[np.int64]
-    ) -> None:
+    def _add(self, stated: dict[str, str], evaluated: IntArray, unexpected: IntArray) -> None:
         self._counts[tuple(stated.items())] += np.column_stack((evaluated, unexpected))
 
-    def _found(
-        self, day_of_row: NDArray[np.int64], findings: pa.Table, which: dict[str, str]
-    ) -> NDArray[np.int64]:
+    def _found(self, day_of_row: IntArray, findings: pa.Table, which: dict[str, str]) -> IntArray:
         if not findings.num_rows:
             return np.zeros(self._days.size, np.int64)
         for name, value in which.items():
@@ -82,14 +78,12 @@ class Tallies:
         days = day_of_row[findings["row"].to_numpy()]
         return np.bincount(days, minlength=self._days.size)
 
-    def _by_day(
-        self, day_of_row: NDArray[np.int64], is_counted: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
+    def _by_day(self, day_of_row: IntArray, is_counted: BoolArray) -> IntArray:
         return np.bincount(day_of_row[is_counted], minlength=self._days.size)
 
 
-def _is_known(typed: pa.Table, name: str) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = typed[name].is_valid().to_numpy()
+def _is_known(typed: pa.Table, name: str) -> BoolArray:
+    known: BoolArray = typed[name].is_valid().to_numpy()
     return known
 
 

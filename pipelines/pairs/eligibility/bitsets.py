@@ -7,9 +7,9 @@ Bit `j % 64` of word `j // 64` stands for the product with `product_row` j. A th
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.arrays import BoolArray, IntArray
+
 Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
-Integers = NDArray[np.int64]
 
 WORD_BITS = 64
 _LITTLE = np.dtype("<u8")
@@ -20,7 +20,7 @@ def words_of(products: int) -> int:
     return max(1, -(-products // WORD_BITS))
 
 
-def packed(flags: Flags) -> Words:
+def packed(flags: BoolArray) -> Words:
     """Return flags, shape (..., products), as words, shape (..., words)."""
     room = words_of(flags.shape[-1]) * WORD_BITS - flags.shape[-1]
     padded = np.pad(flags, [(0, 0)] * (flags.ndim - 1) + [(0, room)])
@@ -28,18 +28,18 @@ def packed(flags: Flags) -> Words:
     return np.ascontiguousarray(octets).view(_LITTLE).astype(np.uint64, copy=False)
 
 
-def unpacked(words: Words, products: int) -> Flags:
+def unpacked(words: Words, products: int) -> BoolArray:
     """Return words, shape (rows, words), as flags, shape (rows, products)."""
     octets = np.ascontiguousarray(words.astype(_LITTLE, copy=False)).view(np.uint8)
     return np.unpackbits(octets, axis=-1, count=products, bitorder="little").view(np.bool_)
 
 
-def counted(words: Words) -> Integers:
+def counted(words: Words) -> IntArray:
     """Return how many products each row of words, shape (rows, words), holds."""
     return np.asarray(np.bitwise_count(words).sum(axis=-1, dtype=np.int64))
 
 
-def united(words: Words, starts: Integers, lengths: Integers) -> Words:
+def united(words: Words, starts: IntArray, lengths: IntArray) -> Words:
     """Return the union of each run of rows; an empty run holds nothing.
 
     Args:

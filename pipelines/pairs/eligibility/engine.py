@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from expectations import policy
-from pipelines.pairs.eligibility.bitsets import Integers, Words, counted, packed, unpacked
+from pipelines.core.arrays import BoolArray, IntArray
+from pipelines.pairs.eligibility.bitsets import Words, counted, packed, unpacked
 from pipelines.pairs.eligibility.contact_frequency import refused_for_earlier_offers
 from pipelines.pairs.eligibility.rule_index import Always, Requirement, asked, listed
 from pipelines.pairs.eligibility.rules import Bounds, CompiledRules
@@ -59,7 +60,7 @@ class Eligibility:
     """Step -> how many products each lead had left after it; `open` before the first."""
 
     @property
-    def pairs(self) -> Integers:
+    def pairs(self) -> IntArray:
         """Return how many products each lead may be shown."""
         return counted(self.words)
 
@@ -73,7 +74,7 @@ class Eligibility:
             }
         )
 
-    def of_leads(self, rows: Integers) -> pa.Table:
+    def of_leads(self, rows: IntArray) -> pa.Table:
         """Return the pairs (`lead_row`, `product_row`) of the leads `rows`, ordered by key."""
         rows = np.sort(rows)
         lead, product = np.nonzero(unpacked(self.words[rows], self.products))
@@ -200,7 +201,7 @@ def _keys(products: pa.Table) -> list[tuple[str, str]]:
     return list(zip(*ids, strict=True))
 
 
-def _of_institutions(products: pa.Table) -> dict[str, NDArray[np.bool_]]:
+def _of_institutions(products: pa.Table) -> dict[str, BoolArray]:
     owner = np.asarray(products["institution_id"].to_pylist(), np.str_)
     return {str(name): owner == name for name in np.unique(owner)}
 
@@ -223,7 +224,7 @@ def _ranges(
     ]
 
 
-def _within_cap(products: pa.Table) -> NDArray[np.bool_]:
+def _within_cap(products: pa.Table) -> BoolArray:
     """Return whether each product's cheapest loan costs no more than the law allows."""
     cap, cheapest = (
         np.asarray(products[name].cast(pa.float64()).to_numpy(), np.float64)

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.pairs.eligibility.bitsets import Flags, Integers, Words, packed, united
+from pipelines.core.arrays import BoolArray, IntArray
+from pipelines.pairs.eligibility.bitsets import Words, packed, united
 from pipelines.pairs.eligibility.rules import Bounds, is_number
 
 
@@ -47,7 +48,7 @@ class _ByAnswer(ABC):
         return self.admits[self._answers(leads[self.attribute])]
 
     @abstractmethod
-    def _answers(self, column: pa.ChunkedArray) -> Integers:
+    def _answers(self, column: pa.ChunkedArray) -> IntArray:
         """Return the number of each lead's answer."""
 
 
@@ -58,11 +59,11 @@ class NumberAsked(_ByAnswer):
     points: np.ndarray[Any, np.dtype[np.float64]]
     """All bounds and members that any product names, sorted; after them comes unknown."""
 
-    def _answers(self, column: pa.ChunkedArray) -> Integers:
+    def _answers(self, column: pa.ChunkedArray) -> IntArray:
         values = np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
         places = np.searchsorted(self.points, values)
         at = self.points[np.minimum(places, len(self.points) - 1)] == values
-        answers: Integers = np.asarray(2 * places + at, np.int64)
+        answers: IntArray = np.asarray(2 * places + at, np.int64)
         answers[np.isnan(values)] = 2 * len(self.points) + 1
         return answers
 
@@ -73,10 +74,10 @@ class TextAsked(_ByAnswer):
 
     values: tuple[str, ...]
 
-    def _answers(self, column: pa.ChunkedArray) -> Integers:
+    def _answers(self, column: pa.ChunkedArray) -> IntArray:
         texts = pc.cast(column, pa.string())
         named = pc.index_in(texts, value_set=pa.array(self.values, pa.string()), skip_nulls=True)
-        answers: Integers = np.array(pc.fill_null(named, len(self.values)), np.int64)
+        answers: IntArray = np.array(pc.fill_null(named, len(self.values)), np.int64)
         answers[np.asarray(pc.is_null(texts))] = len(self.values) + 1
         return answers
 
@@ -107,7 +108,7 @@ class SetsRefused:
     """Products that single leads may not be shown, such as one that the person was just shown."""
 
     step: str
-    lead: Integers
+    lead: IntArray
     """`lead_row`, sorted; a lead may stand several times."""
     sets: Words
     """What is refused to it."""
@@ -158,7 +159,7 @@ def asked(
 
 
 def listed(
-    step: str, attribute: str, products_of: Mapping[str, Flags], *, refuses: bool = False
+    step: str, attribute: str, products_of: Mapping[str, BoolArray], *, refuses: bool = False
 ) -> ListAsked:
     """Return what a list of the lead opens, or closes; `products_of` has a set for each member."""
     members = sorted(products_of)
@@ -167,7 +168,7 @@ def listed(
     return ListAsked(step, attribute, tuple(members), packed(np.array(rows)), refuses)
 
 
-def _by_answer(rows: list[Flags], answers: int) -> Words:
+def _by_answer(rows: list[BoolArray], answers: int) -> Words:
     """Return sets by answer of flags by product and answer."""
     return packed(np.array(rows, np.bool_).reshape(len(rows), answers).T)
 
@@ -185,7 +186,7 @@ def _named(bounds: Bounds) -> set[Any]:
 
 def _numbers_admitted(
     bounds: Bounds | None, points: np.ndarray[Any, np.dtype[np.float64]]
-) -> Flags:
+) -> BoolArray:
     """Return which answers (intervals and points, then unknown) one product admits."""
     admits = np.ones(2 * len(points) + 2, np.bool_)
     if bounds is None:
@@ -204,7 +205,7 @@ def _numbers_admitted(
     return admits
 
 
-def _texts_admitted(bounds: Bounds | None, values: list[str]) -> Flags:
+def _texts_admitted(bounds: Bounds | None, values: list[str]) -> BoolArray:
     """Return which answers (values, any other, unknown) one product admits."""
     admits = np.ones(len(values) + 2, np.bool_)
     if bounds is None:

@@ -21,10 +21,10 @@ from itertools import compress
 import numpy as np
 import pyarrow as pa
 
+from pipelines.core.arrays import IntArray
 from pipelines.simulate.corruption.corrupt_rows import soiled
 from pipelines.simulate.corruption.corruption_log import KEY, Sending, of_damage
 from pipelines.simulate.corruption.file_corruptions import DAMAGES, QUIRKS, Damage, rewrite
-from pipelines.simulate.keyed_random import Ints
 from pipelines.simulate.world import World
 from pipelines.simulate.write_feeds import land
 
@@ -67,7 +67,7 @@ class Dirt:
         self._answers.clear()
         return answers.sort_by([(name, "ascending") for name in KEY.names])
 
-    def _land_damaged(self, sending: Sending, table: pa.Table, flawed: Ints) -> int:
+    def _land_damaged(self, sending: Sending, table: pa.Table, flawed: IntArray) -> int:
         """Write the damaged files beside a sound one; return how many."""
         sound = np.setdiff1d(np.arange(min(table.num_rows, FEW + flawed.size)), flawed)
         damages = self._befalling(DAMAGES, sending) if sound.size else []

@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from expectations.contracts import Contract
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.simulate.corruption.corruption_log import KEY, Sending, of_repeats, of_values
 from pipelines.simulate.corruption.file_corruptions import PARQUET
 from pipelines.simulate.corruption.value_corruptions import (
@@ -15,7 +15,7 @@ from pipelines.simulate.corruption.value_corruptions import (
     as_columns,
     flaws,
 )
-from pipelines.simulate.keyed_random import Chance, Ints
+from pipelines.simulate.keyed_random import Chance
 from pipelines.simulate.write_feeds import as_text, utc
 
 REPEATED = 0.25
@@ -28,7 +28,7 @@ SCARCE = 8
 
 def soiled(
     chance: Chance, sending: Sending, table: pa.Table, share: float
-) -> tuple[pa.Table, Ints, pa.Table]:
+) -> tuple[pa.Table, IntArray, pa.Table]:
     """Break some rows of a file, and repeat some.
 
     A sender's fault lasts for a while, so the broken rows of a file lie in one stretch of it. It
@@ -102,8 +102,8 @@ def _typed(sending: Sending, table: pa.Table) -> tuple[str, ...]:
 
 
 def _apply(
-    contract: Contract, table: pa.Table, broken: Ints, possible: tuple[Flaw, ...], way: Ints
-) -> NDArray[np.bool_]:
+    contract: Contract, table: pa.Table, broken: IntArray, possible: tuple[Flaw, ...], way: IntArray
+) -> BoolArray:
     """Return which rows break by the way chosen for each: some ways need a value to be there."""
     applies = np.ones(broken.size, bool)
     for number in np.unique(way).tolist():
@@ -119,7 +119,7 @@ def _apply(
 
 
 def with_flaws(
-    sending: Sending, table: pa.Table, rows: Ints, place: Ints, way: pa.RecordBatch
+    sending: Sending, table: pa.Table, rows: IntArray, place: IntArray, way: pa.RecordBatch
 ) -> tuple[pa.Table, pa.Table]:
     """Return `table` with a value broken in some rows, and the answers.
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from expectations.contracts import Contract, load
+from pipelines.core.arrays import IntArray
 from pipelines.simulate.corruption.file_corruptions import CSV, Damage
-from pipelines.simulate.keyed_random import Ints
 
 KEY = pa.schema(
     [
@@ -59,12 +59,12 @@ class Sending:
         """Where in the world it is, for its chances."""
         return int.from_bytes(hashlib.sha256(self.file.encode()).digest()[:7], "big")
 
-    def lines(self, rows: Ints) -> Ints:
+    def lines(self, rows: IntArray) -> IntArray:
         """Return on which lines rows stand: rows from 0, lines from 1, and a CSV has a header."""
         return rows + (2 if self.form in CSV else 1)
 
 
-def of_values(sending: Sending, rows: Ints, way: pa.RecordBatch, sent: pa.Array) -> pa.Table:
+def of_values(sending: Sending, rows: IntArray, way: pa.RecordBatch, sent: pa.Array) -> pa.Table:
     """Return the answers to broken values.
 
     Args:
@@ -78,7 +78,7 @@ def of_values(sending: Sending, rows: Ints, way: pa.RecordBatch, sent: pa.Array)
     return _answers(sending, sending.file, rows.size, columns | {"line": line, "sent": sent})
 
 
-def of_repeats(sending: Sending, rows: Ints) -> pa.Table:
+def of_repeats(sending: Sending, rows: IntArray) -> pa.Table:
     """Return the answers to rows that stand in the file a second time."""
     return _duplicates(sending, sending.file, rows)
 
@@ -102,7 +102,7 @@ def of_damage(sending: Sending, file: str, damage: Damage, rows: int) -> pa.Tabl
     return pa.concat_tables([_duplicates(sending, file, np.arange(rows - 1)), last])
 
 
-def _duplicates(sending: Sending, file: str, rows: Ints) -> pa.Table:
+def _duplicates(sending: Sending, file: str, rows: IntArray) -> pa.Table:
     told = {"line": pa.array(sending.lines(rows)), "rule": "duplicate", "severity": "info"}
     return _answers(sending, file, rows.size, told)
 

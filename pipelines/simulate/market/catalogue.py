@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Floats, Ints
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.simulate.market.lenders import (
     BUSINESS,
     KINDS,
@@ -42,13 +42,13 @@ def product_names(those: Products) -> Texts:
     return numbered("loan-", np.arange(those.lender.size) + 1, 4)
 
 
-def changed_on(world: World, day: date) -> NDArray[np.bool_]:
+def changed_on(world: World, day: date) -> BoolArray:
     """Return which institutions publish a catalogue on `day`: all where the law's price changes."""
     is_repriced = world.dearest(day) != world.dearest(day - timedelta(days=1))
     return _renews_on(world, day) | is_repriced
 
 
-def _renews_on(world: World, day: date) -> NDArray[np.bool_]:
+def _renews_on(world: World, day: date) -> BoolArray:
     """Return which institutions change their places, prices of leads and what is paused."""
     week, weekday = divmod(day.toordinal(), 7)
     lender = np.arange(world.institutions)
@@ -57,7 +57,7 @@ def _renews_on(world: World, day: date) -> NDArray[np.bool_]:
     return np.asarray(chosen & on_that_day)
 
 
-def terms_on(world: World, those: Products, day: date) -> tuple[Floats, Ints, NDArray[np.bool_]]:
+def terms_on(world: World, those: Products, day: date) -> tuple[FloatArray, IntArray, BoolArray]:
     """Return each product's price, daily quota and whether it is active on `day`."""
     chance, number = world.chance, np.arange(those.lender.size)
     week = _week_of_terms(world, day)[those.lender]
@@ -117,7 +117,7 @@ def product_table(world: World, those: Products, day: date) -> pa.Table:
     )
 
 
-def _budgets(world: World, those: Products, price: Floats, quota: Ints) -> pa.Array:
+def _budgets(world: World, those: Products, price: FloatArray, quota: IntArray) -> pa.Array:
     """Return what each product may spend a day; most state nothing beside their quota.
 
     Those that do give a little less or more than a day with a full quota is likely to cost.
@@ -153,7 +153,7 @@ def rule_table(those: Products) -> pa.Table:
     return table.add_column(1, "product_id", pa.array(name))
 
 
-def _rule(number: Ints, attribute: str, op: str, values: NDArray[np.generic]) -> pa.Table:
+def _rule(number: IntArray, attribute: str, op: str, values: NDArray[np.generic]) -> pa.Table:
     """Return one rule for each product that has a value, which is a number or a text."""
     if values.dtype.kind == "f":
         values = np.char.mod("%d", np.where(np.isnan(values), -1, values).astype(np.int64))
@@ -169,7 +169,7 @@ def _rule(number: Ints, attribute: str, op: str, values: NDArray[np.generic]) ->
     )
 
 
-def _ages(number: Ints, youngest: Floats, oldest: Floats) -> pa.Table:
+def _ages(number: IntArray, youngest: FloatArray, oldest: FloatArray) -> pa.Table:
     """Ages have one end or both."""
     both = ~np.isnan(youngest) & ~np.isnan(oldest)
     ends = np.nan_to_num(np.stack([youngest, oldest])).astype(np.int64).astype(np.str_)
@@ -183,12 +183,12 @@ def _ages(number: Ints, youngest: Floats, oldest: Floats) -> pa.Table:
     )
 
 
-def _listed(allowed: NDArray[np.bool_], names: Texts) -> Texts:
+def _listed(allowed: BoolArray, names: Texts) -> Texts:
     """Return the allowed names of each product, joined; empty where all are allowed."""
     return np.array(["" if row.all() else "|".join(names[row]) for row in allowed], np.str_)
 
 
-def _week_of_terms(world: World, day: date) -> Ints:
+def _week_of_terms(world: World, day: date) -> IntArray:
     """Return the week in which each institution last changed its terms; 0 if not of late."""
     found = np.zeros(world.institutions, np.int64)
     for back in range(7 * WEEKS_BACK):

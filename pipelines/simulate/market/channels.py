@@ -5,7 +5,8 @@ from datetime import date
 
 import numpy as np
 
-from pipelines.simulate.keyed_random import Floats, Ints, exp
+from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.simulate.keyed_random import exp
 from pipelines.simulate.shocks import CHANNEL_TURNS_BAD
 from pipelines.simulate.world import Texts, World
 
@@ -32,12 +33,12 @@ class Channels:
     """Columns of channels, in order."""
 
     name: Texts
-    kind: Ints
-    share: Floats
-    cost: Floats
-    quality: Floats
-    business: Floats
-    invented: Floats
+    kind: IntArray
+    share: FloatArray
+    cost: FloatArray
+    quality: FloatArray
+    business: FloatArray
+    invented: FloatArray
 
 
 def all_channels(world: World) -> Channels:
@@ -58,7 +59,7 @@ def all_channels(world: World) -> Channels:
     )
 
 
-def shares_on(world: World, those: Channels, day: date) -> Floats:
+def shares_on(world: World, those: Channels, day: date) -> FloatArray:
     """Return each channel's share of the leads of `day`; sums to about 1."""
     number = np.arange(world.channels)
     swing = 1 + 0.1 * world.chance.normal("channel week", number, np.int64(day.weekday()))

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Chance, Floats, Ints, exp
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.simulate.keyed_random import Chance, exp
 from pipelines.simulate.population.firms import INDUSTRIES
 from pipelines.simulate.population.people import STUDENT, UNEMPLOYED
 from pipelines.simulate.world import REGIONS, Columns, Texts, World
@@ -23,17 +23,17 @@ class Lenders:
     """Institutions: columns of one length, and their private tastes by region and industry."""
 
     name: Texts
-    kind: Ints
-    region_taste: Floats
+    kind: IntArray
+    region_taste: FloatArray
     """Shape (institutions, regions); added to the log-odds of approval."""
-    industry_taste: Floats
-    closes_by: Floats
+    industry_taste: FloatArray
+    closes_by: FloatArray
     """How much stricter it becomes when its month's money is nearly lent; 0: not at all."""
-    liked: Floats
+    liked: FloatArray
     """Log-odds by which its loans are taken more often than others at the same price."""
-    reports_daily: NDArray[np.bool_]
+    reports_daily: BoolArray
     """Whether outcomes are sent every day or only on two days of the week."""
-    is_largest: NDArray[np.bool_]
+    is_largest: BoolArray
     """The one whose products have the most places."""
 
 
@@ -41,32 +41,32 @@ class Lenders:
 class Products:
     """Columns of products of all institutions; NaN is no limit."""
 
-    lender: Ints
+    lender: IntArray
     name: Texts
-    segment: Ints
-    amount_min: Floats
-    amount_max: Floats
-    term_min: Ints
-    term_max: Ints
-    apr_min: Floats
+    segment: IntArray
+    amount_min: FloatArray
+    amount_max: FloatArray
+    term_min: IntArray
+    term_max: IntArray
+    apr_min: FloatArray
     """What the strongest pay, as a share of what the dearest loan of the day costs."""
-    apr_max: Floats
-    pd_max: Floats
-    price_model: Ints
-    price: Floats
-    quota: Ints
-    least_score: Floats
-    least_income: Floats
+    apr_max: FloatArray
+    pd_max: FloatArray
+    price_model: IntArray
+    price: FloatArray
+    quota: IntArray
+    least_score: FloatArray
+    least_income: FloatArray
     """A month for people; a year's revenue for firms."""
-    age_min: Floats
+    age_min: FloatArray
     """Years of a person or of a firm."""
-    age_max: Floats
-    refuses_idle: NDArray[np.bool_]
+    age_max: FloatArray
+    refuses_idle: BoolArray
     """Whether students and the unemployed are refused."""
-    regions: NDArray[np.bool_]
+    regions: BoolArray
     """Shape (products, regions): where it lends."""
-    industries: NDArray[np.bool_]
-    cut: Floats
+    industries: BoolArray
+    cut: FloatArray
     """How much stronger than the average a lead must be; hidden."""
 
 
@@ -125,29 +125,29 @@ def all_products(world: World, those: Lenders) -> Products:
     )
 
 
-def _owners(world: World) -> Ints:
+def _owners(world: World) -> IntArray:
     """Return the institution of each product, in order."""
     number = np.arange(world.institutions)
     return np.repeat(number, 1 + world.chance.choice("products", [30, 40, 20, 10], number))
 
 
-def _places(chance: Chance, lender: Ints) -> Floats:
+def _places(chance: Chance, lender: IntArray) -> FloatArray:
     """Return how many leads each product takes, in proportion."""
     return exp(0.5 * chance.normal("quota", np.arange(lender.size)))
 
 
-def _rounded(values: Floats, digits: int) -> Floats:
+def _rounded(values: FloatArray, digits: int) -> FloatArray:
     return np.asarray(np.round(values, digits), np.float64)
 
 
-def _price(chance: Chance, number: Ints, model: Ints, firm: NDArray[np.bool_]) -> Floats:
+def _price(chance: Chance, number: IntArray, model: IntArray, firm: BoolArray) -> FloatArray:
     level = exp(0.25 * chance.normal("price", number)) * np.where(firm, 2.0, 1.0)
     money = np.round(np.array([45.0, 260.0])[np.minimum(model, 1)] * level)
     return np.where(model == 2, np.round(0.018 * level / np.where(firm, 2.0, 1.0), 4), money)
 
 
-def _rules(chance: Chance, number: Ints, firm: NDArray[np.bool_]) -> Columns:
-    def some(topic: str, share: float) -> NDArray[np.bool_]:
+def _rules(chance: Chance, number: IntArray, firm: BoolArray) -> Columns:
+    def some(topic: str, share: float) -> BoolArray:
         return chance.uniform(f"has {topic}", number) < share
 
     regions, industries = np.arange(REGIONS.size), np.arange(INDUSTRIES.size)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Floats, Ints
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.simulate.market.channels import Channels, shares_on
 from pipelines.simulate.market.channels import on as channels_on
 from pipelines.simulate.market.lenders import SEGMENTS, Lenders
@@ -31,7 +30,7 @@ LEFT_OUT = {
 }  # fmt: skip
 """Share of leads in which a column is not filled."""
 
-Address = tuple[Ints, Ints]
+Address = tuple[IntArray, IntArray]
 """Day and position within it: where in the world a lead is."""
 
 
@@ -40,11 +39,11 @@ class Requests:
     """Leads of one day, in no order that means anything."""
 
     day: date
-    number: Ints
+    number: IntArray
     """Which of the day's leads they are: what happens to a lead follows from its number alone."""
     columns: Columns
     """Columns of the leads feed."""
-    channel: Ints
+    channel: IntArray
     """Position of the channel."""
     captured: Moments
     who: Columns
@@ -60,7 +59,7 @@ class Requests:
 
 
 def requests(
-    world: World, channels: Channels, lenders: Lenders, day: date, number: Ints | None = None
+    world: World, channels: Channels, lenders: Lenders, day: date, number: IntArray | None = None
 ) -> Requests:
     """Return leads of business date `day`.
 
@@ -101,7 +100,9 @@ def requests(
     return Requests(day, number, columns, channel, captured, who)
 
 
-def arrivals(world: World, channels: Channels, day: date, number: Ints) -> tuple[Ints, Moments]:
+def arrivals(
+    world: World, channels: Channels, day: date, number: IntArray
+) -> tuple[IntArray, Moments]:
     """Return through which channel the leads of these numbers come, and when."""
     channels = channels_on(world, channels, day)
     at = (np.full(number.size, day.toordinal()), number)
@@ -111,7 +112,7 @@ def arrivals(world: World, channels: Channels, day: date, number: Ints) -> tuple
     return channel, _captured(world, at, ring, day)
 
 
-def by_channel(world: World, channels: Channels, day: date) -> list[Ints]:
+def by_channel(world: World, channels: Channels, day: date) -> list[IntArray]:
     """Return the numbers of the day's leads by channel, each channel's in the order of capture."""
     number = np.arange(world.leads_per_day)
     channel, captured = arrivals(world, channels, day, number)
@@ -120,7 +121,7 @@ def by_channel(world: World, channels: Channels, day: date) -> list[Ints]:
     return np.split(number[order], ends[:-1])
 
 
-def _rings(world: World, at: Address) -> Ints:
+def _rings(world: World, at: Address) -> IntArray:
     """Return the fraud ring of each lead, -1 for none."""
     day, number = at
     count = world.leads_per_day // LEADS_PER_RING
@@ -132,10 +133,10 @@ def _rings(world: World, at: Address) -> Ints:
     return np.where((place >= 0) & (place < RING), ring, -1)
 
 
-def _first_requests(world: World, at: Address) -> Ints:
+def _first_requests(world: World, at: Address) -> IntArray:
     """Return of each lead the one that it repeats, most often itself."""
 
-    def repeats(day: Ints, number: Ints) -> NDArray[np.bool_]:
+    def repeats(day: IntArray, number: IntArray) -> BoolArray:
         return world.chance.uniform("again", day, number) < AGAIN
 
     day, number = at
@@ -144,13 +145,13 @@ def _first_requests(world: World, at: Address) -> Ints:
     return np.where(repeats(day, number) & ~repeats(day, of) & ~in_ring, of, number)
 
 
-def _askers(world: World, is_firm: NDArray[np.bool_], quality: Floats, at: Address) -> Ints:
+def _askers(world: World, is_firm: BoolArray, quality: FloatArray, at: Address) -> IntArray:
     """Of two that might have come, a good channel brings more often the steadier one."""
     chance = world.chance
     limit = np.where(is_firm, world.firms, world.people)
     one, other = chance.below("asker", limit, *at), chance.below("other asker", limit, *at)
 
-    def steadiness(number: Ints) -> Floats:
+    def steadiness(number: IntArray) -> FloatArray:
         return np.where(is_firm, firms.stability(chance, number), people.stability(chance, number))
 
     selects = chance.uniform("selects", *at) < np.abs(quality)
@@ -158,14 +159,14 @@ def _askers(world: World, is_firm: NDArray[np.bool_], quality: Floats, at: Addre
     return np.where(selects & other_fits, other, one)
 
 
-def _captured(world: World, at: Address, ring: Ints, day: date) -> Moments:
+def _captured(world: World, at: Address, ring: IntArray, day: date) -> Moments:
     chance = world.chance
     hour = chance.choice("hour", HOURS, at[0], np.where(ring >= 0, 10**9 + ring, at[1]))
     second = chance.below("second", 3600, *at)
     return world.start_of(day) + (hour * 3600 + second).astype("timedelta64[s]")
 
 
-def _campaigns(world: World, channels: Channels, channel: Ints, at: Address) -> Texts:
+def _campaigns(world: World, channels: Channels, channel: IntArray, at: Address) -> Texts:
     campaign = numbered("-c", 1 + world.chance.choice("campaign", [4, 3, 2, 1], *at), 1)
     return np.char.add(channels.name[channel], campaign)
 

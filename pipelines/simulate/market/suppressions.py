@@ -7,8 +7,8 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
+from pipelines.core.arrays import IntArray
 from pipelines.core.database import connect
-from pipelines.simulate.keyed_random import Ints
 from pipelines.simulate.market.lenders import Lenders
 from pipelines.simulate.parallel_chunks import in_threads, parts
 from pipelines.simulate.population import firms, identities, people
@@ -27,7 +27,7 @@ class Listed:
 
     reason: str
     is_firm: bool
-    number: Ints
+    number: IntArray
 
 
 def suppressions(world: World, those: Lenders, day: date) -> pa.Table:

@@ -1,22 +1,20 @@
 """Hand out offers without a plan: each lead in turn takes the best that is left."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
-Numbers = NDArray[np.float64]
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 
 def hand_out(
-    lead: Integers,
-    institution: Integers,
-    product: Integers,
-    liking: Numbers,
-    lot: Numbers,
-    quota: Integers,
+    lead: IntArray,
+    institution: IntArray,
+    product: IntArray,
+    liking: FloatArray,
+    lot: FloatArray,
+    quota: IntArray,
     *,
     most_offers: int,
-) -> Integers:
+) -> IntArray:
     """Return each pair's rank among its lead's offers, 1 is the first; 0 if it isn't shown.
 
     In a round every lead asks for the product that it likes best of those still open to it. Where
@@ -55,7 +53,7 @@ def hand_out(
     return rank
 
 
-def ranked(lead: Integers, liking: Numbers, shown: NDArray[np.bool_]) -> Integers:
+def ranked(lead: IntArray, liking: FloatArray, shown: BoolArray) -> IntArray:
     """Return the rank of each shown pair within its lead, most liked first; 0 if not shown."""
     rows = np.flatnonzero(shown)
     rows = rows[np.lexsort((rows, -liking[rows], lead[rows]))]
@@ -64,6 +62,6 @@ def ranked(lead: Integers, liking: Numbers, shown: NDArray[np.bool_]) -> Integer
     return rank
 
 
-def _place_in_group(group: Integers) -> Integers:
+def _place_in_group(group: IntArray) -> IntArray:
     """Return 0, 1, 2 ... within each run of equal groups."""
     return np.asarray(np.arange(group.size) - np.searchsorted(group, group), np.int64)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Floats, Ints, exp
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.simulate.keyed_random import exp
 from pipelines.simulate.market.catalogue import product_names
 from pipelines.simulate.market.lenders import Lenders, Products
 from pipelines.simulate.market.requests import Requests
@@ -22,7 +23,7 @@ REASONS = np.array(["bureau_score", "debt_to_income", "amount", "policy"])
 BATCH_DAYS = (0, 3)
 """Monday and Thursday: when those report who don't report every day."""
 
-Event = tuple[str, Ints, Moments, Moments]
+Event = tuple[str, IntArray, Moments, Moments]
 """Its name, positions in what was shown, when it happened and when it was recorded."""
 
 
@@ -80,7 +81,7 @@ def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iter
     chance = world.chance
     where = (*(part[pairs.lead] for part in asked.at), pairs.product)
 
-    def happens(topic: str, probability: Floats | float) -> NDArray[np.bool_]:
+    def happens(topic: str, probability: FloatArray | float) -> BoolArray:
         return np.asarray(chance.uniform(topic, *where) < probability)
 
     def after(moments: Moments, topic: str, least: float, usual: float) -> Moments:
@@ -88,7 +89,7 @@ def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iter
         seconds = least + usual * exp(0.8 * chance.normal(topic, *where))
         return np.asarray(moments + np.floor(seconds).astype("timedelta64[s]"))
 
-    def told(name: str, those: NDArray[np.bool_], at: Moments, known: Moments) -> Event:
+    def told(name: str, those: BoolArray, at: Moments, known: Moments) -> Event:
         rows = np.flatnonzero(those)
         return name, rows, at[rows], known[rows]
 
@@ -123,7 +124,7 @@ def _events(world: World, asked: Requests, pairs: Shown, since: Moments) -> Iter
     )
 
 
-def _first_of_lead(pairs: Shown, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _first_of_lead(pairs: Shown, wanted: BoolArray) -> BoolArray:
     """Return which wanted loan each lead takes: the one it was shown first, and no other."""
     rows = np.flatnonzero(wanted)
     rows = rows[np.lexsort((pairs.rank[rows], pairs.lead[rows]))]
@@ -133,9 +134,7 @@ def _first_of_lead(pairs: Shown, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]
     return taken
 
 
-def _landed(
-    world: World, recorded: Moments, reports_daily: NDArray[np.bool_]
-) -> NDArray[np.datetime64]:
+def _landed(world: World, recorded: Moments, reports_daily: BoolArray) -> NDArray[np.datetime64]:
     """Return the date on which it is sent: its own, or the next day of reporting."""
     dates = world.business_dates(recorded)
     weekday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday

@@ -9,9 +9,9 @@ is what it is.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Floats, Ints, logistic
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.simulate.keyed_random import logistic
 from pipelines.simulate.market.lenders import BUSINESS, Lenders, Products
 from pipelines.simulate.market.requests import Requests
 from pipelines.simulate.population.firms import FALLEN
@@ -46,21 +46,21 @@ FALLS, FAILS_MORE = 0.7, 1.0
 class Shown:
     """Pairs that were shown: columns of one length; the truth of each."""
 
-    lead: Ints
+    lead: IntArray
     """Position of the lead within its day."""
-    product: Ints
-    rank: Ints
+    product: IntArray
+    rank: IntArray
     """At which place the lead saw the product; 1 is the first."""
-    p_approve: Floats
+    p_approve: FloatArray
     """Of those who are shown the product, whether they ask for it or not."""
-    p_take: Floats
+    p_take: FloatArray
     """Of wanting the loan, once it is approved."""
-    p_fund: Floats
+    p_fund: FloatArray
     """Of taking the loan, once it is approved: of wanting it, and having taken none before it."""
-    p_default: Floats
+    p_default: FloatArray
     """Of 90 days overdue within a year of funding."""
-    apr: Floats
-    amount: Floats
+    apr: FloatArray
+    amount: FloatArray
     """What is granted if it is approved, at most what was asked for."""
 
 
@@ -84,12 +84,12 @@ def shown(world: World, lenders: Lenders, products: Products, asked: Requests) -
     return answers(world, lenders, products, asked, lead, drawn[lead, place], rank)
 
 
-def fitting(products: Products, asked: Requests, lead: Ints, product: Ints) -> NDArray[np.bool_]:
+def fitting(products: Products, asked: Requests, lead: IntArray, product: IntArray) -> BoolArray:
     """Return of which pairs the lead meets the product's hard rules, shape of `product`."""
     who = {name: column[lead] for name, column in asked.who.items()}
     amount, term = (asked.columns[name][lead] for name in ("amount", "term_months"))
 
-    def at_least(value: Floats, floor: Floats) -> NDArray[np.bool_]:
+    def at_least(value: FloatArray, floor: FloatArray) -> BoolArray:
         return np.isnan(floor) | (value >= floor)
 
     fits = (products.segment[product] == BUSINESS) == who["is_firm"]
@@ -110,9 +110,9 @@ def answers(
     lenders: Lenders,
     products: Products,
     asked: Requests,
-    lead: Ints,
-    product: Ints,
-    rank: Ints | None = None,
+    lead: IntArray,
+    product: IntArray,
+    rank: IntArray | None = None,
 ) -> Shown:
     """Return the truth of any pairs of a day: how likely each is to be approved, taken, to fail.
 
@@ -177,8 +177,8 @@ def answers(
 
 
 def _prices(
-    world: World, products: Products, asked: Requests, product: Ints, strength: Floats
-) -> Floats:
+    world: World, products: Products, asked: Requests, product: IntArray, strength: FloatArray
+) -> FloatArray:
     """Return what each product's grid of four steps asks of a lead this strong."""
     step = np.clip(np.floor(3 - strength), 0, 3) / 3
     least, most = (
@@ -189,7 +189,7 @@ def _prices(
     )
 
 
-def one_loan_each(truth: Shown) -> Floats:
+def one_loan_each(truth: Shown) -> FloatArray:
     """Return the chance that each offer is taken up: whoever took one before takes no other."""
     order = np.lexsort((truth.rank, truth.lead))
     lead = truth.lead[order]
@@ -204,7 +204,7 @@ def one_loan_each(truth: Shown) -> Floats:
     return p_fund
 
 
-def strength_of(who: Columns, amount: Floats) -> Floats:
+def strength_of(who: Columns, amount: FloatArray) -> FloatArray:
     """Return how strong a lead is by what every lender can see; about standard normal."""
     is_firm = who["is_firm"]
     score = np.where(np.isnan(who["score"]), 615.0, who["score"])

@@ -6,14 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Ints
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.simulate.population import firms, people
 from pipelines.simulate.shocks import SECTOR_FALLS
 from pipelines.simulate.world import REGIONS, Columns, World
 
 
 def described(
-    world: World, day: date, is_firm: NDArray[np.bool_], asker: Ints, at: tuple[Ints, Ints]
+    world: World,
+    day: date,
+    is_firm: BoolArray,
+    asker: IntArray,
+    at: tuple[IntArray, IntArray],
 ) -> tuple[Columns, Columns]:
     """Return the feed's columns that come from the asker, and what decides about the lead."""
     chance = world.chance
@@ -77,7 +81,7 @@ def described(
     )
 
 
-def _merged(one: Ints, of_one: Columns, two: Ints, of_two: Columns) -> Columns:
+def _merged(one: IntArray, of_one: Columns, two: IntArray, of_two: Columns) -> Columns:
     """Return columns over the positions of both; what only one has is missing in the other."""
     merged: Columns = {}
     for name in [*of_one, *(name for name in of_two if name not in of_one)]:

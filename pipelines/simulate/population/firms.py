@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Chance, Floats, Ints, exp, logistic
+from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.simulate.keyed_random import Chance, exp, logistic
 from pipelines.simulate.population import identities
 from pipelines.simulate.population.identities import Numbers
 from pipelines.simulate.shocks import SECTOR_FALLS
@@ -29,26 +30,26 @@ SELLS = 0.3
 class Firms:
     """Columns of firms, each of the same length; NaN is unknown to everyone but the firm."""
 
-    number: Ints
-    region: Ints
-    industry: Ints
+    number: IntArray
+    region: IntArray
+    industry: IntArray
     established: NDArray[np.datetime64]
-    revenue: Floats
-    employees: Ints
-    tax: Floats
-    invoices: Ints
-    debt: Floats
-    score: Floats
-    stability: Floats
-    hidden: Floats
+    revenue: FloatArray
+    employees: IntArray
+    tax: FloatArray
+    invoices: IntArray
+    debt: FloatArray
+    score: FloatArray
+    stability: FloatArray
+    hidden: FloatArray
 
 
-def stability(chance: Chance, number: Ints) -> Floats:
+def stability(chance: Chance, number: IntArray) -> FloatArray:
     """Return how reliably a firm pays; standard normal."""
     return chance.normal("firm stability", number)
 
 
-def firms(chance: Chance, number: Ints) -> Firms:
+def firms(chance: Chance, number: IntArray) -> Firms:
     """Return the firms of these numbers."""
     region = regions(chance, number)
     steady = stability(chance, number)
@@ -76,12 +77,12 @@ def firms(chance: Chance, number: Ints) -> Firms:
     )
 
 
-def industry(chance: Chance, number: Ints) -> Ints:
+def industry(chance: Chance, number: IntArray) -> IntArray:
     """Return the position of each firm's industry."""
     return chance.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number)
 
 
-def buyer_of(world: World, number: Ints) -> Ints:
+def buyer_of(world: World, number: IntArray) -> IntArray:
     """Return the firm that each firm sells most to; a few large ones buy from many."""
     near = np.round(world.chance.uniform("buys from", number) ** 3, 9)
     return np.asarray(np.floor(near * world.firms), np.int64)
@@ -99,7 +100,7 @@ def fallen(those: Firms) -> Firms:
     )
 
 
-def regions(chance: Chance, number: Ints) -> Ints:
+def regions(chance: Chance, number: IntArray) -> IntArray:
     """Return the region in which each firm is registered."""
     return chance.choice("firm region", PEOPLE.tolist(), number)
 
@@ -115,12 +116,12 @@ def identity(chance: Chance, who: Firms) -> Columns:
     }
 
 
-def phones(number: Ints) -> Numbers:
+def phones(number: IntArray) -> Numbers:
     """Return each firm's phone, counted down from the last so that none is also a person's."""
     return identities.phones(identities.HUNDRED_MILLION - 1 - number)
 
 
-def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> Columns:
+def needs(chance: Chance, who: Firms, request: tuple[IntArray, IntArray]) -> Columns:
     """Return what firms ask for in these requests (day and position)."""
     # Ten times the revenue asks for three times the loan, not ten times.
     size = 0.5 * np.log(np.maximum(who.revenue, 1) / 1_600_000)
@@ -132,7 +133,7 @@ def needs(chance: Chance, who: Firms, request: tuple[Ints, Ints]) -> Columns:
     }
 
 
-def supply_links(world: World, month: date, recorded: date, among: Ints) -> pa.Table:
+def supply_links(world: World, month: date, recorded: date, among: IntArray) -> pa.Table:
     """Return whom these firms invoiced in the month of `month`.
 
     A few large firms buy from many. How late a buyer pays says something of its stability.

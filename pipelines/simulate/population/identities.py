@@ -7,7 +7,8 @@ report and the landing record say that all of them are invented.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Chance, Ints
+from pipelines.core.arrays import IntArray
+from pipelines.simulate.keyed_random import Chance
 from pipelines.simulate.world import PLACES, Texts
 
 USCC = np.frombuffer(b"0123456789ABCDEFGHJKLMNPQRTUWXY", np.uint8)
@@ -29,7 +30,7 @@ SPREAD = 61_803_399
 """Without a factor in common with 10^8, so that multiplying by it only shuffles the numbers."""
 
 
-def resident_ids(regions: Ints, births: NDArray[np.datetime64], sequence: Ints) -> Numbers:
+def resident_ids(regions: IntArray, births: NDArray[np.datetime64], sequence: IntArray) -> Numbers:
     """Return 18-character resident numbers (GB 11643) of regions, dates of birth and 0..999."""
     months = births.astype("datetime64[M]")
     year, month = np.divmod(months.astype(np.int64), 12)
@@ -42,7 +43,7 @@ def resident_ids(regions: Ints, births: NDArray[np.datetime64], sequence: Ints) 
     return _texts(characters.take(np.column_stack([digits, check.astype(np.uint8)])))
 
 
-def uscc(regions: Ints, firms: Ints) -> Numbers:
+def uscc(regions: IntArray, firms: IntArray) -> Numbers:
     """Return 18-character unified social credit codes (GB 32100), one for each firm's number."""
     number = _digits(_shuffled(firms), 8)
     check = 11 - number @ np.array([3, 7, 9, 10, 5, 8, 4, 2]) % 11
@@ -54,14 +55,14 @@ def uscc(regions: Ints, firms: Ints) -> Numbers:
     return _texts(USCC.take(np.column_stack([places, last.astype(np.uint8)])))
 
 
-def phones(owners: Ints) -> Numbers:
+def phones(owners: IntArray) -> Numbers:
     """Return a mobile number in E.164 for each owner's number; different below 10^8."""
     prefix = MOBILE[(owners * 7 + owners // HUNDRED_MILLION) % MOBILE.size]
     digits = _digits(prefix * HUNDRED_MILLION + _shuffled(owners), 11)
     return _texts(np.hstack([np.tile(CHINA, (owners.size, 1)), digits + ZERO]))
 
 
-def names(chance: Chance, people: Ints) -> Texts:
+def names(chance: Chance, people: IntArray) -> Texts:
     """Return a surname with one or two characters for each person."""
     surname = SURNAMES[chance.below("surname", SURNAMES.size, people)]
     first = GIVEN[chance.below("given name", GIVEN.size, people)]
@@ -70,7 +71,7 @@ def names(chance: Chance, people: Ints) -> Texts:
     return np.char.add(np.char.add(surname, first), np.where(has_second, second, ""))
 
 
-def firm_names(chance: Chance, firms: Ints) -> Texts:
+def firm_names(chance: Chance, firms: IntArray) -> Texts:
     """Return a registered name for each firm."""
     first = GIVEN[chance.below("firm name", GIVEN.size, firms)]
     second = GIVEN[chance.below("firm second name", GIVEN.size, firms)]
@@ -78,16 +79,16 @@ def firm_names(chance: Chance, firms: Ints) -> Texts:
     return np.char.add(np.char.add(np.char.add(first, second), trade), "有限公司")
 
 
-def devices(chance: Chance, owners: Ints) -> Texts:
+def devices(chance: Chance, owners: IntArray) -> Texts:
     """Return a device's name for each owner's number."""
     return np.char.add("d", chance.below("device", 10**15, owners).astype(np.str_))
 
 
-def _shuffled(numbers: Ints) -> Ints:
+def _shuffled(numbers: IntArray) -> IntArray:
     return (numbers * SPREAD + 20_261_122) % HUNDRED_MILLION
 
 
-def _digits(numbers: Ints, width: int) -> NDArray[np.uint8]:
+def _digits(numbers: IntArray, width: int) -> NDArray[np.uint8]:
     """Return decimal digits, shape (numbers, width), the most significant first."""
     digits = np.empty((width, numbers.size), np.uint8)
     for place in range(width - 1, -1, -1):

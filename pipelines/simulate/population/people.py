@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.simulate.keyed_random import Chance, Floats, Ints, exp
+from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.simulate.keyed_random import Chance, exp
 from pipelines.simulate.population import identities
 from pipelines.simulate.world import PEOPLE, WEALTH, Columns
 
@@ -24,28 +25,28 @@ SURVEYED = np.datetime64("2026-01-01")
 class People:
     """Columns of people, each of the same length; NaN is unknown to everyone but the person."""
 
-    number: Ints
-    region: Ints
+    number: IntArray
+    region: IntArray
     birth: NDArray[np.datetime64]
-    sequence: Ints
-    age: Floats
-    employment: Ints
-    housing: Ints
-    income: Floats
-    debt: Floats
-    score: Floats
-    stability: Floats
+    sequence: IntArray
+    age: FloatArray
+    employment: IntArray
+    housing: IntArray
+    income: FloatArray
+    debt: FloatArray
+    score: FloatArray
+    stability: FloatArray
     """How reliably a person pays; the bureau score shows it with noise."""
-    hidden: Floats
+    hidden: FloatArray
     """What no column shows, and every lender finds out in part."""
 
 
-def stability(chance: Chance, number: Ints) -> Floats:
+def stability(chance: Chance, number: IntArray) -> FloatArray:
     """Return the trait that channels select for; standard normal."""
     return chance.normal("stability", number)
 
 
-def papers(chance: Chance, number: Ints) -> tuple[Ints, NDArray[np.datetime64], Ints]:
+def papers(chance: Chance, number: IntArray) -> tuple[IntArray, NDArray[np.datetime64], IntArray]:
     """Return region, date of birth and sequence: what a resident number is made of."""
     early = np.round(chance.uniform("birth", number) ** 0.8, 9)
     return (
@@ -55,7 +56,7 @@ def papers(chance: Chance, number: Ints) -> tuple[Ints, NDArray[np.datetime64], 
     )
 
 
-def people(chance: Chance, number: Ints) -> People:
+def people(chance: Chance, number: IntArray) -> People:
     """Return the people of these numbers."""
     region, birth, sequence = papers(chance, number)
     age = np.floor((SURVEYED - birth).astype(np.int64) / 365.2425)
@@ -99,7 +100,7 @@ def identity(chance: Chance, who: People) -> Columns:
     }
 
 
-def needs(chance: Chance, who: People, request: tuple[Ints, Ints]) -> Columns:
+def needs(chance: Chance, who: People, request: tuple[IntArray, IntArray]) -> Columns:
     """Return what people ask for in these requests (day and position)."""
     months = exp(-0.2 + 0.5 * chance.normal("need", *request))
     amount = np.clip(np.round(who.income * months, -2), 1_000, 100_000)
@@ -112,7 +113,7 @@ def needs(chance: Chance, who: People, request: tuple[Ints, Ints]) -> Columns:
     }
 
 
-def _employment(chance: Chance, number: Ints, age: Floats) -> Ints:
+def _employment(chance: Chance, number: IntArray, age: FloatArray) -> IntArray:
     usual = chance.choice("employment", [64, 22, 0, 0, 6, 8], number)
     u = chance.uniform("employment by age", number)
     studies = (age < 24) & (u < 0.45)
@@ -120,7 +121,7 @@ def _employment(chance: Chance, number: Ints, age: Floats) -> Ints:
     return np.select([studies, rests], [STUDENT, RETIRED], usual)
 
 
-def _housing(chance: Chance, number: Ints, standing: Floats) -> Ints:
+def _housing(chance: Chance, number: IntArray, standing: FloatArray) -> IntArray:
     u = chance.uniform("housing", number)
     owns = np.clip((standing - 22) / 60, 0.02, 0.6)
     pays_off = np.clip((standing - 20) / 90, 0.02, 0.3)

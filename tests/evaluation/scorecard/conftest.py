@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from pipelines.core.arrays import IntArray
 from pipelines.core.settings import Settings
 from pipelines.simulate import Plan, simulate
 from pipelines.simulate.market.catalogue import product_table
 from pipelines.simulate.market.requests import Requests
-from pipelines.simulate.outcomes.baseline_allocation import Integers
 from pipelines.simulate.simulator import Market
 from pipelines.simulate.truth import asked_on, fits, world_of
 from tests.evaluation.scorecard.markets import DAY, write_market
@@ -25,9 +25,9 @@ class Matched:
     settings: Settings
     world: Market
     asked: Requests
-    lead: Integers
-    product: Integers
-    rank: Integers
+    lead: IntArray
+    product: IntArray
+    rank: IntArray
 
 
 @pytest.fixture(scope="session")

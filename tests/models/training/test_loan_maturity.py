@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from expectations import policy
-from models.features.encoder import Numbers
 from models.training import loan_maturity
 from models.training.loan_maturity import STATE, Curve, Exposure, newly_shown, weighed
+from pipelines.core.arrays import FloatArray
 
 YEAR = 365.0
 NEVER = np.nan
@@ -30,7 +30,7 @@ def loans(**state: object) -> pa.Table:
     return pa.table(keys | columns)
 
 
-def book(rate: Numbers, oldest_days: float, seed: int = 1) -> pa.Table:
+def book(rate: FloatArray, oldest_days: float, seed: int = 1) -> pa.Table:
     """Return a book whose loans default at their `rate`, none of them older than `oldest_days`."""
     random = np.random.default_rng(seed)
     rows = len(rate)
@@ -39,7 +39,7 @@ def book(rate: Numbers, oldest_days: float, seed: int = 1) -> pa.Table:
     seen = random.uniform(30, oldest_days, rows)
     defaults = random.uniform(size=rows) < rate
 
-    def told(at: Numbers) -> Numbers:
+    def told(at: FloatArray) -> FloatArray:
         return np.where(defaults & (at <= seen), at, NEVER)
 
     return loans(
@@ -50,7 +50,7 @@ def book(rate: Numbers, oldest_days: float, seed: int = 1) -> pa.Table:
     )
 
 
-def columns(table: pa.Table) -> tuple[Numbers, Numbers]:
+def columns(table: pa.Table) -> tuple[FloatArray, FloatArray]:
     return table["label"].to_numpy(), table["weight"].to_numpy()
 
 
