@@ -64,7 +64,7 @@ class Value(_Strict):
     separator: str = " "
     missing: Texts = ()
     """Texts that mean empty, besides the mapping's own."""
-    values: dict[str, str] = {}
+    values: dict[str, str] = Field(default_factory=dict)
     """Translation; a text that isn't named stays, an empty translation empties."""
     format: Texts = ()
     """Patterns of strptime for a date or a time; the first that fits counts."""
@@ -117,7 +117,7 @@ class Route(_Strict):
     one_per: Texts = ()
     """Keep one row for each combination of these; for a catalogue that rows only mention."""
     columns: dict[str, Said]
-    invented: dict[str, str] = {}
+    invented: dict[str, str] = Field(default_factory=dict)
     """Column (or `source`, `date`) -> the rule by which it was made up; the report says so."""
 
 
@@ -137,12 +137,12 @@ class Mapping(_Strict):
     origin: str
     """Where the file comes from, and its licence."""
     file: ForeignFile
-    beside: dict[str, Beside] = {}
+    beside: dict[str, Beside] = Field(default_factory=dict)
     """Name of a table that `define` and `where` may query -> what it holds; it is empty where no
     such file lies beside."""
     missing: Texts = ()
     """Texts that mean empty in every column."""
-    define: dict[str, str] = {}
+    define: dict[str, str] = Field(default_factory=dict)
     """Name -> SQL expression that the routes may use as a column; each may use those before it,
     and may look over other rows (`count(*) over (...)`)."""
     routes: tuple[Route, ...] = Field(min_length=1)

@@ -406,7 +406,7 @@ class Reason(_Strict):
 
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     features: tuple[str, ...] = Field(min_length=1)
-    levels: dict[str, dict[str, Words]] = {}
+    levels: dict[str, dict[str, Words]] = Field(default_factory=dict)
     """Feature -> level of its value -> what a person is told of it."""
     person: Words
     analyst: Words

@@ -44,7 +44,7 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
         again = Settings(home=Path(scratch))
         _take_inputs(settings, again.home, day)
         command = ["--date", f"{day}", "--home", scratch]
-        ended = subprocess.run(
+        ended = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "dags.local.in_process", *command],
             stdout=subprocess.DEVNULL,
             check=False,

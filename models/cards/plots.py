@@ -121,7 +121,7 @@ def _step(span: float) -> float:
 
 
 def _share(value: float, step: float) -> str:
-    return f"{value:.0%}" if step >= 0.01 and round(step * 100, 6) % 1 == 0 else f"{value:.1%}"
+    return f"{value:.0%}" if step >= 0.01 and round(step * 100, 6) % 1 == 0 else f"{value:.1%}"  # noqa: PLR2004  a percent
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:

@@ -1,1 +1,1 @@
-"""Champion–challenger evaluation, and the registry of which model set is active when."""
+"""Champion-challenger evaluation, and the registry of which model set is active when."""

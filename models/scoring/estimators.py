@@ -68,7 +68,7 @@ class Trained:
         """Return calibrated probabilities: `calibration` of `raw`."""
         return self.calibration(self.raw(table, threads=threads))
 
-    def raw(self, table: pa.Table, *, threads: int) -> FloatArray:
+    def raw(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  one is enough
         """Return the trees' own probabilities, the logistic function of their sum."""
         matrix = self.encoder.matrix(table)
         if not len(matrix):
@@ -85,7 +85,7 @@ class Trained:
         """Return the calibrated probability of what the trees say."""
         return self.calibration(0.5 + 0.5 * np.tanh(log_odds / 2))
 
-    def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:
+    def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  one
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
         return contributions(self._paths, self.encoder.matrix(table))
 
@@ -122,7 +122,7 @@ class Prior:
         bands = {"risk": ("bureau_score",), "approval": ("pd_max",), "take_up": ()}
         return ("segment", *bands[self.model])
 
-    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  a look-up
         """Return the assumed probability of each row's band."""
         segments = pc.cast(table["segment"], pa.string())
         assumed = np.full(table.num_rows, np.nan)

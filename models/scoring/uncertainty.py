@@ -148,7 +148,7 @@ def with_intervals(scored: pa.Table, widths: Mapping[str, Widths]) -> pa.Table:
     """
     steps, cells = _steps(scored), _cells(scored)
     for name, sure in widths.items():
-        ends = sure._of_places(steps, cells, numbers(scored, name))
+        ends = sure._of_places(steps, cells, numbers(scored, name))  # noqa: SLF001  its own module
         for end, values in zip(("low", "high"), ends, strict=True):
             scored = scored.append_column(f"{name}_{end}", pa.array(values))
     return scored

@@ -178,7 +178,7 @@ def _market(asked: argparse.Namespace) -> dict[str, Any]:
 
 def _become(module: str, *options: str) -> NoReturn:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *options])
+    os.execv(sys.executable, [sys.executable, "-m", module, *options])  # noqa: S606
 
 
 def _print(figures: object) -> None:

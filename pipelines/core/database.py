@@ -2,9 +2,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -36,3 +38,20 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def run_query(
+    connection: duckdb.DuckDBPyConnection, file: Path, parameters: Mapping[str, Any] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Run the one statement of the SQL file `file`, with `$name` parameters; return its result.
+
+    Queries live in `sql/` beside the module that runs them, so that they are linted and read as
+    SQL. They name views and tables of `connection`; what varies is a parameter.
+    """
+    return connection.execute(read_query(file), parameters)
+
+
+@cache
+def read_query(file: Path) -> str:
+    """Return the text of a SQL file."""
+    return file.read_text("utf-8")

@@ -113,7 +113,7 @@ def _people(count: int, random: np.random.Generator) -> Columns:
 
 def _leads(count: int, day: date, random: np.random.Generator) -> Columns:
     numbers = np.arange(count)
-    noon = datetime(day.year, day.month, day.day, 4)
+    noon = datetime(day.year, day.month, day.day, 4)  # noqa: DTZ001  Arrow adds the zone, UTC
     aside = numbers % 25 == 24
     return _people(count, random) | {
         "lead_id": _named("lead-", numbers, 7),

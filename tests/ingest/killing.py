@@ -43,8 +43,8 @@ def forked(work) -> int:
     if not child:
         try:
             work()
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
+        except BaseException as error:  # noqa: BLE001
+            print(repr(error), file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -75,7 +75,7 @@ def main(home: Path, day: date, every: int) -> None:
             break
         assert ended == (KILLED if step else 0), f"the run at step {step} ended with {ended}"
         step += every
-    print(json.dumps(found))
+    print(json.dumps(found))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _peer(peer: str, case: str, size: tuple[int, ...]) -> dict[str, Any]:
         case,
         *map(str, size),
     ]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if ended.returncode:
         raise Broken(f"the peer {peer} ended with {ended.returncode}; see above why.")
     figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])

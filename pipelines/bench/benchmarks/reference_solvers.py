@@ -25,9 +25,9 @@ UNITS = 10_000
 
 def ortools(instance: Instance, case: str) -> Solved:
     """Return value, seconds and processor seconds of `SimpleMinCostFlow`; quotas alone."""
-    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
+    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow  # noqa: PLC0415
 
-    from pipelines.allocation.quota_flow import quota_network
+    from pipelines.allocation.quota_flow import quota_network  # noqa: PLC0415
 
     if case != "allocate":
         raise SystemExit("a flow holds quotas alone")
@@ -49,7 +49,7 @@ def ortools(instance: Instance, case: str) -> Solved:
 
 def highs_ipm(instance: Instance, case: str) -> Solved:
     """Return the same of HiGHS's interior point method, without crossover."""
-    import highspy
+    import highspy  # noqa: PLC0415
 
     use, most = _rows(instance, case)
     program = highspy.HighsLp()

@@ -31,7 +31,7 @@ class ByLightGBM(Trained):
     predicting: list[float] = field(default_factory=list)
     """Seconds of each call of `Booster.predict`."""
 
-    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002
         """Return calibrated probabilities, whatever else the day's `threads` are for."""
         matrix, booster = self.encoder.matrix(table), self._booster
         began = time.perf_counter()

@@ -68,7 +68,7 @@ def _of_seed(settings: Settings, asked: argparse.Namespace, seed: int) -> dict[s
         }
         told = [f"{part}" for option in options.items() for part in option]
         command = [sys.executable, "-m", "pipelines", "season", *told]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if ended.returncode:
         raise Broken(f"The season of seed {seed} failed, so nothing is told.\n{ended.stderr}")
     figures = json.loads(ended.stdout.splitlines()[-1])["scorecard"]["broadcast"]

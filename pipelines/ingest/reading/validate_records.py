@@ -62,7 +62,7 @@ def _undecodable(records: Records, values: NDArray[np.uint8]) -> BoolArray:
         records.data.decode("utf-8")
     except UnicodeDecodeError:
         # Only where something is wrong is each record with a byte above ASCII looked at.
-        for index in np.flatnonzero(_holds(records, np.flatnonzero(values > 127))).tolist():
+        for index in np.flatnonzero(_holds(records, np.flatnonzero(values > 127))).tolist():  # noqa: PLR2004
             try:
                 records.record(index).decode("utf-8")
             except UnicodeDecodeError:

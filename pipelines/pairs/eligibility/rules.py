@@ -146,7 +146,7 @@ def _range(op: str, value: str, kind: pa.DataType) -> tuple[float | None, float 
     if op == "le":
         return None, _number(value)
     ends = value.split("|")
-    if len(ends) != 2:
+    if len(ends) != 2:  # noqa: PLR2004  a range has two ends
         raise UnfitRule(f"{value!r} is not two numbers separated by |")
     low, high = _number(ends[0]), _number(ends[1])
     if low > high:
