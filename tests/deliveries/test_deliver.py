@@ -78,30 +78,30 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliver, "INSTITUTIONS_A_SHARD", 2)
 
 
-def test_a_csv_has_our_columns_then_those_the_institution_may_see(market):
-    deliver_all(market)
-    with (folder_of(market, CSV_BANK) / "leads.csv").open(newline="") as file:
+def test_a_csv_has_our_columns_then_those_the_institution_may_see(matched_copy):
+    deliver_all(matched_copy)
+    with (folder_of(matched_copy, CSV_BANK) / "leads.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     ours = ["match_id", "product_id", "rank", "suggested_apr"]
     assert list(rows[0]) == [*ours, "full_name", "phone", "amount", "term_months"]
-    expected = matches_of(market, CSV_BANK)
+    expected = matches_of(matched_copy, CSV_BANK)
     assert sorted(row["match_id"] for row in rows) == sorted(m["match_id"] for m in expected)
     assert all(row["phone"].startswith("+86138") for row in rows)
     assert all(row["full_name"].startswith("Person, No. ") for row in rows)
 
 
-def test_parquet_has_the_same_columns_typed(market):
-    deliver_all(market)
-    table = pq.read_table(folder_of(market, PARQUET_BANK) / "leads.parquet")
-    assert table.num_rows == len(matches_of(market, PARQUET_BANK)) > 0
+def test_parquet_has_the_same_columns_typed(matched_copy):
+    deliver_all(matched_copy)
+    table = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet")
+    assert table.num_rows == len(matches_of(matched_copy, PARQUET_BANK)) > 0
     assert table.schema.field("amount").type == pa.float64()
 
 
-def test_the_manifest_tells_version_columns_rows_and_hash(market):
-    deliver_all(market)
-    manifest = read_manifest(folder_of(market, CSV_BANK))
-    file = folder_of(market, CSV_BANK) / "leads.csv"
-    rows = len(matches_of(market, CSV_BANK))
+def test_the_manifest_tells_version_columns_rows_and_hash(matched_copy):
+    deliver_all(matched_copy)
+    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
+    file = folder_of(matched_copy, CSV_BANK) / "leads.csv"
+    rows = len(matches_of(matched_copy, CSV_BANK))
     assert manifest["deliveries"] == [
         {"version": 1, "file": "leads.csv", "rows": rows, "sha256": sha256(file)}
     ]
@@ -109,61 +109,63 @@ def test_the_manifest_tells_version_columns_rows_and_hash(market):
     assert manifest["inputs"].keys() == {f"matches/date={DAY}", f"lake/leads/date={DAY}"}
 
 
-def test_delivering_again_changes_no_file(market):
-    deliver_all(market)
-    before = files(market)
-    again = deliver_all(market)
-    assert files(market) == before
+def test_delivering_again_changes_no_file(matched_copy):
+    deliver_all(matched_copy)
+    before = files(matched_copy)
+    again = deliver_all(matched_copy)
+    assert files(matched_copy) == before
     assert (again["delivered"], again["unchanged"]) == (0, again["institutions"])
 
 
-def test_equal_days_are_delivered_in_equal_bytes(market, published, tmp_path):
+def test_equal_days_are_delivered_in_equal_bytes(matched_copy, matched_home, tmp_path):
     other = Settings(home=tmp_path / "other", threads=1)
-    shutil.copytree(published.home, other.home)
-    deliver_all(market)
+    shutil.copytree(matched_home.home, other.home)
+    deliver_all(matched_copy)
     deliver_all(other)
-    assert files(market) == files(other)
+    assert files(matched_copy) == files(other)
 
 
-def test_another_result_is_a_new_file_and_the_old_one_stays(market):
-    deliver_all(market)
-    first = (folder_of(market, CSV_BANK) / "leads.csv").read_bytes()
-    gone = matches_of(market, CSV_BANK)[0]["match_id"]
-    keep_matches(market, lambda row: row["match_id"] != gone)
-    deliver_all(market)
-    manifest = read_manifest(folder_of(market, CSV_BANK))
+def test_another_result_is_a_new_file_and_the_old_one_stays(matched_copy):
+    deliver_all(matched_copy)
+    first = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes()
+    gone = matches_of(matched_copy, CSV_BANK)[0]["match_id"]
+    keep_matches(matched_copy, lambda row: row["match_id"] != gone)
+    deliver_all(matched_copy)
+    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
     assert [delivery["file"] for delivery in manifest["deliveries"]] == [
         "leads.csv",
         "leads.v2.csv",
     ]
     assert manifest["version"] == 2
-    assert (folder_of(market, CSV_BANK) / "leads.csv").read_bytes() == first
-    assert gone not in (folder_of(market, CSV_BANK) / "leads.v2.csv").read_text()
-    assert read_manifest(folder_of(market, PARQUET_BANK))["version"] == 1
+    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert gone not in (folder_of(matched_copy, CSV_BANK) / "leads.v2.csv").read_text()
+    assert read_manifest(folder_of(matched_copy, PARQUET_BANK))["version"] == 1
 
 
-def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(market):
-    deliver_all(market)
-    keep_matches(market, lambda row: row["institution_id"] != CSV_BANK)
-    deliver_all(market)
-    corrected = folder_of(market, CSV_BANK) / "leads.v2.csv"
+def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(matched_copy):
+    deliver_all(matched_copy)
+    keep_matches(matched_copy, lambda row: row["institution_id"] != CSV_BANK)
+    deliver_all(matched_copy)
+    corrected = folder_of(matched_copy, CSV_BANK) / "leads.v2.csv"
     assert delivery_file.read(corrected).num_rows == 0
 
 
-def test_consent_withdrawn_after_matching_is_found_in_the_written_file(market):
-    withdrawn = matches_of(market, CSV_BANK)[0]["lead_id"]
-    write_lake_leads(market, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}})
+def test_consent_withdrawn_after_matching_is_found_in_the_written_file(matched_copy):
+    withdrawn = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(
+        matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
+    )
     with pytest.raises(Broken, match=rf"{CSV_BANK}: \d+ rows consent withdrawn"):
-        deliver_all(market)
-    assert not folder_of(market, CSV_BANK).exists()
+        deliver_all(matched_copy)
+    assert not folder_of(matched_copy, CSV_BANK).exists()
 
 
-def test_one_refused_file_does_not_hold_back_the_others(market):
-    lead = matches_of(market, CSV_BANK)[0]["lead_id"]
-    write_lake_leads(market, DAY, **{lead: {"consent_scope": [PARQUET_BANK]}})
+def test_one_refused_file_does_not_hold_back_the_others(matched_copy):
+    lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(matched_copy, DAY, **{lead: {"consent_scope": [PARQUET_BANK]}})
     with pytest.raises(Broken, match="consent does not cover it"):
-        deliver_all(market)
-    assert (folder_of(market, PARQUET_BANK) / "leads.parquet").is_file()
+        deliver_all(matched_copy)
+    assert (folder_of(matched_copy, PARQUET_BANK) / "leads.parquet").is_file()
 
 
 @pytest.mark.parametrize(
@@ -174,18 +176,20 @@ def test_one_refused_file_does_not_hold_back_the_others(market):
         ({"consent_at": at("2026-11-21 00:00")}, "consent expired or not given yet"),
     ],
 )
-def test_every_kind_of_missing_consent_is_found(market, changes, kind):
-    lead = matches_of(market, CSV_BANK)[0]["lead_id"]
-    write_lake_leads(market, DAY, **{lead: changes})
+def test_every_kind_of_missing_consent_is_found(matched_copy, changes, kind):
+    lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(matched_copy, DAY, **{lead: changes})
     with pytest.raises(Broken, match=f"{CSV_BANK}: 1 rows {kind}"):
-        deliver_all(market)
+        deliver_all(matched_copy)
 
 
 @pytest.mark.parametrize("institution_id", [None, CSV_BANK])
 @pytest.mark.parametrize("subject_type", ["phone", "lead"])
-def test_an_order_that_came_after_matching_is_found(market, subject_type, institution_id):
-    match = matches_of(market, CSV_BANK)[0]
-    leads = pq.read_table(market.of_day(market.lake / "leads", DAY) / "leads.parquet").to_pylist()
+def test_an_order_that_came_after_matching_is_found(matched_copy, subject_type, institution_id):
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    leads = pq.read_table(
+        matched_copy.of_day(matched_copy.lake / "leads", DAY) / "leads.parquet"
+    ).to_pylist()
     lead = next(lead for lead in leads if lead["lead_id"] == match["lead_id"])
     subjects = {"phone": sha(lead["phone"]), "lead": f"{lead['channel_id']}/{lead['lead_id']}"}
     order = {
@@ -194,23 +198,23 @@ def test_an_order_that_came_after_matching_is_found(market, subject_type, instit
         "institution_id": institution_id,
         "effective_at": at("2026-11-20 23:00"),
     }
-    write_feed(market, "suppressions", DAY, [order])
+    write_feed(matched_copy, "suppressions", DAY, [order])
     with pytest.raises(Broken, match=f"{CSV_BANK}: 1 rows suppressed"):
-        deliver_all(market)
+        deliver_all(matched_copy)
 
 
-def test_orders_of_later_days_or_against_others_change_nothing(market):
-    lead = matches_of(market, CSV_BANK)[0]
+def test_orders_of_later_days_or_against_others_change_nothing(matched_copy):
+    lead = matches_of(matched_copy, CSV_BANK)[0]
     subject = {"subject_type": "lead", "subject": f"{lead['channel_id']}/{lead['lead_id']}"}
     for_another = subject | {"institution_id": "bank-999", "effective_at": at("2026-01-01 00:00")}
     tomorrow = subject | {"effective_at": at("2026-11-21 00:00")}
-    write_feed(market, "suppressions", DAY, [for_another, tomorrow])
+    write_feed(matched_copy, "suppressions", DAY, [for_another, tomorrow])
     later = subject | {"effective_at": at("2026-01-01 00:00")}
-    write_feed(market, "suppressions", DAY + timedelta(days=1), [later])
-    assert deliver_all(market)["delivered"] > 0
+    write_feed(matched_copy, "suppressions", DAY + timedelta(days=1), [later])
+    assert deliver_all(matched_copy)["delivered"] > 0
 
 
-def test_a_row_with_another_persons_phone_is_found(market, monkeypatch):
+def test_a_row_with_another_persons_phone_is_found(matched_copy, monkeypatch):
     wrote = delivery_file.write
 
     def mixed_up(table: pa.Table, path: Path) -> None:
@@ -221,53 +225,55 @@ def test_a_row_with_another_persons_phone_is_found(market, monkeypatch):
 
     monkeypatch.setattr(institution_delivery.delivery_file, "write", mixed_up)
     with pytest.raises(Broken, match="columns of another person"):
-        deliver_all(market)
+        deliver_all(matched_copy)
 
 
-def test_the_refusal_names_nobody(market):
-    withdrawn = matches_of(market, CSV_BANK)[0]["lead_id"]
-    write_lake_leads(market, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}})
+def test_the_refusal_names_nobody(matched_copy):
+    withdrawn = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
+    write_lake_leads(
+        matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
+    )
     with pytest.raises(Broken) as refused:
-        deliver_all(market)
+        deliver_all(matched_copy)
     assert "Person" not in str(refused.value)
     assert "+86" not in str(refused.value)
 
 
-def test_an_institution_with_a_key_gets_nothing_in_plain_text(market):
-    replace_mart(market, "products", "public_key", "age1example", CSV_BANK)
-    result = deliver_all(market)
+def test_an_institution_with_a_key_gets_nothing_in_plain_text(matched_copy):
+    replace_mart(matched_copy, "products", "public_key", "age1example", CSV_BANK)
+    result = deliver_all(matched_copy)
     assert result["held_back"] == 1
     (message,) = result["messages"]
     assert "encryption isn't built yet" in message
-    assert [path.name for path in folder_of(market, CSV_BANK).iterdir()] == ["manifest.json"]
-    manifest = read_manifest(folder_of(market, CSV_BANK))
+    assert [path.name for path in folder_of(matched_copy, CSV_BANK).iterdir()] == ["manifest.json"]
+    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
     assert (manifest["held_back"], manifest["deliveries"]) == (
-        len(matches_of(market, CSV_BANK)),
+        len(matches_of(matched_copy, CSV_BANK)),
         [],
     )
 
 
-def test_a_file_that_nobody_sends_yet_says_where_it_waits(market):
-    replace_mart(market, "products", "delivery", "sftp", CSV_BANK)
-    (message,) = deliver_all(market)["messages"]
+def test_a_file_that_nobody_sends_yet_says_where_it_waits(matched_copy):
+    replace_mart(matched_copy, "products", "delivery", "sftp", CSV_BANK)
+    (message,) = deliver_all(matched_copy)["messages"]
     assert f"waits in outbox/date={DAY}/{CSV_BANK}" in message
-    assert (folder_of(market, CSV_BANK) / "leads.csv").is_file()
+    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").is_file()
 
 
-def test_columns_asked_for_in_vain_are_told_and_not_sent(market):
+def test_columns_asked_for_in_vain_are_told_and_not_sent(matched_copy):
     asked = ["phone", "gender", "known_at", "shoe_size"]
-    replace_mart(market, "products", "fields", asked, CSV_BANK)
-    deliver_all(market)
-    manifest = read_manifest(folder_of(market, CSV_BANK))
+    replace_mart(matched_copy, "products", "fields", asked, CSV_BANK)
+    deliver_all(matched_copy)
+    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
     assert manifest["columns"] == ["phone"]
     assert manifest["withheld_fields"] == ["gender", "known_at", "shoe_size"]
-    header = (folder_of(market, CSV_BANK) / "leads.csv").read_text().splitlines()[0]
+    header = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_text().splitlines()[0]
     assert header == '"match_id","product_id","rank","suggested_apr","phone"'
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_shards_hold_every_institution_once(market):
-    shards = deliver.shards(market, DAY)
+def test_shards_hold_every_institution_once(matched_copy):
+    shards = deliver.shards(matched_copy, DAY)
     names = [name for shard in shards for name in shard["institutions"]]
     assert names == sorted(set(names))
     assert len(shards) == -(-len(names) // 2) > 1
@@ -279,10 +285,10 @@ def test_nothing_can_be_delivered_before_matching(tmp_path):
         deliver.shards(Settings(home=tmp_path), DAY)
 
 
-def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(market):
-    deliver_all(market)
-    before = files(market)
-    folder = folder_of(market, CSV_BANK)
+def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(matched_copy):
+    deliver_all(matched_copy)
+    before = files(matched_copy)
+    folder = folder_of(matched_copy, CSV_BANK)
     folder.rename(folder.with_name(f".{CSV_BANK}.previous"))
     half_written = folder.with_name(f".{PARQUET_BANK}.new")
     half_written.mkdir()
@@ -290,23 +296,23 @@ def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(market):
     scratch = folder.with_name(f".{CSV_BANK}.scratch")
     scratch.mkdir()
     (scratch / "leads.csv").write_text("half a li")
-    result = deliver_all(market)
+    result = deliver_all(matched_copy)
     shutil.rmtree(half_written)
     assert result["unchanged"] == result["institutions"]
-    assert files(market) == before
+    assert files(matched_copy) == before
 
 
-def test_nothing_personal_is_left_beside_the_deliveries(market):
-    deliver_all(market)
-    places = {path.parent for path in market.outbox.rglob("leads.*")}
+def test_nothing_personal_is_left_beside_the_deliveries(matched_copy):
+    deliver_all(matched_copy)
+    places = {path.parent for path in matched_copy.outbox.rglob("leads.*")}
     assert places
     assert not [place for place in places if place.name.startswith(".")]
 
 
-def test_encryption_asked_for_later_leaves_the_delivered_file_alone(market):
-    deliver_all(market)
-    first = (folder_of(market, CSV_BANK) / "leads.csv").read_bytes()
-    replace_mart(market, "products", "public_key", "age1example", CSV_BANK)
-    assert deliver_all(market)["held_back"] == 1
-    assert (folder_of(market, CSV_BANK) / "leads.csv").read_bytes() == first
-    assert read_manifest(folder_of(market, CSV_BANK))["version"] == 1
+def test_encryption_asked_for_later_leaves_the_delivered_file_alone(matched_copy):
+    deliver_all(matched_copy)
+    first = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes()
+    replace_mart(matched_copy, "products", "public_key", "age1example", CSV_BANK)
+    assert deliver_all(matched_copy)["held_back"] == 1
+    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert read_manifest(folder_of(matched_copy, CSV_BANK))["version"] == 1

@@ -1,4 +1,4 @@
-"""A small day, matched once; tests that change it work on a copy."""
+"""Fixtures of a small day that is matched once: a home to read, and a copy to change."""
 
 import shutil
 from datetime import date
@@ -13,21 +13,16 @@ DAY = date(2026, 11, 20)
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Return a home whose day is matched; only to be read."""
-    settings = write_day_before_matching(tmp_path_factory.mktemp("market"), DAY)
+def matched_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return a home whose day is matched. Tests read it and must not change it."""
+    settings = write_day_before_matching(tmp_path_factory.mktemp("matched"), DAY)
     run_matching(settings, DAY)
     return settings
 
 
 @pytest.fixture
-def market(published: Settings, tmp_path: Path) -> Settings:
-    """Return a copy of the matched day that the test may change."""
+def matched_copy(matched_home: Settings, tmp_path: Path) -> Settings:
+    """Return a copy of the matched home that one test may change."""
     home = tmp_path / "home"
-    shutil.copytree(published.home, home)
+    shutil.copytree(matched_home.home, home)
     return Settings(home=home)
-
-
-@pytest.fixture(scope="session")
-def day() -> date:
-    return DAY

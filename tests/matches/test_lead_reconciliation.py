@@ -19,36 +19,36 @@ def places(settings: Settings) -> dict[str, pa.Table]:
     }
 
 
-def test_the_counts_add_up(published):
-    counts = count_leads(published, DAY, **places(published)).as_dict()
+def test_the_counts_add_up(matched_home):
+    counts = count_leads(matched_home, DAY, **places(matched_home)).as_dict()
     received = counts.pop("received")
     assert received == sum(counts.values()) > 0
 
 
-def test_a_lost_lead_is_noticed(published):
-    tables = places(published)
+def test_a_lost_lead_is_noticed(matched_home):
+    tables = places(matched_home)
     tables["unmatched"] = tables["unmatched"].slice(1)
     with pytest.raises(Broken, match="60 leads were in the marts, but 59 are given a place"):
-        count_leads(published, DAY, **tables)
+        count_leads(matched_home, DAY, **tables)
 
 
-def test_a_lead_that_is_both_matched_and_unmatched_is_noticed(published):
-    tables = places(published)
+def test_a_lead_that_is_both_matched_and_unmatched_is_noticed(matched_home):
+    tables = places(matched_home)
     matched = tables["matches"].slice(0, 1).select(LEAD)
     for name in ("stage", "detail"):
         matched = matched.append_column(name, pa.array(["quota"]))
     tables["unmatched"] = pa.concat_tables([tables["unmatched"], matched])
     with pytest.raises(Broken, match="61 leads were given a place, but 60 are different ones"):
-        count_leads(published, DAY, **tables)
+        count_leads(matched_home, DAY, **tables)
 
 
-def test_a_lead_from_nowhere_is_noticed(published):
-    tables = places(published)
+def test_a_lead_from_nowhere_is_noticed(matched_home):
+    tables = places(matched_home)
     rows = tables["unmatched"].to_pylist()
     rows[0]["lead_id"] = "invented"
     tables["unmatched"] = pa.Table.from_pylist(rows, tables["unmatched"].schema)
     with pytest.raises(Broken, match="60 leads were given a place, but 59 are leads of the day"):
-        count_leads(published, DAY, **tables)
+        count_leads(matched_home, DAY, **tables)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_lead_from_nowhere_is_noticed(published):
         ("quarantined", "65 leads were received, but 66 are accounted for"),
     ],
 )
-def test_a_count_of_the_gate_that_does_not_fit_is_noticed(market, changed, message):
-    folder = market.of_day(market.lake / "leads", DAY)
+def test_a_count_of_the_gate_that_does_not_fit_is_noticed(matched_copy, changed, message):
+    folder = matched_copy.of_day(matched_copy.lake / "leads", DAY)
     counts = read_manifest(folder)["counts"]["every-channel"]
     with publishing(folder, {"counts": {"c": counts | {changed: counts[changed] + 1}}}):
         pass
     with pytest.raises(Broken, match=message):
-        count_leads(market, DAY, **places(market))
+        count_leads(matched_copy, DAY, **places(matched_copy))

@@ -70,8 +70,8 @@ def contents(settings: Settings) -> list[str]:
     return [read_manifest(settings.of_day(root, DAY))["content_sha256"] for root in roots]
 
 
-def test_matches_have_the_agreed_columns_and_sensible_values(published):
-    matches = pq.read_table(published.of_day(published.matches, DAY) / "matches.parquet")
+def test_matches_have_the_agreed_columns_and_sensible_values(matched_home):
+    matches = pq.read_table(matched_home.of_day(matched_home.matches, DAY) / "matches.parquet")
     assert matches.schema == match_day.SCHEMA
     assert matches.num_rows > 0
     tiers = {tier.tier for tier in policy.risk_tiers()}
@@ -84,20 +84,20 @@ def test_matches_have_the_agreed_columns_and_sensible_values(published):
         assert row["price_of_quota"] >= 0
 
 
-def test_no_limit_is_broken(published):
-    matches = table(published, "matches")
+def test_no_limit_is_broken(matched_home):
+    matches = table(matched_home, "matches")
     leads = Counter((row["channel_id"], row["lead_id"]) for row in matches)
     shown = Counter((row["channel_id"], row["lead_id"], row["institution_id"]) for row in matches)
     products = Counter(row["product_id"] for row in matches)
-    quotas = {row["product_id"]: row["daily_quota"] for row in mart(published, "products")}
+    quotas = {row["product_id"]: row["daily_quota"] for row in mart(matched_home, "products")}
     assert max(leads.values()) <= 5
     assert set(shown.values()) == {1}
     assert all(count <= quotas[product] for product, count in products.items())
 
 
-def test_ranks_count_from_the_leads_most_valuable_match(published):
+def test_ranks_count_from_the_leads_most_valuable_match(matched_home):
     by_lead: dict[tuple[str, str], list[Row]] = {}
-    for row in table(published, "matches"):
+    for row in table(matched_home, "matches"):
         by_lead.setdefault((row["channel_id"], row["lead_id"]), []).append(row)
     assert any(len(rows) > 1 for rows in by_lead.values())
     for rows in by_lead.values():
@@ -106,24 +106,26 @@ def test_ranks_count_from_the_leads_most_valuable_match(published):
         assert values == sorted(values, reverse=True)
 
 
-def test_match_ids_are_unique_and_stand_when_other_leads_are_gone(market):
+def test_match_ids_are_unique_and_stand_when_other_leads_are_gone(matched_copy):
     before = {
-        (row["lead_id"], row["product_id"]): row["match_id"] for row in table(market, "matches")
+        (row["lead_id"], row["product_id"]): row["match_id"]
+        for row in table(matched_copy, "matches")
     }
     assert len(set(before.values())) == len(before)
-    half = mart(market, "leads")[::2]
-    run_matching(with_marts(market, leads=half), DAY)
+    half = mart(matched_copy, "leads")[::2]
+    run_matching(with_marts(matched_copy, leads=half), DAY)
     after = {
-        (row["lead_id"], row["product_id"]): row["match_id"] for row in table(market, "matches")
+        (row["lead_id"], row["product_id"]): row["match_id"]
+        for row in table(matched_copy, "matches")
     }
     both = before.keys() & after.keys()
     assert both
     assert all(before[key] == after[key] for key in both)
 
 
-def test_an_offer_says_in_words_what_the_match_is(published):
-    offers, matches = table(published, "offers"), table(published, "matches")
-    told = reasons_for(published)
+def test_an_offer_says_in_words_what_the_match_is(matched_home):
+    offers, matches = table(matched_home, "offers"), table(matched_home, "matches")
+    told = reasons_for(matched_home)
     assert [row["match_id"] for row in offers] == [row["match_id"] for row in matches]
     for offer, made in zip(offers, matches, strict=True):
         assert f"{made['suggested_apr']:.2%} a year, all costs included" in offer["words"]
@@ -134,39 +136,47 @@ def test_an_offer_says_in_words_what_the_match_is(published):
         assert f"{made['suggested_apr']:.2%}" in offer["words_zh"]
 
 
-def test_an_offer_calls_the_institution_by_its_name_of_the_day(market):
+def test_an_offer_calls_the_institution_by_its_name_of_the_day(matched_copy):
     named = {"institution_id": "bank-000", "name": "First Bank"}
-    write_feed(market, "institutions", date(2026, 1, 1), [named | {"name": "Old Name"}])
-    write_feed(market, "institutions", date(2026, 2, 1), [named])
-    write_feed(market, "institutions", DAY + timedelta(days=1), [named | {"name": "Next Name"}])
-    match_day.match(market, DAY)
-    names = {row["institution_id"]: row["institution_name"] for row in table(market, "offers")}
+    write_feed(matched_copy, "institutions", date(2026, 1, 1), [named | {"name": "Old Name"}])
+    write_feed(matched_copy, "institutions", date(2026, 2, 1), [named])
+    write_feed(
+        matched_copy, "institutions", DAY + timedelta(days=1), [named | {"name": "Next Name"}]
+    )
+    match_day.match(matched_copy, DAY)
+    names = {
+        row["institution_id"]: row["institution_name"] for row in table(matched_copy, "offers")
+    }
     assert names["bank-000"] == "First Bank"
     assert names["bank-001"] == "bank-001"
 
 
-def test_every_lead_is_in_one_place_and_the_manifest_counts_them(published):
-    manifest = read_manifest(published.of_day(published.matches, DAY))
-    counts = counts_of_day(published, DAY).as_dict()
+def test_every_lead_is_in_one_place_and_the_manifest_counts_them(matched_home):
+    manifest = read_manifest(matched_home.of_day(matched_home.matches, DAY))
+    counts = counts_of_day(matched_home, DAY).as_dict()
     assert {name: manifest[name] for name in counts} == counts
     assert counts["received"] == 60 + REFUSED + SENT_AGAIN
-    assert counts["matched"] == len({row["lead_id"] for row in table(published, "matches")})
-    assert counts["unmatched"] == len(table(published, "unmatched"))
+    assert counts["matched"] == len({row["lead_id"] for row in table(matched_home, "matches")})
+    assert counts["unmatched"] == len(table(matched_home, "unmatched"))
     assert (counts["quarantined"], counts["duplicates"]) == (REFUSED, SENT_AGAIN)
 
 
-def test_the_manifest_proves_the_plan(published):
-    manifest = read_manifest(published.of_day(published.matches, DAY))
-    total = sum(row["expected_value"] for row in table(published, "matches"))
+def test_the_manifest_proves_the_plan(matched_home):
+    manifest = read_manifest(matched_home.of_day(matched_home.matches, DAY))
+    total = sum(row["expected_value"] for row in table(matched_home, "matches"))
     assert manifest["value"] == pytest.approx(total + manifest["price_of_learning"])
     assert (manifest["bound"], manifest["gap"]) == (manifest["value"], 0)
 
 
-def test_the_same_day_gives_the_same_bytes_in_any_row_order_and_threads(market):
-    before = contents(market)
-    with_marts(market, leads=mart(market, "leads")[::-1], products=mart(market, "products")[::-1])
-    run_matching(Settings(home=market.home, threads=1), DAY)
-    assert contents(market) == before
+def test_the_same_day_gives_the_same_bytes_in_any_row_order_and_threads(matched_copy):
+    before = contents(matched_copy)
+    with_marts(
+        matched_copy,
+        leads=mart(matched_copy, "leads")[::-1],
+        products=mart(matched_copy, "products")[::-1],
+    )
+    run_matching(Settings(home=matched_copy.home, threads=1), DAY)
+    assert contents(matched_copy) == before
 
 
 def test_leads_set_aside_keep_the_stage_and_detail_of_the_marts(tmp_path):
@@ -248,21 +258,21 @@ def test_the_lead_of_those_reasons_is_matched_when_nothing_speaks_against_it(tmp
     assert run_matching(settings, DAY)["matches"] == 1
 
 
-def test_a_budget_in_money_is_kept_and_the_plan_is_still_proven(market):
+def test_a_budget_in_money_is_kept_and_the_plan_is_still_proven(matched_copy):
     def spend() -> float:
-        made = {(row["lead_id"], row["product_id"]) for row in table(market, "matches")}
+        made = {(row["lead_id"], row["product_id"]) for row in table(matched_copy, "matches")}
         return sum(
             row["expected_spend"]
-            for row in table(market, "pairs")
+            for row in table(matched_copy, "pairs")
             if (row["lead_id"], row["product_id"]) in made and row["product_id"] == "loan-0001"
         )
 
     unlimited = spend()
     products = [
         row | ({"daily_budget": unlimited / 2} if row["product_id"] == "loan-0001" else {})
-        for row in mart(market, "products")
+        for row in mart(matched_copy, "products")
     ]
-    facts = run_matching(with_marts(market, products=products), DAY)
+    facts = run_matching(with_marts(matched_copy, products=products), DAY)
     assert 0 < spend() <= unlimited / 2
     assert 0 <= facts["gap"] < 0.05
     assert facts["value"] <= facts["bound"]
@@ -278,22 +288,22 @@ def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     assert table(settings, "matches") == table(settings, "offers") == []
 
 
-def test_scoring_and_matching_again_change_no_byte(market):
-    before = contents(market)
-    pairs.score(market, DAY)
-    match_day.match(market, DAY)
-    assert contents(market) == before
+def test_scoring_and_matching_again_change_no_byte(matched_copy):
+    before = contents(matched_copy)
+    pairs.score(matched_copy, DAY)
+    match_day.match(matched_copy, DAY)
+    assert contents(matched_copy) == before
 
 
-def test_pairs_of_other_marts_are_not_matched(market):
-    with_marts(market, leads=mart(market, "leads")[::2])
+def test_pairs_of_other_marts_are_not_matched(matched_copy):
+    with_marts(matched_copy, leads=mart(matched_copy, "leads")[::2])
     with pytest.raises(InputMissing, match=rf"changed: marts/date={DAY}"):
-        match_day.match(market, DAY)
+        match_day.match(matched_copy, DAY)
 
 
-def test_pairs_of_other_models_are_not_matched(market):
+def test_pairs_of_other_models_are_not_matched(matched_copy):
     names = ("approval", "risk", "take_up")
     priors = {name: registry.Entry(Prior(name, "another reason"), {}) for name in names}
-    registry.save(market, DAY - timedelta(days=1), priors)
+    registry.save(matched_copy, DAY - timedelta(days=1), priors)
     with pytest.raises(InputMissing, match="changed: models"):
-        match_day.match(market, DAY)
+        match_day.match(matched_copy, DAY)

@@ -97,56 +97,60 @@ def test_the_policy_in_force_binds_nothing():
     }
 
 
-def test_a_floor_is_kept_and_costs_the_plan_what_its_price_says_at_most(market, limits):
+def test_a_floor_is_kept_and_costs_the_plan_what_its_price_says_at_most(matched_copy, limits):
     product = {"institution_id": "bank-000", "product_id": "loan-0000"}
-    before = of_product(market, **product)
-    value = read_manifest(market.of_day(market.matches, DAY))["value"]
+    before = of_product(matched_copy, **product)
+    value = read_manifest(matched_copy.of_day(matched_copy.matches, DAY))["value"]
     entry = f"{ENTRY}, institution_id: bank-000, product_id: loan-0000"
     limits(floors=f"{entry}, leads_a_day: {before + 3}")
-    facts = match_day.match(market, DAY)
-    assert of_product(market, **product) == before + 3
+    facts = match_day.match(matched_copy, DAY)
+    assert of_product(matched_copy, **product) == before + 3
     assert facts["value"] < value
     assert facts["value"] == pytest.approx(facts["bound"], abs=1e-2)
     assert "floors_short" not in facts
-    told = price(market, "floor", product_id="loan-0000")
+    told = price(matched_copy, "floor", product_id="loan-0000")
     assert (told["limit"], told["used"], told["short"]) == (before + 3, before + 3, 0)
     assert 0 < value - facts["value"] <= 3 * told["price"] + 1e-3
 
 
-def test_a_floor_that_the_plan_keeps_anyway_changes_no_match(market, limits):
-    free = chosen(market)
-    made = of_product(market, institution_id="bank-002")
+def test_a_floor_that_the_plan_keeps_anyway_changes_no_match(matched_copy, limits):
+    free = chosen(matched_copy)
+    made = of_product(matched_copy, institution_id="bank-002")
     limits(floors=f"{ENTRY}, institution_id: bank-002, leads_a_day: {made}")
-    facts = match_day.match(market, DAY)
+    facts = match_day.match(matched_copy, DAY)
     assert made > 0
-    assert chosen(market) == free
+    assert chosen(matched_copy) == free
     assert facts["gap"] == 0
-    assert price(market, "floor", institution_id="bank-002")["price"] == 0
+    assert price(matched_copy, "floor", institution_id="bank-002")["price"] == 0
 
 
-def test_a_floor_out_of_reach_is_lowered_by_the_least_there_is_and_reported(market, limits):
+def test_a_floor_out_of_reach_is_lowered_by_the_least_there_is_and_reported(matched_copy, limits):
     product = {"institution_id": "bank-001", "product_id": "loan-0002"}
-    pairs = table(market, "pairs", "pairs")
+    pairs = table(matched_copy, "pairs", "pairs")
     eligible = {row["lead_id"] for row in pairs if row["product_id"] == "loan-0002"}
-    most = min(quotas(market)["loan-0002"], len(eligible))
+    most = min(quotas(matched_copy)["loan-0002"], len(eligible))
     limits(floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: 900")
-    facts = match_day.match(market, DAY)
-    assert of_product(market, **product) == most
+    facts = match_day.match(matched_copy, DAY)
+    assert of_product(matched_copy, **product) == most
     short = product | {"promised": 900, "kept": most, "short": 900 - most}
     assert (facts["floors_short"], facts["least_shortfall"]) == ([short], 900 - most)
-    assert read_manifest(market.of_day(market.matches, DAY))["floors_short"] == [short]
+    assert read_manifest(matched_copy.of_day(matched_copy.matches, DAY))["floors_short"] == [short]
 
 
-def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(market, limits):
+def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(
+    matched_copy, limits
+):
     """Both want every lead of one product's quota: an institution and a group of leads."""
-    quota = quotas(market)["loan-0002"]
+    quota = quotas(matched_copy)["loan-0002"]
     limits(
         floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: {quota}",
         pacing=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, share: 0.1",
     )
-    facts = match_day.match(market, DAY)
+    facts = match_day.match(matched_copy, DAY)
     channels = Counter(
-        row["channel_id"] for row in table(market, "matches") if row["product_id"] == "loan-0002"
+        row["channel_id"]
+        for row in table(matched_copy, "matches")
+        if row["product_id"] == "loan-0002"
     )
     assert max(channels.values()) <= max(1, quota // 10)
     (short,) = facts["floors_short"]
@@ -155,81 +159,83 @@ def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(
 
 
 def test_a_floor_of_a_product_that_the_day_does_not_have_is_told_and_changes_nothing(
-    market, limits
+    matched_copy, limits
 ):
-    free = chosen(market)
+    free = chosen(matched_copy)
     limits(floors=f"{ENTRY}, institution_id: bank-999, leads_a_day: 7")
-    facts = match_day.match(market, DAY)
+    facts = match_day.match(matched_copy, DAY)
     assert facts["floors_short"] == [
         {"institution_id": "bank-999", "promised": 7, "kept": 0, "short": 7}
     ]
-    assert (chosen(market), facts["gap"], facts["least_shortfall"]) == (free, 0, 7)
+    assert (chosen(matched_copy), facts["gap"], facts["least_shortfall"]) == (free, 0, 7)
 
 
-def test_pacing_holds_by_product_and_the_entry_that_names_most_counts(market, limits):
+def test_pacing_holds_by_product_and_the_entry_that_names_most_counts(matched_copy, limits):
     limits(
         pacing=f"{ENTRY}, share: 0.1}}\n- {{{ENTRY}, institution_id: bank-001, share: 0.9}}\n"
         f"- {{{ENTRY}, institution_id: bank-001, product_id: loan-0002, share: 0.2"
     )
-    facts = match_day.match(market, DAY)
-    places = quotas(market)
-    used = Counter((row["product_id"], row["channel_id"]) for row in table(market, "matches"))
+    facts = match_day.match(matched_copy, DAY)
+    places = quotas(matched_copy)
+    used = Counter((row["product_id"], row["channel_id"]) for row in table(matched_copy, "matches"))
     share = {"loan-0002": 0.2, "loan-0003": 0.9}
     most = {name: max(1, int(share.get(name, 0.1) * places[name] + 1e-9)) for name in places}
     assert all(count <= most[product] for (product, _), count in used.items())
     assert any(count == most[product] for (product, _), count in used.items())
     assert facts["value"] <= facts["bound"] + 1e-6
-    told = price(market, "pacing", product_id="loan-0002", group="channel-0")
+    told = price(matched_copy, "pacing", product_id="loan-0002", group="channel-0")
     assert told["limit"] == most["loan-0002"]
     assert told["used"] == used["loan-0002", "channel-0"]
 
 
-def test_a_lead_that_pacing_keeps_out_is_told_so(market, limits):
+def test_a_lead_that_pacing_keeps_out_is_told_so(matched_copy, limits):
     limits(pacing=f"{ENTRY}, share: 0.01")
-    match_day.match(market, DAY)
-    details = {row["detail"] for row in table(market, "unmatched", "unmatched")}
+    match_day.match(matched_copy, DAY)
+    details = {row["detail"] for row in table(matched_copy, "unmatched", "unmatched")}
     assert "share_full" in details
 
 
-def test_exposure_keeps_the_most_and_the_least_share_of_a_group(market, limits):
-    with_quotas(market, 4)
-    region = lead_column(market, "region")
-    before = Counter(region[row["lead_id"]] for row in table(market, "matches"))
+def test_exposure_keeps_the_most_and_the_least_share_of_a_group(matched_copy, limits):
+    with_quotas(matched_copy, 4)
+    region = lead_column(matched_copy, "region")
+    before = Counter(region[row["lead_id"]] for row in table(matched_copy, "matches"))
     matches = sum(before.values())
     (common, _), *_, (rare, few) = before.most_common()
     wanted = (few + 3) / matches
     limits(exposure=f"{ENTRY}, column: region, group: {rare}, least_share: {wanted}")
-    match_day.match(market, DAY)
-    after = Counter(region[row["lead_id"]] for row in table(market, "matches"))
+    match_day.match(matched_copy, DAY)
+    after = Counter(region[row["lead_id"]] for row in table(matched_copy, "matches"))
     assert after[rare] >= few + 3
-    assert price(market, "floor", group=rare)["price"] > 0
+    assert price(matched_copy, "floor", group=rare)["price"] > 0
     limits(exposure=f"{ENTRY}, column: region, group: {common}, most_share: 0.05")
-    match_day.match(market, DAY)
+    match_day.match(matched_copy, DAY)
     of_group = Counter(
-        row["product_id"] for row in table(market, "matches") if region[row["lead_id"]] == common
+        row["product_id"]
+        for row in table(matched_copy, "matches")
+        if region[row["lead_id"]] == common
     )
-    places = quotas(market)
+    places = quotas(matched_copy)
     assert of_group
     assert all(count <= max(1, places[name] * 0.05) for name, count in of_group.items())
 
 
-def test_an_entry_binds_from_its_first_day_to_its_last(market, limits):
-    free = chosen(market)
+def test_an_entry_binds_from_its_first_day_to_its_last(matched_copy, limits):
+    free = chosen(matched_copy)
     for span in ("from: 2026-11-01, to: 2026-11-19", "from: 2026-11-21"):
         limits(pacing=f"{span}, share: 0.01, source: test")
-        match_day.match(market, DAY)
-        assert chosen(market) == free
+        match_day.match(matched_copy, DAY)
+        assert chosen(matched_copy) == free
     limits(pacing="from: 2026-11-20, to: 2026-11-20, share: 0.01, source: test")
-    match_day.match(market, DAY)
-    assert chosen(market) != free
+    match_day.match(matched_copy, DAY)
+    assert chosen(matched_copy) != free
 
 
-def test_the_same_limits_give_the_same_bytes(market, limits):
+def test_the_same_limits_give_the_same_bytes(matched_copy, limits):
     limits(floors=f"{ENTRY}, institution_id: bank-002, leads_a_day: 900")
     runs = []
     for threads in (1, 2):
-        match_day.match(Settings(home=market.home, threads=threads), DAY)
-        runs.append(read_manifest(market.of_day(market.matches, DAY))["content_sha256"])
+        match_day.match(Settings(home=matched_copy.home, threads=threads), DAY)
+        runs.append(read_manifest(matched_copy.of_day(matched_copy.matches, DAY))["content_sha256"])
     assert runs[0] == runs[1]
 
 
@@ -259,17 +265,17 @@ def test_a_wrong_policy_names_file_line_and_key(limits, entry, told):
         policy.limits()
 
 
-def test_a_wrong_policy_ends_the_step_in_words_and_earlier_matches_stand(market, limits):
-    before = chosen(market)
+def test_a_wrong_policy_ends_the_step_in_words_and_earlier_matches_stand(matched_copy, limits):
+    before = chosen(matched_copy)
     limits(pacing=f"{ENTRY}, share: 2")
     with pytest.raises(Broken, match=r"limits\.yml, line 4, pacing\.0\.share.*step match of"):
-        run_step("match", market, DAY)
-    assert chosen(market) == before
+        run_step("match", matched_copy, DAY)
+    assert chosen(matched_copy) == before
 
 
 def test_exposure_by_a_column_that_leads_do_not_have_is_refused_with_those_they_have(
-    market, limits
+    matched_copy, limits
 ):
     limits(exposure=f"{ENTRY}, column: planet, group: earth, most_share: 0.4")
     with pytest.raises(Broken, match=r"by planet.*one of these: .*region"):
-        match_day.match(market, DAY)
+        match_day.match(matched_copy, DAY)

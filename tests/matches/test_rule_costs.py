@@ -72,8 +72,8 @@ def test_where_quotas_bind_a_rules_price_bounds_what_it_costs(tmp_path):
     assert 0 <= gained <= of_rule(strict, "bureau_score")["value"] + 1e-6
 
 
-def test_only_what_a_product_may_change_has_a_price(published):
-    steps = {row["step"] for row in told(published)}
+def test_only_what_a_product_may_change_has_a_price(matched_home):
+    steps = {row["step"] for row in told(matched_home)}
     assert steps
     assert steps <= {"amount", "term", "rules", "risk_band"}
 
@@ -95,20 +95,20 @@ def test_a_sample_stands_for_all(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("most", [0, 1, 40])
 def test_no_more_pairs_are_scored_than_policy_allows_and_no_lead_is_half_told(
-    market: Settings, monkeypatch, most
+    matched_copy: Settings, monkeypatch, most
 ):
     limits = policy.pairs().near_misses.model_copy(update={"most_pairs": most})
     rules = policy.pairs().model_copy(update={"near_misses": limits})
-    before = near(market)
+    before = near(matched_copy)
     monkeypatch.setattr(policy, "pairs", lambda: rules)
-    pairs.score(market, DAY)
-    after = near(market)
+    pairs.score(matched_copy, DAY)
+    after = near(matched_copy)
     assert len(after) <= most < len(before)
     for lead in {row["lead_id"] for row in after}:
         assert sum(row["lead_id"] == lead for row in after) == sum(
             row["lead_id"] == lead for row in before
         )
-    assert match_day.match(market, DAY)["matches"] > 0
+    assert match_day.match(matched_copy, DAY)["matches"] > 0
 
 
 def near(settings: Settings) -> list[dict[str, Any]]:

@@ -53,12 +53,12 @@ def prices(settings: Settings) -> list[dict[str, Any]]:
     return table.to_pylist()
 
 
-def test_every_open_product_has_its_quota_told_with_what_was_used(published):
-    quotas = {row["product_id"]: row for row in prices(published) if row["kind"] == "quota"}
-    catalogue = pq.read_table(folders(published)[1] / "products.parquet").to_pylist()
+def test_every_open_product_has_its_quota_told_with_what_was_used(matched_home):
+    quotas = {row["product_id"]: row for row in prices(matched_home) if row["kind"] == "quota"}
+    catalogue = pq.read_table(folders(matched_home)[1] / "products.parquet").to_pylist()
     terms = {row["product_id"]: row for row in catalogue if row["is_open"]}
     assert quotas.keys() == terms.keys()
-    matches = pq.read_table(folders(published)[0] / "matches.parquet").to_pylist()
+    matches = pq.read_table(folders(matched_home)[0] / "matches.parquet").to_pylist()
     for product, row in quotas.items():
         made = [match for match in matches if match["product_id"] == product]
         assert (row["limit"], row["used"]) == (terms[product]["daily_quota"], len(made))
@@ -96,9 +96,9 @@ def test_where_the_budget_of_a_product_paid_by_lead_binds_its_price_is_the_budge
     assert budget["price"] > 0
 
 
-def test_the_manifest_of_an_institution_tells_its_own_products_alone(market):
-    manifests = deliver_all(market)
-    catalogue = pq.read_table(folders(market)[1] / "products.parquet").to_pylist()
+def test_the_manifest_of_an_institution_tells_its_own_products_alone(matched_copy):
+    manifests = deliver_all(matched_copy)
+    catalogue = pq.read_table(folders(matched_copy)[1] / "products.parquet").to_pylist()
     owner = {row["product_id"]: row["institution_id"] for row in catalogue}
     assert len(manifests) > 2
     for name, manifest in manifests.items():
@@ -159,10 +159,10 @@ def test_a_product_that_nothing_costs_anything_has_nothing_to_be_told():
     assert FREE.words == []
 
 
-def test_other_prices_of_the_same_leads_change_the_manifest_and_not_the_version(market):
-    first = deliver_all(market)
-    republish(market, lambda row: row | {"price": row["price"] + 5.0})
-    second = deliver_all(market)
+def test_other_prices_of_the_same_leads_change_the_manifest_and_not_the_version(matched_copy):
+    first = deliver_all(matched_copy)
+    republish(matched_copy, lambda row: row | {"price": row["price"] + 5.0})
+    second = deliver_all(matched_copy)
     for name, manifest in second.items():
         assert manifest["version"] == first[name]["version"] == 1
         assert manifest["files"] == first[name]["files"]
@@ -180,7 +180,7 @@ def republish(settings: Settings, changed: Callable[[dict[str, Any]], dict[str, 
             write_parquet(table, fresh / name)
 
 
-def test_prices_are_kept_with_the_day_and_come_out_the_same_again(market):
-    before = prices(market)
-    match.match(market, DAY)
-    assert prices(market) == before
+def test_prices_are_kept_with_the_day_and_come_out_the_same_again(matched_copy):
+    before = prices(matched_copy)
+    match.match(matched_copy, DAY)
+    assert prices(matched_copy) == before

@@ -118,15 +118,17 @@ def test_the_loss_is_what_leads_could_have_had_after_prices(loaded, price):
     assert told > 0
 
 
-def test_a_day_that_is_cut_says_so_in_its_manifests(market, monkeypatch):
-    before = match_day.match(market, DAY)
+def test_a_day_that_is_cut_says_so_in_its_manifests(matched_copy, monkeypatch):
+    before = match_day.match(matched_copy, DAY)
     assert "cut_loss" not in before
     rules = policy.pairs().model_copy(update={"candidates": LIMITS})
     monkeypatch.setattr(policy, "pairs", lambda: rules)
-    pairs.score(market, DAY)
-    found = match_day.match(market, DAY)
-    said = read_manifest(market.of_day(market.pairs, DAY))["cut"]
-    scored = pq.read_metadata(market.of_day(market.pairs, DAY) / "pairs.parquet").num_rows
+    pairs.score(matched_copy, DAY)
+    found = match_day.match(matched_copy, DAY)
+    said = read_manifest(matched_copy.of_day(matched_copy.pairs, DAY))["cut"]
+    scored = pq.read_metadata(
+        matched_copy.of_day(matched_copy.pairs, DAY) / "pairs.parquet"
+    ).num_rows
     assert said["kept"] == scored < said["eligible"]
     assert 0 <= found["cut_loss"] < 1
     assert found["value"] <= before["value"] * (1 + 1e-9)

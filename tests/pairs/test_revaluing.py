@@ -32,9 +32,9 @@ def with_weights(monkeypatch, **changes: float) -> None:
     monkeypatch.setattr(policy, "value", lambda: changed)
 
 
-def test_by_the_same_weights_every_value_comes_out_the_same(published):
-    folder = published.of_day(published.pairs, DAY)
-    pairs, funnel = read_back(published)
+def test_by_the_same_weights_every_value_comes_out_the_same(matched_home):
+    folder = matched_home.of_day(matched_home.pairs, DAY)
+    pairs, funnel = read_back(matched_home)
     stored = pq.read_table(folder / "pairs.parquet")
     stored = stored.filter(pc.greater_equal(stored["expected_value"], 1.0))
     assert len(stored) > 0
@@ -43,10 +43,10 @@ def test_by_the_same_weights_every_value_comes_out_the_same(published):
     assert funnel.equals(pq.read_table(folder / "funnel.parquet").cast(funnel.schema))
 
 
-def test_a_weight_doubled_changes_values_and_no_probability(published, monkeypatch):
-    before, _ = read_back(published)
+def test_a_weight_doubled_changes_values_and_no_probability(matched_home, monkeypatch):
+    before, _ = read_back(matched_home)
     with_weights(monkeypatch, revenue_weight=2.0)
-    after, _ = read_back(published)
+    after, _ = read_back(matched_home)
     assert len(after) >= len(before) > 0
     keys = ["channel_id", "lead_id", "institution_id", "product_id"]
     joined = before.join(after, keys, right_suffix="_after")
@@ -56,32 +56,32 @@ def test_a_weight_doubled_changes_values_and_no_probability(published, monkeypat
         assert joined[name].equals(joined[f"{name}_after"])
 
 
-def test_a_higher_least_value_leaves_fewer_pairs_and_the_funnel_says_so(published, monkeypatch):
-    before, _ = read_back(published)
+def test_a_higher_least_value_leaves_fewer_pairs_and_the_funnel_says_so(matched_home, monkeypatch):
+    before, _ = read_back(matched_home)
     least = pc.quantile(before["expected_value"], 0.5)[0].as_py()
     with_weights(monkeypatch, minimum_value=least)
-    after, funnel = read_back(published)
+    after, funnel = read_back(matched_home)
     assert 0 < len(after) < len(before)
     assert pc.sum(funnel["low_value"]).as_py() == len(after)
 
 
-def test_match_follows_new_weights_without_a_new_scoring(market, monkeypatch):
-    scored = read_manifest(market.of_day(market.pairs, DAY))["content_sha256"]
-    before = match_day.match(market, DAY)["value"]
+def test_match_follows_new_weights_without_a_new_scoring(matched_copy, monkeypatch):
+    scored = read_manifest(matched_copy.of_day(matched_copy.pairs, DAY))["content_sha256"]
+    before = match_day.match(matched_copy, DAY)["value"]
     with_weights(monkeypatch, revenue_weight=2.0)
     monkeypatch.setattr(
         policy, "version", lambda *without: VERSION(*without) if without else "other-weights"
     )
-    found = match_day.match(market, DAY)
+    found = match_day.match(matched_copy, DAY)
     assert found["value"] > 1.3 * before
     assert found["policy_version"] == "other-weights"
-    assert read_manifest(market.of_day(market.pairs, DAY))["content_sha256"] == scored
+    assert read_manifest(matched_copy.of_day(matched_copy.pairs, DAY))["content_sha256"] == scored
 
 
-def test_match_still_refuses_pairs_of_another_policy(market, monkeypatch):
+def test_match_still_refuses_pairs_of_another_policy(matched_copy, monkeypatch):
     monkeypatch.setattr(policy, "version", lambda *_: "another")
     with pytest.raises(InputMissing, match="policy_version_of_scoring"):
-        match_day.match(market, DAY)
+        match_day.match(matched_copy, DAY)
 
 
 VERSION = policy.version

@@ -25,12 +25,12 @@ def content(settings: Settings) -> str:
     return hash_of_all
 
 
-def test_pairs_are_priced_within_product_cap_and_band(published):
+def test_pairs_are_priced_within_product_cap_and_band(matched_home):
     products = pq.read_table(
-        published.of_day(published.marts, DAY) / "products.parquet",
+        matched_home.of_day(matched_home.marts, DAY) / "products.parquet",
         columns=["institution_id", "product_id", "apr_min", "apr_max", "pd_min", "pd_max"],
     )
-    table = published_pairs(published).join(products, ["institution_id", "product_id"])
+    table = published_pairs(matched_home).join(products, ["institution_id", "product_id"])
     assert table.num_rows > 0
     for low, value, high in (("apr_min", "suggested_apr", "apr_max"), ("pd_min", "pd", "pd_max")):
         assert pc.all(pc.less_equal(table[low], table[value])).as_py()
@@ -38,17 +38,17 @@ def test_pairs_are_priced_within_product_cap_and_band(published):
     assert pc.max(table["suggested_apr"]).as_py() <= 0.24
 
 
-def test_pairs_come_in_the_order_of_their_keys(published):
+def test_pairs_come_in_the_order_of_their_keys(matched_home):
     keys = ["channel_id", "lead_id", "institution_id", "product_id"]
-    table = published_pairs(published)
+    table = published_pairs(matched_home)
     assert table.schema == scoring.SCHEMA
     assert table.equals(table.sort_by([(key, "ascending") for key in keys]))
 
 
-def test_the_funnel_ends_with_the_pairs_there_are(published):
-    funnel = pq.read_table(published.of_day(published.pairs, DAY) / "funnel.parquet")
+def test_the_funnel_ends_with_the_pairs_there_are(matched_home):
+    funnel = pq.read_table(matched_home.of_day(matched_home.pairs, DAY) / "funnel.parquet")
     left = {row["lead_id"]: row["low_value"] for row in funnel.to_pylist()}
-    pairs = published_pairs(published)
+    pairs = published_pairs(matched_home)
     worth_making = pairs.filter(pc.greater_equal(pairs["expected_value"], 1.0))
     assert 0 < len(worth_making) < len(pairs)
     counted = worth_making["lead_id"].value_counts().to_pylist()
@@ -57,26 +57,26 @@ def test_the_funnel_ends_with_the_pairs_there_are(published):
     }
 
 
-def test_the_cost_of_a_lead_is_its_channels_cost(published):
-    for row in published_pairs(published).to_pylist():
+def test_the_cost_of_a_lead_is_its_channels_cost(matched_home):
+    for row in published_pairs(matched_home).to_pylist():
         assert row["expected_cost"] == 30.0 + 5 * int(row["channel_id"].removeprefix("channel-"))
 
 
-def test_portions_do_not_change_a_byte(market, monkeypatch):
-    before = content(market)
+def test_portions_do_not_change_a_byte(matched_copy, monkeypatch):
+    before = content(matched_copy)
     monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 7)
-    pairs.score(market, DAY)
-    assert content(market) == before
+    pairs.score(matched_copy, DAY)
+    assert content(matched_copy) == before
 
 
-def test_threads_and_row_order_do_not_change_a_byte(market):
-    before = content(market)
+def test_threads_and_row_order_do_not_change_a_byte(matched_copy):
+    before = content(matched_copy)
     reversed_tables = {}
-    for path in market.of_day(market.marts, DAY).glob("*.parquet"):
+    for path in matched_copy.of_day(matched_copy.marts, DAY).glob("*.parquet"):
         table = pq.read_table(path)
         backwards = pa.array(range(table.num_rows - 1, -1, -1), pa.int64())
         reversed_tables[f"{path.stem}_table"] = table.take(backwards)
-    other = Settings(home=market.home, threads=1)
+    other = Settings(home=matched_copy.home, threads=1)
     write_marts(other.home, DAY, **reversed_tables)
     pairs.score(other, DAY)
     assert content(other) == before
@@ -91,8 +91,8 @@ def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     assert published_pairs(settings).schema == scoring.SCHEMA
 
 
-def test_the_manifest_says_what_the_pairs_were_made_of(published):
-    manifest = read_manifest(published.of_day(published.pairs, DAY))
+def test_the_manifest_says_what_the_pairs_were_made_of(matched_home):
+    manifest = read_manifest(matched_home.of_day(matched_home.pairs, DAY))
     assert manifest["inputs"].keys() == {f"marts/date={DAY}"}
     assert manifest["models"].startswith("2026-11-16")
     assert manifest["closed_products"] == 1
