@@ -164,7 +164,7 @@ def drift() -> Drift:
 
 @cache
 def leaks() -> Leaks:
-    """Return when a column is taken for a leak, and which may be used all the same."""
+    """Return the limits of the leak check, and the columns that are allowed nevertheless."""
     return _read("leaks", Leaks)
 
 

@@ -11,7 +11,16 @@ from expectations.strict_model import StrictModel
 Segment = Literal["consumer", "business"]
 Kind = Literal["bank", "consumer_finance", "micro_lender", "other"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-LeakTest = Literal["alone", "gain", "part", "gaps", "absent", "late", "fading", "ahead"]
+LeakTest = Literal[
+    "univariate_auc",
+    "incremental_gain",
+    "quasi_separation",
+    "missingness_auc",
+    "missing_label_overlap",
+    "future_dates",
+    "auc_decay",
+    "look_ahead",
+]
 
 
 class _Strict(StrictModel):
@@ -350,17 +359,17 @@ class Drift(Decision):
 
 
 class LeakLimits(_Strict):
-    """From where on a column knows more than it can; `leaks.yml` says on which scale."""
+    """Limits of the leak tests; `leaks.yml` has the unit of each."""
 
-    alone: Fraction
-    gain: Fraction
-    gain_to: Fraction
-    part: Fraction
-    gaps: Fraction
-    absent: Fraction
-    late: Fraction
-    fading: Fraction
-    ahead: Fraction
+    univariate_auc: Fraction
+    incremental_gain: Fraction
+    incremental_gain_min_auc: Fraction
+    quasi_separation: Fraction
+    missingness_auc: Fraction
+    missing_label_overlap: Fraction
+    future_dates: Fraction
+    auc_decay: Fraction
+    look_ahead: Fraction
 
 
 class AllowedLeak(_Strict):
@@ -381,7 +390,7 @@ class AllowedLeak(_Strict):
 
 
 class Leaks(Decision):
-    """When a column is taken for a leak, and which may be used all the same."""
+    """The limits of the leak check, and the columns that are allowed nevertheless."""
 
     limits: LeakLimits
     deviations: float = Field(gt=0)

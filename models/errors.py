@@ -1,4 +1,4 @@
-"""What the models refuse, in the words of whoever must act on it."""
+"""Errors of the models, with the message for the person who must act."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from pipelines.core.errors import BanyanError
 
 
 class ForbiddenFeature(BanyanError):
-    """A model was told to look at what it must not see."""
+    """A feature list names a column that a model must never see."""
 
     def __init__(self, names: Sequence[str]):
         super().__init__(
@@ -20,21 +20,23 @@ class ForbiddenFeature(BanyanError):
 
 
 class LeakingFeatures(BanyanError):
-    """A model would learn from what could be known only after the outcome."""
+    """Features of a model contain information from after the outcome."""
 
     def __init__(self, model: str, leaks: Sequence[Mapping[str, Any]]):
+        self.leaks = leaks
         names = sorted({leak["name"] for leak in leaks})
-        told = "; ".join(
-            f"{leak['name']}: {leak['words']} (test `{leak['test']}`: {leak['figure']:.3f}, "
+        failed = "; ".join(
+            f"{leak['name']}: {leak['description']} (test `{leak['test']}`: {leak['value']:.3f}, "
             f"limit {leak['limit']})"
             for leak in leaks
         )
         super().__init__(
-            f"the {model} model was not trained: {len(names)} of its features would know what is "
-            f"known only after the outcome: {told}. The limits are set in "
-            "expectations/policy/leaks.yml. Nothing of it was published; the champion before it, "
-            "if there is one, stands. Take the features out of models/params.yml, mend how they "
-            "come about, or have them allowed by name and until a date in leaks.yml."
+            f"the {model} model was not trained: {len(names)} of its features contain information "
+            f"that is known only after the outcome: {failed}. The limits are set in "
+            "expectations/policy/leaks.yml. Nothing of the model was published; the champion "
+            "before it, if there is one, stays active. Remove the features from "
+            "models/params.yml, correct how they are computed, or allow them by name and until a "
+            "date in leaks.yml."
         )
 
 

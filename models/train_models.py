@@ -139,7 +139,7 @@ def fit_or_prior(model: str, table: pa.Table, features: Features) -> Entry:
     """
     facts: dict[str, Any] = {"rows": table.num_rows, "least_age_days": least_age(table)}
     facts |= _dates(table)
-    facts["leaks"] = check.demand_none(model, table, features)
+    facts["leaks"] = check.require_no_leaks(model, table, features)
     try:
         rival = Prior(model, "compared") if model == COMPARED_WITH_PRIOR else None
         estimator, learned = fit(table, features, splits.in_time(table), prior=rival)

@@ -1,4 +1,8 @@
-"""The tests of one column for what it could know only afterwards, without the other columns."""
+"""The univariate leak tests: one column and the outcome, without the other columns.
+
+The estimates that the multivariate tests share are here as well: the sample in three parts,
+outcome rates by group, and the AUC with its standard error.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,157 +11,239 @@ import numpy as np
 
 from expectations import policy
 from expectations.policy_types import LeakTest
-from models.leakage.columns import Column
-from models.leakage.power import Power, Sample, power, rates
-from models.leakage.views import Views
+from models.leakage.columns import Column, Groupings
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-CHANCE = 0.5
-NOTHING_LEFT = 0.05
-"""Distance from the AUC of chance up to which a column counts as knowing nothing any more.
+RANDOM_AUC = 0.5
+MAX_DECAYED_DISTANCE = 0.05
+"""Distance from the AUC of a random order up to which a column has lost its discrimination.
 
-One that says the opposite has not lost what it knew: the world has turned, which is no leak."""
-EARLIER = 0.7
-"""Share of the rows, by the day of their leads, that are the earlier ones."""
-LEAST_OF_A_GROUP = 20
-"""Rows of a group from which on its rate is worth comparing."""
-TELLS_THE_DAY = 0.5
-"""Share of the spread of lead days that a column explains, from which on it tells the date."""
+A column with the opposite relation has not lost it: the market has changed, which is no leak."""
+EARLY_SHARE = 0.7
+"""Share of the rows, by lead day, that are the early ones."""
+MIN_GROUP_ROWS = 20
+"""Rows of a group from which on its rate is compared."""
+MAX_DAY_R2 = 0.5
+"""Share of the variance of lead days that a grouping may explain; above it, it encodes the date."""
+SMOOTHING = 10.0
+"""Rows of the overall rate that are added to each group: a small group shrinks toward it."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class LeakTestResult:
     """One column under one test."""
 
     name: str
     test: LeakTest
-    figure: float
+    value: float
     limit: float
     is_leak: bool
-    words: str
-    """Which figure means what; no value of any row."""
+    description: str
+    """The statistic in words; it never contains a value of any row."""
 
 
 @dataclass(frozen=True)
-class Alone:
-    """What a column says by itself, in its most telling view."""
+class AucEstimate:
+    """Area under the ROC curve, or a difference of two, with its standard error."""
 
-    view: str
+    auc: float
+    standard_error: float
+
+    def lower_bound(self, z: float) -> float:
+        """Return the estimate less `z` standard errors."""
+        return self.auc - z * self.standard_error
+
+
+@dataclass(frozen=True)
+class LeakSample:
+    """The rows on which columns are tested, in three disjoint parts."""
+
+    outcome: FloatArray
+    lead_days: FloatArray | None
+    train_rows: BoolArray
+    """Group rates and the model of the weak columns are fitted on these."""
+    increment_rows: BoolArray
+    """The increment of one more column is fitted on these."""
+    evaluation_rows: BoolArray
+
+    @property
+    def parts(self) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """The three parts."""
+        return self.train_rows, self.increment_rows, self.evaluation_rows
+
+    def estimate_auc(self, scores: FloatArray) -> AucEstimate:
+        """Return the AUC of `scores` (of every row) on the evaluation rows."""
+        return estimate_auc(scores[self.evaluation_rows], self.outcome[self.evaluation_rows])
+
+    def estimate_auc_gain(self, before: FloatArray, after: FloatArray) -> AucEstimate:
+        """Return the AUC of `after` less that of `before` on the evaluation rows, paired."""
+        outcome = self.outcome[self.evaluation_rows]
+        first, then = (
+            _placement_values(scores[self.evaluation_rows], outcome) for scores in (before, after)
+        )
+        return _from_placements(then[0] - first[0], then[1] - first[1])
+
+
+@dataclass(frozen=True)
+class BestGrouping:
+    """The grouping of a column with the highest lower bound of the AUC."""
+
+    grouping: str
     codes: IntArray
-    power: Power
+    estimate: AucEstimate
 
 
-def is_enough(happened: FloatArray) -> bool:
-    """Return whether there are enough rows of either class to tell anything."""
-    times = float(happened.sum())
-    fewest = min(times, len(happened) - times)
-    return fewest >= policy.leaks().least_rows_of_a_class
+def has_both_classes(outcome: FloatArray) -> bool:
+    """Return whether each class has the number of rows that the policy asks for."""
+    positive = float(outcome.sum())
+    rarer = min(positive, len(outcome) - positive)
+    return rarer >= policy.leaks().least_rows_of_a_class
 
 
-def alone(views: Views, sample: Sample) -> Alone | None:
-    """Return the most telling view of a column; None: all rows are alike in it."""
+def group_rates(codes: IntArray, outcome: FloatArray, train_rows: BoolArray) -> FloatArray:
+    """Return for every row the smoothed outcome rate of its group among `train_rows`."""
+    size = int(codes.max()) + 1
+    count = np.bincount(codes[train_rows], minlength=size)
+    positive = np.bincount(codes[train_rows], weights=outcome[train_rows], minlength=size)
+    rates = (positive + SMOOTHING * outcome[train_rows].mean()) / (count + SMOOTHING)
+    return np.asarray(rates[codes])
+
+
+def estimate_auc(scores: FloatArray, outcome: FloatArray) -> AucEstimate:
+    """Return the AUC of `scores` and its standard error (DeLong and others, 1988)."""
+    return _from_placements(*_placement_values(scores, outcome))
+
+
+def find_best_grouping(groupings: Groupings, sample: LeakSample) -> BestGrouping | None:
+    """Return the most discriminating grouping of a column; None if it is constant."""
     z = policy.leaks().deviations
-    found = []
-    for name, codes in views:
-        told = rates(codes, sample.happened, sample.learned)
-        found.append(Alone(name, codes, sample.power(told)))
-    return max(found, key=lambda one: one.power.low(z), default=None)
+    estimates = []
+    for name, codes in groupings:
+        rates = group_rates(codes, sample.outcome, sample.train_rows)
+        estimates.append(BestGrouping(name, codes, sample.estimate_auc(rates)))
+    return max(estimates, key=lambda one: one.estimate.lower_bound(z), default=None)
 
 
-def by_itself(views: Views, sample: Sample, most: Alone) -> Iterator[Trial]:
-    """Yield the tests that look at a column and the outcome alone."""
-    yield _alone(views, most)
-    yield from _gaps(views, sample)
-    yield from _fading(views, sample)
+def run_univariate_tests(
+    groupings: Groupings, sample: LeakSample, best: BestGrouping
+) -> Iterator[LeakTestResult]:
+    """Yield the tests `univariate_auc`, `missingness_auc` and `auc_decay` of a column."""
+    yield _test_auc(groupings, best)
+    yield from _test_missingness(groupings, sample)
+    yield from _test_decay(groupings, sample)
 
 
-def late(views: Views) -> Iterator[Trial]:
-    """Yield whether dates of a column lie after the lead's day: then it wasn't known on it."""
-    days, lead_days = views.column.days, views.lead_days
+def run_date_test(groupings: Groupings) -> Iterator[LeakTestResult]:
+    """Yield the test `future_dates`: dates after the lead's day were not known on it."""
+    days, lead_days = groupings.column.days, groupings.lead_days
     if days is None or lead_days is None:
         return
     known = ~np.isnan(days) & ~np.isnan(lead_days)
     if known.sum() < policy.leaks().least_rows_of_a_class:
         return
-    after = days[known] > lead_days[known] + views.column.is_moment
-    share, limit = float(after.mean()), policy.leaks().limits.late
-    words = f"{share:.1%} of its dates lie after the day of their lead"
-    yield Trial(views.column.name, "late", share, limit, share > limit, words)
+    after = days[known] > lead_days[known] + groupings.column.is_timestamp
+    share, limit = float(after.mean()), policy.leaks().limits.future_dates
+    description = f"{share:.1%} of its dates lie after the day of their lead"
+    name = groupings.column.name
+    yield LeakTestResult(name, "future_dates", share, limit, share > limit, description)
 
 
-def absent(column: Column, no_label: BoolArray) -> Iterator[Trial]:
-    """Yield whether a column is missing on the very rows whose outcome isn't known."""
-    limits, missing = policy.leaks(), column.is_missing
+def run_missing_label_test(column: Column, no_label: BoolArray) -> Iterator[LeakTestResult]:
+    """Yield the test `missing_label_overlap`: the Jaccard index of missing values and labels."""
+    rules, missing = policy.leaks(), column.is_missing
     either = missing | no_label
-    if no_label.sum() < limits.least_rows_of_a_class or not missing.any():
+    if no_label.sum() < rules.least_rows_of_a_class or not missing.any():
         return
     share = float((missing & no_label).sum() / either.sum())
-    words = f"of the rows without it or without an outcome, {share:.1%} have neither"
-    yield Trial(
-        column.name, "absent", share, limits.limits.absent, share > limits.limits.absent, words
+    limit = rules.limits.missing_label_overlap
+    description = f"of the rows without a value or without an outcome, {share:.1%} have neither"
+    yield LeakTestResult(
+        column.name, "missing_label_overlap", share, limit, share > limit, description
     )
 
 
-def _alone(views: Views, most: Alone) -> Trial:
-    limits = policy.leaks()
-    is_leak = most.power.low(limits.deviations) > limits.limits.alone
-    words = f"{most.view} alone ranks {most.power.auc:.1%} of the pairs of rows rightly"
-    return Trial(views.column.name, "alone", most.power.auc, limits.limits.alone, is_leak, words)
+def _test_auc(groupings: Groupings, best: BestGrouping) -> LeakTestResult:
+    rules, auc = policy.leaks(), best.estimate.auc
+    limit = rules.limits.univariate_auc
+    is_leak = best.estimate.lower_bound(rules.deviations) > limit
+    description = f"{best.grouping} alone ranks {auc:.1%} of the pairs of rows correctly"
+    return LeakTestResult(groupings.column.name, "univariate_auc", auc, limit, is_leak, description)
 
 
-def _gaps(views: Views, sample: Sample) -> Iterator[Trial]:
-    missing, limits = views.column.is_missing, policy.leaks()
+def _test_missingness(groupings: Groupings, sample: LeakSample) -> Iterator[LeakTestResult]:
+    missing, rules = groupings.column.is_missing, policy.leaks()
     if missing.all() or not missing.any():
         return
-    yes = sample.happened == 1
-    found = power(missing.astype(np.float64), sample.happened)
-    figure = max(found.auc, 1 - found.auc)
-    is_leak = figure - limits.deviations * found.deviation > limits.limits.gaps
-    words = (
-        f"it is missing in {missing[yes].mean():.1%} of the rows where it happened and in "
-        f"{missing[~yes].mean():.1%} of the others, which ranks {figure:.1%} of the pairs rightly"
+    positive = sample.outcome == 1
+    estimate = estimate_auc(missing.astype(np.float64), sample.outcome)
+    auc, limit = max(estimate.auc, 1 - estimate.auc), rules.limits.missingness_auc
+    is_leak = auc - rules.deviations * estimate.standard_error > limit
+    description = (
+        f"it is missing in {missing[positive].mean():.1%} of the rows with the outcome and in "
+        f"{missing[~positive].mean():.1%} of the others, which ranks {auc:.1%} of the pairs "
+        "correctly"
     )
-    yield Trial(views.column.name, "gaps", figure, limits.limits.gaps, is_leak, words)
+    yield LeakTestResult(groupings.column.name, "missingness_auc", auc, limit, is_leak, description)
 
 
-def _fading(views: Views, sample: Sample) -> Iterator[Trial]:
-    """Yield the loss of the view that loses most of what it knew beyond doubt."""
-    days, limits = views.lead_days, policy.leaks()
+def _test_decay(groupings: Groupings, sample: LeakSample) -> Iterator[LeakTestResult]:
+    """Yield the largest loss of AUC from early to late leads among the groupings."""
+    days, rules = groupings.lead_days, policy.leaks()
     if days is None:
         return
-    early = days < np.quantile(days, EARLIER, method="higher")
-    lost = [loss for _, codes in views for loss in _losses(codes, sample, early, days)]
-    if not lost:
+    early = days < np.quantile(days, EARLY_SHARE, method="higher")
+    pairs = [pair for _, codes in groupings for pair in _early_and_late(codes, sample, early, days)]
+    if not pairs:
         return
-    before, after = max(lost, key=lambda pair: pair[0].auc - pair[1].auc)
-    figure = before.auc - after.auc
-    doubt = limits.deviations * float(np.hypot(before.deviation, after.deviation))
-    is_leak = figure - doubt > limits.limits.fading and abs(after.auc - CHANCE) < NOTHING_LEFT
-    words = f"its AUC is {before.auc:.3f} on earlier leads and {after.auc:.3f} on the latest"
-    yield Trial(views.column.name, "fading", figure, limits.limits.fading, is_leak, words)
+    before, after = max(pairs, key=lambda pair: pair[0].auc - pair[1].auc)
+    loss, limit = before.auc - after.auc, rules.limits.auc_decay
+    tolerance = rules.deviations * float(np.hypot(before.standard_error, after.standard_error))
+    is_leak = loss - tolerance > limit and abs(after.auc - RANDOM_AUC) < MAX_DECAYED_DISTANCE
+    description = f"its AUC is {before.auc:.3f} on earlier leads and {after.auc:.3f} on the latest"
+    yield LeakTestResult(groupings.column.name, "auc_decay", loss, limit, is_leak, description)
 
 
-def _losses(
-    codes: IntArray, sample: Sample, early: BoolArray, days: FloatArray
-) -> Iterator[tuple[Power, Power]]:
-    """Yield power before and after, on later rows whose group was seen before.
+def _early_and_late(
+    codes: IntArray, sample: LeakSample, early: BoolArray, days: FloatArray
+) -> Iterator[tuple[AucEstimate, AucEstimate]]:
+    """Yield the AUC on early rows, and on late rows whose group was seen early.
 
-    A view that tells the day has no power to lose: its groups end with their time.
+    A grouping that encodes the date is left out: its groups end with their time.
     """
-    happened, learned = sample.happened, sample.learned & early
-    often = np.bincount(codes[learned], minlength=int(codes.max()) + 1) >= LEAST_OF_A_GROUP
-    stretches = [sample.judged & early, ~early & often[codes]]
-    if not all(is_enough(happened[rows]) for rows in (learned, *stretches)):
+    outcome, train_rows = sample.outcome, sample.train_rows & early
+    seen = np.bincount(codes[train_rows], minlength=int(codes.max()) + 1) >= MIN_GROUP_ROWS
+    windows = [sample.evaluation_rows & early, ~early & seen[codes]]
+    if not all(has_both_classes(outcome[rows]) for rows in (train_rows, *windows)):
         return
-    if _share_explained(codes, days) > TELLS_THE_DAY:
+    if _day_r2(codes, days) > MAX_DAY_R2:
         return
-    told = rates(codes, happened, learned)
-    before, after = (power(told[rows], happened[rows]) for rows in stretches)
+    rates = group_rates(codes, outcome, train_rows)
+    before, after = (estimate_auc(rates[rows], outcome[rows]) for rows in windows)
     yield before, after
 
 
-def _share_explained(codes: IntArray, days: FloatArray) -> float:
+def _day_r2(codes: IntArray, days: FloatArray) -> float:
+    """Return the share of the variance of lead days that the groups explain."""
     count = np.bincount(codes)
     mean = np.bincount(codes, weights=days) / np.maximum(count, 1)
-    spread = float(days.var())
-    return float(1 - ((days - mean[codes]) ** 2).mean() / spread) if spread else 1.0
+    variance = float(days.var())
+    return float(1 - ((days - mean[codes]) ** 2).mean() / variance) if variance else 1.0
+
+
+def _placement_values(scores: FloatArray, outcome: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the share of the other class that each row outranks, ties by half: of yes, of no."""
+    positive = outcome == 1
+    yes, no = scores[positive], scores[~positive]
+    return _share_below(yes, no), 1 - _share_below(no, yes)
+
+
+def _share_below(scores: FloatArray, others: FloatArray) -> FloatArray:
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, scores, side="left")
+    not_above = np.searchsorted(ordered, scores, side="right")
+    return np.asarray((below + not_above) / (2 * max(len(ordered), 1)))
+
+
+def _from_placements(yes: FloatArray, no: FloatArray) -> AucEstimate:
+    variances = [part.var(ddof=1) / len(part) for part in (yes, no) if len(part) > 1]
+    return AucEstimate(float(yes.mean()), float(np.sqrt(sum(variances))))

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.leakage.check import LABEL, Leak, leaks_among, tried, tried_features
-from models.leakage.univariate import Trial
+from models.leakage.check import LABEL, Leak, check_columns, check_features, select_leaks
+from models.leakage.univariate import LeakTestResult
 from models.params import Features
 from pipelines.core.errors import Broken
 from pipelines.core.settings import Settings
@@ -72,8 +72,8 @@ def look(settings: Settings, table: pa.Table, features: Features, name: str, fil
         )
     of_label = {column for column in raw.decides if _is_label(columns[column], rows[LABEL])}
     others = {column: values for column, values in columns.items() if column not in of_label}
-    trials = [*tried_features(table, features), *tried(rows, others)]
-    return Found(leaks_among(trials), sorted(of_label), _names(trials), margins(trials))
+    trials = [*check_features(table, features), *check_columns(rows, others)]
+    return Found(select_leaks(trials), sorted(of_label), _names(trials), margins(trials))
 
 
 def _beside(raw: RawRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array]]:
@@ -91,17 +91,17 @@ def _beside(raw: RawRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array
     return joined.select(SAID), {name: beside[name].combine_chunks() for name in raw.columns}
 
 
-def _names(trials: Sequence[Trial]) -> int:
+def _names(trials: Sequence[LeakTestResult]) -> int:
     return len({trial.name for trial in trials})
 
 
-def margins(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+def margins(trials: Sequence[LeakTestResult]) -> dict[str, dict[str, Any]]:
     """Return for each test the column nearest to its limit, of those in which nothing was found."""
     flagged = {trial.name for trial in trials if trial.is_leak}
     passed = [trial for trial in trials if trial.name not in flagged]
     return {
-        trial.test: {"column": trial.name, "figure": round(trial.figure, 6), "limit": trial.limit}
-        for trial in sorted(passed, key=lambda t: (t.test, t.figure, t.name))
+        trial.test: {"column": trial.name, "figure": round(trial.value, 6), "limit": trial.limit}
+        for trial in sorted(passed, key=lambda t: (t.test, t.value, t.name))
     }
 
 

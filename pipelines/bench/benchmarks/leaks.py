@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from models.leakage.check import leaks_among, tried_features
+from models.leakage.check import check_features, select_leaks
 from models.params import Features, Label, params
 from models.training.dataset import examples
 from pipelines.bench.fixtures.home import own_home
@@ -41,14 +41,14 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         tables = _tables(home, asked)
     started = time.process_time()
     honest = {
-        model: tried_features(table, params().features_of(model)) for model, table in tables.items()
+        model: check_features(table, params().features_of(model)) for model, table in tables.items()
     }
     seconds_checking = time.process_time() - started
     found = _found(planted(tables["approval"]))
     return {
         "rows": {model: table.num_rows for model, table in tables.items()},
         "honest_flagged": {
-            model: sorted({leak.name for leak in leaks_among(trials)})
+            model: sorted({leak.name for leak in select_leaks(trials)})
             for model, trials in honest.items()
         },
         "margins": margins(honest["approval"]),
@@ -85,8 +85,8 @@ def _found(table: pa.Table) -> dict[str, dict[str, float]]:
     found = {}
     for plant in PLANTS:
         also = Features(numbers=(*features.numbers, plant), categories=features.categories)
-        leaks = leaks_among(tried_features(table, also))
-        found[plant] = {leak.test: leak.figure for leak in leaks if leak.name == plant}
+        leaks = select_leaks(check_features(table, also))
+        found[plant] = {leak.test: leak.value for leak in leaks if leak.name == plant}
     return found
 
 

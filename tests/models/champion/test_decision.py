@@ -17,7 +17,7 @@ from models.champion.registry import Champion, Entry
 from models.params import Features
 from models.scoring.estimators import Prior, Trained
 from models.train_models import fit_or_prior
-from tests.helpers.leaks import allowed
+from tests.helpers.leaks import allow_leaks
 
 FEATURES = Features(numbers=("bureau_score", "amount"))
 FIRST, AS_OF = date(2026, 1, 1), date(2026, 4, 11)
@@ -86,7 +86,7 @@ def contest(
 @pytest.fixture(scope="module", autouse=True)
 def world_in_which_one_column_decides() -> Iterator[None]:
     """In this world one column alone says nearly everything, which the leak check would refuse."""
-    with allowed(FEATURES.numbers, FIRST, AS_OF):
+    with allow_leaks(FEATURES.numbers, FIRST, AS_OF):
         yield
 
 

@@ -25,7 +25,7 @@ from models.training.dataset import examples, told_until
 from pipelines.core.publishing import code_version, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.training.retrain_triggers import fired
-from tests.helpers.leaks import allowed
+from tests.helpers.leaks import allow_leaks
 from tests.helpers.loan_book import DAY, FIRST, Book, book, published, true_pd
 
 AS_OF = date(2026, 11, 16)
@@ -38,7 +38,7 @@ BLIND = Features(numbers=("amount",))
 @pytest.fixture(scope="module", autouse=True)
 def two_columns_may_decide() -> Iterator[None]:
     """In this book two columns say all there is to know, which the leak check would refuse."""
-    with allowed(("bureau_score", "amount"), FIRST, DAY):
+    with allow_leaks(("bureau_score", "amount"), FIRST, DAY):
         yield
 
 
