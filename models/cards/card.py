@@ -6,23 +6,24 @@ It is written when a version is trained and lies beside it, so equal versions ha
 import json
 from collections.abc import Mapping
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import lightgbm
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from expectations import policy
 from expectations.contracts import load
-from models.cards import plots, text
+from models.cards import text
 from models.champion import model_artifacts
 from models.features.feature_definitions import definitions
 from models.params import params
+from pipelines.core import svg
+from pipelines.core.formats import NOTHING
+from pipelines.core.html import environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = "card.html"
-NOTHING = "\N{EN DASH}"
 
 FIGURES = (
     ("auc", "AUC", "how well the order is: 1 is perfect, 0.5 a coin"),
@@ -80,7 +81,7 @@ def render(
     content = json.loads((folder / "model.json").read_text("utf-8"))
     checked = model_artifacts.read(folder, "checked")
     features = _features(folder, content)
-    return _environment().get_template(NAME).render(
+    return environment(TEMPLATES).get_template(NAME).render(
         model=model,
         as_of=as_of,
         facts=facts,
@@ -98,8 +99,31 @@ def render(
         decided=decided,
         protected=sorted(policy.protected()),
         parameters=params().boosting,
-        plots=plots,
+        calibration_plot=_calibration_plot(checked) if checked else None,
+        time_plot=_time_plot(checked) if checked and checked["time"] else None,
     )  # fmt: skip
+
+
+def _calibration_plot(checked: Mapping[str, Any]) -> Markup:
+    points = [
+        svg.Point(row["predicted"], row["observed"], row["low"], row["high"])
+        for row in checked["bins"]
+    ]
+    return svg.calibration_plot(points, title="Observed rate by predicted probability")
+
+
+def _time_plot(checked: Mapping[str, Any]) -> Markup:
+    periods = checked["time"]
+    return svg.line_plot(
+        {"predicted": [row["predicted"] for row in periods]},
+        [row["name"] for row in periods],
+        title="Predicted and observed rate by period",
+        from_zero=False,
+        observed=[
+            svg.Point(at, row["observed"], row["low"], row["high"])
+            for at, row in enumerate(periods)
+        ],
+    )
 
 
 def _before(folder: Path | None, model: str) -> dict[str, Any]:
@@ -203,21 +227,3 @@ def _short(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return NOTHING if value is None else f"{value}"[:12]
-
-
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "count": lambda value: NOTHING if value is None else f"{value:,.0f}",
-        "share": lambda value: NOTHING if value is None else f"{value:.1%}",
-        "small": lambda value: NOTHING if value is None else f"{value:.4f}",
-        "words": lambda name: name.replace("_", " "),
-    }
-    return made

@@ -77,6 +77,11 @@ def long_date(day: date) -> str:
     return f"{WEEKDAYS[day.weekday()]}, {day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
+def short_date(day: date) -> str:
+    """Return a date as the label of an axis: 3 Feb."""
+    return f"{day.day} {MONTHS[day.month - 1][:3]}"
+
+
 def without_personal(text: str) -> str:
     """Return `text` with whatever looks like an identity number, a phone or an address masked.
 

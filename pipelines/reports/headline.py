@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipelines.core.formats import NOTHING, count, plural, share
+from pipelines.core.html import Tile
 from pipelines.reports.report_data import Facts
 
 STATES = {
@@ -24,15 +25,6 @@ MEANINGS = {
     "unmatched": "no product could take them; the reasons are listed below",
     "matched": "sent to at least one institution",
 }
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One large figure with its name and a line that puts it into proportion."""
-
-    name: str
-    value: str
-    note: str
 
 
 @dataclass(frozen=True)

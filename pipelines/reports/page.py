@@ -1,13 +1,9 @@
 """Render the facts of a day as one self-contained page. The same facts give the same bytes."""
 
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from expectations import policy
-from pipelines.core import formats
-from pipelines.reports import charts
+from pipelines.core.html import environment
 from pipelines.reports.headline import WEIGHTS, Headline
 from pipelines.reports.labels import DETAILS, FUNNEL
 from pipelines.reports.report_data import Count, Facts
@@ -39,7 +35,7 @@ SECTIONS = (
 
 def render(facts: Facts) -> str:
     """Return the page of `facts` as HTML."""
-    page = environment().get_template("page.html")
+    page = environment(TEMPLATES).get_template("page.html")
     return page.render(
         facts=facts,
         matching=facts.matching,
@@ -76,18 +72,3 @@ def _chosen(facts: Facts) -> tuple[Count, ...]:
     """Return the last line of the funnel, where the matching is published."""
     matches = facts.matching.matches
     return () if matches is None else (Count("chosen", matches),)
-
-
-@cache
-def environment(*folders: Path) -> Environment:
-    """Return what a page is made with: the templates of `folders`, then those of this report."""
-    made = Environment(
-        loader=FileSystemLoader([*folders, TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.globals["charts"] = charts
-    made.filters |= {name: getattr(formats, name) for name in formats.FILTERS}
-    return made

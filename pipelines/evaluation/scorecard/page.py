@@ -9,24 +9,24 @@ from typing import Any
 from markupsafe import Markup
 
 from expectations import policy
-from pipelines.core.formats import count, long_date, share
+from pipelines.core import svg
+from pipelines.core.formats import count, long_date, share, short_date
+from pipelines.core.html import Tile, environment
 from pipelines.core.publishing import publishing, write_json
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard import metric_labels, plots
+from pipelines.evaluation.scorecard import metric_labels
 from pipelines.evaluation.scorecard.breakdown import Part, by_channel, by_institution
-from pipelines.evaluation.scorecard.calibration import calibrations
+from pipelines.evaluation.scorecard.calibration import Calibration, calibrations
 from pipelines.evaluation.scorecard.figures import Figures
 from pipelines.evaluation.scorecard.lead_totals import DaySums, together
 from pipelines.evaluation.scorecard.page_data import (
     Retraining,
     first_and_last,
-    retrainings,
+    load_retrainings,
     stages,
     waterfall,
 )
 from pipelines.evaluation.scorecard.table import BEFORE, NOW, headline
-from pipelines.reports.headline import Tile
-from pipelines.reports.page import environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
@@ -86,7 +86,7 @@ def render(
 ) -> str:
     """Return the page as HTML."""
     dates = [day.day for day in days]
-    retrained = retrainings(settings, dates)
+    retrained = load_retrainings(settings, dates)
     told = calibrations(settings, dates)
     institutions = [part for part in by_institution(days, NOW) if part.funded >= LEAST_FUNDED]
     institutions.sort(key=lambda part: (part.share or 0, part.name))
@@ -123,8 +123,7 @@ def render(
             ranked=len(institutions),
             institutions_before=_shares(by_institution(days, BEFORE, resamples=0)),
             scales=(_scale(channels), _scale(institutions)),
-            plots=plots,
-            told=[(of, plots.calibration(of)) for of in told],
+            told=[(of, _calibration_plot(of)) for of in told],
             least_funded=LEAST_FUNDED,
             weights=policy.value(),
         )
@@ -157,13 +156,13 @@ def _charts(
     by_day: Sequence[Mapping[str, Figures]],
     retrained: Sequence[Retraining],
 ) -> list[Chart]:
-    marks = [of.at for of in retrained if of.at > 0]
+    marks = [of.position for of in retrained if of.position > 0]
     return [
         Chart(
             name,
-            plots.by_day(
+            svg.line_plot(
                 {way: [of_day[way][name] for of_day in by_day] for way in metric_labels.POLICIES},
-                dates,
+                [short_date(day) for day in dates],
                 title=f"{metric_labels.FIGURES[name].name} by day",
                 marks=marks,
                 is_share=metric_labels.FIGURES[name].kind == "share",
@@ -175,6 +174,17 @@ def _charts(
         )
         for name in BY_DAY
     ]
+
+
+def _calibration_plot(found: Calibration) -> Markup:
+    observed = [
+        svg.Point(row.predicted_of_known, row.realised)
+        for row in found.bins
+        if row.predicted_of_known is not None and row.realised is not None
+    ]
+    true = [svg.Point(row.predicted, row.true) for row in found.bins]
+    title = f"Probability of {found.question.name}: observed and true by predicted"
+    return svg.calibration_plot(observed, true, title=title)
 
 
 def _shares(parts: Sequence[Part]) -> dict[str, float | None]:

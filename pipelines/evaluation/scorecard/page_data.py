@@ -6,13 +6,12 @@ from datetime import date
 
 import numpy as np
 
+from models.champion import registry
 from pipelines.core.arrays import FloatArray
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.figures import Figures, Sums
 from pipelines.evaluation.scorecard.lead_totals import DaySums, together
-from pipelines.reports.report_data import ModelSet
-from pipelines.reports.sections.models import model_set
 
 WEEK = 7
 """Days that are taken together at the beginning and at the end, where they don't overlap."""
@@ -38,13 +37,26 @@ class Step:
 
 
 @dataclass(frozen=True)
+class ScoringModel:
+    """One model of a set that scored the days."""
+
+    name: str
+    is_prior: bool
+    reason: str
+    """Why a stated prior is used; empty for a trained model."""
+    rows: int
+    """Outcomes known when it was trained."""
+    auc: float | None
+
+
+@dataclass(frozen=True)
 class Retraining:
     """A model set and the first of the days that it scored."""
 
-    at: int
-    """Place of the day."""
+    position: int
+    """Position of the day among all days."""
     day: date
-    models: ModelSet
+    models: tuple[ScoringModel, ...]
 
 
 def stages(days: Sequence[DaySums], policy: str) -> list[Stage]:
@@ -94,13 +106,27 @@ def first_and_last(days: Sequence[DaySums]) -> Mapping[str, dict[str, Figures]]:
     return {"first": together(days[:WEEK]), "last": together(days[-WEEK:])}
 
 
-def retrainings(settings: Settings, days: Sequence[date]) -> list[Retraining]:
+def load_retrainings(settings: Settings, days: Sequence[date]) -> list[Retraining]:
     """Return the model sets that scored `days`, each with the first day that it scored."""
-    scored_by = [
+    set_names = [
         read_manifest(settings.of_day(settings.matches, day)).get("models") for day in days
     ]
     return [
-        Retraining(at, days[at], model_set(settings, days[at]))
-        for at, (before, now) in enumerate(zip([None, *scored_by], scored_by, strict=False))
-        if now is not None and now != before
+        Retraining(position, days[position], _load_models(settings, name))
+        for position, (before, name) in enumerate(zip([None, *set_names], set_names, strict=False))
+        if name is not None and name != before
     ]
+
+
+def _load_models(settings: Settings, set_name: str) -> tuple[ScoringModel, ...]:
+    as_of = date.fromisoformat(set_name.partition(":")[0])
+    return tuple(
+        ScoringModel(
+            name=name,
+            is_prior=facts["source"] == "prior",
+            reason=facts.get("reason", ""),
+            rows=facts["rows"],
+            auc=facts.get("figures", {}).get("auc"),
+        )
+        for name, facts in sorted(registry.facts(settings, as_of).items())
+    )

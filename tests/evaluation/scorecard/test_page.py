@@ -1,7 +1,6 @@
 """The page is one sound file that asks nothing of the network and tells the figures of the JSON."""
 
 import json
-import re
 
 import pytest
 
@@ -10,7 +9,6 @@ from pipelines.evaluation.scorecard.breakdown import by_channel, by_institution
 from pipelines.evaluation.scorecard.calibration import calibrations
 from pipelines.evaluation.scorecard.lead_totals import together
 from pipelines.evaluation.scorecard.page_data import first_and_last, stages, waterfall
-from pipelines.evaluation.scorecard.plots import by_day, interval
 from pipelines.evaluation.scorecard.run import day_by_truth
 from tests.evaluation.scorecard.conftest import LEADS, Matched
 from tests.evaluation.scorecard.markets import DAY
@@ -113,19 +111,3 @@ def test_weeks_are_compared_once_they_do_not_overlap(day):
     weeks = first_and_last([day] * 14)
     assert weeks["first"] == weeks["last"]
     assert weeks["first"]["banyan"]["leads"] == 7 * LEADS
-
-
-def test_a_chart_of_days_leaves_a_gap_where_nothing_is_known():
-    drawn = by_day(
-        {"banyan": [0.2, None, 0.4]}, [DAY] * 3, title="Share by day", marks=[1], is_share=True
-    )
-    (points,) = re.findall(r'<polyline class="banyan" points="([^"]*)"', drawn)
-    assert len(points.split()) == 2
-    assert re.findall(r">([0-9]+%)<", drawn) == ["0%", "10%", "20%", "30%", "40%"]
-    assert drawn.count('class="mark"') == 1
-
-
-def test_an_interval_beyond_the_scale_ends_with_it():
-    widths = re.findall(r'x="([0-9.]+)" y="\d" width="([0-9.]+)"', interval(0.1, 0.5, 9, None, 1))
-    assert all(float(x) + float(width) <= 100 for x, width in widths)
-    assert len(widths) == 2
