@@ -23,7 +23,7 @@ with leads as (
 
 links as (
 
-    select * from {{ ref("stg_supply_links") }}
+    select * from {{ ref("stg_lake__supply_links") }}
 
 ),
 

@@ -5,5 +5,5 @@ select
     {{ platform_date("known_at") }} as known_on,
     count(*) as leads
 
-from {{ ref("stg_leads") }}
+from {{ ref("stg_lake__leads") }}
 group by channel_id, {{ platform_date("known_at") }}

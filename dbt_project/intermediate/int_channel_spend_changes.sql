@@ -3,7 +3,7 @@
 
 with spend as (
 
-    select * from {{ ref("stg_channel_spend") }}
+    select * from {{ ref("stg_lake__channel_spend") }}
 
 ),
 

@@ -5,7 +5,7 @@
 
 with leads as (
 
-    select * from {{ ref("stg_leads") }}
+    select * from {{ ref("stg_lake__leads") }}
     where
         business_date
         >= {{ add_days(run_day(), - window * (var("same_person_windows") | int)) }}

@@ -41,7 +41,7 @@ subjects as (
 
 suppressions as (
 
-    select * from {{ ref("stg_suppressions") }}
+    select * from {{ ref("stg_lake__suppressions") }}
 
 ),
 

@@ -1,15 +1,15 @@
--- One row per outcome, with the lead that it is about: the one of the match it names, else the one
--- it names itself. `why` says what is missing where there is none; such an outcome counts nowhere.
+-- One row per outcome, with the lead that it is about: that of the match it names, else the one
+-- it names itself. `unlinked_reason` says what is missing; an unlinked outcome counts nowhere.
 
 with outcomes as (
 
-    select * from {{ ref("stg_outcomes") }}
+    select * from {{ ref("stg_lake__outcomes") }}
 
 ),
 
 matches as (
 
-    select * from {{ ref("stg_matches") }}
+    select * from {{ ref("stg_published__matches") }}
 
 ),
 
@@ -19,7 +19,7 @@ leads as (
         channel_id,
         lead_id,
         business_date
-    from {{ ref("stg_leads") }}
+    from {{ ref("stg_lake__leads") }}
 
 ),
 
@@ -61,7 +61,7 @@ linked as (
                 then 'unknown_lead'
             when resolved.match_id is not null then 'unknown_match'
             else 'names_no_lead'
-        end as why
+        end as unlinked_reason
 
     from resolved
     left join leads

@@ -8,7 +8,7 @@
 with outcomes as (
 
     select * from {{ ref("int_outcomes__linked") }}
-    where why is null
+    where unlinked_reason is null
 
 ),
 

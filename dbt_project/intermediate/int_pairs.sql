@@ -9,4 +9,4 @@ select distinct
     business_date
 
 from {{ ref("int_outcomes__linked") }}
-where why is null
+where unlinked_reason is null

@@ -1,7 +1,7 @@
 {# The generic tests that dbt itself lacks. Each returns the rows that break the promise; only their
    number is reported, never a value. #}
 
-{% test unique_combination(model, columns) %}
+{% test unique_combination_of_columns(model, columns) %}
     select {{ columns | join(", ") }}
     from {{ model }}
     group by {{ columns | join(", ") }}
@@ -10,7 +10,7 @@
 
 
 {# Every row of the table has a row with the same `columns` in `to`. #}
-{% test is_in(model, to, columns) %}
+{% test relationships_of_columns(model, to, columns) %}
     select 1 as missing
     from {{ model }} as child
     left join {{ to }} as parent
@@ -21,7 +21,7 @@
 
 
 {# As many rows as `of` counts: nothing is lost and nothing multiplied. #}
-{% test counts_equal(model, of) %}
+{% test equal_rowcount(model, of) %}
     select 1 as differs
     from (select count(*) as rows_here from {{ model }}) as here
     cross join ({{ of }}) as there
@@ -30,7 +30,7 @@
 
 
 {# The expression holds in every row (unknown counts as broken). #}
-{% test holds(model, expression) %}
+{% test expression_is_true(model, expression) %}
     select 1 as broken
     from {{ model }}
     where not coalesce({{ expression }}, false)

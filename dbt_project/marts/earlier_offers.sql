@@ -3,7 +3,7 @@
 
 with matches as (
 
-    select * from {{ ref("stg_matches") }}
+    select * from {{ ref("stg_published__matches") }}
     where matched_on >= {{ add_days(run_day(), - (var("earlier_offer_days") | int)) }}
 
 ),
@@ -15,7 +15,7 @@ leads as (
         lead_id,
         business_date,
         person_key
-    from {{ ref("stg_leads") }}
+    from {{ ref("stg_lake__leads") }}
 
 ),
 

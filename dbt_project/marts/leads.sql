@@ -7,15 +7,15 @@ with leads as (
 
 ),
 
-judged as (
+screened as (
 
-    select * from {{ ref("int_leads__judged") }}
+    select * from {{ ref("int_leads__screened") }}
 
 ),
 
-standing as (
+canonical as (
 
-    select * from {{ ref("int_leads__standing") }}
+    select * from {{ ref("int_leads__canonical") }}
 
 ),
 
@@ -45,26 +45,26 @@ described as (
         leads.captured_at,
         leads.segment,
         leads.person_key,
-        case when standing.is_standing then null else coalesce(judged.stage, 'duplicate') end
-            as set_aside_stage,
-        case when standing.is_standing then null else coalesce(judged.detail, 'same_person') end
-            as set_aside_detail,
-        case when not standing.is_standing then standing.same_as_channel_id end
-            as same_as_channel_id,
-        case when not standing.is_standing then standing.same_as_lead_id end
-            as same_as_lead_id,
+        case when canonical.is_canonical then null else coalesce(screened.stage, 'duplicate') end
+            as exclusion_stage,
+        case when canonical.is_canonical then null else coalesce(screened.detail, 'same_person') end
+            as exclusion_detail,
+        case when not canonical.is_canonical then canonical.canonical_channel_id end
+            as canonical_channel_id,
+        case when not canonical.is_canonical then canonical.canonical_lead_id end
+            as canonical_lead_id,
         case
-            when standing.is_standing then channels_of_a_person.channels else {{ empty_list() }}
+            when canonical.is_canonical then channels_of_a_person.channels else {{ empty_list() }}
         end as channels,
         leads.consent_scope,
-        judged.suppressed_institutions,
+        screened.suppressed_institutions,
         {{- from_alias("features", lead_features()) }}
 
     from leads
-    inner join judged
-        on leads.channel_id = judged.channel_id and leads.lead_id = judged.lead_id
-    left join standing
-        on leads.channel_id = standing.channel_id and leads.lead_id = standing.lead_id
+    inner join screened
+        on leads.channel_id = screened.channel_id and leads.lead_id = screened.lead_id
+    left join canonical
+        on leads.channel_id = canonical.channel_id and leads.lead_id = canonical.lead_id
     inner join channels_of_a_person
         on leads.person_key = channels_of_a_person.person_key
     inner join features

@@ -14,4 +14,4 @@ select
     reason
 
 from {{ ref("int_outcomes__linked") }}
-where why is null
+where unlinked_reason is null

@@ -3,7 +3,7 @@
 
 with rules as (
 
-    select * from {{ ref("stg_product_rules") }}
+    select * from {{ ref("stg_lake__product_rules") }}
 
 ),
 

@@ -40,7 +40,7 @@ product_history as (
 
 matches as (
 
-    select * from {{ ref("stg_matches") }}
+    select * from {{ ref("stg_published__matches") }}
 
 ),
 

@@ -13,7 +13,7 @@ select
     amount,
     apr,
     reason,
-    why
+    unlinked_reason
 
 from {{ ref("int_outcomes__linked") }}
-where why is not null
+where unlinked_reason is not null

@@ -46,7 +46,7 @@ def explain_lead(told: Explained, channel: str, lead: str) -> dict[str, Any]:
         "from matches where channel_id = $channel and lead_id = $lead order by rank", **key
     )
     found = _outcome(told, marts[0], is_matched=bool(matches), key=key)
-    if marts[0]["set_aside_stage"] is None:
+    if marts[0]["exclusion_stage"] is None:
         found["products"] = _products(told, matches, key)
     return found
 
@@ -92,12 +92,12 @@ def at_the_gate(told: Explained, channel: str, lead: str) -> dict[str, Any]:
 def _outcome(told: Explained, lead: Row, *, is_matched: bool, key: Row) -> dict[str, Any]:
     if is_matched:
         return {"outcome": "matched", "stage": None, "detail": None, "products": []}
-    if lead["set_aside_stage"] == "duplicate":
-        stands = f"{lead['same_as_channel_id']}/{lead['same_as_lead_id']}"
+    if lead["exclusion_stage"] == "duplicate":
+        stands = f"{lead['canonical_channel_id']}/{lead['canonical_lead_id']}"
         return {
             "outcome": "duplicate",
             "stage": "duplicate",
-            "detail": lead["set_aside_detail"],
+            "detail": lead["exclusion_detail"],
             "same_as": stands,
             "products": [],
         }

@@ -67,9 +67,9 @@ def count_leads(
     """
     gate = _at_the_gate(read_manifest(settings.of_day(settings.lake / "leads", day)))
     leads = pq.read_table(
-        settings.of_day(settings.marts, day) / "leads.parquet", columns=[*LEAD, "set_aside_stage"]
+        settings.of_day(settings.marts, day) / "leads.parquet", columns=[*LEAD, "exclusion_stage"]
     )
-    is_merged = pc.fill_null(pc.equal(leads["set_aside_stage"], "duplicate"), fill_value=False)
+    is_merged = pc.fill_null(pc.equal(leads["exclusion_stage"], "duplicate"), fill_value=False)
     merged = leads.filter(is_merged).select(LEAD)
     matched = matches.select(LEAD).group_by(LEAD).aggregate([])
     _must_agree("loaded by ingest", gate["loaded"], "in the marts", len(leads), day)

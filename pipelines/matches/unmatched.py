@@ -37,9 +37,9 @@ def unmatched_sql(leads: str, funnel: str, matches: str, short: str) -> str:
     return f"""
         select
             channel_id, lead_id,
-            coalesce(set_aside_stage, case {stages} else 'quota' end) as stage,
+            coalesce(exclusion_stage, case {stages} else 'quota' end) as stage,
             case
-                when set_aside_stage is not null then set_aside_detail
+                when exclusion_stage is not null then exclusion_detail
                 {details}
                 else coalesce(short.detail, 'quota_full')
             end as detail
@@ -47,7 +47,7 @@ def unmatched_sql(leads: str, funnel: str, matches: str, short: str) -> str:
         left join {funnel} as funnel using (channel_id, lead_id)
         left join {short} as short using (channel_id, lead_id)
         where
-            set_aside_stage is distinct from 'duplicate'
+            exclusion_stage is distinct from 'duplicate'
             and (channel_id, lead_id) not in (select (channel_id, lead_id) from {matches})
         order by channel_id, lead_id
     """

@@ -96,7 +96,7 @@ def features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
     described = f"""
         select
             leads.* exclude (
-                set_aside_stage, set_aside_detail, same_as_channel_id, same_as_lead_id,
+                exclusion_stage, exclusion_detail, canonical_channel_id, canonical_lead_id,
                 channels, consent_scope, suppressed_institutions
             ),
             products.* exclude (

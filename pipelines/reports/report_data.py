@@ -152,7 +152,7 @@ class Marts:
 
     leads: int
     leads_to_match: int
-    leads_set_aside: tuple[Count, ...]
+    leads_excluded: tuple[Count, ...]
     outcomes: int
     """Outcomes known by the end of the day that name a lead we know."""
     outcomes_unlinked: tuple[Count, ...]

@@ -25,13 +25,13 @@ KEYS = {
 """Mart -> what its rows are sorted by: its key, or every column where it has none."""
 
 COUNTS = {
-    "leads_to_match": "select count(*) from leads where set_aside_stage is null",
+    "leads_to_match": "select count(*) from leads where exclusion_stage is null",
     "products_open": "select count(*) from products where is_open",
 }
 GROUPS = {
-    "leads_set_aside": ("leads", "set_aside_stage"),
+    "leads_excluded": ("leads", "exclusion_stage"),
     "products_closed": ("products", "closed_reason"),
-    "outcomes_unlinked": ("unlinked_outcomes", "why"),
+    "outcomes_unlinked": ("unlinked_outcomes", "unlinked_reason"),
 }
 
 

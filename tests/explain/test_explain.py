@@ -99,7 +99,7 @@ def test_the_rule_that_excluded_is_named_with_its_bound_and_the_side_not_the_val
     below = next(
         row
         for row in mart(day, "leads")
-        if row["bureau_score"] and row["bureau_score"] < 700 and row["set_aside_stage"] is None
+        if row["bureau_score"] and row["bureau_score"] < 700 and row["exclusion_stage"] is None
     )
     found = explain(day, DAY, lead=key(below), product=("bank-000", "loan-0000"))
     (row,) = found["products"]
@@ -109,7 +109,7 @@ def test_the_rule_that_excluded_is_named_with_its_bound_and_the_side_not_the_val
 
 
 def test_a_lead_that_was_set_aside_says_why(day):
-    aside = next(row for row in mart(day, "leads") if row["set_aside_stage"] == "consent")
+    aside = next(row for row in mart(day, "leads") if row["exclusion_stage"] == "consent")
     found = explain(day, DAY, lead=key(aside))
     assert (found["outcome"], found["stage"], found["detail"]) == (
         "unmatched",
@@ -142,7 +142,7 @@ def test_a_row_in_quarantine_is_found_by_the_name_it_bore_without_its_content(da
 
 def test_a_product_adds_up_from_all_leads_to_its_matches(day):
     matches = Counter((row["institution_id"], row["product_id"]) for row in rows(day, "matches"))
-    asked = sum(row["set_aside_stage"] is None for row in mart(day, "leads"))
+    asked = sum(row["exclusion_stage"] is None for row in mart(day, "leads"))
     seen = 0
     for product in mart(day, "products"):
         name = (product["institution_id"], product["product_id"])

@@ -48,7 +48,7 @@ LEAD_COUNTS = {
 MARTS = {
     "leads": 190,
     "leads_to_match": 171,
-    "leads_set_aside": {"duplicate": 12, "identity": 7},
+    "leads_excluded": {"duplicate": 12, "identity": 7},
     "outcomes": 4001,
     "outcomes_unlinked": {"unknown_match": 17},
 }

@@ -189,7 +189,7 @@ def test_leads_set_aside_keep_the_stage_and_detail_of_the_marts(tmp_path):
         ("duplicate", "same_person"),
     ]
     for lead, (stage, detail) in zip(leads, set_aside, strict=False):
-        lead |= {"set_aside_stage": stage, "set_aside_detail": detail}
+        lead |= {"exclusion_stage": stage, "exclusion_detail": detail}
     facts = run_matching(with_marts(settings, leads=leads), DAY)
     told = {row["lead_id"]: (row["stage"], row["detail"]) for row in table(settings, "unmatched")}
     for lead, expected in zip(leads[:3], set_aside, strict=False):

@@ -186,7 +186,7 @@ def by_hand(lead: Row, product: Row) -> bool:
         and (product["currency"] == "USD" or product["apr_min"] <= 0.24)
         and product["pd_min"] <= 0.05 <= product["pd_max"]
         and product["is_open"]
-        and lead["set_aside_stage"] is None
+        and lead["exclusion_stage"] is None
     )
 
 

@@ -35,7 +35,7 @@ def test_what_gives_an_attribute_away_is_named(settings):
 
 def test_leads_that_were_set_aside_do_not_count(settings):
     leads = pq.read_table(settings.of_day(settings.marts, DAY) / "leads.parquet")
-    set_aside = leads.num_rows - leads["set_aside_stage"].null_count
+    set_aside = leads.num_rows - leads["exclusion_stage"].null_count
     assert set_aside > 0
     _, gender = guessed(settings, DAY)
     assert gender.leads == leads.num_rows - set_aside

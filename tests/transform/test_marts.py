@@ -62,7 +62,7 @@ def test_the_manifest_counts_what_is_there(market: Market):
     manifest = read_manifest(market.settings.of_day(market.settings.marts, DAY))
     counts = manifest["counts"]
     assert counts["leads"] == len(market.rows[DAY]["leads"])
-    assert counts["leads_to_match"] + sum(counts["leads_set_aside"].values()) == counts["leads"]
+    assert counts["leads_to_match"] + sum(counts["leads_excluded"].values()) == counts["leads"]
     assert counts["outcomes"] == sum(row["event"] is not None for _, row in market.of("outcomes"))
     assert counts["unlinked_outcomes"] == 0
     assert set(manifest["inputs"]) >= {"lake/leads", "lake/outcomes", "matches"}

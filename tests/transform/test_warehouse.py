@@ -85,7 +85,7 @@ def test_a_failed_test_is_named_without_a_row_and_nothing_is_published(home: Set
         transform(home, DAY)
     message = str(error.value)
     assert re.search(
-        r"test unique_combination_feat_leads\w+ failed \(rows that break it: 1\)", message
+        r"test unique_combination_of_columns_feat_leads\w+ failed \(rows that break it: 1\)", message
     )
     assert "layer features could not be built for 2026-03-12" in message
     assert "4711" not in message
@@ -129,5 +129,5 @@ def test_a_partition_older_than_a_column_is_read_with_the_column_empty(home: Set
     write_day(home, DAY, leads=[LEAD | {"lead_id": "bob", "guaranteed_share": 0.75}])
     build(home, DAY, "staging")
     with duckdb.connect(str(home.warehouse)) as warehouse:
-        shares = warehouse.sql("select lead_id, guaranteed_share from stg_leads order by 1")
+        shares = warehouse.sql("select lead_id, guaranteed_share from stg_lake__leads order by 1")
         assert shares.fetchall() == [("L-4711", None), ("bob", 0.75)]

@@ -20,7 +20,7 @@ from pipelines.evaluation.drift.window import Window, window
 
 HISTORY = "channel_"
 """How features begin that are the same for every lead of a channel and day: no sample."""
-SET_ASIDE = "set_aside_detail"
+SET_ASIDE = "exclusion_detail"
 """Why a lead is not to be matched; missing where it is."""
 VALUES_AT_ONCE = 20_000_000
 """About how many values of all columns together are held at once."""

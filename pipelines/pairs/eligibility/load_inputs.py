@@ -30,7 +30,7 @@ def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
             cast(row_number() over (order by channel_id, lead_id) - 1 as integer) as lead_row,
             * replace ({cleaned.removeprefix(",")})
         from read_parquet($leads)
-        where set_aside_stage is null
+        where exclusion_stage is null
         order by lead_row
         """,
         {"leads": str(marts / "leads.parquet")},

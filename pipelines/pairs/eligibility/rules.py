@@ -20,10 +20,10 @@ NOT_JUDGED = frozenset(
         "lead_id",
         "person_key",
         "business_date",
-        "set_aside_stage",
-        "set_aside_detail",
-        "same_as_channel_id",
-        "same_as_lead_id",
+        "exclusion_stage",
+        "exclusion_detail",
+        "canonical_channel_id",
+        "canonical_lead_id",
     }
 )
 """Columns that say which lead it is or what became of it; no rule's business."""

@@ -29,7 +29,7 @@ FINDINGS: dict[Topic, str] = {
 }
 """Topic -> what is said of it among the findings."""
 NAMES = {
-    "set_aside_detail": "leads set aside",
+    "exclusion_detail": "leads set aside",
     "pd": "risk (PD)",
     "p_approve": "chance of approval",
     "p_fund": "chance of take-up",

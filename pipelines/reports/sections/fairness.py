@@ -36,7 +36,7 @@ def guessed(settings: Settings, day: date) -> tuple[Guessed, ...]:
             select {columns}
             from (
                 select * from read_parquet('{marts}')
-                where set_aside_stage is null
+                where exclusion_stage is null
                 order by md5(channel_id || '/' || lead_id), {KEYS} limit {ENOUGH}
             ) as features
             join (select {KEYS}, {", ".join(protected)} from read_parquet('{lake}')) as told

@@ -15,7 +15,7 @@ def marts(settings: Settings, day: date) -> Marts:
     return Marts(
         leads=counts["leads"],
         leads_to_match=counts["leads_to_match"],
-        leads_set_aside=_split(counts["leads_set_aside"]),
+        leads_excluded=_split(counts["leads_excluded"]),
         outcomes=counts["outcomes"],
         outcomes_unlinked=_split(counts["outcomes_unlinked"]),
     )
@@ -31,14 +31,14 @@ def _to_marts(facts: Facts) -> Iterator[Crossing]:
     if facts.marts and facts.borders:
         loaded = sum(border.loaded for border in facts.borders if border.feed == "leads")
         to_match = Count("to be matched", facts.marts.leads_to_match)
-        yield Crossing("lake to marts", loaded, (to_match, *facts.marts.leads_set_aside))
+        yield Crossing("lake to marts", loaded, (to_match, *facts.marts.leads_excluded))
 
 
 def _to_matches(facts: Facts) -> Iterator[Crossing]:
     """Yield: the leads of the marts are matched or not; a merged one stands for itself no more."""
     leads, marts = facts.matching.leads, facts.marts
     if leads and marts:
-        merged = [part for part in marts.leads_set_aside if part.name == "duplicate"]
+        merged = [part for part in marts.leads_excluded if part.name == "duplicate"]
         ends = [Count(name, leads.as_dict()[name]) for name in ("matched", "unmatched")]
         suppressed = Count("suppressed", leads.suppressed)
         yield Crossing("marts to matches", marts.leads, (*ends, suppressed, *merged))

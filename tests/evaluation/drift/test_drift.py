@@ -101,12 +101,12 @@ def test_invented_phones_are_told(calm: Settings, tmp_path: Path):
         one_in_five = pa.array([n % 5 == 0 for n in range(len(leads))])
         return where(
             leads,
-            *("channel_id", CHANNEL, "set_aside_detail"),
+            *("channel_id", CHANNEL, "exclusion_detail"),
             lambda old: pc.if_else(one_in_five, "phone_invalid", old),
         )
 
     told = drifting(drift(struck(calm, tmp_path / "home", leads=invented), LAST), "leads")
-    assert ("set_aside_detail", "channel", CHANNEL) in told
+    assert ("exclusion_detail", "channel", CHANNEL) in told
 
 
 def test_a_value_that_goes_missing_is_told(calm: Settings, tmp_path: Path):

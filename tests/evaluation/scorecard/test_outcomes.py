@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Settings:
     ]
     settings = write_market(
         tmp_path,
-        [ONE, TWO, THREE | {"set_aside_stage": "consent"}],
+        [ONE, TWO, THREE | {"exclusion_stage": "consent"}],
         [
             X | {"price_model": "cpl", "price": 20.0, "daily_quota": 2},
             Y | {"price_model": "cpa", "price": 100.0, "daily_quota": 2},

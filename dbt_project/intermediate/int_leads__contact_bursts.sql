@@ -8,7 +8,7 @@
 
 with leads as (
 
-    select * from {{ ref("stg_leads") }}
+    select * from {{ ref("stg_lake__leads") }}
 
 ),
 

@@ -17,7 +17,7 @@ suppressed as (
 
 crowded as (
 
-    select * from {{ ref("int_leads__crowded") }}
+    select * from {{ ref("int_leads__contact_bursts") }}
 
 ),
 
@@ -54,7 +54,7 @@ detailed as (
 
 ),
 
-judged as (
+screened as (
 
     select
         channel_id,
@@ -74,4 +74,4 @@ judged as (
 
 )
 
-select * from judged
+select * from screened

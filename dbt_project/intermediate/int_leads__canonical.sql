@@ -18,7 +18,7 @@ with recursive leads as (
             partition by person_key, business_date order by captured_at, channel_id, lead_id
         ) as place_on_day
 
-    from {{ ref("int_leads__judged") }}
+    from {{ ref("int_leads__screened") }}
     where stage is null
 
 ),
@@ -39,7 +39,7 @@ first_leads as (
 
 ),
 
-standing as (
+canonical as (
 
     select
         person_key,
@@ -59,27 +59,27 @@ standing as (
         later.business_date,
         later.next_standing_date
 
-    from standing
+    from canonical
     inner join first_leads as later
         on
-            standing.person_key = later.person_key
-            and standing.next_standing_date = later.business_date
+            canonical.person_key = later.person_key
+            and canonical.next_standing_date = later.business_date
 
 )
 
 select
     leads.channel_id,
     leads.lead_id,
-    standing.channel_id as same_as_channel_id,
-    standing.lead_id as same_as_lead_id,
-    leads.channel_id = standing.channel_id and leads.lead_id = standing.lead_id as is_standing
+    canonical.channel_id as canonical_channel_id,
+    canonical.lead_id as canonical_lead_id,
+    leads.channel_id = canonical.channel_id and leads.lead_id = canonical.lead_id as is_canonical
 
 from leads
-inner join standing
+inner join canonical
     on
-        leads.person_key = standing.person_key
-        and leads.business_date >= standing.business_date
+        leads.person_key = canonical.person_key
+        and leads.business_date >= canonical.business_date
         and (
-            standing.next_standing_date is null
-            or leads.business_date < standing.next_standing_date
+            canonical.next_standing_date is null
+            or leads.business_date < canonical.next_standing_date
         )
