@@ -85,7 +85,8 @@ def test_a_failed_test_is_named_without_a_row_and_nothing_is_published(home: Set
         transform(home, DAY)
     message = str(error.value)
     assert re.search(
-        r"test unique_combination_of_columns_feat_leads\w+ failed \(rows that break it: 1\)", message
+        r"test unique_combination_of_columns_feat_leads\w+ failed \(rows that break it: 1\)",
+        message,
     )
     assert "layer features could not be built for 2026-03-12" in message
     assert "4711" not in message
