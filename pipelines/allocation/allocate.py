@@ -1,114 +1,120 @@
-"""Choose the day's matches: the most value that the constraints allow.
+"""Choose the pairs of greatest total value within the limits, and certify the gap.
 
-    maximise   sum of value over the chosen pairs
-    such that  each lead is chosen at most K times, and at most once per institution,
-               each product is chosen at most quota times,
-               and what else limits say: budgets, shares, floors
+    maximise    sum of value over the chosen pairs
+    subject to  each lead is chosen at most K times, and at most once per institution,
+                each product is chosen at most quota times,
+                and further limits: budgets, shares, floors
 
-With quotas alone a cheapest flow is exact (`flow`). Else prices decompose the problem into leads
-(`dual`), and what leads ask for is made a plan in whole numbers (`repair`, `exact`). Either way the
-Lagrangian bound at the prices (`bound`) says how far at most the plan is from the best one.
+With quotas alone a min-cost flow is exact (`quota_flow`). Otherwise Lagrangian relaxation is used
+(`lagrangian_solver`). In both cases the dual bound at the shadow prices p >= 0,
+
+    D(p) = sum over limits of upper x price
+         + sum over leads of the K best (value - sum of use x price), one per institution, if > 0
+
+is at least the value of every feasible plan. `dual_bound` computes it from the pairs and the prices
+alone and shares nothing with the search for the prices, so a solver error would show as a gap.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from pipelines.allocation.constraints import Limit, quotas
-from pipelines.allocation.dual_bound import lagrangian_bound
-from pipelines.allocation.lagrangian_solver import Settings, Solution, solve
-from pipelines.allocation.problem import Candidates, in_order
-from pipelines.allocation.quota_flow import best_flow, finest_units
+from pipelines.allocation.lagrangian_solver import Solution, SolverOptions, solve_lagrangian
+from pipelines.allocation.problem import Limit, PairColumns, build_quota_limit, find_sort_order
+from pipelines.allocation.quota_flow import choose_units, solve_quotas
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-__all__ = ["Candidates", "Plan", "allocate"]
+GROUPS_PER_CHUNK = 1 << 14
+"""Leads that are ranked at once in the dual bound."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was chosen, and the proof of how good it is."""
+    """The chosen pairs, with the certificate of their quality."""
 
     chosen: BoolArray
-    """Which rows of the candidates are matches."""
+    """Flag of each pair: it is a match."""
     value: float
-    """Their value, in money."""
+    """Total value, in money."""
     bound: float
-    """No plan that keeps the constraints is worth more."""
+    """Dual bound: no plan within the limits has a greater value."""
     prices: Mapping[str, FloatArray]
-    """Limit -> what one unit more of each of its rows (a lead, a unit of money) would add."""
+    """Limit -> shadow price by row: the value that one more unit (a lead, a unit of money) adds."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Floor -> by how many leads each of its rows is missed."""
+    """Floor -> number of leads by which each row is missed."""
     least_shortfall: int = 0
-    """No plan that keeps all else misses them by less in all: proven, perhaps not attained."""
+    """Lower bound on the total shortfall of every plan: proven, perhaps not attained."""
     evaluations: int = 0
-    """How often the leads were asked at prices."""
+    """Evaluations of the dual function."""
 
     @property
     def rows(self) -> IntArray:
-        """Return the rows of the candidates that are matches, in rising order."""
+        """Return the row numbers of the chosen pairs, in rising order."""
         return np.flatnonzero(self.chosen)
 
-    def price_of(self, limit: Limit) -> FloatArray:
-        """Return the prices of `limit`, by row; 0 where the plan didn't need to look at it."""
-        return self.prices.get(limit.name, np.zeros(len(limit.most)))
+    def limit_prices(self, limit: Limit) -> FloatArray:
+        """Return the shadow prices of `limit` by row; 0 where the plan didn't need the limit."""
+        return self.prices.get(limit.name, np.zeros(len(limit.upper)))
 
     @property
     def price_of_quota(self) -> FloatArray:
-        """Return what one more lead a day would add, by product; 0 where quota is left."""
+        """Return the shadow price of each product's quota; 0 where quota is left."""
         return self.prices["quota"]
 
     @property
     def gap(self) -> float:
-        """Return the share of the bound that the plan may fall short of it; 0 is proven best."""
+        """Return the certified gap, 1 - value / bound; 0: proven optimal."""
         return max(0.0, 1 - self.value / self.bound) if self.bound > 0 else 0.0
 
 
 def allocate(
-    candidates: Candidates,
+    pairs: PairColumns,
     quota: IntArray,
     *,
     most_offers: int,
     limits: Sequence[Limit] = (),
     start: Mapping[str, FloatArray] | None = None,
-    settings: Settings | None = None,
+    options: SolverOptions | None = None,
 ) -> Plan:
-    """Choose the pairs of greatest total value; the same set whatever the order of the rows.
+    """Choose the pairs of greatest total value; the same set in any order of the rows.
 
     Args:
-        candidates: The pairs to choose from.
+        pairs: The pairs to choose from.
         quota: Most leads of each product, >= 0, by product code.
-        most_offers: Most pairs that one lead is chosen for (K), >= 1.
-        limits: What else binds; rows are those of `candidates`.
-        start: Prices to begin with, as an earlier plan told them; a limit that it lacks, or has
-            of another size, begins at 0.
-        settings: How the leads are cut and worked on, and when the search is content.
+        most_offers: Most pairs chosen for one lead (K), >= 1.
+        limits: Further limits over the same pairs, in the same order.
+        start: Start prices, as `Plan.prices` of an earlier plan; a limit without prices, or with
+            another number of rows, starts at 0.
+        options: How the work is divided, and when the search stops.
 
     Raises:
-        Broken: A pair is there twice, or its value isn't above 0.
+        Broken: A pair occurs twice, or its value isn't above 0.
     """
-    order = in_order(candidates)
-    pairs = candidates if order is None else candidates.take(order)
-    others = [limit if order is None else limit.take(order) for limit in limits]
-    units = finest_units(pairs, len(quota))
-    worth = np.rint(pairs.value * units)
-    if not others:
-        solution = _by_flow(pairs, worth, quota, most_offers)
+    order = find_sort_order(pairs)
+    ordered = pairs if order is None else pairs.take(order)
+    further = [limit if order is None else limit.take(order) for limit in limits]
+    units = choose_units(ordered, len(quota))
+    value = np.rint(ordered.value * units)
+    if not further:
+        solution = _solve_flow(ordered, value, quota, most_offers)
     else:
-        solution = solve(
-            pairs,
-            worth,
-            (quotas(pairs.product, quota), *others),
+        solution = solve_lagrangian(
+            ordered,
+            value,
+            (build_quota_limit(ordered.product, quota), *further),
             most_offers,
             start={name: price * units for name, price in (start or {}).items()},
-            settings=settings or Settings(),
+            options=options or SolverOptions(),
         )
-    bound = lagrangian_bound(
-        pairs.lead, pairs.institution, worth, solution.limits, solution.prices, most_offers
+    bound = dual_bound(
+        ordered.lead, ordered.institution, value, solution.limits, solution.prices, most_offers
     )
     return Plan(
-        chosen=_as_given(solution.chosen, order),
-        value=float(worth[solution.chosen].sum()) / units,
+        chosen=_restore_order(solution.chosen, order),
+        value=float(value[solution.chosen].sum()) / units,
         bound=bound / units,
         prices={
             limit.name: price / units * limit.units
@@ -120,15 +126,67 @@ def allocate(
     )
 
 
-def _by_flow(pairs: Candidates, worth: FloatArray, quota: IntArray, most_offers: int) -> Solution:
-    flow = best_flow(pairs, worth.astype(np.int64), quota, most_offers)
-    limits = (quotas(pairs.product, quota),)
-    return Solution(flow.chosen, limits, [flow.price_of_quota.astype(np.float64)])
+def _solve_flow(
+    pairs: PairColumns, value: FloatArray, quota: IntArray, most_offers: int
+) -> Solution:
+    plan = solve_quotas(pairs, value.astype(np.int64), quota, most_offers)
+    limits = (build_quota_limit(pairs.product, quota),)
+    return Solution(plan.chosen, limits, [plan.price_of_quota.astype(np.float64)])
 
 
-def _as_given(chosen: BoolArray, order: IntArray | None) -> BoolArray:
+def _restore_order(chosen: BoolArray, order: IntArray | None) -> BoolArray:
     if order is None:
         return chosen
-    given = np.zeros(len(chosen), np.bool_)
-    given[order] = chosen
-    return given
+    restored = np.zeros(len(chosen), np.bool_)
+    restored[order] = chosen
+    return restored
+
+
+def dual_bound(
+    lead: IntArray,
+    institution: IntArray,
+    value: FloatArray,
+    limits: Sequence[Limit],
+    prices: Sequence[FloatArray],
+    most_offers: int,
+) -> float:
+    """Return D(p), in units of `value`; the surplus of each lead is rounded up.
+
+    Args:
+        lead: Lead code of each pair; pairs are sorted by lead and institution.
+        institution: Institution code of each pair.
+        value: Of each pair.
+        limits: The limits.
+        prices: One array by limit, one price by row, >= 0.
+        most_offers: Most pairs of one lead (K).
+    """
+    surplus = value.astype(np.float64)
+    capacity_value = 0.0
+    for limit, price in zip(limits, prices, strict=True):
+        pair_price = np.append(price, 0.0)[limit.row]
+        surplus -= pair_price if limit.use is None else pair_price * limit.use
+        is_priced = price > 0
+        capacity_value += math.fsum((limit.upper[is_priced] * price[is_priced]).tolist())
+    if len(lead) == 0:
+        return capacity_value
+    is_first = (np.diff(lead, prepend=-1) != 0) | (np.diff(institution, prepend=-1) != 0)
+    first = np.flatnonzero(is_first)
+    best = np.maximum.reduceat(surplus, first)
+    return capacity_value + _sum_best(lead[first], best, most_offers)
+
+
+def _sum_best(lead: IntArray, surplus: FloatArray, count: int) -> int:
+    """Return the sum of each lead's `count` largest surpluses, if positive, rounded up."""
+    gains = np.flatnonzero(surplus > 0)
+    lead, surplus = lead[gains], surplus[gains]
+    start = np.flatnonzero(np.diff(lead, prepend=-1))
+    chunks = [*start[::GROUPS_PER_CHUNK], len(lead)]
+    total = 0
+    for begin, end in pairwise(chunks):
+        row = np.cumsum(np.diff(lead[begin:end], prepend=-1) != 0) - 1
+        column = np.arange(end - begin) - np.searchsorted(row, row)
+        matrix = np.zeros((int(row[-1]) + 1, max(int(column.max()) + 1, count)))
+        matrix[row, column] = surplus[begin:end]
+        largest = -np.partition(-matrix, count - 1, axis=1)[:, :count]
+        total += int(np.ceil(largest).sum())
+    return total

@@ -1,10 +1,12 @@
-"""Prices of the constraints: the minimum of the dual function, by projected quasi-Newton steps.
+"""Minimise the dual function over the prices by projected quasi-Newton steps.
 
-The dual function D (see `leads`) is convex and made of as many facets as there are leads, so with
-many leads it is nearly smooth. A limited-memory BFGS approximation of its curvature over the
-prices that are free to move (Nocedal and Wright, Numerical Optimization, algorithm 7.4), projected
-on the bounds of the prices and with backtracking, comes within some 1e-5 of the minimum after 40
-to 60 evaluations. Wherever it stops, D is a true bound.
+    minimise  D(p)   subject to  0 <= p <= upper
+
+D (see `lead_subproblem`) is convex and piecewise linear with at least one facet per lead, so with
+many leads it is nearly smooth. The method is limited-memory BFGS over the prices that are not fixed
+at a bound (Nocedal and Wright, Numerical Optimization, algorithm 7.4), projected on the bounds,
+with backtracking line search. It comes within some 1e-5 of the minimum after 40 to 60 evaluations.
+D is a valid bound wherever the search stops.
 
 Sums over prices are rounded once (`math.fsum`), so neither threads nor the kind of processor
 change a digit.
@@ -20,103 +22,106 @@ import numpy as np
 from pipelines.core.arrays import BoolArray, FloatArray
 
 MEMORY = 20
-"""Steps that the curvature is learnt from."""
-SUFFICIENT = 1e-4
-"""Share of the promised decrease that a step must bring (Armijo)."""
-SHORTEST = 2.0**-12
-"""A step that doesn't go down even when cut to this is given up."""
+"""Steps that the curvature is estimated from."""
+SUFFICIENT_DECREASE = 1e-4
+"""Share of the predicted decrease that a step must bring (Armijo)."""
+SHORTEST_STEP = 2.0**-12
+"""The line search ends without a step at this length."""
 
-Dual = Callable[[FloatArray], tuple[float, FloatArray]]
-"""Prices -> D and a subgradient of it."""
+DualFunction = Callable[[FloatArray], tuple[float, FloatArray]]
+"""Prices -> D and a subgradient of D."""
 
 
 @dataclass(frozen=True)
-class Stop:
-    """When to be content."""
+class StoppingRule:
+    """When the search ends."""
 
     progress: float = 1e-5
-    """Go on while D falls by this share of itself ..."""
-    evaluations: int = 10
-    """... within so many evaluations."""
+    """Continue while D decreases by this share of itself ..."""
+    window: int = 10
+    """... within this number of evaluations."""
     most_evaluations: int = 400
 
 
 @dataclass(frozen=True)
-class Lowest:
-    """Where the search ended."""
+class DualSolution:
+    """Prices at the end of the search."""
 
     prices: FloatArray
     bound: float
     evaluations: int
 
 
-def lowest(
-    dual: Dual, start: FloatArray, most: FloatArray, scale: FloatArray, stop: Stop
-) -> Lowest:
-    """Return the prices in [0, most] at which `dual` is (nearly) lowest.
+def minimise_dual(
+    dual: DualFunction,
+    start: FloatArray,
+    upper: FloatArray,
+    scale: FloatArray,
+    rule: StoppingRule,
+) -> DualSolution:
+    """Return prices in [0, upper] at which `dual` is (nearly) lowest.
 
     Args:
         dual: The function; convex.
-        start: Prices to begin with.
-        most: Highest price of each constraint; infinite: no bound.
-        scale: A typical price of each constraint, above 0: prices are searched in these units.
-        stop: When to be content.
+        start: Start prices.
+        upper: Highest price of each row; infinite: unbounded.
+        scale: A typical price of each row, above 0: the search works in these units.
+        rule: When the search ends.
     """
-    search = _Search(dual, most / scale, scale)
-    search.begin(start / scale)
-    seen = [search.value]
-    while search.evaluations < stop.most_evaluations and search.step():
-        seen += [search.value] * (search.evaluations - len(seen))
-        before = seen[-1 - min(stop.evaluations, len(seen) - 1)]
-        if len(seen) > stop.evaluations and before - search.value < stop.progress * abs(before):
+    search = _QuasiNewton(dual, upper / scale, scale)
+    search.evaluate_start(start / scale)
+    values = [search.value]
+    while search.evaluations < rule.most_evaluations and search.step():
+        values += [search.value] * (search.evaluations - len(values))
+        before = values[-1 - min(rule.window, len(values) - 1)]
+        if len(values) > rule.window and before - search.value < rule.progress * abs(before):
             break
-    return Lowest(search.at * scale, search.value, search.evaluations)
+    return DualSolution(search.at * scale, search.value, search.evaluations)
 
 
-class _Search:
+class _QuasiNewton:
     """The state of a search, in units of `scale`."""
 
-    def __init__(self, dual: Dual, most: FloatArray, scale: FloatArray) -> None:
-        self._dual, self._most, self._scale = dual, most, scale
+    def __init__(self, dual: DualFunction, upper: FloatArray, scale: FloatArray) -> None:
+        self._dual, self._upper, self._scale = dual, upper, scale
         self._steps: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=MEMORY)
         self.evaluations = 0
 
-    def begin(self, at: FloatArray) -> None:
-        self.at = np.clip(at, 0, self._most)
+    def evaluate_start(self, at: FloatArray) -> None:
+        self.at = np.clip(at, 0, self._upper)
         self.value, self._slope = self._evaluate(self.at)
 
     def step(self) -> bool:
-        """Go one step down; return whether there was one."""
+        """Take one descent step; return whether one was found."""
         slope = self._slope
-        is_free = ~((self.at <= 0) & (slope >= 0) | (self.at >= self._most) & (slope <= 0))
+        is_free = ~((self.at <= 0) & (slope >= 0) | (self.at >= self._upper) & (slope <= 0))
         if not (slope[is_free] != 0).any():
             return False
-        direction = _descent(slope * is_free, self._steps, is_free)
-        if self._walk(direction):
+        if self._search_line(_compute_direction(slope * is_free, self._steps, is_free)):
             return True
         if not self._steps:
             return False
-        self._steps.clear()  # what was learnt misleads here: begin anew with the steepest descent
-        return self._walk(_descent(slope * is_free, self._steps, is_free))
+        self._steps.clear()  # the estimated curvature misleads here: restart by steepest descent
+        return self._search_line(_compute_direction(slope * is_free, self._steps, is_free))
 
-    def _walk(self, direction: FloatArray) -> bool:
+    def _search_line(self, direction: FloatArray) -> bool:
         length = 1.0
-        while length >= SHORTEST:
-            there = np.clip(self.at + length * direction, 0, self._most)
-            step = there - self.at
-            promised = _dot(self._slope, step)
-            if promised >= 0:
+        while length >= SHORTEST_STEP:
+            candidate = np.clip(self.at + length * direction, 0, self._upper)
+            step = candidate - self.at
+            predicted = _dot(self._slope, step)
+            if predicted >= 0:
                 return False
-            value, slope = self._evaluate(there)
-            if value <= self.value + SUFFICIENT * promised:
-                self._learn(step, slope - self._slope)
-                self.at, self.value, self._slope = there, value, slope
+            value, slope = self._evaluate(candidate)
+            if value <= self.value + SUFFICIENT_DECREASE * predicted:
+                self._remember(step, slope - self._slope)
+                self.at, self.value, self._slope = candidate, value, slope
                 return True
-            curvature = value - self.value - promised
-            length *= min(0.5, max(0.1, -promised / (2 * curvature)))  # the parabola's lowest
+            curvature = value - self.value - predicted
+            length *= min(0.5, max(0.1, -predicted / (2 * curvature)))  # minimum of the parabola
         return False
 
-    def _learn(self, step: FloatArray, change: FloatArray) -> None:
+    def _remember(self, step: FloatArray, change: FloatArray) -> None:
         if _dot(step, change) > 0:
             self._steps.append((step, change))
 
@@ -126,13 +131,13 @@ class _Search:
         return value, slope * self._scale
 
 
-def _descent(
+def _compute_direction(
     slope: FloatArray, steps: Iterable[tuple[FloatArray, FloatArray]], is_free: BoolArray
 ) -> FloatArray:
-    """Return the quasi-Newton direction over the free prices (the two-loop recursion)."""
+    """Return the quasi-Newton direction over the free prices (two-loop recursion)."""
     usable = []
-    for steps_before, changes in steps:
-        step, change = steps_before * is_free, changes * is_free
+    for full_step, full_change in steps:
+        step, change = full_step * is_free, full_change * is_free
         curvature = _dot(step, change)
         if curvature > 1e-12 * _dot(change, change):
             usable.append((step, change, curvature))

@@ -1,4 +1,17 @@
-"""The plan by prices: search them, ask the leads, repair, reoptimise what is contested."""
+"""Lagrangian relaxation: search prices, solve the lead subproblems, repair, polish.
+
+    maximise    sum of value x - penalty x total shortfall of the floors
+    subject to  the limits; at most K pairs a lead, one per institution
+
+1. Remove the pairs that exceed a row alone.
+2. Find the prices with the lowest dual bound (`dual_ascent`), with start prices from the linear
+   program on small days.
+3. Make the leads' choices at these prices feasible (`primal_repair`).
+4. If the plan isn't within `TARGET_GAP` of the bound, re-optimise the pairs with the smallest
+   reduced costs (`mip_polish`).
+5. If a floor is missed: find the least total shortfall by a search without value, and start again
+   with the floors relaxed to what the plan attains.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,245 +19,252 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipelines.allocation.constraints import Limit
-from pipelines.allocation.dual_ascent import Lowest, Stop, lowest
-from pipelines.allocation.lead_subproblem import Leads
-from pipelines.allocation.mip_polish import exact_prices, reoptimised
-from pipelines.allocation.primal_repair import Contest, improved, repaired
-from pipelines.allocation.problem import Candidates
+from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
+from pipelines.allocation.lead_subproblem import LeadSubproblems
+from pipelines.allocation.mip_polish import compute_lp_prices, polish
+from pipelines.allocation.primal_repair import RestrictedProblem, improve, repair
+from pipelines.allocation.problem import Limit, PairColumns
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 SMALL = 3_000
-"""Up to so many pairs the prices are those of the linear program."""
-NEAR_ENOUGH = 1e-3
-"""A plan that is proven within this share of the best one is not worked on further."""
-EFFORT = 0.5
-"""Most work on the contested pairs, in the solver's deterministic time; some seconds at most."""
-MOST_CONTESTED = 1_000
-"""Pairs that are reoptimised at most: those nearest to their lead's choice turning."""
+"""Up to this many pairs, prices start at the linear program's and all pairs are polished."""
+TARGET_GAP = 1e-3
+"""A plan with a smaller gap is not polished."""
+POLISH_EFFORT = 0.5
+"""Deterministic time of the integer solver; some seconds at most."""
+MOST_POLISHED = 1_000
+"""Most pairs that are polished: the pairs with the smallest absolute reduced cost."""
 REACH = 0.5
-"""Pairs within this share of a typical worth of being taken may be used in the repair."""
-LOTTERY = 2.0**-33
-"""Worth of a lottery number: together with it two pairs differ, by less than half a unit."""
-UNIT = 1e4
-"""Worth of a lead where only shortfalls count."""
+"""The repair uses pairs whose reduced cost is above minus this share of a typical value."""
+TIE_BREAK_UNIT = 2.0**-33
+"""Value of one unit of tie-break key: pairs of equal value differ, by less than half a unit."""
+SHORTFALL_UNIT = 1e4
+"""Value of a lead in the search where only shortfalls count."""
 ROUNDING = 1e-2
-"""So much above a whole number of leads is rounding."""
-SWAPS = 12
-"""A shortfall costs so many times the greatest worth, to be dearer than any chain of moves."""
+"""An excess over an integer number of leads that counts as rounding."""
+LONGEST_CHAIN = 12
+"""A unit of shortfall costs this many times the greatest value: more than any chain of moves."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the work is cut (the result is the same) and when it is content (it isn't)."""
+class SolverOptions:
+    """How the work is divided (the result is the same) and when the search stops (it isn't)."""
 
     parts: int = 1
     threads: int = 1
-    stop: Stop = field(default_factory=Stop)
+    stop: StoppingRule = field(default_factory=StoppingRule)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A plan of the pairs, in units of worth."""
+    """A plan of the pairs, in integer units of value."""
 
     chosen: BoolArray
     limits: tuple[Limit, ...]
-    """The constraints that it keeps: floors that can't be kept are lowered to what can."""
+    """The limits that the plan satisfies: infeasible floors are relaxed to what it attains."""
     prices: Sequence[FloatArray]
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
     least_shortfall: int = 0
     evaluations: int = 0
 
 
-def solve(
-    pairs: Candidates,
-    worth: FloatArray,
+def solve_lagrangian(
+    pairs: PairColumns,
+    value: FloatArray,
     limits: tuple[Limit, ...],
     most_offers: int,
     *,
     start: Mapping[str, FloatArray],
-    settings: Settings,
+    options: SolverOptions,
 ) -> Solution:
-    """Return a plan near the best one, with prices that prove how near.
+    """Return a near-optimal plan, with the prices that certify its gap.
 
     Args:
         pairs: The pairs, by lead, institution and product.
-        worth: Of each pair, in whole units, > 0.
-        limits: The constraints.
+        value: Of each pair, in integer units, > 0.
+        limits: The limits.
         most_offers: Most pairs of one lead.
-        start: Limit -> prices to begin with, in units of worth for one unit of what is limited.
-        settings: How.
+        start: Limit -> start prices, in units of value for one unit of what is limited.
+        options: How to search.
     """
-    problem = _Problem(pairs, worth, limits, most_offers, settings)
-    penalty = SWAPS * float(worth.max(initial=0))
-    found, least = problem.solved(worth, penalty, start), 0
-    if found.missed:
-        free_of_worth = problem.solved(np.zeros_like(worth), UNIT, {})
-        least = max(0, math.ceil(-free_of_worth.search.bound / UNIT - ROUNDING))
-        if found.missed > free_of_worth.missed:
-            found = problem.solved(worth, penalty, start, floor_plan=free_of_worth.chosen)
+    relaxation = _Relaxation(pairs, limits, most_offers, options)
+    penalty = LONGEST_CHAIN * float(value.max(initial=0))
+    best, least = relaxation.solve(value, penalty, start), 0
+    if best.missed:
+        without_value = relaxation.solve(np.zeros_like(value), SHORTFALL_UNIT, {})
+        least = max(0, math.ceil(-without_value.dual.bound / SHORTFALL_UNIT - ROUNDING))
+        if best.missed > without_value.missed:
+            best = relaxation.solve(value, penalty, start, floor_plan=without_value.chosen)
     shortfall = {
-        limit.name: limit.shortfall(np.flatnonzero(found.chosen))
+        limit.name: limit.shortfall(np.flatnonzero(best.chosen))
         for limit in limits
         if limit.is_floor
     }
-    if found.missed:  # the floors as lowered have other prices, and perhaps a better plan
-        limits = tuple(_lowered(limit, np.flatnonzero(found.chosen)) for limit in limits)
-        problem = _Problem(pairs, worth, limits, most_offers, settings)
-        again = problem.solved(worth, penalty, start, floor_plan=found.chosen)
-        found = replace(found if again.missed else again, search=again.search)
+    if best.missed:  # the relaxed floors have other prices, and perhaps a better plan
+        limits = tuple(_relax_floor(limit, np.flatnonzero(best.chosen)) for limit in limits)
+        relaxation = _Relaxation(pairs, limits, most_offers, options)
+        again = relaxation.solve(value, penalty, start, floor_plan=best.chosen)
+        best = replace(best if again.missed else again, dual=again.dual)
     return Solution(
-        chosen=found.chosen,
+        chosen=best.chosen,
         limits=limits,
-        prices=problem.split(found.search.prices),
+        prices=relaxation.split_by_limit(best.dual.prices),
         shortfall=shortfall,
         least_shortfall=least,
-        evaluations=found.search.evaluations,
+        evaluations=best.dual.evaluations,
     )
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Incumbent:
+    """The best plan of one search."""
+
     chosen: BoolArray
-    search: Lowest
+    dual: DualSolution
     missed: int
+    """Total shortfall of the floors."""
 
 
-class _Problem:
-    """Pairs and limits of a day, without the pairs that can't be taken at all."""
+class _Relaxation:
+    """Pairs and limits of a day, without the pairs that exceed a row alone."""
 
     def __init__(
         self,
-        pairs: Candidates,
-        worth: FloatArray,
+        pairs: PairColumns,
         limits: tuple[Limit, ...],
         most_offers: int,
-        settings: Settings,
+        options: SolverOptions,
     ) -> None:
         self.limits = limits
-        self._pairs, self._most_offers, self._settings = pairs, most_offers, settings
-        self._group = pairs.lead * (int(pairs.institution.max(initial=0)) + 1) + pairs.institution
-        is_possible = np.ones(len(worth), np.bool_)
+        self._pairs, self._most_offers, self._options = pairs, most_offers, options
+        is_possible = np.ones(len(pairs.lead), np.bool_)
         for limit in limits:
             if not limit.is_floor:
                 use = 1 if limit.use is None else limit.use
-                is_possible &= np.append(limit.most, np.inf)[limit.row] >= use
+                is_possible &= np.append(limit.upper, np.inf)[limit.row] >= use
         self._possible = np.flatnonzero(is_possible)
-        most = np.concatenate([limit.most for limit in limits])
-        self._is_bound = np.isfinite(most)
-        self._most = np.where(self._is_bound, most, 0)
+        upper = np.concatenate([limit.upper for limit in limits])
+        self._is_limited = np.isfinite(upper)
+        self._upper = np.where(self._is_limited, upper, 0)
 
-    def split(self, prices: FloatArray) -> list[FloatArray]:
-        return np.split(prices, np.cumsum([len(limit.most) for limit in self.limits])[:-1])
+    def split_by_limit(self, prices: FloatArray) -> list[FloatArray]:
+        return np.split(prices, np.cumsum([len(limit.upper) for limit in self.limits])[:-1])
 
-    def solved(
+    def solve(
         self,
-        worth: FloatArray,
+        value: FloatArray,
         penalty: float,
         start: Mapping[str, FloatArray],
         floor_plan: BoolArray | None = None,
-    ) -> _Found:
+    ) -> _Incumbent:
+        """Return the best plan found; with `floor_plan`, starting the local search from it."""
         rows = self._possible
-        told_apart = worth[rows] + self._pairs.lottery[rows] * LOTTERY
-        limits = tuple(limit.take(rows) for limit in self.limits)
-        leads = Leads(
+        problem = RestrictedProblem(
             self._pairs.lead[rows],
-            self._group[rows],
-            told_apart,
-            limits,
-            most_offers=self._most_offers,
-            parts=self._settings.parts,
-            threads=self._settings.threads,
-        )
-        everyone = Contest(
-            self._pairs.lead[rows],
-            self._group[rows],
-            told_apart,
-            self._pairs.lottery[rows],
-            limits,
+            self._pairs.lead_institution[rows],
+            value[rows] + self._pairs.tie_break_key[rows] * TIE_BREAK_UNIT,
+            self._pairs.tie_break_key[rows],
+            tuple(limit.take(rows) for limit in self.limits),
             self._most_offers,
             penalty,
         )
-        search = self._search(leads, everyone, start)
+        leads = LeadSubproblems(
+            problem.lead,
+            problem.group,
+            problem.value,
+            problem.limits,
+            most_offers=self._most_offers,
+            parts=self._options.parts,
+            threads=self._options.threads,
+        )
+        dual = self._search_prices(leads, problem, start)
         is_small = len(rows) <= SMALL
-        reach = np.inf if is_small else REACH * _typical(everyone)
-        near, margin = leads.within(self.split(search.prices), reach)
-        if is_small:  # all pairs, those that yield to another of their institution as well
-            margin_of_all = np.full(len(rows), -np.inf)
-            margin_of_all[near] = margin
-            near, margin = np.arange(len(rows)), margin_of_all
-        contest = everyone.take(near)
-        plan = repaired(contest, margin > 0, margin)
+        reach = np.inf if is_small else REACH * _typical_value(problem)
+        near, reduced_cost = leads.find_near_choice(self.split_by_limit(dual.prices), reach)
+        if is_small:  # all pairs, with the pairs that have a better one at their institution
+            every_cost = np.full(len(rows), -np.inf)
+            every_cost[near] = reduced_cost
+            near, reduced_cost = np.arange(len(rows)), every_cost
+        restricted = problem.take(near)
+        plan = repair(restricted, reduced_cost > 0, reduced_cost)
         if floor_plan is not None:
-            plan = improved(contest, floor_plan[rows[near]])
-        if is_small or contest.worth_of(plan) < search.bound * (1 - NEAR_ENOUGH):
-            contested = _contested(contest, margin)
-            plan = improved(contest, reoptimised(contest, plan, contested, effort=EFFORT))
-        chosen = np.zeros(len(worth), np.bool_)
+            plan = improve(restricted, floor_plan[rows[near]])
+        if is_small or restricted.compute_objective(plan) < dual.bound * (1 - TARGET_GAP):
+            free = _select_free(restricted, reduced_cost)
+            plan = improve(restricted, polish(restricted, plan, free, effort=POLISH_EFFORT))
+        chosen = np.zeros(len(value), np.bool_)
         chosen[rows[near[plan]]] = True
-        taken = np.flatnonzero(chosen)
-        missed = sum(int(each.shortfall(taken).sum()) for each in self.limits if each.is_floor)
-        return _Found(chosen, search, missed)
+        missed = sum(
+            int(limit.shortfall(np.flatnonzero(chosen)).sum())
+            for limit in self.limits
+            if limit.is_floor
+        )
+        return _Incumbent(chosen, dual, missed)
 
-    def _search(self, leads: Leads, everyone: Contest, start: Mapping[str, FloatArray]) -> Lowest:
-        """Return the prices at which the bound is lowest."""
-        sizes = [len(limit.most) for limit in self.limits]
+    def _search_prices(
+        self,
+        leads: LeadSubproblems,
+        problem: RestrictedProblem,
+        start: Mapping[str, FloatArray],
+    ) -> DualSolution:
+        """Return the prices with the lowest dual bound."""
+        sizes = [len(limit.upper) for limit in self.limits]
         begin = np.concatenate(
             [
-                start[each.name] / each.units
-                if each.name in start and len(start[each.name]) == size
+                start[limit.name] / limit.units
+                if limit.name in start and len(start[limit.name]) == size
                 else np.zeros(size)
-                for each, size in zip(self.limits, sizes, strict=True)
+                for limit, size in zip(self.limits, sizes, strict=True)
             ]
         )
         highest = np.concatenate(
             [
-                np.full(size, everyone.penalty if each.is_floor else np.inf)
-                for each, size in zip(self.limits, sizes, strict=True)
+                np.full(size, problem.penalty if limit.is_floor else np.inf)
+                for limit, size in zip(self.limits, sizes, strict=True)
             ]
         )
-        if 0 < len(everyone.lead) <= SMALL:
-            exact = exact_prices(everyone)
-            if exact is not None:
-                begin = np.concatenate(exact)
-        scale = np.repeat(_scales(everyone), sizes)
-        begin = np.where(self._is_bound, begin, 0)
+        if 0 < len(problem.lead) <= SMALL:
+            lp_prices = compute_lp_prices(problem)
+            if lp_prices is not None:
+                begin = np.concatenate(lp_prices)
+        scale = np.repeat(_typical_prices(problem), sizes)
+        begin = np.where(self._is_limited, begin, 0)
 
         def dual(prices: FloatArray) -> tuple[float, FloatArray]:
-            demand = leads.demand(self.split(prices))
-            bound = demand.surplus + math.fsum((self._most * prices).tolist())
-            left = self._most - np.concatenate(demand.used)
-            return bound, np.where(self._is_bound, left, 0)
+            demand = leads.solve(self.split_by_limit(prices))
+            bound = demand.surplus + math.fsum((self._upper * prices).tolist())
+            subgradient = self._upper - np.concatenate(demand.use)
+            return bound, np.where(self._is_limited, subgradient, 0)
 
-        return lowest(dual, begin, highest, scale, self._settings.stop)
-
-
-def _scales(everyone: Contest) -> list[float]:
-    """Return a typical price of each limit: a typical worth over a typical use."""
-    worth, scales = _typical(everyone), []
-    for limit in everyone.limits:
-        used = np.abs(limit.of_pairs(np.arange(len(limit.row))))
-        used = used[used > 0]
-        scales.append(worth / (float(np.median(used)) if len(used) else 1.0))
-    return scales
+        return minimise_dual(dual, begin, highest, scale, self._options.stop)
 
 
-def _typical(everyone: Contest) -> float:
-    """Return what a pair is worth, or a lead of a floor where pairs are worth nothing."""
-    worth = float(np.median(everyone.worth)) if len(everyone.worth) else 1.0
-    return worth if worth > 1 else everyone.penalty or 1.0
+def _typical_prices(problem: RestrictedProblem) -> list[float]:
+    """Return a typical price of each limit: a typical value over a typical use."""
+    value, prices = _typical_value(problem), []
+    for limit in problem.limits:
+        use = np.abs(limit.pair_use(np.arange(len(limit.row))))
+        use = use[use > 0]
+        prices.append(value / (float(np.median(use)) if len(use) else 1.0))
+    return prices
 
 
-def _contested(contest: Contest, margin: FloatArray) -> IntArray:
-    """Return the pairs whose choice is nearest to turning; all where there are few."""
-    if len(margin) <= SMALL:
-        return np.arange(len(margin))
-    nearest = np.lexsort((contest.lottery, np.abs(margin)))
-    return nearest[:MOST_CONTESTED]
+def _typical_value(problem: RestrictedProblem) -> float:
+    """Return the median value of a pair, or the penalty where pairs have no value."""
+    value = float(np.median(problem.value)) if len(problem.value) else 1.0
+    return value if value > 1 else problem.penalty or 1.0
 
 
-def _lowered(limit: Limit, rows: IntArray) -> Limit:
-    """Return a floor at what the plan reaches, where that is less."""
+def _select_free(problem: RestrictedProblem, reduced_cost: FloatArray) -> IntArray:
+    """Return the pairs of smallest absolute reduced cost; all where there are few."""
+    if len(reduced_cost) <= SMALL:
+        return np.arange(len(reduced_cost))
+    nearest = np.lexsort((problem.tie_break_key, np.abs(reduced_cost)))
+    return nearest[:MOST_POLISHED]
+
+
+def _relax_floor(limit: Limit, rows: IntArray) -> Limit:
+    """Return a floor lowered to what the given pairs attain; any other limit as it is."""
     if not limit.is_floor:
         return limit
-    return replace(limit, most=limit.most + limit.shortfall(rows))
+    return replace(limit, upper=limit.upper + limit.shortfall(rows))

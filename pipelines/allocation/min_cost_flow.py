@@ -1,9 +1,12 @@
-"""Cheapest flows in a network, and the prices that prove them cheapest.
+"""Min-cost flow with integer data, potentials that certify it, and tie-breaking among optima.
 
-A flow is cheapest exactly when its residual network has no cycle of negative cost, that is when
-shortest distances exist in it. Those distances are the prices (potentials) of the nodes; an arc's
-reduced cost, cost + price(tail) - price(head), is then never negative where flow could still be
-added and never positive where some could be taken away (Ahuja, Magnanti, Orlin: Network Flows,
+    minimise    sum over arcs of cost x flow
+    subject to  0 <= flow <= capacity;  flow out of a node - flow into it = supply
+
+A flow is optimal exactly if its residual network has no cycle of negative cost, that is, if
+shortest distances exist in it. The distances are the potentials (shadow prices) of the nodes; the
+reduced cost of an arc, cost + distance(tail) - distance(head), is then never negative where flow
+can be added and never positive where flow can be removed (Ahuja, Magnanti, Orlin: Network Flows,
 theorems 9.1 and 9.3).
 """
 
@@ -25,7 +28,7 @@ UNREACHED = np.iinfo(np.int64).max // 4
 
 @dataclass(frozen=True)
 class Network:
-    """Arcs as columns, each of the same length, and what every node sends out (below 0: takes)."""
+    """Arcs as columns of equal length, and the supply of each node (below 0: demand)."""
 
     tails: IntArray
     heads: IntArray
@@ -34,11 +37,11 @@ class Network:
     supplies: IntArray
 
 
-def cheapest_flow(network: Network) -> IntArray:
-    """Return the flow on each arc that serves all supplies at the least cost; exact.
+def solve_min_cost_flow(network: Network) -> IntArray:
+    """Return the flow on each arc that meets all supplies at the least cost; exact.
 
     Raises:
-        Broken: The supplies can't be served, or the costs are too large for 64 bits.
+        Broken: The supplies can't be met, or the costs are too large for 64 bits.
     """
     solver = SimpleMinCostFlow()
     if len(network.tails) == 0:
@@ -59,22 +62,22 @@ def cheapest_flow(network: Network) -> IntArray:
     return np.asarray(solver.flows(arcs), dtype=np.int64)
 
 
-def residual_distances(network: Network, flows: IntArray, start: int) -> IntArray:
+def compute_residual_distances(network: Network, flows: IntArray, start: int) -> IntArray:
     """Return each node's shortest distance from `start` in the residual network (Bellman-Ford).
 
     Args:
-        network: Where the flow runs.
+        network: The network.
         flows: Flow on each arc, 0 <= flow <= capacity.
-        start: The node from which distances are counted; `UNREACHED` where no path leads.
+        start: Source node of the distances; `UNREACHED` for a node without a path.
 
     Raises:
-        Broken: There is a cycle of negative cost, so `flows` is not the cheapest flow.
+        Broken: There is a cycle of negative cost, so `flows` is not optimal.
     """
-    ahead, back = flows < network.capacities, flows > 0
-    tails = np.concatenate([network.tails[ahead], network.heads[back]])
-    heads = np.concatenate([network.heads[ahead], network.tails[back]])
-    costs = np.concatenate([network.costs[ahead], -network.costs[back]])
-    order, ends = _by_code(heads, len(network.supplies))
+    can_add, can_remove = flows < network.capacities, flows > 0
+    tails = np.concatenate([network.tails[can_add], network.heads[can_remove]])
+    heads = np.concatenate([network.heads[can_add], network.tails[can_remove]])
+    costs = np.concatenate([network.costs[can_add], -network.costs[can_remove]])
+    order, ends = _sort_by_code(heads, len(network.supplies))
     tails, costs = tails[order], costs[order]
     reached = np.flatnonzero(np.diff(ends))
     first = ends[reached]
@@ -87,55 +90,57 @@ def residual_distances(network: Network, flows: IntArray, start: int) -> IntArra
             return distances
         distances[reached[shorter]] = through[shorter]
     raise Broken(
-        "the plan of matches is not the best one: its residual network has a cycle of negative "
-        "cost. Nothing was matched."
+        "the plan of matches is not optimal: its residual network has a cycle of negative cost. "
+        "Nothing was matched."
     )
 
 
-def _by_code(code: IntArray, codes: int) -> tuple[IntArray, IntArray]:
-    """Return the rows by rising code, and where each code begins; counted, in linear time."""
+def _sort_by_code(code: IntArray, codes: int) -> tuple[IntArray, IntArray]:
+    """Return the rows by rising code, and the first of each code (counting sort, linear time)."""
     rows = np.arange(len(code))
     counted = coo_array((np.ones(len(code), np.bool_), (code, rows)), (codes, len(code))).tocsr()
     return np.asarray(counted.indices, np.int64), np.asarray(counted.indptr, np.int64)
 
 
-def reduced_costs(network: Network, distances: IntArray) -> IntArray:
+def compute_reduced_costs(network: Network, distances: IntArray) -> IntArray:
     """Return cost + distance(tail) - distance(head) of each arc."""
     return network.costs + distances[network.tails] - distances[network.heads]
 
 
-def settle_ties(
+def break_ties(
     network: Network, flows: IntArray, distances: IntArray, preference: IntArray
 ) -> IntArray:
-    """Return, among all cheapest flows, the one with the most `preference` (per unit of flow).
+    """Return, among all optimal flows, the one with the most `preference` (per unit of flow).
 
-    By complementary slackness every cheapest flow agrees on the arcs whose reduced cost isn't 0;
-    only the others are free, so the choice is made among them alone. Of these an arc that is the
-    last one of its node has no choice either, and so on: only arcs on cycles are left.
+    By complementary slackness all optimal flows agree on the arcs whose reduced cost isn't 0,
+    so the choice is among the other arcs alone. An arc that is the last one of its node has no
+    alternative either, and so on: only arcs on cycles remain.
     """
-    free = _on_cycles(network, np.flatnonzero(reduced_costs(network, distances) == 0))
+    free = _keep_arcs_on_cycles(
+        network, np.flatnonzero(compute_reduced_costs(network, distances) == 0)
+    )
     if len(free) == 0:
         return flows
-    runs = flows > 0
-    runs[free] = False
-    served = np.bincount(network.tails[runs], flows[runs], len(network.supplies))
-    served -= np.bincount(network.heads[runs], flows[runs], len(network.supplies))
+    is_fixed = flows > 0
+    is_fixed[free] = False
+    sent = np.bincount(network.tails[is_fixed], flows[is_fixed], len(network.supplies))
+    sent -= np.bincount(network.heads[is_fixed], flows[is_fixed], len(network.supplies))
     ends = np.concatenate([network.tails[free], network.heads[free]])
     nodes, renumbered = np.unique(ends, return_inverse=True)
-    among_equals = Network(
+    tied = Network(
         tails=renumbered[: len(free)],
         heads=renumbered[len(free) :],
         capacities=network.capacities[free],
         costs=-preference[free],
-        supplies=network.supplies[nodes] - served[nodes].astype(np.int64),
+        supplies=network.supplies[nodes] - sent[nodes].astype(np.int64),
     )
-    settled = flows.copy()
-    settled[free] = cheapest_flow(among_equals)
-    return settled
+    preferred = flows.copy()
+    preferred[free] = solve_min_cost_flow(tied)
+    return preferred
 
 
-def _on_cycles(network: Network, arcs: IntArray) -> IntArray:
-    """Return those of the arcs that are left when arcs that end at a node alone are taken away."""
+def _keep_arcs_on_cycles(network: Network, arcs: IntArray) -> IntArray:
+    """Return `arcs` without the arcs that end at a node with no other arc, repeatedly."""
     while True:
         tails, heads = network.tails[arcs], network.heads[arcs]
         degree = np.bincount(np.concatenate([tails, heads]), minlength=len(network.supplies))

@@ -1,55 +1,183 @@
-"""The pairs that a plan is chosen from, as columns."""
+"""The arrays of an allocation problem: pairs as columns, and linear limits over them.
 
-from dataclasses import dataclass
+A limit is a family of rows, and a pair lies in at most one row of a family:
+
+    sum over the chosen pairs of a row of use <= upper       (quota, budget, pacing, exposure)
+    sum over the chosen pairs of a row of 1   >= least       (floor)
+
+A floor is the first kind with use = -1 and upper = -least. It may be missed; the shortfall is
+reported.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import Broken
 
+HUNDREDTHS = 100
+"""Spend is summed in whole hundredths, rounded up, so that sums are exact in any order."""
+
+INTEGER_TOLERANCE = 1e-9
+"""A number this close to an integer counts as one: 300.00 / 0.1 must be 3000."""
+
 
 @dataclass(frozen=True)
-class Candidates:
+class PairColumns:
     """Eligible pairs as columns of equal length; one row per (lead, product).
 
     `lead`, `institution` and `product` are codes 0, 1, 2 …; an institution owns whole products.
-    `value` is money, above 0. `lottery` (0 <= number < 2**32) decides between equal plans: the
-    greater sum wins. Give each pair a number drawn from its own key, and neither the order of
-    rows nor the solver's version decides who goes first.
+    `value` is money, above 0. `tie_break_key` (0 <= key < 2**32) decides between plans of equal
+    value: the greater sum of keys wins. With a key drawn from each pair's own identifiers, neither
+    the order of rows nor the solver's version decides between equal leads.
     """
 
     lead: IntArray
     institution: IntArray
     product: IntArray
     value: FloatArray
-    lottery: IntArray
+    tie_break_key: IntArray
 
-    def take(self, rows: IntArray) -> "Candidates":
+    @property
+    def lead_institution(self) -> IntArray:
+        """Return a code for each (lead, institution)."""
+        return self.lead * (int(self.institution.max(initial=0)) + 1) + self.institution
+
+    def take(self, rows: IntArray) -> "PairColumns":
         """Return the given rows, in that order."""
-        return Candidates(
+        return PairColumns(
             lead=self.lead[rows],
             institution=self.institution[rows],
             product=self.product[rows],
             value=self.value[rows],
-            lottery=self.lottery[rows],
+            tie_break_key=self.tie_break_key[rows],
         )
 
 
-def in_order(candidates: Candidates) -> IntArray | None:
-    """Return the rows sorted by lead, institution and product; None where they are already.
+def find_sort_order(pairs: PairColumns) -> IntArray | None:
+    """Return the row order by lead, institution and product; None if the rows are sorted.
 
     Raises:
-        Broken: A pair is there twice, or its value isn't above 0.
+        Broken: A pair occurs twice, or its value isn't above 0.
     """
-    institutions = int(candidates.institution.max(initial=-1)) + 1
-    products = int(candidates.product.max(initial=-1)) + 1
-    key = (candidates.lead * institutions + candidates.institution) * products + candidates.product
-    rises = np.diff(key) > 0
-    order = None if rises.all() else np.argsort(key)
-    again = 0 if order is None else int((np.diff(key[order]) == 0).sum())
-    if again:
-        raise Broken(f"{again:,} pairs of lead and product are there twice")
-    unfit = ~(np.isfinite(candidates.value) & (candidates.value > 0))
-    if unfit.any():
-        raise Broken(f"{int(unfit.sum()):,} of {len(unfit):,} pairs have no value above 0")
+    products = int(pairs.product.max(initial=-1)) + 1
+    key = pairs.lead_institution * products + pairs.product
+    order = None if (np.diff(key) > 0).all() else np.argsort(key)
+    duplicates = 0 if order is None else int((np.diff(key[order]) == 0).sum())
+    if duplicates:
+        raise Broken(f"{duplicates:,} pairs of lead and product occur twice")
+    is_invalid = ~(np.isfinite(pairs.value) & (pairs.value > 0))
+    if is_invalid.any():
+        raise Broken(
+            f"{int(is_invalid.sum()):,} of {len(is_invalid):,} pairs have no value above 0"
+        )
     return order
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One family of constraints of one kind."""
+
+    name: str
+    row: IntArray
+    """Row of the family that each pair lies in; `len(upper)`: none."""
+    upper: FloatArray
+    """Largest total use of each row, in integer units; infinite: unlimited. Below 0: a floor."""
+    use: FloatArray | None = None
+    """Use of its row by each pair, in integer units; None: 1 each."""
+    units: float = 1.0
+    """Integer units in one unit of what is limited: 100 where money is counted in hundredths."""
+
+    @property
+    def is_floor(self) -> bool:
+        """Return whether the family sets a least number of pairs."""
+        return self.name.startswith("floor")
+
+    def take(self, rows: IntArray) -> "Limit":
+        """Return the limit for the given pairs, in that order."""
+        use = None if self.use is None else self.use[rows]
+        return replace(self, row=self.row[rows], use=use)
+
+    def total_use(self, rows: IntArray) -> FloatArray:
+        """Return the use of each row by the given pairs; integers, so exact in any order."""
+        use = None if self.use is None else self.use[rows]
+        count = len(self.upper)
+        total = np.bincount(self.row[rows], weights=use, minlength=count + 1)[:count]
+        return np.asarray(total, np.float64)
+
+    def pair_use(self, rows: IntArray) -> FloatArray:
+        """Return the use of its row by each of the given pairs; 0 for a pair in no row."""
+        is_inside = self.row[rows] < len(self.upper)
+        return is_inside * (np.ones(len(rows)) if self.use is None else self.use[rows])
+
+    def count_violations(self, rows: IntArray) -> int:
+        """Return the number of violated rows; a missed floor is no violation."""
+        return 0 if self.is_floor else int((self.total_use(rows) > self.upper).sum())
+
+    def is_satisfied(self, rows: IntArray) -> bool:
+        """Return whether the given pairs violate no row and miss no floor."""
+        return bool((self.total_use(rows) <= self.upper).all())
+
+    def shortfall(self, rows: IntArray) -> FloatArray:
+        """Return the number of pairs by which each row of a floor is missed."""
+        return np.maximum(self.total_use(rows) - self.upper, 0)
+
+
+def build_quota_limit(product: IntArray, quota: IntArray) -> Limit:
+    """Return the limit on leads a day by product."""
+    return Limit("quota", product, quota.astype(np.float64))
+
+
+def build_budget_limit(product: IntArray, spend: FloatArray, budget: FloatArray) -> Limit:
+    """Return the limit on expected spend a day by product.
+
+    Args:
+        product: Product code of each pair.
+        spend: Expected spend of each pair in the product's currency, >= 0.
+        budget: Largest spend a day by product code, same currency; NaN: unlimited.
+    """
+    upper = np.where(np.isfinite(budget), np.floor(budget * HUNDREDTHS + INTEGER_TOLERANCE), np.inf)
+    use = np.ceil(spend * HUNDREDTHS - INTEGER_TOLERANCE)
+    return Limit("budget", product, upper, use=use, units=HUNDREDTHS)
+
+
+def build_share_limit(
+    name: str,
+    product: IntArray,
+    group: IntArray,
+    groups: int,
+    *,
+    share: float | FloatArray,
+    quota: IntArray,
+) -> Limit:
+    """Return the limit on each group's share of a product: at most `share` x quota leads.
+
+    The share refers to the quota and not to the leads matched, so that the row stays linear and a
+    product knows its numbers before the day. At least one lead of each group is allowed.
+
+    Args:
+        name: Of the kind of limit.
+        product: Product code of each pair.
+        group: Group of the pair's lead (its channel, say); -1: none.
+        groups: Number of groups.
+        share: Largest share, above 0: one for all, or by (product, group); NaN: unlimited.
+        quota: Leads a day by product code.
+    """
+    share_of_quota = np.broadcast_to(share, (len(quota), groups)) * quota[:, None]
+    upper = np.maximum(1, np.floor(share_of_quota + INTEGER_TOLERANCE)).reshape(-1)
+    row = np.where(group >= 0, product * groups + group, len(upper))
+    return Limit(name, row, np.where(np.isnan(upper), np.inf, upper))
+
+
+def build_floor_limit(name: str, owner: IntArray, least: IntArray) -> Limit:
+    """Return the least number of leads by owner.
+
+    Args:
+        name: Of the kind of owner.
+        owner: Owner of each pair (a product, an institution, a group of leads); -1: none.
+        least: Leads a day by owner; 0: no floor.
+    """
+    has_floor = (owner >= 0) & (least[owner] > 0)
+    row = np.where(has_floor, owner, len(least))
+    return Limit(f"floor_{name}", row, -least.astype(np.float64), use=-np.ones(len(row)))

@@ -5,7 +5,7 @@ That of the others is an expectation that differs by lead; see `constraints.budg
 
 import numpy as np
 
-from pipelines.allocation.constraints import WHOLE
+from pipelines.allocation.problem import INTEGER_TOLERANCE
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 
@@ -22,5 +22,5 @@ def affordable_quota(
     """
     is_bound = is_per_lead & np.isfinite(budget) & (price > 0)
     affordable = np.full(len(quota), np.inf)
-    affordable[is_bound] = np.floor(budget[is_bound] / price[is_bound] + WHOLE)
+    affordable[is_bound] = np.floor(budget[is_bound] / price[is_bound] + INTEGER_TOLERANCE)
     return np.asarray(np.minimum(quota, affordable), dtype=np.int64)

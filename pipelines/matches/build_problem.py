@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from expectations.policy_types import Limits
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.constraints import Limit, budgets, quotas
-from pipelines.allocation.problem import Candidates
+from pipelines.allocation.problem import Limit, PairColumns, build_budget_limit, build_quota_limit
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.matches.budgets import affordable_quota
 from pipelines.matches.policy_limits import (
@@ -51,7 +50,7 @@ class DayPlan:
     """Every limit, what was used of it and its price; see `prices.SCHEMA`."""
     least_shortfall: int
     """No plan misses the floors by fewer leads in all: proven, perhaps not attained."""
-    candidates: Candidates
+    candidates: PairColumns
     """What was chosen from, in the order of table `pairs`."""
     quota: IntArray
     """Leads a day that each product can take and pay for, by `product_row`."""
@@ -83,14 +82,14 @@ def plan_day(
     candidates, spend = _candidates(connection, day)
     numbered = Day(connection, candidates, terms.affordable, terms.products)
     by_result = np.where(terms.is_per_lead, np.nan, terms.budget)
-    money = budgets(candidates.product, spend, by_result)
+    money = build_budget_limit(candidates.product, spend, by_result)
     caps = [*paced(numbered, limits.pacing), *exposed(numbered, limits.exposure)]
     families = [*caps, *promised(numbered, limits.floors)]
 
     def keeping(plan: Plan) -> Plan:
         """Return the plan itself where it keeps all limits, else one that does."""
         binding = (money, *(family.limit for family in families))
-        if all(limit.is_kept(plan.rows) for limit in binding):
+        if all(limit.is_satisfied(plan.rows) for limit in binding):
             return plan
         return allocate(candidates, terms.affordable, most_offers=most_offers, limits=binding)
 
@@ -111,7 +110,7 @@ def plan_day(
         bound=plan.bound,
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
-        price_of_budget=plan.price_of(money),
+        price_of_budget=plan.limit_prices(money),
         told=prices_table(told),
         least_shortfall=plan.least_shortfall + sum(family.out_of_reach for family in families),
         candidates=candidates,
@@ -123,8 +122,8 @@ def plan_day(
 
 def _finds_full(limit: Limit, plan: Plan) -> BoolArray:
     """Return which pairs aren't chosen and need more of their row than the plan leaves."""
-    left = np.append(limit.most - limit.used(plan.rows), np.inf)
-    return ~plan.chosen & (limit.of_pairs(np.arange(len(limit.row))) > left[limit.row])
+    left = np.append(limit.upper - limit.total_use(plan.rows), np.inf)
+    return ~plan.chosen & (limit.pair_use(np.arange(len(limit.row))) > left[limit.row])
 
 
 @dataclass(frozen=True)
@@ -169,19 +168,21 @@ def _catalogue(day: Day, terms: _Terms, money: Limit, plan: Plan) -> tuple[Told,
     price of a place is due to.
     """
     whom, price = day.by_product(), plan.price_of_quota
-    limit = quotas(day.candidates.product, terms.quota)
-    matches = limit.used(plan.rows)
+    limit = build_quota_limit(day.candidates.product, terms.quota)
+    matches = limit.total_use(plan.rows)
     is_by_budget = terms.affordable < terms.quota
-    of_money = np.where(terms.is_per_lead, 0.0, plan.price_of(money))
+    of_money = np.where(terms.is_per_lead, 0.0, plan.limit_prices(money))
     of_money[is_by_budget] = price[is_by_budget] / terms.price[is_by_budget]
-    spent = np.where(terms.is_per_lead, matches * terms.price, money.used(plan.rows) / money.units)
+    spent = np.where(
+        terms.is_per_lead, matches * terms.price, money.total_use(plan.rows) / money.units
+    )
     return (
-        Told(Family("quota", limit, whom, limit.most), matches, np.where(is_by_budget, 0, price)),
+        Told(Family("quota", limit, whom, limit.upper), matches, np.where(is_by_budget, 0, price)),
         Told(Family("budget", money, whom, terms.budget), spent, of_money),
     )
 
 
-def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Candidates, FloatArray]:
+def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[PairColumns, FloatArray]:
     """Return table `pairs` as numbers, in the order of its rows, and each pair's spend.
 
     The lottery number of a pair comes from the date and its own keys alone, so a tie is broken
@@ -211,12 +212,12 @@ def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[Candi
         {"day": day.isoformat()},
     ).fetchnumpy()
     lots = np.asarray(pairs["lead_lot"], np.uint64), np.asarray(pairs["product_lot"], np.uint64)
-    candidates = Candidates(
+    candidates = PairColumns(
         lead=_integers(pairs["lead_row"]),
         institution=_integers(pairs["institution_row"]),
         product=_integers(pairs["product_row"]),
         value=_numbers(pairs["expected_value"]),
-        lottery=_drawn(*lots),
+        tie_break_key=_drawn(*lots),
     )
     return candidates, _numbers(pairs["expected_spend"])
 

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from expectations.policy_types import Exploration
-from pipelines.allocation.constraints import WHOLE, Limit
-from pipelines.allocation.problem import Candidates
+from pipelines.allocation.problem import INTEGER_TOLERANCE, Limit, PairColumns
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 AT_LEAST_TWO = 2
@@ -74,7 +73,7 @@ class Trials:
 
 
 def draw_trials(
-    candidates: Candidates,
+    candidates: PairColumns,
     chosen: BoolArray,
     *,
     surplus: FloatArray,
@@ -97,7 +96,7 @@ def draw_trials(
     wanted = _wanted(terms, policy)
     least = np.floor(wanted)
     chances = np.floor((wanted - least) * LOTS)
-    left = [(limit, limit.most - limit.used(np.flatnonzero(chosen))) for limit in limits]
+    left = [(limit, limit.upper - limit.total_use(np.flatnonzero(chosen))) for limit in limits]
     left = [(limit, room) for limit, room in left if not limit.is_floor]
     is_bound = chosen & _counts_toward_a_group(candidates.product, limits, len(wanted))
     quota = terms.quota - np.bincount(candidates.product[is_bound], minlength=len(wanted))
@@ -107,7 +106,7 @@ def draw_trials(
     menu = _menu(candidates, chosen, fits, surplus, most_offers, policy)
     waiting = _place_within(candidates.product[menu], candidates.lead[menu], -surplus[menu])
     most_waiting = np.maximum(AT_LEAST_TWO, policy.most_waiting_per_place * wanted)
-    menu = menu[waiting < np.floor(most_waiting + WHOLE)[candidates.product[menu]]]
+    menu = menu[waiting < np.floor(most_waiting + INTEGER_TOLERANCE)[candidates.product[menu]]]
     product = candidates.product[menu]
     offered = np.bincount(product, minlength=len(wanted))
     most = np.minimum(np.floor(offered / AT_LEAST_TWO), quota)
@@ -131,7 +130,7 @@ def draw_trials(
 
 
 def after_prices(
-    pairs: Candidates, limits: Sequence[Limit], prices: Mapping[str, FloatArray]
+    pairs: PairColumns, limits: Sequence[Limit], prices: Mapping[str, FloatArray]
 ) -> FloatArray:
     """Return what each pair is worth to a plan, once all that it uses is paid for.
 
@@ -142,7 +141,7 @@ def after_prices(
     """
     left = pairs.value - prices["quota"][pairs.product]
     for limit in limits:
-        price = np.append(prices.get(limit.name, np.zeros(len(limit.most))) / limit.units, 0.0)
+        price = np.append(prices.get(limit.name, np.zeros(len(limit.upper))) / limit.units, 0.0)
         left -= price[limit.row] * _of_pairs(limit)
     return left
 
@@ -163,7 +162,7 @@ def _counts_toward_a_group(product: IntArray, limits: Sequence[Limit], products:
             last[product] = limit.row
             is_mixed = np.zeros(products, np.bool_)
             is_mixed[product[limit.row != last[product]]] = True
-            counts |= is_mixed[product] & (limit.row < len(limit.most))
+            counts |= is_mixed[product] & (limit.row < len(limit.upper))
     return counts
 
 
@@ -196,7 +195,7 @@ def _affordable(
 
 
 def _menu(
-    pairs: Candidates,
+    pairs: PairColumns,
     chosen: BoolArray,
     fits: BoolArray,
     surplus: FloatArray,
@@ -225,9 +224,9 @@ def _menu(
     return order[place < room[lead]]
 
 
-def _lots(pairs: Candidates, rows: IntArray) -> IntArray:
+def _lots(pairs: PairColumns, rows: IntArray) -> IntArray:
     """Return a number for each pair, drawn from its lottery but unlike it (splitmix64)."""
-    mixed = pairs.lottery[rows].astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = pairs.tie_break_key[rows].astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return np.asarray((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1), np.int64)
@@ -242,7 +241,7 @@ def _place_within(group: IntArray, *by: IntArray | FloatArray) -> IntArray:
 
 
 def _behind(
-    pairs: Candidates, chosen: BoolArray, surplus: FloatArray, quota: IntArray
+    pairs: PairColumns, chosen: BoolArray, surplus: FloatArray, quota: IntArray
 ) -> tuple[IntArray, IntArray]:
     """Return the planned rows, and how many trials of its product each stands before it gives way.
 
@@ -250,5 +249,5 @@ def _behind(
     """
     planned = np.flatnonzero(chosen)
     product = pairs.product[planned]
-    least_last = (pairs.lead[planned], pairs.lottery[planned], -surplus[planned])
+    least_last = (pairs.lead[planned], pairs.tie_break_key[planned], -surplus[planned])
     return planned, quota[product] - 1 - _place_within(product, *least_last)

@@ -14,8 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.policy_types import Exposure, Floor, Pacing
-from pipelines.allocation.constraints import WHOLE, Limit, floors, shares
-from pipelines.allocation.problem import Candidates
+from pipelines.allocation.problem import (
+    INTEGER_TOLERANCE,
+    Limit,
+    PairColumns,
+    build_floor_limit,
+    build_share_limit,
+)
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import Broken
 
@@ -47,7 +52,7 @@ class Family:
         """Return how many of the leads that floors promise aren't there at all."""
         if not self.limit.is_floor:
             return 0
-        return int(np.nansum(self.stated + self.limit.most))
+        return int(np.nansum(self.stated + self.limit.upper))
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Day:
 
     connection: duckdb.DuckDBPyConnection
     """With `leads` (`lead_row`) and `products` (`product_row`)."""
-    candidates: Candidates
+    candidates: PairColumns
     quota: IntArray
     """By product."""
     products: Sequence[Product]
@@ -106,7 +111,7 @@ def paced(day: Day, entries: Sequence[Pacing]) -> list[Family]:
     if not np.isfinite(share).any():
         return []
     channel, channels = day.groups("channel_id")
-    limit = shares(
+    limit = build_share_limit(
         *("pacing", day.candidates.product, channel, len(channels)),
         share=share[:, None],
         quota=day.quota,
@@ -135,7 +140,7 @@ def exposed(day: Day, entries: Sequence[Exposure]) -> list[Family]:
             if entry.column == column and entry.most_share and entry.group in groups:
                 place = groups.index(entry.group)
                 share[place] = np.fmin(share[place], entry.most_share)
-        limit = shares(
+        limit = build_share_limit(
             *(f"exposure_{column}", day.candidates.product, group, len(groups)),
             share=share,
             quota=day.quota,
@@ -150,7 +155,7 @@ def least_exposed(day: Day, entries: Sequence[Exposure], matches: int) -> list[F
     for column in _columns(entries, "least_share"):
         group, groups = day.groups(column)
         wanted = {
-            entry.group: int(np.ceil(entry.least_share * matches - WHOLE))
+            entry.group: int(np.ceil(entry.least_share * matches - INTEGER_TOLERANCE))
             for entry in sorted(entries, key=lambda entry: entry.least_share or 0)
             if entry.column == column and entry.least_share
         }
@@ -202,11 +207,11 @@ def _floor(day: Day, of: str, owner: IntArray, least: IntArray, whom: pa.Table) 
     pairs = np.unique(day.candidates.lead[inside] * len(least) + owner[inside])
     leads = np.bincount(pairs % len(least), minlength=len(least))
     stated = np.where(least > 0, least, np.nan)
-    return Family("floor", floors(of, owner, np.minimum(least, leads)), whom, stated)
+    return Family("floor", build_floor_limit(of, owner, np.minimum(least, leads)), whom, stated)
 
 
 def _capped(kind: str, limit: Limit, whom: pa.Table) -> Family:
-    return Family(kind, limit, whom, np.where(np.isfinite(limit.most), limit.most, np.nan))
+    return Family(kind, limit, whom, np.where(np.isfinite(limit.upper), limit.upper, np.nan))
 
 
 def _products_by_group(day: Day, column: str, groups: list[str]) -> pa.Table:

@@ -50,8 +50,8 @@ class Told:
 def told_by(plan: Plan, family: Family) -> Told:
     """Return what `plan` makes of a family whose limits count leads."""
     limit = family.limit
-    leads = np.bincount(limit.row[plan.rows], minlength=len(limit.most) + 1)[: len(limit.most)]
-    return Told(family, leads.astype(np.float64), plan.price_of(limit))
+    leads = np.bincount(limit.row[plan.rows], minlength=len(limit.upper) + 1)[: len(limit.upper)]
+    return Told(family, leads.astype(np.float64), plan.limit_prices(limit))
 
 
 def prices_table(told: Sequence[Told]) -> pa.Table:

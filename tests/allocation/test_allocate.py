@@ -1,4 +1,4 @@
-"""The promises of `allocate`: the best plan, within its limits, whoever comes first."""
+"""`allocate` with quotas alone: optimal, feasible, independent of row order."""
 
 from itertools import combinations
 
@@ -9,55 +9,59 @@ from hypothesis import strategies as st
 from ortools.sat.python import cp_model
 
 from pipelines.allocation import quota_flow
-from pipelines.allocation.allocate import Candidates, Plan, allocate
+from pipelines.allocation.allocate import Plan, allocate
+from pipelines.allocation.problem import PairColumns
 from pipelines.bench.fixtures.instance import drawn
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.errors import Broken
 
 PRODUCTS_OF_AN_INSTITUTION = 2
 
 
-def candidates(*rows: tuple[int, int, float], lottery: list[int] | None = None) -> Candidates:
+def pairs_of(*rows: tuple[int, int, float], keys: list[int] | None = None) -> PairColumns:
     """Return pairs of (lead, product, value); two products belong to each institution."""
     lead, product, value = (np.array(column) for column in zip(*rows, strict=True))
-    return Candidates(
+    return PairColumns(
         lead=lead,
         institution=product // PRODUCTS_OF_AN_INSTITUTION,
         product=product,
         value=value.astype(float),
-        lottery=np.array(lottery or range(len(rows))),
+        tie_break_key=np.array(keys or range(len(rows))),
     )
 
 
-def quota(*leads: int) -> np.ndarray:
+def quota(*leads: int) -> IntArray:
     return np.array(leads, dtype=np.int64)
 
 
 @st.composite
 def markets(draw: st.DrawFn, most_leads: int = 6, most_products: int = 5, top: int = 9):
-    """Draw a small market, with many equal values, quotas of 0 and several products a lender."""
+    """Draw a small market with many equal values, quotas of 0 and two products per institution."""
     leads = draw(st.integers(1, most_leads))
     products = draw(st.integers(1, most_products))
     keys = [(lead, product) for lead in range(leads) for product in range(products)]
     chosen = draw(st.lists(st.sampled_from(keys), min_size=1, unique=True))
     rows = [(*key, draw(st.integers(1, top))) for key in chosen]
-    lottery = draw(
+    keys_drawn = draw(
         st.lists(st.integers(0, 2**32 - 1), min_size=len(rows), max_size=len(rows), unique=True)
     )
-    places = draw(st.lists(st.integers(0, 3), min_size=products, max_size=products))
-    return candidates(*rows, lottery=lottery), quota(*places), draw(st.integers(1, 3))
+    quotas = draw(st.lists(st.integers(0, 3), min_size=products, max_size=products))
+    return pairs_of(*rows, keys=keys_drawn), quota(*quotas), draw(st.integers(1, 3))
 
 
-def is_allowed(pairs: Candidates, chosen: np.ndarray, places: np.ndarray, most: int) -> bool:
+def is_feasible(
+    pairs: PairColumns, chosen: IntArray | BoolArray, quotas: IntArray, most: int
+) -> bool:
     lead, institution = pairs.lead[chosen], pairs.institution[chosen]
-    at_institutions = set(zip(lead.tolist(), institution.tolist(), strict=True))
+    lead_institutions = set(zip(lead.tolist(), institution.tolist(), strict=True))
     return bool(
-        (np.bincount(pairs.product[chosen], minlength=len(places)) <= places).all()
+        (np.bincount(pairs.product[chosen], minlength=len(quotas)) <= quotas).all()
         and (np.bincount(lead, minlength=1) <= most).all()
-        and len(at_institutions) == len(lead)
+        and len(lead_institutions) == len(lead)
     )
 
 
-def best_value_of_all_subsets(pairs: Candidates, places: np.ndarray, most: int) -> float:
+def best_value_by_enumeration(pairs: PairColumns, quotas: IntArray, most: int) -> float:
     rows = range(len(pairs.lead))
     subsets = (
         np.array(rows_chosen, dtype=int)
@@ -65,15 +69,15 @@ def best_value_of_all_subsets(pairs: Candidates, places: np.ndarray, most: int) 
         for rows_chosen in combinations(rows, n)
     )
     return max(
-        pairs.value[subset].sum() for subset in subsets if is_allowed(pairs, subset, places, most)
+        pairs.value[subset].sum() for subset in subsets if is_feasible(pairs, subset, quotas, most)
     )
 
 
-def best_value_of_an_integer_solver(pairs: Candidates, places: np.ndarray, most: int) -> float:
+def best_value_by_integer_solver(pairs: PairColumns, quotas: IntArray, most: int) -> float:
     model = cp_model.CpModel()
     takes = [model.new_bool_var(str(row)) for row in range(len(pairs.lead))]
 
-    def at_most(limit: int, rows: np.ndarray) -> None:
+    def at_most(limit: int, rows: IntArray) -> None:
         model.add(sum(takes[row] for row in rows) <= int(limit))
 
     for lead in np.unique(pairs.lead):
@@ -81,37 +85,37 @@ def best_value_of_an_integer_solver(pairs: Candidates, places: np.ndarray, most:
         for institution in np.unique(pairs.institution):
             both = (pairs.lead == lead) & (pairs.institution == institution)
             at_most(1, np.flatnonzero(both))
-    for product, places_of_product in enumerate(places):
-        at_most(places_of_product, np.flatnonzero(pairs.product == product))
+    for product, quota_of_product in enumerate(quotas):
+        at_most(quota_of_product, np.flatnonzero(pairs.product == product))
     model.maximize(sum(int(value) * take for value, take in zip(pairs.value, takes, strict=True)))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     assert solver.solve(model) == cp_model.OPTIMAL
-    return float(round(solver.objective_value))  # whole numbers, told as 13.000000000000002
+    return float(round(solver.objective_value))  # an integer, returned as 13.000000000000002
 
 
 @given(markets(most_leads=3, most_products=4))
 @settings(max_examples=60, deadline=None)
-def test_no_subset_of_the_pairs_is_worth_more(market):
-    pairs, places, most = market
-    plan = allocate(pairs, places, most_offers=most)
-    assert plan.value == best_value_of_all_subsets(pairs, places, most)
+def test_value_equals_the_best_of_all_subsets(market):
+    pairs, quotas, most = market
+    plan = allocate(pairs, quotas, most_offers=most)
+    assert plan.value == best_value_by_enumeration(pairs, quotas, most)
 
 
 @given(markets(most_leads=9, most_products=8, top=50))
 @settings(max_examples=60, deadline=None)
-def test_an_integer_solver_finds_the_same_value(market):
-    pairs, places, most = market
-    plan = allocate(pairs, places, most_offers=most)
-    assert plan.value == best_value_of_an_integer_solver(pairs, places, most)
+def test_value_equals_that_of_an_integer_solver(market):
+    pairs, quotas, most = market
+    plan = allocate(pairs, quotas, most_offers=most)
+    assert plan.value == best_value_by_integer_solver(pairs, quotas, most)
 
 
 @given(markets(most_leads=9, most_products=8))
 @settings(max_examples=150, deadline=None)
-def test_limits_hold_and_the_bound_proves_the_plan(market):
-    pairs, places, most = market
-    plan = allocate(pairs, places, most_offers=most)
-    assert is_allowed(pairs, plan.chosen, places, most)
+def test_plan_is_feasible_and_its_gap_is_zero(market):
+    pairs, quotas, most = market
+    plan = allocate(pairs, quotas, most_offers=most)
+    assert is_feasible(pairs, plan.chosen, quotas, most)
     assert plan.value == pairs.value[plan.chosen].sum()
     assert (plan.bound, plan.gap) == (plan.value, 0)
 
@@ -119,104 +123,104 @@ def test_limits_hold_and_the_bound_proves_the_plan(market):
 @given(markets(), st.randoms())
 @settings(max_examples=80, deadline=None)
 def test_row_order_does_not_change_the_plan(market, random):
-    pairs, places, most = market
+    pairs, quotas, most = market
     shuffled = list(range(len(pairs.lead)))
     random.shuffle(shuffled)
-    first = allocate(pairs, places, most_offers=most).chosen
-    second = allocate(pairs.take(np.array(shuffled)), places, most_offers=most).chosen
+    first = allocate(pairs, quotas, most_offers=most).chosen
+    second = allocate(pairs.take(np.array(shuffled)), quotas, most_offers=most).chosen
     assert first[shuffled].tolist() == second.tolist()
 
 
 @given(markets(most_leads=3, most_products=4, top=2))
 @settings(max_examples=60, deadline=None)
-def test_the_lottery_decides_among_plans_of_equal_value(market):
-    pairs, places, most = market
-    plan = allocate(pairs, places, most_offers=most)
+def test_tie_break_keys_decide_between_plans_of_equal_value(market):
+    pairs, quotas, most = market
+    plan = allocate(pairs, quotas, most_offers=most)
     rows = range(len(pairs.lead))
-    equals = [
-        pairs.lottery[list(subset)].sum()
+    sums_of_keys = [
+        pairs.tie_break_key[list(subset)].sum()
         for n in range(len(rows) + 1)
         for subset in combinations(rows, n)
-        if is_allowed(pairs, np.array(subset, dtype=int), places, most)
+        if is_feasible(pairs, np.array(subset, dtype=int), quotas, most)
         and pairs.value[list(subset)].sum() == plan.value
     ]
-    assert pairs.lottery[plan.chosen].sum() == max(equals)
+    assert pairs.tie_break_key[plan.chosen].sum() == max(sums_of_keys)
 
 
 @given(markets())
 @settings(max_examples=80, deadline=None)
-def test_the_price_of_quota_is_what_one_more_lead_adds(market):
-    pairs, places, most = market
-    plan = allocate(pairs, places, most_offers=most)
+def test_price_of_quota_is_the_value_of_one_more_lead(market):
+    pairs, quotas, most = market
+    plan = allocate(pairs, quotas, most_offers=most)
     for product, price in enumerate(plan.price_of_quota):
-        wider = places.copy()
+        wider = quotas.copy()
         wider[product] += 1
         assert allocate(pairs, wider, most_offers=most).value == plan.value + price
 
 
-def both_ways(pairs: Candidates, places: np.ndarray, most: int) -> tuple[Plan, Plan]:
-    """Return the plan by a flow of all leads, and by one of the contested leads alone."""
-    plain = allocate(pairs, places, most_offers=most)
+def plan_both_ways(pairs: PairColumns, quotas: IntArray, most: int) -> tuple[Plan, Plan]:
+    """Return the plan by a flow of all leads, and by the core problem."""
+    whole = allocate(pairs, quotas, most_offers=most)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quota_flow, "LARGE", 0)
-        return plain, allocate(pairs, places, most_offers=most)
+        patch.setattr(quota_flow, "CORE_PROBLEM_FROM", 0)
+        return whole, allocate(pairs, quotas, most_offers=most)
 
 
 @given(markets(most_leads=30, most_products=8, top=50))
 @settings(max_examples=150, deadline=None)
-def test_leads_whose_choice_is_plain_may_be_left_out_of_the_flow(market):
-    by_all, by_contested = both_ways(*market)
-    assert by_contested.chosen.tobytes() == by_all.chosen.tobytes()
-    assert by_contested.price_of_quota.tolist() == by_all.price_of_quota.tolist()
+def test_core_problem_gives_the_plan_and_prices_of_the_whole_flow(market):
+    whole, core = plan_both_ways(*market)
+    assert core.chosen.tobytes() == whole.chosen.tobytes()
+    assert core.price_of_quota.tolist() == whole.price_of_quota.tolist()
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_middling_market_comes_out_the_same_without_its_plain_leads(seed):
+def test_core_problem_gives_the_plan_of_a_medium_market(seed):
     market = drawn(2_000, 8 * (seed + 1), 8, seed, most_offers=1 + seed % 3)
-    assert len(market.candidates.lead) < quota_flow.LARGE
-    by_all, by_contested = both_ways(market.candidates, market.quota, market.most_offers)
-    assert by_contested.chosen.tobytes() == by_all.chosen.tobytes()
-    assert by_contested.price_of_quota.tolist() == by_all.price_of_quota.tolist()
-    assert by_contested.gap == 0
+    assert len(market.candidates.lead) < quota_flow.CORE_PROBLEM_FROM
+    whole, core = plan_both_ways(market.candidates, market.quota, market.most_offers)
+    assert core.chosen.tobytes() == whole.chosen.tobytes()
+    assert core.price_of_quota.tolist() == whole.price_of_quota.tolist()
+    assert core.gap == 0
 
 
-def test_the_best_pair_takes_the_last_place():
-    plan = allocate(candidates((0, 0, 40.0), (1, 0, 90.0)), quota(1), most_offers=5)
+def test_best_pair_takes_the_last_unit_of_quota():
+    plan = allocate(pairs_of((0, 0, 40.0), (1, 0, 90.0)), quota(1), most_offers=5)
     assert plan.chosen.tolist() == [False, True]
     assert plan.price_of_quota.tolist() == [40.0]
 
 
-def test_greedy_choice_is_beaten_where_a_place_is_needed_elsewhere():
-    greedy_takes = (0, 0, 10.0)
+def test_plan_beats_the_greedy_choice():
+    greedy_choice = (0, 0, 10.0)
     better = [(0, 2, 9.0), (1, 0, 9.0)]
-    plan = allocate(candidates(greedy_takes, *better), quota(1, 0, 1), most_offers=1)
+    plan = allocate(pairs_of(greedy_choice, *better), quota(1, 0, 1), most_offers=1)
     assert plan.chosen.tolist() == [False, True, True]
 
 
-def test_a_lead_is_shown_an_institution_once_whatever_its_products():
-    plan = allocate(candidates((0, 0, 10.0), (0, 1, 20.0)), quota(5, 5), most_offers=5)
+def test_lead_gets_one_product_of_an_institution():
+    plan = allocate(pairs_of((0, 0, 10.0), (0, 1, 20.0)), quota(5, 5), most_offers=5)
     assert plan.chosen.tolist() == [False, True]
 
 
-def test_no_pairs_make_an_empty_plan():
-    nothing = Candidates(*(np.zeros(0, int),) * 3, np.zeros(0), np.zeros(0, int))
-    plan = allocate(nothing, quota(3), most_offers=5)
+def test_no_pairs_give_an_empty_plan():
+    no_pairs = PairColumns(*(np.zeros(0, int),) * 3, np.zeros(0), np.zeros(0, int))
+    plan = allocate(no_pairs, quota(3), most_offers=5)
     assert (plan.chosen.tolist(), plan.value, plan.bound, plan.gap) == ([], 0, 0, 0)
 
 
-def test_values_too_large_for_fine_units_are_still_planned_well():
-    pairs = candidates((0, 0, 3e13), (1, 0, 2e13), (1, 2, 1e13))
+def test_values_too_large_for_fine_units_use_coarser_units():
+    pairs = pairs_of((0, 0, 3e13), (1, 0, 2e13), (1, 2, 1e13))
     plan = allocate(pairs, quota(1, 0, 1), most_offers=2)
     assert plan.chosen.tolist() == [True, False, True]
     assert plan.value == pytest.approx(4e13)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
-def test_a_pair_without_a_value_above_zero_is_refused(value):
+def test_pair_without_a_positive_value_is_an_error(value):
     with pytest.raises(Broken, match="1 of 2 pairs have no value above 0"):
-        allocate(candidates((0, 0, value), (1, 0, 1.0)), quota(1), most_offers=1)
+        allocate(pairs_of((0, 0, value), (1, 0, 1.0)), quota(1), most_offers=1)
 
 
-def test_a_pair_that_is_there_twice_is_refused():
-    with pytest.raises(Broken, match="1 pairs of lead and product are there twice"):
-        allocate(candidates((0, 0, 1.0), (0, 0, 2.0)), quota(1), most_offers=1)
+def test_duplicate_pair_is_an_error():
+    with pytest.raises(Broken, match="1 pairs of lead and product occur twice"):
+        allocate(pairs_of((0, 0, 1.0), (0, 0, 2.0)), quota(1), most_offers=1)

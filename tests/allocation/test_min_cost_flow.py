@@ -1,14 +1,18 @@
-"""Flows are cheapest or it is said that they are not."""
+"""Min-cost flows and the certificate of their optimality."""
 
 import numpy as np
 import pytest
 
-from pipelines.allocation.min_cost_flow import Network, cheapest_flow, residual_distances
+from pipelines.allocation.min_cost_flow import (
+    Network,
+    compute_residual_distances,
+    solve_min_cost_flow,
+)
 from pipelines.core.errors import Broken
 
 
 def triangle(*, supply: int = 1) -> Network:
-    """Return 0 -> 2 at cost 5, or by way of 1 at cost 1 + 1; each arc takes one unit."""
+    """Return arcs 0 -> 2 at cost 5 and 0 -> 1 -> 2 at cost 1 + 1, each of capacity 1."""
     return Network(
         tails=np.array([0, 0, 1]),
         heads=np.array([2, 1, 2]),
@@ -18,19 +22,23 @@ def triangle(*, supply: int = 1) -> Network:
     )
 
 
-def test_the_cheaper_way_is_taken():
-    assert cheapest_flow(triangle()).tolist() == [0, 1, 1]
+def test_flow_takes_the_cheaper_path():
+    assert solve_min_cost_flow(triangle()).tolist() == [0, 1, 1]
 
 
-def test_a_flow_that_is_not_the_cheapest_is_found_out():
+def test_suboptimal_flow_is_an_error():
     with pytest.raises(Broken, match="cycle of negative cost"):
-        residual_distances(triangle(), np.array([1, 0, 0]), start=2)
+        compute_residual_distances(triangle(), np.array([1, 0, 0]), start=2)
 
 
-def test_distances_run_back_along_the_flow():
-    assert residual_distances(triangle(), np.array([0, 1, 1]), start=2).tolist() == [-2, -1, 0]
+def test_distances_follow_the_flow_backwards():
+    assert compute_residual_distances(triangle(), np.array([0, 1, 1]), start=2).tolist() == [
+        -2,
+        -1,
+        0,
+    ]
 
 
-def test_supplies_that_no_arc_can_carry_are_refused():
+def test_infeasible_supplies_are_an_error():
     with pytest.raises(Broken, match="INFEASIBLE"):
-        cheapest_flow(triangle(supply=3))
+        solve_min_cost_flow(triangle(supply=3))

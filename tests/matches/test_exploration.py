@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from expectations import policy
-from pipelines.allocation.allocate import Candidates, allocate
-from pipelines.allocation.constraints import Limit, budgets, floors, shares
+from pipelines.allocation.allocate import allocate
+from pipelines.allocation.problem import (
+    Limit,
+    PairColumns,
+    build_budget_limit,
+    build_floor_limit,
+    build_share_limit,
+)
 from pipelines.matches.exploration import LOTS, Terms, Trials, after_prices, draw_trials
 
 MOST_OFFERS = 3
@@ -15,15 +21,15 @@ PRODUCTS = 20
 POLICY = policy.exploration().model_copy(update={"share": 0.2, "new_product_decisions": 0})
 
 
-def instance(seed: int, leads: int = 400, products: int = PRODUCTS) -> tuple[Candidates, Terms]:
+def instance(seed: int, leads: int = 400, products: int = PRODUCTS) -> tuple[PairColumns, Terms]:
     random = np.random.default_rng(seed)
     lead, product = np.nonzero(random.random((leads, products)) < 0.5)
-    candidates = Candidates(
+    candidates = PairColumns(
         lead=lead,
         institution=product // 2,
         product=product,
         value=1 + 100 * random.random(len(lead)),
-        lottery=random.integers(0, LOTS, len(lead)),
+        tie_break_key=random.integers(0, LOTS, len(lead)),
     )
     terms = Terms(
         quota=random.integers(10, 60, products),
@@ -34,7 +40,7 @@ def instance(seed: int, leads: int = 400, products: int = PRODUCTS) -> tuple[Can
 
 
 def trials_of(
-    candidates: Candidates, terms: Terms, limits: tuple[Limit, ...] = (), **changed: float
+    candidates: PairColumns, terms: Terms, limits: tuple[Limit, ...] = (), **changed: float
 ) -> tuple[Trials, np.ndarray]:
     plan = allocate(candidates, terms.quota, most_offers=MOST_OFFERS, limits=limits)
     trials = draw_trials(
@@ -62,24 +68,24 @@ def test_whatever_is_drawn_keeps_quotas_offers_and_one_product_an_institution(se
     assert len(np.unique(visits)) == len(visits)
 
 
-def with_little_room(candidates: Candidates, terms: Terms, seed: int) -> tuple[Limit, ...]:
+def with_little_room(candidates: PairColumns, terms: Terms, seed: int) -> tuple[Limit, ...]:
     """Return limits of every kind, of which the plan of quotas leaves a little or nothing."""
     random = np.random.default_rng([seed, 1])
     plan = allocate(candidates, terms.quota, most_offers=MOST_OFFERS)
     product, channel = candidates.product, candidates.lead % 4
     spend = 100 * random.random(len(product))
     limits = (
-        budgets(product, spend, terms.quota * 1.0),
-        shares("pacing", product, channel, 4, share=1.0, quota=terms.quota),
-        shares("exposure", product // 5, channel, 4, share=1.0, quota=terms.quota[:4]),
-        floors("institution", candidates.institution, np.ones(PRODUCTS // 2, np.int64)),
+        build_budget_limit(product, spend, terms.quota * 1.0),
+        build_share_limit("pacing", product, channel, 4, share=1.0, quota=terms.quota),
+        build_share_limit("exposure", product // 5, channel, 4, share=1.0, quota=terms.quota[:4]),
+        build_floor_limit("institution", candidates.institution, np.ones(PRODUCTS // 2, np.int64)),
     )
-    used = [limit.used(np.flatnonzero(plan.chosen)) for limit in limits]
+    used = [limit.total_use(np.flatnonzero(plan.chosen)) for limit in limits]
     room = [
         random.integers(0, most, len(u)) for most, u in zip((40_000, 6, 20, 1), used, strict=True)
     ]
     return tuple(
-        replace(limit, most=u + left) for limit, u, left in zip(limits, used, room, strict=True)
+        replace(limit, upper=u + left) for limit, u, left in zip(limits, used, room, strict=True)
     )
 
 
@@ -102,8 +108,8 @@ def test_whatever_is_drawn_keeps_budgets_shares_and_floors(seed):
     rows = np.flatnonzero(made)
     assert len(trials.drawn) >= 1
     assert (np.bincount(candidates.product[rows], minlength=PRODUCTS) <= terms.quota).all()
-    assert [limit.broken(rows) for limit in limits] == [0] * len(limits)
-    before, after = (limits[-1].used(some) for some in (np.flatnonzero(plan.chosen), rows))
+    assert [limit.count_violations(rows) for limit in limits] == [0] * len(limits)
+    before, after = (limits[-1].total_use(some) for some in (np.flatnonzero(plan.chosen), rows))
     assert (after <= before).all()
 
 
@@ -113,9 +119,9 @@ def test_what_is_drawn_takes_nothing_from_a_group_that_was_promised_leads(seed):
     group = candidates.lead % 4
     plan = allocate(candidates, terms.quota, most_offers=MOST_OFFERS)
     planned = np.bincount(group[plan.chosen], minlength=4)
-    promised = floors("exposure_region", group, np.where(np.arange(4) < 2, planned, 0))
+    promised = build_floor_limit("exposure_region", group, np.where(np.arange(4) < 2, planned, 0))
     trials, made = trials_of(candidates, terms, (promised,))
-    assert promised.is_kept(np.flatnonzero(made))
+    assert promised.is_satisfied(np.flatnonzero(made))
     # Nobody of these two groups gives way, though others do.
     assert len(trials.drawn) >= 1
     assert not np.isin(group[trials.gave_way], (0, 1)).any()
@@ -136,8 +142,8 @@ def test_pairs_are_made_as_often_as_their_propensity_says():
     plan = allocate(candidates, terms.quota, most_offers=MOST_OFFERS)
     made, propensity = np.zeros(len(candidates.lead)), plan.chosen.astype(np.float64)
     for _ in range(runs):  # ties don't occur, so the lottery decides the draws alone
-        again = Candidates(
-            **(vars(candidates) | {"lottery": random.integers(0, LOTS, len(candidates.lead))})
+        again = PairColumns(
+            **(vars(candidates) | {"tie_break_key": random.integers(0, LOTS, len(candidates.lead))})
         )
         lots = random.integers(0, LOTS, PRODUCTS)
         trials = draw_trials(
@@ -215,7 +221,9 @@ def test_only_near_best_pairs_are_tried_out():
 def test_a_product_without_money_left_tries_nothing_out():
     candidates, terms = instance(9)
     spend = np.ones(len(candidates.lead))
-    money = budgets(candidates.product, spend, np.where(np.arange(20) == 0, terms.quota[0], np.nan))
+    money = build_budget_limit(
+        candidates.product, spend, np.where(np.arange(20) == 0, terms.quota[0], np.nan)
+    )
     trials, _ = trials_of(candidates, terms, (money,))
     assert 0 not in candidates.product[trials.row]
     assert len(trials.drawn) > 0

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.constraints import quotas
-from pipelines.allocation.lagrangian_solver import Settings as How
+from pipelines.allocation.lagrangian_solver import SolverOptions as How
+from pipelines.allocation.problem import build_quota_limit
 from pipelines.bench.fixtures.instance import Instance, drawn, next_day
 from pipelines.core.errors import Broken, WrongUse
 from pipelines.core.settings import Settings
@@ -72,7 +72,7 @@ def _timed(
         most_offers=instance.most_offers,
         limits=limits,
         start=start.prices if start else None,
-        settings=how,
+        options=how,
     )
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1_000_000
@@ -91,13 +91,13 @@ def _timed(
 def broken(case: str, instance: Instance, plan: Plan) -> int:
     """Return how many constraints the plan breaks, counted from the pairs."""
     pairs, rows = instance.candidates, np.flatnonzero(plan.chosen)
-    limits = [quotas(pairs.product, instance.quota)]
+    limits = [build_quota_limit(pairs.product, instance.quota)]
     limits += instance.limits() if case == "budgets" else ()
     of_lead = np.bincount(pairs.lead[rows])
     at_institution = pairs.lead[rows] * (int(pairs.institution.max()) + 1) + pairs.institution[rows]
     _, times = np.unique(at_institution, return_counts=True)
     too_many = int((of_lead > instance.most_offers).sum()) + int((times > 1).sum())
-    return too_many + sum(limit.broken(rows) for limit in limits)
+    return too_many + sum(limit.count_violations(rows) for limit in limits)
 
 
 def _second_day(case: str, instance: Instance, how: How, yesterday: Plan) -> dict[str, Any]:

@@ -27,12 +27,12 @@ def ortools(instance: Instance, case: str) -> Solved:
     """Return value, seconds and processor seconds of `SimpleMinCostFlow`; quotas alone."""
     from ortools.graph.python.min_cost_flow import SimpleMinCostFlow  # noqa: PLC0415
 
-    from pipelines.allocation.quota_flow import quota_network  # noqa: PLC0415
+    from pipelines.allocation.quota_flow import build_quota_network  # noqa: PLC0415
 
     if case != "allocate":
         raise SystemExit("a flow holds quotas alone")
     worth = np.rint(instance.candidates.value * UNITS).astype(np.int64)
-    network = quota_network(instance.candidates, worth, instance.quota, instance.most_offers)
+    network = build_quota_network(instance.candidates, worth, instance.quota, instance.most_offers)
     solver = SimpleMinCostFlow()
     solver.add_arcs_with_capacity_and_unit_cost(
         network.tails.astype(np.int32),
@@ -94,8 +94,8 @@ def _rows(instance: Instance, case: str) -> tuple[Any, Any]:
         (pairs.product, pair, np.ones(pair.size), instance.quota),
     ]
     for limit in instance.limits() if case == "budgets" else ():
-        use = limit.of_pairs(pair) / limit.units
-        rows.append((limit.row, pair, use, limit.most / limit.units))
+        use = limit.pair_use(pair) / limit.units
+        rows.append((limit.row, pair, use, limit.upper / limit.units))
     blocks = [coo_array((u, (r, c)), shape=(len(b), pair.size)) for r, c, u, b in rows]
     return vstack(blocks).tocsc(), np.concatenate([b for *_, b in rows])
 

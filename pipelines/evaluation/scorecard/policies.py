@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from expectations import policy
-from pipelines.allocation.allocate import Candidates, allocate
+from pipelines.allocation.allocate import allocate
+from pipelines.allocation.problem import PairColumns
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
 from pipelines.simulate.outcomes.baseline_allocation import hand_out, ranked
@@ -49,12 +50,12 @@ def _in_turn(market: DayMarket, liking: FloatArray, lots: FloatArray) -> IntArra
 def _best(market: DayMarket, value: FloatArray, lots: FloatArray) -> IntArray:
     """Return the ranks under the exact optimum; a pair worth nothing is never shown."""
     gains = np.flatnonzero(value > 0)
-    candidates = Candidates(
+    candidates = PairColumns(
         lead=market.lead,
         institution=market.institution[market.product],
         product=market.product,
         value=value,
-        lottery=np.asarray(lots * 2**32, np.int64),
+        tie_break_key=np.asarray(lots * 2**32, np.int64),
     ).take(gains)
     plan = allocate(candidates, market.quota, most_offers=policy.value().most_offers_per_lead)
     is_shown = np.zeros(value.size, np.bool_)

@@ -1,4 +1,4 @@
-"""Plans with budgets, shares and floors: near the exact optimum, and no constraint broken, ever."""
+"""`allocate` with budgets, shares and floors: feasible, and near the exact optimum."""
 
 from dataclasses import replace
 
@@ -7,45 +7,45 @@ import pytest
 from ortools.sat.python import cp_model
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.constraints import Limit, floors, shares
-from pipelines.allocation.lagrangian_solver import Settings
+from pipelines.allocation.lagrangian_solver import SolverOptions
+from pipelines.allocation.problem import Limit, build_floor_limit, build_share_limit
 from pipelines.bench.benchmarks.allocate import broken
 from pipelines.bench.fixtures.instance import Instance, drawn
 
 PRODUCTS = 6
 
 
-def small(seed: int) -> tuple[Instance, tuple[Limit, ...]]:
-    """Return a market of a few leads with every kind of constraint, some floors out of reach."""
+def draw_small_market(seed: int) -> tuple[Instance, tuple[Limit, ...]]:
+    """Return a market of a few leads with every kind of limit; some floors are infeasible."""
     rng = np.random.default_rng([seed, 1])
     market = drawn(int(rng.integers(2, 14)), PRODUCTS, int(rng.integers(1, 6)), seed, 2)
     product = market.candidates.product
     group = (market.candidates.lead % 3) - 1
-    promised = rng.integers(0, 4, PRODUCTS) * (rng.random(PRODUCTS) < 0.3)
-    to_institutions = rng.integers(0, 5, PRODUCTS // 2) * (rng.random(PRODUCTS // 2) < 0.2)
+    product_floor = rng.integers(0, 4, PRODUCTS) * (rng.random(PRODUCTS) < 0.3)
+    institution_floor = rng.integers(0, 5, PRODUCTS // 2) * (rng.random(PRODUCTS // 2) < 0.2)
     return market, (
         *market.limits(),
-        shares("exposure", product, group, 2, share=0.5, quota=market.quota),
-        floors("product", product, promised),
-        floors("institution", market.candidates.institution, to_institutions),
+        build_share_limit("exposure", product, group, 2, share=0.5, quota=market.quota),
+        build_floor_limit("product", product, product_floor),
+        build_floor_limit("institution", market.candidates.institution, institution_floor),
     )
 
 
-def planned(market: Instance, limits: tuple[Limit, ...], **how: object) -> Plan:
+def solve(market: Instance, limits: tuple[Limit, ...], **how: object) -> Plan:
     return allocate(
         market.candidates,
         market.quota,
         most_offers=market.most_offers,
         limits=limits,
-        settings=Settings(**how),  # type: ignore[arg-type]
+        options=SolverOptions(**how),  # type: ignore[arg-type]
     )
 
 
-def exact(market: Instance, limits: tuple[Limit, ...]) -> tuple[float, int]:
-    """Return, by an integer solver, the least shortfall and then the most value."""
+def solve_exactly(market: Instance, limits: tuple[Limit, ...]) -> tuple[float, int]:
+    """Return the greatest value at the least shortfall, and this shortfall, by CP-SAT."""
     model, pairs = cp_model.CpModel(), market.candidates
     takes = [model.new_bool_var("") for _ in pairs.lead]
-    missed = []
+    shortfalls = []
 
     def rows_of(code: np.ndarray, each: int) -> list[np.ndarray]:
         return [np.flatnonzero(code == row) for row in range(each)]
@@ -59,54 +59,54 @@ def exact(market: Instance, limits: tuple[Limit, ...]) -> tuple[float, int]:
     for quota, rows in zip(market.quota, rows_of(pairs.product, PRODUCTS), strict=True):
         model.add(sum(takes[row] for row in rows) <= int(quota))
     for limit in limits:
-        for most, rows in zip(limit.most, rows_of(limit.row, len(limit.most)), strict=True):
-            if limit.is_floor and most < 0:
-                missed.append(model.new_int_var(0, 99, ""))
-                model.add(sum(takes[row] for row in rows) + missed[-1] >= int(-most))
-            elif np.isfinite(most) and not limit.is_floor:
-                use = limit.of_pairs(rows).astype(int).tolist()
-                model.add(sum(u * takes[r] for u, r in zip(use, rows, strict=True)) <= int(most))
+        for upper, rows in zip(limit.upper, rows_of(limit.row, len(limit.upper)), strict=True):
+            if limit.is_floor and upper < 0:
+                shortfalls.append(model.new_int_var(0, 99, ""))
+                model.add(sum(takes[row] for row in rows) + shortfalls[-1] >= int(-upper))
+            elif np.isfinite(upper) and not limit.is_floor:
+                use = limit.pair_use(rows).astype(int).tolist()
+                model.add(sum(u * takes[r] for u, r in zip(use, rows, strict=True)) <= int(upper))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
-    model.minimize(sum(missed))
+    model.minimize(sum(shortfalls))
     assert solver.solve(model) == cp_model.OPTIMAL
     least = round(solver.objective_value)
-    model.add(sum(missed) <= least)
-    worth = np.rint(pairs.value * 10_000).astype(int).tolist()
-    model.maximize(sum(each * take for each, take in zip(worth, takes, strict=True)))
+    model.add(sum(shortfalls) <= least)
+    value = np.rint(pairs.value * 10_000).astype(int).tolist()
+    model.maximize(sum(each * take for each, take in zip(value, takes, strict=True)))
     assert solver.solve(model) == cp_model.OPTIMAL
     return solver.objective_value / 10_000, least
 
 
-def check(seed: int) -> None:
-    market, limits = small(seed)
-    plan = planned(market, limits)
-    best, least = exact(market, limits)
+def compare_with_exact(seed: int) -> None:
+    market, limits = draw_small_market(seed)
+    plan = solve(market, limits)
+    best, least = solve_exactly(market, limits)
     missed = sum(int(each.sum()) for each in plan.shortfall.values())
     assert broken("budgets", market, plan) == 0
-    assert sum(limit.broken(np.flatnonzero(plan.chosen)) for limit in limits) == 0
+    assert sum(limit.count_violations(np.flatnonzero(plan.chosen)) for limit in limits) == 0
     assert plan.least_shortfall <= least == missed, f"seed {seed}"
     assert plan.value <= plan.bound + 1e-3
     assert plan.value == pytest.approx(best, abs=1e-3), f"seed {seed}"
 
 
 @pytest.mark.parametrize("first", range(0, 40, 20))
-def test_small_plans_are_those_of_an_integer_solver(first):
+def test_small_plans_equal_the_exact_optimum(first):
     for seed in range(first, first + 20):
-        check(seed)
+        compare_with_exact(seed)
 
 
 @pytest.mark.prove
-def test_two_thousand_small_plans_are_those_of_an_integer_solver():
+def test_two_thousand_small_plans_equal_the_exact_optimum():
     for seed in range(2_000):
-        check(seed)
+        compare_with_exact(seed)
 
 
-def test_parts_threads_and_order_of_leads_change_no_match():
+def test_parts_threads_and_order_of_leads_do_not_change_the_plan():
     market = drawn(3_000, 60, 12, seed=3, most_offers=3)
-    plan = planned(market, market.limits())
+    plan = solve(market, market.limits())
     for how in ({"parts": 2}, {"parts": 8, "threads": 2}):
-        again = planned(market, market.limits(), **how)
+        again = solve(market, market.limits(), **how)
         assert again.chosen.tobytes() == plan.chosen.tobytes()
         assert (again.bound, again.prices["budget"].tobytes()) == (
             plan.bound,
@@ -118,29 +118,29 @@ def test_parts_threads_and_order_of_leads_change_no_match():
     shuffled = replace(
         market, candidates=pairs, spend=market.spend[order], channel=market.channel[order]
     )
-    assert (planned(shuffled, shuffled.limits()).chosen == plan.chosen[order]).all()
+    assert (solve(shuffled, shuffled.limits()).chosen == plan.chosen[order]).all()
 
 
-def test_the_plan_of_a_middling_market_is_proven_within_a_fifth_of_a_percent():
+def test_gap_of_a_medium_market_is_below_a_fifth_of_a_percent():
     market = drawn(3_000, 60, 12, seed=4, most_offers=3)
-    plan = planned(market, market.limits())
+    plan = solve(market, market.limits())
     assert broken("budgets", market, plan) == 0
     assert 0 < plan.gap < 0.002
 
 
 def test_shadow_prices_predict_the_change_of_the_bound():
     market = drawn(3_000, 30, 12, seed=5, most_offers=3)
-    plan = planned(market, market.limits())
+    plan = solve(market, market.limits())
     priced = np.flatnonzero((plan.prices["budget"] > 0) & np.isfinite(market.budget))
-    assert len(priced), "no budget binds; nothing would be looked at"
+    assert len(priced), "no budget binds, so the test would check nothing"
     more = 0.02 * market.budget[priced]
     wider = market.budget.copy()
     wider[priced] += more
     richer = replace(market, budget=wider)
-    gained = planned(richer, richer.limits()).bound - plan.bound
+    gained = solve(richer, richer.limits()).bound - plan.bound
     assert gained == pytest.approx((more * plan.prices["budget"][priced]).sum(), rel=0.15)
     quota = np.ceil(market.quota * 1.02).astype(np.int64)
     larger = replace(market, quota=quota)
-    gained = planned(larger, market.limits()).bound - plan.bound
+    gained = solve(larger, market.limits()).bound - plan.bound
     predicted = ((quota - market.quota) * plan.price_of_quota).sum()
     assert gained == pytest.approx(predicted, rel=0.15)
