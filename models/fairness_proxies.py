@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from models.features.encoder import Encoder
 from models.params import Features, params
-from models.validation.metrics import Z_95, auc
 from models.validation.splits import at_random
 from pipelines.core.arrays import FloatArray
+from pipelines.core.statistics import auc_with_interval, quantile_edges
 
 FOLDS = 5
 TREES = 50
@@ -148,8 +148,7 @@ def _group(
 
 
 def _with_interval(said: FloatArray, belongs: FloatArray) -> tuple[float, float, float]:
-    area, deviation = auc(said, belongs)
-    low, high = max(0.0, area - Z_95 * deviation), min(1.0, area + Z_95 * deviation)
+    area, low, high = auc_with_interval(said, belongs)
     return round(area, 4), round(low, 4), round(high, 4)
 
 
@@ -183,7 +182,7 @@ def _binned(values: FloatArray) -> np.ndarray:
     known = values[~unknown]
     if not len(known):
         return np.zeros(len(values), dtype=np.int64)
-    cuts = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
+    cuts = quantile_edges(known, BINS, "lower")
     distinct = np.unique(known)  # categories, among others: each is a bin of its own
     edges = distinct if len(distinct) <= MOST_BINS else cuts
     return np.where(unknown, 0, 1 + np.searchsorted(edges, np.where(unknown, 0, values)))

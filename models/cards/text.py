@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from functools import cache
-from math import sqrt, tanh
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from expectations.strict_model import StrictModel
 from models.params import Label, params
 from models.validation.backtest import FEWEST_ROWS
-from models.validation.metrics import Z_95
+from pipelines.core.statistics import Z_95, sigmoid
 
 FILE = Path(__file__).parent / "card.yml"
 
@@ -55,7 +56,7 @@ def limits(model: str, facts: Mapping[str, Any], checked: Mapping[str, Any] | No
     if facts.get("source") == "prior":
         said.insert(0, "No model: everybody of a band gets the same stated figure.")
     if moved := facts.get("lenders_move"):
-        low, high = (0.5 + 0.5 * tanh(end * Z_95 * sqrt(moved) / 2) for end in (-1, 1))
+        low, high = sigmoid(Z_95 * sqrt(moved) * np.array([-1, 1]))
         said.append(
             "Lenders change: on later leads the log-odds of a lender lay off what was said by a "
             f"standard deviation of {sqrt(moved):.2f}, which makes of 50% anything from {low:.0%} "

@@ -19,9 +19,9 @@ from models.params import params
 from models.scoring.estimators import Estimator
 from models.training.paired_bootstrap import Outcomes
 from models.validation import splits
-from models.validation.metrics import Z_95, auc
 from pipelines.core.arrays import FloatArray, spread_evenly
 from pipelines.core.publishing import code_version
+from pipelines.core.statistics import Z_95, auc
 
 THREADS = 1
 """A comparison is small; its figures do not depend on them."""

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from models.features.encoder import Encoder
 from pipelines.core.arrays import FloatArray
+from pipelines.core.statistics import round_significant
 
 KIND = ("segment", "currency")
 """Columns that say of which kind a lead is."""
@@ -66,7 +67,7 @@ class Ordinary:
     def as_dict(self) -> dict[str, Any]:
         """Return the borders as JSON holds them; what is not known is null."""
         return {
-            kind: [[None if np.isnan(v) else float(f"{v:.9g}") for v in row] for row in table]
+            kind: [[None if np.isnan(v) else round_significant(v, 9) for v in row] for row in table]
             for kind, table in self.borders.items()
         }
 

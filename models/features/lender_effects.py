@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from models.errors import MissingColumns
 from models.params import Level
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.statistics import quantile_edges, round_significant, sigmoid
 
 NO_CODES = np.zeros(0, dtype=np.int64)
 NEWTON_STEPS = 6
@@ -53,8 +54,7 @@ class Words:
         known = values[~np.isnan(values)]
         if not len(known):
             return cls()
-        ends = np.quantile(known, np.arange(1, bands) / bands, method="higher")
-        return cls(edges=tuple(float(end) for end in np.unique(ends)))
+        return cls(edges=tuple(quantile_edges(known, bands, "higher").tolist()))
 
     def __len__(self) -> int:
         return len(self.texts) or len(self.edges) + 1
@@ -227,12 +227,12 @@ def _shifts(level: Level, codes: IntArray, margin: FloatArray, labels: FloatArra
     prior = level.strength * INFORMATION_OF_A_ROW
     values = np.zeros(len(cells))
     for _ in range(NEWTON_STEPS):
-        expected = 1 / (1 + np.exp(-(margin + values[place])))
+        expected = sigmoid(margin + values[place])
         slope = np.bincount(place, weights=labels - expected, minlength=len(cells))
         spread = np.bincount(place, weights=expected * (1 - expected), minlength=len(cells))
         step = (slope - prior * values) / (spread + prior)
         values = values + np.clip(step, -LONGEST_STEP, LONGEST_STEP)
-    rounded = np.array([float(f"{value:.{DIGITS}g}") for value in values.tolist()])
+    rounded = np.array([round_significant(value, DIGITS) for value in values.tolist()])
     return Shifts(level, cells, rounded)
 
 

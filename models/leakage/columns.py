@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.statistics import quantile_edges
 
 MIN_PARSED_SHARE = 0.99
 """Share of a column's texts that must parse as numbers, or as dates, for it to count as such."""
@@ -156,7 +157,7 @@ def bin_by_quantile(numbers: FloatArray) -> IntArray:
     known = numbers[~np.isnan(numbers)]
     if not len(known):
         return np.zeros(len(numbers), dtype=np.int64)
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]))
+    edges = quantile_edges(known, BINS)
     bins = np.searchsorted(edges, numbers, side="right")
     return _with_missing_group(bins, np.isnan(numbers), len(edges) + 1)
 

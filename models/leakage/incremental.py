@@ -16,6 +16,7 @@ from models.leakage.univariate import BestGrouping, LeakSample, LeakTestResult, 
 from models.params import params
 from models.validation.splits import at_random
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.statistics import logit, sigmoid
 
 MIN_TESTED_AUC = 0.58
 """Univariate AUC from which on a column is tested on its own; weaker ones form the baseline."""
@@ -99,7 +100,7 @@ def fit_weak_columns(columns: Sequence[FloatArray], sample: LeakSample) -> Float
     """Return the log-odds by small trees over the weak columns for all rows not trained on."""
     if not columns:
         share = sample.outcome[sample.train_rows].mean()
-        return np.full(len(sample.outcome), float(np.log(share / (1 - share))))
+        return np.full(len(sample.outcome), float(logit(share)))
     return _boost(columns, sample, sample.train_rows, ~sample.train_rows, SMALL_TREES)
 
 
@@ -179,7 +180,7 @@ def _find_pure_subgroups(
 ) -> Iterator[PureSubgroup]:
     """Yield for each grouping and outcome the evaluation rows of the groups pure in it."""
     outcome = sample.outcome[sample.evaluation_rows]
-    probability = 1 / (1 + np.exp(-log_odds[sample.evaluation_rows]))
+    probability = sigmoid(log_odds[sample.evaluation_rows])
     min_rows = max(policy.leaks().least_rows_of_a_class, MIN_PURE_SHARE_OF_ROWS * len(outcome))
     for name, codes in groupings:
         pure_outcome = _pure_outcomes(codes, sample)[codes[sample.evaluation_rows]]

@@ -13,6 +13,7 @@ from expectations import policy
 from expectations.policy_types import LeakTest
 from models.leakage.columns import Column, Groupings
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.statistics import auc, mean_of_placements, placement_values
 
 RANDOM_AUC = 0.5
 MAX_DECAYED_DISTANCE = 0.05
@@ -79,9 +80,9 @@ class LeakSample:
         """Return the AUC of `after` less that of `before` on the evaluation rows, paired."""
         outcome = self.outcome[self.evaluation_rows]
         first, then = (
-            _placement_values(scores[self.evaluation_rows], outcome) for scores in (before, after)
+            placement_values(scores[self.evaluation_rows], outcome) for scores in (before, after)
         )
-        return _from_placements(then[0] - first[0], then[1] - first[1])
+        return AucEstimate(*mean_of_placements(then[0] - first[0], then[1] - first[1]))
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def group_rates(codes: IntArray, outcome: FloatArray, train_rows: BoolArray) -> 
 
 def estimate_auc(scores: FloatArray, outcome: FloatArray) -> AucEstimate:
     """Return the AUC of `scores` and its standard error (DeLong and others, 1988)."""
-    return _from_placements(*_placement_values(scores, outcome))
+    return AucEstimate(*auc(scores, outcome))
 
 
 def find_best_grouping(groupings: Groupings, sample: LeakSample) -> BestGrouping | None:
@@ -228,22 +229,3 @@ def _day_r2(codes: IntArray, days: FloatArray) -> float:
     mean = np.bincount(codes, weights=days) / np.maximum(count, 1)
     variance = float(days.var())
     return float(1 - ((days - mean[codes]) ** 2).mean() / variance) if variance else 1.0
-
-
-def _placement_values(scores: FloatArray, outcome: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the share of the other class that each row outranks, ties by half: of yes, of no."""
-    positive = outcome == 1
-    yes, no = scores[positive], scores[~positive]
-    return _share_below(yes, no), 1 - _share_below(no, yes)
-
-
-def _share_below(scores: FloatArray, others: FloatArray) -> FloatArray:
-    ordered = np.sort(others)
-    below = np.searchsorted(ordered, scores, side="left")
-    not_above = np.searchsorted(ordered, scores, side="right")
-    return np.asarray((below + not_above) / (2 * max(len(ordered), 1)))
-
-
-def _from_placements(yes: FloatArray, no: FloatArray) -> AucEstimate:
-    variances = [part.var(ddof=1) / len(part) for part in (yes, no) if len(part) > 1]
-    return AucEstimate(float(yes.mean()), float(np.sqrt(sum(variances))))

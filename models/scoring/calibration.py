@@ -15,9 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pipelines.core.arrays import FloatArray
-
-EDGE = 1e-6
-"""Probabilities are kept this far from 0 and 1, where the logarithm ends."""
+from pipelines.core.statistics import clip_probability, round_significant, sigmoid
 
 MOST_STEPS = 100
 SMALL_GAIN = 1e-12
@@ -38,7 +36,7 @@ class Calibration:
     def __call__(self, raw: FloatArray) -> FloatArray:
         """Return calibrated probabilities of `raw` ones, element by element."""
         low, high = _terms(raw)
-        return _sigmoid(self.a * low + self.b * high + self.c)
+        return sigmoid(self.a * low + self.b * high + self.c)
 
     def as_dict(self) -> dict[str, float]:
         """Return the curve as plain figures for the registry."""
@@ -63,12 +61,8 @@ def fit(raw: FloatArray, happened: FloatArray, counts: FloatArray | None = None)
 
 
 def _terms(raw: FloatArray) -> tuple[FloatArray, FloatArray]:
-    inside = np.clip(raw, EDGE, 1 - EDGE)
+    inside = clip_probability(raw)
     return np.log(inside), -np.log1p(-inside)
-
-
-def _sigmoid(logit: FloatArray) -> FloatArray:
-    return np.asarray(0.5 + 0.5 * np.tanh(logit / 2))  # 1 / (1 + exp(-logit)), no overflow
 
 
 def _logistic(columns: list[FloatArray], happened: FloatArray, counts: FloatArray) -> list[float]:
@@ -87,7 +81,7 @@ def _logistic(columns: list[FloatArray], happened: FloatArray, counts: FloatArra
         if loss - smaller <= SMALL_GAIN * loss:
             break
         weights, loss = weights + step, smaller
-    return [float(f"{weight:.9g}") for weight in weights]
+    return [round_significant(weight, 9) for weight in weights]
 
 
 def _logits(weights: FloatArray, design: list[FloatArray]) -> FloatArray:
@@ -105,7 +99,7 @@ def _loss(
 def _newton_step(
     weights: FloatArray, design: list[FloatArray], happened: FloatArray, counts: FloatArray
 ) -> FloatArray:
-    fitted = _sigmoid(_logits(weights, design))
+    fitted = sigmoid(_logits(weights, design))
     slope, spread = counts * (happened - fitted), counts * fitted * (1 - fitted)
     gradient = [np.sum(x * slope) for x in design]
     curvature = [[np.sum(x * z * spread) for z in design] for x in design]

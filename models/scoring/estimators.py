@@ -19,6 +19,7 @@ from models.scoring.calibration import Calibration
 from models.scoring.contributions import Paths, contributions, read_paths
 from models.scoring.predictor import predictor
 from pipelines.core.arrays import FloatArray
+from pipelines.core.statistics import logit, sigmoid
 
 
 class Estimator(Protocol):
@@ -83,7 +84,7 @@ class Trained:
 
     def calibrated(self, log_odds: FloatArray) -> FloatArray:
         """Return the calibrated probability of what the trees say."""
-        return self.calibration(0.5 + 0.5 * np.tanh(log_odds / 2))
+        return self.calibration(sigmoid(log_odds))
 
     def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  one
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
@@ -135,7 +136,7 @@ class Prior:
         """Return how far each row's log-odds lie from even; the band decides them as a whole."""
         odds = self.predict(table, threads=threads)
         filled = np.zeros((table.num_rows, len(self.features)))
-        filled[:, -1] = np.log(odds / (1 - odds))
+        filled[:, -1] = logit(odds)
         return filled
 
     def as_dict(self) -> dict[str, Any]:

@@ -34,8 +34,8 @@ from models.features.encoder import numbers
 from models.params import params
 from models.validation.splits import weights_of
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.statistics import clip_probability, logit, round_significant, sigmoid
 
-EDGE = 1e-6
 EVIDENCE = (1, 5, 20, 100)
 """Decisions known of a product at which its step of evidence begins, after the step of none."""
 SCORES = (550.0, 600.0, 650.0, 700.0, 750.0)
@@ -87,7 +87,7 @@ class Widths:
         stated, happened, counts = params().uncertainty, numbers(table, "label"), weights_of(table)
         bands, number = _bands(predicted), len(BANDS) + 1
         shifts = _shifts(bands, predicted, happened, counts)
-        inside = _probability(_log_odds(predicted) + shifts[bands])
+        inside = sigmoid(_clipped_logit(predicted) + shifts[bands])
         off, weight = counts * (happened - inside), counts * inside * (1 - inside)
         steps, cells = _steps(table), _cells(table)
         alike = _codes(table) * CELLS + cells
@@ -123,9 +123,9 @@ class Widths:
         stated, bands = params().uncertainty, _bands(predicted)
         of_cells = 1 / (1 / stated.lead_variance + np.array(self.information))
         variance = np.array(self.products)[steps] + of_cells[cells] + np.array(self.bands)[bands]
-        centre = _log_odds(predicted) + np.array(self.shifts)[bands]
+        centre = _clipped_logit(predicted) + np.array(self.shifts)[bands]
         away = stated.deviations * np.sqrt(variance)
-        low, high = _probability(centre - away), _probability(centre + away)
+        low, high = sigmoid(centre - away), sigmoid(centre + away)
         return np.minimum(low, predicted), np.maximum(high, predicted)
 
     def as_dict(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _shifts(
         for weights in (counts, counts * predicted, counts * happened)
     )
     mean = np.divide(said, rows, out=np.full(number, 0.5), where=rows > 0)
-    return _log_odds((came + few * mean) / (rows + few)) - _log_odds(mean)
+    return _clipped_logit((came + few * mean) / (rows + few)) - _clipped_logit(mean)
 
 
 def _shared_variance(alike: IntArray, off: FloatArray, weight: FloatArray, assumed: float) -> float:
@@ -184,17 +184,12 @@ def _shared_variance(alike: IntArray, off: FloatArray, weight: FloatArray, assum
     return float(max(0.0, errors + few * assumed) / (expected + few))
 
 
-def _log_odds(probability: FloatArray) -> FloatArray:
-    inside = np.clip(probability, EDGE, 1 - EDGE)
-    return np.asarray(np.log(inside / (1 - inside)))
-
-
-def _probability(log_odds: FloatArray) -> FloatArray:
-    return np.asarray(0.5 + 0.5 * np.tanh(log_odds / 2))
+def _clipped_logit(probability: FloatArray) -> FloatArray:
+    return logit(clip_probability(probability))
 
 
 def _plain(values: Any) -> tuple[float, ...]:
-    return tuple(float(f"{value:.6g}") for value in values)
+    return tuple(round_significant(value) for value in values)
 
 
 def _codes(table: pa.Table) -> IntArray:

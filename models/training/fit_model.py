@@ -19,6 +19,7 @@ from models.validation.backtest import checked
 from models.validation.metrics import evaluate, movement
 from models.validation.splits import Split, weights_of
 from pipelines.core.arrays import FloatArray, spread_evenly
+from pipelines.core.statistics import sigmoid
 
 THREADS = 1
 """As in training: more gain little and lose much where another process wants a core."""
@@ -105,7 +106,7 @@ def _against(
 def _checked(lesson: Lesson, split: Split, size: Size) -> FloatArray:
     """Return what a model of the rows to fit on says of those to check on, uncalibrated."""
     said = boosting.learn(lesson, size).log_odds(lesson.matrix[split.check], threads=THREADS)
-    return np.asarray(0.5 + 0.5 * np.tanh(said / 2))
+    return sigmoid(said)
 
 
 def _moved(

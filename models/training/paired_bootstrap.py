@@ -18,6 +18,7 @@ from models.features.encoder import numbers
 from models.params import Label, params
 from models.training.loan_maturity import Exposure
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.statistics import auc_of_counts, clip_probability
 
 FIGURES = ("auc", "log_loss", "ece", "value")
 LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
@@ -137,7 +138,7 @@ class _Side:
 
     def __init__(self, outcomes: Outcomes, predicted: FloatArray):
         chance, happened = outcomes.exposure.chance(predicted), outcomes.happened
-        inside = np.clip(chance, EDGE, 1 - EDGE)
+        inside = clip_probability(chance)
         self._happened = happened
         self._loss = -(happened * np.log(inside) + (1 - happened) * np.log1p(-inside))
         self._off = chance - happened
@@ -169,10 +170,7 @@ class _Side:
         yes_at, all_at = (
             np.add.reduceat(part[:, self._order], self._firsts, axis=1) for part in (yes, weights)
         )
-        no_at = all_at - yes_at
-        below = np.cumsum(no_at, axis=1) - no_at / 2
-        pairs = yes_at.sum(axis=1) * no_at.sum(axis=1)
-        return np.asarray((yes_at * below).sum(axis=1) / pairs)
+        return auc_of_counts(yes_at, all_at - yes_at)
 
 
 def _leads(table: pa.Table) -> IntArray:

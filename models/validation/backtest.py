@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.validation.metrics import Z_95, auc, spread
+from models.validation.metrics import spread
 from pipelines.core.arrays import FloatArray
+from pipelines.core.statistics import auc_with_interval, equal_count_bins, wilson_interval
 
 CALIBRATION_BINS = 10
 FEWEST_ROWS = 50
@@ -62,28 +63,17 @@ def checked(table: pa.Table, predicted: FloatArray) -> dict[str, Any]:
     }
 
 
-def wilson(happened: float, rows: int) -> tuple[float, float]:
-    """Return the 95% interval of a rate (Wilson 1927), given how often of `rows` it happened."""
-    rate, z = happened / rows, Z_95
-    middle = (rate + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * (rate * (1 - rate) / rows + z * z / (4 * rows * rows)) ** 0.5
-    return (
-        0.0 if happened == 0 else max(0.0, middle - half),
-        1.0 if happened == rows else min(1.0, middle + half),
-    )
-
-
 def _rate(name: str, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
     """Return what was said of some rows, and what happened with its interval."""
     rows, positive = len(happened), float(happened.sum())
-    low, high = wilson(positive, rows)
+    low, high = wilson_interval(positive, rows)
     return {
         "name": name,
         "rows": rows,
         "predicted": _rounded(predicted.mean()),
         "observed": _rounded(positive / rows),
-        "low": _rounded(low),
-        "high": _rounded(high),
+        "low": _rounded(float(low)),
+        "high": _rounded(float(high)),
     }
 
 
@@ -93,13 +83,8 @@ def _part(name: str, predicted: FloatArray, happened: FloatArray) -> dict[str, A
     rows, positive = len(happened), float(happened.sum())
     if min(positive, rows - positive) < FEWEST_OF_A_CLASS:
         return part
-    area, deviation = auc(predicted, happened)
-    ends = max(0.0, area - Z_95 * deviation), min(1.0, area + Z_95 * deviation)
-    return part | {
-        "auc": _rounded(area),
-        "auc_low": _rounded(ends[0]),
-        "auc_high": _rounded(ends[1]),
-    }
+    area, low, high = auc_with_interval(predicted, happened)
+    return part | {"auc": _rounded(area), "auc_low": _rounded(low), "auc_high": _rounded(high)}
 
 
 def _parts(labels: Any, predicted: FloatArray, happened: FloatArray) -> list[dict[str, Any]]:
@@ -118,8 +103,7 @@ def _most(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _bins(predicted: FloatArray, happened: FloatArray) -> list[dict[str, Any]]:
-    order = np.argsort(predicted, kind="stable")
-    parts = np.array_split(order, CALIBRATION_BINS)
+    parts = equal_count_bins(predicted, CALIBRATION_BINS)
     return [_rate(f"{n + 1}", predicted[p], happened[p]) for n, p in enumerate(parts) if len(p)]
 
 
@@ -157,10 +141,14 @@ def _lenders(table: pa.Table, predicted: FloatArray, happened: FloatArray) -> di
     _, position, counts = np.unique(named, return_inverse=True, return_counts=True)
     said = np.bincount(position, weights=predicted) / counts
     came = np.bincount(position, weights=happened)
-    enough = np.flatnonzero(counts >= LEAST_ROWS_OF_A_LENDER)
-    ends = [wilson(float(came[at]), int(counts[at])) for at in enough]
-    within = sum(low <= said[at] <= high for at, (low, high) in zip(enough, ends, strict=True))
-    return {"rows_at_least": LEAST_ROWS_OF_A_LENDER, "lenders": len(enough), "within": int(within)}
+    enough = counts >= LEAST_ROWS_OF_A_LENDER
+    low, high = wilson_interval(came[enough], counts[enough])
+    within = (low <= said[enough]) & (said[enough] <= high)
+    return {
+        "rows_at_least": LEAST_ROWS_OF_A_LENDER,
+        "lenders": int(enough.sum()),
+        "within": int(within.sum()),
+    }
 
 
 def _intervals(predicted: FloatArray, happened: FloatArray) -> dict[str, dict[str, float]]:

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from models.features.encoder import numbers
 from models.params import params
 from models.scoring.uncertainty import BANDS
-from models.validation.metrics import Z_95
 from models.validation.splits import weights_of
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.statistics import wilson_interval
 
 LEDGER = pa.schema(
     {
@@ -57,15 +57,6 @@ CLUSTERS = ("institution_id", "business_date")
 DIGITS = 6
 
 
-def wilson(happened: FloatArray, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the 95% interval of the rate behind `happened` of `rows`, element by element."""
-    rate, square = happened / rows, Z_95**2
-    middle = rate + square / (2 * rows)
-    away = Z_95 * np.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2))
-    below, above = (middle - away) / (1 + square / rows), (middle + away) / (1 + square / rows)
-    return np.maximum(below, 0.0), np.minimum(above, 1.0)
-
-
 def band_names(predicted: FloatArray) -> pa.Array:
     """Return in words the band of each probability: `0.05 to 0.10`."""
     edges = (0.0, *BANDS, 1.0)
@@ -98,7 +89,7 @@ def _grouped(model: str, grouping: str, given: pa.Table) -> pa.Table:
     found = sums.aggregate([(name, "sum") for name in parts]).sort_by("group")
     rows, happened, predicted = (numbers(found, f"{name}_sum") for name in parts)
     predicted = predicted / rows
-    low, high = wilson(happened, rows)
+    low, high = wilson_interval(happened, rows)
     states = np.where(predicted > high, "too high", np.where(predicted < low, "too low", "held"))
     states = np.where(rows < params().odds.least_rows, "few", states)
     return pa.table(
@@ -181,5 +172,5 @@ def _lower_end(label: FloatArray, clusters: Sequence[IntArray]) -> int:
     by_chance = max(rows * rate * (1 - rate), 1e-9)
     effects = [np.sum(np.bincount(codes, label - rate) ** 2) / by_chance for codes in clusters]
     worth = rows / max(1.0, *map(float, effects))
-    low, _ = wilson(np.array([rate * worth]), np.array([worth]))
-    return int(np.floor(100 * low[0] + 1e-9))
+    low, _ = wilson_interval(rate * worth, worth)
+    return int(np.floor(100 * low + 1e-9))

@@ -5,9 +5,16 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.statistics import (
+    CALIBRATION_BINS,
+    Z_95,
+    auc_with_interval,
+    brier_score,
+    equal_count_bins,
+    expected_calibration_error,
+    ks_distance,
+)
 
-BINS = 20
-Z_95 = 1.959963984540054
 SEED, DRAWS = 20_261_124, 2_000
 """Of what chance may make of a calibration error."""
 
@@ -50,15 +57,15 @@ def evaluate(
     """
     if happened.min() == happened.max():
         raise ValueError("figures need rows of both classes")
-    area, deviation = auc(predicted, happened)
+    area, low, high = auc_with_interval(predicted, happened)
     counts = np.ones(len(happened)) if counts is None else counts
     return Figures(
         auc=_rounded(area),
-        auc_low=_rounded(max(0.0, area - Z_95 * deviation)),
-        auc_high=_rounded(min(1.0, area + Z_95 * deviation)),
-        ks=_rounded(ks(predicted, happened)),
-        brier=_rounded(float(np.average((predicted - happened) ** 2, weights=counts))),
-        ece=_rounded(ece(predicted, happened, counts)),
+        auc_low=_rounded(low),
+        auc_high=_rounded(high),
+        ks=_rounded(ks_distance(predicted, happened)),
+        brier=_rounded(brier_score(predicted, happened, counts)),
+        ece=_rounded(expected_calibration_error(predicted, happened, counts)),
         base_rate=_rounded(float(np.average(happened, weights=counts))),
         rows=len(happened),
     )
@@ -121,10 +128,10 @@ def spread(predicted: FloatArray, happened: FloatArray) -> dict[str, float]:
         were every probability right; no model can be held to less.
     """
     rows, off = len(happened), predicted - happened
-    bins = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    bins = equal_count_bins(predicted, CALIBRATION_BINS)
     gaps = [off[of].sum() for of in bins]
     deviations = [off[of].std() * np.sqrt(len(of)) for of in bins]
-    drawn = np.random.default_rng(SEED).normal(gaps, deviations, (DRAWS, BINS))
+    drawn = np.random.default_rng(SEED).normal(gaps, deviations, (DRAWS, CALIBRATION_BINS))
     deviation = {
         "brier": (off**2).std() / np.sqrt(rows),
         "ece": np.abs(drawn).sum(axis=1).std() / rows,
@@ -132,7 +139,7 @@ def spread(predicted: FloatArray, happened: FloatArray) -> dict[str, float]:
     }
     stands = {
         "brier": np.mean(off**2),
-        "ece": ece(predicted, happened),
+        "ece": expected_calibration_error(predicted, happened),
         "base_rate": happened.mean(),
     }
     by_chance = [np.sqrt(np.sum(predicted[of] * (1 - predicted[of]))) for of in bins]
@@ -141,51 +148,6 @@ def spread(predicted: FloatArray, happened: FloatArray) -> dict[str, float]:
         for name, figure in stands.items()
         for end, sign in (("low", -1), ("high", 1))
     } | {"ece_by_chance": _rounded(np.sqrt(2 / np.pi) * sum(by_chance) / rows)}
-
-
-def auc(predicted: FloatArray, happened: FloatArray) -> tuple[float, float]:
-    """Return the area under the ROC curve and its standard deviation.
-
-    DeLong, DeLong and Clarke-Pearson (1988), by midranks as Sun and Xu (2014): with m rows that
-    happened and n that did not, AUC = (mean rank of the m - (m + 1) / 2) / n, and its variance is
-    that of the rows' placement values, var(V10) / m + var(V01) / n.
-    """
-    yes = happened == 1
-    ranks = _midranks(predicted)
-    m, n = int(yes.sum()), int((~yes).sum())
-    above = (ranks[yes] - _midranks(predicted[yes])) / n
-    below = 1 - (ranks[~yes] - _midranks(predicted[~yes])) / m
-    variance = sum(v.var(ddof=1) / len(v) for v in (above, below) if len(v) > 1)
-    return float(above.mean()), float(np.sqrt(variance))
-
-
-def ks(predicted: FloatArray, happened: FloatArray) -> float:
-    """Return the Kolmogorov-Smirnov distance between the scores of the two classes."""
-    values, position = np.unique(predicted, return_inverse=True)
-    yes = np.bincount(position, weights=happened, minlength=len(values))
-    no = np.bincount(position, weights=1 - happened, minlength=len(values))
-    return float(np.max(np.abs(np.cumsum(yes) / yes.sum() - np.cumsum(no) / no.sum())))
-
-
-def ece(predicted: FloatArray, happened: FloatArray, counts: FloatArray | None = None) -> float:
-    """Return the expected calibration error over `BINS` bins of equal count.
-
-    Rows of equal prediction share their mean outcome, so their order doesn't count. A row is as
-    many as `counts` says, without it one; a bin has as many rows as any other.
-    """
-    counts = np.ones(len(happened)) if counts is None else counts
-    _, position = np.unique(predicted, return_inverse=True)
-    rates = np.bincount(position, weights=counts * happened) / np.bincount(position, weights=counts)
-    distance = (counts * (predicted - rates[position]))[np.argsort(predicted, kind="stable")]
-    gaps = [abs(float(np.sum(part))) for part in np.array_split(distance, BINS)]
-    return sum(gaps) / float(counts.sum())
-
-
-def _midranks(values: FloatArray) -> FloatArray:
-    """Return ranks from 1; equal values share the middle of their ranks."""
-    _, position, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return np.asarray((last - (count - 1) / 2)[position])
 
 
 def _rounded(value: float) -> float:

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from models.validation.calibration_monitor import wilson
 from pipelines.bench.source_leaks import Found
+from pipelines.core.statistics import wilson_interval
 
 Rows = Mapping[str, Mapping[str, Any]]
 """What `question.measure` returns, by row of the table."""
@@ -142,7 +140,7 @@ def _bar(
 def _lenders(within: int, checked: int) -> dict[str, float | None]:
     if not checked:
         return {"lenders": None}
-    low, high = wilson(np.array([float(within)]), np.array([float(checked)]))
+    low, high = wilson_interval([within], [checked])
     return {
         "lenders": within / checked,
         "lenders_low": float(low[0]),

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from models.validation.metrics import auc, ece
 from pipelines.bench.studies import reject_inference
 from pipelines.bench.studies.oracle_metrics import Judged, figures, gain
 from pipelines.core.errors import WrongUse
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import auc, expected_calibration_error
 
 PEOPLE = 3_000
 
@@ -31,7 +31,7 @@ def test_the_expected_figures_are_those_of_many_draws(truth, guess):
         np.mean([auc(guess, drawn)[0] for drawn in draws]), abs=0.005
     )
     assert found["in_the_large"] == pytest.approx(guess.mean() / np.mean(draws), rel=0.02)
-    assert found["ece"] <= np.mean([ece(guess, drawn) for drawn in draws])
+    assert found["ece"] <= np.mean([expected_calibration_error(guess, drawn) for drawn in draws])
 
 
 def test_nobody_knows_better_than_the_truth(truth, guess):

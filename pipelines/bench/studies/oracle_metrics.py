@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models.validation.metrics import BINS
 from pipelines.core.arrays import FloatArray
+from pipelines.core.statistics import auc_of_counts, mean_bin_error
 
 RESAMPLES = 200
 SEED = 20_261_124
@@ -24,14 +24,12 @@ class Judged:
         """Return the expected AUC: each person defaults in part, by the truth."""
         bad = np.bincount(self._place, weights=counts * self.truth)
         good = np.bincount(self._place, weights=counts * (1 - self.truth))
-        below = np.cumsum(good) - good / 2
-        return float((bad * below).sum() / (bad.sum() * good.sum()))
+        return float(auc_of_counts(np.asarray(bad), np.asarray(good)))
 
     def ece(self, counts: FloatArray) -> float:
         """Return the mean distance from the truth, over bins of equal count by prediction."""
         distance = (counts * (self.predicted - self.truth))[self._order]
-        gaps = [abs(float(part.sum())) for part in np.array_split(distance, BINS)]
-        return sum(gaps) / float(counts.sum())
+        return mean_bin_error(distance, float(counts.sum()))
 
     def in_the_large(self, counts: FloatArray) -> float:
         """Return the mean prediction over the mean truth."""

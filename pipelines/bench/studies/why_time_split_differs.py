@@ -17,11 +17,11 @@ from models.params import Features, params
 from models.training.dataset import examples
 from models.training.fit_model import fit
 from models.validation import splits
-from models.validation.metrics import auc
 from pipelines.bench.evaluate import closed_book, part_by_part
 from pipelines.bench.experiment import CLOSED_BOOK, LEAD_DAY, Question
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import auc, quantile_edges
 
 PARTS = 5
 """Into which loans, months and lenders are dealt."""
@@ -250,5 +250,5 @@ def _codes(column: pa.ChunkedArray) -> IntArray:
     values = pc.cast(column, pa.float64()).to_numpy()
     if np.isnan(values).all():
         return np.zeros(len(values), dtype=np.int64)
-    ends = np.unique(np.nanquantile(values, np.arange(1, BANDS) / BANDS))
+    ends = quantile_edges(values[~np.isnan(values)], BANDS)
     return np.where(np.isnan(values), -1, np.searchsorted(ends, values, side="right"))

@@ -13,11 +13,11 @@ import numpy as np
 from expectations import policy
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import adjust_p_values, round_significant
 from pipelines.evaluation.drift.approvals import approval_figures
 from pipelines.evaluation.drift.catalogue_drift import catalogue_figures, cost_figures
 from pipelines.evaluation.drift.figures import Drift, Figure, State
 from pipelines.evaluation.drift.leads import lead_figures, score_figures
-from pipelines.evaluation.drift.psi_null import adjusted, kept
 from pipelines.evaluation.drift.window import Window, window
 
 __all__ = ["Drift", "Figure", "State", "drift"]
@@ -58,9 +58,11 @@ def judged(figures: Sequence[Figure]) -> tuple[Figure, ...]:
     found = list(figures)
     for topic in {figures[place].topic for place in sampled}:
         places = [place for place in sampled if figures[place].topic == topic]
-        p_values = adjusted(np.array([figures[place].p_value for place in places], np.float64))
+        p_values = adjust_p_values(
+            np.array([figures[place].p_value for place in places], np.float64)
+        )
         for place, p_value in zip(places, p_values, strict=True):
-            found[place] = replace(figures[place], p_value=kept(float(p_value)))
+            found[place] = replace(figures[place], p_value=round_significant(float(p_value)))
     return tuple(replace(figure, state=_state(figure)) for figure in found)
 
 

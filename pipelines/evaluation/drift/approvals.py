@@ -11,8 +11,8 @@ from scipy import special
 from expectations import policy
 from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import round_significant
 from pipelines.evaluation.drift.figures import Figure, Grouping
-from pipelines.evaluation.drift.psi_null import kept
 from pipelines.evaluation.drift.window import window
 
 COLUMNS: dict[Grouping, str] = {
@@ -144,12 +144,12 @@ def _figures(grouping: Grouping, cells: pa.Table) -> Iterator[Figure]:
             grouping=grouping,
             group=str(name),
             statistic="ratio",
-            value=kept(found[place]),
-            reference=kept(before[place]),
-            distance=kept(_distance(found[place], found[place] / before[place])),
+            value=round_significant(found[place]),
+            reference=round_significant(before[place]),
+            distance=round_significant(_distance(found[place], found[place] / before[place])),
             watch_from=rules.lines.approval.watch,
             threshold=rules.lines.approval.drift,
-            p_value=kept(p_values[place]),
+            p_value=round_significant(p_values[place]),
             rows=int(sums["now_decided"][place]),
             reference_rows=int(sums["then_decided"][place]),
             reference_days=int(sums["then_days"][place]),

@@ -8,8 +8,8 @@ import duckdb
 from expectations import policy
 from expectations.policy_types import Levels
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import round_significant
 from pipelines.evaluation.drift.figures import Figure, Grouping, Topic
-from pipelines.evaluation.drift.psi_null import kept
 from pipelines.evaluation.drift.window import Window
 
 TERMS = {
@@ -95,11 +95,11 @@ def _changed(
                 grouping="all",
                 group="",
                 statistic="share",
-                value=kept(changed / products),
-                reference=kept(sum(usual) / len(usual)) if usual else None,
-                distance=kept(changed / products),
-                watch_from=kept(max(rules.lines.changed.watch, *usual, 0)),
-                threshold=kept(max(rules.lines.changed.drift, *usual, 0)),
+                value=round_significant(changed / products),
+                reference=round_significant(sum(usual) / len(usual)) if usual else None,
+                distance=round_significant(changed / products),
+                watch_from=round_significant(max(rules.lines.changed.watch, *usual, 0)),
+                threshold=round_significant(max(rules.lines.changed.drift, *usual, 0)),
                 p_value=None,
                 rows=products,
                 reference_rows=sum(products for day, products, _ in shares if day < today),
@@ -168,9 +168,9 @@ def _against_mean(
         grouping=grouping,
         group=group,
         statistic="mean",
-        value=kept(value),
-        reference=kept(mean),
-        distance=kept(max(value / mean, mean / value) - 1),
+        value=round_significant(value),
+        reference=round_significant(mean),
+        distance=round_significant(max(value / mean, mean / value) - 1),
         watch_from=lines.watch,
         threshold=lines.drift,
         p_value=None,

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.statistics import quantile_edges, round_significant
 from pipelines.evaluation.drift.figures import Figure, Grouping, Topic
-from pipelines.evaluation.drift.psi_null import kept, moved_most, stability
+from pipelines.evaluation.drift.psi_null import moved_most, stability
 
 OTHERS, MISSING = "others", "missing"
 """Names of the bins that hold what is rare, and what is not known."""
@@ -92,8 +93,8 @@ class Bins:
     def _of_numbers(cls, values: FloatArray, is_reference: BoolArray) -> "Bins":
         """Cut into equally full bins; a frequent value is a bin of its own."""
         known = values[is_reference & ~np.isnan(values)]
-        shares = np.arange(1, policy.drift().bins) / policy.drift().bins
-        ends = np.unique(np.quantile(known, shares, method="inverted_cdf")) if known.size else known
+        bins = policy.drift().bins
+        ends = quantile_edges(known, bins, "inverted_cdf") if known.size else known
         of_row = np.searchsorted(ends, values, side="left")
         missing = ends.size + 1
         of_row = np.where(np.isnan(values), missing, of_row)
@@ -168,7 +169,9 @@ def _level(sample: Sample, bins: Bins, counts: IntArray, means: FloatArray) -> d
         place = moved_most(then, now)
         levels = np.array([then[place] / then.sum(), now[place] / now.sum()])
         name = bins.names[place]
-    before, after = (None if np.isnan(level) else kept(float(level)) for level in levels)
+    before, after = (
+        None if np.isnan(level) else round_significant(float(level)) for level in levels
+    )
     return {"level": after, "reference_level": before, "level_of": name}
 
 
@@ -189,8 +192,8 @@ def _stability(
             value=found.psi,
             reference=None,
             distance=found.psi,
-            watch_from=kept(rules.lines.stability.watch + found.by_chance),
-            threshold=kept(rules.lines.stability.drift + found.by_chance),
+            watch_from=round_significant(rules.lines.stability.watch + found.by_chance),
+            threshold=round_significant(rules.lines.stability.drift + found.by_chance),
             p_value=found.p_value,
             rows=int(now.sum()),
             reference_rows=int(then.sum()),

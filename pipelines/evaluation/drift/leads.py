@@ -13,9 +13,10 @@ from expectations import policy
 from models.params import params
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import round_significant
 from pipelines.evaluation.drift.figures import Figure, Grouping
 from pipelines.evaluation.drift.histograms import Groups, Sample, stability_figures
-from pipelines.evaluation.drift.psi_null import design_effect, kept, tail
+from pipelines.evaluation.drift.psi_null import design_effect, tail
 from pipelines.evaluation.drift.window import Window, window
 
 HISTORY = "channel_"
@@ -138,12 +139,12 @@ def _volumes(sample: Sample) -> Iterator[Figure]:
                 grouping=grouping,
                 group=group,
                 statistic="mean",
-                value=kept(now.mean()),
-                reference=kept(then.mean()),
-                distance=kept(max(ratio, 1 / ratio) - 1),
+                value=round_significant(now.mean()),
+                reference=round_significant(then.mean()),
+                distance=round_significant(max(ratio, 1 / ratio) - 1),
                 watch_from=rules.lines.volume.watch,
                 threshold=rules.lines.volume.drift,
-                p_value=kept(float(tail(square, then.size - 1))),
+                p_value=round_significant(float(tail(square, then.size - 1))),
                 rows=int(now.sum()),
                 reference_rows=int(then.sum()),
                 reference_days=then.size,

@@ -13,11 +13,10 @@ import numpy as np
 from scipy import special
 
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.statistics import round_significant
 
 SMOOTHING = 0.5
 """Added to every bin, so that an empty one has a logarithm (Jeffreys' prior)."""
-DIGITS = 6
-"""Significant digits that are kept: the last ones of a logarithm differ between machines."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ def stability(then: IntArray, now: IntArray) -> Stability | None:
     effect, days = _effect_of_days(then)
     unit = effect * (1 / now.sum() + 1 / then.sum())
     tail = special.fdtrc(bins - 1, max(days - 1, 1) * (bins - 1), psi / unit / (bins - 1))
-    return Stability(kept(psi), kept(unit * (bins - 1)), kept(float(tail)))
+    return Stability(
+        round_significant(psi), round_significant(unit * (bins - 1)), round_significant(float(tail))
+    )
 
 
 def moved_most(then: IntArray, now: IntArray) -> int:
@@ -94,21 +95,3 @@ def tail(squares: FloatArray, degrees: int) -> FloatArray:
         degrees: Degrees of freedom on which the variance was measured.
     """
     return np.asarray(special.fdtrc(1, max(degrees, 1), squares))
-
-
-def adjusted(p_values: FloatArray) -> FloatArray:
-    """Return each p-value as the smallest rate of false discoveries at which it is still told.
-
-    Benjamini and Hochberg 1995: of all figures that are told at a rate of 1%, 1% are chance.
-    """
-    order = np.argsort(-p_values, kind="stable")
-    ranks = np.arange(p_values.size, 0, -1)
-    raised = np.minimum.accumulate(p_values[order] * p_values.size / ranks)
-    found = np.empty_like(p_values)
-    found[order] = np.minimum(raised, 1.0)
-    return found
-
-
-def kept(value: float) -> float:
-    """Return `value` with the digits that are the same on every machine."""
-    return float(f"{value:.{DIGITS}g}")

@@ -24,14 +24,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.statistics import Z_95
 
 Shares = BoolArray | FloatArray
 """Of each pair: in which share a policy makes it; a plan either does or doesn't."""
 
 LEAST_PROPENSITY = 0.02
 """A pair that was made less often than this tells too little: one outcome would stand for fifty."""
-
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)

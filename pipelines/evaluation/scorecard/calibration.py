@@ -13,6 +13,7 @@ from models.training.dataset import KEYS, examples
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import quantile_edges
 
 BINS = 10
 
@@ -121,7 +122,7 @@ def _bins(
     """Return bins of about equal count; matches of one prediction stay together."""
     if predicted.size == 0:
         return []
-    edges = np.unique(np.quantile(predicted, np.arange(1, BINS) / BINS))
+    edges = quantile_edges(predicted, BINS)
     bin_of = np.searchsorted(edges, predicted)
     rows = [np.flatnonzero(bin_of == number) for number in range(len(edges) + 1)]
     return [_bin(predicted[of], true[of], weight[of], label[of]) for of in rows if weight[of].sum()]

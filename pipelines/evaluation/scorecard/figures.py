@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipelines.core.arrays import FloatArray
+from pipelines.core.statistics import round_significant
 
 SUMS = ("approved", "funded", "revenue")
 RATIOS = {
@@ -36,8 +37,6 @@ RESAMPLES = 400
 LOW, HIGH = 0.025, 0.975
 SEED = 20_260_205
 """Of the bootstrap; any other would do, as long as it stays."""
-DIGITS = 6
-"""Significant digits that are reported: the last bits of a sum differ between machines."""
 
 Sums = Mapping[str, FloatArray]
 """One number for each lead, by name."""
@@ -110,4 +109,4 @@ def _with_intervals(estimates: Mapping[str, float], again: list[dict[str, float]
 
 
 def _rounded(number: float) -> float | None:
-    return None if math.isnan(number) else float(f"{number:.{DIGITS}g}")
+    return None if math.isnan(number) else round_significant(number)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.evaluation.drift.psi_null import adjusted, design_effect, stability
+from pipelines.evaluation.drift.psi_null import design_effect, stability
 
 
 def days_of(random: np.random.Generator, shares: np.ndarray, days: int, rows: int) -> np.ndarray:
@@ -52,12 +52,3 @@ def test_a_few_days_on_which_something_happened_do_not_hide_it():
     chi_squares = random.chisquare(4, 28)
     struck = np.concatenate([chi_squares, [500.0] * 3])
     assert design_effect(struck, 4) < 1.3 * max(design_effect(chi_squares, 4), 1.0)
-
-
-def test_p_values_are_adjusted_as_benjamini_and_hochberg_say():
-    p_values = np.array([0.04, 0.005, 0.5, 0.011])
-    assert adjusted(p_values) == pytest.approx([0.04 * 4 / 3, 0.02, 0.5, 0.022])
-
-
-def test_no_figure_has_no_p_value():
-    assert adjusted(np.array([])).size == 0

@@ -13,7 +13,7 @@ from models.cards.text import card_words
 from models.cards.text import limits as card_words_limits
 from models.champion import model_artifacts, registry
 from models.params import params
-from models.validation.backtest import checked, wilson
+from models.validation.backtest import checked
 from tests.models.conftest import AS_OF, DAY
 
 
@@ -162,13 +162,6 @@ def test_right_probabilities_hold_within_their_intervals_and_wrong_ones_do_not()
     assert right["lenders"]["within"] >= 35
     assert wrong["lenders"]["within"] < 5
     assert right["time"][0]["name"] == "2025-12-29"
-
-
-@pytest.mark.parametrize(("happened", "rows"), [(0, 10), (10, 10), (3, 10), (500, 1000)])
-def test_the_interval_of_a_rate_holds_it_and_stays_within_0_and_1(happened, rows):
-    low, high = wilson(happened, rows)
-    assert 0 <= low <= happened / rows <= high <= 1
-    assert (low, high) != (0, 1)
 
 
 def test_a_card_says_how_far_lenders_may_be_off():

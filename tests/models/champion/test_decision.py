@@ -17,6 +17,7 @@ from models.champion.registry import Champion, Entry
 from models.params import Features
 from models.scoring.estimators import Prior, Trained
 from models.train_models import fit_or_prior
+from pipelines.core.statistics import sigmoid
 from tests.helpers.leaks import allow_leaks
 
 FEATURES = Features(numbers=("bureau_score", "amount"))
@@ -50,7 +51,7 @@ def examples(*, turns_on: date | None = None) -> pa.Table:
             "currency": ["CNY"] * rows,
             "amount": amount,
             "bureau_score": score,
-            "label": (chance.uniform(size=rows) < 1 / (1 + np.exp(-pull))).astype(np.float64),
+            "label": (chance.uniform(size=rows) < sigmoid(pull)).astype(np.float64),
         }
     )
 

@@ -9,6 +9,7 @@ from models.features.encoder import of_a_new_lender
 from models.params import params
 from models.training import boosting
 from models.training.boosting import Examples, Lesson, Size, learn, size
+from pipelines.core.statistics import sigmoid
 
 FEATURES = params().features_of("approval")
 
@@ -116,7 +117,7 @@ def test_a_member_has_the_trees_of_each_stage_one_after_the_other(labelled):
 
 def told_by(table: pa.Table, odds: np.ndarray) -> pa.Table:
     """Return `table` with a label of these log-odds."""
-    likely = 1 / (1 + np.exp(-odds))
+    likely = sigmoid(odds)
     label = np.random.default_rng(11).uniform(size=table.num_rows) < likely
     return table.append_column("label", pa.array(label.astype(float)))
 

@@ -12,6 +12,7 @@ from models.params import Features, params
 from models.scoring.estimators import Trained
 from models.training.fit_model import fit
 from models.validation.splits import in_time
+from pipelines.core.statistics import sigmoid
 from tests.helpers.mart_schemas import SCHEMAS
 
 ROWS = 6_000
@@ -34,7 +35,7 @@ def perverse() -> pa.Table:
         else pa.nulls(ROWS, pa.string())
         for field in SCHEMAS["training_pairs"]
     }
-    label = random.uniform(size=ROWS) < 1 / (1 + np.exp(-pull))
+    label = random.uniform(size=ROWS) < sigmoid(pull)
     return pa.table(
         columns | {"business_date": days, "label_known_on": days, "label": label.astype(float)}
     )

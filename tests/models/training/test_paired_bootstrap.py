@@ -7,7 +7,7 @@ import pytest
 
 from models.training.loan_maturity import Exposure
 from models.training.paired_bootstrap import FIGURES, Outcomes, compare
-from models.validation.metrics import auc
+from pipelines.core.statistics import auc
 
 ROWS = 3_000
 
