@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from expectations.policy import PolicyError
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -42,11 +42,11 @@ def run_step(name: str, settings: Settings, day: date, *arguments: Any) -> Any:
         BanyanError: The step refused; its text says what to do.
     """
     function, *fixed = STEPS[name]
-    with _found("pipelines.core.step_failures.noted")(settings, day, name, arguments):
+    with _found("pipelines.core.step_failures.record_failure")(settings, day, name, arguments):
         try:
             return _found(function)(settings, day, *fixed, *arguments)
         except PolicyError as error:
-            raise Broken(
+            raise IntegrityError(
                 f"{error}. The step {name} of {day} was not done, and what was published before "
                 "stands. Mend the file, then run the date again."
             ) from None

@@ -18,7 +18,7 @@ from dags.local import run_summary
 from dags.local.environment import enter, prepare
 from dags.local.lock import alone
 from dags.local.terminal import Lines, printing_to
-from pipelines.core.errors import BanyanError, Broken
+from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings, use_home
 from pipelines.reports.reconcile_day import figures
 
@@ -47,7 +47,7 @@ def run(
     """Run every date from `first` to `last` and return each one's figures.
 
     Raises:
-        Broken: A task of one date failed; the dates after it were not run.
+        IntegrityError: A task of one date failed; the dates after it were not run.
     """
     run_day = day_runner(settings, last, log, err)
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
@@ -75,13 +75,15 @@ def day_runner(
     def run_day(day: date) -> dict[str, Any]:
         started = monotonic()
         if settings.day_start(day) < dag.start_date:  # Airflow would run no task and call it done
-            raise Broken(
+            raise IntegrityError(
                 f"{day} lies before {dag.start_date:%Y-%m-%d}, the first date that the DAG knows "
                 "(`start_date` in dags/daily_match.py). Nothing was run."
             )
         ended = dag.test(logical_date=settings.day_start(day))
         if ended.state != "success":
-            raise Broken(run_summary.failure(settings, day, last, ended, lines.failures, log))
+            raise IntegrityError(
+                run_summary.failure(settings, day, last, ended, lines.failures, log)
+            )
         seconds = round(monotonic() - started, 1)
         return figures(settings, day) | {"seconds": seconds, "state": "success"}
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from models.champion import registry
 from models.training.dataset import anchor
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings
 
@@ -37,9 +37,9 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
 
     Raises:
         InputMissing: The day was not published.
-        Broken: The day cannot be run again, or a landed file of it has changed since.
+        IntegrityError: The day cannot be run again, or a landed file of it has changed since.
     """
-    published = read_manifest(settings.of_day(settings.matches, day))
+    published = read_manifest(settings.day_folder(settings.matches, day))
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=settings.home) as scratch:
         again = Settings(home=Path(scratch))
         _take_inputs(settings, again.home, day)
@@ -50,9 +50,11 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
             check=False,
         )
         if ended.returncode:
-            raise Broken(f"{day} cannot be run again; what stands was not touched. See above why.")
+            raise IntegrityError(
+                f"{day} cannot be run again; what stands was not touched. See above why."
+            )
         stands, came = _files(settings, day), _files(again, day)
-        code = read_manifest(again.of_day(again.matches, day))["code_version"]
+        code = read_manifest(again.day_folder(again.matches, day))["code_version"]
     return {
         "date": f"{day}",
         "compared": len(stands),

@@ -15,11 +15,13 @@ NOTHING = 5e-5
 def results(settings: Settings, dates: Mapping[str, Mapping[str, Any]]) -> str:
     """Return one paragraph per date, and where the last date's results are."""
     last = date.fromisoformat(max(dates))
-    lead_file = next(iter(sorted(settings.of_day(settings.outbox, last).glob("*/leads*"))), None)
+    lead_file = next(
+        iter(sorted(settings.day_folder(settings.outbox, last).glob("*/leads*"))), None
+    )
     places = {
-        "matches": settings.of_day(settings.matches, last) / "matches.parquet",
+        "matches": settings.day_folder(settings.matches, last) / "matches.parquet",
         "lead file": lead_file or "none: no institution is sent a lead today",
-        "report": settings.of_day(settings.reports, last) / "index.html",
+        "report": settings.day_folder(settings.reports, last) / "index.html",
     }
     paragraphs = [_headline(day, found) for day, found in dates.items()]
     return "\n".join([*paragraphs, "", *(f"{what:<10} {_near(at)}" for what, at in places.items())])
@@ -52,7 +54,7 @@ def failure(
     states = {str(task.task_id): str(task.state) for task in run.get_task_instances()}
     failed = [name for name, state in states.items() if state == "failed"]
     stopped = [name for name, state in states.items() if state == "upstream_failed"]
-    report = settings.of_day(settings.reports, day) / "index.html"
+    report = settings.day_folder(settings.reports, day) / "index.html"
     lines = [
         *failures,
         f"{day} failed at {', '.join(sorted(failed)) or 'an unknown step'}.",

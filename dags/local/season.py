@@ -65,7 +65,7 @@ def play(settings: Settings, plan: Plan, err: TextIO) -> dict[str, dict[str, Any
     to_come: list[Columns] = []
     days = {}
     for day in dates:
-        if (settings.of_day(settings.reports, day) / MANIFEST).is_file():
+        if (settings.day_folder(settings.reports, day) / MANIFEST).is_file():
             found = figures(settings, day) | {"seconds": 0.0, "state": "success"}
         else:
             market.send(day, plan.start)
@@ -93,7 +93,7 @@ def _ends(days: dict[str, Any]) -> tuple[date, date]:
 
 def known_so_far(settings: Settings, first: date, day: date) -> dict[str, int]:
     """Return of how many pairs of leads since `first` an approval and a loan is known on `day`."""
-    marts = settings.of_day(settings.marts, day)
+    marts = settings.day_folder(settings.marts, day)
     with duckdb.connect() as connection:
         approved, funded = connection.execute(
             """

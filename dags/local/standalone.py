@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from dags.local.environment import enter
 from dags.local.lock import alone
-from pipelines.core.errors import BanyanError, Broken
+from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 
 PATIENCE = 180
@@ -60,7 +60,7 @@ def _welcome(settings: Settings, airflow: "subprocess.Popen[bytes]", log: Path) 
     until = time.monotonic() + PATIENCE
     while not _answers(page):
         if airflow.poll() is not None or time.monotonic() > until:
-            raise Broken(
+            raise IntegrityError(
                 f"Airflow's page at {page} didn't answer. {log} says why. Where the port is taken, "
                 "choose another with BANYAN_AIRFLOW_PORT."
             )

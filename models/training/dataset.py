@@ -123,7 +123,7 @@ def told_until(settings: Settings, as_of: date) -> datetime:
 
 def _labelled(settings: Settings, day: date, label: Label, as_of: date) -> pa.Table:
     """Return the pairs with what `LABELS` makes of their outcomes."""
-    marts = settings.of_day(settings.marts, day)
+    marts = settings.day_folder(settings.marts, day)
     read_manifest(marts)
     with connect(settings) as connection:
         _views(connection, marts, settings, as_of)

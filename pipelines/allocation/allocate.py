@@ -91,7 +91,7 @@ def allocate(
         options: How the work is divided, and when the search stops.
 
     Raises:
-        Broken: A pair occurs twice, or its value isn't above 0.
+        IntegrityError: A pair occurs twice, or its value isn't above 0.
     """
     order = find_sort_order(pairs)
     ordered = pairs if order is None else pairs.take(order)

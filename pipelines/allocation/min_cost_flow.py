@@ -17,7 +17,7 @@ from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 from scipy.sparse import coo_array
 
 from pipelines.core.arrays import IntArray
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 LARGEST_COST = 2**62
 """The solver multiplies costs by the number of nodes; the product must fit in 64 bits."""
@@ -41,7 +41,7 @@ def solve_min_cost_flow(network: Network) -> IntArray:
     """Return the flow on each arc that meets all supplies at the least cost; exact.
 
     Raises:
-        Broken: The supplies can't be met, or the costs are too large for 64 bits.
+        IntegrityError: The supplies can't be met, or the costs are too large for 64 bits.
     """
     solver = SimpleMinCostFlow()
     if len(network.tails) == 0:
@@ -55,7 +55,7 @@ def solve_min_cost_flow(network: Network) -> IntArray:
     solver.set_nodes_supplies(np.arange(len(network.supplies), dtype=np.int32), network.supplies)
     status = solver.solve()
     if status != solver.OPTIMAL:
-        raise Broken(
+        raise IntegrityError(
             f"the flow solver ended with {status.name} on {len(network.supplies):,} nodes and "
             f"{len(network.tails):,} arcs instead of an optimal flow. Nothing was matched."
         )
@@ -71,7 +71,7 @@ def compute_residual_distances(network: Network, flows: IntArray, start: int) ->
         start: Source node of the distances; `UNREACHED` for a node without a path.
 
     Raises:
-        Broken: There is a cycle of negative cost, so `flows` is not optimal.
+        IntegrityError: There is a cycle of negative cost, so `flows` is not optimal.
     """
     can_add, can_remove = flows < network.capacities, flows > 0
     tails = np.concatenate([network.tails[can_add], network.heads[can_remove]])
@@ -89,7 +89,7 @@ def compute_residual_distances(network: Network, flows: IntArray, start: int) ->
         if len(shorter) == 0:
             return distances
         distances[reached[shorter]] = through[shorter]
-    raise Broken(
+    raise IntegrityError(
         "the plan of matches is not optimal: its residual network has a cycle of negative cost. "
         "Nothing was matched."
     )

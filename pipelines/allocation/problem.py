@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 HUNDREDTHS = 100
 """Spend is summed in whole hundredths, rounded up, so that sums are exact in any order."""
@@ -59,17 +59,17 @@ def find_sort_order(pairs: PairColumns) -> IntArray | None:
     """Return the row order by lead, institution and product; None if the rows are sorted.
 
     Raises:
-        Broken: A pair occurs twice, or its value isn't above 0.
+        IntegrityError: A pair occurs twice, or its value isn't above 0.
     """
     products = int(pairs.product.max(initial=-1)) + 1
     key = pairs.lead_institution * products + pairs.product
     order = None if (np.diff(key) > 0).all() else np.argsort(key)
     duplicates = 0 if order is None else int((np.diff(key[order]) == 0).sum())
     if duplicates:
-        raise Broken(f"{duplicates:,} pairs of lead and product occur twice")
+        raise IntegrityError(f"{duplicates:,} pairs of lead and product occur twice")
     is_invalid = ~(np.isfinite(pairs.value) & (pairs.value > 0))
     if is_invalid.any():
-        raise Broken(
+        raise IntegrityError(
             f"{int(is_invalid.sum()):,} of {len(is_invalid):,} pairs have no value above 0"
         )
     return order

@@ -18,7 +18,7 @@ from models.validation import splits
 from models.validation.metrics import evaluate, spread, within_by_group
 from pipelines.bench.experiment import CLOSED_BOOK, DAY_AS_NUMBER, LEAD_DAY, Question
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
 LENDER = "institution_id"
@@ -66,7 +66,7 @@ def _across_time(
     """Learn from the rows before the split, calibrated on the newest of them; predict the rest."""
     for name in filter(None, (question.time, question.unseen)):
         if name not in table.column_names:
-            raise WrongUse(f"no column is named {name}; there are: {table.column_names}")
+            raise UsageError(f"no column is named {name}; there are: {table.column_names}")
     split = _split(question, table[question.time])
     asked, predicted, moved = [], [], []
     for start, stretch in _stretches(question, split, table):
@@ -121,7 +121,7 @@ def _split(question: Question, values: pa.ChunkedArray) -> pa.Scalar:
     try:
         return pa.scalar(question.split).cast(values.type)
     except pa.ArrowInvalid:
-        raise WrongUse(
+        raise UsageError(
             f"{question.split!r} is no {values.type} as {question.time} is; nothing was measured"
         ) from None
 

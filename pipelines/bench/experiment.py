@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from models.errors import UnknownFeature
 from models.params import Features, Group, Label, params
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 
 LEAD_DAY = "business_date"
 DAY_AS_NUMBER = "lead_day"
@@ -71,24 +71,28 @@ class Question:
         """Refuse, before any work, what cannot be answered.
 
         Raises:
-            WrongUse: Options that don't go together.
+            UsageError: Options that don't go together.
             UnknownFeature: A column to drop is none of the model's.
         """
         if self.split is not None and self.time is None:
-            raise WrongUse("--split needs --time, the column to split by. Nothing was measured.")
+            raise UsageError("--split needs --time, the column to split by. Nothing was measured.")
         if self.with_day and self.time is not None:
-            raise WrongUse("--with-day is for random folds, without --time. Nothing was measured.")
+            raise UsageError(
+                "--with-day is for random folds, without --time. Nothing was measured."
+            )
         if self.unseen is not None and self.time is None:
-            raise WrongUse("--unseen needs --time: later rows are predicted. Nothing was measured.")
+            raise UsageError(
+                "--unseen needs --time: later rows are predicted. Nothing was measured."
+            )
         if self.anew is not None and not (self.anew > 0 and self.is_as_of_split):
-            raise WrongUse(
+            raise UsageError(
                 f"--anew is {self.anew}; it is a number of days from 1 on, with --time {LEAD_DAY}, "
                 "without --knows-all and not of a closed book. Nothing was measured."
             )
         if self.knows_all and self.time is None:
-            raise WrongUse("--knows-all needs --time: folds know all. Nothing was measured.")
+            raise UsageError("--knows-all needs --time: folds know all. Nothing was measured.")
         if self.folds < FEWEST_FOLDS:
-            raise WrongUse(
+            raise UsageError(
                 f"--folds is {self.folds}; it is at least {FEWEST_FOLDS}. Nothing was measured."
             )
         _ = self.features

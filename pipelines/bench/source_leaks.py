@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from models.leakage.check import LABEL, Leak, check_columns, check_features, select_leaks
 from models.leakage.univariate import LeakTestResult
 from models.params import Features
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.importing.source_columns import LEAD_KEY, RawRows, raw_rows
 
@@ -60,12 +60,12 @@ def look(settings: Settings, table: pa.Table, features: Features, name: str, fil
         file: The foreign file.
 
     Raises:
-        Broken: No row of the file is among the pairs, so nothing could be tried.
+        IntegrityError: No row of the file is among the pairs, so nothing could be tried.
     """
     raw = raw_rows(settings, name, file)
     rows, columns = _beside(raw, table)
     if rows[LABEL].null_count == rows.num_rows:
-        raise Broken(
+        raise IntegrityError(
             f"None of the {raw.table.num_rows:,} leads in {file.name} is among the "
             f"{table.num_rows:,} labelled pairs, so its columns could not be tried for leaks. "
             f"Nothing was measured. Compare `lead_id` and `source` of the leads in mapping {name}."

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.cli import commands
-from pipelines.core.errors import BanyanError, WrongUse
+from pipelines.core.errors import BanyanError, UsageError
 from pipelines.core.settings import Settings, use_home
 
 INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb: Verb = asked.verb_function
     try:
         return verb(use_home(asked.home) if asked.home else Settings(), asked)
-    except WrongUse as error:
+    except UsageError as error:
         return _ended(2, error)
     except ValidationError as error:
         return _ended(2, _settings_refused(error))

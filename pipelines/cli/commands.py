@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from dags.steps import run_step
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
 BENCHMARKS = {
@@ -50,7 +50,7 @@ def simulate(settings: Settings, asked: argparse.Namespace) -> int:
 def respond(settings: Settings, asked: argparse.Namespace) -> int:
     """Write the outcomes of what was delivered and print how much was written."""
     if asked.to and asked.to < asked.date:
-        raise WrongUse(f"--to {asked.to} is before --date {asked.date}. Nothing was answered.")
+        raise UsageError(f"--to {asked.to} is before --date {asked.date}. Nothing was answered.")
     _print(import_module("pipelines.simulate").respond(settings, asked.date, asked.to))
     return 0
 
@@ -79,7 +79,7 @@ def run(_: Settings, asked: argparse.Namespace) -> int:
     another one working: so this process is replaced, not a child started.
     """
     if asked.to and asked.to < asked.date:
-        raise WrongUse(f"--to {asked.to} is before --date {asked.date}. Nothing was run.")
+        raise UsageError(f"--to {asked.to} is before --date {asked.date}. Nothing was run.")
     options = ["--date", f"{asked.date}", *(["--to", f"{asked.to}"] if asked.to else [])]
     options += ["--json"] if asked.json else []
     _become("dags.local.in_process", *options)
@@ -121,7 +121,7 @@ def champions(settings: Settings, _: argparse.Namespace) -> int:
 def explain(settings: Settings, asked: argparse.Namespace) -> int:
     """Print what decided about a lead or a product: text for people, JSON for programs."""
     if not asked.lead and not asked.product:
-        raise WrongUse("explain needs --lead, --product or both. Nothing was explained.")
+        raise UsageError("explain needs --lead, --product or both. Nothing was explained.")
     found = import_module("pipelines.explain").explain(
         settings, asked.date, lead=asked.lead, product=asked.product
     )
@@ -135,7 +135,7 @@ def explain(settings: Settings, asked: argparse.Namespace) -> int:
 def scorecard(settings: Settings, asked: argparse.Namespace) -> int:
     """Print what the matching of some days was worth: a table for people, JSON for programs."""
     if (asked.headline or asked.shuffled) and not asked.truth:
-        raise WrongUse("--headline and --shuffled need --truth. Nothing was done.")
+        raise UsageError("--headline and --shuffled need --truth. Nothing was done.")
     module, days = import_module("pipelines.evaluation.scorecard"), (asked.first, asked.last)
     if asked.shuffled:
         figures = module.control(settings, *days)

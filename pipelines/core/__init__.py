@@ -1,1 +1,1 @@
-"""What every stage stands on: settings, errors, publishing, database, lake views, statistics."""
+"""The base of every stage: settings, errors, publishing, database, statistics, page helpers."""

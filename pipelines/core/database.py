@@ -1,26 +1,28 @@
-"""DuckDB connections, each tuned alike: bounded memory, a private spill folder, one time zone."""
+"""DuckDB: connections with bounded memory and one time zone, SQL files, and views of the lake."""
 
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from expectations.contracts import load
 from pipelines.core.settings import Settings
 
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield an in-memory connection that spills beside the home and leaves nothing behind.
+    """Yield an in-memory connection that spills to a private folder below the home.
 
-    The spill folder is private: two processes that share one have corrupted results (reported).
-    Times are shown in UTC, so that no answer depends on the machine's zone. A long `in (...)` stays
-    a filter: as the hash join that DuckDB makes of it, it would return the rows of a scan in
-    another order now and then (duckdb/duckdb#24398).
+    The spill folder is private, because two processes that shared one got corrupted results
+    (reported to DuckDB), and it is removed at the end. The time zone is UTC, so that no result
+    depends on the machine's zone. A long `in (...)` stays a filter: the hash join that DuckDB would
+    make of it sometimes returns the rows of a scan in another order (duckdb/duckdb#24398).
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=settings.home))
@@ -55,3 +57,22 @@ def run_query(
 def read_query(file: Path) -> str:
     """Return the text of a SQL file."""
     return file.read_text("utf-8")
+
+
+def create_known_view(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, feed: str, day: date
+) -> None:
+    """Create the view `feed`: its lake as known at the end of `day`, without later arrivals.
+
+    It has the rows of all partitions up to `day`, and is empty if there are none.
+    """
+    last = settings.day_folder(settings.lake / feed, day)
+    files = [
+        str(folder / f"{feed}.parquet")
+        for folder in sorted(last.parent.glob("date=*"))
+        if folder <= last
+    ]
+    if files:
+        connection.read_parquet(files, hive_partitioning=False).create_view(feed)
+    else:
+        connection.register(feed, load(feed).lake_schema.empty_table())

@@ -1,7 +1,7 @@
-"""What can go wrong, in the words of whoever must act on it.
+"""The errors that Banyan raises on purpose.
 
-Every message says what, how much, which limit and where it is set, what was *not* done, where
-the evidence lies, and what to do. None holds a person's data.
+Each message says what happened, to what, how much, which limit applies and where it is set, what
+was *not* done, where the evidence is, and what to do. None holds a person's data.
 """
 
 
@@ -9,25 +9,29 @@ class BanyanError(Exception):
     """Base of every error that this project raises on purpose; the command line shows its text."""
 
 
-class WrongUse(BanyanError):
-    """The command was called with something that cannot be meant; exit code 2."""
+class UsageError(BanyanError):
+    """The arguments of the command are invalid; exit code 2."""
 
 
-class FileRefused(BanyanError):
-    """One landed file cannot be read as its contract says; the rest of the day goes on."""
+class FileRejected(BanyanError):
+    """One landed file cannot be read by its contract; the rest of the day continues."""
 
     def __init__(self, rule: str, message: str):
         super().__init__(message)
         self.rule = rule
 
 
-class ImportRefused(BanyanError):
-    """A foreign file, or the mapping that it was read by, can't be used; nothing was written."""
+class ImportRejected(BanyanError):
+    """A foreign file, or its mapping, cannot be used; nothing was written."""
 
 
 class InputMissing(BanyanError):
-    """A step was asked for before the step that it reads from."""
+    """A step was run before the step whose output it reads."""
 
 
-class Broken(BanyanError):
-    """A promise that Banyan makes about its own output does not hold; nothing was published."""
+class IntegrityError(BanyanError):
+    """A guarantee about Banyan's own output does not hold; nothing was published."""
+
+
+Broken = IntegrityError
+WrongUse = UsageError

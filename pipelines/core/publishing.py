@@ -1,6 +1,6 @@
-"""Publish a folder whole or not at all: write beside, sync to disk, rename; the manifest last.
+"""Publish a folder atomically: write beside it, sync to disk, rename; the manifest comes last.
 
-A manifest holds no clock and no path of the machine, so the same inputs give the same bytes.
+A manifest holds no clock and no path of the machine, so equal inputs give equal bytes.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,25 +17,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expectations.contracts import feeds
 from pipelines.core.errors import InputMissing
-from pipelines.core.settings import PROJECT
+from pipelines.core.settings import PROJECT, Settings
 
 MANIFEST = "manifest.json"
-CODE = ("dags", "dbt_project", "expectations", "models", "pipelines")
-CODE_KINDS = {".css", ".html", ".py", ".sql", ".yml"}
-
-
+CODE_FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
+CODE_SUFFIXES = {".css", ".html", ".py", ".sql", ".yml"}
 ROW_GROUP = 131_072
-"""Rows of a Parquet row group; fixed, because it decides the bytes."""
+"""Rows of a Parquet row group; fixed, because the bytes of a file depend on it."""
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write `table` so that equal tables give equal bytes, however their chunks lie."""
+    """Write `table`; equal tables give equal bytes, whatever their chunks."""
     write_batches(table.to_reader(), table.schema, path)
 
 
 def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
-    """Write what doesn't fit in memory at once; equal rows give equal bytes, however batched."""
+    """Write a stream of batches; equal rows give equal bytes, whatever the batches."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
         for group in _row_groups(batches, schema):
@@ -42,14 +42,14 @@ def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Pa
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    waiting = schema.empty_table()
+    buffer = schema.empty_table()
     for batch in batches:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-        while waiting.num_rows >= ROW_GROUP:
-            yield waiting.slice(0, ROW_GROUP)
-            waiting = waiting.slice(ROW_GROUP)
-    if waiting.num_rows:
-        yield waiting
+        buffer = pa.concat_tables([buffer, pa.Table.from_batches([batch]).cast(schema)])
+        while buffer.num_rows >= ROW_GROUP:
+            yield buffer.slice(0, ROW_GROUP)
+            buffer = buffer.slice(ROW_GROUP)
+    if buffer.num_rows:
+        yield buffer
 
 
 def sha256(path: Path) -> str:
@@ -60,14 +60,14 @@ def sha256(path: Path) -> str:
 
 @cache
 def code_version() -> str:
-    """Return a short hash over the code that decides a day's output.
+    """Return a short hash over the code that a day's output depends on.
 
-    It needs no git, so a container without one states the same version.
+    It needs no git, so a container without git states the same version.
     """
     digest = hashlib.sha256()
-    for folder in CODE:
+    for folder in CODE_FOLDERS:
         for path in sorted((PROJECT / folder).rglob("*")):
-            if path.suffix in CODE_KINDS and "target" not in path.parts:
+            if path.suffix in CODE_SUFFIXES and "target" not in path.parts:
                 digest.update(path.relative_to(PROJECT).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -90,22 +90,44 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def inputs(*folders: Path, home: Path) -> dict[str, str]:
-    """Return what a manifest says of its inputs: folder below `home` -> hash of its content."""
+def hash_inputs(*folders: Path, home: Path) -> dict[str, str]:
+    """Return the `inputs` of a manifest: folder below `home` -> hash of its content."""
     return {
         folder.relative_to(home).as_posix(): read_manifest(folder)["content_sha256"]
         for folder in folders
     }
 
 
+def hash_mart_inputs(settings: Settings, day: date) -> dict[str, str]:
+    """Return the inputs of the marts of `day`: folder -> one hash over its partitions.
+
+    Of the lake they are the partitions up to `day`; of the matches the earlier ones, because an
+    outcome is joined to its lead through the matches of earlier days.
+    """
+    lake = {
+        f"lake/{feed}": _hash_partitions(settings.lake / feed, f"date={day}") for feed in feeds()
+    }
+    earlier = _hash_partitions(settings.matches, f"date={day}", inclusive=False)
+    return lake | {"matches": earlier}
+
+
+def _hash_partitions(root: Path, last: str, *, inclusive: bool = True) -> str:
+    digest = hashlib.sha256()
+    for folder in sorted(root.glob("date=*")):
+        if folder.name < last or (inclusive and folder.name == last):
+            content = read_manifest(folder)["content_sha256"]
+            digest.update(f"{folder.name} {content}\n".encode())
+    return digest.hexdigest()
+
+
 @contextmanager
 def publishing(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a folder to write into; when the block ends well it becomes `folder`.
+    """Yield an empty folder to write into, which becomes `folder` when the block succeeds.
 
     Args:
-        folder: Where the content will stand. What stood there is replaced as a whole.
-        facts: What the manifest says beyond files, hashes and code version; read when the
-            block ends, so the block may still fill it.
+        folder: The published folder. Earlier content is replaced as a whole.
+        facts: Facts of the manifest besides files, hashes and code version; read when the
+            block ends, so that the block can still fill them.
     """
     restore(folder)
     fresh, previous = _beside(folder, "new"), _beside(folder, "previous")
@@ -125,7 +147,7 @@ def publishing(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def restore(folder: Path) -> None:
-    """Put back what stood in `folder` if a run was killed between the two renames."""
+    """Restore the earlier content of `folder` if a run was killed between the two renames."""
     previous = _beside(folder, "previous")
     if previous.exists() and not folder.exists():
         previous.rename(folder)
@@ -133,14 +155,14 @@ def restore(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as sorted, indented JSON: beside, synced, renamed."""
+    """Write `value` as sorted, indented JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(
         json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
     )
-    _sync(beside)
-    beside.rename(path)
+    _sync(fresh)
+    fresh.rename(path)
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -149,11 +171,11 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    named = "".join(f"{name} {facts['sha256']}\n" for name, facts in files.items())
+    hashes = "".join(f"{name} {entry['sha256']}\n" for name, entry in files.items())
     manifest = dict(facts) | {
         "files": files,
         "rows": facts.get("rows", sum(file.get("rows", 0) for file in files.values())),
-        "content_sha256": hashlib.sha256(named.encode()).hexdigest(),
+        "content_sha256": hashlib.sha256(hashes.encode()).hexdigest(),
         "code_version": code_version(),
     }
     write_json(folder / MANIFEST, manifest)

@@ -1,4 +1,4 @@
-"""Where everything is and how a run is tuned: the only module that reads the environment."""
+"""The folders of a home and the options of a run; the only module that reads the environment."""
 
 import os
 from datetime import date, datetime, time
@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parents[2]
-"""The root of the code: `dbt_project/`, `expectations/` and `dags/` lie below it."""
+"""The root of the code, with `dbt_project/`, `expectations/` and `dags/`."""
 
 NO_STATISTICS = {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
@@ -19,16 +19,18 @@ NO_STATISTICS = {
     "GX_ANALYTICS_ENABLED": "false",
     "SCARF_ANALYTICS": "false",
 }
-"""Airflow, dbt and Great Expectations send usage statistics unless told not to."""
+"""Airflow, dbt and Great Expectations send usage statistics by default; these switch it off."""
 
-os.environ.update(NO_STATISTICS)  # here, because each reads its switch when it is imported
+os.environ.update(
+    NO_STATISTICS
+)  # at import, because each library reads its switch when it is imported
 
 
 class Settings(BaseSettings):
     """Frozen settings, read from ``BANYAN_*`` variables or ``.env``.
 
-    Every path derives from `home`, so a test or a backfill that points it at another folder
-    moves the whole pipeline there and touches nothing else.
+    Every path derives from `home`, so a test or a backfill with another home changes nothing
+    outside it.
     """
 
     model_config = SettingsConfigDict(
@@ -36,100 +38,104 @@ class Settings(BaseSettings):
     )
 
     home: Path = PROJECT / "var"
+    """The folder of all data and state."""
+
     time_zone: str = "Asia/Shanghai"
-    """The platform's time zone: it decides which business date a moment belongs to."""
+    """The platform's time zone; it decides the business date of a moment."""
 
     max_reject_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of a file's rows that may break its contract before the whole file is refused."""
+    """Largest share of a file's rows that may break its contract; above it the file is rejected."""
 
     threads: int = Field(default=2, ge=1)
+    """Threads of one DuckDB connection."""
+
     memory_limit: str = "4GB"
-    """Most memory that one DuckDB connection takes before it spills to disk."""
+    """Memory of one DuckDB connection, above which it spills to disk."""
 
     airflow_port: int = Field(default=8080, gt=0, lt=65_536)
-    """Where `make airflow` shows its page."""
+    """The port of the web page of `make airflow`."""
 
     shard_bytes: int = Field(default=64_000_000, gt=0)
-    """Landed bytes that one ingest shard takes on; more bytes make more shards."""
+    """Target size of one ingest shard, in landed bytes; more bytes make more shards."""
 
     @cached_property
     def landing(self) -> Path:
-        """FEED/SOURCE/YYYY-MM-DD/NAME: files as received, never changed."""
+        """Files as received, never changed: FEED/SOURCE/YYYY-MM-DD/NAME."""
         return self.home / "landing"
 
     @cached_property
     def ledger(self) -> Path:
-        """Which files were taken in for which day, by content hash."""
+        """The files that count for each business date, by content hash: date=D.jsonl."""
         return self.home / "ledger"
 
     @cached_property
     def lake(self) -> Path:
-        """FEED/date=D: checked rows, by the business date on which they became known."""
+        """Checked rows, by the business date on which they became known: FEED/date=D."""
         return self.home / "lake"
 
     @cached_property
     def quarantine(self) -> Path:
-        """FEED/date=D: rows and files that were set aside, each with its reason."""
+        """Quarantined rows and files, each with its reason: FEED/date=D."""
         return self.home / "quarantine"
 
     @cached_property
     def warehouse(self) -> Path:
-        """The DuckDB file of dbt. While one process writes it no other can open it."""
+        """The DuckDB file of dbt; while one process writes to it, no other can open it."""
         return self.home / "warehouse.duckdb"
 
     @cached_property
     def marts(self) -> Path:
-        """date=D: what dbt hands on to the models and the matching, as Parquet."""
+        """The tables of dbt that models and matching read, as Parquet: date=D."""
         return self.home / "marts"
 
     @cached_property
     def registry(self) -> Path:
-        """as_of=D: the model set trained on what was known before D."""
+        """The model sets; as_of=D was trained on outcomes known before D."""
         return self.home / "registry"
 
     @cached_property
     def pairs(self) -> Path:
-        """date=D: eligible pairs with their scores."""
+        """Eligible pairs with their scores: date=D."""
         return self.home / "pairs"
 
     @cached_property
     def matches(self) -> Path:
-        """date=D: the pairs that were chosen."""
+        """The chosen pairs: date=D."""
         return self.home / "matches"
 
     @cached_property
     def offers(self) -> Path:
-        """date=D: the same matches from the lead's side."""
+        """The matches from the lead's side: date=D."""
         return self.home / "offers"
 
     @cached_property
     def unmatched(self) -> Path:
-        """date=D: the leads that got no match, each with its reason."""
+        """The leads without a match, each with the stage that excluded it: date=D."""
         return self.home / "unmatched"
 
     @cached_property
     def reasons(self) -> Path:
-        """date=D: why each match, and why none where a model decided it, in words."""
+        """The reasons of each match, and of each lead that a model declined, as text: date=D."""
         return self.home / "reasons"
 
     @cached_property
     def outbox(self) -> Path:
-        """date=D/INSTITUTION: what each institution receives."""
+        """The deliveries: date=D/INSTITUTION."""
         return self.home / "outbox"
 
     @cached_property
-    def refusals(self) -> Path:
-        """date=D/STEP: why a step did not finish, until it does; for the day's report."""
-        return self.home / "refusals"
+    def step_failures(self) -> Path:
+        """The failures of steps that have not succeeded yet, for the report: date=D/STEP."""
+        return self.home / "step_failures"
 
     @cached_property
     def reports(self) -> Path:
-        """date=D: the day's page and its figures."""
+        """The report of each day, as a page and as figures: date=D."""
         return self.home / "reports"
 
     @cached_property
     def scorecards(self) -> Path:
-        """date=D: what each way to match a simulated day shows and brings; no step reads it."""
+        """Cached results of each matching policy on a simulated day; no step reads them: date=D."""
         return self.home / "scorecards"
 
     @cached_property
@@ -139,12 +145,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def airflow(self) -> Path:
-        """Airflow's own home for runs on this machine: its configuration and SQLite metadata."""
+        """Airflow's configuration and SQLite metadata for runs on this machine."""
         return self.home / "airflow"
 
     @cached_property
     def logs(self) -> Path:
-        """What ran, for engineers; nothing in here is read by a step."""
+        """Logs for engineers; no step reads them."""
         return self.home / "logs"
 
     @cached_property
@@ -157,12 +163,17 @@ class Settings(BaseSettings):
         return datetime.combine(day, time(), tzinfo=self.zone)
 
     @staticmethod
-    def of_day(folder: Path, day: date) -> Path:
+    def day_folder(folder: Path, day: date) -> Path:
         """Return the partition of `folder` for `day`: ``folder/date=YYYY-MM-DD``."""
         return folder / f"date={day:%Y-%m-%d}"
 
+    @staticmethod
+    def of_day(folder: Path, day: date) -> Path:
+        """Return `day_folder`; the former name, until no caller has it."""
+        return Settings.day_folder(folder, day)
+
 
 def use_home(home: Path) -> Settings:
-    """Make `home` the home of this process and of every process it starts."""
+    """Set `home` for this process and for every process it starts; return the settings."""
     os.environ["BANYAN_HOME"] = str(home.resolve())
     return Settings()

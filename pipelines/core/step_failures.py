@@ -1,7 +1,7 @@
-"""Why a step of a day did not finish: kept beside the day until the step does, for its report.
+"""The failures of a day's steps: one note a step, removed when the step succeeds.
 
-Without these notes a report could only say that a result is missing. They are no part of a day's
-outcome: a step that is done takes its note away, so the same inputs still give the same bytes.
+The day's report lists them; without them it could only say that a result is missing. They are no
+part of a day's output: a step that succeeds removes its note, so equal inputs give equal bytes.
 """
 
 import hashlib
@@ -17,55 +17,57 @@ from pipelines.core.errors import BanyanError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 
-PLANS = {"plan_ingest": "ingest", "plan_deliver": "deliver"}
-"""Step that makes shards -> the step that works on them."""
+SHARDED_STEPS = {"plan_ingest": "ingest", "plan_deliver": "deliver"}
+"""Step that makes shards -> the step that runs once for each of them."""
 
-AFTER = frozenset({"report", "close", "retrain"})
-"""Steps that a day's report doesn't tell of: they come after it, or belong to no day."""
+UNREPORTED = frozenset({"report", "close", "retrain"})
+"""Steps that a day's report leaves out: they run after it, or belong to no day."""
 
 
 @contextmanager
-def noted(settings: Settings, day: date, step: str, shard: object) -> Iterator[None]:
-    """Keep why the block failed, or take earlier notes of the same away where it did not.
+def record_failure(settings: Settings, day: date, step: str, shard: object) -> Iterator[None]:
+    """Write a note if the block fails; remove the earlier note of the same work if it succeeds.
 
     Args:
-        shard: What the step works on, JSON-able; the same for the same part of the work.
+        settings: Says where the home is.
+        day: The business date.
+        step: The name of the step.
+        shard: The part of the step's work, JSON-able; equal for equal parts.
     """
-    if step in AFTER:
+    if step in UNREPORTED:
         yield
         return
-    note = _folder(settings, day, step) / f"{_name(shard)}.json"
+    note = _folder(settings, day, step) / f"{_hash_shard(shard)}.json"
     try:
         yield
     except Exception as error:
-        with suppress(OSError):  # a full disk must not hide what failed
-            write_json(note, {"message": _said(error)})
+        with suppress(OSError):  # a full disk must not hide the failure itself
+            write_json(note, {"message": _message(error)})
         raise
     note.unlink(missing_ok=True)
-    if step in PLANS:
-        shutil.rmtree(_folder(settings, day, PLANS[step]), ignore_errors=True)
+    if step in SHARDED_STEPS:
+        shutil.rmtree(_folder(settings, day, SHARDED_STEPS[step]), ignore_errors=True)
 
 
-def refusals(settings: Settings, day: date) -> list[tuple[str, str]]:
-    """Return (step, message) of every step of `day` that did not finish, sorted."""
-    notes = settings.of_day(settings.refusals, day).glob("*/*.json")
-    return sorted({(path.parent.name, _message(path)) for path in notes})
+def read_step_failures(settings: Settings, day: date) -> list[tuple[str, str]]:
+    """Return (step, message) of every step of `day` that failed, sorted."""
+    notes = settings.day_folder(settings.step_failures, day).glob("*/*.json")
+    return sorted({(path.parent.name, _read_message(path)) for path in notes})
 
 
 def _folder(settings: Settings, day: date, step: str) -> Path:
-    return settings.of_day(settings.refusals, day) / step
+    return settings.day_folder(settings.step_failures, day) / step
 
 
-def _said(error: Exception) -> str:
-    """Return what `error` says; of one that is not ours its kind, since it may quote a row."""
+def _message(error: Exception) -> str:
+    """Return the text of `error`; of a foreign error only its type, since it may quote a row."""
     return str(error) if isinstance(error, BanyanError) else f"stopped by {type(error).__name__}"
 
 
-def _name(shard: object) -> str:
-    """Return a file name for `shard`, whatever it holds."""
+def _hash_shard(shard: object) -> str:
     return hashlib.sha256(json.dumps(shard, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _message(path: Path) -> str:
+def _read_message(path: Path) -> str:
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return str(content["message"])

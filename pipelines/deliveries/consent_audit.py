@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.lake_views import create_known_view
+from pipelines.core.database import create_known_view
 from pipelines.core.settings import Settings
 
 PERSONAL = tuple(column.name for column in load("leads").columns if column.personal)
@@ -29,7 +29,7 @@ def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day
         from read_parquet($leads, hive_partitioning = false)
         where (channel_id, lead_id) in (select (channel_id, lead_id) from matches)
         """,
-        {"leads": str(settings.of_day(settings.lake / "leads", day) / "leads.parquet")},
+        {"leads": str(settings.day_folder(settings.lake / "leads", day) / "leads.parquet")},
     )
     create_known_view(connection, settings, "suppressions", day)
     connection.execute(_ORDERS_AGAINST)

@@ -15,8 +15,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipelines.core.database import connect
-from pipelines.core.errors import Broken
-from pipelines.core.publishing import MANIFEST, inputs, read_manifest, restore
+from pipelines.core.errors import IntegrityError
+from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.deliveries.consent_audit import load_evidence
 from pipelines.deliveries.institution_delivery import Desk, Result
@@ -35,10 +35,10 @@ def shards(settings: Settings, day: date) -> list[dict[str, Any]]:
     Raises:
         InputMissing: The day's matches are not published.
     """
-    folder = settings.of_day(settings.matches, day)
+    folder = settings.day_folder(settings.matches, day)
     read_manifest(folder)
     matched = pq.read_table(folder / "matches.parquet", columns=["institution_id"])
-    before = _served_before(settings.of_day(settings.outbox, day))
+    before = _served_before(settings.day_folder(settings.outbox, day))
     names = sorted(before.union(matched["institution_id"].unique().to_pylist()))
     return [
         {"institutions": names[first : first + INSTITUTIONS_A_SHARD]}
@@ -55,12 +55,12 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
 
     Raises:
         InputMissing: The day's matches, marts or leads are not published.
-        Broken: A file names someone whom its institution must not receive. That institution gets
+        IntegrityError: A file names someone whom its institution must not receive. That institution gets
             nothing; the others have been served.
     """
-    read_from = inputs(
-        settings.of_day(settings.matches, day),
-        settings.of_day(settings.lake / "leads", day),
+    read_from = hash_inputs(
+        settings.day_folder(settings.matches, day),
+        settings.day_folder(settings.lake / "leads", day),
         home=settings.home,
     )
     with connect(settings) as connection:
@@ -96,11 +96,11 @@ def _load(
         where list_contains($names, institution_id)
         """,
         {
-            "matches": str(settings.of_day(settings.matches, day) / "matches.parquet"),
+            "matches": str(settings.day_folder(settings.matches, day) / "matches.parquet"),
             "names": names,
         },
     )
-    products = settings.of_day(settings.marts, day) / "products.parquet"
+    products = settings.day_folder(settings.marts, day) / "products.parquet"
     connection.read_parquet(str(products), hive_partitioning=False).create_view("mart_products")
     load_evidence(connection, settings, day)
 
@@ -108,7 +108,7 @@ def _load(
 def _summary(results: list[Result], day: date) -> dict[str, Any]:
     """Return the counts of a shard, or raise for those that were refused."""
     if refused := [result for result in results if result.outcome == "refused"]:
-        raise Broken(
+        raise IntegrityError(
             f"{day}: the lead files of {len(refused)} of {len(results)} institutions were not "
             f"delivered: {'; '.join(result.message for result in refused)}. The others were. "
             "Nobody may be sent without consent (expectations/policy/consent.yml) or against an "

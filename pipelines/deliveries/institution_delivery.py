@@ -82,7 +82,7 @@ class Desk:
         )
 
     def _folder(self, institution_id: str) -> Path:
-        return self.settings.of_day(self.settings.outbox, self.day) / institution_id
+        return self.settings.day_folder(self.settings.outbox, self.day) / institution_id
 
     def _leads(self, recipient: Recipient) -> pa.Table:
         ours = ", ".join(f"matches.{name}" for name in OURS)

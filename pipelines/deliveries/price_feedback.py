@@ -33,7 +33,7 @@ def told(settings: Settings, day: date) -> dict[str, Facts]:
     Raises:
         InputMissing: The day's matches are not published.
     """
-    matches, marts = (settings.of_day(root, day) for root in (settings.matches, settings.marts))
+    matches, marts = (settings.day_folder(root, day) for root in (settings.matches, settings.marts))
     short = read_manifest(matches).get("floors_short", [])
     found: defaultdict[str, Facts] = defaultdict(
         lambda: {

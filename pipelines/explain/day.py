@@ -67,7 +67,7 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
             those of now decided.
     """
     marts, pairs, matches, unmatched = (
-        settings.of_day(root, day)
+        settings.day_folder(root, day)
         for root in (settings.marts, settings.pairs, settings.matches, settings.unmatched)
     )
     made_by = [read_manifest(folder) for folder in (marts, pairs, unmatched, matches)][-1]

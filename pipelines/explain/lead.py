@@ -53,7 +53,7 @@ def explain_lead(told: Explained, channel: str, lead: str) -> dict[str, Any]:
 
 def at_the_gate(told: Explained, channel: str, lead: str) -> dict[str, Any]:
     """Return why a row of the day was set aside before it became a lead."""
-    path = told.settings.of_day(told.settings.quarantine / "leads", told.day)
+    path = told.settings.day_folder(told.settings.quarantine / "leads", told.day)
     records = path / "quarantine.parquet"
     named = (
         told.rows(

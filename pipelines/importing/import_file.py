@@ -10,9 +10,9 @@ import duckdb
 
 from expectations import contracts, mapping
 from expectations.mapping import LoadedMapping, MappingError
-from pipelines.core import data_provenance
+from pipelines.core.data_provenance import record_provenance
 from pipelines.core.database import connect
-from pipelines.core.errors import Broken, ImportRefused, WrongUse
+from pipelines.core.errors import ImportRejected, IntegrityError, UsageError
 from pipelines.core.publishing import publishing, sha256, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.importing.mapping_sql import literal, quote
@@ -53,13 +53,13 @@ def import_file(
         `files`, `sources`, `first` and `last` date), `set_aside` (reasons) and `kept_in`.
 
     Raises:
-        WrongUse: No such mapping or file, or `days` without `start`.
-        ImportRefused: The file isn't what the mapping says, or the mapping is wrong.
+        UsageError: No such mapping or file, or `days` without `start`.
+        ImportRejected: The file isn't what the mapping says, or the mapping is wrong.
     """
     loaded = _loaded(mapping_name)
     window = _window(start, days)
     if not file.is_file():
-        raise WrongUse(f"there is no file {file}; nothing was imported")
+        raise UsageError(f"there is no file {file}; nothing was imported")
     with (
         connect(settings) as connection,
         tempfile.TemporaryDirectory(prefix=".import-", dir=settings.home) as workspace,
@@ -88,12 +88,14 @@ def _loaded(name: str) -> LoadedMapping:
     try:
         return mapping.load(name)
     except MappingError as error:
-        raise ImportRefused(f"{error}\nNothing was read or written. Correct the mapping.") from None
+        raise ImportRejected(
+            f"{error}\nNothing was read or written. Correct the mapping."
+        ) from None
 
 
 def _window(start: date | None, days: int | None) -> Window:
     if days is not None and (start is None or days < 1):
-        raise WrongUse("--days needs --start, and is at least 1; nothing was imported")
+        raise UsageError("--days needs --start, and is at least 1; nothing was imported")
     last = start + timedelta(days - 1) if start and days else None
     return Window(str(start) if start else None, str(last) if last else None)
 
@@ -109,7 +111,7 @@ def _counted(
             "select rule, message, count(*) as n from unreadable group by all"
             " order by n desc, rule, message"
         ).fetchall()[0]
-        raise ImportRefused(
+        raise ImportRejected(
             f"{file.name}: {unreadable:,} of {total:,} rows can't be read; the limit is "
             f"{settings.max_reject_share:.0%} (BANYAN_MAX_REJECT_SHARE). Most often a row "
             f"{message} ({rule}, {times:,} times). Nothing was written. Correct "
@@ -146,7 +148,7 @@ def _route(routing: Routing) -> dict[str, dict[str, Any]]:
 def _check(feed: str, counts: dict[str, Any]) -> None:
     ends = sum(counts[fate] for fate in ("written", "outside", "merged", "set_aside"))
     if ends != counts["received"] or counts["rows"] != counts["written"]:
-        raise Broken(f"import of {feed} lost or doubled rows: {counts}")
+        raise IntegrityError(f"import of {feed} lost or doubled rows: {counts}")
 
 
 def _set_aside(
@@ -184,6 +186,4 @@ def _record(
         "dates": dates,
         "invented": invented,
     }
-    data_provenance.record(
-        settings, f"import {loaded.name} {result['file']} {dates}", facts | result
-    )
+    record_provenance(settings, f"import {loaded.name} {result['file']} {dates}", facts | result)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from expectations.mapping_types import Beside, ForeignFile
-from pipelines.core.errors import ImportRefused
+from pipelines.core.errors import ImportRejected
 from pipelines.core.publishing import sha256
 from pipelines.importing.lines import record_lines
 from pipelines.importing.mapping_sql import literal, quote
@@ -37,7 +37,7 @@ def receive(
     """Fill `received` and `unreadable` from `file`; return the names of the file's columns.
 
     Raises:
-        ImportRefused: The file is not what the mapping says, so nothing of it can be used.
+        ImportRejected: The file is not what the mapping says, so nothing of it can be used.
     """
     connection.execute(
         "create table unreadable (row_line bigint, rule varchar, message varchar, received varchar)"
@@ -51,7 +51,7 @@ def receive(
             names = (_csv if spec.format == "csv" else _jsonl)(connection, text, spec)
     except (duckdb.Error, pa.ArrowInvalid, EOFError, OSError, zlib.error) as error:
         reason = str(error).splitlines()[0]
-        raise ImportRefused(
+        raise ImportRejected(
             f"{file.name} can't be read as {spec.format}, which the mapping says it is: {reason}. "
             "Nothing was written. Ask for the file again, or correct `file` in the mapping."
         ) from None
@@ -67,7 +67,7 @@ def receive_beside(
         By table `file`, `file_sha256` and `rows`; None where no file lies there: it is empty.
 
     Raises:
-        ImportRefused: A file beside lacks a column or can't be read.
+        ImportRejected: A file beside lacks a column or can't be read.
     """
     return {name: _beside(connection, file, name, spec) for name, spec in tables.items()}
 
@@ -86,7 +86,7 @@ def _beside(
             f"insert into {quote(name)} select {columns} from read_parquet({literal(str(path))})"
         )
     except duckdb.Error as error:
-        raise ImportRefused(
+        raise ImportRejected(
             f"{path.name}, beside {file.name}, is not what `beside` in the mapping says: "
             f"{str(error).splitlines()[0]}. Nothing was written. Correct the mapping or the file, "
             "or take the file away: without it the mapping knows less."
@@ -174,7 +174,7 @@ def _header(text: Path, spec: ForeignFile) -> tuple[list[str], int, int]:
 def _check_names(names: list[str], file: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice or "" in names or set(names) & set(OWN):
-        raise ImportRefused(
+        raise ImportRejected(
             f"the columns of {file.name} need names, each once and none of {', '.join(OWN)}; "
             f"found: {names}. Nothing was written. Correct `file` in the mapping: `skip_lines`, "
             "`delimiter`, or `header: false` with `names`."

@@ -39,7 +39,7 @@ def raw_rows(settings: Settings, name: str, file: Path) -> RawRows:
     """Read `file` by the mapping `name`, and return its own columns.
 
     Raises:
-        ImportRefused: The file isn't what the mapping says.
+        ImportRejected: The file isn't what the mapping says.
     """
     loaded = mapping.load(name)
     leads = next(route for route in loaded.mapping.routes if route.feed == "leads")

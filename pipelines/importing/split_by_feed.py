@@ -9,7 +9,7 @@ from expectations import contracts
 from expectations.mapping import LoadedMapping
 from expectations.mapping_types import Route, Value
 from expectations.yaml_lines import Place
-from pipelines.core.errors import ImportRefused
+from pipelines.core.errors import ImportRejected
 from pipelines.importing.mapping_sql import literal, quote, value_sql
 
 SOURCE = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -161,7 +161,7 @@ class Routing:
                     place, f"no column is named {unknown[0]!r}; there are: {listed}"
                 )
 
-    def _culprit(self, number: int, route: Route, error: duckdb.Error) -> ImportRefused:
+    def _culprit(self, number: int, route: Route, error: duckdb.Error) -> ImportRejected:
         """Find which of the route's expressions it was."""
         condition = route.where or "true"
         tries: dict[Place, str] = {
@@ -182,11 +182,11 @@ class Routing:
         except duckdb.Error as error:
             raise self._wrong(place, error) from None
 
-    def _wrong(self, place: Place, error: duckdb.Error) -> ImportRefused:
+    def _wrong(self, place: Place, error: duckdb.Error) -> ImportRejected:
         return self._refusal(place, str(error).splitlines()[0])
 
-    def _refusal(self, place: Place, problem: str) -> ImportRefused:
-        return ImportRefused(f"{self.loaded.wrong(place, problem)}. Nothing was written.")
+    def _refusal(self, place: Place, problem: str) -> ImportRejected:
+        return ImportRejected(f"{self.loaded.wrong(place, problem)}. Nothing was written.")
 
     def _run(self, statement: str) -> duckdb.DuckDBPyConnection:
         return self.connection.execute(statement)

@@ -50,7 +50,7 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
 
     Raises:
         InputMissing: A shard is not done.
-        Broken: The counts of a partition don't add up; it was not published.
+        IntegrityError: The counts of a partition don't add up; it was not published.
     """
     return publish_shards(settings, day)
 

@@ -38,7 +38,7 @@ class Plan:
 
 def work_folder(settings: Settings, day: date) -> Path:
     """Return where the run for `day` keeps what is between its steps."""
-    return Settings.of_day(settings.home / "work" / "ingest", day)
+    return Settings.day_folder(settings.home / "work" / "ingest", day)
 
 
 def write_plan(settings: Settings, plan: Plan) -> None:

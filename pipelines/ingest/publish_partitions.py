@@ -129,7 +129,7 @@ def _unknown(read: list[dict[str, dict[str, Any]]]) -> dict[str, list[str]]:
 
 def _report(settings: Settings, day: date) -> dict[str, Any]:
     counts = {
-        feed: totals(read_manifest(Settings.of_day(settings.lake / feed, day))["counts"])
+        feed: totals(read_manifest(Settings.day_folder(settings.lake / feed, day))["counts"])
         for feed in feeds()
     }
     known = read_ledger(settings).by_day.get(str(day), [])

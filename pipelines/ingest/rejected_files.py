@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from expectations.contracts import Contract
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.core.settings import Settings
 from pipelines.ingest.plan_file import Task
 from pipelines.ingest.quarantine import SCHEMA, refusal
@@ -57,9 +57,9 @@ def refusals(settings: Settings, contract: Contract, intake: Intake, broken: Bro
 
 def _too_many(
     settings: Settings, contract: Contract, intake: Intake, broken: Broken, index: int
-) -> FileRefused:
+) -> FileRejected:
     rejected, received = int(broken.rows[index]), intake.received[index]
-    return FileRefused(
+    return FileRejected(
         "reject_share",
         f"{rejected:,} of its {received:,} rows ({rejected / received:.1%}) break the "
         f"{contract.feed} contract; the limit is {settings.max_reject_share:.1%} "
@@ -67,7 +67,7 @@ def _too_many(
     )
 
 
-def _record(index: int, task: Task, error: FileRefused, rows: int) -> dict[str, object]:
+def _record(index: int, task: Task, error: FileRejected, rows: int) -> dict[str, object]:
     entry = task.entry
     lost = f"None of its {rows:,} rows was loaded" if rows else "Nothing of it was loaded"
     sender = entry.source or "the sender"

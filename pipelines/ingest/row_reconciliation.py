@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from expectations.contracts import Contract
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.ingest.ledger import Entry
 
 NAMES = (
@@ -72,10 +72,10 @@ def counts_of(
 
 
 def prove(feed: str, day: str, counts: Counts) -> None:
-    """Raise `Broken` unless every received row of every source is in exactly one place."""
+    """Raise `IntegrityError` unless every received row of every source is in exactly one place."""
     for source, c in counts.items():
         if c["received"] != c["loaded"] + c["quarantined"] + c["duplicates"]:
-            raise Broken(
+            raise IntegrityError(
                 f"{feed} of {source} on {day}: {c['received']:,} rows were received, but "
                 f"{c['loaded']:,} loaded, {c['quarantined']:,} quarantined and "
                 f"{c['duplicates']:,} duplicates make "

@@ -76,7 +76,7 @@ def plan_day(
         limits: What policy asks for on that day.
 
     Raises:
-        Broken: Policy limits by a column that the leads don't have.
+        IntegrityError: Policy limits by a column that the leads don't have.
     """
     terms = _terms(connection)
     candidates, spend = _candidates(connection, day)

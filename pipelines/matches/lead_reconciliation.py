@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 
@@ -41,9 +41,9 @@ def counts_of_day(settings: Settings, day: date) -> LeadCounts:
 
     Raises:
         InputMissing: A folder that is counted isn't published.
-        Broken: A lead is lost or counted twice.
+        IntegrityError: A lead is lost or counted twice.
     """
-    folders = [settings.of_day(root, day) for root in (settings.matches, settings.unmatched)]
+    folders = [settings.day_folder(root, day) for root in (settings.matches, settings.unmatched)]
     for folder in folders:
         read_manifest(folder)
     matches = pq.read_table(folders[0] / "matches.parquet", columns=LEAD)
@@ -63,11 +63,12 @@ def count_leads(
         unmatched: The leads without one; also `stage`.
 
     Raises:
-        Broken: A lead is lost or counted twice.
+        IntegrityError: A lead is lost or counted twice.
     """
-    gate = _at_the_gate(read_manifest(settings.of_day(settings.lake / "leads", day)))
+    gate = _at_the_gate(read_manifest(settings.day_folder(settings.lake / "leads", day)))
     leads = pq.read_table(
-        settings.of_day(settings.marts, day) / "leads.parquet", columns=[*LEAD, "exclusion_stage"]
+        settings.day_folder(settings.marts, day) / "leads.parquet",
+        columns=[*LEAD, "exclusion_stage"],
     )
     is_merged = pc.fill_null(pc.equal(leads["exclusion_stage"], "duplicate"), fill_value=False)
     merged = leads.filter(is_merged).select(LEAD)
@@ -96,7 +97,7 @@ def _at_the_gate(manifest: dict[str, Any]) -> dict[str, int]:
 
 def _must_agree(what: str, count: int, other: str, other_count: int, day: date) -> None:
     if count != other_count:
-        raise Broken(
+        raise IntegrityError(
             f"{day}: {count:,} leads were {what}, but {other_count:,} are {other}. Matches are not "
             "published. Run the day again from ingest; if it stays, the manifests of lake/leads, "
             "marts and pairs of that date show where the count changes."
@@ -104,7 +105,7 @@ def _must_agree(what: str, count: int, other: str, other_count: int, day: date) 
 
 
 def _must_partition(leads: pa.Table, places: list[pa.Table], day: date) -> None:
-    """Raise `Broken` unless each of `leads` is in exactly one of `places`, and none other is."""
+    """Raise `IntegrityError` unless each of `leads` is in exactly one of `places`, and none other is."""
     placed = pa.concat_tables(places).combine_chunks()
     distinct = placed.group_by(LEAD).aggregate([])
     _must_agree("given a place", len(placed), "different ones", len(distinct), day)

@@ -11,10 +11,9 @@ from expectations import policy
 from models import model_set as models
 from models.features.encoder import numbers
 from models.validation.calibration_monitor import Told
-from pipelines.core.database import connect
+from pipelines.core.database import connect, create_known_view
 from pipelines.core.errors import InputMissing
-from pipelines.core.lake_views import create_known_view
-from pipelines.core.publishing import inputs, publishing, read_manifest, write_parquet
+from pipelines.core.publishing import hash_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.matches.build_problem import DayPlan, plan_day
 from pipelines.matches.exploration_log import TRIALS, Made, log, try_out
@@ -71,15 +70,15 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
             from other marts, models or policies than those of now.
-        Broken: A lead is lost or counted twice, or the plan is not proven; nothing is published.
+        IntegrityError: A lead is lost or counted twice, or the plan is not proven; nothing is published.
     """
-    read_from = inputs(
-        settings.of_day(settings.lake / "leads", day),
-        settings.of_day(settings.marts, day),
-        settings.of_day(settings.pairs, day),
+    read_from = hash_inputs(
+        settings.day_folder(settings.lake / "leads", day),
+        settings.day_folder(settings.marts, day),
+        settings.day_folder(settings.pairs, day),
         home=settings.home,
     )
-    scored_by = read_manifest(settings.of_day(settings.pairs, day))
+    scored_by = read_manifest(settings.day_folder(settings.pairs, day))
     model_set = models.load(settings, day)
     _must_be_current(scored_by, read_from, model_set)
     with connect(settings) as connection:
@@ -88,12 +87,12 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
         made = try_out(connection, plan, day, most_offers=most_offers, policy=policy.exploration())
         _note(connection, plan, made, day)
-        _add_odds(connection, calibration_ledger.told(settings.of_day(settings.pairs, day)))
+        _add_odds(connection, calibration_ledger.told(settings.day_folder(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
         cut_loss = loss_of_cut(
-            connection, settings.of_day(settings.pairs, day), plan.price_of_quota.tolist()
+            connection, settings.day_folder(settings.pairs, day), plan.price_of_quota.tolist()
         )
-        of_rules = rule_prices(connection, settings.of_day(settings.pairs, day))
+        of_rules = rule_prices(connection, settings.day_folder(settings.pairs, day))
         trials = log(connection, made.trials)
         matches = _matches(connection, scored_by)
         offers = connection.sql(
@@ -118,7 +117,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     }
     facts |= cut_loss | short_floors(plan.told, plan.least_shortfall)
     with publishing(
-        settings.of_day(settings.reasons, day), facts | {"inputs": read_from}
+        settings.day_folder(settings.reasons, day), facts | {"inputs": read_from}
     ) as folder:
         write_parquet(told, folder / "matches.parquet")
         write_parquet(told_unmatched, folder / "unmatched.parquet")
@@ -128,7 +127,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         (settings.matches, matches),
     ):
         with publishing(
-            settings.of_day(root, day), facts | {"inputs": read_from, "rows": len(table)}
+            settings.day_folder(root, day), facts | {"inputs": read_from, "rows": len(table)}
         ) as folder:
             write_parquet(table, folder / f"{root.name}.parquet")
             if root == settings.matches:
@@ -160,7 +159,7 @@ def _must_be_current(
 
 def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> CompiledRules:
     """Create the tables that plan and reasons are made from; return what the rules ask."""
-    marts, pairs = (settings.of_day(root, day) for root in (settings.marts, settings.pairs))
+    marts, pairs = (settings.day_folder(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)
     load_pairs(connection, pairs)

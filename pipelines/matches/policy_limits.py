@@ -22,7 +22,7 @@ from pipelines.allocation.problem import (
     build_share_limit,
 )
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 NAMES = pa.schema(
     [(name, pa.string()) for name in ("institution_id", "product_id", "column", "group")]
@@ -81,11 +81,11 @@ class Day:
         """Return of each pair the group of its lead in `column` (-1: none), and all groups.
 
         Raises:
-            Broken: The leads of the marts have no such column.
+            IntegrityError: The leads of the marts have no such column.
         """
         known = self.connection.table("leads").columns
         if column not in known:
-            raise Broken(
+            raise IntegrityError(
                 f"expectations/policy/limits.yml limits the exposure by {column}, which the leads "
                 "of the marts don't have. Nothing was matched, and earlier matches stand. Name one "
                 f"of these: {', '.join(sorted(set(known) - {'lead_row'}))}."

@@ -79,7 +79,7 @@ def _given(settings: Settings, day: date, model: str) -> pa.Table:
     known = known.select([*KEYS, "business_date", *READ, "label"]).append_column("weight", weight)
     youngest, window = params().decision_maturity_days, params().odds.window_days
     days = [day - timedelta(days=back) for back in range(youngest, youngest + window)]
-    folders = [settings.of_day(settings.matches, some_day) for some_day in sorted(days)]
+    folders = [settings.day_folder(settings.matches, some_day) for some_day in sorted(days)]
     files = [str(path / "matches.parquet") for path in folders if (path / MANIFEST).is_file()]
     if not files or not known.num_rows:
         return _named(known.slice(0, 0).append_column("predicted", pa.array([], pa.float64())))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from expectations import policy
 from models import model_set as models
 from pipelines.core.database import connect
-from pipelines.core.publishing import inputs, publishing, write_batches, write_parquet
+from pipelines.core.publishing import hash_inputs, publishing, write_batches, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.pairs import calibration_ledger
 from pipelines.pairs.eligibility.engine import Eligibility, judge
@@ -41,8 +41,8 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The day's marts or the models are not published.
     """
-    marts = settings.of_day(settings.marts, day)
-    read_from = inputs(marts, home=settings.home)
+    marts = settings.day_folder(settings.marts, day)
+    read_from = hash_inputs(marts, home=settings.home)
     model_set, learned = models.load(settings, day), calibration_ledger.learn(settings, day)
     facts: dict[str, Any] = {
         "policy_version": policy.version(),
@@ -50,7 +50,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
         "models": model_set.version,
     }
     with (
-        publishing(settings.of_day(settings.pairs, day), facts) as folder,
+        publishing(settings.day_folder(settings.pairs, day), facts) as folder,
         connect(settings) as connection,
     ):
         load_leads(connection, marts)

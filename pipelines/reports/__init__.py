@@ -23,7 +23,7 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
         the day's headline figures, null where they are not known.
     """
     facts = gather(settings, day)
-    with publishing(settings.of_day(settings.reports, day), {"state": facts.state}) as folder:
+    with publishing(settings.day_folder(settings.reports, day), {"state": facts.state}) as folder:
         (folder / "index.html").write_text(render(facts), "utf-8")
         write_json(folder / "quality.json", as_json(facts))
     return _headline(facts)

@@ -13,7 +13,7 @@ from pipelines.core.database import connect
 from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
-from pipelines.core.step_failures import refusals
+from pipelines.core.step_failures import read_step_failures
 from pipelines.evaluation.drift import Drift, drift
 from pipelines.reports.findings import findings
 from pipelines.reports.report_data import Facts, Finding, Matching, ModelSet, Refusal
@@ -97,7 +97,7 @@ def _refusals(settings: Settings, day: date) -> tuple[Refusal, ...]:
     home = f"{settings.home}/"
     return tuple(
         Refusal(step, without_personal(message.replace(home, "")))
-        for step, message in refusals(settings, day)
+        for step, message in read_step_failures(settings, day)
     )
 
 

@@ -104,7 +104,7 @@ def answered(settings: Settings, market: Market, day: date) -> Answered:
 
 
 def _delivered(settings: Settings, day: date) -> Delivered:
-    outbox = settings.of_day(settings.outbox, day)
+    outbox = settings.day_folder(settings.outbox, day)
     folders = sorted(
         path.parent for path in outbox.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")
     )
@@ -165,7 +165,7 @@ def _same(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
 
 
 def _already_shown(settings: Settings, market: Market, day: date, pairs: Shown) -> BoolArray:
-    file = settings.of_day(settings.truth, day) / "shown.parquet"
+    file = settings.day_folder(settings.truth, day) / "shown.parquet"
     if not file.is_file():
         return np.zeros(pairs.lead.size, bool)
     shown = pq.read_table(file, columns=["lead", "product"])

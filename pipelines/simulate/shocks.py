@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 
 CHANNEL_TURNS_BAD = "channel_turns_bad"
 SECTOR_FALLS = "sector_falls"
@@ -31,18 +31,18 @@ class Shock:
         """Return the shock that is written `NAME@DATE`.
 
         Raises:
-            WrongUse: There is no such shock, or no such date.
+            UsageError: There is no such shock, or no such date.
         """
         name, _, on = text.partition("@")
         if name not in NAMES:
-            raise WrongUse(
+            raise UsageError(
                 f"There is no shock {name!r}; there are {', '.join(sorted(NAMES))}. "
                 "Write it as NAME@DATE."
             )
         try:
             return cls(name, date.fromisoformat(on))
         except ValueError:
-            raise WrongUse(
+            raise UsageError(
                 f"{text!r} names no date. Write it as NAME@DATE, such as {name}@2025-03-17."
             ) from None
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from expectations import contracts
-from pipelines.core import data_provenance
-from pipelines.core.errors import WrongUse
+from pipelines.core.data_provenance import record_provenance
+from pipelines.core.errors import UsageError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.simulate.shocks import Shock
@@ -82,7 +82,7 @@ def begin(settings: Settings, plan: Plan) -> Market:
     """Keep what the world is made of and write the days of broadcast; `Market.send` goes on.
 
     Raises:
-        WrongUse: The home holds another market.
+        UsageError: The home holds another market.
     """
     _must_be_the_same(settings, plan)
     market = Market(
@@ -118,7 +118,7 @@ def _must_be_the_same(settings: Settings, plan: Plan) -> None:
         if before[name] != now[name]
     ]
     if differs:
-        raise WrongUse(
+        raise UsageError(
             f"{settings.home} holds another market: {', '.join(differs)} ({file}). Nothing was "
             "written. Ask for the same one, or say another home by --home."
         )
@@ -138,7 +138,7 @@ def _record(settings: Settings, plan: Plan) -> None:
         "invented": invented,
     }
     size = {name: value for name, value in _told(plan).items() if name not in ("start", "days")}
-    data_provenance.record(settings, f"simulate {dates}", facts | size)
+    record_provenance(settings, f"simulate {dates}", facts | size)
 
 
 def _told(plan: Plan) -> dict[str, Any]:

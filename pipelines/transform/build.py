@@ -19,9 +19,9 @@ def build_layer(settings: Settings, day: date, layer: str) -> dict[str, int]:
 
     Raises:
         InputMissing: The leads of `day` were not ingested, or a layer before isn't built.
-        Broken: A table or a test failed; nothing is published.
+        IntegrityError: A table or a test failed; nothing is published.
     """
-    read_manifest(settings.of_day(settings.lake / "leads", day))
+    read_manifest(settings.day_folder(settings.lake / "leads", day))
     return build(settings, day, layer)
 
 

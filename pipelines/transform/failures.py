@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Any
 
-from pipelines.core.errors import BanyanError, Broken
+from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 
 KIND_OF_ERROR = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
@@ -23,7 +23,7 @@ def results_of(settings: Settings, day: date, layer: str, outcome: Any) -> list[
         outcome: dbt's `dbtRunnerResult`.
 
     Raises:
-        Broken: Tables could not be built or tests failed.
+        IntegrityError: Tables could not be built or tests failed.
         BanyanError: dbt did not come to building anything.
     """
     results = list(getattr(outcome.result, "results", ()))
@@ -33,7 +33,7 @@ def results_of(settings: Settings, day: date, layer: str, outcome: Any) -> list[
         raise BanyanError(_not_started(settings, day, layer, outcome.exception))
     failed = [result for result in results if result.status in {"error", "fail", "runtime error"}]
     skipped = sum(result.status == "skipped" for result in results)
-    raise Broken(
+    raise IntegrityError(
         f"The layer {layer} could not be built for {day}: "
         + "; ".join(_one(result) for result in failed)
         + f". {skipped} tables and tests that need them were skipped; the marts of {day} were not "

@@ -7,8 +7,7 @@ import duckdb
 
 from expectations import policy
 from pipelines.core.database import connect
-from pipelines.core.input_hash import marts_inputs
-from pipelines.core.publishing import publishing, write_parquet
+from pipelines.core.publishing import hash_mart_inputs, publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.transform.warehouse import LAYERS, require_built
 
@@ -45,14 +44,14 @@ def export(settings: Settings, day: date) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "business_date": f"{day:%Y-%m-%d}",
         "policy_version": policy.version(),
-        "inputs": marts_inputs(settings, day),
+        "inputs": hash_mart_inputs(settings, day),
     }
     with connect(settings) as connection:
         path = str(settings.warehouse).replace("'", "''")
         connection.execute(f"attach '{path}' as warehouse (read_only)")
         connection.execute("use warehouse")
         counts = facts["counts"] = _counts(connection)
-        with publishing(settings.of_day(settings.marts, day), facts) as folder:
+        with publishing(settings.day_folder(settings.marts, day), facts) as folder:
             for name, order in KEYS.items():
                 rows = connection.sql(f"select * from {name} order by {order}")
                 write_parquet(rows.to_arrow_table(), folder / f"{name}.parquet")

@@ -52,7 +52,7 @@ def build(
 
     Raises:
         InputMissing: A layer before `layer` isn't built as of `day`.
-        Broken: A table can't be built or a test fails; the message names it.
+        IntegrityError: A table can't be built or a test fails; the message names it.
     """
     _start(settings, day, layer)
     _write_typed(settings)

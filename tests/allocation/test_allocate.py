@@ -13,7 +13,7 @@ from pipelines.allocation.allocate import Plan, allocate
 from pipelines.allocation.problem import PairColumns
 from pipelines.bench.fixtures.instance import drawn
 from pipelines.core.arrays import BoolArray, IntArray
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 PRODUCTS_OF_AN_INSTITUTION = 2
 
@@ -217,10 +217,10 @@ def test_values_too_large_for_fine_units_use_coarser_units():
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
 def test_pair_without_a_positive_value_is_an_error(value):
-    with pytest.raises(Broken, match="1 of 2 pairs have no value above 0"):
+    with pytest.raises(IntegrityError, match="1 of 2 pairs have no value above 0"):
         allocate(pairs_of((0, 0, value), (1, 0, 1.0)), quota(1), most_offers=1)
 
 
 def test_duplicate_pair_is_an_error():
-    with pytest.raises(Broken, match="1 pairs of lead and product occur twice"):
+    with pytest.raises(IntegrityError, match="1 pairs of lead and product occur twice"):
         allocate(pairs_of((0, 0, 1.0), (0, 0, 2.0)), quota(1), most_offers=1)

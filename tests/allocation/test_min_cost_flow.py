@@ -8,7 +8,7 @@ from pipelines.allocation.min_cost_flow import (
     compute_residual_distances,
     solve_min_cost_flow,
 )
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 
 def triangle(*, supply: int = 1) -> Network:
@@ -27,7 +27,7 @@ def test_flow_takes_the_cheaper_path():
 
 
 def test_suboptimal_flow_is_an_error():
-    with pytest.raises(Broken, match="cycle of negative cost"):
+    with pytest.raises(IntegrityError, match="cycle of negative cost"):
         compute_residual_distances(triangle(), np.array([1, 0, 0]), start=2)
 
 
@@ -40,5 +40,5 @@ def test_distances_follow_the_flow_backwards():
 
 
 def test_infeasible_supplies_are_an_error():
-    with pytest.raises(Broken, match="INFEASIBLE"):
+    with pytest.raises(IntegrityError, match="INFEASIBLE"):
         solve_min_cost_flow(triangle(supply=3))

@@ -6,7 +6,7 @@ import pytest
 from pipelines.bench.benchmarks.eligibility import main
 from pipelines.bench.fixtures.market import DAY, write_market
 from pipelines.core.database import connect
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility import engine
 from pipelines.pairs.eligibility.bitsets import counted, packed, unpacked
@@ -37,7 +37,7 @@ def test_how_leads_are_split_changes_nothing(tmp_path, monkeypatch):
     write_market(settings, 300, 70, 5, 3)
 
     def judged():
-        marts = settings.of_day(settings.marts, DAY)
+        marts = settings.day_folder(settings.marts, DAY)
         with connect(settings) as connection:
             load_leads(connection, marts)
             return engine.judge(connection, load_products(connection, marts, DAY), DAY)
@@ -67,5 +67,5 @@ def test_flags_survive_packing(products):
 
 
 def test_a_market_without_products_is_wrong_use(tmp_path):
-    with pytest.raises(WrongUse, match="at least 1"):
+    with pytest.raises(UsageError, match="at least 1"):
         main(Settings(home=tmp_path), ["--products", "0"])

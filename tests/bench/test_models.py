@@ -14,7 +14,7 @@ from models.training.dataset import examples
 from pipelines.bench.benchmarks.models import main
 from pipelines.bench.evaluate import _held_out, measure
 from pipelines.bench.experiment import Question
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import PROJECT, Settings
 from tests.helpers.marts import write_marts
 from tests.models.conftest import DAY
@@ -64,7 +64,7 @@ def test_models_that_follow_each_other_predict_each_row_once_and_know_more(marke
         Question("approved", "business_date", anew=7, knows_all=True),
         Question("approved", anew=7),
     ):
-        with pytest.raises(WrongUse, match="--anew is"):
+        with pytest.raises(UsageError, match="--anew is"):
             wrong.check()
 
 
@@ -82,7 +82,7 @@ def test_the_leads_day_is_looked_at_only_where_rows_of_a_day_are_on_both_sides(m
         Question("approved", "business_date", with_day=True),
         Question("approved", knows_all=True),
     ):
-        with pytest.raises(WrongUse, match="Nothing was measured"):
+        with pytest.raises(UsageError, match="Nothing was measured"):
             wrong.check()
 
 
@@ -107,17 +107,17 @@ def test_lenders_held_out_are_predicted_as_new_ones_and_learned_from_never(marke
 
 
 def test_a_column_that_there_is_not_cannot_be_held_out(market):
-    with pytest.raises(WrongUse, match="shoe_size"):
+    with pytest.raises(UsageError, match="shoe_size"):
         measure(market, DAY, Question("approved", "business_date", unseen="shoe_size"))
 
 
 def test_a_column_that_there_is_not_cannot_split(market):
-    with pytest.raises(WrongUse, match="captured_hour"):
+    with pytest.raises(UsageError, match="captured_hour"):
         measure(market, DAY, Question("approved", "captured_hour", "12"))
 
 
 def test_a_closed_book_counts_every_ending_whenever_it_was_known(market, tmp_path):
-    folder = market.of_day(market.marts, DAY)
+    folder = market.day_folder(market.marts, DAY)
     outcomes = pq.read_table(folder / "outcomes.parquet")
     ended = pc.if_else(pc.equal(outcomes["event"], "approved"), "repaid", "overdue_90")
     decided = pc.is_in(outcomes["event"], pa.array(["approved", "declined"]))
@@ -161,7 +161,7 @@ def test_a_dropped_column_is_not_looked_at(market, by_time):
     ],
 )
 def test_a_wrong_question_is_refused_before_any_work(question, words):
-    with pytest.raises(WrongUse, match=words):
+    with pytest.raises(UsageError, match=words):
         question.check()
 
 
@@ -171,7 +171,7 @@ def test_a_column_that_no_model_has_cannot_be_dropped():
 
 
 def test_a_split_that_is_no_date_is_refused(market):
-    with pytest.raises(WrongUse, match="'soon' is no date32"):
+    with pytest.raises(UsageError, match="'soon' is no date32"):
         measure(market, DAY, Question("approved", "business_date", "soon"))
 
 

@@ -14,7 +14,7 @@ from pipelines.bench.fixtures import prepared_homes
 from pipelines.bench.source_leaks import Found
 from pipelines.bench.studies import why_time_split_differs
 from pipelines.bench.studies.why_time_split_differs import Book
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import PROJECT, Settings
 
 DATA = PROJECT / "tests/data"
@@ -137,7 +137,9 @@ def test_groups_stay_together_and_every_part_has_some(found, kept):
 
 def test_folder_that_lacks_a_file_is_named_before_any_work(page, tmp_path):
     (tmp_path / "sba_7a_loans.csv").write_text("LoanNr_ChkDgt\n")
-    with pytest.raises(WrongUse, match=r"lacks hmda_applications_2022_2024\.parquet, hmda_lenders"):
+    with pytest.raises(
+        UsageError, match=r"lacks hmda_applications_2022_2024\.parquet, hmda_lenders"
+    ):
         real_records.main(
             Settings(home=tmp_path), ["--data", str(tmp_path), "--figures", str(page)]
         )
@@ -146,7 +148,7 @@ def test_folder_that_lacks_a_file_is_named_before_any_work(page, tmp_path):
 def test_a_row_that_is_not_there_is_named_before_any_work(page, tmp_path):
     options = ["--data", str(DATA), "--figures", str(page), "--only", "hmda,hdma_told"]
     with pytest.raises(
-        WrongUse, match=r"named hdma_told; there are: hmda, .* Nothing was measured"
+        UsageError, match=r"named hdma_told; there are: hmda, .* Nothing was measured"
     ):
         real_records.main(Settings(home=tmp_path), options)
 
@@ -155,7 +157,7 @@ def test_a_page_without_a_place_for_the_tables_is_named_before_any_work(tmp_path
     page = tmp_path / "figures.md"
     page.write_text("nothing here", "utf-8")
     options = ["--data", str(DATA), "--figures", str(page)]
-    with pytest.raises(WrongUse, match="<!-- models whole -->"):
+    with pytest.raises(UsageError, match="<!-- models whole -->"):
         real_records.main(Settings(home=tmp_path), options)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.bench.studies import reasons
-from pipelines.core.errors import InputMissing, WrongUse
+from pipelines.core.errors import InputMissing, UsageError
 from tests.models.conftest import DAY
 
 
@@ -25,5 +25,5 @@ def test_a_stated_prior_has_no_reasons_to_be_tried(market):
 
 @pytest.mark.parametrize("options", [[], ["--mapping", "hmda"], ["--file", "x.csv"]])
 def test_without_a_date_or_a_whole_file_nothing_is_measured(market, options):
-    with pytest.raises(WrongUse, match="either --date, or --mapping and --file"):
+    with pytest.raises(UsageError, match="either --date, or --mapping and --file"):
         reasons.main(market, options)

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.bench.studies import reject_inference
 from pipelines.bench.studies.oracle_metrics import Judged, figures, gain
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import auc, expected_calibration_error
 
@@ -50,5 +50,5 @@ def test_a_gain_is_told_on_the_same_people(truth, guess):
 
 
 def test_a_market_too_short_for_a_loan_to_end_is_refused(tmp_path):
-    with pytest.raises(WrongUse, match="Nothing was measured"):
+    with pytest.raises(UsageError, match="Nothing was measured"):
         reject_inference.main(Settings(home=tmp_path), ["--days", "20"])

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.bench.benchmarks.score import main
 from pipelines.bench.benchmarks.score_peers import in_own_process
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from tests.models.conftest import DAY
 
@@ -32,7 +32,7 @@ def test_both_scorers_give_the_same_probabilities_of_the_same_pairs(market, pair
 
 @pytest.mark.parametrize("options", ["--pairs 0", "--days 0", "--leads-per-day 0"])
 def test_nothing_to_measure_is_refused(tmp_path: Path, options):
-    with pytest.raises(WrongUse, match="Nothing was measured"):
+    with pytest.raises(UsageError, match="Nothing was measured"):
         main(Settings(home=tmp_path / "untouched"), options.split())
     assert not (tmp_path / "untouched").exists()
 

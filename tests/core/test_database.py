@@ -1,4 +1,4 @@
-"""What every query of the project may rely on, whatever the number of threads."""
+"""Guarantees of a connection: row order, time zone, and an empty spill folder at the end."""
 
 import pyarrow as pa
 
@@ -6,25 +6,25 @@ from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 
 
-def test_a_long_list_of_values_leaves_the_rows_of_a_scan_in_their_order(tmp_path):
+def test_a_filter_by_a_long_list_keeps_the_order_of_rows(tmp_path):
     parts = [pa.table({"row": range(first, first + 50)}) for first in range(0, 150, 50)]
     received = pa.concat_tables(parts)
     with connect(Settings(home=tmp_path, threads=2)) as connection:
         connection.register("received", received)
-        for _ in range(200):  # as a hash join more than half of them came out of order
-            found = connection.sql("select row, row % 11 in (1, 2, 3, 4, 5, 6, 7) from received")
-            assert found.to_arrow_table()["row"].to_pylist() == list(range(150))
+        for _ in range(200):  # with a hash join more than half of the runs changed the order
+            rows = connection.sql("select row, row % 11 in (1, 2, 3, 4, 5, 6, 7) from received")
+            assert rows.to_arrow_table()["row"].to_pylist() == list(range(150))
 
 
-def test_times_are_told_in_utc_wherever_the_machine_stands(tmp_path, monkeypatch):
+def test_times_are_shown_in_utc_whatever_the_time_zone_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     with connect(Settings(home=tmp_path)) as connection:
         sql = "select cast(timestamptz '2026-03-05 00:00:00+08' as text)"
-        told = connection.sql(sql).fetchall()
-    assert told == [("2026-03-04 16:00:00+00",)]
+        rows = connection.sql(sql).fetchall()
+    assert rows == [("2026-03-04 16:00:00+00",)]
 
 
-def test_what_spilled_is_gone_when_the_connection_closes(tmp_path):
+def test_the_spill_folder_is_removed_when_the_connection_closes(tmp_path):
     with connect(Settings(home=tmp_path)):
         assert list(tmp_path.glob(".spill-*"))
     assert not list(tmp_path.iterdir())

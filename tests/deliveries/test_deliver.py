@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.errors import Broken, InputMissing
+from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import publishing, read_manifest, sha256, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, institution_delivery
@@ -30,7 +30,7 @@ def deliver_all(settings: Settings) -> dict[str, Any]:
 
 
 def folder_of(settings: Settings, institution: str) -> Path:
-    return settings.of_day(settings.outbox, DAY) / institution
+    return settings.day_folder(settings.outbox, DAY) / institution
 
 
 def files(settings: Settings) -> dict[str, str]:
@@ -44,13 +44,13 @@ def files(settings: Settings) -> dict[str, str]:
 
 
 def matches_of(settings: Settings, institution: str) -> list[dict[str, Any]]:
-    table = pq.read_table(settings.of_day(settings.matches, DAY) / "matches.parquet")
+    table = pq.read_table(settings.day_folder(settings.matches, DAY) / "matches.parquet")
     return table.filter(pc.equal(table["institution_id"], institution)).to_pylist()
 
 
 def replace_mart(settings: Settings, name: str, column: str, value: Any, institution: str) -> None:
     """Publish the marts again with another value in one column of an institution's rows."""
-    marts = settings.of_day(settings.marts, DAY)
+    marts = settings.day_folder(settings.marts, DAY)
     tables = {path.stem: pq.read_table(path) for path in marts.glob("*.parquet")}
     rows = tables[name].to_pylist()
     for row in rows:
@@ -64,7 +64,7 @@ def replace_mart(settings: Settings, name: str, column: str, value: Any, institu
 
 def keep_matches(settings: Settings, keep: Any) -> None:
     """Publish the matches again with the rows for which `keep` holds."""
-    folder = settings.of_day(settings.matches, DAY)
+    folder = settings.day_folder(settings.matches, DAY)
     table = pq.read_table(folder / "matches.parquet")
     kept = pa.Table.from_pylist([row for row in table.to_pylist() if keep(row)], table.schema)
     with publishing(folder, {}) as fresh:
@@ -155,7 +155,7 @@ def test_consent_withdrawn_after_matching_is_found_in_the_written_file(matched_c
     write_lake_leads(
         matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
     )
-    with pytest.raises(Broken, match=rf"{CSV_BANK}: \d+ rows consent withdrawn"):
+    with pytest.raises(IntegrityError, match=rf"{CSV_BANK}: \d+ rows consent withdrawn"):
         deliver_all(matched_copy)
     assert not folder_of(matched_copy, CSV_BANK).exists()
 
@@ -163,7 +163,7 @@ def test_consent_withdrawn_after_matching_is_found_in_the_written_file(matched_c
 def test_one_refused_file_does_not_hold_back_the_others(matched_copy):
     lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(matched_copy, DAY, **{lead: {"consent_scope": [PARQUET_BANK]}})
-    with pytest.raises(Broken, match="consent does not cover it"):
+    with pytest.raises(IntegrityError, match="consent does not cover it"):
         deliver_all(matched_copy)
     assert (folder_of(matched_copy, PARQUET_BANK) / "leads.parquet").is_file()
 
@@ -179,7 +179,7 @@ def test_one_refused_file_does_not_hold_back_the_others(matched_copy):
 def test_every_kind_of_missing_consent_is_found(matched_copy, changes, kind):
     lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(matched_copy, DAY, **{lead: changes})
-    with pytest.raises(Broken, match=f"{CSV_BANK}: 1 rows {kind}"):
+    with pytest.raises(IntegrityError, match=f"{CSV_BANK}: 1 rows {kind}"):
         deliver_all(matched_copy)
 
 
@@ -188,7 +188,7 @@ def test_every_kind_of_missing_consent_is_found(matched_copy, changes, kind):
 def test_an_order_that_came_after_matching_is_found(matched_copy, subject_type, institution_id):
     match = matches_of(matched_copy, CSV_BANK)[0]
     leads = pq.read_table(
-        matched_copy.of_day(matched_copy.lake / "leads", DAY) / "leads.parquet"
+        matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
     ).to_pylist()
     lead = next(lead for lead in leads if lead["lead_id"] == match["lead_id"])
     subjects = {"phone": sha(lead["phone"]), "lead": f"{lead['channel_id']}/{lead['lead_id']}"}
@@ -199,7 +199,7 @@ def test_an_order_that_came_after_matching_is_found(matched_copy, subject_type, 
         "effective_at": at("2026-11-20 23:00"),
     }
     write_feed(matched_copy, "suppressions", DAY, [order])
-    with pytest.raises(Broken, match=f"{CSV_BANK}: 1 rows suppressed"):
+    with pytest.raises(IntegrityError, match=f"{CSV_BANK}: 1 rows suppressed"):
         deliver_all(matched_copy)
 
 
@@ -224,7 +224,7 @@ def test_a_row_with_another_persons_phone_is_found(matched_copy, monkeypatch):
         wrote(table.set_column(place, "phone", pa.array(phones)), path)
 
     monkeypatch.setattr(institution_delivery.delivery_file, "write", mixed_up)
-    with pytest.raises(Broken, match="columns of another person"):
+    with pytest.raises(IntegrityError, match="columns of another person"):
         deliver_all(matched_copy)
 
 
@@ -233,7 +233,7 @@ def test_the_refusal_names_nobody(matched_copy):
     write_lake_leads(
         matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
     )
-    with pytest.raises(Broken) as refused:
+    with pytest.raises(IntegrityError) as refused:
         deliver_all(matched_copy)
     assert "Person" not in str(refused.value)
     assert "+86" not in str(refused.value)

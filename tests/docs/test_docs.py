@@ -53,7 +53,7 @@ def test_every_folder_of_the_home_is_in_how_the_data_flows():
     paths = [getattr(settings, name) for name in vars(Settings) if not name.startswith("_")]
     inside = [path for path in paths if isinstance(path, Path) and path.parent == settings.home]
     folders = {path.name for path in inside}
-    assert folders >= {"landing", "lake", "matches", "refusals"}
+    assert folders >= {"landing", "lake", "matches", "step_failures"}
     assert {folder for folder in folders if f"`{folder}" not in FLOW} == set()
 
 

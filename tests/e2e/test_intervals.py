@@ -30,7 +30,7 @@ def by_truth(settings: Settings) -> tuple[pa.Table, Shown]:
 
     Each is taken as its lead's only offer, as it is scored.
     """
-    pairs = pq.read_table(settings.of_day(settings.pairs, MONDAY) / "pairs.parquet")
+    pairs = pq.read_table(settings.day_folder(settings.pairs, MONDAY) / "pairs.parquet")
     market = world_of(settings)
     asked = asked_on(market, MONDAY)
     lead, product = (

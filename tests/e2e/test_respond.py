@@ -85,7 +85,7 @@ def test_the_pipeline_takes_the_answers_in_and_links_them(ran: Ran, tmp_path: Pa
     for verb in ("ingest", "transform"):
         ended = banyan(home, verb, "--date", f"{tuesday}")
         assert ended.returncode == 0, ended.stderr
-    marts = settings.of_day(settings.marts, tuesday)
+    marts = settings.day_folder(settings.marts, tuesday)
     matches = rows_of(home, "matches", "matches")
     ((linked,),) = duckdb.sql(
         f"""
@@ -128,7 +128,7 @@ def test_every_day_has_answers_in_files_of_its_own(answered):
 def test_a_corrected_delivery_is_answered_in_new_files(ran: Ran, tmp_path: Path, answered):
     answered()
     settings = Settings(home=tmp_path / "home")
-    _leave_out_half(settings.of_day(settings.matches, MONDAY))
+    _leave_out_half(settings.day_folder(settings.matches, MONDAY))
     for shard in shards(settings, MONDAY):
         assert deliver(settings, MONDAY, shard)["delivered"] > 0
     corrected = answered()

@@ -41,12 +41,12 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def rows(settings: Settings, root: str) -> list[dict[str, Any]]:
-    folder = settings.of_day(getattr(settings, root), DAY)
+    folder = settings.day_folder(getattr(settings, root), DAY)
     return pq.read_table(folder / f"{root}.parquet").to_pylist()
 
 
 def mart(settings: Settings, name: str) -> list[dict[str, Any]]:
-    return pq.read_table(settings.of_day(settings.marts, DAY) / f"{name}.parquet").to_pylist()
+    return pq.read_table(settings.day_folder(settings.marts, DAY) / f"{name}.parquet").to_pylist()
 
 
 def key(row: dict[str, Any]) -> tuple[str, str]:
@@ -131,7 +131,7 @@ def test_a_row_in_quarantine_is_found_by_the_name_it_bore_without_its_content(da
         "message": "-5 is below 0.01",
         "received": '"broken-1","Li Na","+8613800000000",-5',
     }
-    with publishing(day.of_day(day.quarantine / "leads", DAY), {}) as folder:
+    with publishing(day.day_folder(day.quarantine / "leads", DAY), {}) as folder:
         write_parquet(pa.Table.from_pylist([record]), folder / "quarantine.parquet")
     found = explain(day, DAY, lead=("channel-1", "broken-1"))
     assert (found["outcome"], found["stage"], found["detail"]) == ("quarantined", "range", "amount")

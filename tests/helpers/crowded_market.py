@@ -23,7 +23,7 @@ def with_share(share: float, patch: pytest.MonkeyPatch) -> None:
 def crowded_day(home: Path) -> Settings:
     """Return a day on which every product has fewer places than leads; some have a budget, too."""
     write_marts(home / "before", DAY, leads=200, products=12, pairs=40)
-    marts = Settings.of_day(home / "before" / "marts", DAY)
+    marts = Settings.day_folder(home / "before" / "marts", DAY)
     catalogue = pq.read_table(marts / "products.parquet").to_pylist()
     for number, row in enumerate(catalogue):
         row["daily_quota"] = 20

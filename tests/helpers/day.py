@@ -38,7 +38,7 @@ def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -
     Args:
         changes: Lead id -> columns that differ in the lake.
     """
-    marts = settings.of_day(settings.marts, day)
+    marts = settings.day_folder(settings.marts, day)
     leads = pq.read_table(marts / "leads.parquet").to_pylist()
     rows = [
         _in_the_lake(settings, day, number, lead) | changes.get(lead["lead_id"], {})
@@ -50,7 +50,7 @@ def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -
         "quarantined": REFUSED,
         "duplicates": SENT_AGAIN,
     }
-    folder = settings.of_day(settings.lake / "leads", day)
+    folder = settings.day_folder(settings.lake / "leads", day)
     with publishing(folder, {"counts": {"every-channel": counts}}) as fresh:
         write_parquet(
             pa.Table.from_pylist(rows, load("leads").lake_schema), fresh / "leads.parquet"

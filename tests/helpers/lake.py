@@ -71,7 +71,7 @@ def write_feed(settings: Settings, feed: str, day: date, rows: Iterable[Row] = (
     contract = load(feed)
     complete = [_complete(settings, feed, day, row) for row in rows]
     table = pa.Table.from_pylist(complete, schema=contract.lake_schema)
-    with publishing(settings.of_day(settings.lake / feed, day), {"counts": {}}) as folder:
+    with publishing(settings.day_folder(settings.lake / feed, day), {"counts": {}}) as folder:
         write_parquet(table, folder / f"{feed}.parquet")
 
 
@@ -84,7 +84,7 @@ def write_day(settings: Settings, day: date, **rows: Iterable[Row]) -> None:
 def write_matches(settings: Settings, day: date, rows: Iterable[Row]) -> None:
     """Publish `matches/date=day` with the columns that are read back of it."""
     table = pa.Table.from_pylist(list(rows), MATCHES)
-    with publishing(settings.of_day(settings.matches, day), {}) as folder:
+    with publishing(settings.day_folder(settings.matches, day), {}) as folder:
         write_parquet(table, folder / "matches.parquet")
 
 

@@ -56,7 +56,7 @@ def write_marts(
         "earlier_offers": SCHEMAS["earlier_offers"].empty_table(),
     }
     tables |= {name.removesuffix("_table"): table for name, table in replaced.items()}
-    with publishing(settings.of_day(settings.marts, day), {}) as folder:
+    with publishing(settings.day_folder(settings.marts, day), {}) as folder:
         for name, table in tables.items():
             write_parquet(table.cast(SCHEMAS[name]), folder / f"{name}.parquet")
     return settings

@@ -13,9 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations.contracts import feeds, load
-from pipelines.core.data_provenance import record
-from pipelines.core.input_hash import marts_inputs
-from pipelines.core.publishing import inputs, publishing, read_manifest, write_parquet
+from pipelines.core.data_provenance import record_provenance
+from pipelines.core.publishing import (
+    hash_inputs,
+    hash_mart_inputs,
+    publishing,
+    read_manifest,
+    write_parquet,
+)
 from pipelines.core.settings import Settings
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from pipelines.matches.match_day import SCHEMA as MATCHES
@@ -96,7 +101,7 @@ def publish_day(home: Path) -> Settings:
     publish_pairs(settings)
     publish_matches(settings)
     publish_deliveries(settings, {"bank-000": 199, "bank-001": 1})
-    record(
+    record_provenance(
         settings,
         "hmda",
         {
@@ -119,17 +124,17 @@ def publish_lake(settings: Settings, feed: str, counts: dict[str, Any] | None = 
         }
         facts["quality"] = QUALITY
         facts["unknown_columns"] = {"search": ["utm_medium"]}
-    with publishing(settings.of_day(settings.lake / feed, DAY), facts) as folder:
+    with publishing(settings.day_folder(settings.lake / feed, DAY), facts) as folder:
         write_parquet(load(feed).lake_schema.empty_table(), folder / f"{feed}.parquet")
 
 
 def publish_marts(settings: Settings, seed: int = 7, without: str = "") -> None:
-    folder = settings.of_day(settings.marts, DAY)
+    folder = settings.day_folder(settings.marts, DAY)
     write_marts(settings.home, DAY, seed=seed)
     tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
     leads = tables["leads.parquet"]
     tables["leads.parquet"] = leads.filter(pc.not_equal(leads["channel_id"], without))
-    facts = {"inputs": marts_inputs(settings, DAY), "counts": MARTS}
+    facts = {"inputs": hash_mart_inputs(settings, DAY), "counts": MARTS}
     with publishing(folder, facts) as fresh:
         for name, table in tables.items():
             write_parquet(table, fresh / name)
@@ -167,7 +172,7 @@ def publish_quarantine(settings: Settings) -> None:
     records += [again | {"line": 100 + n} for n in range(7)]
     for feed in feeds():
         rows = [*records, refused] if feed == "leads" else []
-        folder = settings.of_day(settings.quarantine / feed, DAY)
+        folder = settings.day_folder(settings.quarantine / feed, DAY)
         with publishing(folder, {}) as fresh:
             table = pa.Table.from_pylist(rows, QUARANTINE)
             write_parquet(table, fresh / "quarantine.parquet")
@@ -205,7 +210,7 @@ def publish_pairs(settings: Settings) -> None:
     facts = {
         "models": f"{AS_OF}:{registered['content_sha256'][:12]}",
         "open_products": 11,
-        "inputs": inputs(settings.of_day(settings.marts, DAY), home=settings.home),
+        "inputs": hash_inputs(settings.day_folder(settings.marts, DAY), home=settings.home),
     }
     funnel = {
         "channel_id": ["search"] * 2,
@@ -215,14 +220,14 @@ def publish_pairs(settings: Settings) -> None:
         "low_value": [6, 2],
     }
     closed = {"institution_id": ["bank-005"], "product_id": ["p-011"], "reason": ["paused"]}
-    with publishing(settings.of_day(settings.pairs, DAY), facts) as folder:
+    with publishing(settings.day_folder(settings.pairs, DAY), facts) as folder:
         write_parquet(pa.table(funnel), folder / "funnel.parquet")
         write_parquet(pa.table(closed), folder / "closed_products.parquet")
 
 
 def publish_matches(settings: Settings, counts: dict[str, int] | None = None) -> None:
-    read = inputs(
-        *(settings.of_day(root, DAY) for root in (settings.marts, settings.pairs)),
+    read = hash_inputs(
+        *(settings.day_folder(root, DAY) for root in (settings.marts, settings.pairs)),
         home=settings.home,
     )
     facts = (counts or LEAD_COUNTS) | {
@@ -256,7 +261,7 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
         "reasons": pa.table({"match_id": pa.array([], pa.string())}),
     }
     for name, table in tables.items():
-        with publishing(settings.of_day(settings.home / name, DAY), facts) as folder:
+        with publishing(settings.day_folder(settings.home / name, DAY), facts) as folder:
             write_parquet(table, folder / f"{name}.parquet")
 
 
@@ -269,5 +274,5 @@ def publish_deliveries(settings: Settings, rows: dict[str, int]) -> None:
             "deliveries": [],
             "withheld_fields": [],
         }
-        with publishing(settings.of_day(settings.outbox, DAY) / name, facts) as folder:
+        with publishing(settings.day_folder(settings.outbox, DAY) / name, facts) as folder:
             (folder / "leads.csv").write_text("match_id\n", "utf-8")

@@ -3,7 +3,7 @@
 import pytest
 
 from expectations import mapping
-from pipelines.core.errors import ImportRefused
+from pipelines.core.errors import ImportRejected
 from pipelines.importing import import_file
 
 GOOD = """\
@@ -97,7 +97,7 @@ def test_a_mistake_that_only_the_file_shows_is_named_too(tmp_path, settings, rig
     path.write_text(GOOD.replace(right, wrong, 1), "utf-8")
     foreign = tmp_path / "foreign.csv"
     foreign.write_text("day,sum\n2026-03-01,7.5\n")
-    with pytest.raises(ImportRefused, match=f"(?s)^wrong.yml, {said}.*Nothing was written"):
+    with pytest.raises(ImportRejected, match=f"(?s)^wrong.yml, {said}.*Nothing was written"):
         import_file(settings, str(path), foreign)
     assert not settings.landing.exists()
 

@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from pipelines.core.data_provenance import origins
-from pipelines.core.errors import WrongUse
+from pipelines.core.data_provenance import read_provenance
+from pipelines.core.errors import UsageError
 from pipelines.importing import import_file
 from tests.importing.conftest import landed
 
@@ -148,14 +148,14 @@ def test_only_the_dates_asked_for_are_written_but_catalogues_always(decisions, s
 
 
 def test_days_without_a_start_are_wrong_use(decisions):
-    with pytest.raises(WrongUse, match="--start"):
+    with pytest.raises(UsageError, match="--start"):
         decisions(days=3)
 
 
 def test_what_was_invented_is_kept_for_the_report(decisions, settings):
     decisions()
     decisions()
-    (origin,) = origins(settings)
+    (origin,) = read_provenance(settings)
     assert origin["kind"] == "import"
     assert origin["description"] == "A lender's decisions."
     assert origin["invented"]["leads"] == {"consent_scope": "All, for all."}

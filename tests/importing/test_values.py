@@ -5,7 +5,7 @@ import gzip
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.errors import ImportRefused, WrongUse
+from pipelines.core.errors import ImportRejected, UsageError
 from pipelines.importing import import_file
 from tests.importing.conftest import landed
 
@@ -164,7 +164,7 @@ def test_a_row_with_bytes_of_another_encoding_is_set_aside(leads_of):
 
 def test_a_file_of_another_encoding_is_refused_and_writes_nothing(leads_of, settings):
     content = "id,name\n" + "".join(f"{number},张伟\n" for number in range(9))
-    with pytest.raises(ImportRefused, match=r"9 of 9 rows .* 50% \(BANYAN_MAX_REJECT_SHARE\)"):
+    with pytest.raises(ImportRejected, match=r"9 of 9 rows .* 50% \(BANYAN_MAX_REJECT_SHARE\)"):
         leads_of(content.encode("gb18030"))
     assert landed(settings, "leads") == []
 
@@ -175,15 +175,15 @@ def test_a_file_of_another_encoding_is_refused_and_writes_nothing(leads_of, sett
     ids=["truncated", "empty"],
 )
 def test_a_broken_file_is_refused_in_words(leads_of, content, name):
-    with pytest.raises(ImportRefused, match="Nothing was written"):
+    with pytest.raises(ImportRejected, match="Nothing was written"):
         leads_of(content, name=name)
 
 
 def test_a_file_that_is_no_parquet_is_refused_in_words(leads_of):
-    with pytest.raises(ImportRefused, match="can't be read as parquet"):
+    with pytest.raises(ImportRejected, match="can't be read as parquet"):
         leads_of(b"id\n1\n", file="{format: parquet}")
 
 
 def test_a_missing_file_is_wrong_use(settings, tmp_path):
-    with pytest.raises(WrongUse, match="there is no file"):
+    with pytest.raises(UsageError, match="there is no file"):
         import_file(settings, "hmda", tmp_path / "nowhere.parquet")

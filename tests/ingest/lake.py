@@ -12,20 +12,22 @@ from tests.helpers.landing import DAY
 
 def loaded(settings: Settings, feed: str = "leads", day: date = DAY) -> list[dict[str, Any]]:
     """Return the rows of a lake partition."""
-    return pq.read_table(Settings.of_day(settings.lake / feed, day) / f"{feed}.parquet").to_pylist()
+    return pq.read_table(
+        Settings.day_folder(settings.lake / feed, day) / f"{feed}.parquet"
+    ).to_pylist()
 
 
 def set_aside(settings: Settings, feed: str = "leads", day: date = DAY) -> list[dict[str, Any]]:
     """Return the records of a quarantine partition."""
-    folder = Settings.of_day(settings.quarantine / feed, day)
+    folder = Settings.day_folder(settings.quarantine / feed, day)
     return pq.read_table(folder / "quarantine.parquet").to_pylist()
 
 
 def counts(settings: Settings, feed: str = "leads", day: date = DAY) -> dict[str, dict[str, int]]:
     """Return the counts of a partition, by source."""
-    found: dict[str, dict[str, int]] = read_manifest(Settings.of_day(settings.lake / feed, day))[
-        "counts"
-    ]
+    found: dict[str, dict[str, int]] = read_manifest(
+        Settings.day_folder(settings.lake / feed, day)
+    )["counts"]
     return found
 
 

@@ -41,7 +41,7 @@ def fill(settings, order):
 def lake(settings):
     ingest.ingest(settings, DAY)
     return {
-        feed: sha256(Settings.of_day(settings.lake / feed, DAY) / f"{feed}.parquet")
+        feed: sha256(Settings.day_folder(settings.lake / feed, DAY) / f"{feed}.parquet")
         for feed in ("leads", "products")
     }
 

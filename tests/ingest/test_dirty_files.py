@@ -245,7 +245,7 @@ def test_no_message_holds_a_persons_data(settings):
 
 
 def test_unknown_columns_are_kept_aside_and_reported(settings):
-    manifest = read_manifest(Settings.of_day(settings.lake / "leads", DAY))
+    manifest = read_manifest(Settings.day_folder(settings.lake / "leads", DAY))
     assert manifest["unknown_columns"]["unknown_column"] == ["adgroup"]
     assert manifest["unknown_columns"]["jsonl_types"] == ["surprise"]
     extras = {row["extras"] for row in loaded(settings) if row["channel_id"] == "unknown_column"}

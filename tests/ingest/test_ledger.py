@@ -181,7 +181,7 @@ def test_a_first_run_builds_every_day_before_it(settings):
         land(path_of(settings, FEED, day=day), subjects(1, first=day.day))
     ingest.ingest(settings, DAY)
     assert (ids(settings, BEFORE), ids(settings)) == (["L00019"], ["L00020"])
-    assert not Settings.of_day(settings.lake / FEED, NEXT).exists()
+    assert not Settings.day_folder(settings.lake / FEED, NEXT).exists()
     assert read_ledger(settings).closed_through == DAY
 
 
@@ -208,13 +208,13 @@ def test_days_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_path):
 def test_a_published_day_stands_when_its_file_has_been_overwritten(settings, caplog):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
-    stood = sha256(Settings.of_day(settings.lake / FEED, DAY) / f"{FEED}.parquet")
+    stood = sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet")
     land(path_of(settings, FEED), subjects(1, first=9))
     ingest.ingest(settings, NEXT)  # the new content is late, so the old one is nowhere any more
     land(path_of(settings, FEED, name="more.csv"), subjects(1, first=50))
     result = ingest.ingest(settings, DAY)
     assert result["standing"] == 1
-    assert sha256(Settings.of_day(settings.lake / FEED, DAY) / f"{FEED}.parquet") == stood
+    assert sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet") == stood
     assert "lake/suppressions/date=2026-11-20 is not built again" in caplog.text
     later = NEXT + timedelta(days=1)
     ingest.ingest(settings, later)
@@ -225,7 +225,7 @@ def test_a_lost_partition_is_built_again_from_the_ledger(settings):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
     before = published(settings)
-    (Settings.of_day(settings.lake / FEED, DAY) / "manifest.json").unlink()
+    (Settings.day_folder(settings.lake / FEED, DAY) / "manifest.json").unlink()
     ingest.ingest(settings, NEXT)
     again = {name: sha for name, sha in published(settings).items() if name in before}
     again.pop("ledger/closed.json")
@@ -290,6 +290,6 @@ def test_a_file_that_changes_between_plan_and_reading_is_refused_until_the_next_
 def test_the_manifest_names_the_files_of_the_partition(settings):
     path = land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
-    manifest = read_manifest(Settings.of_day(settings.lake / FEED, DAY))
+    manifest = read_manifest(Settings.day_folder(settings.lake / FEED, DAY))
     assert [entry["sha256"] for entry in manifest["ledger"]] == [sha256(path)]
     assert date.fromisoformat(manifest["ledger"][0]["known_on"]) == DAY

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import ingest
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.ingest.row_reconciliation import NAMES, prove
 from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
@@ -120,5 +120,7 @@ def test_the_made_up_mess_has_some_of_everything(settings):
 
 def test_a_lost_row_is_told_and_nothing_is_published():
     numbers = dict.fromkeys(NAMES, 0) | {"received": 3, "loaded": 1, "quarantined": 1}
-    with pytest.raises(Broken, match=r"leads of search .* 3 rows were received, but 1 loaded"):
+    with pytest.raises(
+        IntegrityError, match=r"leads of search .* 3 rows were received, but 1 loaded"
+    ):
         prove("leads", "2026-11-20", {"search": numbers})

@@ -34,7 +34,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def rows(settings: Settings, root: str, name: str = "") -> list[Row]:
-    folder = settings.of_day(settings.home / root, DAY)
+    folder = settings.day_folder(settings.home / root, DAY)
     found: list[Row] = pq.read_table(folder / f"{name or root}.parquet").to_pylist()
     return found
 
@@ -44,7 +44,7 @@ def key(row: Row) -> tuple[str, ...]:
 
 
 def test_every_match_that_was_left_to_the_lot_bears_its_logged_chance(tried):
-    path = tried.of_day(tried.matches, DAY) / "trials.parquet"
+    path = tried.day_folder(tried.matches, DAY) / "trials.parquet"
     assert pq.read_schema(path) == SCHEMA
     lots = {key(row): row for row in rows(tried, "matches", "trials")}
     matches = {key(row): row for row in rows(tried, "matches")}
@@ -60,7 +60,7 @@ def test_every_match_that_was_left_to_the_lot_bears_its_logged_chance(tried):
 
 
 def test_the_manifest_tells_what_the_plan_was_worth_and_what_learning_costs(tried):
-    manifest = read_manifest(tried.of_day(tried.matches, DAY))
+    manifest = read_manifest(tried.day_folder(tried.matches, DAY))
     lots, matches = rows(tried, "matches", "trials"), rows(tried, "matches")
     assert manifest["explored"] == sum(row["explored"] for row in matches)
     cost = sum(row["expected_value"] * (row["is_planned"] - row["is_made"]) for row in lots)
@@ -138,7 +138,7 @@ def test_a_share_of_nothing_gives_exactly_the_plan(tried, tmp_path, monkeypatch)
     with_share(0.0, monkeypatch)
     facts = match_day.match(settings, DAY)
     assert (facts["explored"], facts["price_of_learning"]) == (0, 0)
-    assert facts["value"] == read_manifest(tried.of_day(tried.matches, DAY))["value"]
+    assert facts["value"] == read_manifest(tried.day_folder(tried.matches, DAY))["value"]
     assert rows(settings, "matches", "trials") == []
     plan = {key(row) for row in rows(settings, "matches")}
     gone = {key(row) for row in rows(tried, "matches", "trials") if row["is_planned"]}
@@ -152,7 +152,7 @@ def test_the_same_day_draws_the_same_trials(tried, tmp_path, monkeypatch):
     with_share(1 / 3, monkeypatch)
     run_matching(Settings(home=settings.home, threads=1), DAY)
     contents = [
-        read_manifest(home.of_day(home.matches, DAY))["content_sha256"]
+        read_manifest(home.day_folder(home.matches, DAY))["content_sha256"]
         for home in (tried, settings)
     ]
     assert contents[0] == contents[1]

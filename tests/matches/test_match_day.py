@@ -34,13 +34,13 @@ Row = dict[str, Any]
 
 def table(settings: Settings, name: str) -> list[Row]:
     root = settings.home / name
-    rows: list[Row] = pq.read_table(settings.of_day(root, DAY) / f"{name}.parquet").to_pylist()
+    rows: list[Row] = pq.read_table(settings.day_folder(root, DAY) / f"{name}.parquet").to_pylist()
     return rows
 
 
 def reasons_for(settings: Settings) -> dict[str, list[Row]]:
     """Return match id -> what spoke for its approval, strongest first."""
-    path = settings.of_day(settings.reasons, DAY) / "matches.parquet"
+    path = settings.day_folder(settings.reasons, DAY) / "matches.parquet"
     found: dict[str, list[Row]] = {}
     for row in pq.read_table(path).to_pylist():
         if row["effect"] == "raises":
@@ -49,7 +49,7 @@ def reasons_for(settings: Settings) -> dict[str, list[Row]]:
 
 
 def mart(settings: Settings, name: str) -> list[Row]:
-    path = settings.of_day(settings.marts, DAY) / f"{name}.parquet"
+    path = settings.day_folder(settings.marts, DAY) / f"{name}.parquet"
     rows: list[Row] = pq.read_table(path).to_pylist()
     return rows
 
@@ -67,11 +67,11 @@ def with_marts(settings: Settings, **rows: list[Row]) -> Settings:
 
 def contents(settings: Settings) -> list[str]:
     roots = (settings.matches, settings.offers, settings.unmatched, settings.reasons)
-    return [read_manifest(settings.of_day(root, DAY))["content_sha256"] for root in roots]
+    return [read_manifest(settings.day_folder(root, DAY))["content_sha256"] for root in roots]
 
 
 def test_matches_have_the_agreed_columns_and_sensible_values(matched_home):
-    matches = pq.read_table(matched_home.of_day(matched_home.matches, DAY) / "matches.parquet")
+    matches = pq.read_table(matched_home.day_folder(matched_home.matches, DAY) / "matches.parquet")
     assert matches.schema == match_day.SCHEMA
     assert matches.num_rows > 0
     tiers = {tier.tier for tier in policy.risk_tiers()}
@@ -152,7 +152,7 @@ def test_an_offer_calls_the_institution_by_its_name_of_the_day(matched_copy):
 
 
 def test_every_lead_is_in_one_place_and_the_manifest_counts_them(matched_home):
-    manifest = read_manifest(matched_home.of_day(matched_home.matches, DAY))
+    manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
     counts = counts_of_day(matched_home, DAY).as_dict()
     assert {name: manifest[name] for name in counts} == counts
     assert counts["received"] == 60 + REFUSED + SENT_AGAIN
@@ -162,7 +162,7 @@ def test_every_lead_is_in_one_place_and_the_manifest_counts_them(matched_home):
 
 
 def test_the_manifest_proves_the_plan(matched_home):
-    manifest = read_manifest(matched_home.of_day(matched_home.matches, DAY))
+    manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
     total = sum(row["expected_value"] for row in table(matched_home, "matches"))
     assert manifest["value"] == pytest.approx(total + manifest["price_of_learning"])
     assert (manifest["bound"], manifest["gap"]) == (manifest["value"], 0)

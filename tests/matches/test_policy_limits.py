@@ -12,7 +12,7 @@ import pytest
 from dags.steps import run_step
 from expectations import policy
 from expectations.policy import PolicyError
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches import match_day
@@ -46,7 +46,7 @@ def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def table(settings: Settings, name: str, root: str = "matches") -> list[Row]:
-    path = settings.of_day(settings.home / root, DAY) / f"{name}.parquet"
+    path = settings.day_folder(settings.home / root, DAY) / f"{name}.parquet"
     rows: list[Row] = pq.read_table(path).to_pylist()
     return rows
 
@@ -100,7 +100,7 @@ def test_the_policy_in_force_binds_nothing():
 def test_a_floor_is_kept_and_costs_the_plan_what_its_price_says_at_most(matched_copy, limits):
     product = {"institution_id": "bank-000", "product_id": "loan-0000"}
     before = of_product(matched_copy, **product)
-    value = read_manifest(matched_copy.of_day(matched_copy.matches, DAY))["value"]
+    value = read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["value"]
     entry = f"{ENTRY}, institution_id: bank-000, product_id: loan-0000"
     limits(floors=f"{entry}, leads_a_day: {before + 3}")
     facts = match_day.match(matched_copy, DAY)
@@ -134,7 +134,9 @@ def test_a_floor_out_of_reach_is_lowered_by_the_least_there_is_and_reported(matc
     assert of_product(matched_copy, **product) == most
     short = product | {"promised": 900, "kept": most, "short": 900 - most}
     assert (facts["floors_short"], facts["least_shortfall"]) == ([short], 900 - most)
-    assert read_manifest(matched_copy.of_day(matched_copy.matches, DAY))["floors_short"] == [short]
+    assert read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["floors_short"] == [
+        short
+    ]
 
 
 def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(
@@ -235,7 +237,9 @@ def test_the_same_limits_give_the_same_bytes(matched_copy, limits):
     runs = []
     for threads in (1, 2):
         match_day.match(Settings(home=matched_copy.home, threads=threads), DAY)
-        runs.append(read_manifest(matched_copy.of_day(matched_copy.matches, DAY))["content_sha256"])
+        runs.append(
+            read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["content_sha256"]
+        )
     assert runs[0] == runs[1]
 
 
@@ -268,7 +272,9 @@ def test_a_wrong_policy_names_file_line_and_key(limits, entry, told):
 def test_a_wrong_policy_ends_the_step_in_words_and_earlier_matches_stand(matched_copy, limits):
     before = chosen(matched_copy)
     limits(pacing=f"{ENTRY}, share: 2")
-    with pytest.raises(Broken, match=r"limits\.yml, line 4, pacing\.0\.share.*step match of"):
+    with pytest.raises(
+        IntegrityError, match=r"limits\.yml, line 4, pacing\.0\.share.*step match of"
+    ):
         run_step("match", matched_copy, DAY)
     assert chosen(matched_copy) == before
 
@@ -277,5 +283,5 @@ def test_exposure_by_a_column_that_leads_do_not_have_is_refused_with_those_they_
     matched_copy, limits
 ):
     limits(exposure=f"{ENTRY}, column: planet, group: earth, most_share: 0.4")
-    with pytest.raises(Broken, match=r"by planet.*one of these: .*region"):
+    with pytest.raises(IntegrityError, match=r"by planet.*one of these: .*region"):
         match_day.match(matched_copy, DAY)

@@ -25,14 +25,14 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def rows(settings: Settings, root: str, name: str) -> list[Row]:
-    path = settings.of_day(settings.home / root, DAY) / f"{name}.parquet"
+    path = settings.day_folder(settings.home / root, DAY) / f"{name}.parquet"
     found: list[Row] = pq.read_table(path).to_pylist()
     assert found
     return found
 
 
 def test_the_files_have_their_columns(learned):
-    folder = learned.of_day(learned.reasons, DAY)
+    folder = learned.day_folder(learned.reasons, DAY)
     assert pq.read_schema(folder / "matches.parquet").equals(OF_MATCHES)
     assert pq.read_schema(folder / "unmatched.parquet").equals(OF_UNMATCHED)
 
@@ -81,7 +81,7 @@ def test_a_risk_out_of_band_is_told_of_the_risk_and_the_others_of_the_best_produ
 
 
 def test_a_lead_above_every_band_is_told_what_raises_its_risk(learned):
-    marts = learned.of_day(learned.marts, DAY)
+    marts = learned.day_folder(learned.marts, DAY)
     leads = {
         (row["channel_id"], row["lead_id"]): row
         for row in pq.read_table(marts / "leads.parquet").to_pylist()

@@ -29,7 +29,7 @@ def day_with(home: Path, quota: int, *rules: dict[str, str]) -> Settings:
     """Return a day whose products have all the same quota; loan-0007 has `rules`."""
     table = pa.Table.from_pylist([PRODUCT | rule for rule in rules], SCHEMAS["product_rules"])
     before = write_marts(home / "before", DAY, leads=150, products=12, pairs=1)
-    catalogue = pq.read_table(before.of_day(before.marts, DAY) / "products.parquet")
+    catalogue = pq.read_table(before.day_folder(before.marts, DAY) / "products.parquet")
     place = catalogue.column_names.index("daily_quota")
     catalogue = catalogue.set_column(
         place, "daily_quota", pa.array([quota] * len(catalogue), pa.int64())
@@ -40,7 +40,7 @@ def day_with(home: Path, quota: int, *rules: dict[str, str]) -> Settings:
 
 
 def told(settings: Settings) -> list[dict[str, Any]]:
-    folder = settings.of_day(settings.matches, DAY)
+    folder = settings.day_folder(settings.matches, DAY)
     return pq.read_table(folder / "rule_prices.parquet").to_pylist()
 
 
@@ -86,7 +86,7 @@ def test_a_sample_stands_for_all(tmp_path, monkeypatch):
     rules = policy.pairs().model_copy(update={"near_misses": limits})
     monkeypatch.setattr(policy, "pairs", lambda: rules)
     run_matching(settings, DAY)
-    said = read_manifest(settings.of_day(settings.pairs, DAY))["near_misses"]
+    said = read_manifest(settings.day_folder(settings.pairs, DAY))["near_misses"]
     assert (said["leads"], said["of_leads"]) == (70, 144)
     sampled = of_rule(settings, "bureau_score")
     assert sampled["near_misses"] == pytest.approx(every["near_misses"], rel=0.5)
@@ -112,6 +112,6 @@ def test_no_more_pairs_are_scored_than_policy_allows_and_no_lead_is_half_told(
 
 
 def near(settings: Settings) -> list[dict[str, Any]]:
-    table = pq.read_table(settings.of_day(settings.pairs, DAY) / "near_misses.parquet")
+    table = pq.read_table(settings.day_folder(settings.pairs, DAY) / "near_misses.parquet")
     assert table.schema == NEAR_MISSES
     return table.to_pylist()

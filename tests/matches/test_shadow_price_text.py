@@ -36,14 +36,14 @@ FREE = ProductPrices(
 
 
 def folders(settings: Settings) -> tuple[Path, Path]:
-    return settings.of_day(settings.matches, DAY), settings.of_day(settings.marts, DAY)
+    return settings.day_folder(settings.matches, DAY), settings.day_folder(settings.marts, DAY)
 
 
 def deliver_all(settings: Settings) -> dict[str, dict[str, Any]]:
     """Deliver the day; return institution -> its manifest."""
     (shard,) = deliver.shards(settings, DAY)
     deliver.deliver(settings, DAY, shard)
-    outbox = settings.of_day(settings.outbox, DAY)
+    outbox = settings.day_folder(settings.outbox, DAY)
     return {name: read_manifest(outbox / name) for name in shard["institutions"]}
 
 
@@ -76,7 +76,7 @@ def test_one_more_lead_of_quota_adds_its_price(tmp_path, more):
 
 def test_where_the_budget_of_a_product_paid_by_lead_binds_its_price_is_the_budgets(tmp_path):
     home = day_with(tmp_path, 4)
-    marts = home.of_day(home.marts, DAY)
+    marts = home.day_folder(home.marts, DAY)
     tables = {path.name: pq.read_table(path) for path in sorted(marts.glob("*.parquet"))}
     rows = tables["products.parquet"].to_pylist()
     (bound,) = (row for row in rows if row["product_id"] == "loan-0000")
@@ -171,7 +171,7 @@ def test_other_prices_of_the_same_leads_change_the_manifest_and_not_the_version(
 
 
 def republish(settings: Settings, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    folder = settings.of_day(settings.matches, DAY)
+    folder = settings.day_folder(settings.matches, DAY)
     tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
     rows = [changed(row) for row in tables["prices.parquet"].to_pylist()]
     tables["prices.parquet"] = tables["prices.parquet"].from_pylist(rows, SCHEMA)

@@ -30,4 +30,4 @@ def model_set(market: Settings) -> ModelSet:
 
 @pytest.fixture(scope="session")
 def pairs(market: Settings) -> pa.Table:
-    return pq.read_table(market.of_day(market.marts, DAY) / "training_pairs.parquet")
+    return pq.read_table(market.day_folder(market.marts, DAY) / "training_pairs.parquet")

@@ -107,7 +107,9 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Settings]
 
 
 def lake(settings: Settings) -> pa.Table:
-    days = [settings.of_day(settings.lake / "leads", day) / "leads.parquet" for day in PLAN.dates]
+    days = [
+        settings.day_folder(settings.lake / "leads", day) / "leads.parquet" for day in PLAN.dates
+    ]
     return pa.concat_tables([pq.read_table(path) for path in days])
 
 
@@ -135,8 +137,8 @@ def test_the_same_models_are_trained_byte_for_byte(homes):
 def test_the_same_pairs_are_scored_byte_for_byte(homes):
     names = ("pairs.parquet", "funnel.parquet", "closed_products.parquet")
     for name in names:
-        one, other = (s.of_day(s.pairs, DAY) / name for s in homes)
+        one, other = (s.day_folder(s.pairs, DAY) / name for s in homes)
         assert one.read_bytes() == other.read_bytes(), f"{name} differs"
-    scored = pq.read_table(homes[0].of_day(homes[0].pairs, DAY) / "pairs.parquet")
+    scored = pq.read_table(homes[0].day_folder(homes[0].pairs, DAY) / "pairs.parquet")
     assert scored.num_rows > 300
     assert len(set(scored["p_approve"].to_pylist())) > 100  # a model speaks, not a prior

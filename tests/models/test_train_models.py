@@ -37,7 +37,7 @@ def contents(settings: Settings) -> dict[str, bytes]:
 
 def market_of_days(market: Settings, home: Path, *days: date) -> Settings:
     """Return a home in which the marts of each of `days` are those of the market's day."""
-    folder = market.of_day(market.marts, DAY)
+    folder = market.day_folder(market.marts, DAY)
     tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("training_pairs", "outcomes")}
     for day in days:
         write_marts(home, day, **tables)
@@ -45,7 +45,7 @@ def market_of_days(market: Settings, home: Path, *days: date) -> Settings:
 
 
 def shuffled(settings: Settings, name: str):
-    table = pq.read_table(settings.of_day(settings.marts, DAY) / f"{name}.parquet")
+    table = pq.read_table(settings.day_folder(settings.marts, DAY) / f"{name}.parquet")
     return table.take(np.random.default_rng(1).permutation(table.num_rows))
 
 
@@ -75,7 +75,7 @@ def test_threads_and_hash_seed_make_the_same_bytes(market, tmp_path, threads):
 
 
 def test_what_came_to_be_known_since_the_anchor_changes_nothing(market, tmp_path):
-    outcomes = pq.read_table(market.of_day(market.marts, DAY) / "outcomes.parquet")
+    outcomes = pq.read_table(market.day_folder(market.marts, DAY) / "outcomes.parquet")
     since = pc.greater_equal(outcomes["known_at"], market.day_start(AS_OF))
     assert pc.sum(since).as_py() > 0
     later = write_marts(tmp_path, DAY, outcomes=outcomes.filter(pc.invert(since)))
@@ -124,7 +124,7 @@ def test_while_nothing_is_learned_each_day_has_a_set_of_its_own(tmp_path):
 
 
 def test_the_registry_holds_no_person(market):
-    lead = pq.read_table(market.of_day(market.marts, DAY) / "training_pairs.parquet")["lead_id"]
+    lead = pq.read_table(market.day_folder(market.marts, DAY) / "training_pairs.parquet")["lead_id"]
     texts = b"".join(contents(market).values())
     assert texts
     assert not any(name.encode() in texts for name in lead.slice(0, 200).to_pylist())
@@ -181,7 +181,7 @@ def test_a_kept_champion_stands_in_each_set_byte_for_byte_and_the_registry_says_
     later = DAY + timedelta(days=7)
     settings = market_of_days(market, tmp_path, DAY)
     train(settings, DAY)
-    outcomes = pq.read_table(market.of_day(market.marts, DAY) / "outcomes.parquet")
+    outcomes = pq.read_table(market.day_folder(market.marts, DAY) / "outcomes.parquet")
     known = pc.less(outcomes["known_at"], market.day_start(AS_OF - timedelta(days=30)))
     write_marts(tmp_path, later, outcomes=outcomes.filter(known))
     train(settings, later)

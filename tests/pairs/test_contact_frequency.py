@@ -38,7 +38,7 @@ def market(home: Path, *offers: tuple[int, int, date]) -> Settings:
 
 
 def judged(settings: Settings, steps: tuple[str, ...] | None = None) -> tuple[Eligibility, set]:
-    marts = settings.of_day(settings.marts, DAY)
+    marts = settings.day_folder(settings.marts, DAY)
     with connect(settings) as connection:
         load_leads(connection, marts)
         connection.execute("create or replace table leads as select *, 0.01 as pd from leads")
@@ -99,6 +99,6 @@ def test_what_banyan_showed_before_is_no_law_for_others(tmp_path):
 
 def test_marts_of_an_earlier_version_are_refused_with_what_to_do(tmp_path):
     settings = market(tmp_path)
-    (settings.of_day(settings.marts, DAY) / "earlier_offers.parquet").unlink()
+    (settings.day_folder(settings.marts, DAY) / "earlier_offers.parquet").unlink()
     with pytest.raises(InputMissing, match=r"Run the step `transform`"):
         judged(settings)

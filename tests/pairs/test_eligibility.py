@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 def changed(settings: Settings, name: str, rows: list[Row]) -> pa.Table:
     """Return a mart in which row i has the values of `rows[i]`."""
-    table = pq.read_table(settings.of_day(settings.marts, DAY) / f"{name}.parquet")
+    table = pq.read_table(settings.day_folder(settings.marts, DAY) / f"{name}.parquet")
     before = table.to_pylist()
     return pa.Table.from_pylist(
         [row | new for row, new in zip(before, rows, strict=True)], SCHEMAS[name]
@@ -30,7 +30,7 @@ def changed(settings: Settings, name: str, rows: list[Row]) -> pa.Table:
 
 def eligible(settings: Settings, day: date = DAY) -> tuple[set[tuple[str, str]], list[Row]]:
     """Return the pairs (lead, product) that remain and the funnel; risk is an even 5%."""
-    marts = settings.of_day(settings.marts, DAY)
+    marts = settings.day_folder(settings.marts, DAY)
     with connect(settings) as connection:
         load_leads(connection, marts)
         connection.execute("create or replace table leads as select *, 0.05 as pd from leads")
@@ -46,7 +46,7 @@ def eligible(settings: Settings, day: date = DAY) -> tuple[set[tuple[str, str]],
 
 
 def closed(settings: Settings, day: date = DAY) -> dict[str, str]:
-    marts = settings.of_day(settings.marts, DAY)
+    marts = settings.day_folder(settings.marts, DAY)
     with connect(settings) as connection:
         load_products(connection, marts, day)
         rows = connection.table("closed_products").fetchall()
@@ -126,7 +126,7 @@ def test_a_number_that_is_not_one_meets_no_rule(tmp_path):
         "value": "1",
     }
     settings = one_lead(tmp_path, {"income_monthly": float("nan")})
-    marts = settings.of_day(settings.marts, DAY)
+    marts = settings.day_folder(settings.marts, DAY)
     tables = {f"{name}_table": pq.read_table(marts / f"{name}.parquet") for name in SCHEMAS}
     tables["product_rules_table"] = pa.Table.from_pylist([rule], SCHEMAS["product_rules"])
     settings = write_marts(tmp_path, DAY, leads=1, products=2, pairs=1, **tables)

@@ -37,7 +37,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     settings = write_day_before_matching(home, DAY, leads=300, products=40)
     model_set = models.load(settings, DAY)
     with connect(settings) as connection:
-        marts = settings.of_day(settings.marts, DAY)
+        marts = settings.day_folder(settings.marts, DAY)
         load_leads(connection, marts)
         score_leads(connection, model_set)
         yield connection, model_set, judge(connection, load_products(connection, marts, DAY), DAY)
@@ -125,9 +125,9 @@ def test_a_day_that_is_cut_says_so_in_its_manifests(matched_copy, monkeypatch):
     monkeypatch.setattr(policy, "pairs", lambda: rules)
     pairs.score(matched_copy, DAY)
     found = match_day.match(matched_copy, DAY)
-    said = read_manifest(matched_copy.of_day(matched_copy.pairs, DAY))["cut"]
+    said = read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["cut"]
     scored = pq.read_metadata(
-        matched_copy.of_day(matched_copy.pairs, DAY) / "pairs.parquet"
+        matched_copy.day_folder(matched_copy.pairs, DAY) / "pairs.parquet"
     ).num_rows
     assert said["kept"] == scored < said["eligible"]
     assert 0 <= found["cut_loss"] < 1

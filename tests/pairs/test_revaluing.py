@@ -16,7 +16,7 @@ from tests.helpers.matched_day import DAY
 
 
 def read_back(settings: Settings):
-    marts, pairs = (settings.of_day(root, DAY) for root in (settings.marts, settings.pairs))
+    marts, pairs = (settings.day_folder(root, DAY) for root in (settings.marts, settings.pairs))
     with connect(settings) as connection:
         load_leads(connection, marts)
         load_products(connection, marts, DAY)
@@ -33,7 +33,7 @@ def with_weights(monkeypatch, **changes: float) -> None:
 
 
 def test_by_the_same_weights_every_value_comes_out_the_same(matched_home):
-    folder = matched_home.of_day(matched_home.pairs, DAY)
+    folder = matched_home.day_folder(matched_home.pairs, DAY)
     pairs, funnel = read_back(matched_home)
     stored = pq.read_table(folder / "pairs.parquet")
     stored = stored.filter(pc.greater_equal(stored["expected_value"], 1.0))
@@ -66,7 +66,7 @@ def test_a_higher_least_value_leaves_fewer_pairs_and_the_funnel_says_so(matched_
 
 
 def test_match_follows_new_weights_without_a_new_scoring(matched_copy, monkeypatch):
-    scored = read_manifest(matched_copy.of_day(matched_copy.pairs, DAY))["content_sha256"]
+    scored = read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["content_sha256"]
     before = match_day.match(matched_copy, DAY)["value"]
     with_weights(monkeypatch, revenue_weight=2.0)
     monkeypatch.setattr(
@@ -75,7 +75,9 @@ def test_match_follows_new_weights_without_a_new_scoring(matched_copy, monkeypat
     found = match_day.match(matched_copy, DAY)
     assert found["value"] > 1.3 * before
     assert found["policy_version"] == "other-weights"
-    assert read_manifest(matched_copy.of_day(matched_copy.pairs, DAY))["content_sha256"] == scored
+    assert (
+        read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["content_sha256"] == scored
+    )
 
 
 def test_match_still_refuses_pairs_of_another_policy(matched_copy, monkeypatch):

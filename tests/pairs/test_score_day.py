@@ -17,17 +17,17 @@ from tests.helpers.matched_day import DAY
 
 
 def published_pairs(settings: Settings) -> pa.Table:
-    return pq.read_table(settings.of_day(settings.pairs, DAY) / "pairs.parquet")
+    return pq.read_table(settings.day_folder(settings.pairs, DAY) / "pairs.parquet")
 
 
 def content(settings: Settings) -> str:
-    hash_of_all: str = read_manifest(settings.of_day(settings.pairs, DAY))["content_sha256"]
+    hash_of_all: str = read_manifest(settings.day_folder(settings.pairs, DAY))["content_sha256"]
     return hash_of_all
 
 
 def test_pairs_are_priced_within_product_cap_and_band(matched_home):
     products = pq.read_table(
-        matched_home.of_day(matched_home.marts, DAY) / "products.parquet",
+        matched_home.day_folder(matched_home.marts, DAY) / "products.parquet",
         columns=["institution_id", "product_id", "apr_min", "apr_max", "pd_min", "pd_max"],
     )
     table = published_pairs(matched_home).join(products, ["institution_id", "product_id"])
@@ -46,7 +46,7 @@ def test_pairs_come_in_the_order_of_their_keys(matched_home):
 
 
 def test_the_funnel_ends_with_the_pairs_there_are(matched_home):
-    funnel = pq.read_table(matched_home.of_day(matched_home.pairs, DAY) / "funnel.parquet")
+    funnel = pq.read_table(matched_home.day_folder(matched_home.pairs, DAY) / "funnel.parquet")
     left = {row["lead_id"]: row["low_value"] for row in funnel.to_pylist()}
     pairs = published_pairs(matched_home)
     worth_making = pairs.filter(pc.greater_equal(pairs["expected_value"], 1.0))
@@ -72,7 +72,7 @@ def test_portions_do_not_change_a_byte(matched_copy, monkeypatch):
 def test_threads_and_row_order_do_not_change_a_byte(matched_copy):
     before = content(matched_copy)
     reversed_tables = {}
-    for path in matched_copy.of_day(matched_copy.marts, DAY).glob("*.parquet"):
+    for path in matched_copy.day_folder(matched_copy.marts, DAY).glob("*.parquet"):
         table = pq.read_table(path)
         backwards = pa.array(range(table.num_rows - 1, -1, -1), pa.int64())
         reversed_tables[f"{path.stem}_table"] = table.take(backwards)
@@ -92,7 +92,7 @@ def test_a_day_without_leads_publishes_empty_tables(tmp_path):
 
 
 def test_the_manifest_says_what_the_pairs_were_made_of(matched_home):
-    manifest = read_manifest(matched_home.of_day(matched_home.pairs, DAY))
+    manifest = read_manifest(matched_home.day_folder(matched_home.pairs, DAY))
     assert manifest["inputs"].keys() == {f"marts/date={DAY}"}
     assert manifest["models"].startswith("2026-11-16")
     assert manifest["closed_products"] == 1

@@ -21,7 +21,7 @@ class Report(NamedTuple):
 def make(settings: Settings) -> Report:
     """Run the report of `DAY` and return what it said and published."""
     returned = report(settings, DAY)
-    folder = settings.of_day(settings.reports, DAY)
+    folder = settings.day_folder(settings.reports, DAY)
     return Report(
         returned,
         (folder / "index.html").read_text("utf-8"),

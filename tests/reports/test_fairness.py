@@ -17,7 +17,7 @@ DAY = date(2026, 11, 20)
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A day on which women rent and men do not; ethnicity is not told."""
     made = write_day_before_matching(tmp_path_factory.mktemp("fairness"), DAY, leads=600)
-    leads = pq.read_table(made.of_day(made.marts, DAY) / "leads.parquet").to_pylist()
+    leads = pq.read_table(made.day_folder(made.marts, DAY) / "leads.parquet").to_pylist()
     told = {
         lead["lead_id"]: {"gender": "female" if lead["housing"] == "rent" else "male"}
         for lead in leads
@@ -34,7 +34,7 @@ def test_what_gives_an_attribute_away_is_named(settings):
 
 
 def test_leads_that_were_set_aside_do_not_count(settings):
-    leads = pq.read_table(settings.of_day(settings.marts, DAY) / "leads.parquet")
+    leads = pq.read_table(settings.day_folder(settings.marts, DAY) / "leads.parquet")
     set_aside = leads.num_rows - leads["exclusion_stage"].null_count
     assert set_aside > 0
     _, gender = guessed(settings, DAY)
@@ -43,7 +43,7 @@ def test_leads_that_were_set_aside_do_not_count(settings):
 
 def test_the_page_and_the_figures_tell_it(settings):
     report(settings, DAY)
-    folder = settings.of_day(settings.reports, DAY)
+    folder = settings.day_folder(settings.reports, DAY)
     page = (folder / "index.html").read_text("utf-8")
     section = page.partition('id="fairness"')[2].partition("</section>")[0]
     assert "gender" in section.lower()

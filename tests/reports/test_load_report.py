@@ -101,7 +101,7 @@ STATIONS = {
 @pytest.mark.parametrize("station", STATIONS)
 def test_a_missing_station_is_named_with_its_folder(settings: Settings, station: str):
     for folder in STATIONS[station]:
-        shutil.rmtree(settings.of_day(settings.home / folder, DAY))
+        shutil.rmtree(settings.day_folder(settings.home / folder, DAY))
     found = make(settings)
     assert found.returned["state"] == "incomplete"
     finding = next(
@@ -112,18 +112,18 @@ def test_a_missing_station_is_named_with_its_folder(settings: Settings, station:
 
 @pytest.mark.parametrize("feed", ["leads", "products"])
 def test_what_of_other_stations_is_published_is_still_shown(settings: Settings, feed: str):
-    shutil.rmtree(settings.of_day(settings.lake / feed, DAY))
+    shutil.rmtree(settings.day_folder(settings.lake / feed, DAY))
     assert make(settings).quality["matching"]["leads"] == LEAD_COUNTS
 
 
 def test_a_torn_manifest_is_unreadable_not_a_crash(settings: Settings):
-    (settings.of_day(settings.matches, DAY) / "manifest.json").write_text('{"rows": 1', "utf-8")
+    (settings.day_folder(settings.matches, DAY) / "manifest.json").write_text('{"rows": 1', "utf-8")
     found = make(settings)
     assert "The result of match is unreadable" in sayings(found, "incomplete")
 
 
 def test_a_file_changed_after_it_was_published_is_told(settings: Settings):
-    file = settings.of_day(settings.unmatched, DAY) / "unmatched.parquet"
+    file = settings.day_folder(settings.unmatched, DAY) / "unmatched.parquet"
     file.write_bytes(file.read_bytes()[:-9])
     found = make(settings)
     assert "The result of match is unreadable" in sayings(found, "incomplete")
@@ -168,7 +168,7 @@ def test_rows_lost_at_the_border_make_the_day_incomplete(settings: Settings):
 
 
 def test_an_institution_without_its_file_is_named(settings: Settings):
-    shutil.rmtree(settings.of_day(settings.outbox, DAY) / "bank-001")
+    shutil.rmtree(settings.day_folder(settings.outbox, DAY) / "bank-001")
     found = make(settings)
     assert "1 institution matched but not delivered to" in sayings(found, "incomplete")
     assert "bank-001" in json.dumps(found.quality["findings"])
@@ -191,7 +191,7 @@ def test_a_channel_that_fell_silent_is_named(settings: Settings):
 
 def test_a_report_again_changes_no_byte(settings: Settings):
     report(settings, DAY)
-    folder = settings.of_day(settings.reports, DAY)
+    folder = settings.day_folder(settings.reports, DAY)
     before = read_manifest(folder)
     report(settings, DAY)
     assert read_manifest(folder) == before

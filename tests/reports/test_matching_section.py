@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def section(settings: Settings) -> str:
-    page = (settings.of_day(settings.reports, DAY) / "index.html").read_text("utf-8")
+    page = (settings.day_folder(settings.reports, DAY) / "index.html").read_text("utf-8")
     found = re.search(r'<section id="prices">.*?</section>', page, re.DOTALL)
     assert found
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", found[0])).split())
@@ -42,7 +42,7 @@ def section(settings: Settings) -> str:
 
 def test_every_open_product_stands_with_its_quota_matches_price_and_dearest_rules(home):
     text = section(home)
-    told = told_prices(home.of_day(home.matches, DAY), home.of_day(home.marts, DAY))
+    told = told_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
     assert len(told) == 11
     for each in told:
         line = f"{each.institution_id} {each.product_id} {each.quota} {each.matches} "
@@ -54,13 +54,13 @@ def test_every_open_product_stands_with_its_quota_matches_price_and_dearest_rule
 
 
 def test_those_that_lose_most_come_first(home):
-    told = told_prices(home.of_day(home.matches, DAY), home.of_day(home.marts, DAY))
+    told = told_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
     worst = max(told, key=lambda each: max(each.price_of_quota, each.rules[0].value))
     assert f"Their worth {worst.institution_id} {worst.product_id}" in section(home)
 
 
 def test_a_promise_out_of_reach_is_a_finding_with_the_least_that_it_must_yield(home):
-    quality = (home.of_day(home.reports, DAY) / "quality.json").read_text("utf-8")
+    quality = (home.day_folder(home.reports, DAY) / "quality.json").read_text("utf-8")
     (finding,) = (row for row in json.loads(quality)["findings"] if "promised" in row["what"])
     assert finding["weight"] == "act"
     assert finding["what"] == "400 leads a day promised to bank-002, 10 within reach"
@@ -72,5 +72,5 @@ def test_a_promise_out_of_reach_is_a_finding_with_the_least_that_it_must_yield(h
 
 
 def test_a_day_without_prices_says_so(settings: Settings):
-    assert not (settings.of_day(settings.matches, EMPTY_DAY) / "prices.parquet").exists()
+    assert not (settings.day_folder(settings.matches, EMPTY_DAY) / "prices.parquet").exists()
     assert "No prices are published for this day." in make(settings).page

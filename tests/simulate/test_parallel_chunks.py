@@ -7,7 +7,7 @@ import pytest
 
 from expectations.contracts import feeds
 from pipelines.bench.benchmarks.simulate import main
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.simulate import Plan, parallel_chunks, simulate, write_feeds
 from tests.simulate.conftest import bytes_below
@@ -70,5 +70,5 @@ def test_the_benchmark_says_what_a_day_of_every_feed_took():
 
 
 def test_the_benchmark_refuses_an_empty_market():
-    with pytest.raises(WrongUse, match="at least 1"):
+    with pytest.raises(UsageError, match="at least 1"):
         main(Settings(), ["--leads", "0"])

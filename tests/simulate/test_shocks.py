@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.simulate import shocks
 from pipelines.simulate.population.firms import FALLEN
@@ -99,5 +99,5 @@ def test_a_price_cap_lowers_every_price_and_no_cost(told, tmp_path):
 
 @pytest.mark.parametrize("text", ["sector_rises@2025-03-12", "sector_falls", "sector_falls@soon"])
 def test_a_shock_that_is_none_is_refused_with_what_there_is(text):
-    with pytest.raises(WrongUse, match="NAME@DATE"):
+    with pytest.raises(UsageError, match="NAME@DATE"):
         Shock.parse(text)

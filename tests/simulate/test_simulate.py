@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from expectations.contracts import feeds
-from pipelines.core.data_provenance import origins
+from pipelines.core.data_provenance import read_provenance
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.simulate import Plan, simulate
@@ -206,7 +206,7 @@ def test_approval_can_be_learned_but_not_perfectly(market):
 
 
 def test_the_report_can_say_that_all_of_it_is_simulated(market):
-    (origin,) = origins(market.settings)
+    (origin,) = read_provenance(market.settings)
     assert origin["kind"] == "simulate"
     assert origin["invented"].keys() == set(feeds())
     assert origin["dates"] == f"{START} to {LAST}"

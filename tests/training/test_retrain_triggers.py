@@ -79,7 +79,7 @@ def test_probabilities_out_of_their_band_cause_one_between_two_mondays(
 ):
     """The set of the day says why it was made, and serves from that day on."""
     settings, before = Settings(home=tmp_path), AS_OF - timedelta(days=28)
-    marts = market.of_day(market.marts, DAY)
+    marts = market.day_folder(market.marts, DAY)
     tables = {n: pq.read_table(marts / f"{n}.parquet") for n in ("training_pairs", "outcomes")}
     write_marts(tmp_path, DAY, **tables)
     train_models.train(settings, DAY, as_of=before)

@@ -61,7 +61,7 @@ def platform_rates(market: Market, day: date) -> tuple[float, float]:
 
 def test_history_of_each_training_pair_is_what_was_known_before_its_date(market: Market):
     pairs = pq.read_table(
-        market.settings.of_day(market.settings.marts, DAY) / "training_pairs.parquet"
+        market.settings.day_folder(market.settings.marts, DAY) / "training_pairs.parquet"
     )
     rows = pairs.to_pylist()[::17]
     assert len(rows) > 15
@@ -90,7 +90,7 @@ def test_history_of_each_training_pair_is_what_was_known_before_its_date(market:
 
 def test_a_channels_cost_is_its_known_spend_over_its_known_leads(market: Market):
     channels = pq.read_table(
-        market.settings.of_day(market.settings.marts, DAY) / "channels.parquet"
+        market.settings.day_folder(market.settings.marts, DAY) / "channels.parquet"
     )
     for row in channels.to_pylist():
         leads = sum(

@@ -15,12 +15,12 @@ pytestmark = pytest.mark.usefixtures("built")
 
 
 def mart(settings: Settings, name: str) -> list[dict]:
-    return pq.read_table(settings.of_day(settings.marts, DAY) / f"{name}.parquet").to_pylist()
+    return pq.read_table(settings.day_folder(settings.marts, DAY) / f"{name}.parquet").to_pylist()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_mart_has_exactly_the_agreed_columns(market: Market, name: str):
-    path = market.settings.of_day(market.settings.marts, DAY) / f"{name}.parquet"
+    path = market.settings.day_folder(market.settings.marts, DAY) / f"{name}.parquet"
     schema = pq.read_schema(path)
     assert schema.names == SCHEMAS[name].names
     assert pq.read_table(path).cast(SCHEMAS[name]).schema == SCHEMAS[name]
@@ -59,7 +59,7 @@ def test_a_training_pair_carries_the_terms_of_its_leads_date(market: Market):
 
 
 def test_the_manifest_counts_what_is_there(market: Market):
-    manifest = read_manifest(market.settings.of_day(market.settings.marts, DAY))
+    manifest = read_manifest(market.settings.day_folder(market.settings.marts, DAY))
     counts = manifest["counts"]
     assert counts["leads"] == len(market.rows[DAY]["leads"])
     assert counts["leads_to_match"] + sum(counts["leads_excluded"].values()) == counts["leads"]

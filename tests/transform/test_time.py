@@ -12,7 +12,7 @@ from tests.transform.conftest import DAY, Market, build_all
 
 
 def published(settings: Settings) -> dict[str, str]:
-    folder = settings.of_day(settings.marts, DAY)
+    folder = settings.day_folder(settings.marts, DAY)
     return {path.name: sha256(path) for path in sorted(folder.glob("*.parquet"))}
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from expectations.contracts import contracts
-from pipelines.core.errors import BanyanError, Broken, InputMissing
+from pipelines.core.errors import BanyanError, InputMissing, IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.transform.build import build_layer, export, transform
 from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build
@@ -81,7 +81,7 @@ def test_a_layer_without_the_one_before_is_refused(home: Settings):
 
 def test_a_failed_test_is_named_without_a_row_and_nothing_is_published(home: Settings):
     write_day(home, DAY, leads=[LEAD, LEAD | {"phone": "+8613800000000"}])
-    with pytest.raises(Broken) as error:
+    with pytest.raises(IntegrityError) as error:
         transform(home, DAY)
     message = str(error.value)
     assert re.search(
@@ -101,7 +101,7 @@ def test_a_failed_table_is_named_with_the_kind_of_error_and_no_value(home: Setti
     write_day(home, DAY - timedelta(days=1), supply_links=[link | {"recorded_at": day_before}])
     write_day(home, DAY, leads=[lead])
     with pytest.raises(
-        Broken, match=r"table feat_lead_supply failed \(Conversion Error\)"
+        IntegrityError, match=r"table feat_lead_supply failed \(Conversion Error\)"
     ) as error:
         transform(home, DAY)
     assert "secret" not in str(error.value)
@@ -125,7 +125,7 @@ def test_a_warehouse_that_another_process_holds_is_said_to_be_so(home: Settings)
 def test_a_partition_older_than_a_column_is_read_with_the_column_empty(home: Settings):
     earlier = date(2026, 3, 10)
     write_feed(home, "leads", earlier, [LEAD | {"guaranteed_share": 0.5}])
-    path = home.of_day(home.lake / "leads", earlier) / "leads.parquet"
+    path = home.day_folder(home.lake / "leads", earlier) / "leads.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["guaranteed_share"]), path)
     write_day(home, DAY, leads=[LEAD | {"lead_id": "bob", "guaranteed_share": 0.75}])
     build(home, DAY, "staging")

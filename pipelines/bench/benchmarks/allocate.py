@@ -15,7 +15,7 @@ from pipelines.allocation.allocate import Plan, allocate
 from pipelines.allocation.lagrangian_solver import SolverOptions as How
 from pipelines.allocation.problem import build_quota_limit
 from pipelines.bench.fixtures.instance import Instance, drawn, next_day
-from pipelines.core.errors import Broken, WrongUse
+from pipelines.core.errors import IntegrityError, UsageError
 from pipelines.core.settings import Settings
 
 KIB = 1024
@@ -28,7 +28,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Return the figures of one instance with quotas alone, as contracts.md names them.
 
     Raises:
-        WrongUse: An instance without leads, or with more candidates than products.
+        UsageError: An instance without leads, or with more candidates than products.
     """
     return measured("allocate", settings, options)
 
@@ -39,7 +39,7 @@ def measured(case: str, settings: Settings, options: Sequence[str]) -> dict[str,
     """
     asked = _parser(case).parse_args(options)
     if min(asked.leads, asked.offers, asked.candidates) < 1 or asked.candidates > asked.products:
-        raise WrongUse(
+        raise UsageError(
             "--leads, --candidates and --offers are at least 1, and --candidates at most "
             "--products. Nothing was measured."
         )
@@ -121,7 +121,7 @@ def _peer(peer: str, case: str, size: tuple[int, ...]) -> dict[str, Any]:
     ]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if ended.returncode:
-        raise Broken(f"the peer {peer} ended with {ended.returncode}; see above why.")
+        raise IntegrityError(f"the peer {peer} ended with {ended.returncode}; see above why.")
     figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return figures
 

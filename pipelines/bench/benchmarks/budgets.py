@@ -11,6 +11,6 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Return the figures of one instance with quotas, budgets and pacing.
 
     Raises:
-        WrongUse: An instance without leads, or with more candidates than products.
+        UsageError: An instance without leads, or with more candidates than products.
     """
     return measured("budgets", settings, options)

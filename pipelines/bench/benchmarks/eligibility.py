@@ -24,7 +24,7 @@ from pipelines.bench.fixtures.home import own_home
 from pipelines.bench.fixtures.market import DAY, write_market
 from pipelines.core.arrays import IntArray
 from pipelines.core.database import connect
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility.bitsets import unpacked
 from pipelines.pairs.eligibility.engine import STEPS, Eligibility, judge
@@ -45,17 +45,17 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         either its verdict or the step at which it fell does).
 
     Raises:
-        WrongUse: A market without leads or products.
+        UsageError: A market without leads or products.
     """
     asked = _parser().parse_args(options)
     if min(asked.leads, asked.products) < 1 or min(asked.rules, asked.check) < 0:
-        raise WrongUse("--leads and --products are at least 1. Nothing was measured.")
+        raise UsageError("--leads and --products are at least 1. Nothing was measured.")
     with own_home(settings) as home:
         _say("drawing leads, products and rules")
         write_market(home, asked.leads, asked.products, asked.rules, asked.seed)
         _say("judging")
         began = time.perf_counter()
-        marts = home.of_day(home.marts, DAY)
+        marts = home.day_folder(home.marts, DAY)
         with connect(home) as connection:
             load_leads(connection, marts)
             rules = load_products(connection, marts, DAY)

@@ -19,7 +19,7 @@ from expectations import policy
 from models import model_set as models
 from models.model_set import ModelSet
 from pipelines.core.database import connect
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches.build_problem import DayPlan, plan_day
@@ -41,15 +41,15 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         InputMissing: The day's marts or models are not published.
-        WrongUse: A number of pairs a lead is none.
+        UsageError: A number of pairs a lead is none.
     """
     asked = _parser().parse_args(options)
     try:
         day = date.fromisoformat(asked.date)
         numbers = [int(text) for text in asked.per_lead.split(",")]
     except ValueError:
-        raise WrongUse("--date is a date, --per-lead numbers such as 5,10,20.") from None
-    marts = settings.of_day(settings.marts, day)
+        raise UsageError("--date is a date, --per-lead numbers such as 5,10,20.") from None
+    marts = settings.day_folder(settings.marts, day)
     read_manifest(marts)
     model_set = models.load(settings, day)
     began = time.perf_counter()

@@ -22,7 +22,7 @@ from pipelines.bench.figures_tables import bars, details, why
 from pipelines.bench.fixtures.prepared_homes import prepared
 from pipelines.bench.source_leaks import Found, look
 from pipelines.bench.studies import why_time_split_differs
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import PROJECT, Settings
 
 SAMPLES = PROJECT / "expectations/mappings/samples"
@@ -87,7 +87,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         `--why` also `why`, what `gap.explain` returns; `prepared` (made or kept); `seconds`.
 
     Raises:
-        WrongUse: A file is not there, or the page has no place for the tables.
+        UsageError: A file is not there, or the page has no place for the tables.
         BanyanError: A file can't be measured; says why.
     """
     asked = _parser().parse_args(options)
@@ -135,7 +135,7 @@ def _known(only: Sequence[str]) -> None:
     """Refuse names of rows that there are not."""
     names = [name for record in RECORDS for name in record.questions]
     if unknown := sorted(set(only) - set(names)):
-        raise WrongUse(
+        raise UsageError(
             f"no row is named {', '.join(unknown)}; there are: {', '.join(names)}. Nothing was "
             "measured."
         )
@@ -148,7 +148,7 @@ def _files(data: Path | None) -> tuple[str, list[tuple[Record, Path]]]:
     folder = data or DATA
     found = {name: _packed_or_not(folder / name) for r in RECORDS for name in r.whole}
     if absent := [name for name, path in found.items() if not path.is_file()]:
-        raise WrongUse(
+        raise UsageError(
             f"{folder} lacks {', '.join(absent)}. Nothing was measured. Name with --data the "
             f"folder that holds {', '.join(found)}; the project's samples are measured where "
             f"neither --data is given nor {DATA} is there."
@@ -166,7 +166,7 @@ def _between(page: Path, block: str) -> tuple[str, tuple[int, int]]:
     text = page.read_text("utf-8") if page.is_file() else ""
     found = re.search(rf"<!-- models {block} -->(.*?)<!-- /models -->", text, re.DOTALL)
     if found is None:
-        raise WrongUse(
+        raise UsageError(
             f"{page} has no place for the tables: write <!-- models {block} --> and "
             "<!-- /models --> into it, each on a line of its own. Nothing was measured."
         )

@@ -14,7 +14,7 @@ from models.train_models import train
 from pipelines.bench.benchmarks.score_peers import in_own_process
 from pipelines.bench.fixtures.home import own_home
 from pipelines.core.database import connect
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
@@ -44,11 +44,13 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         calibration not counted, and `max_difference` of any two probabilities.
 
     Raises:
-        WrongUse: A count below one.
+        UsageError: A count below one.
     """
     asked = _parser().parse_args(options)
     if min(asked.pairs, asked.days, asked.leads_per_day) < 1:
-        raise WrongUse("--pairs, --days and --leads-per-day are at least 1. Nothing was measured.")
+        raise UsageError(
+            "--pairs, --days and --leads-per-day are at least 1. Nothing was measured."
+        )
     with own_home(settings) as home:
         day = _build(home, asked.days, asked.leads_per_day, asked.seed)
         pairs = home.home / "pairs.parquet"
@@ -79,7 +81,7 @@ def _build(settings: Settings, days: int, leads: int, seed: int) -> date:
 
 def _write_pairs(settings: Settings, day: date, path: Path) -> int:
     """Write all that the models may look at of the day's pairs; return how many there are."""
-    marts, model_set = settings.of_day(settings.marts, day), score.load(settings, day)
+    marts, model_set = settings.day_folder(settings.marts, day), score.load(settings, day)
     with connect(settings) as connection:
         load_leads(connection, marts)
         score_leads(connection, model_set)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from pipelines.bench.fixtures.home import own_home
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.simulate import Plan, simulate
 
@@ -26,11 +26,11 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     The last two count this process and those that it started, from their beginning.
 
     Raises:
-        WrongUse: A market without leads or institutions.
+        UsageError: A market without leads or institutions.
     """
     asked = _parser().parse_args(options)
     if min(asked.leads, asked.institutions) < 1:
-        raise WrongUse("--leads and --institutions are at least 1. Nothing was measured.")
+        raise UsageError("--leads and --institutions are at least 1. Nothing was measured.")
     began = time.perf_counter()
     with own_home(settings) as home:
         plan = Plan(DAY, 1, asked.leads, asked.institutions, CHANNELS, asked.seed)

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from pipelines.bench.fixtures.home import own_home
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 
 FIGURES = (
@@ -35,7 +35,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         the yield; `seconds`.
 
     Raises:
-        Broken: A season failed.
+        IntegrityError: A season failed.
     """
     parser = argparse.ArgumentParser(prog="python -m pipelines bench world", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, metavar="N")
@@ -70,6 +70,8 @@ def _of_seed(settings: Settings, asked: argparse.Namespace, seed: int) -> dict[s
         command = [sys.executable, "-m", "pipelines", "season", *told]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if ended.returncode:
-        raise Broken(f"The season of seed {seed} failed, so nothing is told.\n{ended.stderr}")
+        raise IntegrityError(
+            f"The season of seed {seed} failed, so nothing is told.\n{ended.stderr}"
+        )
     figures = json.loads(ended.stdout.splitlines()[-1])["scorecard"]["broadcast"]
     return {name: figures[name] for name in FIGURES}

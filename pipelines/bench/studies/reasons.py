@@ -24,7 +24,7 @@ from models.scoring.estimators import Trained
 from models.training.dataset import examples
 from pipelines.bench.benchmarks.models import build
 from pipelines.bench.fixtures.home import own_home
-from pipelines.core.errors import InputMissing, WrongUse
+from pipelines.core.errors import InputMissing, UsageError
 from pipelines.core.settings import Settings
 
 
@@ -38,7 +38,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     if (asked.mapping is None) != (asked.file is None) or (asked.file is None) == (
         asked.date is None
     ):
-        raise WrongUse("give either --date, or --mapping and --file. Nothing was measured.")
+        raise UsageError("give either --date, or --mapping and --file. Nothing was measured.")
     if asked.file is None:
         return _measured(settings, asked.date, asked)
     with own_home(settings) as home:

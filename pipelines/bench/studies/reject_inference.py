@@ -24,7 +24,7 @@ from pipelines.bench.fixtures.applicants import applicants
 from pipelines.bench.fixtures.home import own_home
 from pipelines.bench.fixtures.long_market import START, played
 from pipelines.bench.studies.oracle_metrics import Judged, figures, gain
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
 FEWEST_DAYS = 30
@@ -47,11 +47,11 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         (null: too little to learn from); counts of `loans`, `defaults`, `applicants`; `seconds`.
 
     Raises:
-        WrongUse: The market is too short for a loan to end.
+        UsageError: The market is too short for a loan to end.
     """
     asked = _parser().parse_args(options)
     if asked.days < FEWEST_DAYS:
-        raise WrongUse(
+        raise UsageError(
             f"--days is {asked.days}, two weeks apart, and loans run for a year: it is at least "
             f"{FEWEST_DAYS}. Nothing was measured."
         )

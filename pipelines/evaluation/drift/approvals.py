@@ -77,9 +77,9 @@ def approval_figures(
     within = window(settings, settings.matches, day - timedelta(days=1))
     if not within.has_reference:
         return
-    marts = settings.of_day(settings.marts, day)
+    marts = settings.day_folder(settings.marts, day)
     matches = [
-        str(settings.of_day(settings.matches, some_day) / "matches.parquet")
+        str(settings.day_folder(settings.matches, some_day) / "matches.parquet")
         for some_day in within.days
     ]
     newest = connection.execute("select max(models) from read_parquet(?)", [matches[-1]])

@@ -54,7 +54,9 @@ def catalogue_figures(
 ) -> Iterator[Figure]:
     """Yield how many products changed since the day before, and what the open ones offer."""
     paths = {
-        name: [str(settings.of_day(settings.marts, day) / f"{mart}.parquet") for day in within.days]
+        name: [
+            str(settings.day_folder(settings.marts, day) / f"{mart}.parquet") for day in within.days
+        ]
         for name, mart in {"products": "products", "rules": "product_rules"}.items()
     }
     connection.execute(CATALOGUE, paths)
@@ -135,7 +137,7 @@ def cost_figures(
         """,
         {
             "channels": [
-                str(settings.of_day(settings.marts, day) / "channels.parquet")
+                str(settings.day_folder(settings.marts, day) / "channels.parquet")
                 for day in within.days
             ]
         },

@@ -49,7 +49,7 @@ def lead_figures(
     settings: Settings, within: Window, groupings: tuple[Grouping, ...] = EVERY
 ) -> Iterator[Figure]:
     """Yield the stability of each feature, and of how many leads each channel brings."""
-    paths = [settings.of_day(settings.marts, day) / "leads.parquet" for day in within.days]
+    paths = [settings.day_folder(settings.marts, day) / "leads.parquet" for day in within.days]
     leads = ds.dataset([str(path) for path in paths])
     rows = [pq.read_metadata(path).num_rows for path in paths]
     names = leads.to_table(columns=["channel_id", "industry"])
@@ -75,7 +75,7 @@ def score_figures(
     """
     within = window(settings, settings.pairs, day)
     models = {
-        some_day: read_manifest(settings.of_day(settings.pairs, some_day))["models"]
+        some_day: read_manifest(settings.day_folder(settings.pairs, some_day))["models"]
         for some_day in within.days
     }
     alike = [some_day for some_day in within.days if models[some_day] == models.get(day)]
@@ -91,8 +91,8 @@ def score_figures(
 
 def _scores(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> pa.Table:
     paths = {
-        "pairs": str(settings.of_day(settings.pairs, day) / "pairs.parquet"),
-        "leads": str(settings.of_day(settings.marts, day) / "leads.parquet"),
+        "pairs": str(settings.day_folder(settings.pairs, day) / "pairs.parquet"),
+        "leads": str(settings.day_folder(settings.marts, day) / "leads.parquet"),
     }
     return connection.sql(SCORES, params=paths).to_arrow_table()
 

@@ -37,7 +37,7 @@ def window(settings: Settings, root: Path, day: date) -> Window:
     found = [
         some_day
         for back in reversed(range(rules.current_days + rules.reference_days))
-        if (settings.of_day(root, some_day := day - timedelta(days=back)) / MANIFEST).is_file()
+        if (settings.day_folder(root, some_day := day - timedelta(days=back)) / MANIFEST).is_file()
     ]
     return Window(
         reference=tuple(some_day for some_day in found if some_day < first),

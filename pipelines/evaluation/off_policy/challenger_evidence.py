@@ -51,7 +51,7 @@ def by_log(
 
 
 def _is_logged(settings: Settings, day: date) -> bool:
-    matches = settings.of_day(settings.matches, day)
+    matches = settings.day_folder(settings.matches, day)
     roots = (settings.marts, settings.pairs, settings.matches)
-    is_published = all((settings.of_day(root, day) / MANIFEST).is_file() for root in roots)
+    is_published = all((settings.day_folder(root, day) / MANIFEST).is_file() for root in roots)
     return is_published and (matches / TRIALS).is_file()

@@ -19,8 +19,7 @@ from expectations import policy
 from expectations.policy_types import Value
 from models.model_set import ModelSet
 from pipelines.core.arrays import BoolArray
-from pipelines.core.database import connect
-from pipelines.core.lake_views import create_known_view
+from pipelines.core.database import connect, create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.match_outcomes import create_results_view
@@ -53,7 +52,7 @@ def by_value(value: Value) -> Challenger:
     """Return the challenger that weighs the same scores by another value policy."""
 
     def load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> int:
-        load_pairs(connection, settings.of_day(settings.pairs, day), value)
+        load_pairs(connection, settings.day_folder(settings.pairs, day), value)
         return value.most_offers_per_lead
 
     return load
@@ -64,7 +63,7 @@ def by_models(models_of: Callable[[date], ModelSet]) -> Challenger:
 
     def load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> int:
         model_set = models_of(day)
-        rules = load_products(connection, settings.of_day(settings.marts, day), day)
+        rules = load_products(connection, settings.day_folder(settings.marts, day), day)
         score_leads(connection, model_set)
         judged = judge(connection, rules, day)
         chosen = cut(connection, model_set, judged, policy.pairs().candidates)
@@ -109,7 +108,8 @@ def logged(
 
 def _logged(settings: Settings, day: date, challenger: Challenger, known_by: date) -> Logged:
     marts, pairs, matches = (
-        settings.of_day(root, day) for root in (settings.marts, settings.pairs, settings.matches)
+        settings.day_folder(root, day)
+        for root in (settings.marts, settings.pairs, settings.matches)
     )
     for folder in (marts, pairs, matches):
         read_manifest(folder)

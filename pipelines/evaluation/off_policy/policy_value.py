@@ -12,7 +12,7 @@ from yaml import YAMLError
 from expectations import policy
 from models import model_set as models
 from models.champion import registry
-from pipelines.core.errors import InputMissing, WrongUse
+from pipelines.core.errors import InputMissing, UsageError
 from pipelines.core.settings import Settings
 from pipelines.evaluation.off_policy.estimate import (
     Estimate,
@@ -91,11 +91,11 @@ def worth_of(
             from these days.
 
     Raises:
-        WrongUse: Neither or both are given, or the file is no value policy.
+        UsageError: Neither or both are given, or the file is no value policy.
         InputMissing: A day, or the model set, is not published.
     """
     if last < first:
-        raise WrongUse(f"--to {last} is before --from {first}. Nothing was estimated.")
+        raise UsageError(f"--to {last} is before --from {first}. Nothing was estimated.")
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     challenger = _challenger(settings, first, file, as_of)
     verdict, figures = worth(settings, days, challenger, of_models=as_of is not None)
@@ -112,20 +112,20 @@ def _challenger(
             return by_value(policy.value_in(file))
         except (OSError, ValidationError, YAMLError) as error:
             words = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            raise WrongUse(
+            raise UsageError(
                 f"{file} is no value policy: {words}. Nothing was estimated. Write it as "
                 "expectations/policy/value.yml is."
             ) from None
     if as_of and not file:
         if as_of > first:
-            raise WrongUse(
+            raise UsageError(
                 f"The models of {as_of} may have learned from outcomes of {first}: of these days "
                 f"they tell too much. Nothing was estimated. Give --from {as_of} or later."
             )
         if not registry.has(settings, as_of):
             raise InputMissing(f"The registry has no models of {as_of}. Nothing was estimated.")
         return by_models(lambda _: models.load(settings, as_of))
-    raise WrongUse("worth needs either --policy or --models. Nothing was estimated.")
+    raise UsageError("worth needs either --policy or --models. Nothing was estimated.")
 
 
 def _rounded(estimate: Estimate) -> dict[str, float]:

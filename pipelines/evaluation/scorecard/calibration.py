@@ -78,7 +78,7 @@ def calibrations(settings: Settings, days: Sequence[date]) -> list[Calibration]:
         InputMissing: The marts of the last day are not published.
     """
     files = {
-        name: [str(settings.of_day(root, day) / file) for day in days]
+        name: [str(settings.day_folder(root, day) / file) for day in days]
         for name, root, file in (
             ("matches", settings.matches, "matches.parquet"),
             ("offers", settings.scorecards, "offers.parquet"),

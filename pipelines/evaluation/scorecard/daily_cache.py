@@ -18,7 +18,7 @@ from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import (
     code_version,
-    inputs,
+    hash_inputs,
     publishing,
     read_manifest,
     sha256,
@@ -55,7 +55,7 @@ def offers_of_day(settings: Settings, day: date) -> DayOffers:
     Raises:
         InputMissing: The day isn't matched, or the home was not simulated.
     """
-    folder = settings.of_day(settings.scorecards, day)
+    folder = settings.day_folder(settings.scorecards, day)
     made_from = _made_from(settings, day)
     try:
         kept = read_manifest(folder)
@@ -74,16 +74,16 @@ def offers_of_day(settings: Settings, day: date) -> DayOffers:
 
 def _made_from(settings: Settings, day: date) -> dict[str, Any]:
     world_of(settings)  # says so in words where there is none
-    read = (settings.of_day(root, day) for root in (settings.marts, settings.matches))
+    read = (settings.day_folder(root, day) for root in (settings.marts, settings.matches))
     return {
-        "inputs": inputs(*read, home=settings.home) | {WORLD: sha256(settings.home / WORLD)},
+        "inputs": hash_inputs(*read, home=settings.home) | {WORLD: sha256(settings.home / WORLD)},
         "code_version": code_version(),
     }
 
 
 def _keep(settings: Settings, found: DayOffers, made_from: dict[str, Any]) -> None:
     facts = made_from | {"quota": found.quota}
-    with publishing(settings.of_day(settings.scorecards, found.day), facts) as folder:
+    with publishing(settings.day_folder(settings.scorecards, found.day), facts) as folder:
         write_parquet(found.has_best, folder / "has_best.parquet")
         write_parquet(found.offers, folder / "offers.parquet")
 

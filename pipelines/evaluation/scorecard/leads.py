@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.core.lake_views import create_known_view
+from pipelines.core.database import create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 
@@ -37,7 +37,7 @@ def leads_of_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day:
     Raises:
         InputMissing: The day's marts are not published.
     """
-    marts = settings.of_day(settings.marts, day)
+    marts = settings.day_folder(settings.marts, day)
     read_manifest(marts)
     create_known_view(connection, settings, "channel_spend", date.max)
     rates = policy.currencies(day)

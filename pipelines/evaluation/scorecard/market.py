@@ -66,7 +66,7 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
     Raises:
         InputMissing: The day's marts or matches are not published, or do not belong together.
     """
-    marts, matches = (settings.of_day(root, day) for root in (settings.marts, settings.matches))
+    marts, matches = (settings.day_folder(root, day) for root in (settings.marts, settings.matches))
     for folder in (marts, matches):
         read_manifest(folder)
     load_leads(connection, marts)

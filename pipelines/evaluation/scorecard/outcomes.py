@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 
 from expectations import policy
-from pipelines.core.lake_views import create_known_view
+from pipelines.core.database import create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.match_outcomes import create_results_view
@@ -32,7 +32,7 @@ def sums_by_outcomes(
         InputMissing: The day isn't matched.
     """
     marts, matches = (
-        settings.of_day(root, leads.day) for root in (settings.marts, settings.matches)
+        settings.day_folder(root, leads.day) for root in (settings.marts, settings.matches)
     )
     read_manifest(matches)
     load_leads(connection, marts)

@@ -109,7 +109,7 @@ def first_and_last(days: Sequence[DaySums]) -> Mapping[str, dict[str, Figures]]:
 def load_retrainings(settings: Settings, days: Sequence[date]) -> list[Retraining]:
     """Return the model sets that scored `days`, each with the first day that it scored."""
     set_names = [
-        read_manifest(settings.of_day(settings.matches, day)).get("models") for day in days
+        read_manifest(settings.day_folder(settings.matches, day)).get("models") for day in days
     ]
     return [
         Retraining(position, days[position], _load_models(settings, name))

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from pipelines.core.database import connect
-from pipelines.core.errors import WrongUse
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.daily_cache import compute, offers_of_day
 from pipelines.evaluation.scorecard.figures import Figures
@@ -34,7 +34,7 @@ def scorecard(
         Policy -> figure -> number, see `figures_of`.
 
     Raises:
-        WrongUse: `last` is before `first`.
+        UsageError: `last` is before `first`.
         InputMissing: A day isn't matched, or the home has no truth.
     """
     sums_of = day_by_truth if with_truth else day_by_outcomes
@@ -45,7 +45,7 @@ def scorecard_page(settings: Settings, first: date, last: date) -> tuple[dict[st
     """Return the figures of some days by the truth, and where the page is that was made of them.
 
     Raises:
-        WrongUse: `last` is before `first`.
+        UsageError: `last` is before `first`.
         InputMissing: A day isn't matched, or the home has no truth.
     """
     days = [day_by_truth(settings, day) for day in _told(dates(first, last))]
@@ -67,9 +67,9 @@ def control(settings: Settings, first: date, last: date) -> dict[str, Figures]:
 
 
 def dates(first: date, last: date) -> list[date]:
-    """Return the dates from `first` to `last`, both included; `WrongUse` if there are none."""
+    """Return the dates from `first` to `last`, both included; `UsageError` if there are none."""
     if last < first:
-        raise WrongUse(f"--to {last} is before --from {first}. Nothing was computed.")
+        raise UsageError(f"--to {last} is before --from {first}. Nothing was computed.")
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from expectations.contracts import Contract
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.ingest.reading.batch_small_files import Together
 from pipelines.ingest.reading.records import Rejected
 from pipelines.ingest.reading.text_table import as_json, text_table
@@ -21,7 +21,7 @@ def header_of(contract: Contract, record: bytes) -> Header:
     """Return the names in the header record.
 
     Raises:
-        FileRefused: A name stands twice or a required column is missing. No name is quoted: in
+        FileRejected: A name stands twice or a required column is missing. No name is quoted: in
             a file without a header they would be the first row's values.
     """
     lines = record.decode("utf-8").splitlines(keepends=True)
@@ -33,7 +33,7 @@ def header_of(contract: Contract, record: bytes) -> Header:
 def check_names(contract: Contract, names: Header) -> None:
     """Refuse a file whose columns are not those of the contract (unknown ones may be there)."""
     if missing := [name for name in contract.required if name not in names]:
-        raise FileRefused(
+        raise FileRejected(
             "header",
             f"required columns are missing: {', '.join(missing)}; the header has "
             f"{len(set(names) & set(contract.names))} columns of the {contract.feed} contract and "
@@ -41,7 +41,7 @@ def check_names(contract: Contract, names: Header) -> None:
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         known = [name for name in twice if name in contract.names]
-        raise FileRefused(
+        raise FileRejected(
             "header",
             f"{len(twice)} column names stand more than once in the header"
             + (f", among them: {', '.join(known)}" if known else ""),

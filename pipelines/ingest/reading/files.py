@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.core.publishing import sha256
 
 CHUNK = 8_000_000
@@ -37,13 +37,13 @@ def text_chunks(path: Path, expected: str) -> Iterator[bytes]:
         expected: SHA-256 of the file that was planned to be read.
 
     Raises:
-        FileRefused: It cannot be opened or gunzipped, is UTF-16, or has changed. What was
+        FileRejected: It cannot be opened or gunzipped, is UTF-16, or has changed. What was
             yielded before is then part of no file that the ledger knows.
     """
     is_first = True
     for chunk in _chunks(path, expected):
         if is_first and chunk.startswith(UTF_16):
-            raise FileRefused(
+            raise FileRejected(
                 "encoding",
                 "it is UTF-16; send UTF-8, or import it by a mapping with `encoding: UTF-16`",
             )
@@ -68,7 +68,7 @@ def _chunks(path: Path, expected: str) -> Iterator[bytes]:
             while hashing.read(CHUNK):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise FileRefused(
+        raise FileRejected(
             "gzip", "it is a truncated or damaged gzip file; send it again, whole"
         ) from None
     except OSError as error:
@@ -97,13 +97,13 @@ def _gunzipped(file: _Hashing) -> Iterator[bytes]:
     yield b"".join(pieces)
 
 
-def _unreadable(error: OSError) -> FileRefused:
-    return FileRefused("unreadable", f"it cannot be read: {error.strerror}")
+def _unreadable(error: OSError) -> FileRejected:
+    return FileRejected("unreadable", f"it cannot be read: {error.strerror}")
 
 
 def _compare(digest: str, expected: str) -> None:
     if digest != expected:
-        raise FileRefused(
+        raise FileRejected(
             "changed",
             "its content changed after this run had found it; name a file that is still being "
             "written `*.part`. The next run takes it as a new version",

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations.contracts import Contract
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.ingest.reading.csv_text import check_names
 from pipelines.ingest.reading.files import check_unchanged
 from pipelines.ingest.reading.text_table import as_json, text_table
@@ -25,7 +25,7 @@ def parquet_texts(
     """Yield the rows of a Parquet file as text (`text_schema`); `line` is the row, from 1.
 
     Raises:
-        FileRefused: It is no Parquet file, or its columns are not those of the contract.
+        FileRejected: It is no Parquet file, or its columns are not those of the contract.
     """
     check_unchanged(path, sha256)
     try:
@@ -36,7 +36,7 @@ def parquet_texts(
                 yield _texts(connection, contract, pa.Table.from_batches([batch]), file, line)
                 line += batch.num_rows
     except (pa.ArrowException, OSError):
-        raise FileRefused(
+        raise FileRejected(
             "parquet", "it is a truncated or damaged Parquet file; send it again, whole"
         ) from None
 
@@ -70,7 +70,7 @@ def _text(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return `column` as text that parses back to the same value.
 
     Raises:
-        FileRefused: Its type has no plain text.
+        FileRejected: Its type has no plain text.
     """
     type_ = column.type
     if pa.types.is_dictionary(type_):
@@ -80,5 +80,5 @@ def _text(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(type_) and type_.tz is not None:
         return column.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.string())
     if pa.types.is_nested(type_):
-        raise FileRefused("type", f"column {name} is {type_}, and a single value is expected")
+        raise FileRejected("type", f"column {name} is {type_}, and a single value is expected")
     return column.cast(pa.string())

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.contracts import Contract
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.ingest.plan_file import Task
 from pipelines.ingest.reading.batch_small_files import Together
 from pipelines.ingest.reading.csv_text import Header, csv_texts, header_of
@@ -46,7 +46,7 @@ class Intake:
     tasks: tuple[Task, ...]
     received: list[int] = field(default_factory=list)
     """Data rows of each task, as far as the file could be read."""
-    refused: dict[int, FileRefused] = field(default_factory=dict)
+    refused: dict[int, FileRejected] = field(default_factory=dict)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
     """Records that cannot be read, with their task; the reader of `texts` empties it."""
     unknown: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -73,7 +73,7 @@ class Intake:
         for index in range(len(self.tasks)):
             try:
                 yield from self._read(index)
-            except FileRefused as refusal:
+            except FileRejected as refusal:
                 self.refused[index] = refusal
         for group in list(self._together):
             yield self._parsed(group)
@@ -81,9 +81,9 @@ class Intake:
     def _read(self, index: int) -> Iterator[pa.Table]:
         task = self.tasks[index]
         if task.entry.state == "refused":
-            raise FileRefused("name", task.entry.note)
+            raise FileRejected("name", task.entry.note)
         if not task.read_from:
-            raise FileRefused(
+            raise FileRejected(
                 "overwritten",
                 "its content has gone: the file was overwritten or removed before it was read",
             )
@@ -100,7 +100,7 @@ class Intake:
                 self.received[index] += table.num_rows
                 self._note_unknown(table)
                 yield table
-        except FileRefused:
+        except FileRejected:
             self.received[index] = rows_of(path)
             raise
 
@@ -120,7 +120,7 @@ class Intake:
             if index not in self.refused:
                 yield from self._put(group, index, rest)
         if not is_begun or not (is_csv or self.received[index]):
-            raise FileRefused(
+            raise FileRejected(
                 "empty", "it is empty; where there are no rows, leave it out or send a CSV header"
             )
 
@@ -128,7 +128,7 @@ class Intake:
         """Return the header; if it refuses the file, the rest is read only to count its rows."""
         try:
             header = header_of(self.contract, _first(records))
-        except FileRefused as refusal:
+        except FileRejected as refusal:
             self.refused[index] = refusal
             return None
         self.unknown[index].update(set(header) - set(self.contract.names))
@@ -195,7 +195,7 @@ def _begins_broken(records: Records) -> bool:
 def _first(records: Records) -> bytes:
     if _begins_broken(records):
         message = records.rejected[0].message
-        raise FileRefused("header", f"the header cannot be read: {message}")
+        raise FileRejected("header", f"the header cannot be read: {message}")
     return records.record(0)
 
 

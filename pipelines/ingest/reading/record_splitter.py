@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import IntArray
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.ingest.reading.records import CARRIAGE_RETURN, COMMA, LINE_FEED, QUOTE, Records
 from pipelines.ingest.reading.validate_records import sound_records
 
@@ -42,12 +42,12 @@ class Cutter:
         """Yield the records of each chunk; blank lines are none.
 
         Raises:
-            FileRefused: No record ends for very long.
+            FileRejected: No record ends for very long.
         """
         for chunk in chunks:
             yield self._cut(self._rest + chunk, is_last=False)
             if len(self._rest) > MOST_WITHOUT_END:
-                raise FileRefused(
+                raise FileRejected(
                     "line_end", f"line {self._line} does not end within {MOST_WITHOUT_END:,} bytes"
                 )
         if self._rest:

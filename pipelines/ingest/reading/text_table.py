@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from expectations.contracts import Contract
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 BLANKS = "' \t\n\r\v\f\u00a0\u3000'"
 """White space that is trimmed around a value, as a SQL literal."""
@@ -52,7 +52,7 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> p
     """Return the rows of `sql`, which calls `table` received, in order.
 
     Raises:
-        Broken: DuckDB failed. Its message may quote a row, so it isn't passed on.
+        IntegrityError: DuckDB failed. Its message may quote a row, so it isn't passed on.
     """
     # DuckDB gives the chunks of an Arrow table in the order in which its threads are done with
     # them; one chunk leaves it no choice.
@@ -60,7 +60,7 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> p
     try:
         return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
-        raise Broken(
+        raise IntegrityError(
             f"DuckDB failed on {table.num_rows:,} received rows ({type(error).__name__}); its "
             "message is withheld, since it may quote personal data. Nothing of this shard was "
             "published. This is a fault of the program: report it with the landed files."

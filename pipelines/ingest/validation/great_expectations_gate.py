@@ -25,7 +25,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from expectations.contracts import Contract
 from expectations.suites import columns_of, suite_for
 from pipelines.core.arrays import IntArray
-from pipelines.core.errors import Broken
+from pipelines.core.errors import IntegrityError
 
 FINDINGS = pa.schema(
     [
@@ -70,7 +70,7 @@ def judge(contract: Contract, table: pa.Table) -> Verdict:
         table: Typed rows with the columns of `contract.received_schema`; others are not looked at.
 
     Raises:
-        Broken: Great Expectations failed on a rule, so nothing of the table is judged.
+        IntegrityError: Great Expectations failed on a rule, so nothing of the table is judged.
     """
     summary, rows = [], []
     for columns, suite in _suites(contract):
@@ -139,7 +139,7 @@ _SORTED_BY = ("column", "rule", "message")
 def _summary(contract: Contract, result: ExpectationValidationResult) -> dict[str, Any]:
     rule, counts = _rule(result), result.result
     if "unexpected_index_list" not in counts:
-        raise Broken(
+        raise IntegrityError(
             f"Great Expectations failed on a rule of the {contract.feed} contract: {rule['rule']} "
             f"of {rule['column']}. No row of this part was judged or loaded. Its own message is "
             "withheld, since it may quote personal data. Compare the column's type in "

@@ -20,7 +20,7 @@ def odds_given(settings: Settings, day: date) -> tuple[OddsGiven, ...]:
     Raises:
         FileNotFoundError: It was not.
     """
-    rows = pq.read_table(settings.of_day(settings.pairs, day) / TABLE).to_pylist()
+    rows = pq.read_table(settings.day_folder(settings.pairs, day) / TABLE).to_pylist()
     return tuple(OddsGiven(**row) for row in rows)
 
 

@@ -10,7 +10,7 @@ from pipelines.reports.report_data import Delivery
 
 def deliveries(settings: Settings, day: date) -> tuple[Delivery, ...]:
     """Return the delivery of every institution that has one for `day`, by institution."""
-    manifests = settings.of_day(settings.outbox, day).glob(f"*/{MANIFEST}")
+    manifests = settings.day_folder(settings.outbox, day).glob(f"*/{MANIFEST}")
     return tuple(_delivery(read_manifest(path.parent)) for path in sorted(manifests))
 
 

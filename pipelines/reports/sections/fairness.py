@@ -27,8 +27,8 @@ def guessed(settings: Settings, day: date) -> tuple[Guessed, ...]:
     """
     protected = sorted(column.name for column in load("leads").columns if column.protected)
     features = params().features["lead"]
-    lake = settings.of_day(settings.lake / "leads", day) / "leads.parquet"
-    marts = settings.of_day(settings.marts, day) / "leads.parquet"
+    lake = settings.day_folder(settings.lake / "leads", day) / "leads.parquet"
+    marts = settings.day_folder(settings.marts, day) / "leads.parquet"
     columns = ", ".join(f'"{name}"' for name in (*features.names, *protected))
     with connect(settings) as connection:
         leads = connection.sql(

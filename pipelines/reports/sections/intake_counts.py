@@ -39,7 +39,7 @@ order by all
 def manifests(settings: Settings, day: date) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every feed that has a lake partition for `day`, with its manifest."""
     for feed in feeds():
-        folder = settings.of_day(settings.lake / feed, day)
+        folder = settings.day_folder(settings.lake / feed, day)
         if (folder / "manifest.json").is_file():
             yield feed, read_manifest(folder)
 
@@ -116,7 +116,7 @@ def set_aside(settings: Settings, day: date) -> tuple[SetAside, ...]:
     found: list[SetAside] = []
     with connect(settings) as connection:
         for feed in feeds():
-            path = settings.of_day(settings.quarantine / feed, day) / "quarantine.parquet"
+            path = settings.day_folder(settings.quarantine / feed, day) / "quarantine.parquet"
             if path.is_file():
                 rows = connection.execute(SET_ASIDE, [str(path)]).fetchall()
                 found += [_set_aside(feed, row) for row in rows]

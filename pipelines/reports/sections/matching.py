@@ -92,7 +92,7 @@ order by leads.leads desc, channel_id
 def headline(settings: Settings, day: date) -> dict[str, Any]:
     """Return what the matching says of itself: the counts of leads, how good the plan is, and how
     much was tried out beside it."""
-    said = read_manifest(settings.of_day(settings.matches, day))
+    said = read_manifest(settings.day_folder(settings.matches, day))
     told = ("matches", "gap", "explored", "price_of_learning", "policy_version")
     return {
         "leads": LeadCounts(**{field.name: said[field.name] for field in fields(LeadCounts)}),
@@ -111,7 +111,9 @@ def _short(floor: dict[str, Any]) -> ShortFloor:
 
 def prices(settings: Settings, day: date) -> tuple[ProductPrices, ...]:
     """Return what the limits of each open product cost, the most worth of its places first."""
-    told = told_prices(settings.of_day(settings.matches, day), settings.of_day(settings.marts, day))
+    told = told_prices(
+        settings.day_folder(settings.matches, day), settings.day_folder(settings.marts, day)
+    )
     return tuple(sorted(told, key=_dearest))
 
 
@@ -140,7 +142,7 @@ def explored_of_new(settings: Settings, day: date, connection: duckdb.DuckDBPyCo
 
 def pairs(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Return the funnel from pairs to scored pairs, and the products that were open or not."""
-    folder = settings.of_day(settings.pairs, day)
+    folder = settings.day_folder(settings.pairs, day)
     return {
         "funnel": _funnel(connection, folder / "funnel.parquet"),
         "products_open": read_manifest(folder)["open_products"],
@@ -209,7 +211,7 @@ def stages(
         connection,
         "select stage, count(*), coalesce(detail, '') from read_parquet(?)"
         " group by stage, detail order by count(*) desc, stage, detail",
-        settings.of_day(settings.unmatched, day) / "unmatched.parquet",
+        settings.day_folder(settings.unmatched, day) / "unmatched.parquet",
     )
 
 
@@ -220,8 +222,8 @@ def _counts(
 
 
 def _matches(settings: Settings, day: date) -> str:
-    return str(settings.of_day(settings.matches, day) / "matches.parquet")
+    return str(settings.day_folder(settings.matches, day) / "matches.parquet")
 
 
 def _mart(settings: Settings, day: date, name: str) -> str:
-    return str(settings.of_day(settings.marts, day) / f"{name}.parquet")
+    return str(settings.day_folder(settings.marts, day) / f"{name}.parquet")

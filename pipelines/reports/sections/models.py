@@ -26,7 +26,7 @@ def model_set(settings: Settings, day: date) -> ModelSet:
     as_of = _scored_by(settings, day) or registry.champion(settings, day)
     models = registry.facts(settings, as_of)
     stands = registry.folder(settings, as_of)
-    page = settings.of_day(settings.reports, day)
+    page = settings.day_folder(settings.reports, day)
     told = [_model(n, said, _card(stands / n, page)) for n, said in sorted(models.items())]
     return ModelSet(f"{as_of}", tuple(told))
 
@@ -40,7 +40,7 @@ def _card(model: Path, page: Path) -> str | None:
 def _scored_by(settings: Settings, day: date) -> date | None:
     """Return the anchor that the day's pairs name; None where they are not published."""
     try:
-        name = read_manifest(settings.of_day(settings.pairs, day))["models"]
+        name = read_manifest(settings.day_folder(settings.pairs, day))["models"]
     except InputMissing:
         return None
     return date.fromisoformat(name.partition(":")[0])

@@ -1,6 +1,6 @@
 """What was put under `landing/` by Banyan itself, and what of it is made up."""
 
-from pipelines.core.data_provenance import origins
+from pipelines.core.data_provenance import read_provenance
 from pipelines.core.settings import Settings
 from pipelines.reports.report_data import Invented, Origin
 
@@ -18,5 +18,5 @@ def origins_of(settings: Settings) -> tuple[Origin, ...]:
                 for column, rule in sorted(columns.items())
             ),
         )
-        for said in origins(settings)
+        for said in read_provenance(settings)
     )

@@ -11,7 +11,7 @@ from pipelines.reports.report_data import Count, Crossing, Facts, Marts
 
 def marts(settings: Settings, day: date) -> Marts:
     """Return what the marts of `day` say of leads and outcomes."""
-    counts: dict[str, Any] = read_manifest(settings.of_day(settings.marts, day))["counts"]
+    counts: dict[str, Any] = read_manifest(settings.day_folder(settings.marts, day))["counts"]
     return Marts(
         leads=counts["leads"],
         leads_to_match=counts["leads_to_match"],

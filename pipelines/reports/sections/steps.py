@@ -8,8 +8,7 @@ from typing import Any
 
 from expectations.contracts import feeds
 from pipelines.core.errors import InputMissing
-from pipelines.core.input_hash import marts_inputs
-from pipelines.core.publishing import MANIFEST, read_manifest, sha256
+from pipelines.core.publishing import MANIFEST, hash_mart_inputs, read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.reports.report_data import Step
 
@@ -32,9 +31,13 @@ def folders(settings: Settings, day: date) -> list[tuple[str, Path]]:
         "match": [settings.matches, settings.offers, settings.unmatched, settings.reasons],
     }
     return [
-        *(("ingest", settings.of_day(settings.lake / feed, day)) for feed in feeds()),
-        *(("ingest", settings.of_day(settings.quarantine / feed, day)) for feed in feeds()),
-        *((name, settings.of_day(root, day)) for name, roots in after.items() for root in roots),
+        *(("ingest", settings.day_folder(settings.lake / feed, day)) for feed in feeds()),
+        *(("ingest", settings.day_folder(settings.quarantine / feed, day)) for feed in feeds()),
+        *(
+            (name, settings.day_folder(root, day))
+            for name, roots in after.items()
+            for root in roots
+        ),
     ]
 
 
@@ -49,7 +52,7 @@ class Inputs:
 
     @cached_property
     def _of_marts(self) -> dict[str, str]:
-        return marts_inputs(self._settings, self._day)
+        return hash_mart_inputs(self._settings, self._day)
 
     def now(self, source: str) -> str:
         """Return the first digits of the content of `source`, a folder below the home."""

@@ -76,7 +76,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "leads": landed(settings.home, "leads", day),
             "products": products.set_column(place, products.schema.field(place), is_open),
         }
-        republish(settings.of_day(settings.marts, day), tables)
+        republish(settings.day_folder(settings.marts, day), tables)
     return settings
 
 

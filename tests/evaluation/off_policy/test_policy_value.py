@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 def rows(settings: Settings, root: str, name: str = "") -> list[Row]:
-    folder = settings.of_day(settings.home / root, DAY)
+    folder = settings.day_folder(settings.home / root, DAY)
     found: list[Row] = pq.read_table(folder / f"{name or root}.parquet").to_pylist()
     return found
 
@@ -82,7 +82,7 @@ def test_a_reward_is_what_the_outcomes_brought(market):
         aged = logged(market, [DAY], by_value(value), LATER).log
     products = {row["product_id"]: row for row in rows(market, "marts", "products")}
     leads = {row["lead_id"]: row for row in rows(market, "marts", "leads")}
-    lake = market.of_day(market.lake / "outcomes", NEXT) / "outcomes.parquet"
+    lake = market.day_folder(market.lake / "outcomes", NEXT) / "outcomes.parquet"
     events: dict[str, set[str]] = {}
     for row in pq.read_table(lake).to_pylist():
         events.setdefault(row["match_id"], set()).add(row["event"])

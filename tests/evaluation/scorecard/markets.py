@@ -56,7 +56,7 @@ def write_market(
 
 def publish_matches(settings: Settings, matches: list[Row]) -> None:
     """Publish the matches of `DAY`; what stood there is replaced."""
-    with publishing(settings.of_day(settings.matches, DAY), {}) as folder:
+    with publishing(settings.day_folder(settings.matches, DAY), {}) as folder:
         write_parquet(_table(matches, MATCHES), folder / "matches.parquet")
 
 

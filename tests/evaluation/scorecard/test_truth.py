@@ -163,7 +163,7 @@ def test_a_day_on_which_nothing_could_be_matched_costs_and_brings_nothing(tmp_pa
 def test_days_are_taken_together(figures, copied):
     next_day = DAY + timedelta(days=1)
     for root in (copied.marts, copied.matches):
-        shutil.copytree(copied.of_day(root, DAY), copied.of_day(root, next_day))
+        shutil.copytree(copied.day_folder(root, DAY), copied.day_folder(root, next_day))
     both = scorecard(copied, DAY, next_day, with_truth=False)["banyan"]
     assert both["leads"] == 2 * figures["banyan"]["leads"]
     assert both["shown"] == 2 * figures["banyan"]["shown"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.errors import FileRefused
+from pipelines.core.errors import FileRejected
 from pipelines.ingest.reading import record_splitter
 from pipelines.ingest.reading.record_splitter import Cutter
 
@@ -106,5 +106,5 @@ def test_quotes_mean_nothing_where_a_record_is_a_line():
 
 def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(monkeypatch):
     monkeypatch.setattr(record_splitter, "MOST_WITHOUT_END", 1000)
-    with pytest.raises(FileRefused, match="line 1 does not end within 1,000 bytes"):
+    with pytest.raises(FileRejected, match="line 1 does not end within 1,000 bytes"):
         cut(b"x" * 5000, 500)

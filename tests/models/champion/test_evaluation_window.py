@@ -153,7 +153,7 @@ def test_nothing_that_the_champion_knew_is_in_the_comparison(loans, settings, ch
     """No arrears of before are in it; had there been none, it would ask of the rest the same."""
     on = since_trained(settings, champion)
     begun = told_until(settings, TRAINED)
-    outcomes = pq.read_table(settings.of_day(settings.marts, DAY) / "outcomes.parquet")
+    outcomes = pq.read_table(settings.day_folder(settings.marts, DAY) / "outcomes.parquet")
     behind = outcomes.filter(pc.starts_with(outcomes["event"], "overdue"))
     before = leads_of(behind, pc.less(behind["event_at"], pa.scalar(begun)))
     assert len(before) > 100

@@ -163,7 +163,7 @@ def test_a_closed_book_counts_how_loans_ended(tmp_path):
 def test_what_came_to_be_known_later_changes_no_example(tmp_path, market):
     as_of = date(2026, 10, 5)
     then = examples(market, DAY, "approved", as_of=as_of)
-    folder = market.of_day(market.marts, DAY)
+    folder = market.day_folder(market.marts, DAY)
     outcomes = pq.read_table(folder / "outcomes.parquet")
     start = pa.scalar(market.day_start(as_of), outcomes.schema.field("known_at").type)
     known = outcomes.filter(pc.less(outcomes["known_at"], start))

@@ -1,4 +1,4 @@
-"""A folder is published whole or not at all, and equal content is equal bytes."""
+"""Publishing is atomic, and equal content gives equal bytes."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import (
-    inputs,
+    hash_inputs,
     publishing,
     read_manifest,
     restore,
@@ -36,19 +36,19 @@ def publish_half(folder):
         pa.Table.from_batches(TABLE.to_batches(max_chunksize=1)),
     ],
 )
-def test_equal_tables_are_equal_bytes_however_their_chunks_lie(same, tmp_path):
+def test_equal_tables_give_equal_bytes_whatever_their_chunks(same, tmp_path):
     write_parquet(TABLE, tmp_path / "one.parquet")
     write_parquet(same, tmp_path / "other.parquet")
     assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "other.parquet")
 
 
-def test_every_empty_table_of_a_schema_is_equal_bytes(tmp_path):
+def test_every_empty_table_of_a_schema_gives_equal_bytes(tmp_path):
     write_parquet(TABLE.slice(0, 0), tmp_path / "one.parquet")
     write_parquet(pa.Table.from_batches([], schema=TABLE.schema), tmp_path / "other.parquet")
     assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "other.parquet")
 
 
-def test_a_manifest_names_files_rows_and_facts_and_no_clock_or_place(tmp_path):
+def test_a_manifest_has_files_rows_and_facts_but_no_clock_and_no_path(tmp_path):
     publish(tmp_path / "one" / "matches", policy="p1")
     publish(tmp_path / "other" / "matches", policy="p1")
     manifest = read_manifest(tmp_path / "one" / "matches")
@@ -58,7 +58,7 @@ def test_a_manifest_names_files_rows_and_facts_and_no_clock_or_place(tmp_path):
     assert str(tmp_path) not in json.dumps(manifest)
 
 
-def test_a_step_that_fails_leaves_what_stood_before(tmp_path):
+def test_a_failed_step_leaves_the_published_folder_unchanged(tmp_path):
     publish(tmp_path / "matches", policy="before")
     with pytest.raises(OSError, match="disk full"):
         publish_half(tmp_path / "matches")
@@ -66,7 +66,7 @@ def test_a_step_that_fails_leaves_what_stood_before(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["matches"]
 
 
-def test_a_run_killed_between_the_two_renames_is_put_back(tmp_path):
+def test_restore_undoes_a_run_that_was_killed_between_the_two_renames(tmp_path):
     publish(tmp_path / "matches", policy="before")
     (tmp_path / "matches").rename(tmp_path / ".matches.previous")
     restore(tmp_path / "matches")
@@ -74,7 +74,7 @@ def test_a_run_killed_between_the_two_renames_is_put_back(tmp_path):
     assert not (tmp_path / ".matches.previous").exists()
 
 
-def test_a_replaced_folder_holds_nothing_of_the_former_one(tmp_path):
+def test_a_replaced_folder_has_no_file_of_the_earlier_one(tmp_path):
     publish(tmp_path / "matches")
     with publishing(tmp_path / "matches", {}) as fresh:
         (fresh / "other.txt").write_text("other")
@@ -82,14 +82,14 @@ def test_a_replaced_folder_holds_nothing_of_the_former_one(tmp_path):
     assert not (tmp_path / "matches" / "table.parquet").exists()
 
 
-def test_inputs_are_told_by_their_content(tmp_path):
+def test_inputs_are_recorded_by_the_hash_of_their_content(tmp_path):
     publish(tmp_path / "marts" / "date=2026-03-05")
-    told = inputs(tmp_path / "marts" / "date=2026-03-05", home=tmp_path)
+    inputs = hash_inputs(tmp_path / "marts" / "date=2026-03-05", home=tmp_path)
     content = read_manifest(tmp_path / "marts" / "date=2026-03-05")["content_sha256"]
-    assert told == {"marts/date=2026-03-05": content}
+    assert inputs == {"marts/date=2026-03-05": content}
 
 
-def test_what_was_not_published_is_named_with_what_to_do(tmp_path):
+def test_a_missing_manifest_names_the_folder_and_the_step_to_run(tmp_path):
     with pytest.raises(
         InputMissing, match=r"marts/date=2026-03-05 is not published.*pipelines run"
     ):
