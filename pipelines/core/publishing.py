@@ -29,12 +29,12 @@ ROW_GROUP = 131_072
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write `table`; equal tables give equal bytes, whatever their chunks."""
+    """Write `table`; equal tables give equal bytes, however they are chunked."""
     write_batches(table.to_reader(), table.schema, path)
 
 
 def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
-    """Write a stream of batches; equal rows give equal bytes, whatever the batches."""
+    """Write a stream of batches; equal rows give equal bytes, however they are batched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
         for group in _row_groups(batches, schema):

@@ -16,7 +16,7 @@ def test_a_filter_by_a_long_list_keeps_the_order_of_rows(tmp_path):
             assert rows.to_arrow_table()["row"].to_pylist() == list(range(150))
 
 
-def test_times_are_shown_in_utc_whatever_the_time_zone_of_the_machine(tmp_path, monkeypatch):
+def test_times_are_shown_in_utc_in_every_time_zone_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     with connect(Settings(home=tmp_path)) as connection:
         sql = "select cast(timestamptz '2026-03-05 00:00:00+08' as text)"

@@ -36,7 +36,7 @@ def publish_half(folder):
         pa.Table.from_batches(TABLE.to_batches(max_chunksize=1)),
     ],
 )
-def test_equal_tables_give_equal_bytes_whatever_their_chunks(same, tmp_path):
+def test_equal_tables_give_equal_bytes_with_different_chunks(same, tmp_path):
     write_parquet(TABLE, tmp_path / "one.parquet")
     write_parquet(same, tmp_path / "other.parquet")
     assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "other.parquet")
