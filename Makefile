@@ -8,10 +8,10 @@ help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 venv: .venv/.installed  ## install into .venv, once
-.venv/.installed: requirements.txt
+.venv/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Banyan needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.11 ...")'
 	@echo "Installing into .venv (once, some minutes) ..." >&2
-	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements.txt && touch $@
+	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements.txt && .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
 
 run: venv  ## simulate a small market and match its last day
 	@python -m pipelines simulate --start 2026-01-05 --days 30 --leads-per-day 2000 --institutions 60 >/dev/null
@@ -25,10 +25,12 @@ prove: venv  ## run the long proofs: kill -9 in each task, a backfill on Postgre
 	@python -m pytest -q -m prove
 
 lint: venv  ## style, types, SQL, YAML
-	@ruff check . && ruff format --check . && mypy && sqlfluff lint dbt_project --disable-progress-bar
+	@ruff check . && ruff format --check . && mypy
+	@sqlfluff lint dbt_project --disable-progress-bar
+	@sqlfluff lint dags models pipelines --templater placeholder --disable-progress-bar
 
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
-	@python -m dags.local.standalone
+	@python -m pipelines airflow
 
 SAMPLES = expectations/mappings/samples
 bench: venv bench-models  ## the benchmarks, on real records and on simulated markets

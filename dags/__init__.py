@@ -1,1 +1,1 @@
-"""When: the DAGs. What they run is in `pipelines`; `local/` runs them on one machine."""
+"""The DAGs: when each step runs. `local/` runs them on one machine."""

@@ -1,7 +1,7 @@
-"""What the daily job leaves for others, as Airflow assets.
+"""The results of the daily job, as Airflow assets.
 
-Outlets only. Another DAG may be scheduled on them; ours aren't, because runs that assets start
-have no logical date and so cannot be backfilled by date.
+They are outlets only. Another DAG may be scheduled on them; the DAGs of this project are not,
+because a run that an asset starts has no logical date and cannot be backfilled by date.
 """
 
 from airflow.sdk import Asset

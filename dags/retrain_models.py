@@ -1,9 +1,9 @@
-"""Train the week's models on what was known before its Monday began.
+"""Train the week's models on the records known before its Monday began.
 
-`daily_match` trains a week's models itself when the registry lacks them, so no day waits for
-this DAG. It runs once Monday's leads are matched, and it is callable: trigger it with a
-`business_date` whose day was run, to train the models of that date's week anew, say after a
-correction. The same data gives the same models, byte for byte.
+`daily_match` trains a week's models itself when the registry lacks them, so no day waits for this
+DAG. It runs once Monday's leads are matched. To train the models of a week again, for example after
+a correction, trigger it with a `business_date` of that week which was run. The same data gives the
+same models, byte for byte.
 """
 
 import pendulum
@@ -11,14 +11,14 @@ from airflow.sdk import dag
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from dags import assets
-from dags.task_runner import BUSINESS_DATE, RETRIES, step
+from dags.task_runner import BUSINESS_DATE, RETRIES, step_task
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
 
 
 @dag(
-    schedule=CronTriggerTimetable(  # Tuesday's early morning, for Monday
+    schedule=CronTriggerTimetable(  # early on Tuesday, for Monday
         "0 4 * * 2", timezone=ZONE, interval=pendulum.duration(days=1)
     ),
     start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),
@@ -30,7 +30,7 @@ ZONE = Settings().time_zone
     tags=["weekly"],
 )
 def retrain_models() -> None:
-    step("retrain", outlets=[assets.models])
+    step_task("retrain", outlets=[assets.models])
 
 
 retrain_models()

@@ -1,9 +1,9 @@
-"""One date at a time on one home, whoever started the runs.
+"""The run lock: one date at a time works on a home, however its run was started.
 
-A date builds on the ledger and the warehouse that the date before it left. `max_active_runs=1`
-holds for scheduled runs and those started by hand; a backfill has a count of its own (10 unless
-told otherwise) and is counted apart. So each run first waits for its turn: until no run of an
-earlier date is at work, and until the run that last took the home has ended.
+A date builds on the ledger and the warehouse that the previous date left. `max_active_runs=1`
+limits scheduled and manual runs; Airflow counts the runs of a backfill apart, with a limit of its
+own (10 by default). So each run first waits until no run of an earlier date is active and until the
+run that holds the lock has ended.
 """
 
 import fcntl
@@ -18,38 +18,42 @@ from airflow.sdk.types import RuntimeTaskInstanceProtocol
 from pipelines.core.settings import Settings
 
 
-@task.sensor(mode="reschedule", poke_interval=5)  # a waiting run must not hold a worker
-def await_turn() -> bool:
+@task.sensor(  # `reschedule`: a waiting run must not occupy a worker
+    task_id="await_turn", mode="reschedule", poke_interval=5
+)
+def wait_for_run_lock() -> bool:
     """Wait until this run may work on the home."""
     task_instance = get_current_context()["task_instance"]
     if task_instance.get_previous_dagrun(state="running"):
         return False
     home = Settings().home
     home.mkdir(parents=True, exist_ok=True)
-    return take(home / ".turn", task_instance.run_id, lambda run: _is_running(task_instance, run))
+    return acquire_run_lock(
+        home / ".turn", task_instance.run_id, lambda run: _is_running(task_instance, run)
+    )
 
 
-def take(token: Path, run_id: str, is_running: Callable[[str], bool]) -> bool:
-    """Write `run_id` into `token` unless the run that stands there still works.
+def acquire_run_lock(file: Path, run_id: str, is_running: Callable[[str], bool]) -> bool:
+    """Write `run_id` into the lock `file` unless the run named there is still active.
 
-    Nothing is handed back: a run gives its turn up by ending, however it ends.
+    A run never releases the lock; its end releases it, whatever the end was.
     """
-    with token.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        holder = file.read()
+    with file.open("a+", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        holder = lock.read()
         if holder not in {"", run_id} and is_running(holder):
             return False
-        file.seek(0)
-        file.truncate()
-        file.write(run_id)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(run_id)
     return True
 
 
 def _is_running(task_instance: RuntimeTaskInstanceProtocol, run_id: str) -> bool:
     try:
         return task_instance.get_dagrun_state(task_instance.dag_id, run_id) == "running"
-    # No such run: it was deleted (as `dag.test` does when a date is run again), or ran in another
-    # Airflow. A supervised task is told so by the former error, one run in-process by the latter.
+    # The run is unknown: it was deleted (`dag.test` does so when a date is run again) or belongs to
+    # another Airflow. A supervised task raises the former error, an in-process task the latter.
     except (AirflowRuntimeError, ServerResponseError):
         return False

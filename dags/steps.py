@@ -1,77 +1,179 @@
-"""The steps of the day by name: what the DAG's tasks and the command line's verbs both run.
+"""The steps of the day by name: the DAG's tasks and the verbs of the command line run them.
 
-The order of the steps is not here: `dags/daily_match.py` is the only place that has it.
+The order of the steps is in `dags/daily_match.py` and nowhere else. Each function imports its step
+when it runs, so that naming a step costs Airflow's parser nothing of dbt, pandas or LightGBM.
 """
 
 from collections.abc import Callable
 from datetime import date
-from importlib import import_module
 from typing import Any
 
 from expectations.policy import PolicyError
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 
-STEPS: dict[str, tuple[str, ...]] = {
-    "plan_ingest": ("pipelines.ingest.plan",),
-    "ingest": ("pipelines.ingest.ingest_shard",),
-    "collect": ("pipelines.ingest.collect",),
-    "staging": ("pipelines.transform.build.build_layer", "staging"),
-    "intermediate": ("pipelines.transform.build.build_layer", "intermediate"),
-    "features": ("pipelines.transform.build.build_layer", "features"),
-    "marts": ("pipelines.transform.build.build_marts",),
-    "train": ("pipelines.training.weekly.ensure",),
-    "retrain": ("pipelines.training.weekly.retrain",),
-    "score": ("pipelines.pairs.score_day.score",),
-    "match": ("pipelines.matches.match_day.match",),
-    "plan_deliver": ("pipelines.deliveries.deliver.shards",),
-    "deliver": ("pipelines.deliveries.deliver.deliver",),
-    "report": ("pipelines.reports.report",),
-    "close": ("pipelines.reports.reconcile_day.close",),
+Shard = dict[str, Any]
+"""A part of a step's work, as the step before it planned it."""
+
+
+def _plan_ingest(settings: Settings, day: date) -> list[Shard]:
+    from pipelines.ingest import plan
+
+    return plan(settings, day)
+
+
+def _ingest(settings: Settings, day: date, shard: Shard) -> Any:
+    from pipelines.ingest import ingest_shard
+
+    return ingest_shard(settings, day, shard)
+
+
+def _collect(settings: Settings, day: date) -> Any:
+    from pipelines.ingest import collect
+
+    return collect(settings, day)
+
+
+def _staging(settings: Settings, day: date) -> Any:
+    from pipelines.transform.build import build_layer
+
+    return build_layer(settings, day, "staging")
+
+
+def _intermediate(settings: Settings, day: date) -> Any:
+    from pipelines.transform.build import build_layer
+
+    return build_layer(settings, day, "intermediate")
+
+
+def _features(settings: Settings, day: date) -> Any:
+    from pipelines.transform.build import build_layer
+
+    return build_layer(settings, day, "features")
+
+
+def _marts(settings: Settings, day: date) -> Any:
+    from pipelines.transform.build import build_marts
+
+    return build_marts(settings, day)
+
+
+def _train(settings: Settings, day: date) -> Any:
+    from pipelines.training.weekly import ensure
+
+    return ensure(settings, day)
+
+
+def _retrain(settings: Settings, day: date) -> Any:
+    from pipelines.training.weekly import retrain
+
+    return retrain(settings, day)
+
+
+def _score(settings: Settings, day: date) -> Any:
+    from pipelines.pairs.score_day import score
+
+    return score(settings, day)
+
+
+def _match(settings: Settings, day: date) -> Any:
+    from pipelines.matches.match_day import match
+
+    return match(settings, day)
+
+
+def _plan_deliver(settings: Settings, day: date) -> list[Shard]:
+    from pipelines.deliveries.deliver import shards
+
+    return shards(settings, day)
+
+
+def _deliver(settings: Settings, day: date, shard: Shard) -> Any:
+    from pipelines.deliveries.deliver import deliver
+
+    return deliver(settings, day, shard)
+
+
+def _report(settings: Settings, day: date) -> Any:
+    from pipelines.reports import report
+
+    return report(settings, day)
+
+
+def _close(settings: Settings, day: date) -> Any:
+    from pipelines.reports.reconcile_day import close
+
+    return close(settings, day)
+
+
+STEPS: dict[str, Callable[..., Any]] = {
+    "plan_ingest": _plan_ingest,
+    "ingest": _ingest,
+    "collect": _collect,
+    "staging": _staging,
+    "intermediate": _intermediate,
+    "features": _features,
+    "marts": _marts,
+    "train": _train,
+    "retrain": _retrain,
+    "score": _score,
+    "match": _match,
+    "plan_deliver": _plan_deliver,
+    "deliver": _deliver,
+    "report": _report,
+    "close": _close,
 }
-"""Step -> its function, and arguments that follow `(settings, day)`."""
+"""Name -> its function of the settings, the business date and, where it is mapped, the shard."""
 
 
-def run_step(name: str, settings: Settings, day: date, *arguments: Any) -> Any:
-    """Run step `name` for business date `day` and return its counts (small, JSON-able).
-
-    The step's module is imported only now, so that naming a step costs an Airflow parser
-    nothing of dbt, pandas or LightGBM.
+def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
+    """Run the step `name` for business date `day` and return its counts (small, JSON-able).
 
     Raises:
         BanyanError: The step refused; its text says what to do.
     """
-    function, *fixed = STEPS[name]
-    with _found("pipelines.core.step_failures.record_failure")(settings, day, name, arguments):
+    from pipelines.core.step_failures import record_failure
+
+    with record_failure(settings, day, name, shard):
         try:
-            return _found(function)(settings, day, *fixed, *arguments)
+            return STEPS[name](settings, day, *shard)
         except PolicyError as error:
             raise IntegrityError(
-                f"{error}. The step {name} of {day} was not done, and what was published before "
-                "stands. Mend the file, then run the date again."
+                f"{error}. The step {name} of {day} was not done, and the files published before "
+                "are unchanged. Correct the policy file, then run the date again."
             ) from None
 
 
-def _found(function: str) -> Callable[..., Any]:
-    module, _, name = function.rpartition(".")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
+def run_whole_step(name: str, settings: Settings, day: date) -> Any:
+    """Run all tasks that belong to the step `name`, one after the other, and return the counts."""
+    if name == "ingest":
+        from pipelines.ingest import ingest
+
+        return ingest(settings, day)
+    if name == "transform":
+        from pipelines.transform.build import transform
+
+        return transform(settings, day)
+    if name == "deliver":
+        shards = run_step("plan_deliver", settings, day)
+        return [run_step("deliver", settings, day, shard) for shard in shards]
+    return run_step(name, settings, day)
 
 
-MOST_FIGURES = 8
-"""As many as a line of the terminal holds."""
+MAX_FIGURES = 8
+"""The number of figures that fit on a line of the terminal."""
 
 
-def in_words(counts: object) -> str:
-    """Return the first plain figures of a step's counts as one line: `rows 1,200, files 3`."""
+def format_counts(counts: object) -> str:
+    """Return the first single figures of a step's counts as a line: `rows 1,200, files 3`."""
     if not isinstance(counts, dict):
         return f"{len(counts)} shards" if isinstance(counts, list) else ""
-    plain = {key: value for key, value in counts.items() if isinstance(value, int | float | str)}
-    words = [f"{key.replace('_', ' ')} {_figure(value)}" for key, value in plain.items()]
-    return ", ".join(words[:MOST_FIGURES])
+    single = {key: value for key, value in counts.items() if isinstance(value, int | float | str)}
+    figures = [f"{key.replace('_', ' ')} {_format(value)}" for key, value in single.items()]
+    return ", ".join(figures[:MAX_FIGURES])
 
 
-def _figure(value: float | str) -> str:
+def _format(value: float | str) -> str:
     if isinstance(value, bool | str):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

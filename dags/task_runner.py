@@ -1,4 +1,4 @@
-"""What every task does: find its business date, run one step, say in one line what came of it."""
+"""The body of every task: find the business date, run one step, log one line with its counts."""
 
 import logging
 import re
@@ -13,21 +13,21 @@ import pendulum
 from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from dags.steps import in_words, run_step
+from dags.steps import format_counts, run_step
 from pipelines.core.errors import BanyanError
 from pipelines.core.settings import Settings
 
 log = logging.getLogger("banyan")
 
 WAREHOUSE = "warehouse"
-"""The pool of one slot: while one process writes the DuckDB file no other can open it."""
+"""The pool of one slot: no other process can open the DuckDB file while one writes it."""
 
 RETRIES = {
     "retries": 2,
     "retry_delay": pendulum.duration(minutes=2),
     "execution_timeout": pendulum.duration(hours=1),
 }
-"""For machines that stumble; a task that refuses its input fails at once."""
+"""Retries are for failing machines; a task that refuses its input fails at once."""
 
 BUSINESS_DATE = Param(
     None,
@@ -40,26 +40,27 @@ BUSINESS_DATE = Param(
 QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|\d{5,}""")
 
 
-class StepBroke(Exception):
-    """A step met what nobody foresaw; another try may help. It quotes no value."""
+class UnexpectedStepError(Exception):
+    """A step met an unforeseen error; a retry may help. Its text quotes no value."""
 
 
-def step(name: str, **options: Any) -> Any:
+def step_task(name: str, **options: Any) -> Any:
     """Return a task that runs the step of its own name."""
-    return task(task_id=name, **options)(work)(name)
+    return task(task_id=name, **options)(run_task)(name)
 
 
-def sharded(name: str, shards: Any, **options: Any) -> Any:
+def mapped_step_task(name: str, shards: Any, **options: Any) -> Any:
     """Return a task that runs the step of its own name once for each of `shards`."""
-    return task(task_id=name, **options)(work).partial(step=name).expand(shard=shards)
+    return task(task_id=name, **options)(run_task).partial(step=name).expand(shard=shards)
 
 
-def work(step: str, shard: dict[str, Any] | None = None) -> Any:
+def run_task(step: str, shard: dict[str, Any] | None = None) -> Any:
     """Run `step` for the business date of the running task and return its counts (to XCom).
 
     Raises:
-        AirflowFailException: The step refused. Trying again gives the same answer, so the
-            task fails at once and keeps its retries for machines that stumble.
+        AirflowFailException: The step refused. A retry would give the same answer, so the task
+            fails at once.
+        UnexpectedStepError: The step met an unforeseen error.
     """
     settings = Settings()
     context = get_current_context()
@@ -70,28 +71,28 @@ def work(step: str, shard: dict[str, Any] | None = None) -> Any:
     try:
         counts = run_step(step, settings, day, *([] if shard is None else [shard]))
     except BanyanError as error:
-        log.error("%s  %s refused: %s", day, name, error)  # noqa: TRY400 - its text is the story
+        log.error("%s  %s refused: %s", day, name, error)  # noqa: TRY400 - the text is enough
         raise AirflowFailException(str(error)) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, its values stay inside
-        story = without_values(f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - no unforeseen error may show a person's data
+        message = redact_values(f"{type(error).__name__}: {error}")
         frames = "".join(format_tb(error.__traceback__))
-        log.error("%s  %s broke: %s", day, name, story)  # noqa: TRY400 - a traceback quotes values
+        log.error("%s  %s broke: %s", day, name, message)  # noqa: TRY400 - a traceback quotes values
         log.warning("%s  %s broke here:\n%s", day, name, frames)
-        raise StepBroke(story) from None
-    log.info("%s  %-13s %6.1f s  %s", day, name, monotonic() - started, in_words(counts))
+        raise UnexpectedStepError(message) from None
+    log.info("%s  %-13s %6.1f s  %s", day, name, monotonic() - started, format_counts(counts))
     return counts
 
 
 def business_date(context: Mapping[str, Any], zone: ZoneInfo) -> date:
-    """Return the business date that a run is for, as the platform's time zone has it.
+    """Return the business date of a run, in the platform's time zone.
 
-    The parameter `business_date` wins (a person asked for it). Else the date of the run's
-    logical date: of a scheduled or backfilled run that is the start of its data interval, and
-    of one started by hand it is the moment that was picked. Started by hand without any, it is
-    the last whole business date.
+    The parameter `business_date` has precedence. Otherwise it is the date of the run's logical
+    date: for a scheduled or backfilled run the start of its data interval, for a manual run the
+    moment that was picked. For a manual run without a moment it is the last complete business
+    date.
     """
-    if asked := context["params"].get("business_date"):
-        return date.fromisoformat(asked)
+    if requested := context["params"].get("business_date"):
+        return date.fromisoformat(requested)
     moment: datetime | None = context.get("logical_date")
     if moment:
         return moment.astimezone(zone).date()
@@ -103,6 +104,6 @@ def _task_name(task: Any) -> str:
     return task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]"
 
 
-def without_values(text: str) -> str:
-    """Return an unforeseen error's text without what it quotes: that may be somebody's data."""
+def redact_values(text: str) -> str:
+    """Return an unforeseen error's text without its quotations, which may be personal data."""
     return QUOTED.sub("...", text)

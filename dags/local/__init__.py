@@ -1,1 +1,1 @@
-"""The DAGs on one machine: in this process (`run`), or under a real scheduler (`make airflow`)."""
+"""The DAGs on one machine: in this process, or under a scheduler (`make airflow`)."""

@@ -1,4 +1,4 @@
-"""What Airflow must be told before it is imported, for runs on this machine."""
+"""Airflow's configuration for runs on this machine, as environment variables."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from pipelines.core.settings import PROJECT, Settings
 DAGS = PROJECT / "dags"
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def airflow_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that put Airflow's whole state below `settings.home`."""
     return {
         "AIRFLOW_HOME": str(settings.airflow.resolve()),
@@ -22,25 +22,33 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(settings.threads),  # 32 by default, each 120 MB
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str((settings.logs / "airflow").resolve()),
-        # 5 seconds by default: too few for a server whose cores build tables and models, too
+        # 5 seconds by default: too few for a server whose cores also build tables and models
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "BANYAN_HOME": str(settings.home.resolve()),
         "PYTHONPATH": str(PROJECT),
     }
 
 
-def enter(settings: Settings) -> None:
-    """Give this process, and those it starts, the environment of Airflow for `settings`."""
+def set_airflow_environment(settings: Settings) -> None:
+    """Set Airflow's variables for this process and the processes that it starts.
+
+    Raises:
+        RuntimeError: Airflow was imported before, with another home: it reads its variables on
+            import and would use the other home.
+    """
+    variables = airflow_environment(settings)
+    if "airflow" in sys.modules and os.environ.get("AIRFLOW_HOME") != variables["AIRFLOW_HOME"]:
+        raise RuntimeError("Airflow is already imported with another home")
     settings.airflow.mkdir(parents=True, exist_ok=True)
-    os.environ.update(environment(settings))
+    os.environ.update(variables)
     programs = Path(sys.executable).parent  # Airflow starts its parts by the name `airflow`
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
-def prepare() -> None:
-    """Make Airflow's metadata database and the pool, where they aren't there yet.
+def prepare_metadata() -> None:
+    """Create Airflow's metadata database and the pool where they do not exist.
 
-    Airflow reads its configuration when it is imported, so `enter` comes first.
+    Airflow reads its configuration on import, so the environment must be set before.
     """
     from airflow.models.pool import Pool
     from airflow.utils.db import initdb
@@ -51,7 +59,3 @@ def prepare() -> None:
     Pool.create_or_update_pool(
         WAREHOUSE, 1, "One task at a time opens the DuckDB file", include_deferred=False
     )
-
-
-if __name__ == "__main__":
-    prepare()

@@ -1,113 +1,80 @@
-"""Run `daily_match` for a range of dates in this one process, without scheduler or server.
+"""Run `daily_match` for a range of dates in this process, without scheduler or server.
 
-The command line's `run` becomes this process. It is the same DAG with the same tasks, through
-Airflow's own `dag.test`, with Airflow's metadata in a SQLite file below the home.
+It is the same DAG with the same tasks, run by Airflow's own `dag.test`, with Airflow's metadata in
+a SQLite file below the home.
 """
 
-import argparse
-import json
 import logging
-import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
-from dags.local import run_summary
-from dags.local.environment import enter, prepare
-from dags.local.lock import alone
-from dags.local.terminal import Lines, printing_to
-from pipelines.core.errors import BanyanError, IntegrityError
-from pipelines.core.settings import Settings, use_home
+from dags.local.environment import prepare_metadata, set_airflow_environment
+from dags.local.lock import lock_home
+from dags.local.run_summary import describe_failure
+from dags.local.terminal import StepProgress, redirect_output
+from pipelines.core.errors import IntegrityError
+from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import figures
 
-
-def main() -> int:
-    """Run the dates asked for, oldest first, and stop at the first that fails."""
-    asked = _asked()
-    settings = use_home(asked.home) if asked.home else Settings()
-    log = settings.logs / "run" / f"date={asked.date}.log"
-    with printing_to(log) as (out, err):
-        try:
-            with alone(settings):
-                results = run(settings, asked.date, asked.to or asked.date, log, err)
-        except BanyanError as error:
-            print(error, file=err)
-            return 1
-        print(
-            json.dumps(results) if asked.json else run_summary.results(settings, results), file=out
-        )
-    return 0
+DayFigures = dict[str, Any]
 
 
-def run(
-    settings: Settings, first: date, last: date, log: Path, err: TextIO
-) -> dict[str, dict[str, Any]]:
+def run_dates(settings: Settings, first: date, last: date) -> dict[str, DayFigures]:
     """Run every date from `first` to `last` and return each one's figures.
 
     Raises:
+        HomeLocked: Another run is at work on the home.
         IntegrityError: A task of one date failed; the dates after it were not run.
     """
-    run_day = day_runner(settings, last, log, err)
+    log = settings.logs / "run" / f"date={first}.log"
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
-    return {f"{day}": run_day(day) for day in dates}
+    with lock_home(settings), redirect_output(log) as err:
+        run_day = prepare_day_runner(settings, last, log, err)
+        return {f"{day}": run_day(day) for day in dates}
 
 
-def day_runner(
-    settings: Settings, last: date, log: Path, err: TextIO, *, tells_steps: bool = True
-) -> Callable[[date], dict[str, Any]]:
-    """Make everything ready and return what runs one date and returns its figures.
+def prepare_day_runner(
+    settings: Settings, last: date, log: Path, err: TextIO, *, shows_steps: bool = True
+) -> Callable[[date], DayFigures]:
+    """Prepare Airflow and return the function that runs one date and returns its figures.
 
     Args:
-        settings: Says where the home is.
-        last: The last date that is to be run, for the message if one before it fails.
-        log: Where this process prints, for the same message.
-        err: Where the line of each step goes.
-        tells_steps: Without it only failures are kept, for the message.
+        settings: Names the home.
+        last: The last date of the range, for the message of a failure.
+        log: The log file of this process, for the same message.
+        err: The stream for the line of each step.
+        shows_steps: Without it only failures are collected.
     """
-    enter(settings)
-    dag = _daily_match()
-    lines = Lines(err)
-    logging.getLogger("banyan").addHandler(lines)
-    logging.getLogger("banyan").setLevel(logging.DEBUG if tells_steps else logging.ERROR)
+    set_airflow_environment(settings)
+    dag = _load_daily_match()
+    progress = StepProgress(err)
+    logging.getLogger("banyan").addHandler(progress)
+    logging.getLogger("banyan").setLevel(logging.DEBUG if shows_steps else logging.ERROR)
 
-    def run_day(day: date) -> dict[str, Any]:
+    def run_day(day: date) -> DayFigures:
         started = monotonic()
-        if settings.day_start(day) < dag.start_date:  # Airflow would run no task and call it done
+        if settings.day_start(day) < dag.start_date:  # Airflow would run no task and succeed
             raise IntegrityError(
                 f"{day} lies before {dag.start_date:%Y-%m-%d}, the first date that the DAG knows "
                 "(`start_date` in dags/daily_match.py). Nothing was run."
             )
-        ended = dag.test(logical_date=settings.day_start(day))
-        if ended.state != "success":
-            raise IntegrityError(
-                run_summary.failure(settings, day, last, ended, lines.failures, log)
-            )
+        run = dag.test(logical_date=settings.day_start(day))
+        if run.state != "success":
+            raise IntegrityError(describe_failure(settings, day, last, run, progress.failures, log))
         seconds = round(monotonic() - started, 1)
         return figures(settings, day) | {"seconds": seconds, "state": "success"}
 
     return run_day
 
 
-def _daily_match() -> Any:
-    prepare()
+def _load_daily_match() -> Any:
+    prepare_metadata()
     from dags.daily_match import daily_match
 
     dag = daily_match()
     for task in dag.tasks:
-        task.retries = 0  # a person is waiting: say at once what failed
+        task.retries = 0  # a person waits: report a failure at once
     return dag
-
-
-def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m dags.local.in_process")
-    parser.add_argument("--date", type=date.fromisoformat, required=True)
-    parser.add_argument("--to", type=date.fromisoformat)
-    parser.add_argument("--home", type=Path)
-    parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""One run at a time per home."""
+"""The lock of a home: one process at a time runs days on it."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from pipelines.core.errors import BanyanError
 from pipelines.core.settings import Settings
 
 
-class Busy(BanyanError):
+class HomeLocked(BanyanError):
     """Another process runs days on the same home."""
 
 
 @contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """Hold the home for this process; the kernel lets go of it even when the process is killed.
+def lock_home(settings: Settings) -> Iterator[None]:
+    """Hold the home for this process; the kernel releases it even when the process is killed.
 
     Raises:
-        Busy: Another run holds it.
+        HomeLocked: Another process holds it.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     path = settings.home / ".run.lock"
@@ -25,7 +25,7 @@ def alone(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(
+            raise HomeLocked(
                 f"Another run is at work on {settings.home} (it holds {path}). Nothing was done. "
                 "Wait for it to end, or give this one its own home with --home."
             ) from None

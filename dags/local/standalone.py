@@ -1,74 +1,77 @@
 """`make airflow`: the DAGs under Airflow's own scheduler on this machine, with its page.
 
-Airflow's `standalone` starts a page server, a scheduler, a DAG processor and a triggerer on a
-SQLite file. What they print goes to a log; the terminal says only where the page is and who
-may enter.
+Airflow's `standalone` starts an API server, a scheduler, a DAG processor and a triggerer on a
+SQLite file. Their output goes to a log; the terminal shows only the page's address and its users.
 """
 
 import json
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from signal import SIGINT
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from dags.local.environment import enter
-from dags.local.lock import alone
-from pipelines.core.errors import BanyanError, IntegrityError
+from dags.local.environment import prepare_metadata, set_airflow_environment
+from dags.local.lock import lock_home
+from dags.local.terminal import redirect_output
+from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 
 PATIENCE = 180
 """Seconds within which the page must answer."""
 
 
-def main() -> int:
-    """Run Airflow until Ctrl-C."""
-    settings = Settings()
+def run_standalone(settings: Settings) -> int:
+    """Run Airflow until Ctrl-C and return its exit code.
+
+    Raises:
+        HomeLocked: Another run is at work on the home.
+        IntegrityError: Airflow did not start.
+    """
     log = settings.logs / "airflow.log"
-    try:
-        with alone(settings):
-            return _serve(settings, log)
-    except BanyanError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _serve(settings: Settings, log: Path) -> int:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    enter(settings)
-    print(f"Starting Airflow; what it prints goes to {log}", file=sys.stderr)
-    command = [sys.executable, "-m", "airflow", "standalone"]
-    with log.open("w") as file:
-        subprocess.run(  # a process of its own: Airflow prints a lot while it is imported
-            [sys.executable, "-m", "dags.local.environment"], stdout=file, stderr=file, check=True
-        )
-        airflow = subprocess.Popen(command, stdout=file, stderr=file)  # noqa: S603
+    with lock_home(settings):
+        set_airflow_environment(settings)
+        print(f"Starting Airflow; its output goes to {log}", file=sys.stderr)
+        with redirect_output(log):
+            _prepare_metadata_apart(log)
+            airflow = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"])
         try:
-            _welcome(settings, airflow, log)
+            print(_wait_for_page(settings, airflow, log), flush=True)
             return airflow.wait()
         except KeyboardInterrupt:
             return 0
         finally:
-            airflow.send_signal(SIGINT)  # on it, Airflow stops its four parts in order
+            airflow.send_signal(SIGINT)  # Airflow then stops its four parts in order
             airflow.wait()
 
 
-def _welcome(settings: Settings, airflow: "subprocess.Popen[bytes]", log: Path) -> None:
+def _prepare_metadata_apart(log: Path) -> None:
+    """Prepare the metadata in a child process, so that this one does not hold Airflow's memory."""
+    child = get_context("spawn").Process(target=prepare_metadata)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise IntegrityError(f"Airflow's metadata could not be prepared. {log} says why.")
+
+
+def _wait_for_page(settings: Settings, airflow: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Wait until the page answers and return its address and users."""
     page = f"http://localhost:{settings.airflow_port}"
     until = time.monotonic() + PATIENCE
     while not _answers(page):
         if airflow.poll() is not None or time.monotonic() > until:
             raise IntegrityError(
-                f"Airflow's page at {page} didn't answer. {log} says why. Where the port is taken, "
+                f"Airflow's page at {page} didn't answer. {log} says why. If the port is in use, "
                 "choose another with BANYAN_AIRFLOW_PORT."
             )
         time.sleep(1)
     passwords = settings.airflow / "simple_auth_manager_passwords.json.generated"
     users = json.loads(passwords.read_text()) if passwords.exists() else {}
     entries = [f"user {user}, password {password}" for user, password in users.items()]
-    print("\n".join([f"Airflow is at {page}", *entries, "Ctrl-C stops it."]), flush=True)
+    return "\n".join([f"Airflow is at {page}", *entries, "Ctrl-C stops it."])
 
 
 def _answers(page: str) -> bool:
@@ -77,7 +80,3 @@ def _answers(page: str) -> bool:
             return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own OK
     except (URLError, OSError):
         return False
-
-
-if __name__ == "__main__":
-    sys.exit(main())

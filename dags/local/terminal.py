@@ -1,4 +1,4 @@
-"""Keep the terminal for people: what libraries print goes to a log file, ours to the terminal."""
+"""Output of a run: the libraries' output goes to a log file, the run's own lines to the terminal."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ from typing import TextIO
 
 
 @contextmanager
-def printing_to(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
-    """Send all that this process and its children print to `log`; yield the real stdout, stderr.
+def redirect_output(log: Path) -> Iterator[TextIO]:
+    """Write the output of this process and its children to `log`; yield the real stderr.
 
-    It works on file descriptors, because Airflow, dbt and LightGBM each print in another way.
+    It redirects the file descriptors, because Airflow, dbt and LightGBM each print in another way.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -23,7 +23,7 @@ def printing_to(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
     ):
         _point_at(file.fileno(), file.fileno())
         try:
-            yield out, err
+            yield err
         finally:
             _point_at(out.fileno(), err.fileno())
 
@@ -35,10 +35,10 @@ def _point_at(out: int, err: int) -> None:
     os.dup2(err, 2)
 
 
-class Lines(logging.Handler):
-    """Shows each step's line as it ends, and keeps what the steps that failed said.
+class StepProgress(logging.Handler):
+    """Write each step's line as the step ends, and collect the messages of failed steps.
 
-    Where a person watches, the step that is at work shows until its own line replaces it.
+    On a terminal the name of the active step shows until its line replaces it.
     """
 
     def __init__(self, stream: TextIO):
@@ -48,11 +48,11 @@ class Lines(logging.Handler):
         self.clear = "\r\x1b[K" if stream.isatty() else ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; a failure is kept for the end, where it is looked for."""
-        said = record.getMessage()
+        """Write one line; collect a failure for the end of the output, where a reader looks."""
+        message = record.getMessage()
         if record.levelno >= logging.ERROR:
-            self.failures.append(said)
+            self.failures.append(message)
         elif record.levelno == logging.INFO:
-            print(f"{self.clear}{said}", file=self.stream, flush=True)
+            print(f"{self.clear}{message}", file=self.stream, flush=True)
         elif self.clear and record.levelno == logging.DEBUG:
-            print(f"{self.clear}{said} ...", end="", file=self.stream, flush=True)
+            print(f"{self.clear}{message} ...", end="", file=self.stream, flush=True)

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `banyan VERB`, or `python -m pipelines VERB`."""

@@ -1,185 +1,335 @@
-"""Banyan decides every day which lead goes to which product."""
+"""The verbs of the command line.
 
-import argparse
-import json
-import os
+Each imports what it runs when it is called, so that `banyan --help` starts fast.
+"""
+
 import sys
 from datetime import date, timedelta
-from importlib import import_module
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
-from dags.steps import run_step
+import click
+
+from pipelines import __version__
+from pipelines.cli.bench import bench
+from pipelines.cli.options import (
+    COUNT,
+    DATE,
+    MARKET_CONTEXT,
+    QUALIFIED_NAME,
+    WHOLE_NUMBER,
+    date_option,
+    date_range_options,
+    json_option,
+    market_options,
+    print_json,
+    with_settings,
+)
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
-BENCHMARKS = {
-    "allocate": "pipelines.bench.benchmarks.allocate",
-    "budgets": "pipelines.bench.benchmarks.budgets",
-    "candidates": "pipelines.bench.benchmarks.prefilter",
-    "eligibility": "pipelines.bench.benchmarks.eligibility",
-    "leaks": "pipelines.bench.benchmarks.leaks",
-    "models": "pipelines.bench.benchmarks.models",
-    "offpolicy": "pipelines.bench.benchmarks.offpolicy",
-    "real": "pipelines.bench.benchmarks.real_records",
-    "reasons": "pipelines.bench.studies.reasons",
-    "reject": "pipelines.bench.studies.reject_inference",
-    "score": "pipelines.bench.benchmarks.score",
-    "simulate": "pipelines.bench.benchmarks.simulate",
-    "world": "pipelines.bench.benchmarks.world",
-}
-"""Name -> the module whose `main(settings, options)` measures and returns the figures."""
 
-MARKET = ("start", "days", "leads_per_day", "institutions", "channels", "seed", "dirt")
-"""Options that say which market is simulated."""
+class VerbGroup(click.Group):
+    """A group that lists its verbs in the order of their definition."""
 
-WHOLE = {
-    "ingest": ("pipelines.ingest", "ingest"),
-    "transform": ("pipelines.transform.build", "transform"),
-}
-"""Verb -> module and function that does at once what several tasks do in the DAG."""
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the verbs."""
+        return list(self.commands)
 
 
-def simulate(settings: Settings, asked: argparse.Namespace) -> int:
-    """Write a simulated market under `landing/` and print what was written."""
-    module = import_module("pipelines.simulate")
-    plan = module.Plan(**_market(asked), broadcast_days=asked.broadcast_days)
-    _print(module.simulate(settings, plan))
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def banyan() -> None:
+    """Decide every day which lead goes to which product."""
+
+
+@banyan.command(context_settings=MARKET_CONTEXT)
+@market_options
+@click.option(
+    "--broadcast-days",
+    type=WHOLE_NUMBER,
+    metavar="N",
+    help="Only the first N dates have the outcomes of a broadcast matching (else all).",
+)
+@with_settings
+def simulate(settings: Settings, shocks: tuple[str, ...], **market: Any) -> int:
+    """Write a small simulated market under landing/."""
+    from pipelines.simulate import Plan
+    from pipelines.simulate import simulate as simulate_market
+    from pipelines.simulate.shocks import Shock
+
+    plan = Plan(**_plan_fields(market), shocks=tuple(map(Shock.parse, shocks)))
+    print_json(simulate_market(settings, plan))
     return 0
 
 
-def respond(settings: Settings, asked: argparse.Namespace) -> int:
-    """Write the outcomes of what was delivered and print how much was written."""
-    if asked.to and asked.to < asked.date:
-        raise UsageError(f"--to {asked.to} is before --date {asked.date}. Nothing was answered.")
-    _print(import_module("pipelines.simulate").respond(settings, asked.date, asked.to))
+@banyan.command()
+@click.option("--date", "day", type=DATE, required=True, help="Date that was delivered.")
+@click.option("--to", "last", type=DATE, help="Last date to write outcomes for (else all).")
+@with_settings
+def respond(settings: Settings, day: date, last: date | None) -> int:
+    """Let the simulated market answer what was delivered."""
+    from pipelines.simulate import respond as answer_deliveries
+
+    _check_order(day, last, "Nothing was answered.")
+    print_json(answer_deliveries(settings, day, last))
     return 0
 
 
-def season(_: Settings, asked: argparse.Namespace) -> int:
-    """Become the process that plays a season, for the reasons of `run`."""
-    plan = _market(asked) | {
-        "start": asked.start - timedelta(days=asked.history),
-        "days": asked.history + asked.days,
-        "broadcast_days": asked.history,
-    }
-    _become("dags.local.season", json.dumps(plan, default=str))
+@banyan.command(context_settings=MARKET_CONTEXT)
+@market_options
+@click.option(
+    "--history",
+    type=WHOLE_NUMBER,
+    default=0,
+    metavar="N",
+    help="Dates of broadcast matching before --start; 0 is a cold start.",
+)
+@with_settings
+def season(
+    settings: Settings,
+    start: date,
+    days: int,
+    history: int,
+    shocks: tuple[str, ...],
+    **market: Any,
+) -> int:
+    """Simulate, run and answer one day after the other."""
+    from dags.local.season import play_season
+    from pipelines.simulate import Plan
+    from pipelines.simulate.shocks import Shock
 
-
-def import_file(settings: Settings, asked: argparse.Namespace) -> int:
-    """Write a foreign file's rows as feed files and print what was read, written, set aside."""
-    module = import_module("pipelines.importing")
-    _print(module.import_file(settings, asked.mapping, asked.file, asked.start, asked.days))
+    plan = Plan(
+        **_plan_fields(market),
+        start=start - timedelta(days=history),
+        days=history + days,
+        broadcast_days=history,
+        shocks=tuple(map(Shock.parse, shocks)),
+    )
+    print_json(play_season(settings, plan))
     return 0
 
 
-def run(_: Settings, asked: argparse.Namespace) -> int:
-    """Become the process that runs the DAG for the dates asked for.
+@banyan.command("import")
+@click.argument("mapping")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--start", type=DATE, help="First landing date to write.")
+@click.option("--days", type=COUNT, metavar="N", help="Number of dates from --start on.")
+@with_settings
+def import_file(
+    settings: Settings, mapping: str, file: Path, start: date | None, days: int | None
+) -> int:
+    """Turn a foreign FILE into feed files, by a MAPPING.
 
-    Airflow must find its variables when it starts, and a process that is killed must not leave
-    another one working: so this process is replaced, not a child started.
+    MAPPING is a name in expectations/mappings/, or a .yml file.
     """
-    if asked.to and asked.to < asked.date:
-        raise UsageError(f"--to {asked.to} is before --date {asked.date}. Nothing was run.")
-    options = ["--date", f"{asked.date}", *(["--to", f"{asked.to}"] if asked.to else [])]
-    options += ["--json"] if asked.json else []
-    _become("dags.local.in_process", *options)
+    from pipelines.importing import import_file as import_by_mapping
 
-
-def one_step(settings: Settings, asked: argparse.Namespace) -> int:
-    """Run one step for a date and print its counts."""
-    _print(whole_step(asked.step, settings, asked.date))
+    print_json(import_by_mapping(settings, mapping, file, start, days))
     return 0
 
 
-def whole_step(name: str, settings: Settings, day: date) -> Any:
-    """Run what the DAG's tasks of one station do, one after the other."""
-    if name in WHOLE:
-        module, function = WHOLE[name]
-        return getattr(import_module(module), function)(settings, day)
-    if name == "deliver":
-        shards = run_step("plan_deliver", settings, day)
-        return [run_step("deliver", settings, day, shard) for shard in shards]
-    return run_step(name, settings, day)
+@banyan.command()
+@date_option
+@click.option("--to", "last", type=DATE, help="Last date (else only --date).")
+@json_option
+@with_settings
+def run(settings: Settings, day: date, last: date | None, as_json: bool) -> int:  # noqa: FBT001
+    """Run the whole day in this process, for each date in order."""
+    from dags.local.in_process import run_dates
+    from dags.local.run_summary import describe_results
 
-
-def replay(settings: Settings, asked: argparse.Namespace) -> int:
-    """Compute a day again in a home of its own and print which published files differ."""
-    found = import_module("dags.local.replay").replay(settings, asked.date)
-    _print(found)
-    return 1 if found["differences"] else 0
-
-
-def champions(settings: Settings, _: argparse.Namespace) -> int:
-    """Print which model served from when to when and why: a table, then one JSON object."""
-    module = import_module("pipelines.training.champion_history")
-    reigns = import_module("models.champion.registry").history(settings)
-    print(module.table(reigns))
-    _print(module.figures(reigns))
-    return 0
-
-
-def explain(settings: Settings, asked: argparse.Namespace) -> int:
-    """Print what decided about a lead or a product: text for people, JSON for programs."""
-    if not asked.lead and not asked.product:
-        raise UsageError("explain needs --lead, --product or both. Nothing was explained.")
-    found = import_module("pipelines.explain").explain(
-        settings, asked.date, lead=asked.lead, product=asked.product
-    )
-    if asked.json:
-        _print(found)
+    _check_order(day, last, "Nothing was run.")
+    results = run_dates(settings, day, last or day)
+    if as_json:
+        print_json(results)
     else:
-        print(import_module("pipelines.explain.text").text(found))
+        print(describe_results(settings, results))
     return 0
 
 
-def scorecard(settings: Settings, asked: argparse.Namespace) -> int:
-    """Print what the matching of some days was worth: a table for people, JSON for programs."""
-    if (asked.headline or asked.shuffled) and not asked.truth:
-        raise UsageError("--headline and --shuffled need --truth. Nothing was done.")
-    module, days = import_module("pipelines.evaluation.scorecard"), (asked.first, asked.last)
-    if asked.shuffled:
-        figures = module.control(settings, *days)
-    elif asked.truth:
-        figures, page = module.scorecard_page(settings, *days)
-        print(f"page       {page}", file=sys.stderr)
-    else:
-        figures = module.scorecard(settings, *days, with_truth=False)
-    written = import_module("pipelines.evaluation.scorecard.table")
-    if asked.headline:
-        print(written.headline(figures))
+def _add_step(name: str, text: str) -> None:
+    """Add the verb that runs the step `name` as its Airflow tasks do."""
+
+    @banyan.command(name, help=text)
+    @date_option
+    @with_settings
+    def run_one_step(settings: Settings, day: date) -> int:
+        from dags.steps import run_whole_step
+
+        print_json(run_whole_step(name, settings, day))
         return 0
-    if not asked.json:
-        print(written.table(figures))
-    _print(figures)
+
+
+STEP_VERBS = {
+    "ingest": "Check the landed files into the lake.",
+    "transform": "Build the tables: staging, intermediate, features, marts.",
+    "train": "Train the models of the date's week, unless the registry has them.",
+    "score": "Find the eligible pairs and score them.",
+    "match": "Choose the day's matches.",
+    "deliver": "Write the institutions' lead files.",
+    "report": "Write the day's page.",
+}
+for _name, _text in STEP_VERBS.items():
+    _add_step(_name, _text)
+
+
+@banyan.command()
+@with_settings
+def champions(settings: Settings) -> int:
+    """List which model was champion from when to when, and why."""
+    from models.champion.registry import history
+    from pipelines.training.champion_history import figures, table
+
+    tenures = history(settings)
+    print(table(tenures))
+    print_json(figures(tenures))
     return 0
 
 
-def worth(settings: Settings, asked: argparse.Namespace) -> int:
-    """Print what another policy would have been worth on logged days; 1: it may not serve."""
-    found = import_module("pipelines.evaluation.off_policy.policy_value").worth_of(
-        settings, asked.first, asked.last, file=asked.policy, as_of=asked.models
-    )
-    print(f"{found['decision']}: {found['reason']}", file=sys.stderr)
-    _print(found)
-    return 0 if found["decision"] == "promoted" else 1
+@banyan.command()
+@date_option
+@with_settings
+def replay(settings: Settings, day: date) -> int:
+    """Compute a day again and compare every published file."""
+    from dags.local.replay import replay as replay_day
+
+    comparison = replay_day(settings, day)
+    print_json(comparison)
+    return 1 if comparison["differences"] else 0
 
 
-def bench(settings: Settings, asked: argparse.Namespace) -> int:
-    """Run one benchmark and print its figures."""
-    _print(import_module(BENCHMARKS[asked.name]).main(settings, asked.options))
+@banyan.command()
+@date_option
+@click.option(
+    "--lead", type=QUALIFIED_NAME, metavar="CHANNEL/LEAD", help="Why these offers or none."
+)
+@click.option(
+    "--product",
+    type=QUALIFIED_NAME,
+    metavar="INSTITUTION/PRODUCT",
+    help="Why its quota was not filled; with --lead: what decided between the two.",
+)
+@json_option
+@with_settings
+def explain(
+    settings: Settings,
+    day: date,
+    lead: tuple[str, str] | None,
+    product: tuple[str, str] | None,
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Show what decided about a lead, or about a product."""
+    from pipelines.explain import explain as explain_decision
+    from pipelines.explain.text import text
+
+    if not lead and not product:
+        raise UsageError("explain needs --lead, --product or both. Nothing was explained.")
+    explanation = explain_decision(settings, day, lead=lead, product=product)
+    if as_json:
+        print_json(explanation)
+    else:
+        print(text(explanation))
     return 0
 
 
-def _market(asked: argparse.Namespace) -> dict[str, Any]:
-    parse = import_module("pipelines.simulate.shocks").Shock.parse
-    shocks = tuple(parse(text) for text in asked.shocks)
-    return {name: getattr(asked, name) for name in MARKET} | {"shocks": shocks}
+@banyan.command()
+@date_range_options
+@click.option(
+    "--truth",
+    is_flag=True,
+    help="Use a simulated market's truth, beside other policies; writes a page as well.",
+)
+@click.option(
+    "--shuffled",
+    is_flag=True,
+    help="A control: each pair gets the truth of another pair, so no gain may remain.",
+)
+@json_option
+@click.option("--headline", is_flag=True, help="Print one sentence; needs --truth.")
+@with_settings
+def scorecard(settings: Settings, first: date, last: date, **flags: bool) -> int:
+    """Show the value of some days' matching."""
+    from pipelines.evaluation.scorecard.table import headline, table
+
+    if (flags["headline"] or flags["shuffled"]) and not flags["truth"]:
+        raise UsageError("--headline and --shuffled need --truth. Nothing was done.")
+    if flags["headline"] and flags["as_json"]:
+        raise UsageError("--json and --headline exclude each other. Nothing was done.")
+    figures = _scorecard_figures(settings, first, last, **flags)
+    if flags["headline"]:
+        print(headline(figures))
+        return 0
+    if not flags["as_json"]:
+        print(table(figures))
+    print_json(figures)
+    return 0
 
 
-def _become(module: str, *options: str) -> NoReturn:
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *options])  # noqa: S606
+def _scorecard_figures(
+    settings: Settings, first: date, last: date, *, truth: bool, shuffled: bool, **_: bool
+) -> Any:
+    from pipelines.evaluation import scorecard
+
+    if shuffled:
+        return scorecard.control(settings, first, last)
+    if not truth:
+        return scorecard.scorecard(settings, first, last, with_truth=False)
+    figures, page = scorecard.scorecard_page(settings, first, last)
+    print(f"page       {page}", file=sys.stderr)
+    return figures
 
 
-def _print(figures: object) -> None:
-    print(json.dumps(figures, ensure_ascii=False, default=str))
+@banyan.command("off-policy")
+@date_range_options
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A value policy, written as expectations/policy/value.yml.",
+)
+@click.option("--models", type=DATE, metavar="AS_OF", help="A model set of the registry.")
+@with_settings
+def off_policy(
+    settings: Settings, first: date, last: date, policy: Path | None, models: date | None
+) -> int:
+    """Estimate from the log the value of another policy; exit 1: it may not be used."""
+    from pipelines.evaluation.off_policy.policy_value import worth_of
+
+    if (policy is None) == (models is None):
+        raise UsageError("off-policy needs either --policy or --models. Nothing was estimated.")
+    estimate = worth_of(settings, first, last, file=policy, as_of=models)
+    print(f"{estimate['decision']}: {estimate['reason']}", file=sys.stderr)
+    print_json(estimate)
+    return 0 if estimate["decision"] == "promoted" else 1
+
+
+@banyan.command()
+@click.option(
+    "--prepare",
+    is_flag=True,
+    help="Only create Airflow's metadata tables and the pool, in the environment as it is.",
+)
+@with_settings
+def airflow(settings: Settings, prepare: bool) -> int:  # noqa: FBT001
+    """Run the DAGs under Airflow's scheduler, with its page, until Ctrl-C."""
+    from dags.local.environment import prepare_metadata
+    from dags.local.standalone import run_standalone
+
+    if prepare:
+        prepare_metadata()
+        return 0
+    return run_standalone(settings)
+
+
+banyan.add_command(bench)
+
+
+def _plan_fields(market: dict[str, Any]) -> dict[str, Any]:
+    """Return the simulator's names of the options of a market."""
+    return {("dirt" if name == "corruption" else name): market[name] for name in market}
+
+
+def _check_order(first: date, last: date | None, consequence: str) -> None:
+    if last and last < first:
+        raise UsageError(f"--to {last} is before --date {first}. {consequence}")

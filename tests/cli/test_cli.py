@@ -1,4 +1,4 @@
-"""The command line says what is wrong in words, and ends with 0, 1 or 2 as promised."""
+"""The command line reports errors in words and ends with 0, 1 or 2."""
 
 import json
 import os
@@ -7,128 +7,165 @@ import sys
 
 import pytest
 
-from pipelines.cli.app import ONE_STEP, main
+from pipelines import __version__
+from pipelines.cli.app import main
+from pipelines.cli.commands import STEP_VERBS, banyan
 from pipelines.core.settings import PROJECT
+
+HEAVY = {"airflow", "dbt", "duckdb", "great_expectations", "lightgbm", "numpy", "pandas", "pyarrow"}
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("BANYAN_HOME", str(tmp_path))  # --home changes it; this puts it back
+    monkeypatch.setenv("BANYAN_HOME", str(tmp_path))  # `--home` sets it; this restores it
     return tmp_path
 
 
-def wrong_use(*argv: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(argv)
-    assert ended.value.code == 2
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        (),
-        ("march",),
-        ("run",),
-        ("run", "--date", "yesterday"),
-        ("run", "--date", "2026-02-30"),
-        ("simulate", "--start", "2026-01-05", "--days", "0"),
-        ("simulate", "--start", "2026-01-05", "--leads-per-day", "-3"),
-        ("simulate", "--start", "2026-01-05", "--broadcast-days", "-1"),
-        ("season", "--days", "3"),
-        ("season", "--start", "2026-01-05", "--history", "some"),
-        ("respond",),
-        ("bench", "everything"),
-    ],
-)
-def test_what_cannot_be_meant_is_wrong_use(argv):
-    wrong_use(*argv)
-
-
-def test_a_wrong_date_is_told_with_an_example(capsys):
-    wrong_use("run", "--date", "5.3.2026")
-    assert "'5.3.2026' is no date such as 2026-03-05" in capsys.readouterr().err
-
-
-def test_a_range_that_runs_backwards_is_wrong_use(capsys):
-    assert main(("run", "--date", "2026-03-05", "--to", "2026-03-04")) == 2
-    assert "--to 2026-03-04 is before --date 2026-03-05" in capsys.readouterr().err
-
-
-def test_answers_until_before_the_day_are_wrong_use(capsys):
-    assert main(("respond", "--date", "2026-03-05", "--to", "2026-03-04")) == 2
-    assert "--to 2026-03-04 is before --date 2026-03-05" in capsys.readouterr().err
-
-
-def test_a_home_that_was_not_simulated_has_nobody_to_answer(capsys):
-    assert main(("respond", "--date", "2026-03-05")) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "holds no simulated market" in said.err
-
-
-@pytest.mark.parametrize("verb", sorted(set(ONE_STEP) - {"ingest", "report"}))
-def test_a_step_before_its_inputs_is_refused_in_words(verb, capsys):
-    assert main((verb, "--date", "2026-03-05")) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "Traceback" not in said.err
-    assert "not published" in said.err
-
-
-def test_a_day_on_which_nothing_landed_is_ingested_as_an_empty_day(home, capsys):
-    assert main(("ingest", "--date", "2026-03-05")) == 0
-    assert json.loads(capsys.readouterr().out)
-    assert (home / "lake" / "leads" / "date=2026-03-05" / "manifest.json").is_file()
-
-
-def test_home_is_where_the_option_says(home, capsys):
-    assert main(("ingest", "--date", "2026-03-05", "--home", str(home / "elsewhere"))) == 0
-    assert json.loads(capsys.readouterr().out)
-    assert (home / "elsewhere" / "lake").is_dir()
-    assert not (home / "lake").exists()
-
-
-def test_a_home_that_cannot_be_written_is_told_in_words(home, capsys):
-    (home / "file").write_text("")
-    assert main(("ingest", "--date", "2026-03-05", "--home", str(home / "file"))) == 1
-    assert f"{home / 'file'}" in capsys.readouterr().err
-
-
-def test_a_setting_out_of_range_is_named_as_its_variable(monkeypatch, capsys):
-    monkeypatch.setenv("BANYAN_THREADS", "0")
-    assert main(("ingest", "--date", "2026-03-05")) == 2
-    assert "BANYAN_THREADS: Input should be greater than or equal to 1" in capsys.readouterr().err
-
-
-def test_an_unknown_mapping_is_told_in_words(home, capsys):
-    file = home / "foreign.csv"
-    file.write_text("a,b\n1,2\n")
-    assert main(("import", "no-such-mapping", str(file))) in {1, 2}
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "no-such-mapping" in said.err
-
-
-def test_the_module_is_the_command(home):
-    ended = subprocess.run(
-        [sys.executable, "-m", "pipelines", "match", "--date", "2026-03-05"],
+def run_module(*arguments: str, home) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments],
         cwd=PROJECT,
         env=os.environ | {"BANYAN_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert "Traceback" not in ended.stderr
 
 
-def test_a_date_before_the_dag_begins_is_refused_and_not_passed_over(home):
-    """Airflow itself would run no task for it and call the run a success."""
-    command = [sys.executable, "-m", "pipelines", "run", "--home", str(home)]
-    ended = subprocess.run(
-        [*command, "--date", "1960-01-04"], cwd=PROJECT, capture_output=True, text=True, check=False
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("march",),
+        ("run",),
+        ("run", "--date", "yesterday"),
+        ("run", "--date", "2026-02-30"),
+        ("run", "--date", "2026-03-05", "--to", "2026-03-04"),
+        ("simulate", "--start", "2026-01-05", "--days", "0"),
+        ("simulate", "--start", "2026-01-05", "--leads-per-day", "-3"),
+        ("simulate", "--start", "2026-01-05", "--broadcast-days", "-1"),
+        ("simulate", "--start", "2026-01-05", "--shock", "earthquake@2026-01-06"),
+        ("season", "--days", "3"),
+        ("season", "--start", "2026-01-05", "--history", "some"),
+        ("respond",),
+        ("respond", "--date", "2026-03-05", "--to", "2026-03-04"),
+        ("bench",),
+        ("bench", "everything"),
+        ("explain", "--date", "2026-03-05"),
+        ("explain", "--date", "2026-03-05", "--lead", "nobody"),
+        ("off-policy", "--from", "2026-03-05", "--to", "2026-03-05"),
+        ("scorecard", "--from", "2026-03-05", "--to", "2026-03-05", "--headline"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_writes_only_to_stderr(arguments, capsys):
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.5", "nan", "inf", "much"])
+@pytest.mark.parametrize("option", ["--corruption", "--dirt"])  # words: keep - the earlier name
+def test_a_share_is_between_0_and_1(option, share, capsys):
+    assert main(("simulate", "--start", "2026-01-05", option, share)) == 2
+    assert f"{share!r} is no share between 0 and 1" in capsys.readouterr().err
+
+
+def test_an_invalid_date_is_reported_with_an_example(capsys):
+    assert main(("run", "--date", "5.3.2026")) == 2
+    assert "'5.3.2026' is no date such as 2026-03-05" in capsys.readouterr().err
+
+
+def test_a_reversed_range_names_both_dates(capsys):
+    assert main(("run", "--date", "2026-03-05", "--to", "2026-03-04")) == 2
+    assert "--to 2026-03-04 is before --date 2026-03-05" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", sorted(banyan.commands))
+def test_every_verb_explains_itself(verb, capsys):
+    assert main((verb, "--help")) == 0
+    help_text = capsys.readouterr().out
+    assert f"Usage: banyan {verb}" in help_text
+    assert "--home DIR" in help_text
+
+
+def test_the_version_is_the_one_of_the_package(capsys):
+    assert main(("--version",)) == 0
+    assert capsys.readouterr().out == f"banyan, version {__version__}\n"
+
+
+def test_the_help_imports_nothing_heavy():
+    program = (
+        "import sys; from pipelines.cli.app import main;"
+        "main(['bench', '--help']); print(*sys.modules)"
     )
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert "1960-01-04 lies before" in ended.stderr
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert HEAVY.isdisjoint(printed.stdout.splitlines()[-1].split())
+
+
+def test_a_home_without_a_simulated_market_is_not_answered(capsys):
+    assert main(("respond", "--date", "2026-03-05")) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "holds no simulated market" in output.err
+
+
+@pytest.mark.parametrize("verb", sorted(set(STEP_VERBS) - {"ingest", "report"}))
+def test_a_step_before_its_inputs_is_refused(verb, capsys):
+    assert main((verb, "--date", "2026-03-05")) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    assert "not published" in output.err
+
+
+def test_a_day_without_landed_files_is_ingested_as_an_empty_day(home, capsys):
+    assert main(("ingest", "--date", "2026-03-05")) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert (home / "lake" / "leads" / "date=2026-03-05" / "manifest.json").is_file()
+
+
+def test_the_option_home_has_precedence_over_the_variable(home, capsys):
+    assert main(("ingest", "--date", "2026-03-05", "--home", str(home / "elsewhere"))) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert (home / "elsewhere" / "lake").is_dir()
+    assert not (home / "lake").exists()
+
+
+def test_a_home_that_cannot_be_written_is_named(home, capsys):
+    (home / "file").write_text("")
+    assert main(("ingest", "--date", "2026-03-05", "--home", str(home / "file"))) == 1
+    assert f"{home / 'file'}" in capsys.readouterr().err
+
+
+def test_an_invalid_setting_is_named_by_its_variable(monkeypatch, capsys):
+    monkeypatch.setenv("BANYAN_THREADS", "0")
+    assert main(("ingest", "--date", "2026-03-05")) == 2
+    assert "BANYAN_THREADS: Input should be greater than or equal to 1" in capsys.readouterr().err
+
+
+def test_an_unknown_mapping_is_refused(home, capsys):
+    file = home / "foreign.csv"
+    file.write_text("a,b\n1,2\n")
+    assert main(("import", "no-such-mapping", str(file))) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "no-such-mapping" in output.err
+
+
+def test_the_module_is_the_command(home):
+    process = run_module("match", "--date", "2026-03-05", home=home)
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert "Traceback" not in process.stderr
+
+
+def test_a_date_before_the_start_of_the_dag_is_refused(home):
+    """Airflow itself would run no task for it and report a success."""
+    process = run_module("run", "--date", "1960-01-04", home=home)
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert "Traceback" not in process.stderr
+    assert "1960-01-04 lies before" in process.stderr

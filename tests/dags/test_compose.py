@@ -5,7 +5,7 @@ import sys
 
 import yaml
 
-from dags.local.environment import environment
+from dags.local.environment import airflow_environment
 from pipelines.core.settings import NO_STATISTICS, PROJECT, Settings
 
 COMPOSE = PROJECT / "docker-compose.yml"
@@ -24,7 +24,7 @@ def test_airflow_stands_beside_postgresql_and_an_sftp_server():
 
 
 def test_what_is_told_to_airflow_is_what_is_told_on_one_machine():
-    here = environment(Settings()) | NO_STATISTICS
+    here = airflow_environment(Settings()) | NO_STATISTICS
     there = compose["x-airflow"]["environment"]
     of_the_place = {name for name in here if "HOME" in name or "FOLDER" in name or "PATH" in name}
     shared = here.keys() & there.keys() - of_the_place

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dags.steps import STEPS
-from pipelines.cli.app import main
+from pipelines.cli.commands import banyan
 from pipelines.core.settings import PROJECT, Settings
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("dags/*.md")])
@@ -28,12 +28,9 @@ def test_every_link_leads_somewhere(page: Path):
 
 def test_every_verb_of_the_readme_is_one_of_the_command_line():
     rows = re.findall(r"^\| (`[a-z].*?) \|", README.partition("## Verbs")[2], flags=re.MULTILINE)
-    verbs = {verb for row in rows for verb in re.findall(r"`([a-z]+)", row)} - {"make"}
+    verbs = {verb for row in rows for verb in re.findall(r"`([a-z-]+)", row)} - {"make"}
     assert verbs >= {"simulate", "import", "run", "report", "replay", "bench"}
-    for verb in sorted(verbs):
-        with pytest.raises(SystemExit) as ended:
-            main([verb, "--help"])
-        assert ended.value.code == 0, verb
+    assert verbs <= set(banyan.commands)
 
 
 def test_every_make_target_of_the_readme_is_in_the_makefile():

