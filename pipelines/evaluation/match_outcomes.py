@@ -31,7 +31,7 @@ RESULTS = """
                 struct_pack(lent := amount * exchange_rate, apr := apr),
                 (recorded_at, event_at, amount, apr)
             ) filter (event = 'funded') as loan
-        from reported left join rates using (currency)
+        from reported left join exchange_rates using (currency)
         group by match_id
     )
 

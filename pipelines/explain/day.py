@@ -16,7 +16,7 @@ from pipelines.core.settings import Settings
 from pipelines.matches.exploration_log import KEY, create_chances_view
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules, Product
-from pipelines.pairs.revaluing import revalued_sql, worthwhile_sql
+from pipelines.pairs.valuation import minimum_value_sql, recompute_value_sql
 
 Row = dict[str, Any]
 
@@ -89,11 +89,11 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
         f"""
         create view scored as
         select
-            valued.*, {worthwhile_sql()} as is_worthwhile,
+            valued.*, {minimum_value_sql()} as is_worthwhile,
             coalesce(is_planned, false) as is_planned,
             coalesce(propensity, 0.0) as propensity,
             if(is_by_lot, is_made, null) as is_made
-        from ({revalued_sql(pairs / "pairs.parquet")}) as valued
+        from ({recompute_value_sql(pairs / "pairs.parquet")}) as valued
         left join chances using ({KEY})
         """
     )

@@ -6,7 +6,8 @@ from expectations import policy
 from pipelines.core.errors import InputMissing
 from pipelines.explain.allocation_reasons import WORDS, after_price, decision
 from pipelines.explain.day import Explained, Row
-from pipelines.pairs.eligibility.reference_rules import Verdict, verdicts
+from pipelines.pairs.eligibility.reference_rules import RuleCheck as Verdict
+from pipelines.pairs.eligibility.reference_rules import check_pair as verdicts
 from pipelines.pairs.scoring import score_leads
 
 FIGURES = (
@@ -160,7 +161,7 @@ def _refused_for_earlier_offers(told: Explained) -> dict[tuple[str, str], list[V
         name = (product["institution_id"], product["product_id"])
         if days.get(name, rules.same_product_again_days) < rules.same_product_again_days:
             words = f"not shown within {rules.same_product_again_days} days"
-            found[name] = [Verdict("shown_lately", words, f"shown {days[name]} days ago")]
+            found[name] = [Verdict("contact_frequency", words, f"shown {days[name]} days ago")]
         for promise in rules.exclusive:
             since = [ago for other, ago in days.items() if other[0] == promise.institution_id]
             if (

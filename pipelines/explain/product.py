@@ -8,9 +8,9 @@ from expectations import policy
 from pipelines.core.errors import InputMissing
 from pipelines.explain.allocation_reasons import CHOSEN, WORDS, decision
 from pipelines.explain.day import Explained, Row
-from pipelines.pairs.eligibility.bitsets import counted
-from pipelines.pairs.eligibility.engine import judge, requirements_of
-from pipelines.pairs.eligibility.near_miss_bits import nearly
+from pipelines.pairs.eligibility.bitsets import count_products
+from pipelines.pairs.eligibility.engine import build_requirements, find_eligible_pairs
+from pipelines.pairs.near_misses import find_near_misses
 from pipelines.pairs.scoring import score_leads
 
 
@@ -101,14 +101,14 @@ def _funnel(told: Explained, key: Row, scored: int) -> dict[str, Any]:
         "from products where institution_id = $institution and product_id = $product",
         key,
     )
-    judged = judge(connection, told.rules, told.day)
+    judged = find_eligible_pairs(connection, told.rules, told.day)
     left = [
         {"step": step, "leads": int(np.sum(counts))} for step, counts in judged.remaining.items()
     ]
-    requirements = requirements_of(connection, told.rules, told.day)
+    requirements = build_requirements(connection, told.rules, told.day)
     alone = np.zeros(len(requirements), np.int64)
-    for _, missed in nearly(connection, requirements, products=1):
-        alone += [int(counted(words).sum()) for words in missed]
+    for _, missed in find_near_misses(connection, requirements, products=1):
+        alone += [int(count_products(words).sum()) for words in missed]
     return {
         "funnel": [*left, {"step": "scored", "leads": scored}],
         "missed_by_one": [

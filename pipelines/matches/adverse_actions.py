@@ -16,10 +16,10 @@ import pyarrow as pa
 from expectations import policy
 from models.explanations.reasons import Effect
 from models.model_set import ModelSet
-from pipelines.pairs.eligibility.engine import STATED_STEPS, STEPS, Eligibility, judge
+from pipelines.pairs.eligibility.engine import STATED_STEPS, STEPS, Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.rules import CompiledRules
-from pipelines.pairs.scoring import features
-from pipelines.pairs.valuation import valued_sql
+from pipelines.pairs.scoring import load_pair_features
+from pipelines.pairs.valuation import value_sql
 
 LEADS_AT_ONCE = 5_000
 """Leads whose products are looked at together: bounds the memory, never changes the result."""
@@ -52,7 +52,7 @@ def declines(
     fits = _Fits(connection, rules, day)
     yield from _outside_bands(connection, fits)
     yield from _too_little_worth(connection, model_set, fits)
-    best = features(connection, _BEST_PAIR)
+    best = load_pair_features(connection, _BEST_PAIR)
     yield Declined("approval", "lowers", _staged(best, "quota"))
 
 
@@ -91,13 +91,13 @@ class _Fits:
             """,
             {"stage": stage, "first": portion[0], "last": portion[1]},
         ).fetchnumpy()["lead_row"]
-        self.connection.register("found", judged.of_leads(np.asarray(rows, np.int64)))
+        self.connection.register("found", judged.pairs_of(np.asarray(rows, np.int64)))
         self.connection.execute("create or replace table fitting as from found")
         self.connection.unregister("found")
 
     def judged(self, steps: Collection[str]) -> Eligibility:
         """Return what these steps leave of the day's pairs."""
-        return judge(self.connection, self.rules, self.day, steps)
+        return find_eligible_pairs(self.connection, self.rules, self.day, steps)
 
 
 def _outside_bands(connection: duckdb.DuckDBPyConnection, fits: _Fits) -> Iterator[Declined]:
@@ -132,9 +132,9 @@ def _too_little_worth(
     stage, judged = "low_value", fits.judged(STEPS)
     for portion in fits.portions(stage):
         fits.find(stage, portion, judged)
-        scored = model_set.score(features(connection, "from fitting"))
+        scored = model_set.score(load_pair_features(connection, "from fitting"))
         connection.register("scored_again", scored)
-        valued = valued_sql("scored_again", policy.value())
+        valued = value_sql("scored_again", policy.value())
         best = connection.sql(
             f"""
             select lead_row, product_row
@@ -145,7 +145,7 @@ def _too_little_worth(
             """
         ).to_arrow_table()
         connection.register("best_of_all", best)
-        rows = features(connection, "from best_of_all")
+        rows = load_pair_features(connection, "from best_of_all")
         yield Declined("approval", "lowers", _staged(rows, stage))
 
 

@@ -25,12 +25,12 @@ from pipelines.matches.rule_costs import rule_prices
 from pipelines.matches.shadow_price_text import PRICES
 from pipelines.matches.shadow_prices import short_floors
 from pipelines.matches.unmatched import unmatched_sql
-from pipelines.pairs import calibration_ledger
+from pipelines.pairs.calibration_ledger import read_disclosed_odds
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules
-from pipelines.pairs.prefilter_loss import loss_of_cut
-from pipelines.pairs.revaluing import load_pairs
-from pipelines.pairs.scoring import features, score_leads
+from pipelines.pairs.prefilter_loss import measure_day_loss
+from pipelines.pairs.scoring import load_pair_features, score_leads
+from pipelines.pairs.valuation import load_pairs
 
 SCHEMA = pa.schema(
     {
@@ -87,9 +87,9 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
         made = try_out(connection, plan, day, most_offers=most_offers, policy=policy.exploration())
         _note(connection, plan, made, day)
-        _add_odds(connection, calibration_ledger.told(settings.day_folder(settings.pairs, day)))
+        _add_odds(connection, read_disclosed_odds(settings.day_folder(settings.pairs, day)))
         told = _add_reasons(connection, model_set)
-        cut_loss = loss_of_cut(
+        prefilter_loss = measure_day_loss(
             connection, settings.day_folder(settings.pairs, day), plan.price_of_quota.tolist()
         )
         of_rules = rule_prices(connection, settings.day_folder(settings.pairs, day))
@@ -115,7 +115,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "policy_version": policy.version(),
         "models": scored_by["models"],
     }
-    facts |= cut_loss | short_floors(plan.told, plan.least_shortfall)
+    facts |= prefilter_loss | short_floors(plan.told, plan.least_shortfall)
     with publishing(
         settings.day_folder(settings.reasons, day), facts | {"inputs": read_from}
     ) as folder:
@@ -253,7 +253,7 @@ def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelS
     """Create `explained`: table `chosen` with the codes of what spoke most for it, and return all
     that spoke for and against each match, in words."""
     score_leads(connection, model_set)  # what is assumed of an approval reads the lead's risk
-    read = features(connection, "select lead_row, product_row from chosen")
+    read = load_pair_features(connection, "select lead_row, product_row from chosen")
     told = of_matches(model_set, read)
     connection.register("told", told)
     connection.execute(

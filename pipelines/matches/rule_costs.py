@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from expectations import policy
 from pipelines.core.publishing import read_manifest
-from pipelines.pairs.near_misses import FILE
-from pipelines.pairs.revaluing import revalued_sql, worthwhile_sql
+from pipelines.pairs.near_misses import NEAR_MISS_FILE
+from pipelines.pairs.valuation import minimum_value_sql, recompute_value_sql
 
 SCHEMA = pa.schema(
     {
@@ -67,10 +67,10 @@ def rule_prices(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
         missed as (
             select
                 near.institution_id, near.product_id, near.step, near.attribute,
-                {worthwhile_sql()} as is_worthwhile,
+                {minimum_value_sql()} as is_worthwhile,
                 near.expected_value - price_of_quota - price_of_budget * near.expected_spend
                 - coalesce(rival.worth, least_worth, 0) as gain
-            from ({revalued_sql(pairs / FILE)}) as near
+            from ({recompute_value_sql(pairs / NEAR_MISS_FILE)}) as near
             join products using (institution_id, product_id)
             join quota_prices using (product_row)
             left join offers as rival

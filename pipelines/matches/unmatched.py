@@ -11,7 +11,7 @@ REASONS = {
     "rules": ("no_product", "rules"),
     "price_cap": ("price_cap", "apr_above_cap"),
     "risk_band": ("risk_band", "pd_outside_band"),
-    "shown_lately": ("no_product", "shown_lately"),
+    "contact_frequency": ("no_product", "contact_frequency"),
     "exclusive": ("no_product", "promised_elsewhere"),
     "low_value": ("low_value", "below_minimum"),
 }

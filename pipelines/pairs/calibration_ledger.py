@@ -1,7 +1,8 @@
-"""The ledger of a day: odds given with the matches before it, and what is known of them by then.
+"""Calibration ledger of a day: the probabilities of earlier matches, against their outcomes.
 
-It is published with the day's pairs: `odds.parquet` is the ledger for people, `odds.json` what it
-teaches, how wide intervals are and what may be told. Both depend on what was known before the day.
+It is published with the day's pairs. `calibration_ledger.parquet` is the ledger for people;
+`calibration_statistics.json` has what was estimated from it: interval widths, and the approval
+odds that may be disclosed. Both depend only on what was known before the day.
 """
 
 import json
@@ -18,73 +19,85 @@ from models.model_set import OUTPUTS
 from models.params import params
 from models.scoring.uncertainty import EVIDENCE, Widths
 from models.training.dataset import KEYS, examples
-from models.validation.calibration_monitor import LEDGER, Told, band_names, ledger
+from models.validation.calibration_monitor import Told, band_names, ledger
 from models.validation.splits import weights_of
 from pipelines.core.database import connect
 from pipelines.core.publishing import MANIFEST, write_json, write_parquet
 from pipelines.core.settings import Settings
 
-TABLE, LESSONS = "odds.parquet", "odds.json"
-READ = ("segment", "bureau_score", "amount_to_income", "amount_to_revenue", "product_decisions")
-"""Columns of the examples that uncertainty is learned by."""
+LEDGER_FILE, STATISTICS_FILE = "calibration_ledger.parquet", "calibration_statistics.json"
+GROUP_COLUMNS = (
+    "segment",
+    "bureau_score",
+    "amount_to_income",
+    "amount_to_revenue",
+    "product_decisions",
+)
+"""Columns of the examples that interval widths and disclosed odds depend on."""
 
 
 @dataclass(frozen=True)
-class Odds:
-    """What the odds of the days before teach."""
+class CalibrationLedger:
+    """The ledger, and what is estimated from it."""
 
     widths: dict[str, Widths]
     """By model."""
-    told: Told
+    disclosed_odds: Told
     """Of approval."""
     table: pa.Table
-    """The ledger."""
+    """The ledger of all models."""
 
 
-def learn(settings: Settings, day: date) -> Odds:
-    """Return what is known before `day` of the odds given in the days before it.
+def build_ledger(settings: Settings, day: date) -> CalibrationLedger:
+    """Return the ledger of the days before `day`, as known before it.
 
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    given = {model: _given(settings, day, model) for model in sorted(OUTPUTS)}
+    predictions = {model: _load_predictions(settings, day, model) for model in sorted(OUTPUTS)}
     widths = {
-        model: Widths.learned(table, numbers(table, "predicted")) for model, table in given.items()
+        model: Widths.learned(table, numbers(table, "predicted"))
+        for model, table in predictions.items()
     }
-    tables = [ledger(model, table) for model, table in given.items()]
-    return Odds(widths, Told.learned(given["approval"]), pa.concat_tables(tables))
+    tables = [ledger(model, table) for model, table in predictions.items()]
+    odds = Told.learned(predictions["approval"])
+    return CalibrationLedger(widths, odds, pa.concat_tables(tables))
 
 
-def write(folder: Path, odds: Odds) -> None:
-    """Write the ledger and its lessons into `folder`."""
-    write_parquet(odds.table, folder / TABLE)
-    lessons: dict[str, Any] = {name: widths.as_dict() for name, widths in odds.widths.items()}
-    write_json(folder / LESSONS, {"widths": lessons, "told": odds.told.as_dict()})
+def write_ledger(folder: Path, built: CalibrationLedger) -> None:
+    """Write the ledger and its statistics into `folder`."""
+    write_parquet(built.table, folder / LEDGER_FILE)
+    widths: dict[str, Any] = {name: widths.as_dict() for name, widths in built.widths.items()}
+    statistics = {"widths": widths, "disclosed_odds": built.disclosed_odds.as_dict()}
+    write_json(folder / STATISTICS_FILE, statistics)
 
 
-def told(folder: Path) -> Told:
-    """Return what may be told, as `write` left it in `folder`."""
-    return Told.from_dict(json.loads((folder / LESSONS).read_text("utf-8"))["told"])
+def read_disclosed_odds(folder: Path) -> Told:
+    """Return the odds that `write_ledger` stored in `folder`."""
+    statistics = json.loads((folder / STATISTICS_FILE).read_text("utf-8"))
+    return Told.from_dict(statistics["disclosed_odds"])
 
 
-def _given(settings: Settings, day: date, model: str) -> pa.Table:
-    """Return the matches of the window whose label is known before `day`, in order of keys.
+def _load_predictions(settings: Settings, day: date, model: str) -> pa.Table:
+    """Return the matches of the window with `label` known before `day` and `predicted`, by key.
 
-    Of approvals only those count whose lead is old enough to be decided, in a young market too:
-    what is decided at once is approved more often than what takes a week. A loan that still runs
-    counts as far as it has been seen, and one that is behind in part as a default.
+    An approval counts only if its lead is old enough to be decided, in a young market too: quick
+    decisions are approved more often than those that take a week. A right-censored loan counts by
+    the part that was observed, and one in arrears as a partial default.
     """
     known = examples(settings, day, params().models[model].label, as_of=day)
     weight = pa.array(weights_of(known))
-    known = known.select([*KEYS, "business_date", *READ, "label"]).append_column("weight", weight)
+    known = known.select([*KEYS, "business_date", *GROUP_COLUMNS, "label"])
+    known = known.append_column("weight", weight)
     youngest, window = params().decision_maturity_days, params().odds.window_days
     days = [day - timedelta(days=back) for back in range(youngest, youngest + window)]
-    folders = [settings.day_folder(settings.matches, some_day) for some_day in sorted(days)]
+    folders = [settings.day_folder(settings.matches, earlier) for earlier in sorted(days)]
     files = [str(path / "matches.parquet") for path in folders if (path / MANIFEST).is_file()]
     if not files or not known.num_rows:
-        return _named(known.slice(0, 0).append_column("predicted", pa.array([], pa.float64())))
+        none = known.slice(0, 0).append_column("predicted", pa.array([], pa.float64()))
+        return _add_groups(none)
     keys = ", ".join(KEYS)
-    others = ", ".join(f"known.{name}" for name in ("business_date", *READ))
+    others = ", ".join(f"known.{name}" for name in ("business_date", *GROUP_COLUMNS))
     with connect(settings) as connection:
         connection.register("known", known)
         joined = connection.sql(
@@ -102,21 +115,18 @@ def _given(settings: Settings, day: date, model: str) -> pa.Table:
             """,
             params={"files": files},
         ).to_arrow_table()
-    return _named(joined)
+    return _add_groups(joined)
 
 
-def _named(given: pa.Table) -> pa.Table:
-    """Return `given` with the names of what the ledger groups by."""
-    edges = ("none", *(f"{least} or more" for least in EVIDENCE))
-    decisions = np.nan_to_num(numbers(given, "product_decisions"), nan=0.0)
-    steps = np.searchsorted(EVIDENCE, decisions, side="right")
-    days = given["business_date"].to_pylist()
+def _add_groups(predictions: pa.Table) -> pa.Table:
+    """Return `predictions` with the names of the groups that the ledger reports."""
+    steps = ("none", *(f"{least} or more" for least in EVIDENCE))
+    decisions = np.nan_to_num(numbers(predictions, "product_decisions"), nan=0.0)
+    step = np.searchsorted(EVIDENCE, decisions, side="right")
+    days = predictions["business_date"].to_pylist()
     weeks = [f"{day.isocalendar().year}-W{day.isocalendar().week:02}" for day in days]
     return (
-        given.append_column("band", band_names(numbers(given, "predicted")))
-        .append_column("evidence", pa.array(edges).take(pa.array(steps)))
+        predictions.append_column("band", band_names(numbers(predictions, "predicted")))
+        .append_column("evidence", pa.array(steps).take(pa.array(step)))
         .append_column("week", pa.array(weeks, pa.string()))
     )
-
-
-__all__ = ["LEDGER", "Odds", "learn", "told", "write"]

@@ -1,11 +1,12 @@
-"""Pairs that one hard rule of the product alone keeps apart, scored as if the rule were not there.
+"""Near misses: pairs that one hard rule of the product alone excludes, scored without that rule.
 
-Only what the product itself may change counts: its limits of amount and term, its own rules, its
-risk band. Consent, suppressions, the law and what the person was shown are nobody's to loosen. What
-the models say of such pairs is said beyond what they have seen of the product: an estimate to begin
-a talk with, not a promise.
+Only the product's own terms count: its limits of amount and term, its own rules, its risk band.
+Consent, suppressions, the law and contact frequency are nobody's to loosen. The models extrapolate
+here, beyond the leads that they have seen at the product: an estimate to start a negotiation with,
+not a promise.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,143 +18,175 @@ import pyarrow as pa
 from expectations.policy_types import NearMisses
 from models.model_set import ModelSet
 from pipelines.core.arrays import IntArray
-from pipelines.pairs.eligibility.bitsets import unpacked
-from pipelines.pairs.eligibility.engine import requirements_of
-from pipelines.pairs.eligibility.near_miss_bits import nearly
+from pipelines.pairs.eligibility.bitsets import Bitsets, pack, unpack
+from pipelines.pairs.eligibility.engine import build_requirements, read_lead_batches
 from pipelines.pairs.eligibility.rule_index import Requirement
 from pipelines.pairs.eligibility.rules import CompiledRules
-from pipelines.pairs.scoring import PAIRS_AT_ONCE, SCHEMA, valued_pairs
+from pipelines.pairs.scoring import PAIRS_PER_BATCH, score_pairs
+from pipelines.pairs.valuation import PAIR_SCHEMA
 
-OWN_STEPS = ("amount", "term", "rules", "risk_band")
-"""Steps that rest on what the product itself asks."""
+PRODUCT_STEPS = ("amount", "term", "rules", "risk_band")
+"""Steps that a product may change."""
 
-NEAR_MISSES = pa.schema([*SCHEMA, ("step", pa.string()), ("attribute", pa.string())])
-"""Columns of `near_misses.parquet`: a scored pair, and the rule that it fails alone."""
+NEAR_MISS_SCHEMA = pa.schema([*PAIR_SCHEMA, ("step", pa.string()), ("attribute", pa.string())])
+"""Columns of `near_misses.parquet`: a scored pair, and the only rule that it fails."""
 
-FILE = "near_misses.parquet"
+NEAR_MISS_FILE = "near_misses.parquet"
 """Beside the pairs of the day."""
 
 
 @dataclass(frozen=True)
-class Missed:
-    """Near misses of a day."""
+class NearMissSample:
+    """Scored near misses of a day."""
 
     pairs: pa.Table
-    """`NEAR_MISSES`, by key."""
+    """`NEAR_MISS_SCHEMA`, by key."""
     facts: dict[str, Any]
-    """`leads` looked at, out of `of_leads`: a sample stands for all."""
+    """Counts of `pairs` and of the sampled `leads`, out of `of_leads`."""
 
 
-def near_misses(
+def score_near_misses(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     rules: CompiledRules,
     day: date,
     limits: NearMisses,
-) -> Missed:
+) -> NearMissSample:
     """Return the scored near misses of the day, or of a sample of its leads.
 
     Args:
         connection: With `leads` (with `pd`) and `products`.
-        model_set: Who scores them.
-        rules: What the products' own rules ask.
+        model_set: Models of the day.
+        rules: The products' own rules.
         day: The business date.
-        limits: How many leads and pairs are looked at.
+        limits: How many leads and pairs to use.
     """
     (leads,), (products,) = (
         connection.table(name).count("*").fetchall()[0] for name in ("leads", "products")
     )
-    _draw(connection, limits.sampled_leads)
-    requirements = requirements_of(connection, rules, day)
-    found = _found(connection, requirements, int(products))
-    kept, looked_at = _within(connection, found, limits.most_pairs)
-    facts = {"leads": looked_at, "of_leads": int(leads), "pairs": kept.num_rows}
-    return Missed(_scored(connection, model_set, kept, requirements), facts)
+    _sample_leads(connection, limits.sampled_leads)
+    requirements = build_requirements(connection, rules, day)
+    missed = _list_product_misses(connection, requirements, int(products))
+    kept, kept_leads = _keep_whole_leads(connection, missed, limits.most_pairs)
+    facts = {"leads": kept_leads, "of_leads": int(leads), "pairs": kept.num_rows}
+    return NearMissSample(_score(connection, model_set, kept, requirements), facts)
 
 
-def _draw(connection: duckdb.DuckDBPyConnection, leads: int) -> None:
-    """Create table `near_leads`: leads drawn by a lot that their own keys decide, as `lot`."""
+def find_near_misses(
+    connection: duckdb.DuckDBPyConnection,
+    requirements: Sequence[Requirement],
+    products: int,
+    leads: str = "leads",
+) -> Iterator[tuple[pa.Table, list[Bitsets]]]:
+    """Yield batches of leads, and for each requirement the products that it alone excludes.
+
+    Each lead carries two sets of products: those that failed no requirement so far, and those that
+    failed exactly one. After the last requirement, the intersection of the second set with what a
+    requirement excludes is its near misses.
+
+    Args:
+        connection: With the tables that `requirements` were built from.
+        requirements: Every requirement of a pair.
+        products: Number of open products.
+        leads: Table of the leads to use.
+    """
+    every = pack(np.ones(products, np.bool_))
+    for batch in read_lead_batches(connection, requirements, leads):
+        excluded = [~requirement.admit(batch) for requirement in requirements]
+        yield batch, _excluded_once(excluded, np.tile(every, (batch.num_rows, 1)))
+
+
+def _excluded_once(excluded: list[Bitsets], every: Bitsets) -> list[Bitsets]:
+    none, once = every, np.zeros_like(every)
+    for products in excluded:
+        none, once = none & ~products, (once & ~products) | (none & products)
+    return [once & products for products in excluded]
+
+
+def _sample_leads(connection: duckdb.DuckDBPyConnection, leads: int) -> None:
+    """Create table `sampled_leads`: leads in the order of a hash of their keys, `sample_order`."""
     connection.execute(
         """
-        create or replace table near_leads as
+        create or replace table sampled_leads as
         select * from (
             select *, row_number() over (
                 order by md5_number_lower(concat_ws(chr(31), channel_id, lead_id)), lead_row
-            ) - 1 as lot
+            ) - 1 as sample_order
             from leads
         )
-        where lot < $leads
+        where sample_order < $leads
         """,
         {"leads": leads},
     )
 
 
-def _found(
+def _list_product_misses(
     connection: duckdb.DuckDBPyConnection, requirements: list[Requirement], products: int
 ) -> pa.Table:
     """Return `lead_row`, `product_row` and the number of the `requirement` of each near miss."""
     parts = [
         (rows[lead], product, np.full(lead.size, number))
-        for portion, missed in nearly(connection, requirements, products, "near_leads")
-        for rows in [np.asarray(portion["lead_row"].to_numpy(), np.int64)]
-        for number, words in enumerate(missed)
-        if requirements[number].step in OWN_STEPS
-        for lead, product in [np.nonzero(unpacked(words, products))]
+        for batch, missed in find_near_misses(connection, requirements, products, "sampled_leads")
+        for rows in [np.asarray(batch["lead_row"].to_numpy(), np.int64)]
+        for number, bitsets in enumerate(missed)
+        if requirements[number].step in PRODUCT_STEPS
+        for lead, product in [np.nonzero(unpack(bitsets, products))]
     ]
     names = ("lead_row", "product_row", "requirement")
     columns = [
-        np.concatenate([np.empty(0, np.int64), *(part[place] for part in parts)])
-        for place in range(len(names))
+        np.concatenate([np.empty(0, np.int64), *(part[position] for part in parts)])
+        for position in range(len(names))
     ]
     return pa.table(
         {name: pa.array(column, pa.int32()) for name, column in zip(names, columns, strict=True)}
     )
 
 
-def _within(
-    connection: duckdb.DuckDBPyConnection, found: pa.Table, most: int
+def _keep_whole_leads(
+    connection: duckdb.DuckDBPyConnection, missed: pa.Table, most: int
 ) -> tuple[pa.Table, int]:
-    """Return the near misses of the first leads by lot that fit into `most`, and how many leads."""
-    connection.register("near_found", found)
+    """Return the near misses of the first sampled leads that fit into `most`, and their leads."""
+    connection.register("missed_pairs", missed)
     kept = connection.execute(
         """
-        with so_far as (
+        with running_pairs as (
             select
                 lead_row,
-                sum(coalesce(pairs, 0)) over (order by lot) as pairs
-            from near_leads
+                sum(coalesce(pairs, 0)) over (order by sample_order) as pairs
+            from sampled_leads
             left join (
-                select lead_row, count(*) as pairs from near_found group by lead_row
+                select lead_row, count(*) as pairs from missed_pairs group by lead_row
             ) using (lead_row)
         )
 
-        select lead_row from so_far where pairs <= ?
+        select lead_row from running_pairs where pairs <= ?
         """,
         [most],
     ).fetchnumpy()["lead_row"]
-    connection.unregister("near_found")
-    is_kept = np.isin(found["lead_row"].to_numpy(), np.asarray(kept))
-    return found.filter(pa.array(is_kept)), len(kept)
+    connection.unregister("missed_pairs")
+    is_kept = np.isin(missed["lead_row"].to_numpy(), np.asarray(kept))
+    return missed.filter(pa.array(is_kept)), len(kept)
 
 
-def _scored(
+def _score(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     pairs: pa.Table,
     requirements: list[Requirement],
 ) -> pa.Table:
-    connection.register("near_pairs", pairs)
-    ordered = connection.sql("from near_pairs order by lead_row, product_row").to_arrow_table()
-    connection.unregister("near_pairs")
-    parts = [
-        valued_pairs(connection, model_set, ordered.slice(start, PAIRS_AT_ONCE))
-        for start in range(0, ordered.num_rows, PAIRS_AT_ONCE)
+    """Return the pairs with scores and the step and attribute of the rule that they fail."""
+    connection.register("missed_pairs", pairs)
+    ordered = connection.sql("from missed_pairs order by lead_row, product_row").to_arrow_table()
+    connection.unregister("missed_pairs")
+    batches = [
+        score_pairs(connection, model_set, ordered.slice(start, PAIRS_PER_BATCH))
+        for start in range(0, ordered.num_rows, PAIRS_PER_BATCH)
     ]
-    if not parts:
-        return NEAR_MISSES.empty_table()
+    if not batches:
+        return NEAR_MISS_SCHEMA.empty_table()
     which: IntArray = np.asarray(ordered["requirement"].to_numpy(), np.int64)
-    scored = pa.concat_tables(parts).select(SCHEMA.names)
+    scored = pa.concat_tables(batches).select(PAIR_SCHEMA.names)
     for name in ("step", "attribute"):
-        told = np.array([getattr(asked, name) for asked in requirements], np.str_)
-        scored = scored.append_column(name, pa.array(told[which], pa.string()))
-    return scored.cast(NEAR_MISSES)
+        values = np.array([getattr(requirement, name) for requirement in requirements], np.str_)
+        scored = scored.append_column(name, pa.array(values[which], pa.string()))
+    return scored.cast(NEAR_MISS_SCHEMA)

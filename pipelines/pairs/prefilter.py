@@ -1,12 +1,14 @@
-"""The promising pairs of a day that has too many to score; what is lost by it is measured.
+"""Prefilter of a large day: select the promising pairs, since the models cannot score them all.
 
-The models cost far more a pair than arithmetic. So on a large day they score all pairs of a sample
-of leads, drawn by lot. From one half of them is learned what each product approves and has taken up
-(`rates`); with these rates every eligible pair is valued, as if by the models, and what places will
-cost is guessed (`asking`). What a pair falls behind the offer that its lead would give up for it is
-what a plan would lose by it: pairs that fall behind least are kept, so many that a lead has its
-share on average, its best few in any case, and each product enough to fill its quota several times.
-On the other half of the sample, whose every pair is known, the loss shows (`losses`).
+1. Score all pairs of a random sample of leads, and learn from one half of them each product's
+   approval and take-up rates (`sql/approval_rates.sql`).
+2. Value every eligible pair by these rates instead of the models, and estimate the quota prices.
+3. Rank pairs by their advantage: value after price, less the value of the offer that the lead would
+   give up. A pair behind by much costs the plan little when it is dropped.
+4. Keep a lead's best few pairs, its share of the others on average, and for each product enough
+   pairs to fill its quota several times.
+
+The other half of the sample, with every pair scored, measures the loss (`prefilter_loss`).
 """
 
 from dataclasses import dataclass, replace
@@ -21,199 +23,279 @@ from expectations import policy
 from expectations.policy_types import Candidates
 from models.model_set import ModelSet
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.pairs.approval_rates import learn_rates, part_of_band
-from pipelines.pairs.eligibility.bitsets import packed
+from pipelines.core.database import read_query, run_query
+from pipelines.pairs.eligibility.bitsets import pack
 from pipelines.pairs.eligibility.engine import Eligibility
-from pipelines.pairs.prefilter_loss import loss_share
-from pipelines.pairs.price_estimates import asking_prices, marginal_offers
-from pipelines.pairs.revaluing import TERMS
-from pipelines.pairs.scoring import PAIRS_AT_ONCE, valued_pairs
-from pipelines.pairs.valuation import priced_sql, valued_sql
+from pipelines.pairs.prefilter_loss import measure_loss
+from pipelines.pairs.scoring import PAIRS_PER_BATCH, score_pairs
+from pipelines.pairs.valuation import SQL, suggest_apr_sql, value_sql
 
-PROMISED_AT_ONCE = 10 * PAIRS_AT_ONCE
-"""About how many pairs are valued by rates together: they are far cheaper than scored ones."""
+ESTIMATED_PER_BATCH = 10 * PAIRS_PER_BATCH
+"""About how many pairs are valued by rates together; they need far less memory than scored ones."""
 
 PRICED_LEADS = 20_000
-"""Leads by which is guessed what places will cost and how far behind a pair may fall."""
+"""Leads by which quota prices and the cutoffs of products are estimated."""
+
+PRIOR_PAIRS = 20
+"""An approval rate is shrunken toward its prediction as if by this many pairs."""
+
+PRICE_ROUNDS = 30
+"""Half steps; after so many, prices move by less than the rates can resolve."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The pairs that are scored."""
+class Prefiltered:
+    """The pairs to score."""
 
-    judged: Eligibility
-    """With the pairs kept; its funnel counts all that the rules leave."""
+    eligibility: Eligibility
+    """With the kept pairs; its funnel counts all eligible pairs."""
     sample: pa.Table | None
     """Every pair of the leads that the loss is measured on: keys, `expected_value`, `is_kept`;
-    None where nothing was cut."""
+    None where every pair is kept."""
     facts: dict[str, Any]
 
 
-def cut(
+def select_promising_pairs(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
-    judged: Eligibility,
+    eligibility: Eligibility,
     limits: Candidates,
-) -> Cut:
-    """Return the pairs worth scoring: all of them, unless they are more than `most_pairs`.
+) -> Prefiltered:
+    """Return the promising pairs, or all eligible ones if they are at most `most_pairs`.
 
     Args:
         connection: With `leads` (with `pd`) and `products`.
-        model_set: Who scores the sample.
-        judged: The eligible pairs.
-        limits: How many to keep.
+        model_set: Models that score the sample.
+        eligibility: The eligible pairs.
+        limits: How many pairs to keep.
     """
-    eligible = int(judged.pairs.sum())
+    eligible = int(eligibility.pairs_per_lead.sum())
     if eligible <= limits.most_pairs:
-        return Cut(judged, None, {})
-    sampled = _sampled(connection, limits.sampled_leads)
-    scored = _scored_sample(connection, model_set, judged, sampled)
-    learn_rates(connection, scored.filter(pc.invert(scored["is_measured"])))
-    priced = _sampled(connection, PRICED_LEADS)
-    prices, floors = _prices_and_floors(connection, judged, priced, limits)
-    most = min(policy.value().most_offers_per_lead, limits.per_lead)
-    words = np.zeros_like(judged.words)
-    for first, last in judged.portions(PROMISED_AT_ONCE):
-        lead, product, promise = _promise(connection, judged.table(first, last))
-        place, ahead = _ahead(lead, promise - prices[product], most)
-        keeps = (place < most) | (ahead >= floors[product])
-        flags = np.zeros((last - first, judged.products), np.bool_)
-        flags[lead[keeps] - first, product[keeps]] = True
-        words[first:last] = packed(flags)
-    kept = replace(judged, words=words)
-    measured = _measured(connection, scored, kept)
+        return Prefiltered(eligibility, None, {})
+    sampled = _sample_leads(connection, limits.sampled_leads)
+    scored = _score_sample(connection, model_set, eligibility, sampled)
+    estimate_approval_rates(connection, scored.filter(pc.invert(scored["is_measured"])))
+    prices, cutoffs = _estimate_prices_and_cutoffs(connection, eligibility, limits)
+    best = _best_per_lead(limits)
+    bitsets = np.zeros_like(eligibility.bitsets)
+    for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH):
+        pairs = eligibility.pairs_between(first, last)
+        lead, product, value = _estimate_values(connection, pairs)
+        rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
+        is_kept = (rank < best) | (advantage >= cutoffs[product])
+        flags = np.zeros((last - first, eligibility.products), np.bool_)
+        flags[lead[is_kept] - first, product[is_kept]] = True
+        bitsets[first:last] = pack(flags)
+    kept = replace(eligibility, bitsets=bitsets)
+    sample = _flag_kept(connection, scored, kept)
     facts = {
         "eligible": eligible,
-        "kept": int(kept.pairs.sum()),
+        "kept": int(kept.pairs_per_lead.sum()),
         "sampled_leads": len(sampled),
-        "loss_with_free_quotas": loss_share(connection, measured, {}),
+        "loss_with_free_quotas": measure_loss(connection, sample, {}),
     }
-    return Cut(kept, measured, facts)
+    return Prefiltered(kept, sample, facts)
 
 
-def _sampled(connection: duckdb.DuckDBPyConnection, leads: int) -> IntArray:
-    """Return the `lead_row` of leads drawn by a lot that their own keys decide, in its order."""
-    drawn = connection.execute(
+def estimate_approval_rates(connection: duckdb.DuckDBPyConnection, scored: pa.Table) -> None:
+    """Create table `approval_rates`: `p_approve`, `p_fund` by product and part of its risk band.
+
+    Args:
+        connection: With table `products`.
+        scored: Pairs with `product_row`, `pd`, `p_approve`, `p_fund`.
+    """
+    connection.register("sample_pairs", scored)
+    run_query(connection, SQL / "band_part.sql")
+    run_query(connection, SQL / "approval_rates.sql", {"prior_pairs": PRIOR_PAIRS})
+    connection.unregister("sample_pairs")
+
+
+def estimate_quota_prices(
+    lead: IntArray, product: IntArray, value: FloatArray, quota: FloatArray, most_offers: int
+) -> FloatArray:
+    """Return about what the shadow price of each product's quota will be, before any plan.
+
+    A binding quota sends a lead not to its product of highest value but to that of highest value
+    after the price. The price of product j is what its last unit of quota adds there beyond what
+    its lead would bring elsewhere:
+
+        p_j = the q_j-th largest of (value_ij - u_ij), at least 0
+
+    with u_ij the value after prices of the offer that lead i would give up for it (`rank_offers`).
+    Such a p_j minimises the dual of the plan in its own coordinate. Repeated for all products at
+    once, half a step each, the prices converge near those of the plan. The limit of one offer an
+    institution is ignored.
+
+    Args:
+        lead: Of each pair.
+        product: Of each pair; codes 0, 1, 2 ...
+        value: Of each pair.
+        quota: By product, for these leads; a fraction where the leads are a sample.
+        most_offers: Most offers of a lead.
+    """
+    prices = np.zeros(len(quota))
+    whole_quota = np.floor(quota).astype(np.int64)
+    for _ in range(PRICE_ROUNDS):
+        _, given_up = rank_offers(lead, value - prices[product], most_offers)
+        bid = value - given_up
+        order = np.lexsort((-bid, product))
+        ends = np.searchsorted(product[order], np.arange(len(quota) + 1))
+        last = ends[:-1] + whole_quota
+        is_full = last < ends[1:]
+        target = np.zeros(len(quota))
+        target[is_full] = np.maximum(bid[order][last[is_full]], 0.0)
+        prices = (prices + target) / 2
+    return prices
+
+
+def rank_offers(
+    lead: IntArray, net_value: FloatArray, most_offers: int
+) -> tuple[IntArray, FloatArray]:
+    """Return each pair's rank among its lead's, from 0, and the value that the lead gives up.
+
+    The lead gives up its K-th best offer, with K = `most_offers`, or the one after that for its K
+    best offers themselves. It gives up nothing while it has fewer offers of positive value.
+    """
+    order = np.lexsort((-net_value, lead))
+    sorted_value, sorted_lead = net_value[order], lead[order]
+    starts = np.searchsorted(sorted_lead, sorted_lead)
+    ends = np.searchsorted(sorted_lead, sorted_lead, side="right")
+    sorted_rank = np.arange(len(lead)) - starts
+    rival = starts + np.where(sorted_rank < most_offers, most_offers, most_offers - 1)
+    has_rival = rival < ends
+    sorted_given_up = np.zeros(len(lead))
+    sorted_given_up[has_rival] = np.maximum(sorted_value[rival[has_rival]], 0.0)
+    rank, given_up = np.empty_like(sorted_rank), np.empty_like(sorted_given_up)
+    rank[order], given_up[order] = sorted_rank, sorted_given_up
+    return rank, given_up
+
+
+def _best_per_lead(limits: Candidates) -> int:
+    """Return how many of its best pairs a lead keeps in any case."""
+    return min(policy.value().most_offers_per_lead, limits.per_lead)
+
+
+def _sample_leads(connection: duckdb.DuckDBPyConnection, leads: int) -> IntArray:
+    """Return the `lead_row` of leads by a hash of their keys: a fixed random sample."""
+    rows = connection.execute(
         "select lead_row from leads "
         "order by md5_number_lower(concat_ws(chr(31), channel_id, lead_id)), lead_row limit ?",
         [leads],
     ).fetchnumpy()["lead_row"]
-    return np.asarray(drawn, np.int64)
+    return np.asarray(rows, np.int64)
 
 
-def _scored_sample(
+def _score_sample(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
-    judged: Eligibility,
+    eligibility: Eligibility,
     sampled: IntArray,
 ) -> pa.Table:
-    """Return every pair of the sampled leads, scored and valued; `is_measured`: of the half that
-    nothing is learned from."""
-    pairs = judged.of_leads(sampled)
-    measured = np.isin(pairs["lead_row"].to_numpy(), sampled[1::2])
-    pairs = pairs.append_column("is_measured", pa.array(measured))
-    parts = [
-        valued_pairs(connection, model_set, pairs.slice(start, PAIRS_AT_ONCE))
-        for start in range(0, pairs.num_rows, PAIRS_AT_ONCE)
+    """Return every pair of the sampled leads with its scores and value.
+
+    `is_measured` marks the half that measures the loss; the rates are estimated on the other.
+    """
+    pairs = eligibility.pairs_of(sampled)
+    is_measured = np.isin(pairs["lead_row"].to_numpy(), sampled[1::2])
+    pairs = pairs.append_column("is_measured", pa.array(is_measured))
+    batches = [
+        score_pairs(connection, model_set, pairs.slice(start, PAIRS_PER_BATCH))
+        for start in range(0, pairs.num_rows, PAIRS_PER_BATCH)
     ]
-    connection.register("cut_drawn", pairs)
-    connection.register("cut_valued", pa.concat_tables(parts))
-    found = connection.sql(
-        "from cut_drawn join cut_valued using (lead_row, product_row) "
+    connection.register("sampled_pairs", pairs)
+    connection.register("sampled_scores", pa.concat_tables(batches))
+    scored = connection.sql(
+        "from sampled_pairs join sampled_scores using (lead_row, product_row) "
         "order by lead_row, product_row"
     ).to_arrow_table()
-    connection.unregister("cut_drawn")
-    connection.unregister("cut_valued")
-    return found
+    connection.unregister("sampled_pairs")
+    connection.unregister("sampled_scores")
+    return scored
 
 
-def _promise(
+def _estimate_values(
     connection: duckdb.DuckDBPyConnection, pairs: pa.Table
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return lead, product and value by rates of some pairs, ordered by key."""
-    connection.register("cut_pairs", pairs)
-    names = (*TERMS, "apr_min", "apr_max", "price_cap", "pd_min", "pd_max")
-    rated = f"""(
-        select
-            lead_row, product_row, amount, term_months, pd,
-            {", ".join(f"products.{name}" for name in names)},
-            cut_rates.p_approve, cut_rates.p_fund, null::double as cost_per_lead
-        from cut_pairs
-        join leads using (lead_row)
-        join products using (product_row)
-        join cut_rates using (product_row)
-        where cut_rates.part = {part_of_band("leads.pd", "products.pd_max")}
-    )"""
-    found = connection.sql(
+    """Return lead, product and value by approval rates of some pairs, ordered by key."""
+    connection.register("eligible_pairs", pairs)
+    rated = read_query(SQL / "rated_pairs.sql")
+    valued = connection.sql(
         f"""
         select lead_row, product_row, expected_value
-        from ({valued_sql(f"({priced_sql(rated)})", policy.value())})
+        from ({value_sql(f"({suggest_apr_sql(f'({rated})')})")})
         order by lead_row, product_row
         """
     ).fetchnumpy()
-    connection.unregister("cut_pairs")
-    lead, product = (np.asarray(found[name], np.int64) for name in ("lead_row", "product_row"))
-    return lead, product, np.asarray(found["expected_value"], np.float64)
+    connection.unregister("eligible_pairs")
+    lead, product = (np.asarray(valued[name], np.int64) for name in ("lead_row", "product_row"))
+    return lead, product, np.asarray(valued["expected_value"], np.float64)
 
 
-def _ahead(lead: IntArray, worth: FloatArray, most_offers: int) -> tuple[IntArray, FloatArray]:
-    """Return each pair's place among its lead's, and how far it is ahead of what it displaces."""
-    place, given_up = marginal_offers(lead, worth, most_offers)
-    return place, worth - given_up
+def _rank_by_advantage(
+    lead: IntArray, net_value: FloatArray, most_offers: int
+) -> tuple[IntArray, FloatArray]:
+    """Return each pair's rank among its lead's, and its advantage over what the lead gives up."""
+    rank, given_up = rank_offers(lead, net_value, most_offers)
+    return rank, net_value - given_up
 
 
-def _prices_and_floors(
-    connection: duckdb.DuckDBPyConnection, judged: Eligibility, leads: IntArray, limits: Candidates
+def _estimate_prices_and_cutoffs(
+    connection: duckdb.DuckDBPyConnection, eligibility: Eligibility, limits: Candidates
 ) -> tuple[FloatArray, FloatArray]:
-    """Return by product what a place will cost, and how far ahead (mostly below 0) a pair must be.
+    """Return the estimated quota price and the least advantage (mostly below 0) by product.
 
-    The floor is the same for all products, so that leads keep `per_lead` pairs on average, and
-    lower for a product that would not find `quota_times` its quota above it.
+    The cutoff is the same for all products, so that leads keep `per_lead` pairs on average, and
+    lower for a product that would not get `quota_times` its quota above it.
     """
-    share = len(leads) / len(judged.words)
-    most = min(policy.value().most_offers_per_lead, limits.per_lead)
+    leads = _sample_leads(connection, PRICED_LEADS)
+    share = len(leads) / len(eligibility.bitsets)
+    best = _best_per_lead(limits)
     quota = share * np.asarray(
         connection.sql("select daily_quota from products order by product_row").fetchnumpy()[
             "daily_quota"
         ],
         np.float64,
     )
-    lead, product, promise = _promise(connection, judged.of_leads(leads))
-    prices = asking_prices(lead, product, promise, quota, most)
-    place, ahead = _ahead(lead, promise - prices[product], most)
-    extra = np.sort(ahead[place >= most])[::-1]
-    room = max(0, limits.per_lead - most) * len(leads)
-    floor = extra[room] if room < len(extra) else -np.inf
-    return prices, np.minimum(
-        floor, _floors_of_products(product, ahead, place < most, quota, limits)
-    )
+    lead, product, value = _estimate_values(connection, eligibility.pairs_of(leads))
+    prices = estimate_quota_prices(lead, product, value, quota, best)
+    rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
+    others = np.sort(advantage[rank >= best])[::-1]
+    kept_others = max(0, limits.per_lead - best) * len(leads)
+    cutoff = others[kept_others] if kept_others < len(others) else -np.inf
+    quota_cutoffs = _cutoffs_of_quotas(product, advantage, rank < best, quota, limits)
+    return prices, np.minimum(cutoff, quota_cutoffs)
 
 
-def _floors_of_products(
-    product: IntArray, ahead: FloatArray, is_best: BoolArray, quota: FloatArray, limits: Candidates
+def _cutoffs_of_quotas(
+    product: IntArray,
+    advantage: FloatArray,
+    is_best: BoolArray,
+    quota: FloatArray,
+    limits: Candidates,
 ) -> FloatArray:
-    """Return the floor above which each product finds several times its quota."""
+    """Return the advantage above which each product has `quota_times` its quota."""
     wanted = np.maximum(1, np.ceil(limits.quota_times * quota)).astype(np.int64)
-    order = np.lexsort((-np.where(is_best, np.inf, ahead), product))
+    order = np.lexsort((-np.where(is_best, np.inf, advantage), product))
     ends = np.searchsorted(product[order], np.arange(len(quota) + 1))
     has_enough = np.diff(ends) > wanted
-    floors = np.full(len(quota), -np.inf)
-    floors[has_enough] = ahead[order][(ends[:-1] + wanted - 1)[has_enough]]
-    return floors
+    cutoffs = np.full(len(quota), -np.inf)
+    cutoffs[has_enough] = advantage[order][(ends[:-1] + wanted - 1)[has_enough]]
+    return cutoffs
 
 
-def _measured(
+def _flag_kept(
     connection: duckdb.DuckDBPyConnection, scored: pa.Table, kept: Eligibility
 ) -> pa.Table:
-    half = scored.filter(scored["is_measured"])
-    lead, product = (half[name].to_numpy() for name in ("lead_row", "product_row"))
-    bits = kept.words[lead, product // 64] >> (product % 64).astype(np.uint64)
+    """Return keys and value of the pairs that measure the loss, with `is_kept`, ordered by key."""
+    measured = scored.filter(scored["is_measured"])
+    lead, product = (measured[name].to_numpy() for name in ("lead_row", "product_row"))
+    bits = kept.bitsets[lead, product // 64] >> (product % 64).astype(np.uint64)
     connection.register(
-        "cut_half", half.append_column("is_kept", pa.array((bits & 1).astype(bool)))
+        "measured_pairs", measured.append_column("is_kept", pa.array((bits & 1).astype(bool)))
     )
-    found = connection.sql(
+    sample = connection.sql(
         "select channel_id, lead_id, institution_id, product_id, expected_value, is_kept "
-        "from cut_half order by all"
+        "from measured_pairs order by all"
     ).to_arrow_table()
-    connection.unregister("cut_half")
-    return found
+    connection.unregister("measured_pairs")
+    return sample

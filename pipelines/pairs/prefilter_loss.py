@@ -1,9 +1,9 @@
-"""What cutting the pairs of a large day has cost, at any prices.
+"""Upper bound of the value that the prefilter of a large day costs, at any quota prices.
 
-At any prices of quotas no plan is worth more than all quotas at their prices and each lead's best
-offers after prices. Cutting pairs changes only the latter: so the best that leads could have had
-with every pair, less the best of the pairs kept, bounds what the plan can have lost. It is measured
-on leads drawn by lot, of whom every pair is known; the chance of the draw is not in it.
+At any quota prices no plan has a higher value than all quotas at their prices plus each lead's best
+offers after prices (the dual bound). The prefilter changes only the second part. So the best offers
+of a lead with every pair, less its best offers with the kept pairs, bound the loss of the plan. It
+is measured on a random sample of leads that have every pair scored; sampling error is not included.
 """
 
 from collections.abc import Sequence
@@ -14,77 +14,56 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.pairs.revaluing import worthwhile_sql
+from pipelines.core.database import run_query
 
-SAMPLE = "cut_sample.parquet"
-"""Beside the pairs of a day that was cut: every pair of some leads."""
-
-_WORTH = "cast(round((expected_value - coalesce(price, 0)) * 10000) as bigint)"
-"""In whole ten-thousandths, so that sums don't depend on their order."""
+SAMPLE_FILE = "prefilter_sample.parquet"
+"""Beside the pairs of a day that was prefiltered: every pair of the sampled leads."""
 
 
-def loss_of_cut(
+def measure_day_loss(
     connection: duckdb.DuckDBPyConnection, folder: Path, price_of_quota: Sequence[float]
 ) -> dict[str, float]:
-    """Return `cut_loss`, as `loss_share` at the plan's prices; nothing where no pair was cut.
+    """Return `prefilter_loss` at the plan's prices; nothing for a day that was not prefiltered.
 
     Args:
         connection: With table `products`.
         folder: The published `pairs/date=D`.
-        price_of_quota: By `product_row`.
+        price_of_quota: Shadow prices by `product_row`.
     """
-    file = folder / SAMPLE
+    file = folder / SAMPLE_FILE
     if not file.exists():
         return {}
     names = connection.sql(
         "select institution_id, product_id from products order by product_row"
     ).fetchall()
     prices = dict(zip(names, map(float, price_of_quota), strict=True))
-    return {"cut_loss": loss_share(connection, pq.read_table(file), prices)}
+    return {"prefilter_loss": measure_loss(connection, pq.read_table(file), prices)}
 
 
-def loss_share(
+def measure_loss(
     connection: duckdb.DuckDBPyConnection, sample: pa.Table, prices: dict[tuple[str, str], float]
 ) -> float:
-    """Return the share of the leads' best worth, after prices, that was cut away.
+    """Return the share of the leads' best value after prices that the prefilter removes.
 
     Args:
         connection: Any.
-        sample: As `Cut.sample`.
-        prices: Institution and product -> price of quota; 0 where there is none.
+        sample: As `Prefiltered.sample`.
+        prices: Institution and product -> shadow price of the quota; 0 for the others.
     """
-    connection.register("cut_sample", sample)
-    connection.register("cut_prices", _as_table(prices))
-    ((every, kept),) = connection.sql(
-        f"""
-        with worth as (
-            select
-                channel_id, lead_id, institution_id,
-                max({_WORTH}) as every, max({_WORTH}) filter (is_kept) as kept
-            from cut_sample
-            left join cut_prices using (institution_id, product_id)
-            where {worthwhile_sql()}
-            group by all
-        ),
-
-        of_leads as (
-            select
-                list_sum(list_sort(list(greatest(every, 0)), 'desc')[:$most]) as every,
-                list_sum(list_sort(list(greatest(coalesce(kept, 0), 0)), 'desc')[:$most]) as kept
-            from worth
-            group by channel_id, lead_id
-        )
-
-        select coalesce(sum(every), 0), coalesce(sum(kept), 0) from of_leads
-        """,
-        params={"most": policy.value().most_offers_per_lead},
+    connection.register("prefilter_sample", sample)
+    connection.register("sample_prices", _price_table(prices))
+    value = policy.value()
+    ((best, best_kept),) = run_query(
+        connection,
+        Path(__file__).parent / "sql" / "prefilter_loss.sql",
+        {"most_offers": value.most_offers_per_lead, "minimum_value": value.minimum_value},
     ).fetchall()
-    connection.unregister("cut_sample")
-    connection.unregister("cut_prices")
-    return float(1 - kept / every) if every > 0 else 0.0
+    connection.unregister("prefilter_sample")
+    connection.unregister("sample_prices")
+    return float(1 - best_kept / best) if best > 0 else 0.0
 
 
-def _as_table(prices: dict[tuple[str, str], float]) -> pa.Table:
+def _price_table(prices: dict[tuple[str, str], float]) -> pa.Table:
     return pa.table(
         {
             "institution_id": pa.array([name for name, _ in prices], pa.string()),

@@ -1,4 +1,4 @@
-"""Turn the day's leads and products into scored pairs: what each match would bring, and why not."""
+"""Score step of a day: from leads and products to eligible pairs with scores and value."""
 
 from datetime import date
 from pathlib import Path
@@ -14,26 +14,25 @@ from models import model_set as models
 from pipelines.core.database import connect
 from pipelines.core.publishing import hash_inputs, publishing, write_batches, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.pairs import calibration_ledger
-from pipelines.pairs.eligibility.engine import Eligibility, judge
+from pipelines.pairs.calibration_ledger import build_ledger, write_ledger
+from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.near_misses import FILE as NEAR_MISSES
-from pipelines.pairs.near_misses import near_misses
-from pipelines.pairs.prefilter import cut
-from pipelines.pairs.prefilter_loss import SAMPLE
-from pipelines.pairs.revaluing import worthwhile_sql
-from pipelines.pairs.scoring import SCHEMA, score_leads, scored_pairs
+from pipelines.pairs.near_misses import NEAR_MISS_FILE, score_near_misses
+from pipelines.pairs.prefilter import select_promising_pairs
+from pipelines.pairs.prefilter_loss import SAMPLE_FILE
+from pipelines.pairs.scoring import score_eligible_pairs, score_leads
+from pipelines.pairs.valuation import PAIR_SCHEMA, minimum_value_sql
 
 
 def score(settings: Settings, day: date) -> dict[str, Any]:
-    """Publish `pairs/date=day`: the eligible pairs with their scores, and why there are no others.
+    """Publish `pairs/date=day`: the eligible pairs with scores and value, and the funnel.
 
-    Writes `pairs.parquet` (`SCHEMA`, by key, valued by the weights of now), `funnel.parquet` (one
-    row per lead that was not set aside: products left after each step), `closed_products.parquet`
-    (with the reason), the ledger of odds given before (`odds.parquet`, `odds.json`), which says how
-    sure scores are, what `match` needs to tell what a product's rules cost it
-    (`near_misses.parquet`) and, on a day of too many pairs, what cutting them cost
-    (`cut_sample.parquet`).
+    Writes `pairs.parquet` (`PAIR_SCHEMA`, by key, valued by the current policy), `funnel.parquet`
+    (one row a lead that is not excluded: eligible products after each step),
+    `closed_products.parquet` (with the reason), the calibration ledger, which sets the width of
+    intervals (`calibration_ledger.parquet`, `calibration_statistics.json`), the pairs that rule
+    costs are computed from (`near_misses.parquet`) and, on a day that is prefiltered, the pairs
+    that its loss is measured on (`prefilter_sample.parquet`).
 
     Returns:
         Counts of leads, of open and closed products and of pairs; versions of models and policy.
@@ -43,7 +42,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     """
     marts = settings.day_folder(settings.marts, day)
     read_from = hash_inputs(marts, home=settings.home)
-    model_set, learned = models.load(settings, day), calibration_ledger.learn(settings, day)
+    model_set, ledger = models.load(settings, day), build_ledger(settings, day)
     facts: dict[str, Any] = {
         "policy_version": policy.version(),
         "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
@@ -56,21 +55,24 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
         load_leads(connection, marts)
         score_leads(connection, model_set)
         rules = load_products(connection, marts, day)
-        judged = judge(connection, rules, day)
-        chosen = cut(connection, model_set, judged, policy.pairs().candidates)
+        eligibility = find_eligible_pairs(connection, rules, day)
+        selected = select_promising_pairs(
+            connection, model_set, eligibility, policy.pairs().candidates
+        )
         write_batches(
-            scored_pairs(connection, model_set, chosen.judged, learned.widths),
-            SCHEMA,
+            score_eligible_pairs(connection, model_set, selected.eligibility, ledger.widths),
+            PAIR_SCHEMA,
             folder / "pairs.parquet",
         )
-        calibration_ledger.write(folder, learned)
-        if chosen.sample is not None:
-            write_parquet(chosen.sample, folder / SAMPLE)
-        missed = near_misses(connection, model_set, rules, day, policy.pairs().near_misses)
-        write_parquet(missed.pairs, folder / NEAR_MISSES)
-        write_parquet(
-            _funnel(connection, judged, folder / "pairs.parquet"), folder / "funnel.parquet"
+        write_ledger(folder, ledger)
+        if selected.sample is not None:
+            write_parquet(selected.sample, folder / SAMPLE_FILE)
+        near_misses = score_near_misses(
+            connection, model_set, rules, day, policy.pairs().near_misses
         )
+        write_parquet(near_misses.pairs, folder / NEAR_MISS_FILE)
+        funnel = _build_funnel(connection, eligibility, folder / "pairs.parquet")
+        write_parquet(funnel, folder / "funnel.parquet")
         closed = connection.table("closed_products").to_arrow_table()
         write_parquet(closed, folder / "closed_products.parquet")
         counts = {
@@ -79,27 +81,33 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
             "closed_products": len(closed),
             "pairs": pq.read_metadata(folder / "pairs.parquet").num_rows,
         }
-        facts |= counts | {"inputs": read_from, "cut": chosen.facts, "near_misses": missed.facts}
+        facts |= counts | {
+            "inputs": read_from,
+            "prefilter": selected.facts,
+            "near_misses": near_misses.facts,
+        }
     return counts | {"policy_version": facts["policy_version"], "models": facts["models"]}
 
 
-def _funnel(connection: duckdb.DuckDBPyConnection, judged: Eligibility, scored: Path) -> pa.Table:
-    """Return how many products each lead had left after each step."""
-    remaining = {step: pa.array(counts) for step, counts in judged.remaining.items()}
-    rows = pa.array(np.arange(len(judged.words)), pa.int32())
+def _build_funnel(
+    connection: duckdb.DuckDBPyConnection, eligibility: Eligibility, scored: Path
+) -> pa.Table:
+    """Return the number of products that each lead had after each step."""
+    remaining = {step: pa.array(counts) for step, counts in eligibility.remaining.items()}
+    rows = pa.array(np.arange(len(eligibility.bitsets)), pa.int32())
     connection.register("remaining", pa.table({"lead_row": rows} | remaining))
     steps = ", ".join(f"remaining.{step}::bigint as {step}" for step in remaining)
     return connection.sql(
         f"""
-        select channel_id, lead_id, {steps}, coalesce(worthwhile.pairs, 0) as low_value
+        select channel_id, lead_id, {steps}, coalesce(pair_counts.pairs, 0) as low_value
         from leads
         join remaining using (lead_row)
         left join (
             select channel_id, lead_id, count(*) as pairs
             from read_parquet($scored, hive_partitioning = false)
-            where {worthwhile_sql()}
+            where {minimum_value_sql()}
             group by all
-        ) as worthwhile using (channel_id, lead_id)
+        ) as pair_counts using (channel_id, lead_id)
         order by lead_row
         """,
         params={"scored": str(scored)},

@@ -1,100 +1,198 @@
-"""What a pair is worth: to Banyan, to the person and to the institution.
+"""Value of a pair: to the platform, to the person and to the institution.
 
     value = revenue_weight x revenue + person_weight x benefit + institution_weight x margin
 
-Each part is an expectation in the base currency and kept beside the value, so that other weights
-need no new scoring (`revaluing`). Benefit and margin are interest over the life of the loan; a loan
-repaid in equal parts owes half of its amount on average, hence amount x years / 2.
+Each part is an expectation in the base currency and is stored beside the value
+(`sql/value_pairs.sql`):
 
-The benefit is what the person saves, by the odds of getting the loan, times how well the loan fits
-the request: 1 where the product lends up to twice the amount and runs up to twice the term asked
-for, less the nearer the request lies to the product's limits. A lead that names no term fits any.
+    revenue   price, by the product's price model
+    benefit   P(funded) x (reference_apr - suggested_apr) x amount x years / 2 x fit
+    margin    P(funded) x amount x ((suggested_apr - funding_cost) x years / 2 - pd x loss)
+
+A loan that is repaid in equal parts owes half of its amount on average, hence years / 2. The fit is
+1 where the product lends up to twice the requested amount and runs up to twice the requested term,
+and falls as the request nears the product's limits. A lead that names no term fits any product.
+
+`pairs.parquet` stores what the models predict of a pair and the price suggested for it. Its value
+is arithmetic, so it is recomputed whenever pairs are read: other weights need no new scoring. With
+the weights of the scoring run, the values are the same to the last bit.
 """
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from expectations import policy
 from expectations.policy_types import Value
+from pipelines.core.database import read_query
 
-VALUE_DIGITS = 4
-"""Values are whole ten-thousandths of the base currency, so that sums of them are exact."""
+SQL = Path(__file__).parent / "sql"
+
+PAIR_SCHEMA = pa.schema(
+    {
+        "channel_id": pa.string(),
+        "lead_id": pa.string(),
+        "institution_id": pa.string(),
+        "product_id": pa.string(),
+        "segment": pa.string(),
+        "currency": pa.string(),
+        "amount": pa.float64(),
+        "term_months": pa.int64(),
+        "pd": pa.float64(),
+        "p_approve": pa.float64(),
+        "p_fund": pa.float64(),
+        "pd_low": pa.float64(),
+        "pd_high": pa.float64(),
+        "p_approve_low": pa.float64(),
+        "p_approve_high": pa.float64(),
+        "p_fund_low": pa.float64(),
+        "p_fund_high": pa.float64(),
+        "suggested_apr": pa.float64(),
+        "expected_spend": pa.float64(),
+        "revenue": pa.float64(),
+        "person_fit": pa.float64(),
+        "person_benefit": pa.float64(),
+        "institution_margin": pa.float64(),
+        "expected_value": pa.float64(),
+        "expected_cost": pa.float64(),
+    }
+)
+"""Columns of `pairs.parquet`. `NAME_low` and `NAME_high` are the interval of a probability, wide
+for new products and rare leads (`models.scoring.uncertainty`). `amount` and `expected_spend` are in
+`currency`, the money after them in the base currency. Pairs below the minimum value are included,
+since other weights may raise them above it."""
+
+PRODUCT_TERMS = (
+    "price_model",
+    "price",
+    "amount_max",
+    "term_max_months",
+    "reference_apr",
+    "exchange_rate",
+)
+"""Columns of a product that its pairs' value depends on."""
+
+VALUE_COLUMNS = (
+    "expected_spend",
+    "revenue",
+    "person_fit",
+    "person_benefit",
+    "institution_margin",
+    "expected_value",
+    "expected_cost",
+)
+"""Columns of `pairs.parquet` that are recomputed when it is read."""
 
 
-def priced_sql(scored: str) -> str:
-    """Return SQL that adds `suggested_apr` to the rows of table `scored`.
+def suggest_apr_sql(scored: str) -> str:
+    """Return a query that adds `suggested_apr` to the rows of `scored`, a table or a subquery.
 
-    The price lies between `apr_min` and the lower of `apr_max` and the price cap, where the lead's
-    pd lies in the product's band; a product that states no band is priced for any pd.
+    Reads `pd` of the lead and `apr_min`, `apr_max`, `price_cap`, `pd_min`, `pd_max` of the product.
     """
-    return f"""
+    return _bind_query(SQL / "suggest_apr.sql", {"scored_pairs": scored}, {})
+
+
+def value_sql(priced: str, weights: Value | None = None) -> str:
+    """Return a query that adds the value of each row of `priced`, a table or a subquery.
+
+    Reads `PRODUCT_TERMS` (`reference_apr` is the price cap, or the highest price offered;
+    `exchange_rate` leads to the base currency), `amount`, `term_months`, `pd`, `p_approve`,
+    `p_fund`, `suggested_apr` and `cost_per_lead` (in the base currency). Adds `VALUE_COLUMNS`:
+    `expected_spend` of the institution in the product's currency, `person_fit` up to 1, and money
+    in the base currency.
+
+    Args:
+        priced: Pairs with probabilities and a suggested price.
+        weights: Value policy; the current one by default.
+    """
+    parameters = (weights or policy.value()).model_dump(
+        include={
+            "revenue_weight",
+            "person_weight",
+            "institution_weight",
+            "funding_cost",
+            "loss_given_default",
+            "amount_room_weight",
+            "term_room_weight",
+        }
+    )
+    return _bind_query(SQL / "value_pairs.sql", {"priced_pairs": priced}, parameters)
+
+
+def recompute_value_sql(path: Path, weights: Value | None = None) -> str:
+    """Return a query of the scored pairs in `path`, valued by `weights` or the current policy.
+
+    It needs table `products`.
+    """
+    stored = f"""(
         select
-            *,
-            least(apr_ceiling, greatest(apr_min, round(
-                apr_min + place_in_band * (apr_ceiling - apr_min), 4
-            ))) as suggested_apr
-        from (
-            select
-                *,
-                least(apr_max, coalesce(price_cap, apr_max)) as apr_ceiling,
-                case
-                    when safest < riskiest
-                    then least(1, greatest(0, (pd - safest) / (riskiest - safest)))
-                    else 1
-                end as place_in_band
-            from (
-                select *, coalesce(pd_min, 0) as safest, coalesce(pd_max, 1) as riskiest
-                from {scored}
-            )
-        )
+            scored.* exclude ({", ".join(VALUE_COLUMNS)}),
+            expected_cost as cost_per_lead,
+            {", ".join(f"products.{name}" for name in PRODUCT_TERMS)}
+        from read_parquet(
+            '{_quote(path)}', file_row_number = true, hive_partitioning = false
+        ) as scored
+        join products using (institution_id, product_id)
+    )"""
+    return value_sql(stored, weights)
+
+
+def minimum_value_sql(weights: Value | None = None) -> str:
+    """Return the SQL condition that a pair reaches the minimum value of a match."""
+    return f"expected_value >= {(weights or policy.value()).minimum_value} and expected_value > 0"
+
+
+def load_pairs(
+    connection: duckdb.DuckDBPyConnection, folder: Path, weights: Value | None = None
+) -> None:
+    """Create `pairs` (at the minimum value or above, numbered by key as `row`) and `funnel`.
+
+    Args:
+        connection: With the table `products`.
+        folder: The published `pairs/date=D`.
+        weights: Value policy; the current one by default.
     """
-
-
-def valued_sql(priced: str, policy: Value) -> str:
-    """Return SQL that adds what each row of table `priced` is worth.
-
-    Reads: `price_model`, `price`, `amount`, `amount_max`, `term_months`, `term_max_months` (for a
-    lead that names no term), `pd`, `p_approve`, `p_fund`, `suggested_apr`, `reference_apr` (the
-    cap, or the dearest loan offered), `exchange_rate` (to the base currency), `cost_per_lead`
-    (in it).
-    Adds: `expected_spend` (of the institution, in the product's currency); `person_fit` (up to
-    1); `revenue`, `person_benefit`, `institution_margin`, `expected_value`, `expected_cost` in the
-    base currency.
-    """
-    return f"""
+    connection.execute(
+        f"""
+        create or replace table pairs as
         select
-            *,
-            round(
-                {policy.revenue_weight} * revenue
-                + {policy.person_weight} * person_benefit
-                + {policy.institution_weight} * institution_margin, {VALUE_DIGITS}
-            ) as expected_value,
-            cost_per_lead as expected_cost
-        from (
-            select
-                *,
-                expected_spend * exchange_rate as revenue,
-                p_approve * p_fund * greatest(0, reference_apr - suggested_apr)
-                * amount * half_life * exchange_rate * person_fit as person_benefit,
-                p_approve * p_fund * (
-                    (suggested_apr - {policy.funding_cost}) * half_life
-                    - pd * {policy.loss_given_default}
-                ) * amount * exchange_rate as institution_margin
-            from (
-                select
-                    *,
-                    coalesce(term_months, term_max_months) / 24.0 as half_life,
-                    (1 - {policy.amount_room_weight} * (1 - {_room("amount")}))
-                    * (1 - {policy.term_room_weight} * (1 - {_room("term")})) as person_fit,
-                    case price_model
-                        when 'cpl' then price
-                        when 'cpa' then price * p_approve
-                        when 'cps' then price * amount * p_approve * p_fund
-                    end as expected_spend
-                from {priced}
-            )
-        )
+            {", ".join(PAIR_SCHEMA.names)},
+            row_number() over (order by file_row_number) - 1 as row
+        from ({recompute_value_sql(folder / "pairs.parquet", weights)})
+        where {minimum_value_sql(weights)}
+        order by file_row_number
+        """
+    )
+    connection.execute(
+        f"""
+        create or replace view funnel as
+        select funnel.* exclude (low_value), coalesce(pair_counts.pairs, 0) as low_value
+        from read_parquet('{_quote(folder / "funnel.parquet")}', hive_partitioning = false)
+            as funnel
+        left join (
+            select channel_id, lead_id, count(*) as pairs from pairs group by all
+        ) as pair_counts using (channel_id, lead_id)
+        """
+    )
+
+
+def _bind_query(file: Path, tables: Mapping[str, str], parameters: Mapping[str, float]) -> str:
+    """Return the query of `file` as a subquery can hold it: over other tables, with literals.
+
+    Args:
+        file: A SQL file with `$name` parameters.
+        tables: Table of the file -> the table or subquery to read in its place.
+        parameters: Parameter -> value.
     """
+    query = re.sub(r"\$(\w+)", lambda match: repr(parameters[match[1]]), read_query(file))
+    inputs = ", ".join(
+        f"{name} as not materialized (select * from {table})" for name, table in tables.items()
+    )
+    return f"with {inputs} select * from (\n{query}\n)"
 
 
-def _room(limit: str) -> str:
-    """Return SQL of the room that a product leaves above what is asked, from 0 (none) to 1."""
-    asked = {"amount": "amount", "term": "term_months"}[limit]
-    most = {"amount": "amount_max", "term": "term_max_months"}[limit]
-    return f"least(1, greatest(0, coalesce({most} / nullif({asked}, 0) - 1, 1)))"
+def _quote(path: Path) -> str:
+    return str(path).replace("'", "''")

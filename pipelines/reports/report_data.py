@@ -337,7 +337,7 @@ class Matching:
     floors_short: tuple[ShortFloor, ...] = ()
     least_shortfall: int = 0
     """Leads by which no plan misses the floors less, in all."""
-    cut_loss: float | None = None
+    prefilter_loss: float | None = None
     """Share of the best worth that leaving pairs unscored can have cost; None: none was."""
 
 

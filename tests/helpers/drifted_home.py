@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.matches.match_day import SCHEMA as MATCHES
-from pipelines.pairs.scoring import SCHEMA as PAIRS
+from pipelines.pairs.valuation import PAIR_SCHEMA as PAIRS
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
 

@@ -12,7 +12,7 @@ from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches import match_day
 from pipelines.pairs import score_day as pairs
-from pipelines.pairs.near_misses import NEAR_MISSES
+from pipelines.pairs.near_misses import NEAR_MISS_SCHEMA
 from tests.helpers.day import run_matching, write_day_before_matching
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
@@ -113,5 +113,5 @@ def test_no_more_pairs_are_scored_than_policy_allows_and_no_lead_is_half_told(
 
 def near(settings: Settings) -> list[dict[str, Any]]:
     table = pq.read_table(settings.day_folder(settings.pairs, DAY) / "near_misses.parquet")
-    assert table.schema == NEAR_MISSES
+    assert table.schema == NEAR_MISS_SCHEMA
     return table.to_pylist()

@@ -1,4 +1,4 @@
-"""Pairs by set are the pairs one would find by hand, and the funnel tells where each other fell."""
+"""The engine finds the pairs that a plain double loop finds; the funnel shows what excluded others."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.pairs.eligibility.engine import STEPS, judge
+from pipelines.pairs.eligibility.engine import STEPS, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
@@ -19,7 +19,7 @@ from tests.helpers.matched_day import DAY
 Row = dict[str, Any]
 
 
-def changed(settings: Settings, name: str, rows: list[Row]) -> pa.Table:
+def change_mart(settings: Settings, name: str, rows: list[Row]) -> pa.Table:
     """Return a mart in which row i has the values of `rows[i]`."""
     table = pq.read_table(settings.day_folder(settings.marts, DAY) / f"{name}.parquet")
     before = table.to_pylist()
@@ -28,24 +28,26 @@ def changed(settings: Settings, name: str, rows: list[Row]) -> pa.Table:
     )
 
 
-def eligible(settings: Settings, day: date = DAY) -> tuple[set[tuple[str, str]], list[Row]]:
-    """Return the pairs (lead, product) that remain and the funnel; risk is an even 5%."""
+def find_pairs(settings: Settings, day: date = DAY) -> tuple[set[tuple[str, str]], list[Row]]:
+    """Return the eligible pairs (lead, product) and the funnel; the pd of every lead is 5%."""
     marts = settings.day_folder(settings.marts, DAY)
     with connect(settings) as connection:
         load_leads(connection, marts)
         connection.execute("create or replace table leads as select *, 0.05 as pd from leads")
-        judged = judge(connection, load_products(connection, marts, day), day)
-        connection.register("eligible", judged.table())
+        rules = load_products(connection, marts, day)
+        eligibility = find_eligible_pairs(connection, rules, day)
+        connection.register("eligible", eligibility.pairs_between())
         pairs = connection.sql(
             """
             select lead_id, product_id
             from eligible join leads using (lead_row) join products using (product_row)
             """
         ).fetchall()
-    return set(pairs), pa.table({k: pa.array(v) for k, v in judged.remaining.items()}).to_pylist()
+    funnel = pa.table({step: pa.array(counts) for step, counts in eligibility.remaining.items()})
+    return set(pairs), funnel.to_pylist()
 
 
-def closed(settings: Settings, day: date = DAY) -> dict[str, str]:
+def list_closed(settings: Settings, day: date = DAY) -> dict[str, str]:
     marts = settings.day_folder(settings.marts, DAY)
     with connect(settings) as connection:
         load_products(connection, marts, day)
@@ -57,8 +59,8 @@ def one_lead(tmp_path, lead: Row | None = None, product: Row | None = None) -> S
     """Return a market of one lead and two products of one bank; the second is paused."""
     fitting = {"segment": "consumer", "amount": 10_000.0, "term_months": 6}
     settings = write_marts(tmp_path, DAY, leads=1, products=2, pairs=1)
-    leads = changed(settings, "leads", [fitting | (lead or {})])
-    products = changed(settings, "products", [product or {}, {}])
+    leads = change_mart(settings, "leads", [fitting | (lead or {})])
+    products = change_mart(settings, "products", [product or {}, {}])
     return write_marts(
         tmp_path, DAY, leads=1, products=2, pairs=1, leads_table=leads, products_table=products
     )
@@ -82,7 +84,7 @@ STEP_OF = [
 
 @pytest.mark.parametrize(("lead", "product", "step"), STEP_OF)
 def test_the_funnel_shows_the_step_that_excluded_the_last_product(tmp_path, lead, product, step):
-    pairs, (funnel,) = eligible(one_lead(tmp_path, lead, product))
+    pairs, (funnel,) = find_pairs(one_lead(tmp_path, lead, product))
     assert pairs == set()
     names = list(STEPS)
     before = names[: names.index(step)]
@@ -105,19 +107,19 @@ def test_the_funnel_shows_the_step_that_excluded_the_last_product(tmp_path, lead
         ({}, {"pd_min": None, "pd_max": None}),
     ],
 )
-def test_limits_themselves_are_within(tmp_path, lead, product):
-    pairs, _ = eligible(one_lead(tmp_path, lead, product))
+def test_a_value_at_the_limit_is_eligible(tmp_path, lead, product):
+    pairs, _ = find_pairs(one_lead(tmp_path, lead, product))
     assert pairs == {("lead-0000000", "loan-0000")}
 
 
-def test_the_cap_of_the_day_counts(tmp_path):
+def test_the_price_cap_of_the_day_applies(tmp_path):
     settings = one_lead(tmp_path, product={"apr_min": 0.3, "apr_max": 0.36})
     before_the_lower_cap = date(2025, 9, 30)
-    assert len(eligible(settings, before_the_lower_cap)[0]) == 1
-    assert len(eligible(settings, before_the_lower_cap + timedelta(days=1))[0]) == 0
+    assert len(find_pairs(settings, before_the_lower_cap)[0]) == 1
+    assert len(find_pairs(settings, before_the_lower_cap + timedelta(days=1))[0]) == 0
 
 
-def test_a_number_that_is_not_one_meets_no_rule(tmp_path):
+def test_nan_counts_as_unknown_and_meets_no_rule(tmp_path):
     rule = {
         "institution_id": "bank-000",
         "product_id": "loan-0000",
@@ -130,16 +132,16 @@ def test_a_number_that_is_not_one_meets_no_rule(tmp_path):
     tables = {f"{name}_table": pq.read_table(marts / f"{name}.parquet") for name in SCHEMAS}
     tables["product_rules_table"] = pa.Table.from_pylist([rule], SCHEMAS["product_rules"])
     settings = write_marts(tmp_path, DAY, leads=1, products=2, pairs=1, **tables)
-    pairs, (funnel,) = eligible(settings)
+    pairs, (funnel,) = find_pairs(settings)
     assert (pairs, funnel["term"], funnel["rules"]) == (set(), 1, 0)
 
 
-def test_a_product_that_takes_no_leads_is_listed_with_its_reason(tmp_path):
+def test_a_closed_product_is_listed_with_its_reason(tmp_path):
     settings = one_lead(tmp_path, product={"currency": "XAU"})
-    assert closed(settings) == {"loan-0000": "no exchange rate for XAU", "loan-0001": "paused"}
+    assert list_closed(settings) == {"loan-0000": "no exchange rate for XAU", "loan-0001": "paused"}
 
 
-def test_a_rule_on_what_does_not_exist_closes_its_product_alone(tmp_path):
+def test_a_rule_on_an_unknown_attribute_closes_only_its_product(tmp_path):
     rules = [
         {
             "institution_id": "bank-000",
@@ -152,30 +154,30 @@ def test_a_rule_on_what_does_not_exist_closes_its_product_alone(tmp_path):
     ]
     table = pa.Table.from_pylist(rules, SCHEMAS["product_rules"])
     settings = write_marts(tmp_path, DAY, leads=20, products=6, pairs=1, product_rules_table=table)
-    assert closed(settings)["loan-0000"] == "rule shoe_size ge: no such lead column or feature"
-    pairs, _ = eligible(settings)
+    assert list_closed(settings)["loan-0000"] == "rule shoe_size ge: no such lead column or feature"
+    pairs, _ = find_pairs(settings)
     assert {product for _, product in pairs} >= {"loan-0001", "loan-0002"}
     assert "loan-0000" not in {product for _, product in pairs}
 
 
-def test_no_leads_leave_an_empty_funnel(tmp_path):
+def test_a_day_without_leads_has_an_empty_funnel(tmp_path):
     none = SCHEMAS["leads"].empty_table()
-    assert eligible(write_marts(tmp_path, DAY, products=4, pairs=1, leads_table=none)) == (
+    assert find_pairs(write_marts(tmp_path, DAY, products=4, pairs=1, leads_table=none)) == (
         set(),
         [],
     )
 
 
-def test_no_open_product_leaves_every_lead_with_none(tmp_path):
+def test_a_day_without_open_products_has_no_pairs(tmp_path):
     none = SCHEMAS["products"].empty_table()
-    pairs, funnel = eligible(
+    pairs, funnel = find_pairs(
         write_marts(tmp_path, DAY, leads=3, products=4, pairs=1, products_table=none)
     )
     assert (pairs, [lead["open"] for lead in funnel]) == (set(), [0, 0, 0])
 
 
-def by_hand(lead: Row, product: Row) -> bool:
-    """Judge one pair; the caps of the day are 24% for CNY, and none for USD."""
+def meets_rules(lead: Row, product: Row) -> bool:
+    """Return True if the pair is eligible; the caps of the day are 24% for CNY, and none for USD."""
     return bool(
         ({"all", product["institution_id"]} & set(lead["consent_scope"]))
         and product["institution_id"] not in lead["suppressed_institutions"]
@@ -191,11 +193,11 @@ def by_hand(lead: Row, product: Row) -> bool:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_pairs_by_set_equal_pairs_by_hand(tmp_path, seed):
+def test_the_engine_equals_a_double_loop(tmp_path, seed):
     random = np.random.default_rng(seed)
     scopes = [["all"], ["bank-000", "bank-003"], []]
     settings = write_marts(tmp_path, DAY, leads=150, products=30, pairs=1)
-    leads = changed(
+    leads = change_mart(
         settings,
         "leads",
         [
@@ -207,7 +209,7 @@ def test_pairs_by_set_equal_pairs_by_hand(tmp_path, seed):
             for _ in range(150)
         ],
     )
-    products = changed(
+    products = change_mart(
         settings,
         "products",
         [
@@ -225,12 +227,12 @@ def test_pairs_by_set_equal_pairs_by_hand(tmp_path, seed):
         (lead["lead_id"], product["product_id"])
         for lead in leads.to_pylist()
         for product in products.to_pylist()
-        if by_hand(lead, product)
+        if meets_rules(lead, product)
     }
     assert expected
     settings = write_marts(
         tmp_path, DAY, leads=150, products=30, pairs=1, leads_table=leads, products_table=products
     )
-    pairs, funnel = eligible(settings)
+    pairs, funnel = find_pairs(settings)
     assert pairs == expected
     assert sum(lead["risk_band"] for lead in funnel) == len(pairs)

@@ -1,4 +1,4 @@
-"""A large day is cut to its promising pairs; leads and products keep enough, the loss is told."""
+"""The prefilter of a large day keeps enough pairs of each lead and product, and measures its loss."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +15,12 @@ from pipelines.core.database import connect
 from pipelines.core.publishing import read_manifest
 from pipelines.matches import match_day
 from pipelines.pairs import prefilter
-from pipelines.pairs import score_day as pairs
-from pipelines.pairs.eligibility.bitsets import unpacked
-from pipelines.pairs.eligibility.engine import Eligibility, judge
+from pipelines.pairs.eligibility.bitsets import unpack
+from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.prefilter import Cut, cut
-from pipelines.pairs.prefilter_loss import loss_share
+from pipelines.pairs.prefilter import Prefiltered, select_promising_pairs
+from pipelines.pairs.prefilter_loss import measure_loss
+from pipelines.pairs.score_day import score
 from pipelines.pairs.scoring import score_leads
 from tests.helpers.day import write_day_before_matching
 from tests.helpers.matched_day import DAY
@@ -32,7 +32,7 @@ Day = tuple[duckdb.DuckDBPyConnection, Any, Eligibility]
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
-    """Return a judged day of 300 leads and 40 products."""
+    """Return a day of 300 leads and 40 products."""
     home = tmp_path_factory.mktemp("large")
     settings = write_day_before_matching(home, DAY, leads=300, products=40)
     model_set = models.load(settings, DAY)
@@ -40,27 +40,31 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         marts = settings.day_folder(settings.marts, DAY)
         load_leads(connection, marts)
         score_leads(connection, model_set)
-        yield connection, model_set, judge(connection, load_products(connection, marts, DAY), DAY)
+        yield (
+            connection,
+            model_set,
+            find_eligible_pairs(connection, load_products(connection, marts, DAY), DAY),
+        )
 
 
-def flags(judged: Eligibility) -> np.ndarray:
-    return unpacked(judged.words, judged.products)
+def flags(eligibility: Eligibility) -> np.ndarray:
+    return unpack(eligibility.bitsets, eligibility.products)
 
 
-def cut_by(loaded: Day, **changes: float) -> Cut:
-    return cut(*loaded, LIMITS.model_copy(update=changes))
+def prefilter_with(loaded: Day, **changes: float) -> Prefiltered:
+    return select_promising_pairs(*loaded, LIMITS.model_copy(update=changes))
 
 
-def test_a_day_within_the_limit_is_left_whole(loaded):
-    eligible = int(loaded[2].pairs.sum())
-    whole = cut_by(loaded, most_pairs=eligible)
-    assert whole.judged is loaded[2]
+def test_a_day_within_the_limit_is_not_prefiltered(loaded):
+    eligible = int(loaded[2].pairs_per_lead.sum())
+    whole = prefilter_with(loaded, most_pairs=eligible)
+    assert whole.eligibility is loaded[2]
     assert (whole.sample, whole.facts) == (None, {})
-    assert cut_by(loaded, most_pairs=eligible - 1).facts["eligible"] == eligible
+    assert prefilter_with(loaded, most_pairs=eligible - 1).facts["eligible"] == eligible
 
 
-def test_each_lead_keeps_its_most_promising_pairs_and_no_other_comes_in(loaded):
-    kept, every = flags(cut_by(loaded).judged), flags(loaded[2])
+def test_each_lead_keeps_its_best_pairs_and_gets_no_other(loaded):
+    kept, every = flags(prefilter_with(loaded).eligibility), flags(loaded[2])
     assert not (kept & ~every).any()
     assert (kept.sum(axis=1) >= np.minimum(every.sum(axis=1), 3)).all()
     assert 0 < kept.sum() < every.sum()
@@ -68,36 +72,36 @@ def test_each_lead_keeps_its_most_promising_pairs_and_no_other_comes_in(loaded):
 
 @pytest.mark.parametrize("times", [0.5, 1.0, 3.0])
 def test_each_product_keeps_enough_to_fill_its_quota(loaded, times):
-    kept, every = flags(cut_by(loaded, quota_times=times).judged), flags(loaded[2])
+    kept, every = flags(prefilter_with(loaded, quota_times=times).eligibility), flags(loaded[2])
     quota = loaded[0].sql("select daily_quota from products order by product_row").fetchall()
     wanted = np.minimum(every.sum(axis=0), np.ceil(times * np.array(quota)[:, 0]))
     assert (kept.sum(axis=0) >= wanted).all()
 
 
-def test_nothing_is_lost_where_every_pair_is_kept(loaded):
-    whole = cut_by(loaded, per_lead=40)
-    assert np.array_equal(whole.judged.words, loaded[2].words)
+def test_the_loss_is_zero_if_every_pair_is_kept(loaded):
+    whole = prefilter_with(loaded, per_lead=40)
+    assert np.array_equal(whole.eligibility.bitsets, loaded[2].bitsets)
     assert whole.facts["loss_with_free_quotas"] == 0
 
 
-def test_how_pairs_are_split_changes_nothing(loaded, monkeypatch):
-    before = cut_by(loaded, sampled_leads=50)
-    monkeypatch.setattr(prefilter, "PROMISED_AT_ONCE", 40)
-    after = cut_by(loaded, sampled_leads=50)
-    assert np.array_equal(before.judged.words, after.judged.words)
+def test_the_batch_size_changes_nothing(loaded, monkeypatch):
+    before = prefilter_with(loaded, sampled_leads=50)
+    monkeypatch.setattr(prefilter, "ESTIMATED_PER_BATCH", 40)
+    after = prefilter_with(loaded, sampled_leads=50)
+    assert np.array_equal(before.eligibility.bitsets, after.eligibility.bitsets)
     assert before.sample.equals(after.sample)
 
 
-def by_hand(sample: list[dict[str, Any]], prices: dict[tuple[str, str], float]) -> float:
+def measure_loss_plainly(
+    sample: list[dict[str, Any]], prices: dict[tuple[str, str], float]
+) -> float:
     def best(rows: list[dict[str, Any]]) -> float:
-        of_institution: dict[str, float] = {}
+        by_institution: dict[str, float] = {}
         for row in rows:
-            worth = row["expected_value"] - prices.get(
-                (row["institution_id"], row["product_id"]), 0
-            )
             name = row["institution_id"]
-            of_institution[name] = max(of_institution.get(name, 0), worth)
-        return sum(sorted(of_institution.values(), reverse=True)[:5])
+            net_value = row["expected_value"] - prices.get((name, row["product_id"]), 0)
+            by_institution[name] = max(by_institution.get(name, 0), net_value)
+        return sum(sorted(by_institution.values(), reverse=True)[:5])
 
     leads: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in sample:
@@ -109,27 +113,27 @@ def by_hand(sample: list[dict[str, Any]], prices: dict[tuple[str, str], float]) 
 
 
 @pytest.mark.parametrize("price", [0.0, 20.0])
-def test_the_loss_is_what_leads_could_have_had_after_prices(loaded, price):
-    sample = cut_by(loaded, per_lead=1, quota_times=0.0).sample
+def test_the_loss_is_the_removed_value_after_prices(loaded, price):
+    sample = prefilter_with(loaded, per_lead=1, quota_times=0.0).sample
     names = {(row["institution_id"], row["product_id"]) for row in sample.to_pylist()}
     prices = dict.fromkeys(sorted(names)[::2], price)
-    told = loss_share(loaded[0], sample, prices)
-    assert told == pytest.approx(by_hand(sample.to_pylist(), prices))
-    assert told > 0
+    loss = measure_loss(loaded[0], sample, prices)
+    assert loss == pytest.approx(measure_loss_plainly(sample.to_pylist(), prices))
+    assert loss > 0
 
 
-def test_a_day_that_is_cut_says_so_in_its_manifests(matched_copy, monkeypatch):
+def test_the_manifests_of_a_prefiltered_day_state_it(matched_copy, monkeypatch):
     before = match_day.match(matched_copy, DAY)
-    assert "cut_loss" not in before
+    assert "prefilter_loss" not in before
     rules = policy.pairs().model_copy(update={"candidates": LIMITS})
     monkeypatch.setattr(policy, "pairs", lambda: rules)
-    pairs.score(matched_copy, DAY)
-    found = match_day.match(matched_copy, DAY)
-    said = read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["cut"]
+    score(matched_copy, DAY)
+    after = match_day.match(matched_copy, DAY)
+    facts = read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["prefilter"]
     scored = pq.read_metadata(
         matched_copy.day_folder(matched_copy.pairs, DAY) / "pairs.parquet"
     ).num_rows
-    assert said["kept"] == scored < said["eligible"]
-    assert 0 <= found["cut_loss"] < 1
-    assert found["value"] <= before["value"] * (1 + 1e-9)
-    assert found["received"] == before["received"]
+    assert facts["kept"] == scored < facts["eligible"]
+    assert 0 <= after["prefilter_loss"] < 1
+    assert after["value"] <= before["value"] * (1 + 1e-9)
+    assert after["received"] == before["received"]

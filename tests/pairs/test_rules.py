@@ -1,4 +1,4 @@
-"""Rules judge by set exactly as one would judge each lead by hand; unfit rules close a product."""
+"""The rule index equals a plain check of each lead; an invalid rule closes its product."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.pairs.eligibility.bitsets import packed, unpacked
-from pipelines.pairs.eligibility.rule_index import asked
+from pipelines.pairs.eligibility.bitsets import pack, unpack
+from pipelines.pairs.eligibility.rule_index import index_attribute
 from pipelines.pairs.eligibility.rules import CompiledRules, compile_rules
 
 ATTRIBUTES = pa.schema(
@@ -24,7 +24,7 @@ ATTRIBUTES = pa.schema(
 PRODUCT = ("bank", "loan")
 
 
-def compiled(*rules: tuple[str, str, str], product: tuple[str, str] = PRODUCT) -> CompiledRules:
+def compile_own(*rules: tuple[str, str, str], product: tuple[str, str] = PRODUCT) -> CompiledRules:
     rows = [
         {
             "institution_id": product[0],
@@ -44,23 +44,24 @@ def compile_table(rows: list[dict[str, str]]) -> CompiledRules:
     return compile_rules(table, ATTRIBUTES, frozenset({"gender"}))
 
 
-def judged(rules: CompiledRules, leads: list[dict[str, Any]]) -> set[tuple[int, str]]:
-    """Return which (lead row, product) meet the rules, for every product that has any."""
-    products = sorted({product for of_product in rules.bounds.values() for product in of_product})
+def find_admitted(rules: CompiledRules, leads: list[dict[str, Any]]) -> set[tuple[int, str]]:
+    """Return the (lead row, product) that meet the rules, of every product with rules."""
+    products = sorted({product for by_product in rules.bounds.values() for product in by_product})
     table = pa.Table.from_pylist(leads, ATTRIBUTES)
-    words = packed(np.ones((len(leads), len(products)), np.bool_))
-    for name, of_product in rules.bounds.items():
-        bounds = [of_product.get(product) for product in products]
-        words &= asked("rules", name, ATTRIBUTES.field(name).type, bounds).admitted(table)
-    rows, places = np.nonzero(unpacked(words, len(products)))
+    bitsets = pack(np.ones((len(leads), len(products)), np.bool_))
+    for name, by_product in rules.bounds.items():
+        bounds = [by_product.get(product) for product in products]
+        kind = ATTRIBUTES.field(name).type
+        bitsets &= index_attribute("rules", name, kind, bounds).admit(table)
+    rows, columns = np.nonzero(unpack(bitsets, len(products)))
     return {
-        (leads[row]["lead_row"], products[place][1])
-        for row, place in zip(rows, places, strict=True)
+        (leads[row]["lead_row"], products[column][1])
+        for row, column in zip(rows, columns, strict=True)
     }
 
 
 def meets(lead: dict[str, Any], rules: list[tuple[str, str, str]]) -> bool:
-    """Judge one lead by hand."""
+    """Return True if the lead meets every rule, without an index."""
     return all(_meets(lead[attribute], op, value) for attribute, op, value in rules)
 
 
@@ -115,7 +116,7 @@ def random_lead(row: int, random: np.random.Generator) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rules_by_set_equal_rules_by_hand(seed):
+def test_the_index_equals_a_check_of_each_rule(seed):
     random = np.random.default_rng(seed)
     leads = [random_lead(row, random) for row in range(150)]
     rules = {
@@ -130,19 +131,19 @@ def test_rules_by_set_equal_rules_by_hand(seed):
             "op": op,
             "value": value,
         }
-        for product, of_product in rules.items()
-        for attribute, op, value in of_product
+        for product, by_product in rules.items()
+        for attribute, op, value in by_product
     ]
-    by_hand = {
+    expected = {
         (lead["lead_row"], product)
         for lead in leads
-        for product, of_product in rules.items()
-        if meets(lead, of_product)
+        for product, by_product in rules.items()
+        if meets(lead, by_product)
     }
     result = compile_table(rows)
     assert result.closed == {}
-    assert 0 < len(by_hand) < len(leads) * len(rules)
-    assert judged(result, leads) == by_hand
+    assert 0 < len(expected) < len(leads) * len(rules)
+    assert find_admitted(result, leads) == expected
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_rules_by_set_equal_rules_by_hand(seed):
 )
 def test_an_unknown_value_meets_no_rule_but_not_in(op, value, met):
     unknown = [{"lead_row": 0, "income_monthly": None}]
-    assert bool(judged(compiled(("income_monthly", op, value)), unknown)) is met
+    assert bool(find_admitted(compile_own(("income_monthly", op, value)), unknown)) is met
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_an_unknown_value_meets_no_rule_but_not_in(op, value, met):
         (("shoe_size", "ge", "40"), "no such lead column or feature"),
         (("person_key", "in", "abc"), "no such lead column or feature"),
         (("gender", "in", "female"), "the attribute is protected"),
-        (("captured_at", "ge", "2026-01-01"), "can't be judged by a rule"),
+        (("captured_at", "ge", "2026-01-01"), "no rule can use a column of type"),
         (("region", "ge", "5"), "the attribute is not a number"),
         (("income_monthly", "ge", "a lot"), "'a lot' is not a number"),
         (("income_monthly", "le", "nan"), "'nan' is not a number"),
@@ -180,27 +181,27 @@ def test_an_unknown_value_meets_no_rule_but_not_in(op, value, met):
         (("region", "like", "CN%"), "no such operation"),
     ],
 )
-def test_a_rule_that_cannot_be_judged_closes_its_product_and_says_why(rule, why):
-    result = compiled(rule, ("age_years", "ge", "18"))
+def test_an_invalid_rule_closes_its_product_with_a_reason(rule, why):
+    result = compile_own(rule, ("age_years", "ge", "18"))
     assert list(result.closed) == [PRODUCT]
     assert result.closed[PRODUCT].startswith(f"rule {rule[0]} {rule[1]}: ")
     assert why in result.closed[PRODUCT]
 
 
 def test_two_rules_on_one_attribute_must_both_hold():
-    rules = compiled(("region", "in", "CN-31|CN-44"), ("region", "in", "CN-44|CN-11"))
+    rules = compile_own(("region", "in", "CN-31|CN-44"), ("region", "in", "CN-44|CN-11"))
     leads = [
         {"lead_row": row, "region": region}
         for row, region in enumerate(["CN-31", "CN-44", "CN-11"])
     ]
-    assert judged(rules, leads) == {(1, "loan")}
+    assert find_admitted(rules, leads) == {(1, "loan")}
 
 
-def test_no_rules_at_all_ask_nothing():
-    assert (compiled().bounds, compiled().closed) == ({}, {})
+def test_no_rules_compile_to_no_bounds():
+    assert (compile_own().bounds, compile_own().closed) == ({}, {})
 
 
-def test_rules_that_no_value_can_meet_together_admit_nobody():
-    rules = compiled(("region", "in", "CN-31"), ("region", "in", "CN-44"))
-    leads = [{"lead_row": row, "region": place} for row, place in enumerate(["CN-31", "CN-44"])]
-    assert judged(rules, leads) == set()
+def test_contradictory_rules_admit_no_lead():
+    rules = compile_own(("region", "in", "CN-31"), ("region", "in", "CN-44"))
+    leads = [{"lead_row": row, "region": region} for row, region in enumerate(["CN-31", "CN-44"])]
+    assert find_admitted(rules, leads) == set()

@@ -1,4 +1,4 @@
-"""Scored pairs: all that is promised of them, whatever the portions, threads and row order."""
+"""Scored pairs: order, prices, funnel, and equal bytes for any batch size, threads and row order."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,8 +9,9 @@ from models import train_models
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.pairs import score_day as pairs
 from pipelines.pairs import scoring
+from pipelines.pairs.score_day import score
+from pipelines.pairs.valuation import PAIR_SCHEMA
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
 from tests.helpers.matched_day import DAY
@@ -20,9 +21,9 @@ def published_pairs(settings: Settings) -> pa.Table:
     return pq.read_table(settings.day_folder(settings.pairs, DAY) / "pairs.parquet")
 
 
-def content(settings: Settings) -> str:
-    hash_of_all: str = read_manifest(settings.day_folder(settings.pairs, DAY))["content_sha256"]
-    return hash_of_all
+def read_hash(settings: Settings) -> str:
+    content_hash: str = read_manifest(settings.day_folder(settings.pairs, DAY))["content_sha256"]
+    return content_hash
 
 
 def test_pairs_are_priced_within_product_cap_and_band(matched_home):
@@ -38,39 +39,39 @@ def test_pairs_are_priced_within_product_cap_and_band(matched_home):
     assert pc.max(table["suggested_apr"]).as_py() <= 0.24
 
 
-def test_pairs_come_in_the_order_of_their_keys(matched_home):
+def test_pairs_are_ordered_by_key(matched_home):
     keys = ["channel_id", "lead_id", "institution_id", "product_id"]
     table = published_pairs(matched_home)
-    assert table.schema == scoring.SCHEMA
+    assert table.schema == PAIR_SCHEMA
     assert table.equals(table.sort_by([(key, "ascending") for key in keys]))
 
 
-def test_the_funnel_ends_with_the_pairs_there_are(matched_home):
+def test_the_funnel_ends_with_the_pairs_at_the_minimum_value(matched_home):
     funnel = pq.read_table(matched_home.day_folder(matched_home.pairs, DAY) / "funnel.parquet")
-    left = {row["lead_id"]: row["low_value"] for row in funnel.to_pylist()}
+    remaining = {row["lead_id"]: row["low_value"] for row in funnel.to_pylist()}
     pairs = published_pairs(matched_home)
-    worth_making = pairs.filter(pc.greater_equal(pairs["expected_value"], 1.0))
-    assert 0 < len(worth_making) < len(pairs)
-    counted = worth_making["lead_id"].value_counts().to_pylist()
-    assert {lead: n for lead, n in left.items() if n} == {
-        row["values"]: row["counts"] for row in counted
+    worthwhile = pairs.filter(pc.greater_equal(pairs["expected_value"], 1.0))
+    assert 0 < len(worthwhile) < len(pairs)
+    counts = worthwhile["lead_id"].value_counts().to_pylist()
+    assert {lead: n for lead, n in remaining.items() if n} == {
+        row["values"]: row["counts"] for row in counts
     }
 
 
-def test_the_cost_of_a_lead_is_its_channels_cost(matched_home):
+def test_the_expected_cost_is_the_cost_of_the_channel(matched_home):
     for row in published_pairs(matched_home).to_pylist():
         assert row["expected_cost"] == 30.0 + 5 * int(row["channel_id"].removeprefix("channel-"))
 
 
-def test_portions_do_not_change_a_byte(matched_copy, monkeypatch):
-    before = content(matched_copy)
-    monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 7)
-    pairs.score(matched_copy, DAY)
-    assert content(matched_copy) == before
+def test_the_batch_size_does_not_change_a_byte(matched_copy, monkeypatch):
+    before = read_hash(matched_copy)
+    monkeypatch.setattr(scoring, "PAIRS_PER_BATCH", 7)
+    score(matched_copy, DAY)
+    assert read_hash(matched_copy) == before
 
 
 def test_threads_and_row_order_do_not_change_a_byte(matched_copy):
-    before = content(matched_copy)
+    before = read_hash(matched_copy)
     reversed_tables = {}
     for path in matched_copy.day_folder(matched_copy.marts, DAY).glob("*.parquet"):
         table = pq.read_table(path)
@@ -78,20 +79,20 @@ def test_threads_and_row_order_do_not_change_a_byte(matched_copy):
         reversed_tables[f"{path.stem}_table"] = table.take(backwards)
     other = Settings(home=matched_copy.home, threads=1)
     write_marts(other.home, DAY, **reversed_tables)
-    pairs.score(other, DAY)
-    assert content(other) == before
+    score(other, DAY)
+    assert read_hash(other) == before
 
 
 def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     none = SCHEMAS["leads"].empty_table()
     settings = write_marts(tmp_path, DAY, products=4, pairs=40, leads_table=none)
     train_models.ensure(settings, DAY)
-    counts = pairs.score(settings, DAY)
+    counts = score(settings, DAY)
     assert (counts["leads"], counts["pairs"], counts["open_products"]) == (0, 0, 3)
-    assert published_pairs(settings).schema == scoring.SCHEMA
+    assert published_pairs(settings).schema == PAIR_SCHEMA
 
 
-def test_the_manifest_says_what_the_pairs_were_made_of(matched_home):
+def test_the_manifest_states_marts_and_models(matched_home):
     manifest = read_manifest(matched_home.day_folder(matched_home.pairs, DAY))
     assert manifest["inputs"].keys() == {f"marts/date={DAY}"}
     assert manifest["models"].startswith("2026-11-16")
@@ -100,4 +101,4 @@ def test_the_manifest_says_what_the_pairs_were_made_of(matched_home):
 
 def test_scoring_before_the_marts_is_refused(tmp_path):
     with pytest.raises(InputMissing, match="marts"):
-        pairs.score(Settings(home=tmp_path), DAY)
+        score(Settings(home=tmp_path), DAY)

@@ -1,15 +1,26 @@
-"""What a pair is worth, checked by hand."""
+"""Value of a pair by hand-computed examples, and recomputed from published pairs."""
 
 from datetime import date
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from expectations import policy
 from expectations.policy_types import Value
-from pipelines.pairs.valuation import priced_sql, valued_sql
+from pipelines.core.database import connect
+from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.matches import match_day
+from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
+from pipelines.pairs.valuation import load_pairs, suggest_apr_sql, value_sql
+from tests.helpers.matched_day import DAY
 
+VERSION = policy.version
 WEIGHTS = Value(
     decided_on=date(2026, 1, 1),
     source="this test",
@@ -44,35 +55,35 @@ PAIR = {
 }
 
 
-def valued(weights: Value = WEIGHTS, **changes: Any) -> dict[str, Any]:
+def value_pair(weights: Value = WEIGHTS, **changes: Any) -> dict[str, Any]:
     connection = duckdb.connect(":memory:")
     connection.register("scored", pa.Table.from_pylist([PAIR | changes]))
-    sql = valued_sql(f"({priced_sql('scored')})", weights)
+    sql = value_sql(f"({suggest_apr_sql('scored')})", weights)
     (row,) = connection.sql(sql).to_arrow_table().to_pylist()
     return row
 
 
-def test_the_price_suggested_lies_where_the_risk_lies_in_the_band():
-    assert valued()["suggested_apr"] == 0.13
-    assert valued(pd=0.0)["suggested_apr"] == 0.08
-    assert valued(pd=0.1)["suggested_apr"] == 0.18
+def test_the_suggested_price_follows_the_position_of_pd_in_the_band():
+    assert value_pair()["suggested_apr"] == 0.13
+    assert value_pair(pd=0.0)["suggested_apr"] == 0.08
+    assert value_pair(pd=0.1)["suggested_apr"] == 0.18
 
 
-def test_a_cap_lowers_the_upper_end_of_prices():
-    assert valued(price_cap=0.12)["suggested_apr"] == 0.1
-    assert valued(price_cap=0.12, pd=0.1)["suggested_apr"] == 0.12
+def test_the_price_cap_lowers_the_highest_price():
+    assert value_pair(price_cap=0.12)["suggested_apr"] == 0.1
+    assert value_pair(price_cap=0.12, pd=0.1)["suggested_apr"] == 0.12
 
 
 def test_a_price_of_many_digits_is_never_rounded_out_of_its_limits():
-    assert valued(apr_min=0.080049, apr_max=0.080049)["suggested_apr"] == 0.080049
+    assert value_pair(apr_min=0.080049, apr_max=0.080049)["suggested_apr"] == 0.080049
 
 
-def test_a_product_without_band_prices_any_risk():
-    assert valued(pd_min=None, pd_max=None, pd=0.5)["suggested_apr"] == 0.13
+def test_a_product_without_a_band_prices_any_risk():
+    assert value_pair(pd_min=None, pd_max=None, pd=0.5)["suggested_apr"] == 0.13
 
 
-def test_a_band_of_one_point_is_priced_at_its_upper_end():
-    assert valued(pd_min=0.05, pd_max=0.05)["suggested_apr"] == 0.18
+def test_a_band_of_one_point_gets_the_highest_price():
+    assert value_pair(pd_min=0.05, pd_max=0.05)["suggested_apr"] == 0.18
 
 
 @pytest.mark.parametrize(
@@ -80,59 +91,131 @@ def test_a_band_of_one_point_is_priced_at_its_upper_end():
     [("cpl", 20.0, 20.0), ("cpa", 150.0, 75.0), ("cps", 0.02, 80.0)],
 )
 def test_revenue_follows_the_price_model(price_model, price, spend):
-    row = valued(price_model=price_model, price=price, exchange_rate=7.0)
+    row = value_pair(price_model=price_model, price=price, exchange_rate=7.0)
     assert row["expected_spend"] == pytest.approx(spend)
     assert row["revenue"] == pytest.approx(spend * 7)
 
 
-def test_the_person_gains_what_the_loan_is_cheaper_than_the_cap():
+def test_the_person_benefit_is_the_saving_against_the_cap():
     cheaper = 0.24 - 0.13
-    assert valued()["person_benefit"] == pytest.approx(0.5 * 0.8 * cheaper * 10_000 * 0.5)
+    assert value_pair()["person_benefit"] == pytest.approx(0.5 * 0.8 * cheaper * 10_000 * 0.5)
 
 
-def test_a_loan_dearer_than_the_reference_does_the_person_no_harm_in_figures():
-    assert valued(reference_apr=0.1)["person_benefit"] == 0
+def test_the_person_benefit_is_never_negative():
+    assert value_pair(reference_apr=0.1)["person_benefit"] == 0
 
 
-def test_the_institution_earns_its_margin_less_expected_loss():
+def test_the_institution_margin_is_interest_less_expected_loss():
     yield_after_costs = (0.13 - 0.03) * 0.5 - 0.05 * 0.6
-    assert valued()["institution_margin"] == pytest.approx(0.4 * yield_after_costs * 10_000)
+    assert value_pair()["institution_margin"] == pytest.approx(0.4 * yield_after_costs * 10_000)
 
 
 def test_value_is_the_weighted_sum_in_whole_ten_thousandths():
-    row = valued(price=20.00004)
+    row = value_pair(price=20.00004)
     parts = row["revenue"] + 0.5 * row["person_benefit"] + 0.1 * row["institution_margin"]
     assert row["expected_value"] == round(parts, 4)
     assert row["expected_cost"] == 3.0
 
 
-def test_a_lead_that_names_no_term_counts_with_the_longest():
-    assert valued(term_months=None)["person_benefit"] == pytest.approx(
-        3 * valued()["person_benefit"]
+def test_a_lead_without_a_term_is_valued_at_the_longest():
+    assert value_pair(term_months=None)["person_benefit"] == pytest.approx(
+        3 * value_pair()["person_benefit"]
     )
 
 
-def fit(**changes: Any) -> float:
-    """Return the fit, where a missing room costs 0.2 by amount and 0.1 by term."""
+def compute_fit(**changes: Any) -> float:
+    """Return `person_fit` if no room costs 0.2 by amount and 0.1 by term."""
     rooms = {"amount_room_weight": 0.2, "term_room_weight": 0.1}
-    row = valued(WEIGHTS.model_copy(update=rooms), **changes)
-    without = valued(**changes)["person_benefit"]
+    row = value_pair(WEIGHTS.model_copy(update=rooms), **changes)
+    without = value_pair(**changes)["person_benefit"]
     assert row["person_benefit"] == pytest.approx(row["person_fit"] * without)
-    found: float = row["person_fit"]
-    return found
+    fit: float = row["person_fit"]
+    return fit
 
 
-def test_a_loan_with_room_for_amount_and_term_fits_fully():
-    assert fit(amount_max=20_000.0, term_max_months=24) == 1
-    assert fit(amount_max=90_000.0, term_max_months=60) == 1
+def test_twice_the_amount_and_term_fit_fully():
+    assert compute_fit(amount_max=20_000.0, term_max_months=24) == 1
+    assert compute_fit(amount_max=90_000.0, term_max_months=60) == 1
 
 
 def test_a_request_at_the_limits_of_a_product_fits_less():
-    assert fit(amount_max=10_000.0, term_max_months=24) == pytest.approx(0.8)
-    assert fit(amount_max=15_000.0, term_max_months=24) == pytest.approx(0.9)
-    assert fit(amount_max=20_000.0, term_max_months=12) == pytest.approx(0.9)
-    assert fit(amount_max=10_000.0, term_max_months=12) == pytest.approx(0.72)
+    assert compute_fit(amount_max=10_000.0, term_max_months=24) == pytest.approx(0.8)
+    assert compute_fit(amount_max=15_000.0, term_max_months=24) == pytest.approx(0.9)
+    assert compute_fit(amount_max=20_000.0, term_max_months=12) == pytest.approx(0.9)
+    assert compute_fit(amount_max=10_000.0, term_max_months=12) == pytest.approx(0.72)
 
 
-def test_a_lead_that_names_no_term_fits_any():
-    assert fit(amount_max=20_000.0, term_months=None) == 1
+def test_a_lead_without_a_term_fits_any_term():
+    assert compute_fit(amount_max=20_000.0, term_months=None) == 1
+
+
+def load_tables(settings: Settings) -> tuple[pa.Table, pa.Table]:
+    """Return `pairs` and `funnel` as `match` loads them."""
+    marts, pairs = (settings.day_folder(root, DAY) for root in (settings.marts, settings.pairs))
+    with connect(settings) as connection:
+        load_leads(connection, marts)
+        load_products(connection, marts, DAY)
+        load_pairs(connection, pairs)
+        return (
+            connection.sql("from pairs order by row").to_arrow_table(),
+            connection.sql("from funnel order by all").to_arrow_table(),
+        )
+
+
+def set_weights(monkeypatch, **changes: float) -> None:
+    changed = policy.value().model_copy(update=changes)
+    monkeypatch.setattr(policy, "value", lambda: changed)
+
+
+def test_the_same_weights_recompute_the_same_values(matched_home):
+    folder = matched_home.day_folder(matched_home.pairs, DAY)
+    pairs, funnel = load_tables(matched_home)
+    stored = pq.read_table(folder / "pairs.parquet")
+    stored = stored.filter(pc.greater_equal(stored["expected_value"], 1.0))
+    assert len(stored) > 0
+    assert pairs.drop(["row"]).equals(stored)
+    assert pairs["row"].to_pylist() == list(range(len(stored)))
+    assert funnel.equals(pq.read_table(folder / "funnel.parquet").cast(funnel.schema))
+
+
+def test_other_weights_change_values_and_no_probability(matched_home, monkeypatch):
+    before, _ = load_tables(matched_home)
+    set_weights(monkeypatch, revenue_weight=2.0)
+    after, _ = load_tables(matched_home)
+    assert len(after) >= len(before) > 0
+    keys = ["channel_id", "lead_id", "institution_id", "product_id"]
+    joined = before.join(after, keys, right_suffix="_after")
+    gained = pc.subtract(joined["expected_value_after"], joined["expected_value"])
+    assert pc.max(pc.abs(pc.subtract(gained, joined["revenue"]))).as_py() < 1e-3
+    for name in ("pd", "p_approve", "p_fund", "suggested_apr"):
+        assert joined[name].equals(joined[f"{name}_after"])
+
+
+def test_a_higher_minimum_value_leaves_fewer_pairs_in_the_funnel(matched_home, monkeypatch):
+    before, _ = load_tables(matched_home)
+    least = pc.quantile(before["expected_value"], 0.5)[0].as_py()
+    set_weights(monkeypatch, minimum_value=least)
+    after, funnel = load_tables(matched_home)
+    assert 0 < len(after) < len(before)
+    assert pc.sum(funnel["low_value"]).as_py() == len(after)
+
+
+def test_match_uses_new_weights_without_scoring_again(matched_copy, monkeypatch):
+    scored = read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["content_sha256"]
+    before = match_day.match(matched_copy, DAY)["value"]
+    set_weights(monkeypatch, revenue_weight=2.0)
+    monkeypatch.setattr(
+        policy, "version", lambda *without: VERSION(*without) if without else "other-weights"
+    )
+    after = match_day.match(matched_copy, DAY)
+    assert after["value"] > 1.3 * before
+    assert after["policy_version"] == "other-weights"
+    assert (
+        read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["content_sha256"] == scored
+    )
+
+
+def test_match_refuses_pairs_of_another_scoring_policy(matched_copy, monkeypatch):
+    monkeypatch.setattr(policy, "version", lambda *_: "another")
+    with pytest.raises(InputMissing, match="policy_version_of_scoring"):
+        match_day.match(matched_copy, DAY)

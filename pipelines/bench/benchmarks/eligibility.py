@@ -26,10 +26,10 @@ from pipelines.core.arrays import IntArray
 from pipelines.core.database import connect
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
-from pipelines.pairs.eligibility.bitsets import unpacked
-from pipelines.pairs.eligibility.engine import STEPS, Eligibility, judge
+from pipelines.pairs.eligibility.bitsets import unpack
+from pipelines.pairs.eligibility.engine import STEPS, Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.eligibility.reference_rules import verdicts
+from pipelines.pairs.eligibility.reference_rules import check_pair
 
 KIB = 1024
 """Bytes in the unit in which Linux tells the most memory that was taken."""
@@ -59,8 +59,8 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         with connect(home) as connection:
             load_leads(connection, marts)
             rules = load_products(connection, marts, DAY)
-            judged = judge(connection, rules, DAY)
-            pairs = int(judged.pairs.sum())
+            judged = find_eligible_pairs(connection, rules, DAY)
+            pairs = int(judged.pairs_per_lead.sum())
             seconds = time.perf_counter() - began
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1_000_000
             _say("checking pairs one by one")
@@ -98,12 +98,12 @@ def _differences(
         for limit in (asked.leads, asked.products)
     )
     one_by_one = _OneByOne(connection, marts, np.union1d(whole, lead))
-    found = unpacked(judged.words[lead], asked.products)[np.arange(len(lead)), product]
+    found = unpack(judged.bitsets[lead], asked.products)[np.arange(len(lead)), product]
     by_hand = [one_by_one.falls_at(*pair) == len(STEPS) for pair in zip(lead, product, strict=True)]
     differences = int(np.count_nonzero(found != np.array(by_hand, np.bool_)))
     for row in whole:
         falls = np.array([one_by_one.falls_at(row, place) for place in range(asked.products)])
-        set_of_lead = unpacked(judged.words[row : row + 1], asked.products)[0]
+        set_of_lead = unpack(judged.bitsets[row : row + 1], asked.products)[0]
         differs = set_of_lead != (falls == len(STEPS))
         counts = [int(np.count_nonzero(falls > step)) for step in range(len(STEPS))]
         agrees = counts == [int(judged.remaining[step][row]) for step in STEPS]
@@ -130,7 +130,7 @@ class _OneByOne:
         """Return the number of the step at which a pair falls; past the last if it stands."""
         described = self._products[product]
         rules = self._rules[described["institution_id"], described["product_id"]]
-        judged = verdicts(self._leads[int(lead)], described, rules, every_institution=self._every)
+        judged = check_pair(self._leads[int(lead)], described, rules, every_institution=self._every)
         return min(
             (STEPS.index(each.step) for each in judged if not each.is_met), default=len(STEPS)
         )

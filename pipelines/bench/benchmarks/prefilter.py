@@ -23,12 +23,12 @@ from pipelines.core.errors import UsageError
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches.build_problem import DayPlan, plan_day
-from pipelines.pairs.eligibility.engine import Eligibility, judge
+from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.prefilter import Cut, cut
-from pipelines.pairs.prefilter_loss import loss_share
-from pipelines.pairs.revaluing import worthwhile_sql
-from pipelines.pairs.scoring import NOTHING_LEARNED, score_leads, scored_pairs
+from pipelines.pairs.prefilter import Prefiltered, select_promising_pairs
+from pipelines.pairs.prefilter_loss import measure_loss
+from pipelines.pairs.scoring import ASSUMED_WIDTHS, score_eligible_pairs, score_leads
+from pipelines.pairs.valuation import minimum_value_sql
 
 
 def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     with connect(settings) as connection:
         load_leads(connection, marts)
         score_leads(connection, model_set)
-        judged = judge(connection, load_products(connection, marts, day), day)
+        judged = find_eligible_pairs(connection, load_products(connection, marts, day), day)
         _score_all(connection, model_set, judged)
         whole = _planned(connection, day, judged)
         cuts = {
@@ -68,8 +68,8 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
             for number, (cut, seconds) in cuts.items()
         }
     return {
-        "leads": len(judged.words),
-        "pairs": int(judged.pairs.sum()),
+        "leads": len(judged.bitsets),
+        "pairs": int(judged.pairs_per_lead.sum()),
         "value": whole.value,
         "per_lead": told,
         "seconds": round(time.perf_counter() - began, 1),
@@ -79,13 +79,13 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
 def _score_all(
     connection: duckdb.DuckDBPyConnection, model_set: ModelSet, judged: Eligibility
 ) -> None:
-    _say(f"scoring {judged.pairs.sum():,} pairs")
+    _say(f"scoring {judged.pairs_per_lead.sum():,} pairs")
     every = pa.Table.from_batches(
-        list(scored_pairs(connection, model_set, judged, NOTHING_LEARNED))
+        list(score_eligible_pairs(connection, model_set, judged, ASSUMED_WIDTHS))
     )
     connection.register("every_scored", every)
     connection.execute(
-        f"create table every_pair as from every_scored where {worthwhile_sql()} order by all"
+        f"create table every_pair as from every_scored where {minimum_value_sql()} order by all"
     )
     connection.unregister("every_scored")
 
@@ -96,17 +96,19 @@ def _cut(
     judged: Eligibility,
     per_lead: int,
     sampled_leads: int,
-) -> tuple[Cut, float]:
+) -> tuple[Prefiltered, float]:
     _say(f"cutting to {per_lead} a lead")
     changed = {"most_pairs": 0, "per_lead": per_lead, "sampled_leads": sampled_leads}
     began = time.perf_counter()
-    found = cut(connection, model_set, judged, policy.pairs().candidates.model_copy(update=changed))
+    found = select_promising_pairs(
+        connection, model_set, judged, policy.pairs().candidates.model_copy(update=changed)
+    )
     return found, time.perf_counter() - began
 
 
 def _planned(connection: duckdb.DuckDBPyConnection, day: date, judged: Eligibility) -> DayPlan:
     """Return the plan of the pairs that `judged` holds."""
-    connection.register("kept_rows", judged.table())
+    connection.register("kept_rows", judged.pairs_between())
     connection.execute(
         """
         create or replace table pairs as
@@ -133,9 +135,13 @@ def _planned(connection: duckdb.DuckDBPyConnection, day: date, judged: Eligibili
 
 
 def _told(
-    connection: duckdb.DuckDBPyConnection, day: date, whole: DayPlan, cut: Cut, seconds: float
+    connection: duckdb.DuckDBPyConnection,
+    day: date,
+    whole: DayPlan,
+    cut: Prefiltered,
+    seconds: float,
 ) -> dict[str, Any]:
-    plan = _planned(connection, day, cut.judged)
+    plan = _planned(connection, day, cut.eligibility)
     names = connection.sql(
         "select institution_id, product_id from products order by product_row"
     ).fetchall()
@@ -145,7 +151,7 @@ def _told(
         "kept": cut.facts["kept"],
         "value": plan.value,
         "loss": round(1 - plan.value / whole.value, 6),
-        "told": round(loss_share(connection, sample, prices), 6),
+        "told": round(measure_loss(connection, sample, prices), 6),
         "seconds": round(seconds, 1),
     }
 

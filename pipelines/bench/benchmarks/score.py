@@ -18,7 +18,7 @@ from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.scoring import features, score_leads
+from pipelines.pairs.scoring import load_pair_features, score_leads
 from pipelines.simulate import Plan, simulate
 from pipelines.transform.build import transform
 
@@ -86,7 +86,7 @@ def _write_pairs(settings: Settings, day: date, path: Path) -> int:
         load_leads(connection, marts)
         score_leads(connection, model_set)
         load_products(connection, marts, day)
-        pairs = features(connection, PAIRS).drop_columns(["pd"])
+        pairs = load_pair_features(connection, PAIRS).drop_columns(["pd"])
     pq.write_table(pairs, path)
     return int(pairs.num_rows)
 

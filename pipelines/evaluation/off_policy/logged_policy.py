@@ -26,12 +26,18 @@ from pipelines.evaluation.match_outcomes import create_results_view
 from pipelines.evaluation.off_policy.estimate import Log
 from pipelines.matches.build_problem import plan_day
 from pipelines.matches.exploration_log import KEY, create_chances_view
-from pipelines.pairs.eligibility.engine import judge
+from pipelines.pairs.eligibility.engine import find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.prefilter import cut
-from pipelines.pairs.revaluing import TERMS, load_pairs, revalued_sql, worthwhile_sql
-from pipelines.pairs.scoring import NOTHING_LEARNED, SCHEMA, score_leads, scored_pairs
-from pipelines.pairs.valuation import valued_sql
+from pipelines.pairs.prefilter import select_promising_pairs
+from pipelines.pairs.scoring import ASSUMED_WIDTHS, score_eligible_pairs, score_leads
+from pipelines.pairs.valuation import (
+    PAIR_SCHEMA,
+    PRODUCT_TERMS,
+    load_pairs,
+    minimum_value_sql,
+    recompute_value_sql,
+    value_sql,
+)
 
 Challenger = Callable[[duckdb.DuckDBPyConnection, Settings, date], int]
 """Leaves, as table `pairs`, those that it would choose from; returns its most offers a lead."""
@@ -65,16 +71,16 @@ def by_models(models_of: Callable[[date], ModelSet]) -> Challenger:
         model_set = models_of(day)
         rules = load_products(connection, settings.day_folder(settings.marts, day), day)
         score_leads(connection, model_set)
-        judged = judge(connection, rules, day)
-        chosen = cut(connection, model_set, judged, policy.pairs().candidates)
-        batches = scored_pairs(connection, model_set, chosen.judged, NOTHING_LEARNED)
-        connection.register("rescored", pa.Table.from_batches(list(batches), SCHEMA))
+        judged = find_eligible_pairs(connection, rules, day)
+        chosen = select_promising_pairs(connection, model_set, judged, policy.pairs().candidates)
+        batches = score_eligible_pairs(connection, model_set, chosen.eligibility, ASSUMED_WIDTHS)
+        connection.register("rescored", pa.Table.from_batches(list(batches), PAIR_SCHEMA))
         connection.execute(
             f"""
             create or replace table pairs as
             select *, row_number() over (order by {KEY}) - 1 as row
             from rescored
-            where {worthwhile_sql()}
+            where {minimum_value_sql()}
             order by row
             """
         )
@@ -123,7 +129,7 @@ def _logged(settings: Settings, day: date, challenger: Challenger, known_by: dat
         create_known_view(connection, settings, "outcomes", known_by)
         create_results_view(connection)
         found = connection.sql(
-            _universe(revalued_sql(pairs / "pairs.parquet"), policy.value())
+            _universe(recompute_value_sql(pairs / "pairs.parquet"), policy.value())
         ).fetchnumpy()
     numbers = {
         name: np.asarray(found[name], np.float64) for name in ("propensity", "reward", "expected")
@@ -140,7 +146,7 @@ def _universe(scored: str, value: Value) -> str:
     ended = f"""
         select
             {", ".join(f"results.{name}" for name in KEY.split(", "))},
-            {", ".join(f"products.{name}" for name in TERMS)},
+            {", ".join(f"products.{name}" for name in PRODUCT_TERMS)},
             case when lent > 0 then lent / exchange_rate else leads.amount end as amount,
             leads.term_months,
             if(is_defaulted, 1.0, matches.pd) as pd,
@@ -171,7 +177,7 @@ def _universe(scored: str, value: Value) -> str:
         join leads using (channel_id, lead_id)
         left join chances using ({KEY})
         left join (
-            select {KEY}, expected_value as reward from ({valued_sql(f"({ended})", value)})
+            select {KEY}, expected_value as reward from ({value_sql(f"({ended})", value)})
         ) as ended using ({KEY})
         order by {KEY}
     """

@@ -13,7 +13,7 @@ from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.pairs.eligibility.engine import STATED_STEPS, judge
+from pipelines.pairs.eligibility.engine import STATED_STEPS, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 
 
@@ -70,8 +70,10 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
     for folder in (marts, matches):
         read_manifest(folder)
     load_leads(connection, marts)
-    judged = judge(connection, load_products(connection, marts, day), day, STATED_STEPS)
-    connection.register("eligible", judged.table())
+    judged = find_eligible_pairs(
+        connection, load_products(connection, marts, day), day, STATED_STEPS
+    )
+    connection.register("eligible", judged.pairs_between())
     leads = connection.sql("from leads order by lead_row").to_arrow_table()
     products = connection.sql(
         "select *, dense_rank() over (order by institution_id) - 1 as institution "

@@ -9,7 +9,7 @@ import pyarrow as pa
 from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
-from pipelines.pairs.valuation import valued_sql
+from pipelines.pairs.valuation import value_sql
 from pipelines.simulate.outcomes.ground_truth import Shown, one_loan_each
 from pipelines.simulate.simulator import Market
 from pipelines.simulate.truth import asked_on, lead_positions, product_positions, truth_of
@@ -109,7 +109,7 @@ def valued(
     }
     connection.register("by_truth", pa.table(columns))
     found = connection.sql(
-        f"select revenue, expected_value from ({valued_sql('by_truth', policy.value())}) "
+        f"select revenue, expected_value from ({value_sql('by_truth', policy.value())}) "
         "order by place"
     ).fetchnumpy()
     connection.unregister("by_truth")

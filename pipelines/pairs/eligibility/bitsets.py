@@ -1,7 +1,7 @@
-"""Sets of products as bits: one bit for each open product, 64 to a word.
+"""Sets of products as bits: one bit for each open product, 64 bits a word.
 
-Bit `j % 64` of word `j // 64` stands for the product with `product_row` j. A thousand products are
-16 words, so what a lead may be shown fits into 128 bytes, and two sets meet by one `&` a word.
+Bit `j % 64` of word `j // 64` is the product with `product_row` j. A thousand products are 16
+words, so the eligible products of a lead take 128 bytes, and an intersection is one `&` a word.
 """
 
 import numpy as np
@@ -9,46 +9,47 @@ from numpy.typing import NDArray
 
 from pipelines.core.arrays import BoolArray, IntArray
 
-Words = NDArray[np.uint64]
+Bitsets = NDArray[np.uint64]
+"""Shape (rows, words): a set of products for each row."""
 
 WORD_BITS = 64
-_LITTLE = np.dtype("<u8")
+_LITTLE_ENDIAN = np.dtype("<u8")
 
 
-def words_of(products: int) -> int:
-    """Return how many words hold a bit for each of `products`; at least one."""
+def count_words(products: int) -> int:
+    """Return how many words hold a bit for each product; at least one."""
     return max(1, -(-products // WORD_BITS))
 
 
-def packed(flags: BoolArray) -> Words:
-    """Return flags, shape (..., products), as words, shape (..., words)."""
-    room = words_of(flags.shape[-1]) * WORD_BITS - flags.shape[-1]
-    padded = np.pad(flags, [(0, 0)] * (flags.ndim - 1) + [(0, room)])
+def pack(flags: BoolArray) -> Bitsets:
+    """Return flags, shape (..., products), as bitsets, shape (..., words)."""
+    padding = count_words(flags.shape[-1]) * WORD_BITS - flags.shape[-1]
+    padded = np.pad(flags, [(0, 0)] * (flags.ndim - 1) + [(0, padding)])
     octets = np.packbits(padded, axis=-1, bitorder="little")
-    return np.ascontiguousarray(octets).view(_LITTLE).astype(np.uint64, copy=False)
+    return np.ascontiguousarray(octets).view(_LITTLE_ENDIAN).astype(np.uint64, copy=False)
 
 
-def unpacked(words: Words, products: int) -> BoolArray:
-    """Return words, shape (rows, words), as flags, shape (rows, products)."""
-    octets = np.ascontiguousarray(words.astype(_LITTLE, copy=False)).view(np.uint8)
+def unpack(bitsets: Bitsets, products: int) -> BoolArray:
+    """Return bitsets, shape (rows, words), as flags, shape (rows, products)."""
+    octets = np.ascontiguousarray(bitsets.astype(_LITTLE_ENDIAN, copy=False)).view(np.uint8)
     return np.unpackbits(octets, axis=-1, count=products, bitorder="little").view(np.bool_)
 
 
-def counted(words: Words) -> IntArray:
-    """Return how many products each row of words, shape (rows, words), holds."""
-    return np.asarray(np.bitwise_count(words).sum(axis=-1, dtype=np.int64))
+def count_products(bitsets: Bitsets) -> IntArray:
+    """Return the number of products in each row."""
+    return np.asarray(np.bitwise_count(bitsets).sum(axis=-1, dtype=np.int64))
 
 
-def united(words: Words, starts: IntArray, lengths: IntArray) -> Words:
-    """Return the union of each run of rows; an empty run holds nothing.
+def unite_runs(bitsets: Bitsets, starts: IntArray, lengths: IntArray) -> Bitsets:
+    """Return the union of each run of rows; the union of an empty run is empty.
 
     Args:
-        words: Sets, shape (rows, words).
+        bitsets: Sets, shape (rows, words).
         starts: First row of each run.
-        lengths: How many rows each run has; runs follow each other without gaps.
+        lengths: Rows of each run; runs follow each other without gaps.
     """
-    union = np.zeros((len(starts), words.shape[1]), np.uint64)
-    filled = lengths > 0
-    if filled.any():
-        union[filled] = np.bitwise_or.reduceat(words, starts[filled], axis=0)
-    return union
+    unions = np.zeros((len(starts), bitsets.shape[1]), np.uint64)
+    is_filled = lengths > 0
+    if is_filled.any():
+        unions[is_filled] = np.bitwise_or.reduceat(bitsets, starts[is_filled], axis=0)
+    return unions

@@ -1,9 +1,9 @@
-"""Which products a lead may be shown: every hard rule, judged for all pairs by set.
+"""Eligibility engine: apply every hard rule to all pairs of the day, by set.
 
-For each step, each lead's answer is looked up and gives the set of products that it leaves open;
-the sets meet (`&`), and the number of bits left after each step is the lead's funnel: the reason
-why a lead has no product. No pair is touched singly, and none that is excluded is stored: `verdict`
-explains any of them on demand.
+For each step, the index of a rule gives each lead the set of products that admit it. The sets are
+intersected (`&`), and the number of bits that remain after each step is the lead's funnel: the
+reason why a lead has no product. No pair is evaluated singly and no excluded pair is stored;
+`reference_rules` explains any of them on demand.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -18,9 +18,14 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.core.arrays import BoolArray, IntArray
-from pipelines.pairs.eligibility.bitsets import Words, counted, packed, unpacked
-from pipelines.pairs.eligibility.contact_frequency import refused_for_earlier_offers
-from pipelines.pairs.eligibility.rule_index import Always, Requirement, asked, listed
+from pipelines.pairs.eligibility.bitsets import Bitsets, count_products, pack, unpack
+from pipelines.pairs.eligibility.rule_index import (
+    LeadExclusions,
+    ProductCondition,
+    Requirement,
+    index_attribute,
+    index_list,
+)
 from pipelines.pairs.eligibility.rules import Bounds, CompiledRules
 
 Counts = NDArray[np.int32]
@@ -35,106 +40,101 @@ STEPS = (
     "rules",
     "price_cap",
     "risk_band",
-    "shown_lately",
+    "contact_frequency",
     "exclusive",
 )
-"""What a pair must meet, in the order in which it is judged."""
+"""Steps of the funnel, in the order in which they are applied."""
 
 STATED_STEPS = STEPS[: STEPS.index("risk_band")]
-"""Those that rest on what is stated of lead and product: not on what a model thinks of the lead,
-nor on what Banyan showed the person before."""
+"""Steps that read only stated facts of lead and product: no model score and no earlier offer."""
 
-LEADS_AT_ONCE = 32_768
-"""Leads that are judged together: bounds the memory, never changes the result."""
+LEADS_PER_BATCH = 32_768
+"""Leads that are evaluated together: bounds the memory, never changes the result."""
 
 
 @dataclass(frozen=True)
 class Eligibility:
-    """What the hard rules leave of the day's pairs."""
+    """The pairs of the day that meet the hard rules."""
 
     products: int
-    """How many are open."""
-    words: Words
-    """Of each lead, by `lead_row`: the products that it may be shown."""
+    """Number of open products."""
+    bitsets: Bitsets
+    """Eligible products of each lead, by `lead_row`."""
     remaining: dict[str, Counts]
-    """Step -> how many products each lead had left after it; `open` before the first."""
+    """Step -> number of products that each lead had left after it; `open` before the first."""
 
     @property
-    def pairs(self) -> IntArray:
-        """Return how many products each lead may be shown."""
-        return counted(self.words)
+    def pairs_per_lead(self) -> IntArray:
+        """The number of eligible products of each lead."""
+        return count_products(self.bitsets)
 
-    def table(self, first: int = 0, last: int | None = None) -> pa.Table:
-        """Return the pairs (`lead_row`, `product_row`) of the leads `first` to before `last`."""
-        lead, product = np.nonzero(unpacked(self.words[first:last], self.products))
-        return pa.table(
-            {
-                "lead_row": pa.array((lead + first).astype(np.int32)),
-                "product_row": pa.array(product.astype(np.int32)),
-            }
-        )
+    def pairs_between(self, first: int = 0, last: int | None = None) -> pa.Table:
+        """Return the pairs (`lead_row`, `product_row`) of the leads `first` to `last` (excluded)."""
+        lead, product = np.nonzero(unpack(self.bitsets[first:last], self.products))
+        return _pair_table(lead + first, product)
 
-    def of_leads(self, rows: IntArray) -> pa.Table:
-        """Return the pairs (`lead_row`, `product_row`) of the leads `rows`, ordered by key."""
-        rows = np.sort(rows)
-        lead, product = np.nonzero(unpacked(self.words[rows], self.products))
-        return pa.table(
-            {
-                "lead_row": pa.array(rows[lead], pa.int32()),
-                "product_row": pa.array(product, pa.int32()),
-            }
-        )
+    def pairs_of(self, leads: IntArray) -> pa.Table:
+        """Return the pairs (`lead_row`, `product_row`) of these leads, ordered by key."""
+        rows = np.sort(leads)
+        lead, product = np.nonzero(unpack(self.bitsets[rows], self.products))
+        return _pair_table(rows[lead], product)
 
-    def portions(self, pairs: int) -> Iterator[tuple[int, int]]:
-        """Yield runs of leads (first, before which) with about so many pairs, none torn apart."""
-        portion = np.cumsum(self.pairs) // pairs
-        starts = np.flatnonzero(np.diff(portion, prepend=-1))
-        yield from pairwise([*starts.tolist(), len(portion)])
+    def split_leads(self, pairs: int) -> Iterator[tuple[int, int]]:
+        """Yield runs of leads (first, end) of about so many pairs; a lead's pairs stay together."""
+        run = np.cumsum(self.pairs_per_lead) // pairs
+        starts = np.flatnonzero(np.diff(run, prepend=-1))
+        yield from pairwise([*starts.tolist(), len(run)])
 
 
-def judge(
+def find_eligible_pairs(
     connection: duckdb.DuckDBPyConnection,
     rules: CompiledRules,
     day: date,
     steps: Collection[str] = STEPS,
 ) -> Eligibility:
-    """Return which pairs remain, and per lead how many did after each step.
+    """Return the pairs that meet the hard rules, and how many each lead had after each step.
 
     Args:
-        connection: Where leads, with the `pd` that a risk band asks for, and products are loaded.
-        rules: What the products' own rules ask.
-        day: The business date, for the words of its consent policy.
-        steps: What a pair must meet.
+        connection: With `leads`, with the `pd` that risk bands need, `products` and
+            `earlier_offers`.
+        rules: The products' own rules.
+        day: The business date.
+        steps: The steps to apply.
     """
-    requirements = [each for each in requirements_of(connection, rules, day) if each.step in steps]
+    requirements = [
+        requirement
+        for requirement in build_requirements(connection, rules, day)
+        if requirement.step in steps
+    ]
     (leads,), (products,) = (
         connection.table(name).count("*").fetchall()[0] for name in ("leads", "products")
     )
-    every_product = packed(np.ones(products, np.bool_))
-    words = np.empty((leads, every_product.size), np.uint64)
+    every_product = pack(np.ones(products, np.bool_))
+    bitsets = np.empty((leads, every_product.size), np.uint64)
     remaining = {step: np.empty(leads, np.int32) for step in ("open", *steps)}
-    for portion in portions(connection, requirements):
-        first = portion["lead_row"][0].as_py()
-        rows = slice(first, first + portion.num_rows)
-        left = np.tile(every_product, (portion.num_rows, 1))
+    for batch in read_lead_batches(connection, requirements):
+        first = batch["lead_row"][0].as_py()
+        rows = slice(first, first + batch.num_rows)
+        admitted = np.tile(every_product, (batch.num_rows, 1))
         remaining["open"][rows] = products
         for step in steps:
             for requirement in requirements:
                 if requirement.step == step:
-                    left &= requirement.admitted(portion)
-            remaining[step][rows] = counted(left)
-        words[rows] = left
-    return Eligibility(int(products), words, remaining)
+                    admitted &= requirement.admit(batch)
+            remaining[step][rows] = count_products(admitted)
+        bitsets[rows] = admitted
+    return Eligibility(int(products), bitsets, remaining)
 
 
-def requirements_of(
+def build_requirements(
     connection: duckdb.DuckDBPyConnection, rules: CompiledRules, day: date
 ) -> list[Requirement]:
-    """Return everything that is asked of a pair, in the order of `STEPS`."""
+    """Return every requirement of a pair, in the order of `STEPS`."""
     products = connection.sql("from products order by product_row").to_arrow_table()
-    leads = _types(connection)
-    of_institution, every = _of_institutions(products), np.ones(products.num_rows, np.bool_)
-    covered = {policy.consent(day).every_institution: every}
+    schema = connection.sql("from leads limit 0").to_arrow_table().schema
+    kinds = {field.name: field.type for field in schema}
+    by_institution = _products_by_institution(products)
+    every = {policy.consent(day).every_institution: np.ones(products.num_rows, np.bool_)}
     ranges = {
         "amount": ("amount", _ranges(products, "amount_min", "amount_max")),
         "term": (
@@ -143,65 +143,53 @@ def requirements_of(
         ),
         "risk_band": ("pd", _ranges(products, "pd_min", "pd_max", default=(0.0, 1.0))),
     }
-    found: list[Requirement] = [
-        listed("consent", "consent_scope", of_institution | covered),
-        listed("suppressed", "suppressed_institutions", of_institution, refuses=True),
-        Always("price_cap", packed(_within_cap(products))),
+    requirements: list[Requirement] = [
+        index_list("consent", "consent_scope", by_institution | every),
+        index_list("suppressed", "suppressed_institutions", by_institution, excludes=True),
+        ProductCondition("price_cap", pack(_is_within_cap(products))),
         *(
-            asked(name, name, pa.string(), [Bounds(one_of={v}) for v in products[name].to_pylist()])
+            index_attribute(
+                name, name, pa.string(), [Bounds(one_of={v}) for v in products[name].to_pylist()]
+            )
             for name in ("segment", "currency")
         ),
         *(
-            asked(step, attribute, pa.float64(), bounds)
+            index_attribute(step, attribute, pa.float64(), bounds)
             for step, (attribute, bounds) in ranges.items()
-            if attribute in leads
+            if attribute in kinds
         ),
-        *_own_rules(products, leads, rules),
-        *refused_for_earlier_offers(connection, products, day),
+        *_index_own_rules(products, kinds, rules),
+        *_exclude_earlier_offers(connection, products, day),
     ]
-    return sorted(found, key=lambda requirement: STEPS.index(requirement.step))
+    return sorted(requirements, key=lambda requirement: STEPS.index(requirement.step))
 
 
-def _own_rules(
-    products: pa.Table, leads: dict[str, pa.DataType], rules: CompiledRules
-) -> Iterator[Requirement]:
-    keys = _keys(products)
-    for attribute, of_product in rules.bounds.items():
-        bounds = [of_product.get(key) for key in keys]
-        if any(bounds):
-            yield asked("rules", attribute, leads[attribute], bounds)
-
-
-def portions(
+def read_lead_batches(
     connection: duckdb.DuckDBPyConnection,
     requirements: Sequence[Requirement],
     leads: str = "leads",
 ) -> Iterator[pa.Table]:
-    """Yield the columns that are judged, some leads at a time, in the order of `lead_row`.
+    """Yield the columns that requirements read, in batches of leads ordered by `lead_row`.
 
     Args:
-        connection: Where leads are loaded.
-        requirements: What is asked.
-        leads: SQL table of those that are judged.
+        connection: With the leads.
+        requirements: The requirements to evaluate.
+        leads: Table of the leads to read.
     """
-    names = {each.attribute for each in requirements} - {""}
+    names = {requirement.attribute for requirement in requirements} - {""}
     columns = ", ".join(f'"{name}"' for name in sorted(names | {"lead_row"}))
     reader = connection.sql(f"select {columns} from {leads} order by lead_row")
-    for batch in reader.to_arrow_reader(LEADS_AT_ONCE):
+    for batch in reader.to_arrow_reader(LEADS_PER_BATCH):
         yield pa.Table.from_batches([batch])
 
 
-def _types(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.DataType]:
-    schema = connection.sql("from leads limit 0").to_arrow_table().schema
-    return {field.name: field.type for field in schema}
+def _pair_table(lead: IntArray, product: IntArray) -> pa.Table:
+    return pa.table(
+        {"lead_row": pa.array(lead, pa.int32()), "product_row": pa.array(product, pa.int32())}
+    )
 
 
-def _keys(products: pa.Table) -> list[tuple[str, str]]:
-    ids = (products[name].to_pylist() for name in ("institution_id", "product_id"))
-    return list(zip(*ids, strict=True))
-
-
-def _of_institutions(products: pa.Table) -> dict[str, BoolArray]:
+def _products_by_institution(products: pa.Table) -> dict[str, BoolArray]:
     owner = np.asarray(products["institution_id"].to_pylist(), np.str_)
     return {str(name): owner == name for name in np.unique(owner)}
 
@@ -214,6 +202,7 @@ def _ranges(
     unknown: bool = False,
     default: tuple[float | None, float | None] = (None, None),
 ) -> list[Bounds]:
+    """Return the bounds of each product between two of its columns."""
     ends = (
         [fallback if end is None else float(end) for end in products[name].to_pylist()]
         for name, fallback in zip((low, high), default, strict=True)
@@ -224,10 +213,64 @@ def _ranges(
     ]
 
 
-def _within_cap(products: pa.Table) -> BoolArray:
-    """Return whether each product's cheapest loan costs no more than the law allows."""
-    cap, cheapest = (
+def _is_within_cap(products: pa.Table) -> BoolArray:
+    """Return which products have a lowest price within the legal price cap."""
+    cap, lowest = (
         np.asarray(products[name].cast(pa.float64()).to_numpy(), np.float64)
         for name in ("price_cap", "apr_min")
     )
-    return np.isnan(cap) | (cheapest <= cap)
+    return np.isnan(cap) | (lowest <= cap)
+
+
+def _index_own_rules(
+    products: pa.Table, kinds: dict[str, pa.DataType], rules: CompiledRules
+) -> Iterator[Requirement]:
+    """Yield an index for each attribute that the products' own rules name."""
+    ids = (products[name].to_pylist() for name in ("institution_id", "product_id"))
+    keys = list(zip(*ids, strict=True))
+    for attribute, by_product in rules.bounds.items():
+        bounds = [by_product.get(key) for key in keys]
+        if any(bounds):
+            yield index_attribute("rules", attribute, kinds[attribute], bounds)
+
+
+def _exclude_earlier_offers(
+    connection: duckdb.DuckDBPyConnection, products: pa.Table, day: date
+) -> Iterator[Requirement]:
+    """Yield the exclusions by earlier offers to the same person (`expectations/policy/pairs.yml`).
+
+    Contact frequency: not the same product again within some days. Exclusivity: no other
+    institution for some days after a match with an institution that was promised it.
+    """
+    rules = policy.pairs()
+    repeated = connection.execute(
+        """
+        select lead_row, product_row
+        from earlier_offers
+        join leads using (channel_id, lead_id)
+        join products using (institution_id, product_id)
+        where offered_on + $days::int > $day::date
+        order by all
+        """,
+        {"days": rules.same_product_again_days, "day": day},
+    ).fetchnumpy()
+    product = np.asarray(repeated["product_row"], np.int64)
+    single_products = pack(np.eye(products.num_rows, dtype=np.bool_))
+    yield LeadExclusions(
+        "contact_frequency", np.asarray(repeated["lead_row"], np.int64), single_products[product]
+    )
+    owner = np.asarray(products["institution_id"].to_pylist(), np.str_)
+    for promise in rules.exclusive:
+        leads = connection.execute(
+            """
+            select distinct lead_row
+            from earlier_offers join leads using (channel_id, lead_id)
+            where institution_id = $institution and offered_on + $days::int > $day::date
+            order by all
+            """,
+            {"institution": promise.institution_id, "days": promise.days, "day": day},
+        ).fetchnumpy()["lead_row"]
+        rivals = pack(owner != promise.institution_id)
+        yield LeadExclusions(
+            "exclusive", np.asarray(leads, np.int64), np.tile(rivals, (len(leads), 1))
+        )

@@ -1,4 +1,4 @@
-"""The day's leads and the day's catalogue, as tables: what the hard rules are judged on."""
+"""Load the day's leads and catalogue as the tables that hard rules read."""
 
 from datetime import date
 from pathlib import Path
@@ -8,14 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.pairs.eligibility.contact_frequency import load_earlier_offers
+from pipelines.core.database import run_query
+from pipelines.core.errors import InputMissing
 from pipelines.pairs.eligibility.rules import CompiledRules, Product, compile_rules
+
+SQL = Path(__file__).parent / "sql"
 
 
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
-    """Create table `leads`: the leads that were not set aside, numbered by key as `lead_row`.
+    """Create table `leads`: the leads that are not excluded, numbered by key as `lead_row`.
 
-    A number that is not one (NaN) counts as unknown: no rule may be met by it.
+    NaN becomes null, so that it counts as unknown and meets no rule.
     """
     schema = pq.read_schema(marts / "leads.parquet")
     cleaned = "".join(
@@ -38,89 +41,59 @@ def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
 
 
 def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date) -> CompiledRules:
-    """Create the tables of the day's catalogue; return what its rules ask.
+    """Create the tables of the day's catalogue; return the products' own rules.
 
-    `products`: those that may receive leads on `day`, numbered by key as `product_row`, with
-    `price_cap`, `reference_apr` (the cap, else the dearest loan on offer) and `exchange_rate`.
-    `closed_products`: the others, each with its `reason`.
+    `products`: products that may receive leads on `day`, numbered by key as `product_row`, with
+    `price_cap`, `reference_apr` (the cap, or the highest price on offer) and `exchange_rate`.
+    `closed_products`: the other products, each with its `reason`.
     `channel_costs`: cost of a lead by channel, in the base currency.
-    `earlier_offers`: what the leads' persons were matched with lately.
+    `earlier_offers`: last match of each person's leads with a product.
+    `exchange_rates`: by currency, to the base currency.
     """
-    catalogue = pq.read_table(marts / "products.parquet")
+    products = pq.read_table(marts / "products.parquet")
     rules = compile_rules(
         pq.read_table(marts / "product_rules.parquet"),
         pq.read_schema(marts / "leads.parquet"),
         policy.protected(),
     )
     rates = policy.currencies(day)
-    load_earlier_offers(connection, marts)
-    connection.register("catalogue", catalogue)
-    connection.register("unfit", _unfit(rules.closed))
-    connection.register("price_caps", _price_caps(catalogue, day))
+    _load_earlier_offers(connection, marts)
+    connection.register("mart_products", products)
+    connection.register("invalid_rules", _invalid_rules(rules.closed))
+    connection.register("price_caps", _price_caps(products, day))
     connection.register(
-        "rates", pa.table({"currency": list(rates), "exchange_rate": list(rates.values())})
+        "exchange_rates", pa.table({"currency": list(rates), "exchange_rate": list(rates.values())})
     )
-    connection.execute(_JUDGED_PRODUCTS)
-    connection.execute(_OPEN_PRODUCTS)
-    connection.execute(
-        """
-        create or replace table closed_products as
-        select institution_id, product_id, reason
-        from judged_products
-        where reason is not null
-        order by institution_id, product_id
-        """
-    )
-    connection.execute(
-        """
-        create or replace table channel_costs as
-        select channel_id, cost_per_lead * exchange_rate as cost_per_lead
-        from read_parquet($channels) left join rates using (currency)
-        """,
-        {"channels": str(marts / "channels.parquet")},
-    )
+    run_query(connection, SQL / "catalogue.sql")
+    run_query(connection, SQL / "products.sql")
+    run_query(connection, SQL / "closed_products.sql")
+    run_query(connection, SQL / "channel_costs.sql", {"channels": str(marts / "channels.parquet")})
     return rules
 
 
-_JUDGED_PRODUCTS = """
-    create or replace table judged_products as
-    select
-        catalogue.*, price_caps.price_cap, rates.exchange_rate,
-        case
-            when not is_open then coalesce(closed_reason, 'closed')
-            when unfit.reason is not null then unfit.reason
-            when exchange_rate is null then 'no exchange rate for ' || currency
-        end as reason
-    from catalogue
-    left join price_caps using (institution_kind, segment, currency)
-    left join rates using (currency)
-    left join unfit using (institution_id, product_id)
-"""
-
-_OPEN_PRODUCTS = """
-    create or replace table products as
-    select
-        cast(row_number() over (order by institution_id, product_id) - 1 as integer)
-            as product_row,
-        * exclude (reason),
-        coalesce(price_cap, max(apr_max) over (partition by segment, currency)) as reference_apr
-    from judged_products
-    where reason is null
-    order by product_row
-"""
+def _load_earlier_offers(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
+    file = marts / "earlier_offers.parquet"
+    if not file.exists():
+        raise InputMissing(
+            f"{marts} has no earlier_offers.parquet: an earlier version made it. Nothing was done. "
+            "Run the step `transform` for the date, then the steps after it."
+        )
+    connection.execute(
+        "create or replace table earlier_offers as from read_parquet($file)", {"file": str(file)}
+    )
 
 
-def _price_caps(catalogue: pa.Table, day: date) -> pa.Table:
-    """Return the price cap of each kind, segment and currency on offer; empty: none known."""
+def _price_caps(products: pa.Table, day: date) -> pa.Table:
+    """Return the price cap of each kind, segment and currency on offer; null: no cap."""
     criteria = ["institution_kind", "segment", "currency"]
-    distinct = catalogue.select(criteria).drop_null().group_by(criteria).aggregate([])
+    distinct = products.select(criteria).drop_null().group_by(criteria).aggregate([])
     kinds, segments, currencies = (distinct[name].to_pylist() for name in criteria)
     offered = zip(kinds, segments, currencies, strict=True)
     caps = [policy.price_cap(kind, segment, money, day) for kind, segment, money in offered]
     return distinct.append_column("price_cap", pa.array(caps, pa.float64()))
 
 
-def _unfit(closed: dict[Product, str]) -> pa.Table:
+def _invalid_rules(closed: dict[Product, str]) -> pa.Table:
     return pa.table(
         {
             "institution_id": pa.array([product[0] for product in closed], pa.string()),

@@ -1,90 +1,123 @@
-"""One pair, judged rule by rule: whether each is met, and on which side of it the lead lies.
+"""Reference implementation of the hard rules: one pair, rule by rule.
 
-The same law as `judging` applies to all pairs by set, written down a second time from the rows of
-the feeds: plainly, for one pair, with every answer kept. `explain` tells it; `bench eligibility`
-and the tests hold both against each other. A verdict names the rule's bound and the lead's side of
-it, never the lead's value.
+It restates the rules of `engine` from the rows of the feeds, without sets, and keeps every answer.
+`explain` prints it; `bench eligibility` and the tests compare both implementations. A check states
+the rule's bound and the side on which the lead lies, never the lead's value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from expectations.policy_types import Pairs
+
 Row = Mapping[str, Any]
+Product = tuple[str, str]
 
 MET = "met"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one rule says of one pair."""
+class RuleCheck:
+    """The result of one rule for one pair."""
 
     step: str
     """The step of the funnel that the rule belongs to."""
     rule: str
-    """What is asked, such as `bureau_score ge 600`."""
+    """The requirement, such as `bureau_score ge 600`."""
     answer: str
     """`met`, or how it is missed: below, above, unknown, not listed, listed, ..."""
 
     @property
     def is_met(self) -> bool:
-        """Return whether the pair may stand as far as this rule is concerned."""
+        """True if the pair meets the rule."""
         return self.answer == MET
 
 
-def verdicts(
+def check_pair(
     lead: Row, product: Row, rules: Sequence[Row], *, every_institution: str
-) -> list[Verdict]:
-    """Return what every rule says of a pair, in the order in which steps are judged.
+) -> list[RuleCheck]:
+    """Return the check of every rule for a pair, in the order of the steps.
 
     Args:
-        lead: A row of table `leads`; its `pd` is judged if it has one.
+        lead: A row of table `leads`; its `pd` is checked if it has one.
         product: A row of table `products`.
         rules: The product's rows of the feed `product_rules`.
-        every_institution: The word in `consent_scope` that covers all.
+        every_institution: The entry of `consent_scope` that covers all institutions.
     """
     return [
-        *_permissions(lead, product, every_institution),
+        *_check_permissions(lead, product, every_institution),
         *(
-            Verdict(name, f"{name} is {product[name]}", _same(lead[name], product[name]))
+            RuleCheck(name, f"{name} is {product[name]}", _compare(lead[name], product[name]))
             for name in ("segment", "currency")
         ),
-        _limits("amount", "amount", lead, product["amount_min"], product["amount_max"]),
-        _term(lead, product),
-        *(_own(lead, rule) for rule in rules),
-        _cap(product),
-        *([_band(lead, product)] if "pd" in lead else []),
+        _check_range("amount", "amount", lead, product["amount_min"], product["amount_max"]),
+        _check_term(lead, product),
+        *(_check_own_rule(lead, rule) for rule in rules),
+        _check_price_cap(product),
+        *([_check_risk_band(lead, product)] if "pd" in lead else []),
     ]
 
 
-def _permissions(lead: Row, product: Row, every: str) -> Iterator[Verdict]:
+def check_earlier_offers(
+    day: date, earlier: Mapping[Product, date], products: Sequence[Product], rules: Pairs
+) -> dict[Product, list[RuleCheck]]:
+    """Return the failed checks of contact frequency and exclusivity of one person, by product.
+
+    Args:
+        day: The business date.
+        earlier: Product -> date of the person's last match with it.
+        products: The open products.
+        rules: The policy of pairs.
+    """
+    days = {product: (day - offered_on).days for product, offered_on in earlier.items()}
+    failed: dict[Product, list[RuleCheck]] = {}
+    for product in products:
+        if days.get(product, rules.same_product_again_days) < rules.same_product_again_days:
+            rule = f"not shown within {rules.same_product_again_days} days"
+            failed[product] = [
+                RuleCheck("contact_frequency", rule, f"shown {days[product]} days ago")
+            ]
+        for promise in rules.exclusive:
+            since = [ago for other, ago in days.items() if other[0] == promise.institution_id]
+            if (
+                product[0] != promise.institution_id
+                and min(since, default=promise.days) < promise.days
+            ):
+                rule = f"promised to {promise.institution_id} for {promise.days} days"
+                failed.setdefault(product, []).append(RuleCheck("exclusive", rule, "promised"))
+    return failed
+
+
+def _check_permissions(lead: Row, product: Row, every: str) -> Iterator[RuleCheck]:
     institution = product["institution_id"]
     scope = lead["consent_scope"] or []
-    covers = every in scope or institution in scope
-    yield Verdict(
-        "consent", f"consent covers {institution}", MET if covers else "not in the consent"
+    is_covered = every in scope or institution in scope
+    yield RuleCheck(
+        "consent", f"consent covers {institution}", MET if is_covered else "not in the consent"
     )
-    barred = institution in (lead["suppressed_institutions"] or [])
-    yield Verdict(
+    is_suppressed = institution in (lead["suppressed_institutions"] or [])
+    yield RuleCheck(
         "suppressed",
         f"{institution} may be sent this person",
-        "on its suppression list" if barred else MET,
+        "on its suppression list" if is_suppressed else MET,
     )
 
 
-def _same(value: Any, wanted: Any) -> str:
+def _compare(value: Any, required: Any) -> str:
     if value is None:
         return "unknown"
-    return MET if value == wanted else "another"
+    return MET if value == required else "different"
 
 
-def _limits(step: str, attribute: str, lead: Row, low: float, high: float) -> Verdict:
-    return Verdict(
-        step, f"{attribute} between {low:g} and {high:g}", _side(lead[attribute], low, high)
+def _check_range(step: str, attribute: str, lead: Row, low: float, high: float) -> RuleCheck:
+    return RuleCheck(
+        step, f"{attribute} between {low:g} and {high:g}", _find_side(lead[attribute], low, high)
     )
 
 
-def _side(value: Any, low: float | None, high: float | None) -> str:
+def _find_side(value: Any, low: float | None, high: float | None) -> str:
     if value is None:
         return "unknown"
     if low is not None and not value >= low:
@@ -94,47 +127,49 @@ def _side(value: Any, low: float | None, high: float | None) -> str:
     return MET
 
 
-def _term(lead: Row, product: Row) -> Verdict:
-    judged = _limits(
+def _check_term(lead: Row, product: Row) -> RuleCheck:
+    check = _check_range(
         "term", "term_months", lead, product["term_min_months"], product["term_max_months"]
     )
-    return Verdict("term", judged.rule, MET if lead["term_months"] is None else judged.answer)
+    return RuleCheck("term", check.rule, MET if lead["term_months"] is None else check.answer)
 
 
-def _cap(product: Row) -> Verdict:
+def _check_price_cap(product: Row) -> RuleCheck:
     cap = product["price_cap"]
-    rule = "no price cap" if cap is None else f"apr_min at most the cap of {cap:g}"
-    return Verdict("price_cap", rule, MET if cap is None else _side(product["apr_min"], None, cap))
+    if cap is None:
+        return RuleCheck("price_cap", "no price cap", MET)
+    rule = f"apr_min at most the cap of {cap:g}"
+    return RuleCheck("price_cap", rule, _find_side(product["apr_min"], None, cap))
 
 
-def _band(lead: Row, product: Row) -> Verdict:
+def _check_risk_band(lead: Row, product: Row) -> RuleCheck:
     low = 0.0 if product["pd_min"] is None else product["pd_min"]
     high = 1.0 if product["pd_max"] is None else product["pd_max"]
-    return _limits("risk_band", "pd", lead, low, high)
+    return _check_range("risk_band", "pd", lead, low, high)
 
 
-def _own(lead: Row, rule: Row) -> Verdict:
-    attribute, op, asked = rule["attribute"], rule["op"], rule["value"]
-    return Verdict("rules", f"{attribute} {op} {asked}", _answer(lead[attribute], op, asked))
+def _check_own_rule(lead: Row, rule: Row) -> RuleCheck:
+    attribute, op, value = rule["attribute"], rule["op"], rule["value"]
+    return RuleCheck("rules", f"{attribute} {op} {value}", _apply(op, value, lead[attribute]))
 
 
-def _answer(value: Any, op: str, asked: str) -> str:
+def _apply(op: str, rule_value: str, value: Any) -> str:
     if value is None:
         return MET if op == "not_in" else "unknown"
     if op == "known":
         return MET
     if op in {"in", "not_in"}:
-        is_listed = _is_listed(value, asked)
-        wrong = "not listed" if op == "in" else "listed"
-        return MET if is_listed == (op == "in") else wrong
-    ends = [float(end) for end in asked.split("|")]
+        is_listed = _is_listed(value, rule_value)
+        missed = "not listed" if op == "in" else "listed"
+        return MET if is_listed == (op == "in") else missed
+    ends = [float(end) for end in rule_value.split("|")]
     low = None if op == "le" else ends[0]
     high = None if op == "ge" else ends[-1]
-    return _side(value, low, high)
+    return _find_side(value, low, high)
 
 
-def _is_listed(value: Any, asked: str) -> bool:
-    members = [member.strip() for member in asked.split("|") if member.strip()]
+def _is_listed(value: Any, rule_value: str) -> bool:
+    members = [member.strip() for member in rule_value.split("|") if member.strip()]
     if isinstance(value, bool):
         return str(value).lower() in {member.lower() for member in members}
     if isinstance(value, int | float):

@@ -1,10 +1,10 @@
-"""What products ask of a lead, turned round: which products each possible answer leaves open.
+"""Rule index: for each possible value of a lead's attribute, the products that admit it.
 
-A product asks `income_monthly >= 5000`. Turned round, the sorted bounds of all products cut the
-line of incomes into intervals, and each interval has one set of products. So a lead's income is
-looked up once (`searchsorted`) and answers for all products together. Text works alike: each value
-that any product names has its set, one more stands for every other value and one for unknown.
-The tables grow with the catalogue, never with the leads.
+A product requires `income_monthly >= 5000`. The sorted bounds of all products cut the incomes into
+intervals, and each interval has one set of products. So one lookup of a lead's income
+(`searchsorted`) applies the rule of every product at once. Text works alike: one set for each value
+that some product names, one for every other value, one for unknown. The index grows with the
+catalogue, not with the leads.
 """
 
 from abc import ABC, abstractmethod
@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.arrays import BoolArray, IntArray
-from pipelines.pairs.eligibility.bitsets import Words, packed, united
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.pairs.eligibility.bitsets import Bitsets, pack, unite_runs
 from pipelines.pairs.eligibility.rules import Bounds, is_number
 
 
 class Requirement(Protocol):
-    """One thing that is asked of a pair."""
+    """One requirement of a pair, for all products together."""
 
     @property
     def step(self) -> str:
@@ -30,190 +30,189 @@ class Requirement(Protocol):
 
     @property
     def attribute(self) -> str:
-        """The lead's column that is judged; empty if none is."""
+        """The lead's column that it reads; empty if none."""
 
-    def admitted(self, leads: pa.Table) -> Words:
-        """Return the products that each lead's answer leaves open, shape (leads, words)."""
+    def admit(self, leads: pa.Table) -> Bitsets:
+        """Return the products that admit each lead, shape (leads, words)."""
 
 
 @dataclass(frozen=True)
-class _ByAnswer(ABC):
-    """Answers are numbered; `admits` has a set of products for each."""
+class _ValueIndex(ABC):
+    """Values have codes; `admitting` has a set of products for each code."""
 
     step: str
     attribute: str
-    admits: Words
+    admitting: Bitsets
 
-    def admitted(self, leads: pa.Table) -> Words:
-        return self.admits[self._answers(leads[self.attribute])]
+    def admit(self, leads: pa.Table) -> Bitsets:
+        return self.admitting[self._encode(leads[self.attribute])]
 
     @abstractmethod
-    def _answers(self, column: pa.ChunkedArray) -> IntArray:
-        """Return the number of each lead's answer."""
+    def _encode(self, column: pa.ChunkedArray) -> IntArray:
+        """Return the code of each lead's value."""
 
 
 @dataclass(frozen=True)
-class NumberAsked(_ByAnswer):
-    """A number: answer 2i lies below point i (and above i - 1), answer 2i + 1 is point i."""
+class NumberIndex(_ValueIndex):
+    """A number: code 2i lies below point i (and above i - 1), code 2i + 1 is point i."""
 
-    points: np.ndarray[Any, np.dtype[np.float64]]
-    """All bounds and members that any product names, sorted; after them comes unknown."""
+    points: FloatArray
+    """All bounds and listed numbers of any product, sorted; the last code is unknown."""
 
-    def _answers(self, column: pa.ChunkedArray) -> IntArray:
+    def _encode(self, column: pa.ChunkedArray) -> IntArray:
         values = np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
-        places = np.searchsorted(self.points, values)
-        at = self.points[np.minimum(places, len(self.points) - 1)] == values
-        answers: IntArray = np.asarray(2 * places + at, np.int64)
-        answers[np.isnan(values)] = 2 * len(self.points) + 1
-        return answers
+        positions = np.searchsorted(self.points, values)
+        is_point = self.points[np.minimum(positions, len(self.points) - 1)] == values
+        codes: IntArray = np.asarray(2 * positions + is_point, np.int64)
+        codes[np.isnan(values)] = 2 * len(self.points) + 1
+        return codes
 
 
 @dataclass(frozen=True)
-class TextAsked(_ByAnswer):
-    """A text, or yes and no: answer i is value i, then come any other value and unknown."""
+class TextIndex(_ValueIndex):
+    """A text or a boolean: code i is value i, then follow any other value and unknown."""
 
     values: tuple[str, ...]
 
-    def _answers(self, column: pa.ChunkedArray) -> IntArray:
+    def _encode(self, column: pa.ChunkedArray) -> IntArray:
         texts = pc.cast(column, pa.string())
-        named = pc.index_in(texts, value_set=pa.array(self.values, pa.string()), skip_nulls=True)
-        answers: IntArray = np.array(pc.fill_null(named, len(self.values)), np.int64)
-        answers[np.asarray(pc.is_null(texts))] = len(self.values) + 1
-        return answers
+        index = pc.index_in(texts, value_set=pa.array(self.values, pa.string()), skip_nulls=True)
+        codes: IntArray = np.array(pc.fill_null(index, len(self.values)), np.int64)
+        codes[np.asarray(pc.is_null(texts))] = len(self.values) + 1
+        return codes
 
 
 @dataclass(frozen=True)
-class ListAsked:
-    """A list of texts: a pair is open if (with `refuses`: unless) the list names its product."""
+class ListIndex:
+    """A list of texts: it admits the products of its members, or excludes them (`excludes`)."""
 
     step: str
     attribute: str
     members: tuple[str, ...]
-    sets: Words
-    """The products that each member stands for; the last row, of any other text, is empty."""
-    refuses: bool = False
+    products: Bitsets
+    """The products of each member; the last row, of any other text, is empty."""
+    excludes: bool = False
 
-    def admitted(self, leads: pa.Table) -> Words:
-        """Return the products that each lead's list leaves open."""
+    def admit(self, leads: pa.Table) -> Bitsets:
+        """Return the products that each lead's list admits."""
         lists = pc.fill_null(leads[self.attribute].combine_chunks(), [])
         lengths = np.asarray(pc.list_value_length(lists).to_numpy(), np.int64)
-        named = pc.index_in(lists.flatten(), value_set=pa.array(self.members, pa.string()))
-        codes = np.asarray(pc.fill_null(named, len(self.members)).to_numpy(), np.int64)
-        found = united(self.sets[codes], np.cumsum(lengths) - lengths, lengths)
-        return ~found if self.refuses else found
+        index = pc.index_in(lists.flatten(), value_set=pa.array(self.members, pa.string()))
+        codes = np.asarray(pc.fill_null(index, len(self.members)).to_numpy(), np.int64)
+        listed = unite_runs(self.products[codes], np.cumsum(lengths) - lengths, lengths)
+        return ~listed if self.excludes else listed
 
 
 @dataclass(frozen=True)
-class SetsRefused:
+class LeadExclusions:
     """Products that single leads may not be shown, such as one that the person was just shown."""
 
     step: str
     lead: IntArray
-    """`lead_row`, sorted; a lead may stand several times."""
-    sets: Words
-    """What is refused to it."""
+    """`lead_row`, sorted; a lead may occur several times."""
+    excluded: Bitsets
+    """The products that are excluded for it."""
     attribute: str = "lead_row"
 
-    def admitted(self, leads: pa.Table) -> Words:
-        """Return all products but those refused; `leads` are in the order of `lead_row`."""
+    def admit(self, leads: pa.Table) -> Bitsets:
+        """Return all products but the excluded ones; `leads` is in the order of `lead_row`."""
         rows = np.asarray(leads["lead_row"].to_numpy(), np.int64)
         ends = np.searchsorted(self.lead, [rows.min(initial=0), rows.max(initial=-1) + 1])
         near = slice(ends[0], ends[1])
-        among = np.isin(self.lead[near], rows)
-        lead, sets = self.lead[near][among], self.sets[near][among]
+        is_given = np.isin(self.lead[near], rows)
+        lead, excluded = self.lead[near][is_given], self.excluded[near][is_given]
         starts = np.searchsorted(lead, rows)
-        return ~united(sets, starts, np.searchsorted(lead, rows, side="right") - starts)
+        return ~unite_runs(excluded, starts, np.searchsorted(lead, rows, side="right") - starts)
 
 
 @dataclass(frozen=True)
-class Always:
-    """What holds of a product whoever the lead is."""
+class ProductCondition:
+    """A condition of the product alone, the same for every lead."""
 
     step: str
-    products: Words
+    products: Bitsets
     attribute: str = ""
 
-    def admitted(self, leads: pa.Table) -> Words:
+    def admit(self, leads: pa.Table) -> Bitsets:
         """Return the same products for each lead."""
         return np.broadcast_to(self.products, (leads.num_rows, self.products.size))
 
 
-def asked(
+def index_attribute(
     step: str, attribute: str, kind: pa.DataType, bounds: Sequence[Bounds | None]
 ) -> Requirement:
-    """Return what products ask of one attribute.
+    """Return the index of what all products require of one attribute.
 
     Args:
         step: The step of the funnel.
         attribute: The lead's column.
         kind: Its type.
-        bounds: What each product asks, in the order of `product_row`; None: nothing.
+        bounds: Bounds of each product, in the order of `product_row`; None: no requirement.
     """
     if is_number(kind):
-        points = _points(bounds)
-        rows = [_numbers_admitted(each, points) for each in bounds]
-        return NumberAsked(step, attribute, _by_answer(rows, 2 * len(points) + 2), points)
-    values = sorted({value for each in bounds if each for value in _named(each)})
-    rows = [_texts_admitted(each, values) for each in bounds]
-    return TextAsked(step, attribute, _by_answer(rows, len(values) + 2), tuple(values))
+        points = _list_points(bounds)
+        rows = [_admit_numbers(product, points) for product in bounds]
+        return NumberIndex(step, attribute, _pack_by_code(rows, 2 * len(points) + 2), points)
+    values = sorted({value for product in bounds if product for value in _listed_values(product)})
+    rows = [_admit_texts(product, values) for product in bounds]
+    return TextIndex(step, attribute, _pack_by_code(rows, len(values) + 2), tuple(values))
 
 
-def listed(
-    step: str, attribute: str, products_of: Mapping[str, BoolArray], *, refuses: bool = False
-) -> ListAsked:
-    """Return what a list of the lead opens, or closes; `products_of` has a set for each member."""
+def index_list(
+    step: str, attribute: str, products_of: Mapping[str, BoolArray], *, excludes: bool = False
+) -> ListIndex:
+    """Return the index of a list of the lead; `products_of` has a set for each member."""
     members = sorted(products_of)
     size = next(iter(products_of.values())).size if members else 0
     rows = [products_of[name] for name in members] + [np.zeros(size, np.bool_)]
-    return ListAsked(step, attribute, tuple(members), packed(np.array(rows)), refuses)
+    return ListIndex(step, attribute, tuple(members), pack(np.array(rows)), excludes)
 
 
-def _by_answer(rows: list[BoolArray], answers: int) -> Words:
-    """Return sets by answer of flags by product and answer."""
-    return packed(np.array(rows, np.bool_).reshape(len(rows), answers).T)
+def _pack_by_code(rows: list[BoolArray], codes: int) -> Bitsets:
+    """Return a set of products for each code, from flags by product and code."""
+    return pack(np.array(rows, np.bool_).reshape(len(rows), codes).T)
 
 
-def _points(bounds: Sequence[Bounds | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    limits = [limit for each in bounds if each for limit in (each.at_least, each.at_most)]
-    named = {value for each in bounds if each for value in _named(each)}
-    found = {limit for limit in limits if limit is not None} | named
-    return np.array(sorted(found) or [0.0], np.float64)
+def _list_points(bounds: Sequence[Bounds | None]) -> FloatArray:
+    stated = [product for product in bounds if product]
+    ends = [end for product in stated for end in (product.at_least, product.at_most)]
+    points = {end for end in ends if end is not None}
+    points |= {value for product in stated for value in _listed_values(product)}
+    return np.array(sorted(points) or [0.0], np.float64)
 
 
-def _named(bounds: Bounds) -> set[Any]:
+def _listed_values(bounds: Bounds) -> set[Any]:
     return (bounds.one_of or set()) | bounds.none_of
 
 
-def _numbers_admitted(
-    bounds: Bounds | None, points: np.ndarray[Any, np.dtype[np.float64]]
-) -> BoolArray:
-    """Return which answers (intervals and points, then unknown) one product admits."""
-    admits = np.ones(2 * len(points) + 2, np.bool_)
+def _admit_numbers(bounds: Bounds | None, points: FloatArray) -> BoolArray:
+    """Return which codes (intervals and points, then unknown) one product admits."""
+    admitted = np.ones(2 * len(points) + 2, np.bool_)
     if bounds is None:
-        return admits
+        return admitted
     if bounds.at_least is not None:
-        admits[: 2 * np.searchsorted(points, bounds.at_least) + 1] = False
+        admitted[: 2 * np.searchsorted(points, bounds.at_least) + 1] = False
     if bounds.at_most is not None:
-        admits[2 * np.searchsorted(points, bounds.at_most) + 2 :] = False
+        admitted[2 * np.searchsorted(points, bounds.at_most) + 2 :] = False
     if bounds.one_of is not None:
-        is_member = np.zeros(len(admits), np.bool_)
+        is_member = np.zeros(len(admitted), np.bool_)
         is_member[2 * np.searchsorted(points, sorted(bounds.one_of)) + 1] = True
-        admits &= is_member
+        admitted &= is_member
     if bounds.none_of:
-        admits[2 * np.searchsorted(points, sorted(bounds.none_of)) + 1] = False
-    admits[-1] = bounds.admits_unknown
-    return admits
+        admitted[2 * np.searchsorted(points, sorted(bounds.none_of)) + 1] = False
+    admitted[-1] = bounds.admits_unknown
+    return admitted
 
 
-def _texts_admitted(bounds: Bounds | None, values: list[str]) -> BoolArray:
-    """Return which answers (values, any other, unknown) one product admits."""
-    admits = np.ones(len(values) + 2, np.bool_)
+def _admit_texts(bounds: Bounds | None, values: list[str]) -> BoolArray:
+    """Return which codes (values, any other, unknown) one product admits."""
+    admitted = np.ones(len(values) + 2, np.bool_)
     if bounds is None:
-        return admits
+        return admitted
     if bounds.one_of is not None:
-        admits[: len(values)] = [value in bounds.one_of for value in values]
-        admits[-2] = False
+        admitted[: len(values)] = [value in bounds.one_of for value in values]
+        admitted[-2] = False
     if bounds.none_of:
-        admits[: len(values)] &= [value not in bounds.none_of for value in values]
-    admits[-1] = bounds.admits_unknown
-    return admits
+        admitted[: len(values)] &= [value not in bounds.none_of for value in values]
+    admitted[-1] = bounds.admits_unknown
+    return admitted

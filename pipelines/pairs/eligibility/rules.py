@@ -1,8 +1,8 @@
-"""Hard rules of products, gathered into what each product asks of each attribute.
+"""Compile the products' own hard rules: the bounds of each product on each attribute.
 
 Rules arrive as rows (product, attribute, op, value). All rules of a product on one attribute make
-one `Bounds`: lowest and highest value, values allowed, values forbidden, must be known. A rule that
-can't be judged closes its product: to ignore it could send a lender someone whom it excluded.
+one `Bounds`: lowest and highest value, allowed values, forbidden values, must be known. An invalid
+rule closes its product: ignoring it could send a lender a person that it excluded.
 """
 
 import math
@@ -15,7 +15,7 @@ import pyarrow.types as kinds
 
 from pipelines.core.errors import BanyanError
 
-NOT_JUDGED = frozenset(
+IDENTITY_COLUMNS = frozenset(
     {
         "lead_id",
         "person_key",
@@ -26,18 +26,18 @@ NOT_JUDGED = frozenset(
         "canonical_lead_id",
     }
 )
-"""Columns that say which lead it is or what became of it; no rule's business."""
+"""Columns that identify a lead or state its exclusion; no rule may name them."""
 
 Product = tuple[str, str]
 
 
-class UnfitRule(BanyanError):
-    """A rule that can't be judged; the text says why, without any lead's data."""
+class InvalidRule(BanyanError):
+    """A rule that cannot be applied; the message says why, without any lead's data."""
 
 
 @dataclass
 class Bounds:
-    """What one product asks of one attribute; an unknown value meets only what is forbidden."""
+    """Requirements of one product on one attribute. An unknown value meets only `none_of`."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -45,28 +45,32 @@ class Bounds:
     none_of: set[Any] = field(default_factory=set)
     known: bool = False
     or_unknown: bool = False
-    """An unknown value is as good as one within the bounds."""
+    """Accept an unknown value as one within the bounds."""
 
     @property
     def admits_unknown(self) -> bool:
-        """Return whether a lead of which nothing is known may pass."""
+        """True if a lead without a value may pass."""
         stated = (self.at_least, self.at_most, self.one_of)
-        is_asked = self.known or any(bound is not None for bound in stated)
-        return self.or_unknown or not is_asked
+        is_required = self.known or any(bound is not None for bound in stated)
+        return self.or_unknown or not is_required
 
     def add(self, op: str, value: str, kind: pa.DataType) -> None:
-        """Tighten the bounds by one more rule; `UnfitRule` if its value can't be meant."""
+        """Tighten the bounds by one more rule.
+
+        Raises:
+            InvalidRule: The operation or the value does not fit the attribute.
+        """
         if op == "known":
             if value.strip().lower() != "true":
-                raise UnfitRule(f"known takes the value true, not {value!r}")
+                raise InvalidRule(f"known takes the value true, not {value!r}")
             self.known = True
         elif op == "in":
-            members = _members(value, kind)
+            members = _parse_members(value, kind)
             self.one_of = members if self.one_of is None else self.one_of & members
         elif op == "not_in":
-            self.none_of |= _members(value, kind)
+            self.none_of |= _parse_members(value, kind)
         else:
-            self._narrow(*_range(op, value, kind))
+            self._narrow(*_parse_range(op, value, kind))
 
     def _narrow(self, low: float | None, high: float | None) -> None:
         if low is not None:
@@ -77,88 +81,90 @@ class Bounds:
 
 @dataclass(frozen=True)
 class CompiledRules:
-    """What the rules of all products ask."""
+    """The own rules of all products."""
 
     bounds: dict[str, dict[Product, Bounds]]
-    """Attribute -> product -> what it asks; attributes by name."""
+    """Attribute -> product -> its bounds; attributes by name."""
     closed: dict[Product, str]
-    """Products with a rule that can't be judged -> why."""
+    """Products with an invalid rule -> why it is invalid."""
 
 
 def compile_rules(
     rules: pa.Table, attributes: pa.Schema, protected: frozenset[str]
 ) -> CompiledRules:
-    """Gather rules by attribute and product.
+    """Return the rules as bounds by attribute and product.
 
     Args:
         rules: `institution_id`, `product_id`, `attribute`, `op`, `value`, all text.
-        attributes: The columns of a lead that a rule may name, with their types.
-        protected: Attributes that no rule may use, whatever the columns.
+        attributes: Columns of a lead that a rule may name, with their types.
+        protected: Attributes that no rule may use.
     """
     bounds: dict[str, dict[Product, Bounds]] = defaultdict(lambda: defaultdict(Bounds))
     closed: dict[Product, str] = {}
     for rule in rules.sort_by([(name, "ascending") for name in rules.column_names]).to_pylist():
         product, attribute = (rule["institution_id"], rule["product_id"]), rule["attribute"]
         try:
-            kind = _kind(attribute, attributes, protected)
+            kind = _attribute_type(attribute, attributes, protected)
             bounds[attribute][product].add(rule["op"], rule["value"], kind)
-        except UnfitRule as unfit:
-            closed.setdefault(product, f"rule {attribute} {rule['op']}: {unfit}")
+        except InvalidRule as invalid:
+            closed.setdefault(product, f"rule {attribute} {rule['op']}: {invalid}")
     return CompiledRules({name: dict(bounds[name]) for name in sorted(bounds)}, closed)
 
 
-def _kind(attribute: str, attributes: pa.Schema, protected: frozenset[str]) -> pa.DataType:
+def _attribute_type(
+    attribute: str, attributes: pa.Schema, protected: frozenset[str]
+) -> pa.DataType:
     if attribute in protected:
-        raise UnfitRule("the attribute is protected; no product may choose by it")
-    if attribute not in attributes.names or attribute in NOT_JUDGED:
-        raise UnfitRule("no such lead column or feature")
+        raise InvalidRule("the attribute is protected; no product may choose by it")
+    if attribute not in attributes.names or attribute in IDENTITY_COLUMNS:
+        raise InvalidRule("no such lead column or feature")
     kind = attributes.field(attribute).type
     if not (is_number(kind) or kinds.is_string(kind) or kinds.is_boolean(kind)):
-        raise UnfitRule(f"a {kind} can't be judged by a rule")
+        raise InvalidRule(f"no rule can use a column of type {kind}")
     return kind
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Return whether values of this type lie on a line."""
+    """Return True for a numeric type."""
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind))
 
 
-def _members(value: str, kind: pa.DataType) -> set[Any]:
+def _parse_members(value: str, kind: pa.DataType) -> set[Any]:
     texts = {text.strip() for text in value.split("|")} - {""}
     if not texts:
-        raise UnfitRule(f"{value!r} lists nothing")
+        raise InvalidRule(f"{value!r} lists nothing")
     if is_number(kind):
-        return {_number(text) for text in texts}
+        return {_parse_number(text) for text in texts}
     if kinds.is_boolean(kind):
         texts = {text.lower() for text in texts}
         if not texts <= {"true", "false"}:
-            raise UnfitRule(f"{value!r} is not true or false")
+            raise InvalidRule(f"{value!r} is not true or false")
     return texts
 
 
-def _range(op: str, value: str, kind: pa.DataType) -> tuple[float | None, float | None]:
+def _parse_range(op: str, value: str, kind: pa.DataType) -> tuple[float | None, float | None]:
     if op not in {"ge", "le", "between"}:
-        raise UnfitRule("no such operation")
+        raise InvalidRule("no such operation")
     if not is_number(kind):
-        raise UnfitRule("the attribute is not a number")
+        raise InvalidRule("the attribute is not a number")
     if op == "ge":
-        return _number(value), None
+        return _parse_number(value), None
     if op == "le":
-        return None, _number(value)
+        return None, _parse_number(value)
     ends = value.split("|")
     if len(ends) != 2:  # noqa: PLR2004  a range has two ends
-        raise UnfitRule(f"{value!r} is not two numbers separated by |")
-    low, high = _number(ends[0]), _number(ends[1])
+        raise InvalidRule(f"{value!r} is not two numbers separated by |")
+    low, high = _parse_number(ends[0]), _parse_number(ends[1])
     if low > high:
-        raise UnfitRule(f"{value!r} ends before it begins")
+        raise InvalidRule(f"{value!r} ends before it begins")
     return low, high
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise UnfitRule(f"{text!r} is not a number") from None
+        raise InvalidRule(f"{text!r} is not a number") from None
     if not math.isfinite(number):
-        raise UnfitRule(f"{text!r} is not a number")
+        raise InvalidRule(f"{text!r} is not a number")
     return number

@@ -6,7 +6,7 @@ from datetime import date
 import pyarrow.parquet as pq
 
 from pipelines.core.settings import Settings
-from pipelines.pairs.calibration_ledger import TABLE
+from pipelines.pairs.calibration_ledger import LEDGER_FILE
 from pipelines.reports.report_data import OddsGiven
 
 WHOLE = ("all", "band", "segment", "week", "evidence")
@@ -20,7 +20,7 @@ def odds_given(settings: Settings, day: date) -> tuple[OddsGiven, ...]:
     Raises:
         FileNotFoundError: It was not.
     """
-    rows = pq.read_table(settings.day_folder(settings.pairs, day) / TABLE).to_pylist()
+    rows = pq.read_table(settings.day_folder(settings.pairs, day) / LEDGER_FILE).to_pylist()
     return tuple(OddsGiven(**row) for row in rows)
 
 

@@ -99,7 +99,7 @@ def headline(settings: Settings, day: date) -> dict[str, Any]:
         **{name: said[name] for name in told},
         "floors_short": tuple(map(_short, said.get("floors_short", []))),
         "least_shortfall": said.get("least_shortfall", 0),
-        "cut_loss": said.get("cut_loss"),
+        "prefilter_loss": said.get("prefilter_loss"),
     }
 
 

@@ -1,0 +1,25 @@
+-- The day's catalogue with price cap, exchange rate and the `reason` why a product is closed.
+
+create or replace table catalogue as
+
+select
+    mart_products.*,
+    price_caps.price_cap,
+    exchange_rates.exchange_rate,
+    case
+        when not mart_products.is_open then coalesce(mart_products.closed_reason, 'closed')
+        when invalid_rules.reason is not null then invalid_rules.reason
+        when exchange_rates.exchange_rate is null
+            then 'no exchange rate for ' || mart_products.currency
+    end as reason
+from mart_products
+left join price_caps
+    on
+        mart_products.institution_kind = price_caps.institution_kind
+        and mart_products.segment = price_caps.segment
+        and mart_products.currency = price_caps.currency
+left join exchange_rates on mart_products.currency = exchange_rates.currency
+left join invalid_rules
+    on
+        mart_products.institution_id = invalid_rules.institution_id
+        and mart_products.product_id = invalid_rules.product_id

@@ -1,0 +1,61 @@
+-- Best value after quota prices that the leads of `prefilter_sample` can reach: with every pair,
+-- and with the pairs that the prefilter keeps.
+--
+-- A lead takes at most one offer an institution and `$most_offers` in all. Values are in whole
+-- ten-thousandths, so that sums do not depend on their order.
+
+with net_values as (
+
+    select
+        prefilter_sample.channel_id,
+        prefilter_sample.lead_id,
+        prefilter_sample.institution_id,
+        prefilter_sample.is_kept,
+        cast(
+            round((prefilter_sample.expected_value - coalesce(sample_prices.price, 0)) * 10000)
+            as bigint
+        ) as net_value
+    from prefilter_sample
+    left join sample_prices
+        on
+            prefilter_sample.institution_id = sample_prices.institution_id
+            and prefilter_sample.product_id = sample_prices.product_id
+    where
+        prefilter_sample.expected_value >= $minimum_value
+        and prefilter_sample.expected_value > 0
+
+),
+
+institutions as (
+
+    select
+        channel_id,
+        lead_id,
+        institution_id,
+        max(net_value) as best,
+        max(net_value) filter (where is_kept) as best_kept
+    from net_values
+    group by channel_id, lead_id, institution_id
+
+),
+
+leads_of_sample as (
+
+    select
+        list_sum(
+            list_slice(list_sort(list(greatest(best, 0)), 'desc'), 1, $most_offers)
+        ) as best,
+        list_sum(
+            list_slice(
+                list_sort(list(greatest(coalesce(best_kept, 0), 0)), 'desc'), 1, $most_offers
+            )
+        ) as best_kept
+    from institutions
+    group by channel_id, lead_id
+
+)
+
+select
+    coalesce(sum(best), 0) as best,
+    coalesce(sum(best_kept), 0) as best_kept
+from leads_of_sample

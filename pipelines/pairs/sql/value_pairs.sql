@@ -1,0 +1,54 @@
+-- Value of each pair of `priced_pairs`; its formula and columns are in `valuation.py`.
+
+with terms as not materialized (
+
+    select
+        *,
+        -- years x 1/2: a loan repaid in equal parts owes half of its amount on average
+        coalesce(term_months, term_max_months) / 24.0 as half_life,
+        least(1, greatest(0, coalesce(amount_max / nullif(amount, 0) - 1, 1))) as amount_room,
+        least(1, greatest(0, coalesce(term_max_months / nullif(term_months, 0) - 1, 1)))
+            as term_room
+    from priced_pairs
+
+),
+
+spends as not materialized (
+
+    select
+        * exclude (amount_room, term_room),
+        (1 - $amount_room_weight * (1 - amount_room))
+        * (1 - $term_room_weight * (1 - term_room)) as person_fit,
+        case price_model
+            when 'cpl' then price
+            when 'cpa' then price * p_approve
+            when 'cps' then price * amount * p_approve * p_fund
+        end as expected_spend
+    from terms
+
+),
+
+parts as not materialized (
+
+    select
+        *,
+        expected_spend * exchange_rate as revenue,
+        p_approve * p_fund * greatest(0, reference_apr - suggested_apr)
+        * amount * half_life * exchange_rate * person_fit as person_benefit,
+        p_approve * p_fund * (
+            (suggested_apr - $funding_cost) * half_life - pd * $loss_given_default
+        ) * amount * exchange_rate as institution_margin
+    from spends
+
+)
+
+select
+    *,
+    -- whole ten-thousandths of the base currency: sums do not depend on their order
+    round(
+        $revenue_weight * revenue
+        + $person_weight * person_benefit
+        + $institution_weight * institution_margin, 4
+    ) as expected_value,
+    cost_per_lead as expected_cost
+from parts
