@@ -51,6 +51,14 @@ class Column(StrictModel):
     """Says who a person is; never leaves the lake but in a delivery."""
     protected: bool = False
     """A protected attribute; never a feature."""
+    feature: bool = False
+    """Whether models and product rules may use it: the warehouse then carries it to every mart."""
+
+    @model_validator(mode="after")
+    def _is_no_forbidden_feature(self) -> Self:
+        if self.feature and (self.personal or self.protected):
+            raise ValueError(f"{self.name} is personal or protected, so it can't be a feature")
+        return self
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -82,6 +90,8 @@ class Contract(StrictModel):
     """Whether the key is unique over all days ever received or within one business date."""
     recorded_at: str | None = None
     """The column that says when the source knew the row; else the day it was landed counts."""
+    sent_daily: bool = False
+    """Whether its sources send it every day, so that its absence is a finding."""
     full_catalogue: bool = False
     """Each day's rows replace the source's earlier ones as a whole."""
     columns: tuple[Column, ...]
@@ -108,6 +118,11 @@ class Contract(StrictModel):
     def names(self) -> list[str]:
         """The names of the columns that a source may send."""
         return [column.name for column in self.columns]
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns that models and product rules may use, as received and then as derived."""
+        return tuple(column for column in (*self.columns, *self.derived) if column.feature)
 
     @property
     def required(self) -> list[str]:

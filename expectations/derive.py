@@ -1,4 +1,4 @@
-"""Write every file that is derived from the contracts: `python -m expectations.derive`.
+"""Write every file that is derived from the contracts: `make docs`.
 
 Run it after an edit of a contract; a test compares what lies on disk with what is derived.
 """
@@ -6,25 +6,25 @@ Run it after an edit of a contract; a test compares what lies on disk with what 
 import sys
 from pathlib import Path
 
-from expectations import dbt_sources, dictionary
+from expectations import dbt_files, dictionary
 from expectations.contracts import contracts
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def derived() -> dict[str, str]:
+def derive_files() -> dict[str, str]:
     """Return the text of every derived file, by its path below the project."""
-    return {
-        dbt_sources.PATH: dbt_sources.sources_yml(contracts()),
-        dictionary.PATH: dictionary.dictionary(contracts()),
+    return dbt_files.render_all(ROOT, contracts()) | {
+        dictionary.PATH: dictionary.render_dictionary(contracts())
     }
 
 
 def main() -> None:
-    """Write the derived files and say which of them changed."""
-    for name, text in derived().items():
+    """Write the derived files and report which of them changed."""
+    for name, text in derive_files().items():
         path = ROOT / name
         changed = not path.is_file() or path.read_text("utf-8") != text
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         sys.stdout.write(f"{name}: {'written' if changed else 'unchanged'}\n")
 

@@ -26,7 +26,7 @@ columns are never a feature; only the fairness report reads them.
 """
 
 
-def dictionary(contracts: Iterable[Contract]) -> str:
+def render_dictionary(contracts: Iterable[Contract]) -> str:
     """Return the data dictionary as Markdown: a section per feed, then the columns all share."""
     return "\n".join([HEADER, *map(_section, contracts), _shared()])
 

@@ -1,6 +1,6 @@
 {{ config(materialized="view") }}
--- One row per lead as its channel sent it. Names, numbers, dates of birth and protected attributes
--- stay in the lake: no table of the warehouse can use what none of them holds.
+-- One row per lead as its channel sent it. Names, identity numbers, dates of birth and protected
+-- attributes stay in the lake: no table of the warehouse holds them, so none can use them.
 
 with source as (
 
@@ -20,7 +20,7 @@ renamed as (
         captured_at,
         known_at,
 
-        -- who asks, as hashes
+        -- the person, as hashes
         segment,
         person_key,
         id_number_sha256,
@@ -34,42 +34,13 @@ renamed as (
         consent_at,
         consent_withdrawn_at,
 
-        -- means
-        region,
-        age_years,
-        employment,
-        housing,
-        income_monthly,
-        debt_monthly,
-        bureau_score,
-
-        -- need; money in `currency`
-        amount,
-        currency,
-        term_months,
-        purpose,
-
-        -- business
-        industry,
+        -- of a business
         established_on,
-        revenue_annual,
-        employees,
-        tax_paid_annual,
-        invoices_12m,
-        is_new_business,
-        is_franchise,
-        is_urban,
-        jobs_created,
-        jobs_retained,
 
-        -- what secures the loan
-        collateral_value,
-        loan_to_value,
-        loan_program,
-        occupancy,
-        dwelling,
-        is_revolving,
-        guaranteed_share
+        -- what models and product rules may use; money in `currency`
+        {%- for name in sent_attributes() %}
+            {{ name }}{{ "," if not loop.last }}
+        {%- endfor %}
 
     from source
     where "date" <= {{ run_day() }}

@@ -16,7 +16,7 @@ from expectations import policy
 from expectations.contracts import load
 from models.cards import text
 from models.champion import model_artifacts
-from models.features.feature_definitions import definitions
+from models.features.feature_definitions import describe_features
 from models.params import params
 from pipelines.core import svg
 from pipelines.core.formats import NOTHING
@@ -147,7 +147,7 @@ def _features(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = [*content["features"]["numbers"], *content["features"]["categories"]]
     gains = _gains(folder, names)
     of_leads = {column.name: column.description for column in load("leads").columns}
-    meant = definitions(names) | {name: of_leads[name] for name in names if name in of_leads}
+    meant = describe_features(names) | {name: of_leads[name] for name in names if name in of_leads}
     codes = policy.reason_codes()
     rows = [
         {

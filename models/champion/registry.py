@@ -20,7 +20,7 @@ from typing import Any
 
 from models.cards import card
 from models.champion import model_artifacts
-from models.features.feature_definitions import definitions
+from models.features.feature_definitions import describe_features
 from models.params import FILE as PARAMS
 from models.scoring.estimators import Estimator, Prior, Trained
 from pipelines.core.errors import InputMissing
@@ -230,7 +230,7 @@ def _write(path: Path, entry: Entry) -> None:
         (path / "model.txt").write_text(estimator.trees, "utf-8")
         shutil.copyfile(PARAMS, path / "params.yml")
     write_json(path / "model.json", estimator.as_dict())
-    write_json(path / "features.json", definitions(estimator.features))
+    write_json(path / "features.json", describe_features(estimator.features))
     model_artifacts.write(path, entry.facts)
 
 

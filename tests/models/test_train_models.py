@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.champion import registry
-from models.features.feature_definitions import definitions
+from models.features.feature_definitions import describe_features
 from models.model_set import load
 from models.params import params
 from models.scoring.estimators import Prior
@@ -226,6 +226,6 @@ def test_the_registry_says_what_each_feature_means(market):
         assert told
         assert [name for name, meaning in told.items() if not meaning] == []
     for name in params().features_of("approval").names:
-        assert definitions([name])[name], (
+        assert describe_features([name])[name], (
             f"say in models/features/feature_definitions.py what {name} means"
         )
