@@ -38,9 +38,7 @@ renamed as (
         established_on,
 
         -- what models and product rules may use; money in `currency`
-        {%- for name in sent_attributes() %}
-            {{ name }}{{ "," if not loop.last }}
-        {%- endfor %}
+        {{ sent_attributes() | join(",\n        ") }}
 
     from source
     where "date" <= {{ run_day() }}
