@@ -2,9 +2,9 @@
 PYTHON ?= python3
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv run test prove lint airflow bench bench-models docs pin
+.PHONY: help venv run test coverage prove lint airflow bench bench-models docs pin
 
-help:  ## say what there is
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 venv: .venv/.installed  ## install into .venv, once
@@ -21,11 +21,15 @@ run: venv  ## simulate a small market and match its last day
 test: venv  ## run every test
 	@python -m pytest -q -n auto
 
+coverage: venv  ## run every test and measure which lines they run
+	@python -m pytest -q -n auto --cov --cov-report=term:skip-covered --cov-report=html
+
 prove: venv  ## run the long proofs: kill -9 in each task, a backfill on PostgreSQL
 	@python -m pytest -q -m prove
 
-lint: venv  ## style, types, SQL, YAML
+lint: venv  ## style, types, layers, SQL
 	@ruff check . && ruff format --check . && mypy
+	@lint-imports --no-logo && python .ci/check_imports.py
 	@sqlfluff lint dbt_project --disable-progress-bar
 	@sqlfluff lint dags models pipelines --templater placeholder --disable-progress-bar
 
@@ -44,10 +48,10 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 	@python -m pipelines bench budgets --leads 50000 --products 500 --candidates 20 --seed 1 --peers --warm
 	@python -m pipelines bench budgets --leads 1000000 --products 1000 --candidates 20 --seed 1
 
-bench-models: venv  ## the models on ../shared/data, else on the project's samples; writes docs/figures.md
-	@python -m pipelines bench real
+bench-models: venv  ## the models on the samples, or on the files of DATA=FOLDER; writes docs/figures.md
+	@python -m pipelines bench real $(if $(DATA),--data $(DATA))
 
-docs: venv  ## write the derived pages anew
+docs: venv  ## write the derived pages
 	@python -m expectations.derive
 
 pin: venv  ## resolve requirements.in into requirements.txt
