@@ -11,6 +11,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +69,7 @@ def _called(call: ast.Call) -> str:
 def _started(items: ast.List | ast.Tuple) -> str:
     """Return the module of this project that follows `-m` in a list of arguments."""
     texts = [item.value if isinstance(item, ast.Constant) else None for item in items.elts]
-    for option, module in zip(texts, texts[1:], strict=False):
+    for option, module in pairwise(texts):
         if option == "-m" and isinstance(module, str) and MODULE.fullmatch(module):
             return module
     return ""
