@@ -21,14 +21,14 @@ from pipelines.evaluation.scorecard import scorecard, scorecard_page
 from pipelines.evaluation.scorecard.figures import Figures
 from pipelines.evaluation.scorecard.table import headline
 from pipelines.reports.reconcile_day import figures
-from pipelines.simulate import Plan, begin
-from pipelines.simulate.respond import answered
+from pipelines.simulate import SimulationPlan, start_market
+from pipelines.simulate.respond import respond_to_deliveries
 from pipelines.simulate.world import Columns
 
 QUERY = Path(__file__).parent / "sql" / "known_outcomes.sql"
 
 
-def play_season(settings: Settings, plan: Plan) -> dict[str, Any]:
+def play_season(settings: Settings, plan: SimulationPlan) -> dict[str, Any]:
     """Play every day of the plan and return `days`, each day's figures, and the `scorecard`.
 
     Raises:
@@ -43,13 +43,15 @@ def play_season(settings: Settings, plan: Plan) -> dict[str, Any]:
     return {"days": days, "scorecard": card}
 
 
-def _play_days(settings: Settings, plan: Plan, log: Path, err: TextIO) -> dict[str, DayFigures]:
+def _play_days(
+    settings: Settings, plan: SimulationPlan, log: Path, err: TextIO
+) -> dict[str, DayFigures]:
     """Play the days after the plan's broadcast and return the figures of each.
 
     An interrupted season continues where it stopped: a day with a published page is not run again.
     Only its deliveries are answered again, with the same answers.
     """
-    market = begin(settings, plan)
+    market = start_market(settings, plan)
     dates = plan.dates[len(plan.broadcast_dates) :]
     run_day = prepare_day_runner(settings, dates[-1], log, err, shows_steps=False)
     pending: list[Columns] = []
@@ -58,11 +60,11 @@ def _play_days(settings: Settings, plan: Plan, log: Path, err: TextIO) -> dict[s
         if (settings.day_folder(settings.reports, day) / MANIFEST).is_file():
             day_figures = figures(settings, day) | {"seconds": 0.0, "state": "success"}
         else:
-            market.send(day, plan.start)
+            market.write_day(day, plan.start)
             if pending:
-                market.land_outcomes(pending, day, first=day, name="answers")
+                market.write_outcomes(pending, day, first=day, name="answers")
             day_figures = run_day(day)
-        answers = answered(settings, market, day)
+        answers = respond_to_deliveries(settings, market, day)
         pending = [select_later(outcomes, day) for outcomes in [*pending, answers.outcomes]]
         days[f"{day}"] = day_figures | count_known(settings, dates[0], day) | answers.counts
         card = scorecard(settings, day, day, with_truth=True)

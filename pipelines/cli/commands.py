@@ -54,11 +54,11 @@ def banyan() -> None:
 @with_settings
 def simulate(settings: Settings, shocks: tuple[str, ...], **market: Any) -> int:
     """Write a small simulated market under landing/."""
-    from pipelines.simulate import Plan
+    from pipelines.simulate import SimulationPlan
     from pipelines.simulate import simulate as simulate_market
     from pipelines.simulate.shocks import Shock
 
-    plan = Plan(**_plan_fields(market), shocks=tuple(map(Shock.parse, shocks)))
+    plan = SimulationPlan(**market, shocks=tuple(map(Shock.parse, shocks)))
     print_json(simulate_market(settings, plan))
     return 0
 
@@ -96,11 +96,11 @@ def season(
 ) -> int:
     """Simulate, run and answer one day after the other."""
     from dags.local.season import play_season
-    from pipelines.simulate import Plan
+    from pipelines.simulate import SimulationPlan
     from pipelines.simulate.shocks import Shock
 
-    plan = Plan(
-        **_plan_fields(market),
+    plan = SimulationPlan(
+        **market,
         start=start - timedelta(days=history),
         days=history + days,
         broadcast_days=history,
@@ -323,11 +323,6 @@ def airflow(settings: Settings, prepare: bool) -> int:  # noqa: FBT001
 
 
 banyan.add_command(bench)
-
-
-def _plan_fields(market: dict[str, Any]) -> dict[str, Any]:
-    """Return the simulator's names of the options of a market."""
-    return {("dirt" if name == "corruption" else name): market[name] for name in market}
 
 
 def _check_order(first: date, last: date | None, consequence: str) -> None:

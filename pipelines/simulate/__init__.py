@@ -1,6 +1,6 @@
-"""A simulated market: every feed from one seed, with a truth that the pipeline never reads."""
+"""A simulated market: every feed from one seed, and a truth that the pipeline never reads."""
 
 from pipelines.simulate.respond import respond
-from pipelines.simulate.simulate import Plan, begin, simulate
+from pipelines.simulate.simulate import SimulationPlan, simulate, start_market
 
-__all__ = ["Plan", "begin", "respond", "simulate"]
+__all__ = ["SimulationPlan", "respond", "simulate", "start_market"]

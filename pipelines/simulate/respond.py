@@ -1,4 +1,4 @@
-"""The `respond` verb: the simulated world answers what was delivered to its institutions."""
+"""The `respond` verb: the simulated world responds to the deliveries of a day with outcomes."""
 
 import hashlib
 import json
@@ -17,146 +17,150 @@ from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
-from pipelines.deliveries import lead_file as delivery_file
+from pipelines.deliveries import lead_file
 from pipelines.matches.ids import MATCH_ID
-from pipelines.simulate.market.requests import Requests
-from pipelines.simulate.outcomes.ground_truth import Shown
-from pipelines.simulate.simulator import Market
-from pipelines.simulate.truth import asked_on, product_positions, truth_of, world_of
-from pipelines.simulate.world import Columns, Texts
+from pipelines.simulate.market.leads import DayLeads
+from pipelines.simulate.outcomes.ground_truth import PairTruth
+from pipelines.simulate.simulator import SimulatedMarket
+from pipelines.simulate.truth import leads_on, load_simulated_market, pair_truth, product_positions
+from pipelines.simulate.world import Columns, TextArray
 from pipelines.simulate.write_feeds import to_arrow
 
-IN_A_FILE = ("match_id", "product_id", "rank", "phone")
-"""What is read of a lead file: what Banyan says of the match, and whom the world knows it by."""
+COLUMNS = ("match_id", "product_id", "rank", "phone")
+"""Columns read from a lead file: Banyan's keys, and the phone by which the world finds the lead."""
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """The newest lead files of a day, as their institutions find them."""
+class DeliveredRows:
+    """The newest lead files of a day, as institutions receive them."""
 
     rows: pa.Table
-    """`institution_id` and the columns of `IN_A_FILE`, all text."""
+    """`institution_id` and `COLUMNS`, all text."""
     name: str
-    """Stands for these very files: other bytes have another name."""
+    """File name of the responses: files with other bytes have another name."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What comes of the deliveries of a day, whenever it is reported."""
+class Responses:
+    """All outcomes of a day's deliveries, with no limit of date."""
 
     counts: dict[str, int]
-    """`delivered` pairs, those `unknown` to this world, those `already_shown` by the broadcast of
-    that day, which have their outcomes."""
+    """Pairs `delivered`, `unknown` to this world, and `already_shown` by that day's broadcast,
+    which have their outcomes."""
     outcomes: Columns
-    """See `reported`."""
+    """See `simulate_outcomes`."""
     name: str
-    """Stands for these very deliveries."""
+    """File name of the responses to these deliveries."""
 
 
 def respond(settings: Settings, day: date, last: date | None = None) -> dict[str, Any]:
-    """Write the outcomes of what lies in the outbox of `day`, each on the date it is sent on.
+    """Write the outcomes of the outbox of `day`, each on the date on which it is sent.
 
-    The files that are written bear a name of their own, so that none that lies in `landing/` is
-    ever changed: the same deliveries give the same files again, corrected deliveries give files
-    beside them.
+    The files have names of their own, so no file of `landing/` is changed: the same deliveries give
+    the same files again, and corrected deliveries give files beside them.
 
     Args:
-        settings: Says where the home is.
+        settings: Home of the market.
         day: The business date that was delivered.
-        last: The last date to write for; without it all are written, years ahead.
+        last: The last date to write for; None: all are written, years ahead.
 
     Returns:
-        The counts of `Answered`, and the `rows` and `files` written.
+        The counts of `Responses`, and the `rows` and `files` written.
 
     Raises:
-        InputMissing: The home was not simulated, or nothing is in the outbox of `day`.
+        InputMissing: The home was not simulated, or the outbox of `day` is empty.
     """
-    market = world_of(settings)
-    found = answered(settings, market, day)
-    market.land_outcomes([found.outcomes], last, name=found.name)
+    market = load_simulated_market(settings)
+    responses = respond_to_deliveries(settings, market, day)
+    market.write_outcomes([responses.outcomes], last, name=responses.name)
     written = {"rows": market.rows["outcomes"], "files": market.files["outcomes"]}
-    return found.counts | written
+    return responses.counts | written
 
 
-def answered(settings: Settings, market: Market, day: date) -> Answered:
-    """Let the world answer what lies in the outbox of `day`, and keep the truth of these pairs.
+def respond_to_deliveries(settings: Settings, market: SimulatedMarket, day: date) -> Responses:
+    """Return the world's responses to the outbox of `day`, and write the truth of these pairs.
 
-    The lead files go out when the day is over, and people answer from then on.
+    Lead files go out at the end of the day, and applicants respond from then on.
 
     Raises:
-        InputMissing: Nothing is in the outbox of `day`.
+        InputMissing: The outbox of `day` is empty.
     """
-    delivered = _delivered(settings, day)
-    asked = asked_on(market, day)
-    match_id, pairs = _recognised(settings, market, asked, delivered.rows)
-    is_new = ~_already_shown(settings, market, day, pairs)
+    delivered = _read_outbox(settings, day)
+    leads = leads_on(market, day)
+    match_id, pairs = _known_pairs(settings, market, leads, delivered.rows)
+    is_new = ~_is_already_shown(settings, market, day, pairs)
     counts = {
         "delivered": delivered.rows.num_rows,
         "unknown": delivered.rows.num_rows - pairs.lead.size,
         "already_shown": int((~is_new).sum()),
     }
-    pairs, named = _only(pairs, is_new), {"match_id": match_id[is_new]}
-    market.keep_of(day, "answered", market.keys_of(asked, pairs.lead) | named | vars(pairs))
-    out = market.world.start_of(day + timedelta(days=1))
-    since = np.full(pairs.lead.size, out)
-    outcomes = market.report(asked, pairs, since, named)
-    return Answered(counts, outcomes, delivered.name)
+    pairs = PairTruth(**{name: column[is_new] for name, column in vars(pairs).items()})
+    names: Columns = {"match_id": match_id[is_new]}
+    truth = market.lead_keys(leads, pairs.lead) | names | vars(pairs)
+    market.write_day_truth(day, "responses", truth)
+    since = np.full(pairs.lead.size, market.world.start_of(day + timedelta(days=1)))
+    outcomes = market.simulate_outcomes(leads, pairs, since, names)
+    return Responses(counts, outcomes, delivered.name)
 
 
-def _delivered(settings: Settings, day: date) -> Delivered:
+def _read_outbox(settings: Settings, day: date) -> DeliveredRows:
     outbox = settings.day_folder(settings.outbox, day)
     folders = sorted(
         path.parent for path in outbox.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")
     )
     if not folders:
         raise InputMissing(
-            f"Nothing was delivered on {day}: {outbox} holds no {MANIFEST}. Nothing was answered. "
-            f"Run the day first: python -m pipelines run --date {day}"
+            f"Nothing was delivered on {day}: {outbox} holds no {MANIFEST}. No outcome was "
+            f"written. Run the day first: python -m pipelines run --date {day}"
         )
     newest = [
         (folder, delivery)
         for folder in folders
         for delivery in read_manifest(folder)["deliveries"][-1:]
     ]
-    tables = [_rows_of(folder / delivery["file"], folder.name) for folder, delivery in newest]
-    schema = pa.schema([(name, pa.string()) for name in ("institution_id", *IN_A_FILE)])
+    tables = [
+        _read_lead_file(folder / delivery["file"], folder.name) for folder, delivery in newest
+    ]
+    schema = pa.schema([(name, pa.string()) for name in ("institution_id", *COLUMNS)])
     files = [(folder.name, delivery["sha256"]) for folder, delivery in newest]
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-    return Delivered(pa.concat_tables([schema.empty_table(), *tables]), f"answers-{day}-{digest}")
+    rows = pa.concat_tables([schema.empty_table(), *tables])
+    return DeliveredRows(rows, f"answers-{day}-{digest}")
 
 
-def _rows_of(file: Path, institution_id: str) -> pa.Table:
-    read = delivery_file.read(file)
-    columns = {name: read[name].cast(pa.string()) for name in IN_A_FILE}
-    return pa.table(
-        {"institution_id": pa.array([institution_id] * read.num_rows, pa.string())} | columns
-    )
+def _read_lead_file(file: Path, institution_id: str) -> pa.Table:
+    table = lead_file.read(file)
+    columns = {name: table[name].cast(pa.string()) for name in COLUMNS}
+    institution = pa.array([institution_id] * table.num_rows, pa.string())
+    return pa.table({"institution_id": institution} | columns)
 
 
-def _recognised(
-    settings: Settings, market: Market, asked: Requests, rows: pa.Table
-) -> tuple[Texts, Shown]:
-    """Return the match ids and the truth of the delivered pairs that this world knows.
+def _known_pairs(
+    settings: Settings, market: SimulatedMarket, leads: DayLeads, rows: pa.Table
+) -> tuple[TextArray, PairTruth]:
+    """Return match ids and truth of the delivered pairs that this world knows.
 
-    A phone finds the few leads that may be meant, and the match id tells which of them is.
+    A phone belongs to a few leads at most; the match id decides between them.
     """
-    position = np.arange(asked.channel.size)
-    people = to_arrow(market.keys_of(asked, position) | {"phone": asked.columns["phone"]})
+    position = np.arange(leads.channel.size)
+    keys = market.lead_keys(leads, position) | {"phone": leads.columns["phone"]}
     with connect(settings) as connection:
         connection.register("delivered", rows)
-        connection.register("people", people.append_column("lead", pa.array(position)))
-        found = _same(connection, asked.day)
+        connection.register("leads", to_arrow(keys).append_column("lead", pa.array(position)))
+        found = _join_leads(connection, leads.day)
     product = product_positions(market, found["product_id"].to_numpy().astype(str))
     known = found.append_column("product", pa.array(product)).filter(pa.array(product >= 0))
     lead, product, rank = (known[name].to_numpy() for name in ("lead", "product", "rank"))
-    return known["match_id"].to_numpy().astype(str), truth_of(market, asked, lead, product, rank)
+    truth = pair_truth(market, leads, lead, product, rank)
+    return known["match_id"].to_numpy().astype(str), truth
 
 
-def _same(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
+def _join_leads(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
+    """Return the delivered rows of known leads; the match id is computed as matches compute it."""
     return connection.sql(
         f"""
         select match_id, product_id, cast(rank as bigint) as rank, lead
-        from delivered join people using (phone)
+        from delivered inner join leads using (phone)
         where match_id = {MATCH_ID}
         order by match_id
         """,
@@ -164,19 +168,17 @@ def _same(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
     ).to_arrow_table()
 
 
-def _already_shown(settings: Settings, market: Market, day: date, pairs: Shown) -> BoolArray:
+def _is_already_shown(
+    settings: Settings, market: SimulatedMarket, day: date, pairs: PairTruth
+) -> BoolArray:
     file = settings.day_folder(settings.truth, day) / "shown.parquet"
     if not file.is_file():
         return np.zeros(pairs.lead.size, bool)
     shown = pq.read_table(file, columns=["lead", "product"])
-    count = market.products.lender.size
+    products = market.products.lender.size
 
-    def pair(lead: IntArray, product: IntArray) -> IntArray:
-        return lead * count + product
+    def pair_number(lead: IntArray, product: IntArray) -> IntArray:
+        return lead * products + product
 
-    before = pair(shown["lead"].to_numpy(), shown["product"].to_numpy())
-    return np.isin(pair(pairs.lead, pairs.product), before)
-
-
-def _only(pairs: Shown, those: BoolArray) -> Shown:
-    return Shown(**{name: column[those] for name, column in vars(pairs).items()})
+    before = pair_number(shown["lead"].to_numpy(), shown["product"].to_numpy())
+    return np.isin(pair_number(pairs.lead, pairs.product), before)

@@ -1,4 +1,4 @@
-"""Shocks: what changes in a market from one day on, by name."""
+"""Shocks: changes of a market from one day on, by name."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -11,10 +11,10 @@ INSTITUTION_TIGHTENS = "institution_tightens"
 PRICE_CAP = "price_cap"
 
 NAMES = {
-    CHANNEL_TURNS_BAD: "the largest channel brings shakier people and more invented leads",
-    SECTOR_FALLS: "firms of the most common industry sell less, pay later, fail more often",
-    INSTITUTION_TIGHTENS: "the institution with the most places refuses whom it approved before",
-    PRICE_CAP: "the dearest loan costs two thirds of what it cost; leads cost the same",
+    CHANNEL_TURNS_BAD: "the largest channel brings less reliable people and more fake leads",
+    SECTOR_FALLS: "firms of the most common industry sell less, pay later, default more often",
+    INSTITUTION_TIGHTENS: "the institution with the largest quota raises its approval cut-off",
+    PRICE_CAP: "the highest rate falls by a third; leads cost the same",
 }
 
 
@@ -31,19 +31,19 @@ class Shock:
         """Return the shock that is written `NAME@DATE`.
 
         Raises:
-            UsageError: There is no such shock, or no such date.
+            UsageError: The name or the date does not exist.
         """
         name, _, on = text.partition("@")
         if name not in NAMES:
             raise UsageError(
-                f"There is no shock {name!r}; there are {', '.join(sorted(NAMES))}. "
+                f"No shock is named {name!r}; the names are {', '.join(sorted(NAMES))}. "
                 "Write it as NAME@DATE."
             )
         try:
             return cls(name, date.fromisoformat(on))
         except ValueError:
             raise UsageError(
-                f"{text!r} names no date. Write it as NAME@DATE, such as {name}@2025-03-17."
+                f"{text!r} has no valid date. Write it as NAME@DATE, such as {name}@2025-03-17."
             ) from None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The `simulate` verb."""
+"""The `simulate` verb: write the feeds of a simulated market and its ground truth."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,33 +14,36 @@ from pipelines.core.errors import UsageError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.simulate.shocks import Shock
-from pipelines.simulate.simulator import Market
+from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import World
+
+WORLD_FILE = "world.json"
+"""Size, seed and shocks of a home's market, below `truth/`."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which world is simulated, and which of its days."""
+class SimulationPlan:
+    """A simulated world, and the days to simulate."""
 
     start: date
     """The first business date."""
     days: int
-    """How many, >= 1."""
+    """Number of business dates, >= 1."""
     leads_per_day: int
-    """Leads on each of them, all channels together."""
+    """Leads of each date, all channels together."""
     institutions: int
-    """How many, each with one to three products."""
+    """Number of institutions, each with one to four products."""
     channels: int
     seed: int
     """Another seed is another world."""
-    dirt: float = 0.002
-    """Share of rows that are broken, and of files that each kind of damage befalls;
-    `truth/dirt/` says which, and how."""
+    corruption: float = 0.002
+    """Share of rows that are corrupted, and of files that each file corruption affects;
+    `truth/corruption/` has the log."""
     broadcast_days: int | None = None
-    """The first so many dates are matched by broadcast, as before Banyan; None: all are. Leads of
-    the others have no outcomes until the world answers what Banyan delivers."""
+    """Number of dates, from the first on, that are matched by broadcast, as before Banyan; None:
+    all. Leads of other dates have no outcomes until the world responds to Banyan's deliveries."""
     shocks: tuple[Shock, ...] = ()
-    """What changes in it, and when."""
+    """Changes of the market, each from a date on."""
 
     @property
     def dates(self) -> list[date]:
@@ -52,24 +55,28 @@ class Plan:
         """The dates that are matched by broadcast."""
         return self.dates[: self.broadcast_days]
 
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        shocks = [str(shock) for shock in self.shocks]
+        return asdict(self) | {"start": str(self.start), "shocks": shocks}
 
-def simulate(settings: Settings, plan: Plan) -> dict[str, Any]:
+
+def simulate(settings: Settings, plan: SimulationPlan) -> dict[str, Any]:
     """Write every feed of a simulated market under `landing/`, and its truth under `truth/`.
 
-    The same plan gives the same bytes on every machine. Outcomes are those of a broadcast
-    matching, the way leads were spread before Banyan; what is recorded after the last day is not
-    written.
+    The same plan gives the same bytes on every machine. Outcomes are the ones of a broadcast, the
+    allocation before Banyan; outcomes recorded after the last day are not written.
 
     Args:
-        settings: Says where the home is, and the time zone of business dates.
-        plan: Which world, and which of its days.
+        settings: Home, and time zone of business dates.
+        plan: The world and its days.
 
     Returns:
         `start`, `end`, and under `feeds` the `rows` and `files` of each feed.
     """
-    market = begin(settings, plan)
+    market = start_market(settings, plan)
     for day in plan.dates[len(plan.broadcast_dates) :]:
-        market.send(day, plan.start)
+        market.write_day(day, plan.start)
     feeds = {feed: {"rows": market.rows[feed], "files": market.files[feed]} for feed in market.rows}
     return {
         "start": str(plan.start),
@@ -78,58 +85,49 @@ def simulate(settings: Settings, plan: Plan) -> dict[str, Any]:
     }
 
 
-def begin(settings: Settings, plan: Plan) -> Market:
-    """Keep what the world is made of and write the days of broadcast; `Market.send` goes on.
+def start_market(settings: Settings, plan: SimulationPlan) -> SimulatedMarket:
+    """Write the fixed truth and the days of broadcast; `SimulatedMarket.write_day` continues.
 
     Raises:
         UsageError: The home holds another market.
     """
-    _must_be_the_same(settings, plan)
-    market = Market(
-        World(
-            settings,
-            plan.leads_per_day,
-            plan.institutions,
-            plan.channels,
-            plan.seed,
-            tuple(plan.shocks),
-        ),
-        plan.dirt,
-    )
-    market.keep_truth()
-    write_json(settings.truth / "world.json", _told(plan))
-    _record(settings, plan)
+    _check_same_market(settings, plan)
+    size = (plan.leads_per_day, plan.institutions, plan.channels, plan.seed)
+    market = SimulatedMarket(World(settings, *size, tuple(plan.shocks)), plan.corruption)
+    market.write_truth()
+    write_json(settings.truth / WORLD_FILE, plan.describe())
+    _record_provenance(settings, plan)
     last = plan.dates[-1]
-    sent = (market.send(day, plan.start, last) for day in plan.broadcast_dates)
-    if outcomes := list(chain.from_iterable(sent)):
-        market.land_reported(pa.concat_tables(outcomes))
+    outcomes = [market.write_day(day, plan.start, last) for day in plan.broadcast_dates]
+    if tables := list(chain.from_iterable(outcomes)):
+        market.write_outcome_table(pa.concat_tables(tables))
     return market
 
 
-def _must_be_the_same(settings: Settings, plan: Plan) -> None:
-    """A home holds one market: another's leads and lenders would bear the same names."""
-    file = settings.truth / "world.json"
+def _check_same_market(settings: Settings, plan: SimulationPlan) -> None:
+    """Refuse a second market in one home: its leads and lenders would have the same names."""
+    file = settings.truth / WORLD_FILE
     if not file.is_file():
         return
-    before, now = json.loads(file.read_text("utf-8")), _told(plan)
-    differs = [
+    before, now = json.loads(file.read_text("utf-8")), plan.describe()
+    differences = [
         f"{name} {before[name]} and not {now[name]}"
-        for name in ("seed", "leads_per_day", "institutions", "channels", "dirt", "shocks")
+        for name in ("seed", "leads_per_day", "institutions", "channels", "corruption", "shocks")
         if before[name] != now[name]
     ]
-    if differs:
+    if differences:
         raise UsageError(
-            f"{settings.home} holds another market: {', '.join(differs)} ({file}). Nothing was "
-            "written. Ask for the same one, or say another home by --home."
+            f"{settings.home} holds another market: {', '.join(differences)} ({file}). Nothing was "
+            "written. Simulate the same market, or give another home with --home."
         )
 
 
-def _record(settings: Settings, plan: Plan) -> None:
+def _record_provenance(settings: Settings, plan: SimulationPlan) -> None:
     dates = f"{plan.start} to {plan.dates[-1]}"
-    rule = f"Simulated from seed {plan.seed}; no row is about anyone."
+    rule = f"Simulated from seed {plan.seed}; no row describes a real person or firm."
     invented = {feed: {"every column": rule} for feed in contracts.feeds()}
     invented["leads"]["id_number, phone, full_name, business_name"] = (
-        "Made up. Checksums and number ranges are right, so a number may by chance be someone's."
+        "Invented. Checksums and number ranges are valid, so a number may by chance be a real one."
     )
     facts = {
         "kind": "simulate",
@@ -137,10 +135,5 @@ def _record(settings: Settings, plan: Plan) -> None:
         "dates": dates,
         "invented": invented,
     }
-    size = {name: value for name, value in _told(plan).items() if name not in ("start", "days")}
+    size = {name: value for name, value in plan.describe().items() if name not in ("start", "days")}
     record_provenance(settings, f"simulate {dates}", facts | size)
-
-
-def _told(plan: Plan) -> dict[str, Any]:
-    shocks = [str(shock) for shock in plan.shocks]
-    return asdict(plan) | {"start": str(plan.start), "shocks": shocks}

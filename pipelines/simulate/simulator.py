@@ -1,4 +1,4 @@
-"""A simulated market writes what its sources send, day by day."""
+"""A simulated market: its channels, lenders and products, and the files that they send each day."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,167 +7,186 @@ from datetime import date, timedelta
 from functools import cached_property
 from itertools import pairwise
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.core.arrays import IntArray
 from pipelines.core.publishing import write_parquet
-from pipelines.simulate.corruption.corrupt_feeds import Dirt
-from pipelines.simulate.corruption.corruption_log import Sending
+from pipelines.simulate.corruption.corrupt_feeds import FeedCorruptor
+from pipelines.simulate.corruption.corruption_log import FeedFile
 from pipelines.simulate.market import catalogue
-from pipelines.simulate.market.channels import all_channels
-from pipelines.simulate.market.lenders import all_lenders, all_products
-from pipelines.simulate.market.requests import Requests, by_channel, requests
-from pipelines.simulate.market.suppressions import suppressions
-from pipelines.simulate.outcomes.channel_spend import JUDGED, spend, worth
-from pipelines.simulate.outcomes.events import reported
-from pipelines.simulate.outcomes.ground_truth import Shown, shown
-from pipelines.simulate.parallel_chunks import Item, Result, in_threads, parts
+from pipelines.simulate.market.channels import generate_channels
+from pipelines.simulate.market.leads import DayLeads, generate_leads, lead_numbers_by_channel
+from pipelines.simulate.market.lenders import generate_lenders, generate_products
+from pipelines.simulate.outcomes.broadcast import (
+    SAMPLED_LEADS,
+    broadcast,
+    channel_spend,
+    expected_broadcast_yield,
+)
+from pipelines.simulate.outcomes.events import simulate_outcomes
+from pipelines.simulate.outcomes.ground_truth import PairTruth
 from pipelines.simulate.population import firms
-from pipelines.simulate.world import PLATFORM, Columns, Moments, World
-from pipelines.simulate.write_feeds import as_text, format_of, iso, to_arrow
+from pipelines.simulate.world import (
+    PLATFORM,
+    Columns,
+    Item,
+    Result,
+    TimeArray,
+    World,
+    map_in_threads,
+    split_into_chunks,
+)
+from pipelines.simulate.write_feeds import format_iso, format_of, format_table, to_arrow
 
-WHOLE = ("term_months", "employees", "invoices_12m")
+WHOLE_NUMBERS = ("term_months", "employees", "invoices_12m")
 """Columns of leads that hold whole numbers."""
 HISTORY_MONTHS = 2
 """Months of supply links that are known when the simulation starts."""
 
 
-class Market:
-    """The sources of one world; each method writes the files of one feed."""
+class SimulatedMarket:
+    """The sources of one world; each `write_...` method writes the files of one feed."""
 
-    def __init__(self, world: World, dirt: float = 0.0):
-        """Take the world, and the share of dirt in its files; see `Dirt`."""
+    def __init__(self, world: World, corruption: float = 0.0):
+        """Generate the market of `world`; `corruption` is the share of `FeedCorruptor`."""
         self.world = world
-        self.dirt = Dirt(world, dirt)
-        self.channels = all_channels(world)
-        self.lenders = all_lenders(world)
-        self.products = all_products(world, self.lenders)
+        self.corruptor = FeedCorruptor(world, corruption)
+        self.channels = generate_channels(world)
+        self.lenders = generate_lenders(world)
+        self.products = generate_products(world, self.lenders)
         self.rows: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
-        self._counting = Lock()
+        self._counters = Lock()
 
-    def send(self, day: date, start: date, until: date | None = None) -> list[pa.Table]:
-        """Write every feed of `day` but outcomes.
+    def write_day(self, day: date, start: date, until: date | None = None) -> list[pa.Table]:
+        """Write every feed of `day` except outcomes.
 
         Args:
             day: A business date.
-            start: The first one that is simulated: catalogues and history come with it.
-            until: The day's leads are spread the way it was done before Banyan, and what is
-                reported of them up to this date is returned; without it nobody is shown to anyone.
+            start: The first simulated date: catalogues and history are sent on it.
+            until: The day's leads are broadcast, and their outcomes reported up to this date are
+                returned; None: no lead is shown.
         """
-        outcomes = self.land_leads(day, until)
-        self.land_catalogue(day, is_first=day == start)
-        self.land_supply(day, is_first=day == start)
-        self.land_spend(day)
-        self._keep(self.dirt.key(), f"dirt/{day}-feeds.parquet")
+        outcomes = self.write_leads(day, until)
+        self.write_catalogues(day, is_first=day == start)
+        self.write_supply_links(day, is_first=day == start)
+        self.write_channel_spend(day)
+        self._write_truth(self.corruptor.take_log(), f"corruption/{day}-feeds.parquet")
         return outcomes
 
-    def keys_of(self, asked: Requests, lead: IntArray) -> Columns:
-        """Return the channel's and the lead's id of leads at these positions."""
+    def lead_keys(self, leads: DayLeads, lead: IntArray) -> Columns:
+        """Return channel id and lead id of the leads at these positions."""
         return {
-            "channel_id": self.channels.name[asked.channel[lead]],
-            "lead_id": asked.columns["lead_id"][lead],
+            "channel_id": self.channels.name[leads.channel[lead]],
+            "lead_id": leads.columns["lead_id"][lead],
         }
 
-    def land_leads(self, day: date, until: date | None = None) -> list[pa.Table]:
-        """Write a file for each channel, and keep the truth of its leads; see `send`."""
-        numbers = by_channel(self.world, self.channels, day)
-        sent = self._in_threads(
-            lambda channel: self._land_channel(channel, numbers[channel], day, until),
+    def write_leads(self, day: date, until: date | None = None) -> list[pa.Table]:
+        """Write one file for each channel, and the truth of its leads; see `write_day`."""
+        numbers = lead_numbers_by_channel(self.world, self.channels, day)
+        by_channel = self._map_in_threads(
+            lambda channel: self._write_channel_leads(channel, numbers[channel], day, until),
             range(self.world.channels),
         )
-        outcomes = [true.pop("outcomes") for true in sent if until]
-        for name in sent[0]:
-            self._keep(
-                pa.concat_tables([true[name] for true in sent]), f"date={day}/{name}.parquet"
-            )
+        outcomes = [tables.pop("outcomes") for tables in by_channel if until]
+        for name in by_channel[0]:
+            whole = pa.concat_tables([tables[name] for tables in by_channel])
+            self._write_truth(whole, f"date={day}/{name}.parquet")
         return outcomes
 
-    def _land_channel(
+    def _write_channel_leads(
         self, channel: int, number: IntArray, day: date, until: date | None
     ) -> dict[str, pa.Table]:
-        """Write the leads of one channel; return what is true of them."""
-        form, found = format_of(channel), []
-        for part in parts(number):
-            asked = requests(self.world, self.channels, self.lenders, day, part)
-            sent = to_arrow(asked.columns, WHOLE)
-            if form.startswith("csv"):
-                sent = as_text(sent, lambda moments: self._local(moments, day))
-            position = np.arange(part.size)
-            true = {"leads": to_arrow(self.keys_of(asked, position) | asked.who)}
-            found.append({"sent": sent} | true | (self._broadcast(asked, until) if until else {}))
-        whole = {name: pa.concat_tables([each[name] for each in found]) for name in found[0]}
-        self._land("leads", str(self.channels.name[channel]), day, whole.pop("sent"), form)
+        """Write the leads of one channel; return their truth, and their outcomes."""
+        file_format, chunks = format_of(channel), []
+        for chunk in split_into_chunks(number):
+            leads = generate_leads(self.world, self.channels, self.lenders, day, chunk)
+            sent = to_arrow(leads.columns, WHOLE_NUMBERS)
+            if file_format.startswith("csv"):
+                sent = format_table(sent, lambda times: self._format_local(times, day))
+            keys = self.lead_keys(leads, np.arange(chunk.size))
+            tables = {"sent": sent, "leads": to_arrow(keys | leads.traits)}
+            chunks.append(tables | (self._broadcast(leads, until) if until else {}))
+        whole = {name: pa.concat_tables([tables[name] for tables in chunks]) for name in chunks[0]}
+        channel_id = str(self.channels.name[channel])
+        self._write_file("leads", channel_id, day, whole.pop("sent"), file_format)
         return whole
 
-    def _broadcast(self, asked: Requests, until: date) -> dict[str, pa.Table]:
-        """Spread leads the way it was done before Banyan; return the truth and what comes of it."""
-        pairs = shown(self.world, self.lenders, self.products, asked)
-        keys = self.keys_of(asked, pairs.lead)
-        outcomes = self.report(asked, pairs, asked.captured[pairs.lead], keys)
-        true = keys | vars(pairs) | {"lead": asked.number[pairs.lead]}
-        return {"shown": to_arrow(true), "outcomes": to_arrow(_landed(outcomes, date.min, until))}
+    def _broadcast(self, leads: DayLeads, until: date) -> dict[str, pa.Table]:
+        """Return the shown pairs of a broadcast with their truth, and their outcomes."""
+        pairs = broadcast(self.world, self.lenders, self.products, leads)
+        keys = self.lead_keys(leads, pairs.lead)
+        outcomes = self.simulate_outcomes(leads, pairs, leads.captured[pairs.lead], keys)
+        truth = keys | vars(pairs) | {"lead": leads.number[pairs.lead]}
+        sent = _landed_between(outcomes, date.min, until)
+        return {"shown": to_arrow(truth), "outcomes": to_arrow(sent)}
 
-    def land_catalogue(self, day: date, *, is_first: bool) -> None:
-        """Write the catalogues that are new on `day`; on the first day every one, and the lists."""
+    def write_catalogues(self, day: date, *, is_first: bool) -> None:
+        """Write the catalogues published on `day`; on the first day all, and the lists as well."""
         world = self.world
-        changed = catalogue.changed_on(world, day) | is_first
+        publishes = catalogue.institutions_publishing(world, day) | is_first
         products = catalogue.product_table(world, self.products, day)
         rules = catalogue.rule_table(self.products)
 
-        def send_catalogue(lender: int) -> None:
-            name = str(self.lenders.name[lender])
-            self._land_of(lender, "products", name, day, products)
-            self._land_of(lender, "product_rules", name, day, rules)
+        def write_catalogue(lender: int) -> None:
+            for feed, table in (("products", products), ("product_rules", rules)):
+                rows = table.filter(pa.array(table["lender"].to_numpy() == lender))
+                rows = rows.drop_columns("lender")
+                source = str(self.lenders.name[lender])
+                self._write_file(feed, source, day, rows, format_of(lender))
 
-        self._in_threads(send_catalogue, np.flatnonzero(changed).tolist())
+        self._map_in_threads(write_catalogue, np.flatnonzero(publishes).tolist())
         if is_first:
             institutions = catalogue.institution_table(self.lenders)
-            self._land("institutions", PLATFORM, day, institutions, "csv")
-            lists = suppressions(world, self.lenders, day)
-            self._land("suppressions", PLATFORM, day, lists, "csv.gz")
+            self._write_file("institutions", PLATFORM, day, institutions, "csv")
+            lists = catalogue.suppression_table(world, self.lenders, day)
+            self._write_file("suppressions", PLATFORM, day, lists, "csv.gz")
 
-    def land_supply(self, day: date, *, is_first: bool) -> None:
-        """Write who invoiced whom: last month on the first of a month, the history at the start."""
+    def write_supply_links(self, day: date, *, is_first: bool) -> None:
+        """Write the invoices of last month on the first of a month; at the start the history."""
         back = HISTORY_MONTHS if is_first else int(day.day == 1)
         months = [firms.month_before(day, number) for number in range(back, 0, -1)]
-        sellers = parts(np.arange(self.world.firms))
-        links = self._in_threads(
+        chunks = split_into_chunks(np.arange(self.world.firms))
+        links = self._map_in_threads(
             lambda part: firms.supply_links(self.world, part[0], day, part[1]),
-            [(month, among) for month in months for among in sellers],
+            [(month, sellers) for month in months for sellers in chunks],
         )
         if links:
-            self._land("supply_links", PLATFORM, day, pa.concat_tables(links), "parquet")
+            self._write_file("supply_links", PLATFORM, day, pa.concat_tables(links), "parquet")
 
-    def land_spend(self, day: date) -> None:
-        """Write what each channel spent; a shock changes what it brings, not its price."""
-        calm = self.calm
-        judged = np.arange(min(JUDGED, self.world.leads_per_day))
-        asked = requests(calm.world, calm.channels, calm.lenders, day, judged)
-        _, places, is_active = catalogue.terms_on(calm.world, calm.products, day)
-        places = np.where(is_active, places, 0)
-        earned = worth(calm.world, calm.lenders, calm.products, asked, places)
-        spent = spend(calm.world, calm.channels, day, earned)
+    def write_channel_spend(self, day: date) -> None:
+        """Write what each channel cost; a shock changes the leads of a channel, not their price."""
+        base = self.without_shocks
+        world, lenders, products = base.world, base.lenders, base.products
+        number = np.arange(min(SAMPLED_LEADS, world.leads_per_day))
+        leads = generate_leads(world, base.channels, lenders, day, number)
+        _, quota, is_active = catalogue.terms_on(world, products, day)
+        quota = np.where(is_active, quota, 0)
+        expected_yield = expected_broadcast_yield(world, lenders, products, leads, quota)
+        spend = channel_spend(world, base.channels, day, expected_yield)
         for channel, name in enumerate(self.channels.name):
-            rows = spent.filter(pa.array(spent["channel"].to_numpy() == channel))
-            form = "csv" if channel % 2 else "jsonl"
-            self._land("channel_spend", str(name), day, rows.drop_columns("channel"), form)
+            rows = spend.filter(pa.array(spend["channel"].to_numpy() == channel))
+            file_format = "csv" if channel % 2 else "jsonl"
+            rows = rows.drop_columns("channel")
+            self._write_file("channel_spend", str(name), day, rows, file_format)
 
     @cached_property
-    def calm(self) -> "Market":
+    def without_shocks(self) -> "SimulatedMarket":
         """The same market without its shocks."""
-        return Market(replace(self.world, shocks=())) if self.world.shocks else self
+        has_shocks = bool(self.world.shocks)
+        return SimulatedMarket(replace(self.world, shocks=())) if has_shocks else self
 
-    def report(self, asked: Requests, pairs: Shown, since: Moments, names: Columns) -> Columns:
-        """Return the outcomes of pairs that were shown, whenever recorded; see `reported`."""
-        return reported(
-            self.world, self.lenders, self.products, asked, pairs, since=since, names=names
+    def simulate_outcomes(
+        self, leads: DayLeads, pairs: PairTruth, since: TimeArray, names: Columns
+    ) -> Columns:
+        """Return the outcomes of shown pairs, with no limit of date; see `simulate_outcomes`."""
+        return simulate_outcomes(
+            self.world, self.lenders, self.products, leads, pairs, since=since, names=names
         )
 
-    def land_outcomes(
+    def write_outcomes(
         self,
         outcomes: list[Columns],
         last: date | None,
@@ -178,82 +197,78 @@ class Market:
         """Write a file `name` for each institution and day on which it reports.
 
         Args:
-            outcomes: See `reported`.
-            last: The last day that is written; without it all are.
-            first: The first.
-            name: The files' name, without what their format adds.
+            outcomes: Outcomes of several days, see `simulate_outcomes`.
+            last: The last day that is written; None: all are.
+            first: The first day.
+            name: Name of the files, without the format.
         """
-        sent = [_landed(columns, first, last or date.max) for columns in outcomes]
-        self.land_reported(pa.concat_tables([to_arrow(columns) for columns in sent]), name)
+        sent = [_landed_between(columns, first, last or date.max) for columns in outcomes]
+        self.write_outcome_table(pa.concat_tables([to_arrow(columns) for columns in sent]), name)
 
-    def land_reported(self, table: pa.Table, name: str = "outcomes") -> None:
-        """Write a file `name` for each institution and day on which it reports; see `reported`."""
-        named_by = [of for of in ("match_id", "channel_id", "lead_id") if of in table.column_names]
-        by = ["lender", "landed", "recorded_at", *named_by, "product_id", "event"]
-        table = table.sort_by([(of, "ascending") for of in by])
+    def write_outcome_table(self, table: pa.Table, name: str = "outcomes") -> None:
+        """Write a file `name` for each institution and day on which it reports."""
+        keys = [key for key in ("match_id", "channel_id", "lead_id") if key in table.column_names]
+        order = ["lender", "landed", "recorded_at", *keys, "product_id", "event"]
+        table = table.sort_by([(column, "ascending") for column in order])
         lender, landed = table["lender"].to_numpy(), table["landed"].to_numpy()
-        changes = np.flatnonzero((np.diff(lender) != 0) | (np.diff(landed).astype(int) != 0)) + 1
+        is_next_file = (np.diff(lender) != 0) | (np.diff(landed).astype(int) != 0)
+        begins = np.flatnonzero(is_next_file) + 1
         table = table.drop_columns(["lender", "landed"])
 
-        def send_report(rows: tuple[int, int]) -> None:
+        def write_report(rows: tuple[int, int]) -> None:
             begin, end = rows
             day, source = landed[begin].astype(date), str(self.lenders.name[lender[begin]])
-            form = format_of(int(lender[begin]))
-            self._land("outcomes", source, day, table.slice(begin, end - begin), form, name)
+            file_format = format_of(int(lender[begin]))
+            report = table.slice(begin, end - begin)
+            self._write_file("outcomes", source, day, report, file_format, name)
 
         if table.num_rows:
-            self._in_threads(send_report, list(pairwise([0, *changes.tolist(), table.num_rows])))
-        if (key := self.dirt.key()).num_rows:
-            self._keep(key, f"dirt/{landed.min()}-{name}.parquet")
+            ends = [0, *begins.tolist(), table.num_rows]
+            self._map_in_threads(write_report, list(pairwise(ends)))
+        if (log := self.corruptor.take_log()).num_rows:
+            self._write_truth(log, f"corruption/{landed.min()}-{name}.parquet")
 
-    def keep_truth(self) -> None:
-        """Keep what the world is made of."""
-        of_lenders: dict[str, Any] = {
-            name: column for name, column in vars(self.lenders).items() if column.ndim == 1
-        }
-        of_products = {
-            name: column for name, column in vars(self.products).items() if column.ndim == 1
-        }
-        self._keep(to_arrow(vars(self.channels)), "channels.parquet")
-        self._keep(to_arrow(of_lenders), "lenders.parquet")
-        names = {"product_id": catalogue.product_names(self.products)}
-        self._keep(
-            to_arrow(names | of_products | {"title": self.products.name}), "products.parquet"
+    def write_truth(self) -> None:
+        """Write the fixed truth: channels, lenders and products with their hidden columns."""
+        lenders, products = (
+            {name: column for name, column in vars(table).items() if column.ndim == 1}
+            for table in (self.lenders, self.products)
         )
+        product_ids = {"product_id": catalogue.product_ids(self.products)}
+        titles = {"title": self.products.name}
+        self._write_truth(to_arrow(vars(self.channels)), "channels.parquet")
+        self._write_truth(to_arrow(lenders), "lenders.parquet")
+        self._write_truth(to_arrow(product_ids | products | titles), "products.parquet")
 
-    def keep_of(self, day: date, name: str, columns: Columns) -> None:
-        """Keep columns of the truth of `day`."""
-        self._keep(to_arrow(columns), f"date={day}/{name}.parquet")
+    def write_day_truth(self, day: date, name: str, columns: Columns) -> None:
+        """Write columns of the truth of `day`."""
+        self._write_truth(to_arrow(columns), f"date={day}/{name}.parquet")
 
-    def _land_of(self, lender: int, feed: str, name: str, day: date, table: pa.Table) -> None:
-        rows = table.filter(pa.array(table["lender"].to_numpy() == lender))
-        self._land(feed, name, day, rows.drop_columns("lender"), format_of(lender))
-
-    def _land(
-        self, feed: str, source: str, day: date, table: pa.Table, form: str, name: str = ""
+    def _write_file(
+        self, feed: str, source: str, day: date, table: pa.Table, file_format: str, name: str = ""
     ) -> None:
         if table.num_rows:
-            sending = Sending(feed, source, day, name or feed, form)
-            rows, files = self.dirt.land(sending, table)
-            with self._counting:
+            file = FeedFile(feed, source, day, name or feed, file_format)
+            rows, files = self.corruptor.write(file, table)
+            with self._counters:
                 self.rows[feed] += rows
                 self.files[feed] += files
 
-    def _in_threads(
+    def _map_in_threads(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> list[Result]:
-        return in_threads(self.world.settings.threads, function, items)
+        return map_in_threads(self.world.settings.threads, function, items)
 
-    def _keep(self, table: pa.Table, name: str) -> None:
+    def _write_truth(self, table: pa.Table, name: str) -> None:
         write_parquet(table, self.world.settings.truth / name)
 
-    def _local(self, moments: pa.ChunkedArray, day: date) -> pa.ChunkedArray:
+    def _format_local(self, times: pa.ChunkedArray, day: date) -> pa.ChunkedArray:
         start = self.world.settings.day_start(day)
         offset = start.isoformat()[len("2025-03-03T00:00:00") :]
-        return iso(moments, start.utcoffset() or timedelta(), offset)
+        return format_iso(times, start.utcoffset() or timedelta(), offset)
 
 
-def _landed(outcomes: Columns, first: date, last: date) -> Columns:
+def _landed_between(outcomes: Columns, first: date, last: date) -> Columns:
     """Return the outcomes that are sent from `first` to `last`."""
     landed = outcomes["landed"]
     is_sent = (landed >= np.datetime64(first)) & (landed <= np.datetime64(last))

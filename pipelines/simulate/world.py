@@ -1,29 +1,34 @@
-"""The size and seed of a simulated world, and what follows from them."""
+"""The size and seed of a simulated world, its regions and rate caps, and work in chunks."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import IntArray
 from pipelines.core.settings import Settings
-from pipelines.simulate.keyed_random import Chance
+from pipelines.simulate.keyed_random import KeyedRandom
 from pipelines.simulate.shocks import PRICE_CAP, Shock
 
-Texts = NDArray[np.str_]
-Moments = NDArray[np.datetime64]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TextArray = NDArray[np.str_]
+TimeArray = NDArray[np.datetime64]
 """UTC, in seconds."""
 Columns = dict[str, NDArray[Any]]
-"""Columns of one length; empty text, NaN and NaT are missing."""
+"""Columns of one length; empty text, NaN and NaT are missing values."""
 
 PLATFORM = "market"
 CURRENCY = "CNY"
 
-# GB/T 2260: a place in each province that has had its code for as long as anyone in here has lived.
-PLACES = np.array(
+# GB/T 2260: in each province one county whose code is older than every simulated person.
+REGION_CODES = np.array(
     [
         110101, 120101, 130200, 140121, 150121, 210224, 220200, 230200, 310101, 320200,
         330122, 340121, 350121, 360121, 370200, 410200, 420200, 430121, 440200, 450200,
@@ -32,27 +37,30 @@ PLACES = np.array(
 )  # fmt: skip
 PROVINCES = "BJ TJ HE SX NM LN JL HL SH JS ZJ AH FJ JX SD HA HB HN GD GX SC GZ YN XZ SN GS QH NX XJ"
 REGIONS = np.char.add("CN-", np.array(PROVINCES.split()))
-"""Regions by ISO 3166-2, in the order of `PLACES`."""
-PEOPLE = np.array(
+"""Regions by ISO 3166-2, in the order of `REGION_CODES`."""
+REGION_POPULATION = np.array(
     [22, 14, 74, 35, 24, 42, 24, 31, 25, 85, 65, 61, 42, 45, 101, 98, 57, 66, 127, 50,
      84, 39, 47, 4, 40, 25, 6, 7, 26]
 )  # fmt: skip
 """Inhabitants of each region in millions, about (census of 2020)."""
-WEALTH = np.array(
+REGION_INCOME = np.array(
     [1.6, 0.7, -0.3, -0.3, 0.1, -0.1, -0.5, -0.6, 1.7, 0.9, 1.0, -0.1, 0.7, -0.2, 0.2, -0.3,
      0.1, 0.0, 0.7, -0.4, -0.1, -0.5, -0.4, -0.2, -0.1, -0.7, -0.3, -0.3, -0.2]
 )  # fmt: skip
-"""How far a region's incomes lie from the country's, in rough standard deviations; ours."""
+"""Distance of a region's incomes from the country's, in rough standard deviations; ours."""
 
-DEAREST, CAPPED, CAPPED_FROM = 0.36, 0.24, date(2025, 10, 1)
-"""What the dearest loan costs a year, all in: the lawful 36% of the time, then 24%."""
-SHOCKED = 2 / 3
-"""What a price cap leaves of it, when it comes as a shock."""
+FORMER_RATE_CAP, RATE_CAP, RATE_CAP_FROM = 0.36, 0.24, date(2025, 10, 1)
+"""Lawful ceiling of a loan's all-in rate a year: 36%, from `RATE_CAP_FROM` on 24%."""
+RATE_AFTER_SHOCK = 2 / 3
+"""Share of the ceiling that remains after the price cap shock."""
+
+CHUNK_SIZE = 32_768
+"""Numbers in a chunk: enough for vector operations to pay, few enough for a processor's cache."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A market: everything in it is a function of these and of a date."""
+    """A market: everything in it is a function of these fields and of a date."""
 
     settings: Settings
     leads_per_day: int
@@ -61,27 +69,28 @@ class World:
     seed: int
     shocks: tuple[Shock, ...] = ()
 
-    def is_struck(self, name: str, day: date) -> bool:
-        """Return whether the shock of this name has come by `day`."""
+    def has_shock(self, name: str, day: date) -> bool:
+        """Return whether the shock `name` is in force on `day`."""
         return any(shock.name == name and shock.on <= day for shock in self.shocks)
 
-    def dearest(self, day: date) -> float:
-        """Return what the dearest loan costs a year on `day`, a fraction."""
-        return round(lawful(day) * (SHOCKED if self.is_struck(PRICE_CAP, day) else 1), 4)
+    def highest_rate(self, day: date) -> float:
+        """Return the all-in rate of the most expensive loan on `day`, a fraction a year."""
+        share = RATE_AFTER_SHOCK if self.has_shock(PRICE_CAP, day) else 1
+        return round(lawful_rate(day) * share, 4)
 
     @cached_property
-    def chance(self) -> Chance:
-        """Return the world's randomness."""
-        return Chance(self.seed)
+    def random(self) -> KeyedRandom:
+        """The world's random numbers."""
+        return KeyedRandom(self.seed)
 
     @cached_property
     def people(self) -> int:
-        """People who may ask; one in some hundred asks on a day, so that some come again."""
+        """People who may apply; about one in 300 applies on a day, so some apply again."""
         return 300 * self.leads_per_day
 
     @cached_property
     def firms(self) -> int:
-        """Firms that may ask, and that buy from each other."""
+        """Firms that may apply, and that buy from each other."""
         return 12 * self.leads_per_day + 50
 
     def start_of(self, day: date) -> np.datetime64:
@@ -89,23 +98,44 @@ class World:
         start = self.settings.day_start(day).astimezone(UTC)
         return np.datetime64(start.replace(tzinfo=None), "s")
 
-    def business_dates(self, moments: Moments) -> NDArray[np.datetime64]:
+    def business_dates(self, moments: TimeArray) -> NDArray[np.datetime64]:
         """Return the business date of each moment."""
-        days, place = np.unique(moments.astype("datetime64[h]"), return_inverse=True)
+        hours, position = np.unique(moments.astype("datetime64[h]"), return_inverse=True)
         zone = self.settings.zone
         dates = [
-            datetime.fromisoformat(f"{hour}:00+00:00").astimezone(zone).date() for hour in days
+            datetime.fromisoformat(f"{hour}:00+00:00").astimezone(zone).date() for hour in hours
         ]
-        return np.array(dates, "datetime64[D]")[place]
+        return np.array(dates, "datetime64[D]")[position]
 
 
-def lawful(day: date) -> float:
-    """Return the highest cost of a loan a year that is allowed on `day`, a fraction."""
-    return DEAREST if day < CAPPED_FROM else CAPPED
+def lawful_rate(day: date) -> float:
+    """Return the lawful ceiling of a loan's all-in rate on `day`, a fraction a year."""
+    return FORMER_RATE_CAP if day < RATE_CAP_FROM else RATE_CAP
 
 
-def numbered(prefix: str, numbers: IntArray, width: int) -> Texts:
-    """Return `prefix` followed by each number, with zeros before it up to `width` digits."""
-    if not numbers.size:  # NumPy finds no longest of no texts
+def format_ids(prefix: str, numbers: IntArray, width: int) -> TextArray:
+    """Return `prefix` and each number, padded with zeros to `width` digits."""
+    if not numbers.size:  # NumPy cannot compute the longest of no texts
         return np.empty(0, f"U{len(prefix) + width}")
     return np.char.add(prefix, np.char.zfill(numbers.astype(np.str_), width))
+
+
+def split_into_chunks(numbers: IntArray) -> list[IntArray]:
+    """Return `numbers` in chunks of at most `CHUNK_SIZE`, in order; at least one, possibly empty.
+
+    A lead or firm is a function of its number (see `keyed_random`), so the chunks change nothing.
+    """
+    return np.split(numbers, range(CHUNK_SIZE, numbers.size, CHUNK_SIZE))
+
+
+def map_in_threads(
+    threads: int, function: Callable[[Item], Result], items: Sequence[Item]
+) -> list[Result]:
+    """Return the function's results in the order of `items`.
+
+    NumPy and Arrow release Python's global lock while they compute, so threads are enough.
+    """
+    if threads == 1 or len(items) == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))

@@ -1,4 +1,4 @@
-"""Write tables as the files that sources send: CSV, JSON Lines, Parquet, packed or plain."""
+"""Write tables as the files that sources send: CSV, JSON Lines or Parquet, text also as gzip."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -11,32 +11,31 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.simulate.parallel_chunks import in_threads
-from pipelines.simulate.world import Columns
+from pipelines.simulate.world import Columns, map_in_threads
 
 FORMATS = ("csv", "csv.gz", "jsonl", "parquet", "jsonl.gz")
-ROWS = 131_072
-"""Rows of a text file that are written at a time; fixed, because it decides the bytes."""
+ROWS_PER_BLOCK = 131_072
+"""Rows of a text file that are formatted and compressed together; they decide the bytes."""
 GZIP_LEVEL = 1
-"""The least takes a tenth of the time of the usual one, for files a third larger."""
+"""The lowest level: a tenth of the default's time, for files a third larger."""
 
 
 def format_of(position: int) -> str:
-    """Return the format in which a source of this position sends its files."""
+    """Return the file format of the source at this position."""
     return FORMATS[position % len(FORMATS)]
 
 
 def to_arrow(columns: Columns, whole: tuple[str, ...] = ()) -> pa.Table:
-    """Return columns as a table in which missing values are null.
+    """Return columns as an Arrow table with nulls for missing values.
 
     Args:
-        columns: Empty text, NaN and NaT are missing; moments are UTC.
+        columns: Empty text, NaN and NaT are missing values; times are UTC.
         whole: Columns of floats that hold whole numbers.
     """
     arrays = {}
     for name, values in columns.items():
         if values.dtype.kind == "S":
-            arrays[name] = _characters(values)
+            arrays[name] = _fixed_width_texts(values)
         elif values.dtype.kind == "U":
             arrays[name] = pa.array(values, pa.string(), mask=values == "")
         elif values.dtype.kind == "M":
@@ -52,15 +51,15 @@ def to_arrow(columns: Columns, whole: tuple[str, ...] = ()) -> pa.Table:
     return table
 
 
-def with_same(table: pa.Table, texts: Mapping[str, str]) -> pa.Table:
-    """Return `table` with more columns that hold the same text in each row."""
+def add_constants(table: pa.Table, texts: Mapping[str, str]) -> pa.Table:
+    """Return `table` with columns that hold the same text in each row."""
     for name, text in texts.items():
         table = table.append_column(name, pa.repeat(pa.scalar(str(text)), table.num_rows))
     return table
 
 
-def _characters(texts: NDArray[np.bytes_]) -> pa.Array:
-    """Return ASCII texts that all have the full width of their type, none of them missing."""
+def _fixed_width_texts(texts: NDArray[np.bytes_]) -> pa.Array:
+    """Return ASCII texts, all of the full width of their type and none missing, as an array."""
     width = texts.dtype.itemsize
     ends = np.arange(0, (texts.size + 1) * width, width, dtype=np.int32)
     return pa.StringArray.from_buffers(
@@ -68,11 +67,13 @@ def _characters(texts: NDArray[np.bytes_]) -> pa.Array:
     )
 
 
-def as_text(table: pa.Table, moment: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
-    """Return `table` with every value as text; `moment` writes those that are timestamps."""
+def format_table(
+    table: pa.Table, format_time: Callable[[pa.ChunkedArray], pa.ChunkedArray]
+) -> pa.Table:
+    """Return `table` with every value as text; `format_time` formats the timestamps."""
     return pa.table(
         {
-            name: moment(table[name])
+            name: format_time(table[name])
             if pa.types.is_timestamp(table.schema.field(name).type)
             else table[name].cast(pa.string())
             for name in table.column_names
@@ -80,13 +81,13 @@ def as_text(table: pa.Table, moment: Callable[[pa.ChunkedArray], pa.ChunkedArray
     )
 
 
-def utc(moments: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return moments as ISO 8601 in UTC."""
-    return iso(moments, timedelta(), "Z")
+def format_utc(moments: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times as ISO 8601 in UTC."""
+    return format_iso(moments, timedelta(), "Z")
 
 
-def iso(moments: pa.ChunkedArray, ahead: timedelta, offset: str) -> pa.ChunkedArray:
-    """Return moments as ISO 8601 in a zone so far ahead of UTC, which writes its offset so."""
+def format_iso(moments: pa.ChunkedArray, ahead: timedelta, offset: str) -> pa.ChunkedArray:
+    """Return times as ISO 8601 in a zone `ahead` of UTC, with `offset` as its suffix."""
     # Ten times as fast as Arrow's strftime.
     local = pc.add(moments.cast(pa.timestamp("s")), pa.scalar(ahead, pa.duration("s")))
     day, clock = local.cast(pa.date32()), local.cast(pa.time32("s"))
@@ -95,50 +96,53 @@ def iso(moments: pa.ChunkedArray, ahead: timedelta, offset: str) -> pa.ChunkedAr
     )
 
 
-def land(table: pa.Table, folder: Path, name: str, form: str, threads: int = 1) -> None:
-    """Write `table` as `folder/name.form`: beside, then renamed, so that no half file is seen.
+def write_feed_file(
+    table: pa.Table, folder: Path, name: str, file_format: str, threads: int = 1
+) -> None:
+    """Write `table` as `folder/name.format` under a temporary name, then rename it.
 
-    Text is written, and packed, `ROWS` at a time: a long file isn't held whole, and threads share
-    it. A gzip file may be several one after the other (RFC 1952).
+    Text is formatted and compressed in blocks of `ROWS_PER_BLOCK` rows, which threads share. A gzip
+    file may have several members (RFC 1952).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.{form}"
+    path = folder / f"{name}.{file_format}"
     part = path.with_name(f"{path.name}.part")
-    if form == "parquet":
+    if file_format == "parquet":
         pq.write_table(table, part, compression="zstd")
     else:
-        begins = range(0, max(table.num_rows, 1), ROWS)
-        texts = in_threads(threads, lambda begin: _text(table, begin, form), begins)
+        begins = range(0, max(table.num_rows, 1), ROWS_PER_BLOCK)
+        texts = map_in_threads(threads, lambda begin: _block(table, begin, file_format), begins)
         with part.open("wb") as file:
             file.writelines(texts)
     part.replace(path)
 
 
-def gzipped(text: pa.Buffer | bytes) -> pa.Buffer:
-    """Return `text` as a gzip file, quickly packed.
+def compress_gzip(text: pa.Buffer | bytes) -> pa.Buffer:
+    """Return `text` as a gzip member.
 
-    Arrow's own gzip: no clock in the header, and the same library on every machine. A codec is
-    no two threads' at a time.
+    Arrow's own gzip writes no time into the header and is the same library on every machine. A
+    codec is not thread-safe, so each call has its own.
     """
     return pa.Codec("gzip", compression_level=GZIP_LEVEL).compress(text)
 
 
-def _text(table: pa.Table, begin: int, form: str) -> pa.Buffer:
-    """Return `ROWS` rows as they stand in the file, the header before the first of them."""
-    rows = table.slice(begin, ROWS)
-    text = _csv(rows, has_header=begin == 0) if form.startswith("csv") else _json_lines(rows)
-    return gzipped(text) if form.endswith(".gz") else text
+def _block(table: pa.Table, begin: int, file_format: str) -> pa.Buffer:
+    """Return `ROWS_PER_BLOCK` rows as bytes of the file, the first block with the header."""
+    rows = table.slice(begin, ROWS_PER_BLOCK)
+    is_csv = file_format.startswith("csv")
+    text = _csv(rows, has_header=begin == 0) if is_csv else _json_lines(rows)
+    return compress_gzip(text) if file_format.endswith(".gz") else text
 
 
 def _csv(table: pa.Table, *, has_header: bool) -> pa.Buffer:
     stream = pa.BufferOutputStream()
     options = pcsv.WriteOptions(include_header=has_header, quoting_style="needed")
-    pcsv.write_csv(as_text(table, utc), stream, options)
+    pcsv.write_csv(format_table(table, format_utc), stream, options)
     return stream.getvalue()
 
 
 def _json_lines(table: pa.Table) -> pa.Buffer:
-    """Return one object a row; a null has no key."""
+    """Return one object a row; nulls are omitted."""
     pairs: list[pa.ChunkedArray] = []
     pair: tuple[str | pa.ChunkedArray, ...]
     for name in table.column_names:
@@ -146,7 +150,7 @@ def _json_lines(table: pa.Table) -> pa.Buffer:
         if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
             pair = (f'"{name}":', values.cast(pa.string()))
         else:
-            text = as_text(table.select([name]), utc)[name]
+            text = format_table(table.select([name]), format_utc)[name]
             for mark in ("\\", '"'):
                 text = pc.replace_substring(text, mark, "\\" + mark)
             pair = (f'"{name}":"', text, '"')
@@ -155,6 +159,6 @@ def _json_lines(table: pa.Table) -> pa.Buffer:
     lines = pc.binary_join_element_wise("{", rows, "}\n", "")
     if isinstance(lines, pa.ChunkedArray):
         lines = lines.combine_chunks()
-    # The texts lie one after the other, each with its line break: together they are the file.
+    # The array's data buffer holds the lines one after another: it is the file.
     length = pc.sum(pc.binary_length(lines)).as_py() or 0
     return lines.buffers()[2][:length]

@@ -37,7 +37,7 @@ def test_what_was_drawn_is_delivered_answered_and_learned_from(
         f"read_parquet('{settings.home}/{name}.parquet', hive_partitioning = false)"
         for name in (
             f"matches/date={MONDAY}/matches",
-            f"truth/date={MONDAY}/answered",
+            f"truth/date={MONDAY}/responses",
             f"marts/date={TUESDAY}/training_pairs",
         )
     )

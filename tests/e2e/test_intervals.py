@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.simulate.outcomes.ground_truth import Shown
+from pipelines.simulate.outcomes.ground_truth import PairTruth
 from pipelines.simulate.truth import (
-    asked_on,
     lead_positions,
+    leads_on,
+    load_simulated_market,
+    pair_truth,
     product_positions,
-    truth_of,
-    world_of,
 )
 from tests.e2e.conftest import Ran
 from tests.e2e.market import MONDAY
@@ -25,25 +25,25 @@ FEWEST_PAIRS = 500
 COVERED = 0.9
 
 
-def by_truth(settings: Settings) -> tuple[pa.Table, Shown]:
+def by_truth(settings: Settings) -> tuple[pa.Table, PairTruth]:
     """Return the pairs of a day whose lead and product the world knows, and their truth.
 
     Each is taken as its lead's only offer, as it is scored.
     """
     pairs = pq.read_table(settings.day_folder(settings.pairs, MONDAY) / "pairs.parquet")
-    market = world_of(settings)
-    asked = asked_on(market, MONDAY)
+    market = load_simulated_market(settings)
+    asked = leads_on(market, MONDAY)
     lead, product = (
         np.asarray(pairs[name].to_pylist(), np.str_) for name in ("lead_id", "product_id")
     )
     leads, products = lead_positions(asked, lead), product_positions(market, product)
     known = (leads >= 0) & (products >= 0)
-    truth = truth_of(market, asked, leads[known], products[known])
+    truth = pair_truth(market, asked, leads[known], products[known])
     return pairs.filter(pa.array(known)), truth
 
 
 @pytest.fixture(scope="module")
-def judged(ran: Ran) -> tuple[pa.Table, Shown]:
+def judged(ran: Ran) -> tuple[pa.Table, PairTruth]:
     return by_truth(Settings(home=ran.home))
 
 

@@ -21,7 +21,7 @@ from tests.e2e.published_bytes import published
 
 KNOWS = {
     "pipelines/bench",
-    "pipelines/scorecard",
+    "pipelines/evaluation/scorecard",
     "pipelines/simulate",
     "pipelines/cli/commands.py",
     "dags/local/season.py",
@@ -68,7 +68,7 @@ def test_every_delivered_pair_is_known_to_the_world_and_answered_with_its_match_
     ((pairs, leads),) = duckdb.sql(
         f"""
         select count(*), count(distinct lead_id)
-        from {rows_of(home, "truth", "answered")} as answered
+        from {rows_of(home, "truth", "responses")} as answered
         join {rows_of(home, "matches", "matches")} as matches
             using (match_id, channel_id, lead_id, rank)
         """

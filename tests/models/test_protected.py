@@ -25,10 +25,10 @@ from models.train_models import train
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.pairs.score_day import score
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 from pipelines.transform.build import transform
 
-PLAN = Plan(date(2026, 3, 2), 8, 600, 12, 4, 3, dirt=0)
+PLAN = SimulationPlan(date(2026, 3, 2), 8, 600, 12, 4, 3, corruption=0)
 DAY = PLAN.dates[-1]
 PROTECTED = ("gender", "ethnicity")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 
 START, DAYS = date(2026, 1, 28), 8
 SIZE: dict[str, Any] = {
@@ -22,16 +22,17 @@ SIZE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedHome:
     settings: Settings
-    said: dict[str, Any]
+    summary: dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    """Eight days from a Wednesday, over the turn of a month, with much dirt."""
+def market(tmp_path_factory: pytest.TempPathFactory) -> SimulatedHome:
+    """Eight days from a Wednesday, over the turn of a month, with much corruption."""
     settings = Settings(home=tmp_path_factory.mktemp("market"))
-    return Simulated(settings, simulate(settings, Plan(**SIZE, dirt=0.02)))
+    summary = simulate(settings, SimulationPlan(**SIZE, corruption=0.02))
+    return SimulatedHome(settings, summary)
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:

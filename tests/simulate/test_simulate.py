@@ -1,4 +1,4 @@
-"""What the simulated market promises: reproducible, plausible, learnable, and honest about dirt."""
+"""The simulated market is reproducible, plausible and learnable, and logs every corruption."""
 
 from collections import Counter
 from datetime import date, timedelta
@@ -13,21 +13,16 @@ from expectations.contracts import feeds
 from pipelines.core.data_provenance import read_provenance
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 from tests.simulate.conftest import DAYS, SIZE, START, bytes_below
-from tests.simulate.corrupted_market import assert_exactly_the_key_is_set_aside
+from tests.simulate.corruption_log import assert_quarantine_matches_log
 
 LAST = START + timedelta(days=DAYS - 1)
 
 
-def truth(market, name, columns="*"):
-    files = f"{market.settings.truth}/date=*/{name}.parquet"
-    return duckdb.sql(f"select {columns} from read_parquet('{files}')").to_arrow_table()
-
-
 @pytest.fixture(scope="module")
-def taken_in(market):
-    """The same market after its files were taken in."""
+def ingested(market):
+    """The same market after ingest."""
     ingest(market.settings, LAST)
     return market
 
@@ -40,12 +35,12 @@ def lake(market, feed, sql):
 
 
 def test_every_feed_is_written_and_counted(market):
-    assert market.said["feeds"].keys() == set(feeds())
+    assert market.summary["feeds"].keys() == set(feeds())
     written = bytes_below(market.settings.landing)
     per_feed = Counter(name.split("/")[0] for name in written)
-    assert per_feed == {feed: said["files"] for feed, said in market.said["feeds"].items()}
-    sound = {name.split(".", 1)[1] for name in written if "/leads." in name}
-    assert sound == {"csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"}
+    assert per_feed == {feed: counts["files"] for feed, counts in market.summary["feeds"].items()}
+    formats = {name.split(".", 1)[1] for name in written if "/leads." in name}
+    assert formats == {"csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -53,7 +48,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, threads):
     small = SIZE | {"days": 2, "leads_per_day": 200}
     homes = [Settings(home=tmp_path / name, threads=threads) for name in ("one", "other")]
     for home in homes:
-        simulate(home, Plan(**small))
+        simulate(home, SimulationPlan(**small))
     one, other = (bytes_below(home.home) for home in homes)
     assert one == other
     assert len(one) > 20
@@ -62,8 +57,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, threads):
 def test_another_seed_is_another_world(tmp_path):
     small = SIZE | {"days": 1, "leads_per_day": 200}
     one, other = Settings(home=tmp_path / "one"), Settings(home=tmp_path / "other")
-    simulate(one, Plan(**small))
-    simulate(other, Plan(**small | {"seed": 8}))
+    simulate(one, SimulationPlan(**small))
+    simulate(other, SimulationPlan(**small | {"seed": 8}))
     leads, others = (bytes_below(home.landing / "leads") for home in (one, other))
     assert leads.keys() == others.keys()
     assert not set(leads.values()) & set(others.values())
@@ -72,40 +67,40 @@ def test_another_seed_is_another_world(tmp_path):
 def test_a_day_has_the_same_leads_whenever_the_simulation_starts(market, tmp_path):
     settings = Settings(home=tmp_path)
     day = START + timedelta(days=3)
-    simulate(settings, Plan(**SIZE | {"start": day, "days": 1}, dirt=0.02))
+    simulate(settings, SimulationPlan(**SIZE | {"start": day, "days": 1}, corruption=0.02))
     alone = bytes_below(settings.landing / "leads")
     assert alone.items() <= bytes_below(market.settings.landing / "leads").items()
     assert len({name.split("/")[0] for name in alone}) == 6
 
 
-def test_days_without_broadcast_have_no_outcomes_and_all_else_is_the_same(tmp_path):
+def test_days_without_broadcast_differ_in_their_outcomes_only(tmp_path):
     small = SIZE | {"days": 3, "leads_per_day": 200}
     one, other = Settings(home=tmp_path / "one"), Settings(home=tmp_path / "other")
-    simulate(one, Plan(**small))
-    simulate(other, Plan(**small, broadcast_days=1))
-    all_of_it, some = bytes_below(one.landing), bytes_below(other.landing)
-    differing = {name for name, _ in all_of_it.items() ^ some.items()}
+    simulate(one, SimulationPlan(**small))
+    simulate(other, SimulationPlan(**small, broadcast_days=1))
+    every, some = bytes_below(one.landing), bytes_below(other.landing)
+    differing = {name for name, _ in every.items() ^ some.items()}
     assert {name.split("/")[0] for name in differing} == {"outcomes"}
     shown = [path.parent.name for path in other.truth.glob("*/shown.parquet")]
     assert shown == [f"date={START}"]
     assert any(name.startswith("outcomes/") for name in some)
 
 
-def test_nothing_is_reported_before_it_happened_or_after_the_last_day(taken_in):
+def test_nothing_is_reported_before_it_happened_or_after_the_last_day(ingested):
     rows = lake(
-        taken_in,
+        ingested,
         "outcomes",
         "select landed_on, event_at, recorded_at, lead_id from rows",
     )
     assert len(rows) > 5_000
-    zone = taken_in.settings.zone
+    zone = ingested.settings.zone
     for landed, happened, recorded, _ in rows:
         assert happened <= recorded
         assert recorded.astimezone(zone).date() <= landed <= LAST
 
 
-def test_an_outcome_names_a_lead_and_a_product_that_exist_and_fit(taken_in):
-    settings = taken_in.settings
+def test_an_outcome_names_a_lead_and_a_product_that_exist_and_match(ingested):
+    settings = ingested.settings
     (unknown,) = duckdb.sql(
         f"""
         with outcomes as (from '{settings.lake}/outcomes/*/*.parquet'),
@@ -123,13 +118,13 @@ def test_an_outcome_names_a_lead_and_a_product_that_exist_and_fit(taken_in):
     assert unknown == (0, 0, 0)
 
 
-def test_every_row_of_the_answer_key_is_quarantined_under_its_rule_and_no_other(taken_in):
-    assert_exactly_the_key_is_set_aside(taken_in.settings)
+def test_quarantine_holds_exactly_what_the_corruption_log_names(ingested):
+    assert_quarantine_matches_log(ingested.settings)
 
 
-def test_most_identities_are_valid_and_invented_leads_are_found_by_their_phone(taken_in):
+def test_identities_are_valid_and_fake_leads_have_impossible_phones(ingested):
     ((leads, bad_ids, bad_phones),) = lake(
-        taken_in,
+        ingested,
         "leads",
         "select count(*), count(*) filter (not is_id_valid), count(*) filter (not is_phone_valid)"
         " from rows",
@@ -138,16 +133,16 @@ def test_most_identities_are_valid_and_invented_leads_are_found_by_their_phone(t
     assert 0.001 < bad_phones / leads < 0.05
 
 
-def test_some_people_come_through_several_channels_and_rings_share_a_device(taken_in):
+def test_some_people_apply_through_several_channels_and_rings_share_a_device(ingested):
     ((several,),) = lake(
-        taken_in,
+        ingested,
         "leads",
         "select count(*) from (select person_key from rows group by person_key"
         " having count(distinct channel_id) > 1)",
     )
     assert several > 100
     ((rings,),) = lake(
-        taken_in,
+        ingested,
         "leads",
         "select count(*) from (select device_id from rows where device_id is not null"
         " group by device_id, landed_on having count(distinct person_key) > 5)",
@@ -155,18 +150,18 @@ def test_some_people_come_through_several_channels_and_rings_share_a_device(take
     assert rings == DAYS
 
 
-def test_some_leads_are_suppressed(taken_in):
-    settings = taken_in.settings
-    found = duckdb.sql(
+def test_some_leads_are_suppressed(ingested):
+    settings = ingested.settings
+    reasons = duckdb.sql(
         f"""
         select distinct reason from '{settings.lake}/suppressions/*/*.parquet'
         join '{settings.lake}/leads/*/*.parquet' on subject in (id_number_sha256, phone_sha256)
         """
     ).fetchall()
-    assert {reason for (reason,) in found} >= {"do_not_contact", "existing_customer"}
+    assert {reason for (reason,) in reasons} >= {"do_not_contact", "existing_customer"}
 
 
-def test_catalogues_come_first_and_then_only_when_they_change(market):
+def test_catalogues_are_sent_first_and_then_only_when_they_change(market):
     catalogues = bytes_below(market.settings.landing / "products")
     days = Counter(name.split("/")[1] for name in catalogues if "/products." in name)
     assert days.pop(str(START)) == 12
@@ -174,7 +169,7 @@ def test_catalogues_come_first_and_then_only_when_they_change(market):
 
 
 def test_approval_can_be_learned_but_not_perfectly(market):
-    """A plain model of what lenders see finds much, and the truth itself leaves chance."""
+    """A logistic regression on visible traits has a good AUC, and even the truth is uncertain."""
     pairs = duckdb.sql(
         f"""
         select * exclude (channel_id, lead_id, date)
@@ -183,9 +178,9 @@ def test_approval_can_be_learned_but_not_perfectly(market):
         """
     ).to_arrow_table()
     column = {name: pairs[name].to_numpy() for name in pairs.column_names}
-    happened = np.random.default_rng(0).random(pairs.num_rows) < column["p_approve"]
-    assert 0.03 < happened.mean() < 0.15
-    assert 0.85 < roc_auc_score(happened, column["p_approve"]) < 0.95
+    approved = np.random.default_rng(0).random(pairs.num_rows) < column["p_approve"]
+    assert 0.03 < approved.mean() < 0.15
+    assert 0.85 < roc_auc_score(approved, column["p_approve"]) < 0.95
 
     score = column["score"]
     shown = np.column_stack(
@@ -199,22 +194,22 @@ def test_approval_can_be_learned_but_not_perfectly(market):
             np.eye(int(column["product"].max()) + 1)[column["product"]],
         ]
     )
-    first = np.arange(happened.size) < happened.size * 0.7
-    model = LogisticRegression(max_iter=100).fit(shown[first], happened[first])
-    learned = roc_auc_score(happened[~first], model.predict_proba(shown[~first])[:, 1])
+    first = np.arange(approved.size) < approved.size * 0.7
+    model = LogisticRegression(max_iter=100).fit(shown[first], approved[first])
+    learned = roc_auc_score(approved[~first], model.predict_proba(shown[~first])[:, 1])
     assert 0.78 < learned < 0.93
 
 
-def test_the_report_can_say_that_all_of_it_is_simulated(market):
+def test_provenance_records_that_every_feed_is_simulated(market):
     (origin,) = read_provenance(market.settings)
     assert origin["kind"] == "simulate"
     assert origin["invented"].keys() == set(feeds())
     assert origin["dates"] == f"{START} to {LAST}"
 
 
-def test_the_default_market_begins_on_any_weekday_and_month(tmp_path):
-    """A leap day and a year's end have their own arithmetic."""
+def test_a_market_can_start_on_any_weekday_and_month(tmp_path):
+    """Leap days and year ends are special cases of calendar arithmetic."""
     for start in (date(2024, 2, 28), date(2025, 12, 31)):
         settings = Settings(home=tmp_path / str(start))
         small = SIZE | {"start": start, "days": 2, "leads_per_day": 50}
-        assert simulate(settings, Plan(**small))["feeds"]["leads"]["rows"] >= 100
+        assert simulate(settings, SimulationPlan(**small))["feeds"]["leads"]["rows"] >= 100

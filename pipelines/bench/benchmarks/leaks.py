@@ -19,7 +19,7 @@ from pipelines.bench.fixtures.synthetic_leaks import PLANTS, planted
 from pipelines.bench.source_leaks import margins
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 from pipelines.transform.build import transform
 
 LABELS: dict[str, Label] = {"approval": "approved", "take_up": "funded"}
@@ -64,7 +64,7 @@ def _tables(home: Settings, asked: argparse.Namespace) -> dict[str, pa.Table]:
     start = date.fromisoformat(asked.start)
     simulate(
         home,
-        Plan(
+        SimulationPlan(
             start=start,
             days=asked.days,
             leads_per_day=asked.leads_per_day,

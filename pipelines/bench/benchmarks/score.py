@@ -19,7 +19,7 @@ from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.scoring import load_pair_features, score_leads
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 from pipelines.transform.build import transform
 
 START = date(2026, 1, 5)
@@ -72,7 +72,9 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
 def _build(settings: Settings, days: int, leads: int, seed: int) -> date:
     """Simulate a market up to its trained models; return its last day."""
     day = START + timedelta(days=days - 1)
-    simulate(settings, Plan(START, days, leads, INSTITUTIONS, CHANNELS, seed, dirt=0))
+    simulate(
+        settings, SimulationPlan(START, days, leads, INSTITUTIONS, CHANNELS, seed, corruption=0)
+    )
     ingest(settings, day)
     transform(settings, day)
     train(settings, day)

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.bench.fixtures.home import own_home
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 
 DAY = date(2025, 3, 3)
 """The first day of a market has every feed; catalogues, lists and links come with it."""
@@ -33,7 +33,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
         raise UsageError("--leads and --institutions are at least 1. Nothing was measured.")
     began = time.perf_counter()
     with own_home(settings) as home:
-        plan = Plan(DAY, 1, asked.leads, asked.institutions, CHANNELS, asked.seed)
+        plan = SimulationPlan(DAY, 1, asked.leads, asked.institutions, CHANNELS, asked.seed)
         feeds = simulate(home, plan)["feeds"]
         seconds = time.perf_counter() - began
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -28,7 +28,7 @@ from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.market import DayMarket, load_market
 from pipelines.evaluation.scorecard.policies import shown_by
 from pipelines.evaluation.scorecard.truth import TruthOfDay, valued
-from pipelines.simulate.truth import world_of
+from pipelines.simulate.truth import load_simulated_market
 
 WORLD = "truth/world.json"
 
@@ -73,7 +73,7 @@ def offers_of_day(settings: Settings, day: date) -> DayOffers:
 
 
 def _made_from(settings: Settings, day: date) -> dict[str, Any]:
-    world_of(settings)  # says so in words where there is none
+    load_simulated_market(settings)  # raises an error where there is none
     read = (settings.day_folder(root, day) for root in (settings.marts, settings.matches))
     return {
         "inputs": hash_inputs(*read, home=settings.home) | {WORLD: sha256(settings.home / WORLD)},
@@ -96,7 +96,7 @@ def compute(settings: Settings, day: date, truth: type[TruthOfDay] = TruthOfDay)
     were its lead's only offer; then no policy's value exceeds the oracle's. What is approved,
     funded and paid follows from the offers as they are shown.
     """
-    world = world_of(settings)
+    world = load_simulated_market(settings)
     with connect(settings) as connection:
         market = load_market(connection, settings, day)
         return _offers(connection, market, truth(market, world))

@@ -9,7 +9,7 @@ from pipelines.allocation.allocate import allocate
 from pipelines.allocation.problem import PairColumns
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
-from pipelines.simulate.outcomes.baseline_allocation import hand_out, ranked
+from pipelines.simulate.outcomes.broadcast import allocate_in_rounds, rank_offers
 
 POLICIES = ("banyan", "broadcast", "rules", "oracle")
 """What was published, and what it is compared with."""
@@ -23,8 +23,9 @@ def shown_by(market: DayMarket, true_value: FloatArray) -> Mapping[str, IntArray
 
     `banyan` is what was published. `broadcast` takes eligible products at random, `rules` those
     first whose price is highest (an amount share as money, whatever the chance of being paid), in
-    the order that `hand_out` says. `oracle` is the plan worth most by the true values. All keep
-    the same quotas and the same number of offers a lead; budgets bind the published matches only.
+    the order that `allocate_in_rounds` says. `oracle` is the plan worth most by the true values.
+    All keep the same quotas and the same number of offers a lead; budgets bind the published
+    matches only.
     """
     lots = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
     return {
@@ -36,7 +37,7 @@ def shown_by(market: DayMarket, true_value: FloatArray) -> Mapping[str, IntArray
 
 
 def _in_turn(market: DayMarket, liking: FloatArray, lots: FloatArray) -> IntArray:
-    return hand_out(
+    return allocate_in_rounds(
         market.lead,
         market.institution[market.product],
         market.product,
@@ -60,4 +61,4 @@ def _best(market: DayMarket, value: FloatArray, lots: FloatArray) -> IntArray:
     plan = allocate(candidates, market.quota, most_offers=policy.value().most_offers_per_lead)
     is_shown = np.zeros(value.size, np.bool_)
     is_shown[gains[plan.chosen]] = True
-    return ranked(market.lead, value, is_shown)
+    return rank_offers(market.lead, value, is_shown)

@@ -10,9 +10,9 @@ from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
 from pipelines.pairs.valuation import value_sql
-from pipelines.simulate.outcomes.ground_truth import Shown, one_loan_each
-from pipelines.simulate.simulator import Market
-from pipelines.simulate.truth import asked_on, lead_positions, product_positions, truth_of
+from pipelines.simulate.outcomes.ground_truth import PairTruth, funding_probability
+from pipelines.simulate.simulator import SimulatedMarket
+from pipelines.simulate.truth import lead_positions, leads_on, pair_truth, product_positions
 
 SHUFFLED_BY = 2_026
 """Seed of the control; with the day it gives the order in which the truth is dealt out."""
@@ -25,20 +25,20 @@ class TruthOfDay:
     and no institution finds the person.
     """
 
-    def __init__(self, market: DayMarket, world: Market):
+    def __init__(self, market: DayMarket, world: SimulatedMarket):
         lead_id, product_id = (
             np.asarray(table[name].to_pylist(), np.str_)
             for table, name in ((market.leads, "lead_id"), (market.products, "product_id"))
         )
-        self._world, self._asked = world, asked_on(world, market.day)
+        self._world, self._asked = world, leads_on(world, market.day)
         self._lead = lead_positions(self._asked, lead_id)[market.lead]
         self._product = product_positions(world, product_id)[market.product]
 
-    def alone(self) -> Shown:
+    def alone(self) -> PairTruth:
         """Return the truth of every pair as if it were its lead's only offer."""
         return self._of(np.arange(self._lead.size), None)
 
-    def of_offers(self, rows: IntArray, rank: IntArray) -> Shown:
+    def of_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
         """Return the truth of the pairs `rows`, where they are all that their leads are shown.
 
         Args:
@@ -47,17 +47,17 @@ class TruthOfDay:
         """
         return self._of(rows, rank)
 
-    def _of(self, rows: IntArray, rank: IntArray | None) -> Shown:
+    def _of(self, rows: IntArray, rank: IntArray | None) -> PairTruth:
         is_known = (self._lead[rows] >= 0) & (self._product[rows] >= 0)
         known = rows[is_known]
         rank = None if rank is None else rank[is_known]
-        found = truth_of(self._world, self._asked, self._lead[known], self._product[known], rank)
+        found = pair_truth(self._world, self._asked, self._lead[known], self._product[known], rank)
         if is_known.all():
             return found
         columns = {name: np.zeros(rows.size, column.dtype) for name, column in vars(found).items()}
         for name, column in vars(found).items():
             columns[name][is_known] = column
-        return Shown(**columns)
+        return PairTruth(**columns)
 
 
 class ShuffledTruth(TruthOfDay):
@@ -66,28 +66,28 @@ class ShuffledTruth(TruthOfDay):
     A control: who still does better than a broadcast under it does so by the way of counting.
     """
 
-    def __init__(self, market: DayMarket, world: Market):
+    def __init__(self, market: DayMarket, world: SimulatedMarket):
         super().__init__(market, world)
         random = np.random.default_rng([SHUFFLED_BY, market.day.toordinal()])
         self._dealt = _taken(super().alone(), random.permutation(market.lead.size))
         self._dealt_to = market.lead
 
-    def alone(self) -> Shown:
+    def alone(self) -> PairTruth:
         """Return what was dealt to every pair."""
         return self._dealt
 
-    def of_offers(self, rows: IntArray, rank: IntArray) -> Shown:
+    def of_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
         """Return what was dealt to the pairs `rows`; a lead still takes one loan at most."""
         offers = replace(_taken(self._dealt, rows), lead=self._dealt_to[rows], rank=rank)
-        return replace(offers, p_fund=one_loan_each(offers))
+        return replace(offers, p_fund=funding_probability(offers))
 
 
-def _taken(truth: Shown, rows: IntArray) -> Shown:
-    return Shown(**{name: column[rows] for name, column in vars(truth).items()})
+def _taken(truth: PairTruth, rows: IntArray) -> PairTruth:
+    return PairTruth(**{name: column[rows] for name, column in vars(truth).items()})
 
 
 def valued(
-    connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: IntArray, truth: Shown
+    connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: IntArray, truth: PairTruth
 ) -> tuple[FloatArray, FloatArray]:
     """Return the revenue and the value of the pairs `rows`, in the base currency.
 

@@ -1,1 +1,1 @@
-"""Corrupted files and rows, each one logged so that tests know what was done."""
+"""Corrupted rows and files of a simulated market, each one recorded in the corruption log."""

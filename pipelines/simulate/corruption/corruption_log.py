@@ -1,4 +1,4 @@
-"""The answer key of what is dirty: it names each broken value, repeated row and damaged file."""
+"""The corruption log: one row for each corrupted value, repeated row and corrupted file."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from expectations.contracts import Contract, load
 from pipelines.core.arrays import IntArray
-from pipelines.simulate.corruption.file_corruptions import CSV, Damage
+from pipelines.simulate.corruption.corruption_kinds import CSV, FileCorruption
 
-KEY = pa.schema(
+LOG_SCHEMA = pa.schema(
     [
         ("feed", pa.string()),
         ("source", pa.string()),
@@ -24,97 +24,94 @@ KEY = pa.schema(
         ("severity", pa.string()),
     ]
 )
-"""`file`, `line`, `column`, `rule` and `severity` are those of quarantine, so null where a whole
-row or a whole file is meant; severity `none` is what ingest repairs, and `rule` then says what.
-`sent` is the broken value as text, null where none was sent."""
+"""`file`, `line`, `column`, `rule` and `severity` are as in quarantine: null where a whole row
+or a whole file is corrupted. Severity `none` is what ingest repairs; `rule` then names the repair.
+`sent` is the corrupted value as text, null where none was sent."""
 
 
 @dataclass(frozen=True)
-class Sending:
-    """One file that a source is about to send."""
+class FeedFile:
+    """One file that a source sends."""
 
     feed: str
     source: str
     day: date
     name: str
-    form: str
+    file_format: str
 
     @property
     def contract(self) -> Contract:
-        """What the file should keep."""
+        """The contract of its feed."""
         return load(self.feed)
 
     @property
     def folder(self) -> str:
-        """Where it is put below `landing/`."""
+        """Its folder below `landing/`."""
         return f"{self.feed}/{self.source}/{self.day}"
 
     @property
-    def file(self) -> str:
+    def path(self) -> str:
         """Its path below `landing/`."""
-        return f"{self.folder}/{self.name}.{self.form}"
+        return f"{self.folder}/{self.name}.{self.file_format}"
 
     @property
     def address(self) -> int:
-        """Where in the world it is, for its chances."""
-        return int.from_bytes(hashlib.sha256(self.file.encode()).digest()[:7], "big")
+        """Its address, for random numbers."""
+        return int.from_bytes(hashlib.sha256(self.path.encode()).digest()[:7], "big")
 
     def lines(self, rows: IntArray) -> IntArray:
-        """Return on which lines rows stand: rows from 0, lines from 1, and a CSV has a header."""
-        return rows + (2 if self.form in CSV else 1)
+        """Return the lines of rows: rows count from 0, lines from 1, and a CSV has a header."""
+        return rows + (2 if self.file_format in CSV else 1)
 
 
-def of_values(sending: Sending, rows: IntArray, way: pa.RecordBatch, sent: pa.Array) -> pa.Table:
-    """Return the answers to broken values.
-
-    Args:
-        sending: The file.
-        rows: In which of its rows each stands, from 0.
-        way: How each is broken, see `flaws.as_columns`.
-        sent: What stands there, as text.
-    """
-    line = pa.array(sending.lines(rows))
-    columns = {name: way[name] for name in ("column", "rule", "severity")}
-    return _answers(sending, sending.file, rows.size, columns | {"line": line, "sent": sent})
-
-
-def of_repeats(sending: Sending, rows: IntArray) -> pa.Table:
-    """Return the answers to rows that stand in the file a second time."""
-    return _duplicates(sending, sending.file, rows)
-
-
-def of_damage(sending: Sending, file: str, damage: Damage, rows: int) -> pa.Table:
-    """Return the answers to a file with a damage.
+def log_values(file: FeedFile, rows: IntArray, kinds: pa.RecordBatch, sent: pa.Array) -> pa.Table:
+    """Return the log of corrupted values.
 
     Args:
-        sending: The sound file.
-        file: The path of the damaged one below `landing/`; it may be the same.
-        damage: What befell it.
-        rows: How many rows it has; where one line alone is lost, it is the last of them, and the
-            others are duplicates of rows in the sound file.
+        file: The file.
+        rows: The row of each value, from 0.
+        kinds: The kind of each corruption, see `corruption_kinds.kinds_table`.
+        sent: The corrupted values, as text.
     """
-    told = {"rule": damage.rule, "severity": damage.severity}
-    if not damage.last_line:
-        return _answers(sending, file, 1, told)
-    last = _answers(
-        sending, file, 1, told | {"line": pa.array(sending.lines(np.array([rows - 1])))}
-    )
-    return pa.concat_tables([_duplicates(sending, file, np.arange(rows - 1)), last])
+    line = pa.array(file.lines(rows))
+    columns = {name: kinds[name] for name in ("column", "rule", "severity")}
+    return _log(file, file.path, rows.size, columns | {"line": line, "sent": sent})
 
 
-def _duplicates(sending: Sending, file: str, rows: IntArray) -> pa.Table:
-    told = {"line": pa.array(sending.lines(rows)), "rule": "duplicate", "severity": "info"}
-    return _answers(sending, file, rows.size, told)
+def log_repeated_rows(file: FeedFile, rows: IntArray) -> pa.Table:
+    """Return the log of rows that are in the file a second time."""
+    return _log_duplicates(file, file.path, rows)
 
 
-def _answers(sending: Sending, file: str, count: int, told: dict[str, Any]) -> pa.Table:
-    """Return `count` answers; what is told is a column or the same for all, the rest is null."""
-    same = {"feed": sending.feed, "source": sending.source, "file": file}
-    values = {name: (same | told).get(name) for name in KEY.names}
-    columns = [
-        pa.repeat(pa.scalar(value, type_), count)
-        if value is None or isinstance(value, str)
-        else value
-        for (name, value), type_ in zip(values.items(), KEY.types, strict=True)
-    ]
-    return pa.table(columns, schema=KEY)
+def log_file(file: FeedFile, path: str, kind: FileCorruption, rows: int) -> pa.Table:
+    """Return the log of a corrupted file.
+
+    Args:
+        file: The intact file.
+        path: The path of the corrupted one below `landing/`; it may be the same.
+        kind: Its corruption.
+        rows: Its number of rows. Where only the last line is lost, the others are duplicates of
+            rows in the intact file.
+    """
+    reason = {"rule": kind.rule, "severity": kind.severity}
+    if not kind.last_line:
+        return _log(file, path, 1, reason)
+    last_line = pa.array(file.lines(np.array([rows - 1])))
+    last = _log(file, path, 1, reason | {"line": last_line})
+    return pa.concat_tables([_log_duplicates(file, path, np.arange(rows - 1)), last])
+
+
+def _log_duplicates(file: FeedFile, path: str, rows: IntArray) -> pa.Table:
+    lines = pa.array(file.lines(rows))
+    return _log(file, path, rows.size, {"line": lines, "rule": "duplicate", "severity": "info"})
+
+
+def _log(file: FeedFile, path: str, count: int, values: dict[str, Any]) -> pa.Table:
+    """Return `count` rows; each value is a column or a constant, and other columns are null."""
+    values = {"feed": file.feed, "source": file.source, "file": path} | values
+    columns = []
+    for name, kind in zip(LOG_SCHEMA.names, LOG_SCHEMA.types, strict=True):
+        value = values.get(name)
+        is_constant = value is None or isinstance(value, str)
+        columns.append(pa.repeat(pa.scalar(value, kind), count) if is_constant else value)
+    return pa.table(columns, schema=LOG_SCHEMA)

@@ -1,1 +1,1 @@
-"""Lenders, their catalogue, channels, and the requests that arrive."""
+"""The participants and supply of a market: channels, lenders, catalogues and leads."""

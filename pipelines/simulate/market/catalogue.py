@@ -1,12 +1,16 @@
-"""What institutions publish: themselves, their products, and the rules of each."""
+"""Feeds of institutions and of the platform: institutions, products, rules and suppressions."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.database import connect, read_query
 from pipelines.simulate.market.lenders import (
     BUSINESS,
     KINDS,
@@ -15,8 +19,18 @@ from pipelines.simulate.market.lenders import (
     Lenders,
     Products,
 )
-from pipelines.simulate.population.firms import INDUSTRIES
-from pipelines.simulate.world import CURRENCY, REGIONS, Texts, World, numbered
+from pipelines.simulate.population import firms, identities, people
+from pipelines.simulate.population.identities import AsciiArray
+from pipelines.simulate.world import (
+    CURRENCY,
+    REGIONS,
+    TextArray,
+    World,
+    format_ids,
+    map_in_threads,
+    split_into_chunks,
+)
+from pipelines.simulate.write_feeds import add_constants, to_arrow
 
 FIELDS = {
     "csv": "full_name|phone|region|income_monthly|debt_monthly|bureau_score|amount|currency"
@@ -25,61 +39,75 @@ FIELDS = {
     "|bureau_score|housing|amount|currency|term_months|purpose|business_name|industry"
     "|established_on|revenue_annual|employees|tax_paid_annual|consent_at|consent_version",
 }
-"""Lead columns that an institution may receive, by the format that it takes."""
+"""Lead columns that an institution may receive, by its delivery format."""
 ADMITTED = date(2015, 1, 1)
-STATE_A_BUDGET = 0.2
+BUDGET_SHARE = 0.2
 """Share of products with a daily budget."""
-LIKELY_APPROVED, LIKELY_LENT = 0.7, 30_000.0
-"""Of the best leads: the share approved, and what an approved one borrows in the end."""
-CHANGES = 0.10
-"""Share of institutions that change their catalogue within a week."""
+LIKELY_APPROVAL, LIKELY_LOAN = 0.7, 30_000.0
+"""Of the best leads: the share approved, and the amount of an approved loan."""
+WEEKLY_CHANGES = 0.10
+"""Share of institutions that change their terms within a week."""
 WEEKS_BACK = 26
-"""A change older than this no longer counts; the original terms are back."""
+"""A change older than this no longer counts; the original terms apply again."""
+
+BY_PHONE, BY_LENDER = "do_not_contact", "existing_customer"
+SUPPRESSED = {BY_PHONE: 0.003, "erasure": 0.001, BY_LENDER: 0.010, "fraud": 0.001}
+"""Share of all people and firms on the list of each suppression reason."""
 
 
-def product_names(those: Products) -> Texts:
-    """Return each product's id: unique within its institution, and in the world."""
-    return numbered("loan-", np.arange(those.lender.size) + 1, 4)
+def product_ids(products: Products) -> TextArray:
+    """Return each product's id, unique in the world."""
+    return format_ids("loan-", np.arange(products.lender.size) + 1, 4)
 
 
-def changed_on(world: World, day: date) -> BoolArray:
-    """Return which institutions publish a catalogue on `day`: all where the law's price changes."""
-    is_repriced = world.dearest(day) != world.dearest(day - timedelta(days=1))
-    return _renews_on(world, day) | is_repriced
+def institutions_publishing(world: World, day: date) -> BoolArray:
+    """Return which institutions publish a catalogue on `day`: all if the highest rate changes."""
+    is_repriced = world.highest_rate(day) != world.highest_rate(day - timedelta(days=1))
+    return _changes_terms(world, day) | is_repriced
 
 
-def _renews_on(world: World, day: date) -> BoolArray:
-    """Return which institutions change their places, prices of leads and what is paused."""
+def _changes_terms(world: World, day: date) -> BoolArray:
+    """Return which institutions change quotas, prices of leads and paused products on `day`."""
     week, weekday = divmod(day.toordinal(), 7)
     lender = np.arange(world.institutions)
-    chosen = world.chance.uniform("change", lender, week) < CHANGES
-    on_that_day = world.chance.below("change day", 7, lender, week) == weekday
-    return np.asarray(chosen & on_that_day)
+    changes_this_week = world.random.uniform("change", lender, week) < WEEKLY_CHANGES
+    is_change_day = world.random.integers("change day", 7, lender, week) == weekday
+    return np.asarray(changes_this_week & is_change_day)
 
 
-def terms_on(world: World, those: Products, day: date) -> tuple[FloatArray, IntArray, BoolArray]:
-    """Return each product's price, daily quota and whether it is active on `day`."""
-    chance, number = world.chance, np.arange(those.lender.size)
-    week = _week_of_terms(world, day)[those.lender]
+def _week_of_terms(world: World, day: date) -> IntArray:
+    """Return the week in which each institution last changed its terms; 0: not recently."""
+    weeks = np.zeros(world.institutions, np.int64)
+    for back in range(7 * WEEKS_BACK):
+        earlier = date.fromordinal(day.toordinal() - back)
+        changed = _changes_terms(world, earlier) & (weeks == 0)
+        weeks[changed] = earlier.toordinal() // 7
+    return weeks
+
+
+def terms_on(world: World, products: Products, day: date) -> tuple[FloatArray, IntArray, BoolArray]:
+    """Return each product's price, daily quota and active flag on `day`."""
+    random, number = world.random, np.arange(products.lender.size)
+    week = _week_of_terms(world, day)[products.lender]
     is_changed = week > 0
-    price = np.where(is_changed, 0.85 + 0.3 * chance.uniform("new price", number, week), 1.0)
-    quota = np.where(is_changed, 0.6 + 0.8 * chance.uniform("new quota", number, week), 1.0)
-    paused = is_changed & (chance.uniform("paused", number, week) < 0.15)
-    is_share = PRICE_MODELS[those.price_model] == "cps"
-    price = those.price * price
+    price = np.where(is_changed, 0.85 + 0.3 * random.uniform("new price", number, week), 1.0)
+    quota = np.where(is_changed, 0.6 + 0.8 * random.uniform("new quota", number, week), 1.0)
+    is_paused = is_changed & (random.uniform("paused", number, week) < 0.15)
+    is_share = PRICE_MODELS[products.price_model] == "cps"
+    price = products.price * price
     price = np.where(is_share, np.round(price, 4), np.round(price))
-    return price, np.ceil(those.quota * quota).astype(np.int64), ~paused
+    return price, np.ceil(products.quota * quota).astype(np.int64), ~is_paused
 
 
-def institution_table(those: Lenders) -> pa.Table:
+def institution_table(lenders: Lenders) -> pa.Table:
     """Return the feed rows of the institutions."""
-    count = those.name.size
+    count = lenders.name.size
     formats = np.where(np.arange(count) % 3 == 0, "parquet", "csv")
     return pa.table(
         {
-            "institution_id": those.name,
-            "name": np.char.add("Institution ", those.name),
-            "kind": KINDS[those.kind],
+            "institution_id": lenders.name,
+            "name": np.char.add("Institution ", lenders.name),
+            "kind": KINDS[lenders.kind],
             "admitted_from": pa.array([ADMITTED] * count, pa.date32()),
             "delivery": np.full(count, "folder"),
             "format": formats,
@@ -88,72 +116,73 @@ def institution_table(those: Lenders) -> pa.Table:
     )
 
 
-def product_table(world: World, those: Products, day: date) -> pa.Table:
-    """Return the feed rows of all products as of `day`, with the position of the lender."""
-    price, quota, is_active = terms_on(world, those, day)
-    count = those.lender.size
+def product_table(world: World, products: Products, day: date) -> pa.Table:
+    """Return the feed rows of all products on `day`, with the position of the lender."""
+    price, quota, is_active = terms_on(world, products, day)
+    count = products.lender.size
     return pa.table(
         {
-            "lender": those.lender,
-            "product_id": product_names(those),
-            "name": those.name,
-            "segment": SEGMENTS[those.segment],
+            "lender": products.lender,
+            "product_id": product_ids(products),
+            "name": products.name,
+            "segment": SEGMENTS[products.segment],
             "currency": np.full(count, CURRENCY),
-            "amount_min": those.amount_min,
-            "amount_max": those.amount_max,
-            "term_min_months": those.term_min,
-            "term_max_months": those.term_max,
-            "apr_min": np.round(those.apr_min * world.dearest(day), 4),
-            "apr_max": np.round(those.apr_max * world.dearest(day), 4),
+            "amount_min": products.amount_min,
+            "amount_max": products.amount_max,
+            "term_min_months": products.term_min,
+            "term_max_months": products.term_max,
+            "apr_min": np.round(products.apr_min * world.highest_rate(day), 4),
+            "apr_max": np.round(products.apr_max * world.highest_rate(day), 4),
             "pd_min": np.zeros(count),
-            "pd_max": those.pd_max,
-            "price_model": PRICE_MODELS[those.price_model],
+            "pd_max": products.pd_max,
+            "price_model": PRICE_MODELS[products.price_model],
             "price": price,
             "daily_quota": quota,
-            "daily_budget": _budgets(world, those, price, quota),
+            "daily_budget": _budgets(world, products, price, quota),
             "status": np.where(is_active, "active", "paused"),
             "valid_from": pa.array([ADMITTED] * count, pa.date32()),
         }
     )
 
 
-def _budgets(world: World, those: Products, price: FloatArray, quota: IntArray) -> pa.Array:
-    """Return what each product may spend a day; most state nothing beside their quota.
+def _budgets(world: World, products: Products, price: FloatArray, quota: IntArray) -> pa.Array:
+    """Return each product's daily budget; most products have none beside their quota.
 
-    Those that do give a little less or more than a day with a full quota is likely to cost.
+    A budget is between 0.9 and 1.7 times the likely cost of a day with a full quota.
     """
-    chance, number = world.chance, np.arange(those.lender.size)
-    likely = np.array([1.0, LIKELY_APPROVED, LIKELY_APPROVED * LIKELY_LENT])[those.price_model]
-    room = 0.9 + 0.8 * chance.uniform("budget", number)
-    budget = np.ceil(quota * price * likely * room)
-    is_stated = chance.uniform("has budget", number) < STATE_A_BUDGET
-    return pa.array(np.where(is_stated, budget, np.nan), pa.float64(), from_pandas=True)
+    random, number = world.random, np.arange(products.lender.size)
+    probability = np.array([1.0, LIKELY_APPROVAL, LIKELY_APPROVAL * LIKELY_LOAN])
+    likely = probability[products.price_model]
+    factor = 0.9 + 0.8 * random.uniform("budget", number)
+    budget = np.ceil(quota * price * likely * factor)
+    has_budget = random.uniform("has budget", number) < BUDGET_SHARE
+    return pa.array(np.where(has_budget, budget, np.nan), pa.float64(), from_pandas=True)
 
 
-def rule_table(those: Products) -> pa.Table:
+def rule_table(products: Products) -> pa.Table:
     """Return the feed rows of the products' hard rules, with the position of the lender."""
-    firm = those.segment == BUSINESS
-    number = np.arange(those.lender.size)
+    is_business = products.segment == BUSINESS
+    number = np.arange(products.lender.size)
+    person, firm = number[~is_business], number[is_business]
+    refused = np.where(products.refuses_idle, "student|unemployed", "")
     rules = [
-        _rule(number, "bureau_score", "ge", those.least_score),
-        _rule(number[~firm], "income_monthly", "ge", those.least_income[~firm]),
-        _rule(number[firm], "revenue_annual", "ge", those.least_income[firm]),
-        _ages(number[~firm], those.age_min[~firm], those.age_max[~firm]),
-        _rule(number[firm], "business_age_years", "ge", those.age_min[firm]),
-        _rule(
-            number, "employment", "not_in", np.where(those.refuses_idle, "student|unemployed", "")
-        ),
-        _rule(number, "region", "in", _listed(those.regions, REGIONS)),
-        _rule(number, "industry", "in", _listed(those.industries, INDUSTRIES)),
+        _rules(number, "bureau_score", "ge", products.least_score),
+        _rules(person, "income_monthly", "ge", products.least_income[person]),
+        _rules(firm, "revenue_annual", "ge", products.least_income[firm]),
+        _age_rules(person, products.age_min[person], products.age_max[person]),
+        _rules(firm, "business_age_years", "ge", products.age_min[firm]),
+        _rules(number, "employment", "not_in", refused),
+        _rules(number, "region", "in", _join_allowed(products.regions, REGIONS)),
+        _rules(number, "industry", "in", _join_allowed(products.industries, firms.INDUSTRIES)),
     ]
     table = pa.concat_tables(rules)
     product = table["number"].to_numpy()
-    lender, name = those.lender[product], product_names(those)[product]
+    lender, name = products.lender[product], product_ids(products)[product]
     table = table.drop_columns("number").add_column(0, "lender", pa.array(lender))
     return table.add_column(1, "product_id", pa.array(name))
 
 
-def _rule(number: IntArray, attribute: str, op: str, values: NDArray[np.generic]) -> pa.Table:
+def _rules(number: IntArray, attribute: str, op: str, values: NDArray[np.generic]) -> pa.Table:
     """Return one rule for each product that has a value, which is a number or a text."""
     if values.dtype.kind == "f":
         values = np.char.mod("%d", np.where(np.isnan(values), -1, values).astype(np.int64))
@@ -169,30 +198,78 @@ def _rule(number: IntArray, attribute: str, op: str, values: NDArray[np.generic]
     )
 
 
-def _ages(number: IntArray, youngest: FloatArray, oldest: FloatArray) -> pa.Table:
-    """Ages have one end or both."""
-    both = ~np.isnan(youngest) & ~np.isnan(oldest)
+def _age_rules(number: IntArray, youngest: FloatArray, oldest: FloatArray) -> pa.Table:
+    """Return one rule for each product with a lower limit of age, an upper one, or both."""
+    has_both = ~np.isnan(youngest) & ~np.isnan(oldest)
     ends = np.nan_to_num(np.stack([youngest, oldest])).astype(np.int64).astype(np.str_)
-    between = np.where(both, np.char.add(np.char.add(ends[0], "|"), ends[1]), "")
+    between = np.where(has_both, np.char.add(np.char.add(ends[0], "|"), ends[1]), "")
     return pa.concat_tables(
         [
-            _rule(number, "age_years", "between", between),
-            _rule(number, "age_years", "ge", np.where(both, np.nan, youngest)),
-            _rule(number, "age_years", "le", np.where(both, np.nan, oldest)),
+            _rules(number, "age_years", "between", between),
+            _rules(number, "age_years", "ge", np.where(has_both, np.nan, youngest)),
+            _rules(number, "age_years", "le", np.where(has_both, np.nan, oldest)),
         ]
     )
 
 
-def _listed(allowed: BoolArray, names: Texts) -> Texts:
+def _join_allowed(allowed: BoolArray, names: TextArray) -> TextArray:
     """Return the allowed names of each product, joined; empty where all are allowed."""
     return np.array(["" if row.all() else "|".join(names[row]) for row in allowed], np.str_)
 
 
-def _week_of_terms(world: World, day: date) -> IntArray:
-    """Return the week in which each institution last changed its terms; 0 if not of late."""
-    found = np.zeros(world.institutions, np.int64)
-    for back in range(7 * WEEKS_BACK):
-        that_day = date.fromordinal(day.toordinal() - back)
-        changed = _renews_on(world, that_day) & (found == 0)
-        found[changed] = that_day.toordinal() // 7
-    return found
+@dataclass(frozen=True)
+class _Subjects:
+    """Some people, or some firms, on one suppression list."""
+
+    reason: str
+    is_firm: bool
+    number: IntArray
+
+
+def suppression_table(world: World, lenders: Lenders, day: date) -> pa.Table:
+    """Return the suppression lists of `day`; subjects are hashed, as the contract requires."""
+    rows = map_in_threads(
+        world.settings.threads,
+        lambda subjects: _suppressions(world, lenders, subjects),
+        list(_suppressed_subjects(world)),
+    )
+    with connect(world.settings) as connection:
+        connection.register("subjects", pa.concat_tables(rows))
+        query = Path(__file__).parent / "sql" / "hash_subjects.sql"
+        hashed = connection.sql(read_query(query)).to_arrow_table()
+        connection.unregister("subjects")
+    return add_constants(hashed, {"effective_at": world.settings.day_start(day).isoformat()})
+
+
+def _suppressed_subjects(world: World) -> Iterator[_Subjects]:
+    """Yield the subjects of each list: the first numbers, since traits are random by number."""
+    for count, is_firm in ((world.people, False), (world.firms, True)):
+        begin = 0
+        for reason, share in SUPPRESSED.items():
+            end = begin + int(count * share)
+            for chunk in split_into_chunks(np.arange(begin, end)):
+                yield _Subjects(reason, is_firm, chunk)
+            begin = end
+
+
+def _suppressions(world: World, lenders: Lenders, subjects: _Subjects) -> pa.Table:
+    number, reason = subjects.number, subjects.reason
+    institution = pa.nulls(number.size, pa.string())
+    if reason == BY_LENDER:
+        address = (number, np.int64(subjects.is_firm))
+        lender = world.random.integers("customer of", lenders.name.size, *address)
+        institution = pa.array(lenders.name[lender], pa.string())
+    subject_type = "phone" if reason == BY_PHONE else "id_number"
+    table = to_arrow({"subject": _subject_values(world, subjects)})
+    table = table.append_column("institution_id", institution)
+    return add_constants(table, {"subject_type": subject_type, "reason": reason})
+
+
+def _subject_values(world: World, subjects: _Subjects) -> AsciiArray:
+    """Return the phone or identity number of each subject."""
+    random, number = world.random, subjects.number
+    if subjects.reason == BY_PHONE:
+        return firms.firm_phones(number) if subjects.is_firm else identities.phones(number)
+    if subjects.is_firm:
+        return identities.credit_codes(firms.firm_regions(random, number), number)
+    return identities.resident_numbers(*people.identity_parts(random, number))

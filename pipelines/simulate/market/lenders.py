@@ -1,40 +1,39 @@
-"""Institutions, their products with terms and rules, and the taste that none of them tells."""
+"""Institutions and their products: terms, hard rules, and preferences that no feed states."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.simulate.keyed_random import Chance, exp
+from pipelines.simulate.keyed_random import KeyedRandom, rounded_exp
 from pipelines.simulate.population.firms import INDUSTRIES
-from pipelines.simulate.population.people import STUDENT, UNEMPLOYED
-from pipelines.simulate.world import REGIONS, Columns, Texts, World
+from pipelines.simulate.world import REGIONS, Columns, TextArray, World
 
 KINDS = np.array(["bank", "consumer_finance", "micro_lender", "other"])
 CONSUMER, BUSINESS = 0, 1
 SEGMENTS = np.array(["consumer", "business"])
 PRICE_MODELS = np.array(["cpl", "cpa", "cps"])
-CAPACITY = 3.0
-"""Places a day in all products together, for each lead of the day."""
+QUOTA_PER_LEAD = 3.0
+"""Daily quota of all products together, for each lead of the day."""
 
 
 @dataclass(frozen=True)
 class Lenders:
-    """Institutions: columns of one length, and their private tastes by region and industry."""
+    """Institutions: columns of one length, and their private preferences."""
 
-    name: Texts
+    name: TextArray
     kind: IntArray
     region_taste: FloatArray
     """Shape (institutions, regions); added to the log-odds of approval."""
     industry_taste: FloatArray
     closes_by: FloatArray
-    """How much stricter it becomes when its month's money is nearly lent; 0: not at all."""
+    """Rise of the cut-off near the end of a month, when little money is left; 0: none."""
     liked: FloatArray
-    """Log-odds by which its loans are taken more often than others at the same price."""
+    """Log-odds by which its loans are taken up more often than others at the same price."""
     reports_daily: BoolArray
-    """Whether outcomes are sent every day or only on two days of the week."""
+    """True where outcomes are sent every day, false where on two days of the week."""
     is_largest: BoolArray
-    """The one whose products have the most places."""
+    """True for the institution with the largest quota."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,14 @@ class Products:
     """Columns of products of all institutions; NaN is no limit."""
 
     lender: IntArray
-    name: Texts
+    name: TextArray
     segment: IntArray
     amount_min: FloatArray
     amount_max: FloatArray
     term_min: IntArray
     term_max: IntArray
     apr_min: FloatArray
-    """What the strongest pay, as a share of what the dearest loan of the day costs."""
+    """Rate of the strongest leads, as a share of the day's highest rate."""
     apr_max: FloatArray
     pd_max: FloatArray
     price_model: IntArray
@@ -62,110 +61,114 @@ class Products:
     """Years of a person or of a firm."""
     age_max: FloatArray
     refuses_idle: BoolArray
-    """Whether students and the unemployed are refused."""
+    """True where students and the unemployed are refused."""
     regions: BoolArray
-    """Shape (products, regions): where it lends."""
+    """Shape (products, regions): true where the product is offered."""
     industries: BoolArray
     cut: FloatArray
-    """How much stronger than the average a lead must be; hidden."""
+    """Hidden cut-off: credit strength above the average that approval requires."""
 
 
-def all_lenders(world: World) -> Lenders:
+def generate_lenders(world: World) -> Lenders:
     """Return the institutions of the world."""
-    chance, number = world.chance, np.arange(world.institutions)
+    random, number = world.random, np.arange(world.institutions)
     regions, industries = np.arange(REGIONS.size), np.arange(INDUSTRIES.size)
+    likes_region = random.uniform("region taste", number[:, None], regions[None, :]) < 0.2
+    industry_taste = random.normal("industry taste", number[:, None], industries[None, :])
+    owner = _product_owners(world)
+    quota = np.bincount(owner, _relative_quotas(random, owner))
     return Lenders(
-        name=np.array([f"lender-{place + 1:03d}" for place in number]),
-        kind=chance.choice("lender kind", [35, 30, 25, 10], number),
-        region_taste=np.where(
-            chance.uniform("region taste", number[:, None], regions[None, :]) < 0.2, 0.12, -0.03
-        ),
-        industry_taste=0.08 * chance.normal("industry taste", number[:, None], industries[None, :]),
-        closes_by=np.where(chance.uniform("closes", number) < 0.4, 1.0, 0.0),
-        liked=0.4 * chance.normal("liked", number),
-        reports_daily=chance.uniform("reports daily", number) < 0.6,
-        is_largest=number
-        == np.argmax(np.bincount(_owners(world), _places(chance, _owners(world)))),
+        name=np.array([f"lender-{lender + 1:03d}" for lender in number]),
+        kind=random.choice("lender kind", [35, 30, 25, 10], number),
+        region_taste=np.where(likes_region, 0.12, -0.03),
+        industry_taste=0.08 * industry_taste,
+        closes_by=np.where(random.uniform("closes", number) < 0.4, 1.0, 0.0),
+        liked=0.4 * random.normal("liked", number),
+        reports_daily=random.uniform("reports daily", number) < 0.6,
+        is_largest=number == np.argmax(quota),
     )
 
 
-def all_products(world: World, those: Lenders) -> Products:
+def generate_products(world: World, lenders: Lenders) -> Products:
     """Return the products of all institutions, ordered by institution."""
-    chance = world.chance
-    lender = _owners(world)
+    random = world.random
+    lender = _product_owners(world)
     number = np.arange(lender.size)
-    kind = those.kind[lender]
-    segment = (chance.uniform("segment", number) < 0.25).astype(np.int64)
-    # The riskier the trade, the dearer and the less choosy: bank, consumer finance, micro, other.
-    risk = np.array([0.0, 0.5, 1.0, 0.7])[kind] + 0.25 * chance.normal("risk", number)
-    # At the price of the time nearly all of the trade lends at the dearest rate that is lawful.
-    apr_max = _rounded(np.clip(0.985 + 0.03 * risk, 0.96, 1), 3)
-    apr_min = _rounded(apr_max - 0.02 - 0.06 * chance.uniform("spread", number), 3)
-    above_cap = chance.uniform("above cap", number) < 0.04
-    model = chance.choice("price model", [35, 40, 25], number)
-    places = _places(chance, lender)
-    quota = np.ceil(world.leads_per_day * CAPACITY * places / places.sum())
-    firm = segment == BUSINESS
+    kind = lenders.kind[lender]
+    segment = (random.uniform("segment", number) < 0.25).astype(np.int64)
+    # Riskier lenders are more expensive and less selective: bank, consumer finance, micro, other.
+    risk = np.array([0.0, 0.5, 1.0, 0.7])[kind] + 0.25 * random.normal("risk", number)
+    # Nearly all of the market lends close to the highest lawful rate.
+    apr_max = _round(np.clip(0.985 + 0.03 * risk, 0.96, 1), 3)
+    apr_min = _round(apr_max - 0.02 - 0.06 * random.uniform("spread", number), 3)
+    is_above_cap = random.uniform("above cap", number) < 0.04
+    price_model = random.choice("price model", [35, 40, 25], number)
+    weight = _relative_quotas(random, lender)
+    quota = np.ceil(world.leads_per_day * QUOTA_PER_LEAD * weight / weight.sum())
+    is_business = segment == BUSINESS
+    amount_max = np.array([200_000, 100_000, 40_000, 60_000])[kind]
     return Products(
         lender=lender,
-        name=np.where(firm, "Business loan", "Personal loan"),
+        name=np.where(is_business, "Business loan", "Personal loan"),
         segment=segment,
-        amount_min=np.where(firm, 10_000.0, 1_000.0) * np.array([3, 1, 1, 2])[kind],
-        amount_max=np.where(firm, 5.0, 1.0) * np.array([200_000, 100_000, 40_000, 60_000])[kind],
+        amount_min=np.where(is_business, 10_000.0, 1_000.0) * np.array([3, 1, 1, 2])[kind],
+        amount_max=np.where(is_business, 5.0, 1.0) * amount_max,
         term_min=np.where(kind == 2, 1, 3),
         term_max=np.array([36, 36, 12, 24])[kind],
         apr_min=apr_min,
-        apr_max=np.where(above_cap, 1.5, apr_max),
-        pd_max=_rounded(np.clip(0.05 + 0.10 * risk, 0.03, 0.30), 3),
-        price_model=model,
-        price=_price(chance, number, model, firm),
+        apr_max=np.where(is_above_cap, 1.5, apr_max),
+        pd_max=_round(np.clip(0.05 + 0.10 * risk, 0.03, 0.30), 3),
+        price_model=price_model,
+        price=_prices(random, number, price_model, is_business),
         quota=quota.astype(np.int64),
-        **_rules(chance, number, firm),
-        cut=1.5 - 1.7 * risk + 0.2 * chance.normal("cut", number),
+        **_rules(random, number, is_business),
+        cut=1.5 - 1.7 * risk + 0.2 * random.normal("cut", number),
     )
 
 
-def _owners(world: World) -> IntArray:
+def _product_owners(world: World) -> IntArray:
     """Return the institution of each product, in order."""
     number = np.arange(world.institutions)
-    return np.repeat(number, 1 + world.chance.choice("products", [30, 40, 20, 10], number))
+    return np.repeat(number, 1 + world.random.choice("products", [30, 40, 20, 10], number))
 
 
-def _places(chance: Chance, lender: IntArray) -> FloatArray:
-    """Return how many leads each product takes, in proportion."""
-    return exp(0.5 * chance.normal("quota", np.arange(lender.size)))
+def _relative_quotas(random: KeyedRandom, lender: IntArray) -> FloatArray:
+    """Return the quotas of the products, in proportion."""
+    return rounded_exp(0.5 * random.normal("quota", np.arange(lender.size)))
 
 
-def _rounded(values: FloatArray, digits: int) -> FloatArray:
+def _round(values: FloatArray, digits: int) -> FloatArray:
     return np.asarray(np.round(values, digits), np.float64)
 
 
-def _price(chance: Chance, number: IntArray, model: IntArray, firm: BoolArray) -> FloatArray:
-    level = exp(0.25 * chance.normal("price", number)) * np.where(firm, 2.0, 1.0)
-    money = np.round(np.array([45.0, 260.0])[np.minimum(model, 1)] * level)
-    return np.where(model == 2, np.round(0.018 * level / np.where(firm, 2.0, 1.0), 4), money)
+def _prices(
+    random: KeyedRandom, number: IntArray, price_model: IntArray, is_business: BoolArray
+) -> FloatArray:
+    factor = np.where(is_business, 2.0, 1.0)
+    level = rounded_exp(0.25 * random.normal("price", number)) * factor
+    money = np.round(np.array([45.0, 260.0])[np.minimum(price_model, 1)] * level)
+    return np.where(price_model == 2, np.round(0.018 * level / factor, 4), money)
 
 
-def _rules(chance: Chance, number: IntArray, firm: BoolArray) -> Columns:
-    def some(topic: str, share: float) -> BoolArray:
-        return chance.uniform(f"has {topic}", number) < share
+def _rules(random: KeyedRandom, number: IntArray, is_business: BoolArray) -> Columns:
+    def has_rule(topic: str, share: float) -> BoolArray:
+        return random.uniform(f"has {topic}", number) < share
 
     regions, industries = np.arange(REGIONS.size), np.arange(INDUSTRIES.size)
-    lends_in = chance.uniform("lends in", number[:, None], regions[None, :]) < 0.5
-    refuses = chance.uniform("refuses", number[:, None], industries[None, :]) < 0.2
-    income = np.where(firm, 500_000.0, 3_000.0) * (1 + chance.below("income floor", 2, number))
-    score = 540.0 + 20 * chance.below("score floor", 5, number)
-    oldest = 50.0 + 5 * chance.below("age ceiling", 3, number)
+    lends_in = random.uniform("lends in", number[:, None], regions[None, :]) < 0.5
+    refuses = random.uniform("refuses", number[:, None], industries[None, :]) < 0.2
+    income_floor = 1 + random.integers("income floor", 2, number)
+    income = np.where(is_business, 500_000.0, 3_000.0) * income_floor
+    score = 540.0 + 20 * random.integers("score floor", 5, number)
+    age_min = np.where(is_business, 1.0, 22.0)
+    age_max = 50.0 + 5 * random.integers("age ceiling", 3, number)
+    has_industries = has_rule("industries", 0.3) & is_business
     return {
-        "least_score": np.where(some("score floor", 0.3), score, np.nan),
-        "least_income": np.where(some("income floor", 0.35), income, np.nan),
-        "age_min": np.where(some("age", 0.6), np.where(firm, 1.0, 22.0), np.nan),
-        "age_max": np.where(some("age", 0.6) & ~firm, oldest, np.nan),
-        "refuses_idle": some("idle", 0.4) & ~firm,
-        "regions": lends_in | ~some("regions", 0.15)[:, None],
-        "industries": ~refuses | ~(some("industries", 0.3) & firm)[:, None],
+        "least_score": np.where(has_rule("score floor", 0.3), score, np.nan),
+        "least_income": np.where(has_rule("income floor", 0.35), income, np.nan),
+        "age_min": np.where(has_rule("age", 0.6), age_min, np.nan),
+        "age_max": np.where(has_rule("age", 0.6) & ~is_business, age_max, np.nan),
+        "refuses_idle": has_rule("idle", 0.4) & ~is_business,
+        "regions": lends_in | ~has_rule("regions", 0.15)[:, None],
+        "industries": ~refuses | ~has_industries[:, None],
     }
-
-
-IDLE = (STUDENT, UNEMPLOYED)
-"""Kinds of employment that `refuses_idle` refuses."""

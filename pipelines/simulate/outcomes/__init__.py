@@ -1,1 +1,1 @@
-"""What becomes of a lead in the simulated world: ground truth, events, a baseline allocation."""
+"""Outcomes of shown pairs: ground truth, reported events, and allocation before Banyan."""

@@ -1,1 +1,1 @@
-"""The people and firms of the simulated world."""
+"""The people and firms of a market, with invented identities."""

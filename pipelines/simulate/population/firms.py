@@ -1,4 +1,4 @@
-"""Small businesses, and who buys from whom."""
+"""Small businesses: identity, size and debt, their loan requests and supply links."""
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -8,22 +8,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.simulate.keyed_random import Chance, exp, logistic
+from pipelines.simulate.keyed_random import KeyedRandom, rounded_exp, rounded_sigmoid
 from pipelines.simulate.population import identities
-from pipelines.simulate.population.identities import Numbers
+from pipelines.simulate.population.identities import AsciiArray
 from pipelines.simulate.shocks import SECTOR_FALLS
-from pipelines.simulate.world import CURRENCY, PEOPLE, WEALTH, Columns, World
-from pipelines.simulate.write_feeds import to_arrow, with_same
+from pipelines.simulate.world import CURRENCY, REGION_INCOME, REGION_POPULATION, Columns, World
+from pipelines.simulate.write_feeds import add_constants, to_arrow
 
 INDUSTRIES = np.array(list("ACEFGHILMO"))
 """Sections of GB/T 4754: farming, manufacturing, construction, trade, transport, catering, ..."""
 PURPOSES = np.array(["working_capital", "stock", "equipment", "expansion", "bridging"])
 TERMS = np.array([3, 6, 12, 24, 36])
 FIRST_DAY, DAYS = np.datetime64("1999-01-01"), 9_600  # until the spring of 2025
-FALLEN = 3
-"""Position of the industry that falls when one does: trade, the most common."""
-SELLS = 0.3
-"""Share of firms that send invoices to another firm in here in a month."""
+FALLING_INDUSTRY = 3
+"""Position of the industry that the shock `sector_falls` strikes: trade, the most common."""
+SELLER_SHARE = 0.3
+"""Share of firms that invoice another simulated firm in a month."""
 
 
 @dataclass(frozen=True)
@@ -44,130 +44,134 @@ class Firms:
     hidden: FloatArray
 
 
-def stability(chance: Chance, number: IntArray) -> FloatArray:
-    """Return how reliably a firm pays; standard normal."""
-    return chance.normal("firm stability", number)
+def firm_stability(random: KeyedRandom, number: IntArray) -> FloatArray:
+    """Return the reliability of each firm's payments; standard normal."""
+    return random.normal("firm stability", number)
 
 
-def firms(chance: Chance, number: IntArray) -> Firms:
+def generate_firms(random: KeyedRandom, number: IntArray) -> Firms:
     """Return the firms of these numbers."""
-    region = regions(chance, number)
-    steady = stability(chance, number)
-    size = 0.3 * steady + 0.954 * chance.normal("firm size", number)
-    revenue = np.round(exp(14.3 + 1.0 * size + 0.2 * WEALTH[region]), -3)
-    staff = revenue / exp(12.6 + 0.5 * chance.normal("firm staff", number))
-    margin = np.clip(0.03 + 0.008 * steady + 0.01 * chance.normal("firm tax", number), 0, 0.2)
-    per_invoice = exp(9.8 + 0.6 * chance.normal("firm invoice", number))
-    owed = np.clip(0.02 + 0.012 * chance.normal("firm debt", number) - 0.006 * steady, 0, 0.2)
-    score = np.round(640 + 60 * steady + 22 * chance.normal("firm score", number))
-    thin = chance.uniform("firm thin file", number) < 0.25
+    region = firm_regions(random, number)
+    stability = firm_stability(random, number)
+    size = 0.3 * stability + 0.954 * random.normal("firm size", number)
+    revenue = np.round(rounded_exp(14.3 + 1.0 * size + 0.2 * REGION_INCOME[region]), -3)
+    staff = revenue / rounded_exp(12.6 + 0.5 * random.normal("firm staff", number))
+    tax = 0.03 + 0.008 * stability + 0.01 * random.normal("firm tax", number)
+    tax_share = np.clip(tax, 0, 0.2)
+    per_invoice = rounded_exp(9.8 + 0.6 * random.normal("firm invoice", number))
+    debt = 0.02 + 0.012 * random.normal("firm debt", number) - 0.006 * stability
+    debt_share = np.clip(debt, 0, 0.2)
+    score = np.round(640 + 60 * stability + 22 * random.normal("firm score", number))
+    has_thin_file = random.uniform("firm thin file", number) < 0.25
     return Firms(
         number=number,
         region=region,
-        industry=industry(chance, number),
-        established=FIRST_DAY + chance.below("established", DAYS, number),
+        industry=firm_industries(random, number),
+        established=FIRST_DAY + random.integers("established", DAYS, number),
         revenue=revenue,
         employees=np.floor(staff).astype(np.int64) + 1,
-        tax=np.round(revenue * margin, -2),
+        tax=np.round(revenue * tax_share, -2),
         invoices=np.floor(revenue / per_invoice).astype(np.int64),
-        debt=np.round(revenue * owed, -2),
-        score=np.where(thin, np.nan, np.clip(score, 350, 900)),
-        stability=steady,
-        hidden=chance.normal("firm hidden", number),
+        debt=np.round(revenue * debt_share, -2),
+        score=np.where(has_thin_file, np.nan, np.clip(score, 350, 900)),
+        stability=stability,
+        hidden=random.normal("firm hidden", number),
     )
 
 
-def industry(chance: Chance, number: IntArray) -> IntArray:
+def firm_industries(random: KeyedRandom, number: IntArray) -> IntArray:
     """Return the position of each firm's industry."""
-    return chance.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number)
+    return random.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number)
 
 
-def buyer_of(world: World, number: IntArray) -> IntArray:
+def firm_regions(random: KeyedRandom, number: IntArray) -> IntArray:
+    """Return the region in which each firm is registered."""
+    return random.choice("firm region", REGION_POPULATION.tolist(), number)
+
+
+def main_buyer(world: World, number: IntArray) -> IntArray:
     """Return the firm that each firm sells most to; a few large ones buy from many."""
-    near = np.round(world.chance.uniform("buys from", number) ** 3, 9)
+    near = np.round(world.random.uniform("buys from", number) ** 3, 9)
     return np.asarray(np.floor(near * world.firms), np.int64)
 
 
-def fallen(those: Firms) -> Firms:
-    """Return the firms after their sector fell: those of the industry that falls sell less."""
-    has_fallen = those.industry == FALLEN
-    keeps = np.where(has_fallen, 0.65, 1.0)
+def apply_sector_fall(firms: Firms) -> Firms:
+    """Return the firms with lower sales in the industry that `sector_falls` strikes."""
+    remaining = np.where(firms.industry == FALLING_INDUSTRY, 0.65, 1.0)
     return replace(
-        those,
-        revenue=np.round(those.revenue * keeps, -3),
-        tax=np.round(those.tax * keeps * keeps, -2),
-        invoices=np.floor(those.invoices * keeps).astype(np.int64),
+        firms,
+        revenue=np.round(firms.revenue * remaining, -3),
+        tax=np.round(firms.tax * remaining * remaining, -2),
+        invoices=np.floor(firms.invoices * remaining).astype(np.int64),
     )
 
 
-def regions(chance: Chance, number: IntArray) -> IntArray:
-    """Return the region in which each firm is registered."""
-    return chance.choice("firm region", PEOPLE.tolist(), number)
-
-
-def identity(chance: Chance, who: Firms) -> Columns:
-    """Return the columns of a lead that say which firm it is."""
+def identity_columns(random: KeyedRandom, firms: Firms) -> Columns:
+    """Return the lead columns that identify a firm."""
     return {
-        "full_name": identities.names(chance, -who.number - 1),
-        "id_type": np.full(who.number.size, "prc_uscc"),
-        "id_number": identities.uscc(who.region, who.number).astype(np.str_),
-        "phone": phones(who.number).astype(np.str_),
-        "business_name": identities.firm_names(chance, who.number),
+        "full_name": identities.person_names(random, -firms.number - 1),
+        "id_type": np.full(firms.number.size, "prc_uscc"),
+        "id_number": identities.credit_codes(firms.region, firms.number).astype(np.str_),
+        "phone": firm_phones(firms.number).astype(np.str_),
+        "business_name": identities.firm_names(random, firms.number),
     }
 
 
-def phones(number: IntArray) -> Numbers:
-    """Return each firm's phone, counted down from the last so that none is also a person's."""
+def firm_phones(number: IntArray) -> AsciiArray:
+    """Return each firm's phone, counted down from the last number so that no person has it."""
     return identities.phones(identities.HUNDRED_MILLION - 1 - number)
 
 
-def needs(chance: Chance, who: Firms, request: tuple[IntArray, IntArray]) -> Columns:
-    """Return what firms ask for in these requests (day and position)."""
-    # Ten times the revenue asks for three times the loan, not ten times.
-    size = 0.5 * np.log(np.maximum(who.revenue, 1) / 1_600_000)
-    need = exp(size + 0.35 * chance.normal("firm need", *request))
+def loan_request(random: KeyedRandom, firms: Firms, address: tuple[IntArray, IntArray]) -> Columns:
+    """Return amount, term and purpose of the leads at `address` (day and number)."""
+    # Ten times the revenue requests about three times the amount.
+    size = 0.5 * np.log(np.maximum(firms.revenue, 1) / 1_600_000)
+    need = rounded_exp(size + 0.35 * random.normal("firm need", *address))
     return {
         "amount": np.clip(np.round(20_000 * need, -3), 10_000, 200_000),
-        "term_months": TERMS[chance.choice("firm term", [8, 22, 45, 15, 10], *request)],
-        "purpose": PURPOSES[chance.choice("firm purpose", [45, 20, 15, 12, 8], *request)],
+        "term_months": TERMS[random.choice("firm term", [8, 22, 45, 15, 10], *address)],
+        "purpose": PURPOSES[random.choice("firm purpose", [45, 20, 15, 12, 8], *address)],
     }
 
 
-def supply_links(world: World, month: date, recorded: date, among: IntArray) -> pa.Table:
-    """Return whom these firms invoiced in the month of `month`.
+def supply_links(world: World, month: date, recorded: date, candidates: IntArray) -> pa.Table:
+    """Return the invoices of some firms in the month of `month`, by seller and buyer.
 
-    A few large firms buy from many. How late a buyer pays says something of its stability.
+    A few large firms buy from many. The delay of a buyer's payments depends on its stability.
 
     Args:
         world: The world.
         month: Any day of the month.
-        recorded: The date on which it became known.
-        among: Numbers of the firms that may have sold.
+        recorded: The date on which the links became known.
+        candidates: Numbers of the firms that may have sold.
     """
-    chance, when = world.chance, month.year * 12 + month.month
-    sellers = among[chance.uniform("sells", among, when) < SELLS]
-    buyers = buyer_of(world, sellers)
+    random, when = world.random, month.year * 12 + month.month
+    sellers = candidates[random.uniform("sells", candidates, when) < SELLER_SHARE]
+    buyers = main_buyer(world, sellers)
     sellers, buyers = sellers[sellers != buyers], buyers[sellers != buyers]
-    has_fallen = world.is_struck(SECTOR_FALLS, recorded) & (industry(chance, buyers) == FALLEN)
-    late = logistic(
-        -1.6
-        - 0.9 * stability(chance, buyers)
-        + 0.5 * chance.normal("late", sellers, when)
-        + has_fallen
+    is_falling = world.has_shock(SECTOR_FALLS, recorded) & (
+        firm_industries(random, buyers) == FALLING_INDUSTRY
     )
-    amount = exp(10.5 + 0.9 * chance.normal("sale", sellers, when))
+    late = rounded_sigmoid(
+        -1.6
+        - 0.9 * firm_stability(random, buyers)
+        + 0.5 * random.normal("late", sellers, when)
+        + is_falling
+    )
+    amount = rounded_exp(10.5 + 0.9 * random.normal("sale", sellers, when))
     links = to_arrow(
         {
-            "buyer_id": identities.uscc(regions(chance, buyers), buyers),
-            "seller_id": identities.uscc(regions(chance, sellers), sellers),
+            "buyer_id": identities.credit_codes(firm_regions(random, buyers), buyers),
+            "seller_id": identities.credit_codes(firm_regions(random, sellers), sellers),
             "amount": np.round(amount, 2),
-            "invoices": 1 + chance.below("sales", 12, sellers, when),
+            "invoices": 1 + random.integers("sales", 12, sellers, when),
             "paid_late_share": np.round(late, 3),
         }
     )
     recorded_at = world.settings.day_start(recorded).isoformat()
-    said = {"month": f"{month:%Y-%m}", "currency": CURRENCY, "recorded_at": recorded_at}
-    return with_same(links, said)
+    return add_constants(
+        links, {"month": f"{month:%Y-%m}", "currency": CURRENCY, "recorded_at": recorded_at}
+    )
 
 
 def month_before(day: date, back: int = 1) -> date:

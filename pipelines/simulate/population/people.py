@@ -1,4 +1,4 @@
-"""People: who they are, what they earn and owe, and what they ask for."""
+"""People: identity, income and debt, and the loans that they request."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.simulate.keyed_random import Chance, exp
+from pipelines.simulate.keyed_random import KeyedRandom, rounded_exp
 from pipelines.simulate.population import identities
-from pipelines.simulate.world import PEOPLE, WEALTH, Columns
+from pipelines.simulate.world import REGION_INCOME, REGION_POPULATION, Columns
 
 EMPLOYMENT = np.array(["employed", "self_employed", "retired", "student", "unemployed", "other"])
 SELF_EMPLOYED, RETIRED, STUDENT, UNEMPLOYED = 1, 2, 3, 4
@@ -16,9 +16,9 @@ HOUSING = np.array(["own", "mortgage", "rent", "family", "other"])
 ETHNICITY = np.array(["han", "zhuang", "hui", "manchu", "uyghur", "miao", "other"])
 PURPOSES = np.array(["consumption", "renovation", "education", "medical", "vehicle", "turnover"])
 TERMS = np.array([3, 6, 12, 24, 36])
-FIRST_BIRTH, BIRTHS = np.datetime64("1964-01-01"), 14_900  # until the autumn of 2004
-SURVEYED = np.datetime64("2026-01-01")
-"""When ages count for who works and what one earns; nobody grows older in a simulated season."""
+FIRST_BIRTH, BIRTH_DAYS = np.datetime64("1964-01-01"), 14_900  # until the autumn of 2004
+AGE_REFERENCE = np.datetime64("2026-01-01")
+"""The day of which ages decide employment and income; ages are constant within a simulation."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +36,42 @@ class People:
     debt: FloatArray
     score: FloatArray
     stability: FloatArray
-    """How reliably a person pays; the bureau score shows it with noise."""
+    """Reliability of payment; the bureau score shows it with noise."""
     hidden: FloatArray
-    """What no column shows, and every lender finds out in part."""
+    """A trait that no column shows and each lender observes in part."""
 
 
-def stability(chance: Chance, number: IntArray) -> FloatArray:
-    """Return the trait that channels select for; standard normal."""
-    return chance.normal("stability", number)
+def person_stability(random: KeyedRandom, number: IntArray) -> FloatArray:
+    """Return the trait by which channels select people; standard normal."""
+    return random.normal("stability", number)
 
 
-def papers(chance: Chance, number: IntArray) -> tuple[IntArray, NDArray[np.datetime64], IntArray]:
-    """Return region, date of birth and sequence: what a resident number is made of."""
-    early = np.round(chance.uniform("birth", number) ** 0.8, 9)
+def identity_parts(
+    random: KeyedRandom, number: IntArray
+) -> tuple[IntArray, NDArray[np.datetime64], IntArray]:
+    """Return region, date of birth and sequence: the parts of a resident number."""
+    early = np.round(random.uniform("birth", number) ** 0.8, 9)
     return (
-        chance.choice("region", PEOPLE.tolist(), number),
-        FIRST_BIRTH + np.floor(BIRTHS * early).astype(int),
-        chance.below("sequence", 1000, number),
+        random.choice("region", REGION_POPULATION.tolist(), number),
+        FIRST_BIRTH + np.floor(BIRTH_DAYS * early).astype(int),
+        random.integers("sequence", 1000, number),
     )
 
 
-def people(chance: Chance, number: IntArray) -> People:
+def generate_people(random: KeyedRandom, number: IntArray) -> People:
     """Return the people of these numbers."""
-    region, birth, sequence = papers(chance, number)
-    age = np.floor((SURVEYED - birth).astype(np.int64) / 365.2425)
-    steady = stability(chance, number)
-    able = 0.4 * steady + 0.9165 * chance.normal("ability", number)
-    employment = _employment(chance, number, age)
+    region, birth, sequence = identity_parts(random, number)
+    age = np.floor((AGE_REFERENCE - birth).astype(np.int64) / 365.2425)
+    stability = person_stability(random, number)
+    ability = 0.4 * stability + 0.9165 * random.normal("ability", number)
+    employment = _employment(random, number, age)
     work = np.array([0.0, 0.05, -0.5, -1.3, -1.0, -0.3])[employment]
     peak = -0.0012 * (age - 42) ** 2
-    income = np.round(exp(8.95 + 0.45 * able + 0.2 * WEALTH[region] + peak + work), -2)
-    share = np.clip(0.22 - 0.08 * steady + 0.11 * chance.normal("debt", number), 0, 0.95)
-    score = np.round(650 + 55 * steady + 15 * able + 18 * chance.normal("score", number))
-    thin = chance.uniform("thin file", number) < np.where(age < 25, 0.40, 0.14)
+    log_income = 8.95 + 0.45 * ability + 0.2 * REGION_INCOME[region] + peak + work
+    income = np.round(rounded_exp(log_income), -2)
+    share = np.clip(0.22 - 0.08 * stability + 0.11 * random.normal("debt", number), 0, 0.95)
+    score = np.round(650 + 55 * stability + 15 * ability + 18 * random.normal("score", number))
+    has_thin_file = random.uniform("thin file", number) < np.where(age < 25, 0.40, 0.14)
     return People(
         number=number,
         region=region,
@@ -76,54 +79,58 @@ def people(chance: Chance, number: IntArray) -> People:
         sequence=sequence,
         age=age,
         employment=employment,
-        housing=_housing(chance, number, age + 6 * able),
+        housing=_housing(random, number, age + 6 * ability),
         income=income,
         debt=np.round(income * share, -1),
-        score=np.where(thin, np.nan, np.clip(score, 350, 900)),
-        stability=steady,
-        hidden=chance.normal("hidden", number),
+        score=np.where(has_thin_file, np.nan, np.clip(score, 350, 900)),
+        stability=stability,
+        hidden=random.normal("hidden", number),
     )
 
 
-def identity(chance: Chance, who: People) -> Columns:
-    """Return the columns of a lead that say who a person is."""
-    ethnicity = chance.choice("ethnicity", [91, 1.4, 0.8, 0.7, 0.8, 0.8, 4.5], who.number)
+def identity_columns(random: KeyedRandom, people: People) -> Columns:
+    """Return the lead columns that identify a person."""
+    ethnicity = random.choice("ethnicity", [91, 1.4, 0.8, 0.7, 0.8, 0.8, 4.5], people.number)
+    resident_numbers = identities.resident_numbers(people.region, people.birth, people.sequence)
     return {
-        "full_name": identities.names(chance, who.number),
-        "id_type": np.full(who.number.size, "prc_resident_id"),
-        "id_number": identities.resident_ids(who.region, who.birth, who.sequence).astype(np.str_),
-        "phone": identities.phones(who.number).astype(np.str_),
-        "birth_date": who.birth,
-        # The number's last digit but one is odd for men.
-        "gender": np.where(who.sequence % 2 == 1, "male", "female"),
+        "full_name": identities.person_names(random, people.number),
+        "id_type": np.full(people.number.size, "prc_resident_id"),
+        "id_number": resident_numbers.astype(np.str_),
+        "phone": identities.phones(people.number).astype(np.str_),
+        "birth_date": people.birth,
+        # The last digit but one of a resident number is odd for men.
+        "gender": np.where(people.sequence % 2 == 1, "male", "female"),
         "ethnicity": ETHNICITY[ethnicity],
     }
 
 
-def needs(chance: Chance, who: People, request: tuple[IntArray, IntArray]) -> Columns:
-    """Return what people ask for in these requests (day and position)."""
-    months = exp(-0.2 + 0.5 * chance.normal("need", *request))
-    amount = np.clip(np.round(who.income * months, -2), 1_000, 100_000)
+def loan_request(
+    random: KeyedRandom, people: People, address: tuple[IntArray, IntArray]
+) -> Columns:
+    """Return amount, term and purpose of the leads at `address` (day and number)."""
+    months = rounded_exp(-0.2 + 0.5 * random.normal("need", *address))
+    amount = np.clip(np.round(people.income * months, -2), 1_000, 100_000)
     longer = np.clip(np.floor(amount / 15_000), 0, 1)
-    term = np.clip(chance.choice("term", [10, 20, 40, 20, 10], *request) + longer, 0, 4)
+    term = np.clip(random.choice("term", [10, 20, 40, 20, 10], *address) + longer, 0, 4)
     return {
         "amount": amount,
         "term_months": TERMS[term.astype(np.int64)],
-        "purpose": PURPOSES[chance.choice("purpose", [40, 15, 8, 6, 11, 20], *request)],
+        "purpose": PURPOSES[random.choice("purpose", [40, 15, 8, 6, 11, 20], *address)],
     }
 
 
-def _employment(chance: Chance, number: IntArray, age: FloatArray) -> IntArray:
-    usual = chance.choice("employment", [64, 22, 0, 0, 6, 8], number)
-    u = chance.uniform("employment by age", number)
-    studies = (age < 24) & (u < 0.45)
-    rests = (age >= 55) & (u < 0.5)
-    return np.select([studies, rests], [STUDENT, RETIRED], usual)
+def _employment(random: KeyedRandom, number: IntArray, age: FloatArray) -> IntArray:
+    usual = random.choice("employment", [64, 22, 0, 0, 6, 8], number)
+    uniform = random.uniform("employment by age", number)
+    is_student = (age < 24) & (uniform < 0.45)
+    is_retired = (age >= 55) & (uniform < 0.5)
+    return np.select([is_student, is_retired], [STUDENT, RETIRED], usual)
 
 
-def _housing(chance: Chance, number: IntArray, standing: FloatArray) -> IntArray:
-    u = chance.uniform("housing", number)
-    owns = np.clip((standing - 22) / 60, 0.02, 0.6)
-    pays_off = np.clip((standing - 20) / 90, 0.02, 0.3)
-    rents = owns + pays_off + 0.3
-    return np.select([u < owns, u < owns + pays_off, u < rents, u < 0.97], [0, 1, 2, 3], 4)
+def _housing(random: KeyedRandom, number: IntArray, wealth: FloatArray) -> IntArray:
+    uniform = random.uniform("housing", number)
+    own = np.clip((wealth - 22) / 60, 0.02, 0.6)
+    mortgage = np.clip((wealth - 20) / 90, 0.02, 0.3)
+    rent = own + mortgage + 0.3
+    conditions = [uniform < own, uniform < own + mortgage, uniform < rent, uniform < 0.97]
+    return np.select(conditions, [0, 1, 2, 3], 4)

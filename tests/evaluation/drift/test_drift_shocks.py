@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift import drift
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 from pipelines.simulate.shocks import CHANNEL_TURNS_BAD, PRICE_CAP, SECTOR_FALLS, Shock
 from tests.helpers.drifted_home import filled, republish
 from tests.helpers.mart_schemas import SCHEMAS
@@ -61,7 +61,9 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(home=tmp_path_factory.mktemp("market"))
     shocks = tuple(Shock(name, STRUCK) for name in (CHANNEL_TURNS_BAD, PRICE_CAP, SECTOR_FALLS))
     size = {"leads_per_day": 3000, "institutions": 8, "channels": 4, "seed": 1}
-    simulate(settings, Plan(start=FIRST, days=len(DAYS), dirt=0.0, shocks=shocks, **size))
+    simulate(
+        settings, SimulationPlan(start=FIRST, days=len(DAYS), corruption=0.0, shocks=shocks, **size)
+    )
     products = landed(settings.home, "products", FIRST)
     for day in DAYS:
         if list(settings.home.glob(f"landing/products/*/{day}")):

@@ -7,11 +7,11 @@ import pytest
 
 from pipelines.core.arrays import IntArray
 from pipelines.core.settings import Settings
-from pipelines.simulate import Plan, simulate
+from pipelines.simulate import SimulationPlan, simulate
 from pipelines.simulate.market.catalogue import product_table
-from pipelines.simulate.market.requests import Requests
-from pipelines.simulate.simulator import Market
-from pipelines.simulate.truth import asked_on, fits, world_of
+from pipelines.simulate.market.leads import DayLeads
+from pipelines.simulate.simulator import SimulatedMarket
+from pipelines.simulate.truth import leads_on, load_simulated_market, meets_rules
 from tests.evaluation.scorecard.markets import DAY, write_market
 
 LEADS, OFFERS, QUOTA = 300, 2, 20
@@ -23,8 +23,8 @@ class Matched:
     """A home, and by position who was offered what in it."""
 
     settings: Settings
-    world: Market
-    asked: Requests
+    world: SimulatedMarket
+    asked: DayLeads
     lead: IntArray
     product: IntArray
     rank: IntArray
@@ -34,12 +34,12 @@ class Matched:
 def matched(tmp_path_factory: pytest.TempPathFactory) -> Matched:
     """Every lead is offered its first two products, whatever they are worth; quotas are short."""
     settings = Settings(home=tmp_path_factory.mktemp("simulated"))
-    simulate(settings, Plan(DAY, 1, LEADS, 10, 3, 11))
-    world = world_of(settings)
-    asked = asked_on(world, DAY)
+    simulate(settings, SimulationPlan(DAY, 1, LEADS, 10, 3, 11))
+    world = load_simulated_market(settings)
+    asked = leads_on(world, DAY)
     catalogue = product_table(world.world, world.products, DAY)
     lead, product = (axis.ravel() for axis in np.indices((LEADS, catalogue.num_rows)))
-    is_fit = fits(world, asked, lead, product)
+    is_fit = meets_rules(world, asked, lead, product)
     lead, product = lead[is_fit], product[is_fit]
     lender = world.products.lender[product]
     keys = [

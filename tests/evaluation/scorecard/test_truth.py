@@ -19,8 +19,8 @@ from pipelines.evaluation.scorecard.figures import RATIOS, SUMS
 from pipelines.evaluation.scorecard.market import load_market
 from pipelines.evaluation.scorecard.policies import shown_by
 from pipelines.evaluation.scorecard.truth import ShuffledTruth, TruthOfDay, valued
-from pipelines.simulate import Plan, simulate
-from pipelines.simulate.truth import truth_of
+from pipelines.simulate import SimulationPlan, simulate
+from pipelines.simulate.truth import pair_truth
 from tests.evaluation.scorecard.conftest import LEADS, QUOTA, Matched
 from tests.evaluation.scorecard.markets import DAY, publish_matches, write_market
 
@@ -52,7 +52,7 @@ def test_each_policy_has_every_figure(figures):
 
 
 def test_published_matches_bring_what_the_truth_says_of_them(matched, figures):
-    truth = truth_of(matched.world, matched.asked, matched.lead, matched.product, matched.rank)
+    truth = pair_truth(matched.world, matched.asked, matched.lead, matched.product, matched.rank)
     funded = truth.p_approve * truth.p_fund
     assert (truth.p_fund < truth.p_take).any(), "no offer has a rival that goes before it"
     assert (truth.amount < matched.asked.columns["amount"][matched.lead]).any()
@@ -149,7 +149,7 @@ def test_a_shuffled_truth_is_the_same_truth_in_another_order(matched, market):
 
 @pytest.mark.parametrize("leads", [0, 1])
 def test_a_day_on_which_nothing_could_be_matched_costs_and_brings_nothing(tmp_path, leads):
-    simulate(Settings(home=tmp_path), Plan(DAY, 1, 50, 4, 2, 5))
+    simulate(Settings(home=tmp_path), SimulationPlan(DAY, 1, 50, 4, 2, 5))
     key = {"channel_id": "feed-01", "lead_id": "260203-0000001"}
     settings = write_market(tmp_path, [key] * leads, [], [], {"feed-01": 30.0})
     figures, page = scorecard_page(settings, DAY, DAY)
