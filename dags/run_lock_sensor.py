@@ -36,7 +36,7 @@ def wait_for_run_lock() -> bool:
 def acquire_run_lock(file: Path, run_id: str, is_running: Callable[[str], bool]) -> bool:
     """Write `run_id` into the lock `file` unless the run named there is still active.
 
-    A run never releases the lock; its end releases it, whatever the end was.
+    A run never releases the lock itself: the lock is free once its run has ended, in any state.
     """
     with file.open("a+", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
