@@ -18,8 +18,8 @@ from expectations.strict_model import StrictModel
 FOLDER = Path(__file__).parent / "contracts"
 
 Severity = Literal["critical", "warning", "info"]
-"""What a broken rule does: the row is set aside; the value is emptied and kept in quarantine;
-or it is only counted."""
+"""Effect of a broken rule: the row is quarantined; the value is emptied and kept in quarantine; or
+the row is only counted."""
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -39,16 +39,16 @@ class Column(StrictModel):
     type: Literal["text", "list", "integer", "number", "boolean", "date", "timestamp"]
     description: str
     required: bool = False
-    """Present in every file and filled in every row; a row without it is set aside."""
+    """Present in every file and filled in every row; a row without it is quarantined."""
     severity: Severity = "critical"
-    """What breaking one of the rules below does. An empty required value is always critical."""
+    """Effect of breaking one of the rules below. An empty required value is always critical."""
     allowed: tuple[str, ...] = ()
     pattern: str | None = None
     minimum: float | None = None
     maximum: float | None = None
     max_length: int | None = None
     personal: bool = False
-    """Says who a person is; never leaves the lake but in a delivery."""
+    """Identifies a person; leaves the lake only in a delivery."""
     protected: bool = False
     """A protected attribute; never a feature."""
     feature: bool = False
@@ -75,17 +75,17 @@ class Order(StrictModel):
 
 
 class Contract(StrictModel):
-    """What one feed promises."""
+    """The contract of one feed."""
 
     feed: str
     description: str
     source_column: str
-    """What the folder's SOURCE means: the lake names it so."""
+    """Meaning of the folder's SOURCE, and its column in the lake."""
     key: tuple[str, ...]
     """Columns (with `source_column` where it counts) that no two rows of the feed share."""
     duplicates: tuple[str, ...] = ()
-    """Of rows that share a key the one that comes first by these columns stands; among
-    equals the first by all columns' values. The file's row order never counts."""
+    """Of rows that share a key, the first by these columns is loaded, among equals the first by the
+    values of all columns. The order of rows in the file never counts."""
     unique_within: Literal["history", "day"] = "day"
     """Whether the key is unique over all days ever received or within one business date."""
     recorded_at: str | None = None
@@ -96,7 +96,7 @@ class Contract(StrictModel):
     """Each day's rows replace the source's earlier ones as a whole."""
     columns: tuple[Column, ...]
     derived: tuple[Column, ...] = ()
-    """Columns that ingest adds to those received."""
+    """Columns that ingest adds."""
     orders: tuple[Order, ...] = ()
 
     @model_validator(mode="after")
@@ -141,7 +141,7 @@ class Contract(StrictModel):
 
     @property
     def lake_columns(self) -> tuple[Column, ...]:
-        """The columns of the lake: the source, those received, those added by ingest."""
+        """The columns of the lake: the source, the columns received, the columns added by ingest."""
         source = Column(
             name=self.source_column,
             type="text",
@@ -156,7 +156,7 @@ LINEAGE = (
     Column(
         name="extras",
         type="text",
-        description="Columns that the contract doesn't know, kept aside as one JSON object.",
+        description="Columns that the contract doesn't know, as one JSON object.",
     ),
     Column(name="file", type="text", required=True, description="Name of the landed file."),
     Column(name="landed_on", type="date", required=True, description="Date of the landing folder."),
@@ -171,7 +171,7 @@ LINEAGE = (
         type="timestamp",
         required=True,
         description=(
-            "When Banyan knew the row: the source's own time of recording, but never before the "
+            "Time at which Banyan knew the row: the source's time of recording, but never before the "
             "start of the business date on which the file was taken in."
         ),
     ),

@@ -32,7 +32,7 @@ DUCKDB_TYPES = {
     "timestamp": "timestamptz",
 }
 
-NOTICE = "Derived from expectations/contracts/*.yml by `make docs`; edit those instead."
+NOTICE = "Derived from expectations/contracts/*.yml by `make docs`; edit the contracts instead."
 
 SOURCES_HEADER = f"""\
 # {NOTICE}

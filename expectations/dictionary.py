@@ -10,18 +10,18 @@ PATH = "docs/data-dictionary.md"
 HEADER = """\
 # Data dictionary
 
-Derived from `expectations/contracts/*.yml` by `python -m expectations.derive`; edit those instead.
+Derived from `expectations/contracts/*.yml` by `make docs`; edit the contracts instead.
 
-What each feed promises, and what `lake/FEED/date=D/FEED.parquet` holds. A file lands as
-`landing/FEED/SOURCE/YYYY-MM-DD/NAME.{csv,jsonl,parquet}`. What a broken rule does:
+The contract of each feed, and the columns of `lake/FEED/date=D/FEED.parquet`. A file lands as
+`landing/FEED/SOURCE/YYYY-MM-DD/NAME.{csv,jsonl,parquet}`. Effect of a broken rule:
 
 | severity | effect |
 | --- | --- |
-| critical | the row is set aside in quarantine |
+| critical | the row is quarantined |
 | warning | the value is emptied, the row is loaded; the row as received is kept in quarantine |
 | info | it is counted in the manifest and the report, nothing else |
 
-**Personal** columns say who a person is and leave the lake only in a delivery. **Protected**
+**Personal** columns identify a person and leave the lake only in a delivery. **Protected**
 columns are never a feature; only the fairness report reads them.
 """
 
@@ -54,7 +54,7 @@ def _facts(contract: Contract) -> Iterator[str]:
     span = "all days ever received" if contract.unique_within == "history" else "one business date"
     yield f"- SOURCE is the `{contract.source_column}`."
     yield f"- Key: {_names(contract.key)}; unique within {span}."
-    yield f"- Of rows that share a key the first by {_first_by(contract)} stands."
+    yield f"- Of rows that share a key, the first by {_first_by(contract)} is loaded."
     if contract.recorded_at:
         yield f"- Known from `{contract.recorded_at}`, but never before the day it came in."
     if contract.full_catalogue:

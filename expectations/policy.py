@@ -1,7 +1,7 @@
 """The policies in force: dated figures and rules that the code itself doesn't know.
 
 The law, our own decisions and our assumptions lie in `expectations/policy/*.yml`, each entry with
-its source. Whoever applies one asks here for what held on a business date.
+its source. Code that applies one asks here for the version in force on a business date.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from expectations.policy_types import (
 FOLDER = Path(__file__).parent / "policy"
 
 OF_MATCHING = ("value", "limits", "exploration")
-"""Policies that scored pairs don't depend on: the matching alone applies them, each time anew."""
+"""Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
 Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
@@ -68,7 +68,7 @@ def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None
 
 @cache
 def price_caps() -> tuple[PriceCap, ...]:
-    """Return every price cap ever in force, for whoever applies them by set."""
+    """Return every price cap ever in force, for code that applies them by set."""
     return _read("price_caps", tuple[PriceCap, ...])
 
 
@@ -80,12 +80,12 @@ def priors() -> Priors:
 
 @cache
 def value() -> Value:
-    """Return what a match is worth."""
+    """Return the value policy of a match."""
     return _read("value", Value)
 
 
 def value_in(path: Path) -> Value:
-    """Return what a match would be worth by a policy file that is not in force.
+    """Return the value policy of a file that is not in force.
 
     Raises:
         ValueError: The file isn't such a policy.
@@ -119,7 +119,7 @@ def limits() -> Limits:
 
 @cache
 def exploration() -> Exploration:
-    """Return how much is tried out, and among which pairs."""
+    """Return the share of exploration, and the pairs among which it is drawn."""
     return _read("exploration", Exploration)
 
 
@@ -130,7 +130,7 @@ def risk_tiers() -> tuple[RiskTier, ...]:
 
 
 def currencies(day: date) -> dict[str, float]:
-    """Return what one unit of each currency is worth on `day`, in units of `base_currency()`."""
+    """Return the exchange rate of each currency on `day`, in units of `base_currency()`."""
     rates = _currencies().rates
     names = sorted({rate.currency for rate in rates})
     return {
@@ -158,7 +158,7 @@ def outcomes() -> Outcomes:
 
 @cache
 def drift() -> Drift:
-    """Return from where on a day's figures have moved away from those before it."""
+    """Return the thresholds of drift between a day's figures and the reference days."""
     return _read("drift", Drift)
 
 

@@ -126,7 +126,7 @@ class Priors(Decision):
 
 
 class Value(Decision):
-    """What a match is worth. Money in the base currency, rates as fractions a year."""
+    """The value of a match. Money in the base currency, rates as fractions a year."""
 
     revenue_weight: float = Field(ge=0)
     person_weight: float = Field(ge=0)
@@ -162,10 +162,10 @@ class Candidates(_Strict):
 
 
 class NearMisses(_Strict):
-    """Of which pairs that fail one rule alone it is told what the rule costs its product."""
+    """The near misses from which the cost of a rule to its product is estimated."""
 
     sampled_leads: int = Field(ge=0)
-    """Leads that are looked at, drawn by lot; 0: nothing is told."""
+    """Leads in the random sample; 0: no rule cost is estimated."""
     most_pairs: int = Field(ge=0)
     """Pairs that are scored; of more leads than they reach for, the rest is left out."""
 
@@ -227,7 +227,7 @@ class Pacing(Limit):
 
 
 class Exposure(Limit):
-    """How much of the offers goes to leads of one group: those with `group` in `column`."""
+    """Share of the offers that goes to leads of one group: leads with `group` in `column`."""
 
     column: str
     group: str
@@ -262,7 +262,7 @@ class Limits(Decision):
 
 
 class Exploration(Decision):
-    """How many places are filled by lot among near-best pairs; `exploration.yml` says why."""
+    """Exploration: the share of the quota that is drawn at random among near-best pairs."""
 
     share: Fraction
     near_best: Fraction
@@ -297,7 +297,7 @@ class RiskTiers(Decision):
 
 
 class Rate(Dated):
-    """What one unit of a currency is worth in the base currency."""
+    """Value of one unit of a currency in the base currency."""
 
     currency: str
     rate: float = Field(gt=0)
@@ -326,7 +326,7 @@ class Outcomes(Decision):
 
 
 class Levels(_Strict):
-    """From where on a figure is worth watching, and from where on it counts as drift."""
+    """Thresholds from which a figure is watched, and from which it counts as drift."""
 
     watch: float = Field(gt=0)
     drift: float = Field(gt=0)
@@ -344,7 +344,7 @@ class DriftLines(_Strict):
 
 
 class Drift(Decision):
-    """What is compared with what, and from where on it is told."""
+    """The windows that are compared, and the thresholds from which drift is reported."""
 
     current_days: int = Field(ge=1)
     reference_days: int = Field(ge=2)
@@ -400,7 +400,7 @@ class Leaks(Decision):
 
 
 UNKNOWN = "unknown"
-"""The level of a value that nobody told."""
+"""The level of an unknown value."""
 
 
 class Words(_Strict):
@@ -416,18 +416,18 @@ class Reason(_Strict):
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     features: tuple[str, ...] = Field(min_length=1)
     levels: dict[str, dict[str, Words]] = Field(default_factory=dict)
-    """Feature -> level of its value -> what a person is told of it."""
+    """Feature -> level of its value -> the wording shown to a person."""
     person: Words
     analyst: Words
 
     @model_validator(mode="after")
     def _levels_are_of_its_features(self) -> Self:
-        if strangers := sorted(set(self.levels) - set(self.features)):
-            raise ValueError(f"{self.code} has levels of features it doesn't name: {strangers}")
+        if unknown := sorted(set(self.levels) - set(self.features)):
+            raise ValueError(f"{self.code} has levels of features it doesn't name: {unknown}")
         return self
 
-    def told(self, feature: str, level: str) -> Words:
-        """Return what a person is told where the value of `feature` is at `level`."""
+    def wording(self, feature: str, level: str) -> Words:
+        """Return the wording shown to a person where the value of `feature` is at `level`."""
         if said := self.levels.get(feature, {}).get(level):
             return said
         if level == UNKNOWN:

@@ -1,7 +1,7 @@
--- Whom a business sells to and buys from, over the months before its lead's business date.
+-- Buyers and sellers of a business, over the months before its lead's business date.
 --
 -- Point in time: of the reports of a month between two businesses, the one with the latest
--- `recorded_at` among those known before the start of the business date counts.
+-- `recorded_at` that was known before the start of the business date counts.
 
 with leads as (
 

@@ -1,9 +1,9 @@
--- One row per recent lead that has no reason of its own to be set aside, with the lead of the same
--- person that stands for it: itself, or an earlier one not more than `same_person_days` before.
+-- One row per recent lead without a reason that excludes it, with the canonical lead of the same
+-- person: itself, or an earlier one at most `same_person_days` before.
 --
--- The first lead of a person stands; the next to stand is the first one after its window, and so
--- on. The order is that of handling: by business date, then capture, then names, so a lead that
--- comes in late never unseats one that was matched already.
+-- The first lead of a person is canonical; the next canonical one is the first after its window, and
+-- so on. The order is that of processing: by business date, then capture, then keys, so a lead that
+-- arrives late never displaces one that was matched already.
 
 {% set window = (var("same_person_days") | int) + 1 %}
 
@@ -16,7 +16,7 @@ with recursive leads as (
         person_key,
         row_number() over (
             partition by person_key, business_date order by captured_at, channel_id, lead_id
-        ) as place_on_day
+        ) as position_on_day
 
     from {{ ref("int_leads__screened") }}
     where stage is null
@@ -27,15 +27,15 @@ first_leads as (
 
     select
         *,
-        row_number() over (partition by person_key order by business_date) as place,
+        row_number() over (partition by person_key order by business_date) as position,
         min(business_date) over (
             partition by person_key
             order by business_date
             range between interval '{{ window }}' day following and unbounded following
-        ) as next_standing_date
+        ) as next_canonical_date
 
     from leads
-    where place_on_day = 1
+    where position_on_day = 1
 
 ),
 
@@ -46,9 +46,9 @@ canonical as (
         channel_id,
         lead_id,
         business_date,
-        next_standing_date
+        next_canonical_date
     from first_leads
-    where place = 1
+    where position = 1
 
     union all
 
@@ -57,13 +57,13 @@ canonical as (
         later.channel_id,
         later.lead_id,
         later.business_date,
-        later.next_standing_date
+        later.next_canonical_date
 
     from canonical
     inner join first_leads as later
         on
             canonical.person_key = later.person_key
-            and canonical.next_standing_date = later.business_date
+            and canonical.next_canonical_date = later.business_date
 
 )
 
@@ -80,6 +80,6 @@ inner join canonical
         leads.person_key = canonical.person_key
         and leads.business_date >= canonical.business_date
         and (
-            canonical.next_standing_date is null
-            or leads.business_date < canonical.next_standing_date
+            canonical.next_canonical_date is null
+            or leads.business_date < canonical.next_canonical_date
         )

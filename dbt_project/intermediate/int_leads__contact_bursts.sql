@@ -39,7 +39,7 @@ recent as (
     ),
 
 {% endfor %}
-crowded as (
+bursts as (
 
     {% for origin in origins %}
         select
@@ -58,5 +58,5 @@ select
     lead_id,
     min(detail) as detail
 
-from crowded
+from bursts
 group by channel_id, lead_id

@@ -1,5 +1,5 @@
--- One row per lead whose features are needed: the business date's own, and those of which an
--- outcome is known. History is never computed for any other lead or date.
+-- One row per lead whose features are needed: the leads of the business date, and the leads with a
+-- known outcome. History is never computed for any other lead or date.
 
 with leads as (
 

@@ -1,5 +1,5 @@
--- One row per lead, of the last weeks, of each person who has a lead on the business date: all that
--- can decide which of a person's leads stands.
+-- One row per lead, of the last weeks, of each person with a lead on the business date: everything
+-- that decides which of a person's leads is canonical.
 
 {% set window = (var("same_person_days") | int) + 1 %}
 

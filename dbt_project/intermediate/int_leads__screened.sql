@@ -1,5 +1,5 @@
--- One row per recent lead, with the reason of its own for which it is set aside, if any. The
--- gravest reason is named: an order not to contact, then missing consent, then doubtful identity.
+-- One row per recent lead, with the reason that excludes it, if any. The most serious reason is
+-- named: a suppression, then missing consent, then doubtful identity.
 
 {% set longest = var("consent_longest_days") | int %}
 

@@ -1,9 +1,9 @@
--- One row per recent lead that someone must not receive: for everyone (`reason`), or for some
+-- One row per recent lead that is suppressed: for every institution (`reason`), or for some
 -- institutions only.
 --
 -- An order holds for the leads of a business date if it was known by the end of that date and took
--- effect by then: when the day is matched it is in our hands, and must be kept. It is not a
--- feature, so what models learn doesn't depend on it.
+-- effect by then: when the day is matched it is known, and must be obeyed. It is not a feature, so
+-- the models don't depend on it.
 
 with leads as (
 

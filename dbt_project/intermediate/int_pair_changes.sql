@@ -1,9 +1,9 @@
 -- One row per change of what is known about a pair (a lead at an institution's product): how much
 -- each count of decisions, approvals and funded loans rises or falls, and on which date.
 --
--- The word on a pair is the one with the latest `recorded_at` among those known: an older word
--- that reaches us late changes nothing, a correction changes the counts when it is known and not
--- before. A funded loan was approved, whether or not its approval was told.
+-- The decision on a pair is the known one with the latest `recorded_at`: an older decision that is
+-- reported late changes nothing, a correction changes the counts when it is known and not before. A
+-- funded loan counts as approved, whether or not its approval was reported.
 
 with outcomes as (
 
@@ -36,7 +36,7 @@ verdicts as (
 
 ),
 
-standing_verdicts as (
+effective_decisions as (
 
     select
         *,
@@ -50,7 +50,7 @@ standing_verdicts as (
 
 ),
 
-verdict_changes as (
+decision_changes as (
 
     select
         channel_id,
@@ -64,7 +64,7 @@ verdict_changes as (
         cast(is_approved as integer) as approving_verdicts,
         0 as fundings
 
-    from standing_verdicts
+    from effective_decisions
     where was_approved is null or was_approved <> is_approved
 
 ),
@@ -89,6 +89,6 @@ fundings as (
 
 )
 
-select * from verdict_changes
+select * from decision_changes
 union all
 select * from fundings

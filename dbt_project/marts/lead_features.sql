@@ -1,6 +1,6 @@
 {{ config(materialized="view") }}
 -- One row per lead in scope with every feature of it, as of the start of its business date: the
--- same columns for the leads that are matched and for those that models learn from.
+-- same columns for leads to match and for leads that models are trained on.
 
 with leads as (
 

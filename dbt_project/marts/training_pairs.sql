@@ -1,6 +1,6 @@
 -- One row per pair (a lead at an institution's product) of which an outcome is known, with what was
--- known of both on the lead's business date: what a model may learn from. Price and rank are those
--- at which Banyan showed it; of a pair that found each other otherwise they are not known.
+-- known of both on the lead's business date: the training data of the models. Price and rank are of
+-- the offer that Banyan made; empty for a pair without an offer of Banyan.
 
 with pairs as (
 

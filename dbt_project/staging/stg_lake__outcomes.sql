@@ -1,5 +1,5 @@
 {{ config(materialized="view") }}
--- One row per outcome known before the end of the business date, as the institution told it.
+-- One row per outcome known before the end of the business date, as the institution reported it.
 
 with source as (
 

@@ -170,7 +170,7 @@ class _Sayings:
 
     def person(self, code: str, feature: str, level: str) -> str:
         """Return what a person is told."""
-        return str(getattr(_reason(code).told(feature, level), self.language))
+        return str(getattr(_reason(code).wording(feature, level), self.language))
 
     def feature(self, code: str, feature: str) -> str:
         """Return the code, what it is, and the feature that stands for it."""
