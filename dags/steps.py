@@ -83,9 +83,9 @@ def _match(settings: Settings, day: date) -> Any:
 
 
 def _plan_deliver(settings: Settings, day: date) -> list[Shard]:
-    from pipelines.deliveries.deliver import shards
+    from pipelines.deliveries.deliver import plan_shards
 
-    return shards(settings, day)
+    return plan_shards(settings, day)
 
 
 def _deliver(settings: Settings, day: date, shard: Shard) -> Any:

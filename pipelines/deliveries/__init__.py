@@ -1,1 +1,1 @@
-"""From matches to lead files: only what each institution may see, judged again from the bytes."""
+"""Deliveries: lead files with the columns an institution may receive, audited from their bytes."""

@@ -1,27 +1,29 @@
-"""Consent before value, once more: judge the bytes that an institution is about to receive.
+"""Consent audit: check the bytes that an institution is about to receive.
 
-It trusts nothing that the matching concluded. Whoever is named in the file is looked up in the
-lake again: consent that covers this institution, not withdrawn, not too old; no order against it;
-and the person's own columns, so that no row can speak of two people.
+The audit trusts no result of the matching. It looks up every lead of the file in the lake again:
+consent that covers this institution, is not withdrawn and not too old; no suppression order; and
+the personal columns of the same person, so that no row mixes two people.
 """
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import create_known_view
+from pipelines.core.database import create_known_view, run_query
 from pipelines.core.settings import Settings
 
+SQL = Path(__file__).parent / "sql"
 PERSONAL = tuple(column.name for column in load("leads").columns if column.personal)
 
 
 def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:
-    """Create the tables `lake_leads` (of table `matches`) and `orders_against` them.
+    """Create the tables `lake_leads` (of table `matches`) and `suppression_orders` against them.
 
-    Both as known by the end of `day`; made once, since each institution's file is judged by them.
+    Both are as known by the end of `day`, and serve the audits of all institutions.
     """
     connection.execute(
         """
@@ -32,101 +34,65 @@ def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day
         {"leads": str(settings.day_folder(settings.lake / "leads", day) / "leads.parquet")},
     )
     create_known_view(connection, settings, "suppressions", day)
-    connection.execute(_ORDERS_AGAINST)
+    run_query(connection, SQL / "suppression_orders.sql")
 
 
-def violations(
+def find_violations(
     connection: duckdb.DuckDBPyConnection,
     delivered: pa.Table,
     institution_id: str,
     settings: Settings,
     day: date,
 ) -> dict[str, int]:
-    """Return what is wrong with the rows of a lead file: kind of violation -> rows.
+    """Return the violations of a lead file: kind -> number of rows.
 
     Args:
-        connection: With the views of `load_evidence` and the table `matches`.
-        delivered: The file's content, with `match_id` and `product_id`.
-        institution_id: Who is about to receive it.
-        settings: Where the platform's time zone is.
+        connection: With the tables of `load_evidence` and the table `matches`.
+        delivered: The content of the file, with `match_id` and `product_id`.
+        institution_id: The recipient.
+        settings: The settings, for the platform's time zone.
         day: The business date of the matches.
     """
     consent = policy.consent(day)
     connection.register("delivered", delivered)
-    found = connection.execute(
-        _judged_sql([name for name in PERSONAL if name in delivered.column_names]),
+    connection.register("audited_rows", _join_evidence(connection, delivered, institution_id))
+    violations = run_query(
+        connection,
+        SQL / "violations.sql",
         {
             "institution": institution_id,
             "every_institution": consent.every_institution,
-            "oldest": settings.day_start(day - timedelta(days=consent.longest_days)),
-            "end": settings.day_start(day + timedelta(days=1)),
+            "oldest_consent": settings.day_start(day - timedelta(days=consent.longest_days)),
+            "day_end": settings.day_start(day + timedelta(days=1)),
         },
     ).fetchall()
+    connection.unregister("audited_rows")
     connection.unregister("delivered")
-    return dict(found)
+    return dict(violations)
 
 
-def _judged_sql(personal: list[str]) -> str:
-    mixed_up = " or ".join(
-        f"cast(delivered.{name} as varchar) is distinct from cast(lead.{name} as varchar)"
-        for name in personal
-    )
-    return f"""
-        select violation, count(*)
-        from (
-            select
-                case
-                    when matches.match_id is null then 'not matched with it'
-                    when lead.lead_id is null then 'not a lead of the day'
-                    when not coalesce(
-                        list_contains(lead.consent_scope, $every_institution)
-                        or list_contains(lead.consent_scope, $institution), false
-                    ) then 'consent does not cover it'
-                    when lead.consent_withdrawn_at is not null then 'consent withdrawn'
-                    when not coalesce(lead.consent_at >= $oldest and lead.consent_at < $end, false)
-                    then 'consent expired or not given yet'
-                    when suppressed.lead_id is not null then 'suppressed'
-                    when {mixed_up or "false"} then 'columns of another person'
-                end as violation
-            from delivered
-            left join matches
-                on
-                    cast(delivered.match_id as varchar) = matches.match_id
-                    and delivered.product_id = matches.product_id
-                    and matches.institution_id = $institution
-            left join lake_leads as lead
-                on matches.channel_id = lead.channel_id and matches.lead_id = lead.lead_id
-            left join ({_SUPPRESSED}) as suppressed
-                on lead.channel_id = suppressed.channel_id and lead.lead_id = suppressed.lead_id
-        )
-        where violation is not null
-        group by violation
-        order by violation
-    """
-
-
-_SUPPRESSED = """
-    select distinct channel_id, lead_id
-    from orders_against
-    where coalesce(institution_id, $institution) = $institution and effective_at < $end
-"""
-
-_ORDERS_AGAINST = """
-    create or replace table orders_against as
-    select
-        subjects.channel_id, subjects.lead_id,
-        suppressions.institution_id, suppressions.effective_at
-    from (
-        select channel_id, lead_id, 'id_number' as subject_type, id_number_sha256 as subject
-        from lake_leads
-        union all
-        select channel_id, lead_id, 'phone', phone_sha256 from lake_leads
-        union all
-        select channel_id, lead_id, 'lead', channel_id || '/' || lead_id from lake_leads
-    ) as subjects
-    join (
-        -- a hash may be written in capitals
-        select * exclude (subject), unnest(list_distinct([subject, lower(subject)])) as subject
-        from suppressions
-    ) as suppressions using (subject_type, subject)
-"""
+def _join_evidence(
+    connection: duckdb.DuckDBPyConnection, delivered: pa.Table, institution_id: str
+) -> pa.Table:
+    """Return each delivered row with its match and lead of the lake, if there are any."""
+    differences = [
+        f"cast(delivered.{name} as varchar) is distinct from cast(lake_leads.{name} as varchar)"
+        for name in PERSONAL
+        if name in delivered.column_names
+    ]
+    return connection.sql(
+        f"""
+        select
+            matches.match_id, lake_leads.channel_id, lake_leads.lead_id,
+            lake_leads.consent_scope, lake_leads.consent_at, lake_leads.consent_withdrawn_at,
+            {" or ".join(differences) or "false"} as has_other_personal_data
+        from delivered
+        left join matches
+            on
+                cast(delivered.match_id as varchar) = matches.match_id
+                and delivered.product_id = matches.product_id
+                and matches.institution_id = $institution
+        left join lake_leads using (channel_id, lead_id)
+        """,
+        params={"institution": institution_id},
+    ).to_arrow_table()

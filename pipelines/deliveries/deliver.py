@@ -1,12 +1,12 @@
-"""Hand each institution the leads matched with it: only its columns, only with consent.
+"""Deliver step of a day: give each institution its matched leads, its columns, with consent.
 
-A file that was delivered never changes. Where a day is run again with another result the
-institution gets a new file, `leads.v2.csv`, that replaces the one before; the same result again
-changes nothing. Personal columns come from the lake alone, and each file is judged again from its
-bytes before it is published.
+A delivered file never changes. If a day is run again with another result, the institution gets a
+new file, `leads.v2.csv`, that replaces the one before; the same result changes nothing. Personal
+columns come from the lake only, and each file is audited from its bytes before it is published.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,33 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
+from expectations import policy
 from pipelines.core.database import connect
 from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.deliveries.consent_audit import load_evidence
-from pipelines.deliveries.institution_delivery import Desk, Result
-from pipelines.deliveries.price_feedback import told
-from pipelines.deliveries.recipients import recipients
+from pipelines.deliveries.institution_delivery import (
+    DayDeliveries,
+    DeliveryResult,
+    Facts,
+    Recipient,
+)
+from pipelines.matches.shadow_price_text import told_prices
 
-INSTITUTIONS_A_SHARD = 100
+INSTITUTIONS_PER_SHARD = 100
+
+PRICES_NOTE = (
+    "The value that the day's matches would gain in all, to first order and for one limit at a "
+    "time. Leads that a rule excludes are counted one by one, even if your quota has no room for "
+    "all of them."
+)
 
 
-def shards(settings: Settings, day: date) -> list[dict[str, Any]]:
-    """Return the institutions to deliver to, in portions.
+def plan_shards(settings: Settings, day: date) -> list[dict[str, Any]]:
+    """Return the institutions to deliver to, in shards.
 
-    Those are the ones matched on `day`, and the ones that were delivered to before for the same
+    They are the institutions matched on `day`, and the ones that already have a delivery for the
     day and may need a correction.
 
     Raises:
@@ -38,11 +49,11 @@ def shards(settings: Settings, day: date) -> list[dict[str, Any]]:
     folder = settings.day_folder(settings.matches, day)
     read_manifest(folder)
     matched = pq.read_table(folder / "matches.parquet", columns=["institution_id"])
-    before = _served_before(settings.day_folder(settings.outbox, day))
-    names = sorted(before.union(matched["institution_id"].unique().to_pylist()))
+    delivered = _list_delivered(settings.day_folder(settings.outbox, day))
+    names = sorted(delivered.union(matched["institution_id"].unique().to_pylist()))
     return [
-        {"institutions": names[first : first + INSTITUTIONS_A_SHARD]}
-        for first in range(0, len(names), INSTITUTIONS_A_SHARD)
+        {"institutions": names[first : first + INSTITUTIONS_PER_SHARD]}
+        for first in range(0, len(names), INSTITUTIONS_PER_SHARD)
     ]
 
 
@@ -50,13 +61,13 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
     """Publish the lead files of one shard below `outbox/date=day`.
 
     Returns:
-        Institutions delivered, unchanged and held back; leads delivered; and what each
-        institution that was held back is to be told.
+        Institutions delivered, unchanged and held back; leads delivered; and the messages about
+        institutions whose file was not sent.
 
     Raises:
         InputMissing: The day's matches, marts or leads are not published.
-        IntegrityError: A file names someone whom its institution must not receive. That institution gets
-            nothing; the others have been served.
+        IntegrityError: A file has a person that its institution must not receive. That institution
+            gets nothing; the others got their files.
     """
     read_from = hash_inputs(
         settings.day_folder(settings.matches, day),
@@ -64,18 +75,50 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
         home=settings.home,
     )
     with connect(settings) as connection:
-        _load(connection, settings, day, shard["institutions"])
-        known = recipients(connection)
-        desk = Desk(settings, day, connection, read_from, told(settings, day))
+        _load_tables(connection, settings, day, shard["institutions"])
+        recipients = _load_recipients(connection)
+        prices = load_price_feedback(settings, day)
+        deliveries = DayDeliveries(settings, day, connection, read_from, prices)
         results = [
-            desk.serve(known.get(name) or desk.former_recipient(name))
+            deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
             for name in shard["institutions"]
         ]
-    return _summary(results, day)
+    return _summarise(results, day)
 
 
-def _served_before(outbox: Path) -> set[str]:
-    """Return the institutions that have a delivery for the day; mends what a kill left halfway."""
+def load_price_feedback(settings: Settings, day: date) -> dict[str, Facts]:
+    """Return institution -> shadow prices of its own products, for its manifest.
+
+    `prices` has an entry for each product, with `words`; `floors_short` has the leads that the
+    institution was promised and cannot get, if there are any. Prices of other institutions and the
+    platform's own limits (pacing, exposure) are confidential.
+
+    Raises:
+        InputMissing: The day's matches are not published.
+    """
+    matches, marts = (settings.day_folder(root, day) for root in (settings.matches, settings.marts))
+    short_floors = read_manifest(matches).get("floors_short", [])
+    feedback: defaultdict[str, Facts] = defaultdict(
+        lambda: {
+            "prices": [],
+            "prices_currency": policy.base_currency(),
+            "prices_note": PRICES_NOTE,
+        }
+    )
+    for product in told_prices(matches, marts):
+        facts = asdict(product) | {"rules": [*map(asdict, product.rules)], "words": product.words}
+        owner = facts.pop("institution_id")
+        feedback[owner]["prices"].append(facts)
+    for floor in short_floors:
+        owner = floor.get("institution_id")
+        if owner is not None:
+            own = {name: value for name, value in floor.items() if name != "institution_id"}
+            feedback[owner].setdefault("floors_short", []).append(own)
+    return dict(feedback)
+
+
+def _list_delivered(outbox: Path) -> set[str]:
+    """Return the institutions with a delivery for the day, after restoring interrupted ones."""
     for beside in outbox.glob(".*.previous"):
         restore(outbox / beside.name.removeprefix(".").removesuffix(".previous"))
     return {
@@ -85,10 +128,10 @@ def _served_before(outbox: Path) -> set[str]:
     }
 
 
-def _load(
+def _load_tables(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date, names: list[str]
 ) -> None:
-    """Create `matches` of these institutions and what is needed to deliver and to judge them."""
+    """Create `matches` of these institutions, `mart_products` and the evidence of the audit."""
     connection.execute(
         """
         create table matches as
@@ -105,15 +148,36 @@ def _load(
     load_evidence(connection, settings, day)
 
 
-def _summary(results: list[Result], day: date) -> dict[str, Any]:
-    """Return the counts of a shard, or raise for those that were refused."""
+def _load_recipients(connection: duckdb.DuckDBPyConnection) -> dict[str, Recipient]:
+    """Return the recipient of every institution with a product in the catalogue."""
+    rows = connection.sql(
+        """
+        select distinct on (institution_id)
+            institution_id, format, delivery, fields, public_key
+        from mart_products
+        where format is not null
+        order by institution_id, product_id
+        """
+    ).fetchall()
+    return {
+        name: Recipient(name, file_format, delivery, tuple(fields or ()), key or None)
+        for name, file_format, delivery, fields, key in rows
+    }
+
+
+def _summarise(results: list[DeliveryResult], day: date) -> dict[str, Any]:
+    """Return the counts of a shard.
+
+    Raises:
+        IntegrityError: A file was refused.
+    """
     if refused := [result for result in results if result.outcome == "refused"]:
         raise IntegrityError(
             f"{day}: the lead files of {len(refused)} of {len(results)} institutions were not "
             f"delivered: {'; '.join(result.message for result in refused)}. The others were. "
-            "Nobody may be sent without consent (expectations/policy/consent.yml) or against an "
-            f"order not to. See matches/date={day} and lake/leads/date={day} for the rows; match "
-            "the day again, then deliver again."
+            "Nobody may be sent without consent (expectations/policy/consent.yml) or against a "
+            f"suppression order. See matches/date={day} and lake/leads/date={day} for the rows; "
+            "match the day again, then deliver again."
         )
     outcomes = Counter(result.outcome for result in results)
     return {

@@ -1,11 +1,11 @@
-"""A lead file: written as an institution asked for it, and read back from its bytes.
+"""Lead file: write it in the format that an institution chose, and read it back from its bytes.
 
-CSV is quoted as RFC 4180 says, with times in ISO 8601 and lists separated by `|`. A spreadsheet
-runs a text that begins with = + - @ as a formula, and leads are written by strangers, so such a
-text gets an apostrophe in front, which spreadsheets take as "this is text" and hide. A phone in
-E.164 begins with + and must reach a dialling program as it is: it holds digits alone, which no
-spreadsheet can run, and stays. Numbers and dates are no text and stay, too. Parquet needs none of
-this.
+CSV follows RFC 4180, with times in ISO 8601 and lists separated by `|`. A spreadsheet runs a text
+that begins with = + - @ as a formula, and the text of leads is untrusted input. So such a text gets
+an apostrophe in front, which spreadsheets take as "this is text" and hide. A phone number in E.164
+begins with + and must reach a dialling program unchanged; it is digits only, which no spreadsheet
+can run, so it gets no apostrophe. Numbers and dates are no text and get none either. Parquet needs
+none of this.
 """
 
 from pathlib import Path
@@ -21,16 +21,16 @@ from pipelines.core.publishing import write_parquet
 Format = Literal["csv", "parquet"]
 
 FORMULA = r"^'*[=+\-@\t\r]"
-"""Apostrophes in front count too, so that taking one away again gives back any text."""
+"""Leading apostrophes count too, so that removing one restores any text."""
 PHONE = r"^\+[0-9]{6,15}$"
 
 
 def write(table: pa.Table, path: Path) -> None:
-    """Write `table` as the ending of `path` says; equal tables give equal bytes."""
+    """Write `table` in the format of the suffix of `path`; equal tables give equal bytes."""
     if path.suffix == ".parquet":
         write_parquet(table, path)
         return
-    columns = [_as_csv(table[name]) for name in table.column_names]
+    columns = [_to_csv(table[name]) for name in table.column_names]
     csv.write_csv(
         pa.table(columns, names=table.column_names),
         path,
@@ -39,7 +39,7 @@ def write(table: pa.Table, path: Path) -> None:
 
 
 def read(path: Path) -> pa.Table:
-    """Return what a receiver finds in the file; of CSV every value as text, apostrophes undone."""
+    """Return the table as a receiver reads it; of CSV every value as text, without apostrophes."""
     if path.suffix == ".parquet":
         return pq.read_table(path)
     with path.open("rb") as file:
@@ -60,7 +60,7 @@ def read(path: Path) -> pa.Table:
     return pa.table(columns, names=names)
 
 
-def _as_csv(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _to_csv(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_list(column.type):

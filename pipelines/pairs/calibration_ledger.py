@@ -82,8 +82,8 @@ def _load_predictions(settings: Settings, day: date, model: str) -> pa.Table:
     """Return the matches of the window with `label` known before `day` and `predicted`, by key.
 
     An approval counts only if its lead is old enough to be decided, in a young market too: quick
-    decisions are approved more often than those that take a week. A right-censored loan counts by
-    the part that was observed, and one in arrears as a partial default.
+    decisions are more often approvals. A right-censored loan counts by the part that was observed,
+    and one in arrears as a partial default.
     """
     known = examples(settings, day, params().models[model].label, as_of=day)
     weight = pa.array(weights_of(known))

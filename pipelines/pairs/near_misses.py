@@ -80,9 +80,9 @@ def find_near_misses(
 ) -> Iterator[tuple[pa.Table, list[Bitsets]]]:
     """Yield batches of leads, and for each requirement the products that it alone excludes.
 
-    Each lead carries two sets of products: those that failed no requirement so far, and those that
-    failed exactly one. After the last requirement, the intersection of the second set with what a
-    requirement excludes is its near misses.
+    Each lead carries two sets of products: `none` failed no requirement so far, `once` failed
+    exactly one. After the last requirement, the near misses of a requirement are the products of
+    `once` that it excludes.
 
     Args:
         connection: With the tables that `requirements` were built from.

@@ -123,8 +123,8 @@ def estimate_quota_prices(
 
     with u_ij the value after prices of the offer that lead i would give up for it (`rank_offers`).
     Such a p_j minimises the dual of the plan in its own coordinate. Repeated for all products at
-    once, half a step each, the prices converge near those of the plan. The limit of one offer an
-    institution is ignored.
+    once, half a step each, the prices converge near the shadow prices of the plan. The limit of
+    one offer an institution is ignored.
 
     Args:
         lead: Of each pair.

@@ -14,7 +14,7 @@ PAIRS_PER_BATCH = 200_000
 """About how many pairs are scored together; the pairs of a lead stay together."""
 
 ASSUMED_WIDTHS: Mapping[str, Widths] = {}
-"""Interval widths before any outcome is known: those that `models/params.yml` assumes."""
+"""Interval widths before any outcome is known, as `models/params.yml` assumes them."""
 
 
 def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> None:

@@ -1,4 +1,4 @@
-"""Each institution gets its leads, its columns and nobody it must not; files never change."""
+"""Each institution gets its own leads and columns, with consent; delivered files never change."""
 
 import csv
 import json
@@ -15,8 +15,7 @@ import pytest
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import publishing, read_manifest, sha256, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.deliveries import deliver, institution_delivery
-from pipelines.deliveries import lead_file as delivery_file
+from pipelines.deliveries import deliver, lead_file
 from tests.helpers.day import write_lake_leads
 from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
@@ -25,7 +24,7 @@ CSV_BANK, PARQUET_BANK = "bank-000", "bank-001"
 
 
 def deliver_all(settings: Settings) -> dict[str, Any]:
-    (shard,) = deliver.shards(settings, DAY)
+    (shard,) = deliver.plan_shards(settings, DAY)
     return deliver.deliver(settings, DAY, shard)
 
 
@@ -33,14 +32,14 @@ def folder_of(settings: Settings, institution: str) -> Path:
     return settings.day_folder(settings.outbox, DAY) / institution
 
 
-def files(settings: Settings) -> dict[str, str]:
-    found = {
+def hash_files(settings: Settings) -> dict[str, str]:
+    hashes = {
         path.relative_to(settings.outbox).as_posix(): sha256(path)
         for path in sorted(settings.outbox.rglob("*"))
         if path.is_file()
     }
-    assert found
-    return found
+    assert hashes
+    return hashes
 
 
 def matches_of(settings: Settings, institution: str) -> list[dict[str, Any]]:
@@ -62,7 +61,7 @@ def replace_mart(settings: Settings, name: str, column: str, value: Any, institu
             write_parquet(table, folder / f"{stem}.parquet")
 
 
-def keep_matches(settings: Settings, keep: Any) -> None:
+def filter_matches(settings: Settings, keep: Any) -> None:
     """Publish the matches again with the rows for which `keep` holds."""
     folder = settings.day_folder(settings.matches, DAY)
     table = pq.read_table(folder / "matches.parquet")
@@ -75,29 +74,29 @@ def keep_matches(settings: Settings, keep: Any) -> None:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "INSTITUTIONS_A_SHARD", 2)
+    monkeypatch.setattr(deliver, "INSTITUTIONS_PER_SHARD", 2)
 
 
-def test_a_csv_has_our_columns_then_those_the_institution_may_see(matched_copy):
+def test_a_csv_has_the_platform_columns_then_the_permitted_ones(matched_copy):
     deliver_all(matched_copy)
     with (folder_of(matched_copy, CSV_BANK) / "leads.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    ours = ["match_id", "product_id", "rank", "suggested_apr"]
-    assert list(rows[0]) == [*ours, "full_name", "phone", "amount", "term_months"]
+    platform = ["match_id", "product_id", "rank", "suggested_apr"]
+    assert list(rows[0]) == [*platform, "full_name", "phone", "amount", "term_months"]
     expected = matches_of(matched_copy, CSV_BANK)
     assert sorted(row["match_id"] for row in rows) == sorted(m["match_id"] for m in expected)
     assert all(row["phone"].startswith("+86138") for row in rows)
     assert all(row["full_name"].startswith("Person, No. ") for row in rows)
 
 
-def test_parquet_has_the_same_columns_typed(matched_copy):
+def test_parquet_has_typed_columns(matched_copy):
     deliver_all(matched_copy)
     table = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet")
     assert table.num_rows == len(matches_of(matched_copy, PARQUET_BANK)) > 0
     assert table.schema.field("amount").type == pa.float64()
 
 
-def test_the_manifest_tells_version_columns_rows_and_hash(matched_copy):
+def test_the_manifest_states_version_rows_and_hash(matched_copy):
     deliver_all(matched_copy)
     manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
     file = folder_of(matched_copy, CSV_BANK) / "leads.csv"
@@ -111,25 +110,25 @@ def test_the_manifest_tells_version_columns_rows_and_hash(matched_copy):
 
 def test_delivering_again_changes_no_file(matched_copy):
     deliver_all(matched_copy)
-    before = files(matched_copy)
+    before = hash_files(matched_copy)
     again = deliver_all(matched_copy)
-    assert files(matched_copy) == before
+    assert hash_files(matched_copy) == before
     assert (again["delivered"], again["unchanged"]) == (0, again["institutions"])
 
 
-def test_equal_days_are_delivered_in_equal_bytes(matched_copy, matched_home, tmp_path):
+def test_equal_days_give_equal_bytes(matched_copy, matched_home, tmp_path):
     other = Settings(home=tmp_path / "other", threads=1)
     shutil.copytree(matched_home.home, other.home)
     deliver_all(matched_copy)
     deliver_all(other)
-    assert files(matched_copy) == files(other)
+    assert hash_files(matched_copy) == hash_files(other)
 
 
-def test_another_result_is_a_new_file_and_the_old_one_stays(matched_copy):
+def test_another_result_is_a_new_version_beside_the_old_file(matched_copy):
     deliver_all(matched_copy)
     first = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes()
-    gone = matches_of(matched_copy, CSV_BANK)[0]["match_id"]
-    keep_matches(matched_copy, lambda row: row["match_id"] != gone)
+    removed = matches_of(matched_copy, CSV_BANK)[0]["match_id"]
+    filter_matches(matched_copy, lambda row: row["match_id"] != removed)
     deliver_all(matched_copy)
     manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
     assert [delivery["file"] for delivery in manifest["deliveries"]] == [
@@ -138,19 +137,19 @@ def test_another_result_is_a_new_file_and_the_old_one_stays(matched_copy):
     ]
     assert manifest["version"] == 2
     assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes() == first
-    assert gone not in (folder_of(matched_copy, CSV_BANK) / "leads.v2.csv").read_text()
+    assert removed not in (folder_of(matched_copy, CSV_BANK) / "leads.v2.csv").read_text()
     assert read_manifest(folder_of(matched_copy, PARQUET_BANK))["version"] == 1
 
 
 def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(matched_copy):
     deliver_all(matched_copy)
-    keep_matches(matched_copy, lambda row: row["institution_id"] != CSV_BANK)
+    filter_matches(matched_copy, lambda row: row["institution_id"] != CSV_BANK)
     deliver_all(matched_copy)
     corrected = folder_of(matched_copy, CSV_BANK) / "leads.v2.csv"
-    assert delivery_file.read(corrected).num_rows == 0
+    assert lead_file.read(corrected).num_rows == 0
 
 
-def test_consent_withdrawn_after_matching_is_found_in_the_written_file(matched_copy):
+def test_consent_withdrawn_after_matching_refuses_the_file(matched_copy):
     withdrawn = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(
         matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
@@ -160,7 +159,7 @@ def test_consent_withdrawn_after_matching_is_found_in_the_written_file(matched_c
     assert not folder_of(matched_copy, CSV_BANK).exists()
 
 
-def test_one_refused_file_does_not_hold_back_the_others(matched_copy):
+def test_a_refused_file_does_not_stop_the_others(matched_copy):
     lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(matched_copy, DAY, **{lead: {"consent_scope": [PARQUET_BANK]}})
     with pytest.raises(IntegrityError, match="consent does not cover it"):
@@ -176,7 +175,7 @@ def test_one_refused_file_does_not_hold_back_the_others(matched_copy):
         ({"consent_at": at("2026-11-21 00:00")}, "consent expired or not given yet"),
     ],
 )
-def test_every_kind_of_missing_consent_is_found(matched_copy, changes, kind):
+def test_every_kind_of_missing_consent_refuses_the_file(matched_copy, changes, kind):
     lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(matched_copy, DAY, **{lead: changes})
     with pytest.raises(IntegrityError, match=f"{CSV_BANK}: 1 rows {kind}"):
@@ -185,7 +184,7 @@ def test_every_kind_of_missing_consent_is_found(matched_copy, changes, kind):
 
 @pytest.mark.parametrize("institution_id", [None, CSV_BANK])
 @pytest.mark.parametrize("subject_type", ["phone", "lead"])
-def test_an_order_that_came_after_matching_is_found(matched_copy, subject_type, institution_id):
+def test_a_suppression_after_matching_refuses_the_file(matched_copy, subject_type, institution_id):
     match = matches_of(matched_copy, CSV_BANK)[0]
     leads = pq.read_table(
         matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
@@ -203,7 +202,7 @@ def test_an_order_that_came_after_matching_is_found(matched_copy, subject_type, 
         deliver_all(matched_copy)
 
 
-def test_orders_of_later_days_or_against_others_change_nothing(matched_copy):
+def test_suppressions_of_later_days_or_other_institutions_change_nothing(matched_copy):
     lead = matches_of(matched_copy, CSV_BANK)[0]
     subject = {"subject_type": "lead", "subject": f"{lead['channel_id']}/{lead['lead_id']}"}
     for_another = subject | {"institution_id": "bank-999", "effective_at": at("2026-01-01 00:00")}
@@ -214,21 +213,21 @@ def test_orders_of_later_days_or_against_others_change_nothing(matched_copy):
     assert deliver_all(matched_copy)["delivered"] > 0
 
 
-def test_a_row_with_another_persons_phone_is_found(matched_copy, monkeypatch):
-    wrote = delivery_file.write
+def test_a_row_with_another_persons_phone_refuses_the_file(matched_copy, monkeypatch):
+    write = lead_file.write
 
-    def mixed_up(table: pa.Table, path: Path) -> None:
+    def write_mixed(table: pa.Table, path: Path) -> None:
         phones = table["phone"].to_pylist()
         phones = [*phones[1:], phones[0]]
-        place = table.column_names.index("phone")
-        wrote(table.set_column(place, "phone", pa.array(phones)), path)
+        position = table.column_names.index("phone")
+        write(table.set_column(position, "phone", pa.array(phones)), path)
 
-    monkeypatch.setattr(institution_delivery.delivery_file, "write", mixed_up)
+    monkeypatch.setattr(lead_file, "write", write_mixed)
     with pytest.raises(IntegrityError, match="columns of another person"):
         deliver_all(matched_copy)
 
 
-def test_the_refusal_names_nobody(matched_copy):
+def test_the_refusal_has_no_personal_data(matched_copy):
     withdrawn = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(
         matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
@@ -239,7 +238,7 @@ def test_the_refusal_names_nobody(matched_copy):
     assert "+86" not in str(refused.value)
 
 
-def test_an_institution_with_a_key_gets_nothing_in_plain_text(matched_copy):
+def test_an_institution_with_a_key_gets_no_unencrypted_file(matched_copy):
     replace_mart(matched_copy, "products", "public_key", "age1example", CSV_BANK)
     result = deliver_all(matched_copy)
     assert result["held_back"] == 1
@@ -253,16 +252,16 @@ def test_an_institution_with_a_key_gets_nothing_in_plain_text(matched_copy):
     )
 
 
-def test_a_file_that_nobody_sends_yet_says_where_it_waits(matched_copy):
+def test_a_file_without_a_transport_states_where_it_waits(matched_copy):
     replace_mart(matched_copy, "products", "delivery", "sftp", CSV_BANK)
     (message,) = deliver_all(matched_copy)["messages"]
     assert f"waits in outbox/date={DAY}/{CSV_BANK}" in message
     assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").is_file()
 
 
-def test_columns_asked_for_in_vain_are_told_and_not_sent(matched_copy):
-    asked = ["phone", "gender", "known_at", "shoe_size"]
-    replace_mart(matched_copy, "products", "fields", asked, CSV_BANK)
+def test_withheld_columns_are_stated_and_not_sent(matched_copy):
+    requested = ["phone", "gender", "known_at", "shoe_size"]
+    replace_mart(matched_copy, "products", "fields", requested, CSV_BANK)
     deliver_all(matched_copy)
     manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
     assert manifest["columns"] == ["phone"]
@@ -273,7 +272,7 @@ def test_columns_asked_for_in_vain_are_told_and_not_sent(matched_copy):
 
 @pytest.mark.usefixtures("small_shards")
 def test_shards_hold_every_institution_once(matched_copy):
-    shards = deliver.shards(matched_copy, DAY)
+    shards = deliver.plan_shards(matched_copy, DAY)
     names = [name for shard in shards for name in shard["institutions"]]
     assert names == sorted(set(names))
     assert len(shards) == -(-len(names) // 2) > 1
@@ -282,12 +281,12 @@ def test_shards_hold_every_institution_once(matched_copy):
 
 def test_nothing_can_be_delivered_before_matching(tmp_path):
     with pytest.raises(InputMissing, match="matches"):
-        deliver.shards(Settings(home=tmp_path), DAY)
+        deliver.plan_shards(Settings(home=tmp_path), DAY)
 
 
-def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(matched_copy):
+def test_leftovers_of_a_killed_run_are_repaired(matched_copy):
     deliver_all(matched_copy)
-    before = files(matched_copy)
+    before = hash_files(matched_copy)
     folder = folder_of(matched_copy, CSV_BANK)
     folder.rename(folder.with_name(f".{CSV_BANK}.previous"))
     half_written = folder.with_name(f".{PARQUET_BANK}.new")
@@ -299,17 +298,17 @@ def test_what_a_killed_run_left_behind_is_mended_and_never_delivered_to(matched_
     result = deliver_all(matched_copy)
     shutil.rmtree(half_written)
     assert result["unchanged"] == result["institutions"]
-    assert files(matched_copy) == before
+    assert hash_files(matched_copy) == before
 
 
-def test_nothing_personal_is_left_beside_the_deliveries(matched_copy):
+def test_no_scratch_folder_remains(matched_copy):
     deliver_all(matched_copy)
-    places = {path.parent for path in matched_copy.outbox.rglob("leads.*")}
-    assert places
-    assert not [place for place in places if place.name.startswith(".")]
+    folders = {path.parent for path in matched_copy.outbox.rglob("leads.*")}
+    assert folders
+    assert not [folder for folder in folders if folder.name.startswith(".")]
 
 
-def test_encryption_asked_for_later_leaves_the_delivered_file_alone(matched_copy):
+def test_a_key_added_later_leaves_the_delivered_file_unchanged(matched_copy):
     deliver_all(matched_copy)
     first = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes()
     replace_mart(matched_copy, "products", "public_key", "age1example", CSV_BANK)

@@ -9,7 +9,7 @@ import pytest
 from pipelines.bench.benchmarks.offpolicy import HARMFUL, figures
 from pipelines.bench.fixtures.logged_policies import day_of
 from pipelines.core.settings import Settings
-from pipelines.deliveries.deliver import deliver, shards
+from pipelines.deliveries.deliver import deliver, plan_shards
 from pipelines.ingest import ingest
 from pipelines.matches.match_day import match
 from pipelines.simulate import respond
@@ -28,7 +28,7 @@ def test_what_was_drawn_is_delivered_answered_and_learned_from(
     with_share(0.5, monkeypatch)
     facts = match(settings, MONDAY)
     assert facts["explored"] >= 5
-    for shard in shards(settings, MONDAY):
+    for shard in plan_shards(settings, MONDAY):
         deliver(settings, MONDAY, shard)
     respond(settings, MONDAY, TUESDAY)
     ingest(settings, TUESDAY)

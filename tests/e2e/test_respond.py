@@ -13,7 +13,7 @@ import pytest
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import PROJECT, Settings
-from pipelines.deliveries.deliver import deliver, shards
+from pipelines.deliveries.deliver import deliver, plan_shards
 from pipelines.simulate import respond
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY, SUNDAY, banyan, run
@@ -129,7 +129,7 @@ def test_a_corrected_delivery_is_answered_in_new_files(ran: Ran, tmp_path: Path,
     answered()
     settings = Settings(home=tmp_path / "home")
     _leave_out_half(settings.day_folder(settings.matches, MONDAY))
-    for shard in shards(settings, MONDAY):
+    for shard in plan_shards(settings, MONDAY):
         assert deliver(settings, MONDAY, shard)["delivered"] > 0
     corrected = answered()
     assert corrected

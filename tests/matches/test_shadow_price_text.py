@@ -41,7 +41,7 @@ def folders(settings: Settings) -> tuple[Path, Path]:
 
 def deliver_all(settings: Settings) -> dict[str, dict[str, Any]]:
     """Deliver the day; return institution -> its manifest."""
-    (shard,) = deliver.shards(settings, DAY)
+    (shard,) = deliver.plan_shards(settings, DAY)
     deliver.deliver(settings, DAY, shard)
     outbox = settings.day_folder(settings.outbox, DAY)
     return {name: read_manifest(outbox / name) for name in shard["institutions"]}

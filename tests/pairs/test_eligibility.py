@@ -1,4 +1,4 @@
-"""The engine finds the pairs that a plain double loop finds; the funnel shows what excluded others."""
+"""The engine finds the pairs that a plain double loop finds, and the funnel adds up."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -177,7 +177,7 @@ def test_a_day_without_open_products_has_no_pairs(tmp_path):
 
 
 def meets_rules(lead: Row, product: Row) -> bool:
-    """Return True if the pair is eligible; the caps of the day are 24% for CNY, and none for USD."""
+    """Return True if the pair is eligible; the price cap is 24% for CNY, and none for USD."""
     return bool(
         ({"all", product["institution_id"]} & set(lead["consent_scope"]))
         and product["institution_id"] not in lead["suppressed_institutions"]

@@ -1,4 +1,4 @@
-"""The prefilter of a large day keeps enough pairs of each lead and product, and measures its loss."""
+"""The prefilter keeps enough pairs of each lead and product, and measures its loss."""
 
 from collections.abc import Iterator
 from typing import Any

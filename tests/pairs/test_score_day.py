@@ -1,4 +1,4 @@
-"""Scored pairs: order, prices, funnel, and equal bytes for any batch size, threads and row order."""
+"""Scored pairs: order, prices, funnel, and equal bytes for any batches, threads and row order."""
 
 import pyarrow as pa
 import pyarrow.compute as pc

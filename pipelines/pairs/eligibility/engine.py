@@ -69,7 +69,7 @@ class Eligibility:
         return count_products(self.bitsets)
 
     def pairs_between(self, first: int = 0, last: int | None = None) -> pa.Table:
-        """Return the pairs (`lead_row`, `product_row`) of the leads `first` to `last` (excluded)."""
+        """Return the pairs (`lead_row`, `product_row`) of the leads from `first` to `last` - 1."""
         lead, product = np.nonzero(unpack(self.bitsets[first:last], self.products))
         return _pair_table(lead + first, product)
 
