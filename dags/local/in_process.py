@@ -17,7 +17,7 @@ from dags.local.run_summary import describe_failure
 from dags.local.terminal import StepProgress, redirect_output
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
-from pipelines.reports.reconcile_day import figures
+from pipelines.reports.reconcile_day import load_figures
 
 DayFigures = dict[str, Any]
 
@@ -65,7 +65,7 @@ def prepare_day_runner(
         if run.state != "success":
             raise IntegrityError(describe_failure(settings, day, last, run, progress.failures, log))
         seconds = round(monotonic() - started, 1)
-        return figures(settings, day) | {"seconds": seconds, "state": "success"}
+        return load_figures(settings, day) | {"seconds": seconds, "state": "success"}
 
     return run_day
 

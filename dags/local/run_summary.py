@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
-from pipelines.reports.reconcile_day import ENDS
+from pipelines.reports.reconcile_day import DESTINATIONS
 
 NEGLIGIBLE_GAP = 5e-5
 """A smaller gap would show as 0.00%."""
@@ -29,7 +29,7 @@ def describe_results(settings: Settings, dates: Mapping[str, Mapping[str, Any]])
 
 
 def _headline(day: str, figures: Mapping[str, Any]) -> str:
-    ends = " + ".join(f"{figures[end]:,} {end}" for end in ENDS)
+    ends = " + ".join(f"{figures[end]:,} {end}" for end in DESTINATIONS)
     return (
         f"{day}: {figures['received']:,} leads = {ends}\n"
         f"{'':<12}{figures['matches']:,} matches for {figures['institutions']:,} institutions, "

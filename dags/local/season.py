@@ -20,7 +20,7 @@ from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import scorecard, scorecard_page
 from pipelines.evaluation.scorecard.figures import Figures
 from pipelines.evaluation.scorecard.table import headline
-from pipelines.reports.reconcile_day import figures
+from pipelines.reports.reconcile_day import load_figures
 from pipelines.simulate import SimulationPlan, start_market
 from pipelines.simulate.respond import respond_to_deliveries
 from pipelines.simulate.world import Columns
@@ -58,7 +58,7 @@ def _play_days(
     days = {}
     for day in dates:
         if (settings.day_folder(settings.reports, day) / MANIFEST).is_file():
-            day_figures = figures(settings, day) | {"seconds": 0.0, "state": "success"}
+            day_figures = load_figures(settings, day) | {"seconds": 0.0, "state": "success"}
         else:
             market.write_day(day, plan.start)
             if pending:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.reports.labels import DETAILS, FUNNEL
+from pipelines.matches.stage_labels import DETAILS, FUNNEL
 
 Found = dict[str, Any]
 

@@ -1,15 +1,15 @@
-"""What stands at the top of the page: the state of the day and its few large figures."""
+"""The top of the page: the state of the day, a few large figures, the destinations of leads."""
 
 from dataclasses import dataclass
 
 from pipelines.core.formats import NOTHING, count, plural, share
 from pipelines.core.html import Tile
-from pipelines.reports.report_data import Facts
+from pipelines.reports.report_data import Report
 
 STATES = {
     "complete": ("Complete.", "Every step is published and every count adds up."),
     "findings": (
-        "Complete, with something to look at.",
+        "Complete, with findings that need action.",
         "Every step is published and every count adds up.",
     ),
     "incomplete": (
@@ -17,18 +17,20 @@ STATES = {
         "A step is missing, stale or does not add up; do not rely on this day yet.",
     ),
 }
-WEIGHTS = {"incomplete": "incomplete", "act": "look", "note": "note"}
+SEVERITIES = {"incomplete": "incomplete", "act": "action", "note": "note"}
+"""Severity of a finding -> its label."""
 MEANINGS = {
-    "quarantined": "rows that broke a critical rule; kept as received, with the reason",
-    "duplicates": "the same lead again, or the same person within the window of days",
-    "suppressed": "asked not to be contacted, or to be erased; nobody may receive them",
+    "quarantined": "rows that broke a critical rule; stored as received, with the reason",
+    "duplicates": "the same row again, or the same person within the window of days",
+    "suppressed": "do not contact, erasure or fraud; no institution may receive them",
     "unmatched": "no product could take them; the reasons are listed below",
-    "matched": "sent to at least one institution",
+    "matched": "matched with at least one product",
 }
+"""Destination of a lead -> its meaning."""
 
 
 @dataclass(frozen=True)
-class Step:
+class WaterfallStep:
     """One line of the waterfall: `count` leads, drawn from `start` on."""
 
     kind: str
@@ -38,87 +40,86 @@ class Step:
 
 
 class Headline:
-    """The top of the page, worded and formatted, of one day's facts."""
+    """The top of the page, formatted, from one day's report."""
 
-    def __init__(self, facts: Facts):
-        self._facts = facts
+    def __init__(self, report: Report):
+        self._report = report
 
     @property
     def state(self) -> str:
         """Return the state of the day in a few words."""
-        return STATES[self._facts.state][0]
+        return STATES[self._report.state][0]
 
     @property
-    def why(self) -> str:
-        """Return what the state means."""
-        return STATES[self._facts.state][1]
+    def explanation(self) -> str:
+        """Return the meaning of the state."""
+        return STATES[self._report.state][1]
 
     @property
     def tiles(self) -> list[Tile]:
-        """Return the large figures; a dash stands for what is not known."""
-        matching = self._facts.matching
+        """Return the large figures; a dash is an unknown value."""
+        matching, intake = self._report.matching, self._report.intake
         received, matched = self._leads("received"), self._leads("matched")
         served = sum(row.matches > 0 for row in matching.institutions)
-        files = sum(row.files for row in self._facts.borders)
-        refused = sum(row.refused_files for row in self._facts.borders)
-        offering = f"of {len(matching.institutions)} with an open product"
+        channels = {row.source for row in intake if row.feed == "leads"}
+        files = sum(row.files for row in intake)
+        refused = sum(row.refused_files for row in intake)
         return [
-            Tile("Leads received", count(received), self._channels),
+            Tile("Leads received", count(received), f"from {plural(len(channels), 'channel')}"),
             Tile("Leads matched", count(matched), f"{share(matched, received)} of received"),
-            Tile("Matches", count(matching.matches), self._per_lead),
-            Tile("Institutions served", count(served) if matching.matches else NOTHING, offering),
+            Tile("Matches", count(matching.matches), self._matches_per_lead),
+            Tile(
+                "Institutions served",
+                count(served) if matching.matches else NOTHING,
+                f"of {len(matching.institutions)} with an open product",
+            ),
             Tile("Files refused", count(refused), f"of {plural(files, 'file')}"),
         ]
 
     def _leads(self, name: str) -> int | None:
-        leads = self._facts.matching.leads
+        leads = self._report.matching.leads
         return leads.as_dict()[name] if leads else None
 
     @property
-    def _channels(self) -> str:
-        channels = {row.source for row in self._facts.borders if row.feed == "leads"}
-        return f"from {plural(len(channels), 'channel')}"
-
-    @property
-    def _per_lead(self) -> str:
-        matching = self._facts.matching
+    def _matches_per_lead(self) -> str:
+        matching = self._report.matching
         if matching.matches is None or not matching.leads or not matching.leads.matched:
             return NOTHING
-        return f"{matching.matches / matching.leads.matched:.2f} a matched lead"
+        return f"{matching.matches / matching.leads.matched:.2f} per matched lead"
 
     @property
     def accounted_for(self) -> int:
-        """Leads in all five destinations; equals those received unless something is wrong."""
-        return sum(leads for _, leads in self.parts)
+        """Leads in all five destinations; equals the leads received if none is lost."""
+        return sum(leads for _, leads in self.destinations)
 
     @property
     def adds_up(self) -> bool:
         """Return whether each lead received is in exactly one of the five destinations."""
-        leads = self._facts.matching.leads
+        leads = self._report.matching.leads
         return leads is not None and leads.received == self.accounted_for
 
     @property
-    def waterfall(self) -> list[Step]:
-        """Return the leads as they leave the flow, one line each, until the matched remain."""
-        leads = self._facts.matching.leads
+    def waterfall(self) -> list[WaterfallStep]:
+        """Return one line for each destination that leads go to, until the matched remain."""
+        leads = self._report.matching.leads
         if leads is None:
             return []
-        lines = [Step("received", leads.received, 0, "in the files of the channels")]
-        left = leads.received
+        lines = [WaterfallStep("received", leads.received, 0, "in the files of the channels")]
+        remaining = leads.received
         for kind in ("quarantined", "duplicates", "suppressed", "unmatched"):
-            gone = getattr(leads, kind)
-            left -= gone
-            lines.append(Step(kind, gone, max(left, 0), MEANINGS[kind]))
-        return [*lines, Step("matched", leads.matched, 0, MEANINGS["matched"])]
+            removed = getattr(leads, kind)
+            remaining -= removed
+            lines.append(WaterfallStep(kind, removed, max(remaining, 0), MEANINGS[kind]))
+        return [*lines, WaterfallStep("matched", leads.matched, 0, MEANINGS["matched"])]
 
     @property
-    def parts(self) -> list[tuple[str, int]]:
+    def destinations(self) -> list[tuple[str, int]]:
         """Return the five destinations of a lead with their counts, matched first."""
-        leads = self._facts.matching.leads
+        leads = self._report.matching.leads
         order = ("matched", "unmatched", "suppressed", "duplicates", "quarantined")
         return [(kind, getattr(leads, kind)) for kind in order] if leads else []
 
     @property
-    def most_unmatched(self) -> int:
-        """Return the end of the scale of unmatched leads."""
-        return max((row.count for row in self._facts.matching.stages), default=0)
+    def largest_stage(self) -> int:
+        """Return the most leads of a stage, the end of the scale of unmatched leads."""
+        return max((row.count for row in self._report.matching.stages), default=0)

@@ -1,4 +1,4 @@
-"""Gather what was published for a day into one `Facts`, whatever is missing."""
+"""Load everything that was published for a day into one `Report`; parts may be missing."""
 
 import json
 from collections.abc import Callable
@@ -11,123 +11,96 @@ import pyarrow as pa
 
 from pipelines.core.database import connect
 from pipelines.core.errors import BanyanError, InputMissing
-from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
-from pipelines.core.step_failures import read_step_failures
 from pipelines.evaluation.drift import Drift, drift
-from pipelines.reports.findings import findings
-from pipelines.reports.report_data import Facts, Finding, Matching, ModelSet, Refusal
-from pipelines.reports.sections import fairness, intake_counts, matching, models
-from pipelines.reports.sections.calibration import odds_given
-from pipelines.reports.sections.champion_status import seated
-from pipelines.reports.sections.deliveries import deliveries
-from pipelines.reports.sections.provenance import origins_of
-from pipelines.reports.sections.reconciliation import crossings, marts
-from pipelines.reports.sections.steps import steps
+from pipelines.reports.findings import collect_findings
+from pipelines.reports.report_data import Finding, Report
+from pipelines.reports.sections import evidence, intake, matching, models
+from pipelines.reports.sections.calibration import load_calibration
+from pipelines.reports.sections.fairness import measure_proxies
+from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
 
 Part = TypeVar("Part")
 
-NOT_THERE = (InputMissing, FileNotFoundError, duckdb.IOException)
+NOT_PUBLISHED = (InputMissing, FileNotFoundError, duckdb.IOException)
 UNREADABLE = (
     *(BanyanError, OSError, ValueError, LookupError, TypeError, AttributeError),
     *(duckdb.Error, pa.ArrowException, json.JSONDecodeError),
 )
-"""What a part of the page may meet where a step failed, was killed or never ran."""
+"""Errors that a part can raise if its step failed, was killed or never ran."""
 
 
 @dataclass
-class Gathering:
-    """Collects the parts, and a gap for each that cannot be read."""
+class PartLoader:
+    """Loads the parts of a report; a part that cannot be read becomes a finding."""
 
-    gaps: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
-    def part(self, name: str, read: Callable[[], Part], otherwise: Part) -> Part:
-        """Return what `read` returns; where it cannot, note the gap and return `otherwise`.
+    def load(self, name: str, read: Callable[[], Part], default: Part) -> Part:
+        """Return what `read` returns; if it fails, `default`, with a finding.
 
-        What isn't there needs no note: `steps` says which step has not published it. The gap
-        names the kind of error only: its text may quote what a row holds.
+        A part that is not published needs no finding: the state of its folder is one. The
+        evidence names only the kind of error: its text may quote a row.
         """
         try:
             return read()
-        except NOT_THERE:
-            return otherwise
+        except NOT_PUBLISHED:
+            return default
         except UNREADABLE as error:
-            self.gaps.append(
-                Finding(
-                    "incomplete", f"The {name} of this day cannot be read", type(error).__name__
-                )
-            )
-            return otherwise
+            title = f"The {name} of this day cannot be read"
+            self.findings.append(Finding("incomplete", title, type(error).__name__))
+            return default
 
 
-def gather(settings: Settings, day: date) -> Facts:
-    """Return all facts of `day` that can be read; what cannot is among the findings."""
-    to = Gathering()
-    facts = Facts(
+def load_report(settings: Settings, day: date) -> Report:
+    """Return the report of `day`; each part that cannot be read is among the findings."""
+    parts = PartLoader()
+    load = parts.load
+    report = Report(
         day=day,
-        refusals=to.part("list of refusals", lambda: _refusals(settings, day), ()),
-        steps=steps(settings, day),
-        borders=to.part("counts of the feeds", lambda: intake_counts.borders(settings, day), ()),
-        set_aside=to.part("quarantine", lambda: intake_counts.set_aside(settings, day), ()),
-        landed_files=to.part(
-            "list of files", lambda: intake_counts.landed_files(settings, day), ()
+        failed_steps=load("failed steps", lambda: evidence.load_failed_steps(settings, day), ()),
+        steps=evidence.check_folders(settings, day),
+        intake=load("intake counts", lambda: intake.load_intake(settings, day), ()),
+        quarantine=load("quarantine", lambda: intake.load_quarantine(settings, day), ()),
+        landed_files=load("list of files", lambda: intake.load_landed_files(settings, day), ()),
+        expectations=load("expectations", lambda: intake.load_expectations(settings, day), ()),
+        unknown_columns=load(
+            "unknown columns", lambda: intake.load_unknown_columns(settings, day), ()
         ),
-        expectations=to.part(
-            "quality results", lambda: intake_counts.expectations(settings, day), ()
+        marts=load("counts of the marts", lambda: load_mart_counts(settings, day), None),
+        matching=_load_matching(settings, day, parts),
+        model_set=load(
+            "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),
-        unknown_columns=to.part(
-            "list of unknown columns", lambda: intake_counts.unknown_columns(settings, day), ()
-        ),
-        marts=to.part("counts of the marts", lambda: marts(settings, day), None),
-        matching=_matching(settings, day, to),
-        model_set=to.part(
-            "model set", lambda: seated(settings, models.model_set(settings, day)), ModelSet()
-        ),
-        odds=to.part("ledger of odds", lambda: odds_given(settings, day), ()),
-        guessed=to.part("fairness figures", lambda: fairness.guessed(settings, day), ()),
-        drift=to.part("drift figures", lambda: drift(settings, day), Drift()),
-        origins=to.part("list of origins", lambda: origins_of(settings), ()),
+        calibration=load("calibration ledger", lambda: load_calibration(settings, day), ()),
+        fairness=load("fairness figures", lambda: measure_proxies(settings, day), ()),
+        drift=load("drift figures", lambda: drift(settings, day), Drift()),
+        data_sources=load("data sources", lambda: evidence.load_data_sources(settings), ()),
     )
-    facts = replace(facts, crossings=crossings(facts))
-    return replace(facts, findings=(*to.gaps, *findings(facts)))
+    points = reconcile(report.intake, report.marts, report.matching)
+    report = replace(report, reconciliation=points)
+    return replace(report, findings=(*parts.findings, *collect_findings(report)))
 
 
-def _refusals(settings: Settings, day: date) -> tuple[Refusal, ...]:
-    """Return the refusals without the machine's own path to the home."""
-    home = f"{settings.home}/"
-    return tuple(
-        Refusal(step, without_personal(message.replace(home, "")))
-        for step, message in read_step_failures(settings, day)
-    )
-
-
-def _matching(settings: Settings, day: date, to: Gathering) -> Matching:
+def _load_matching(settings: Settings, day: date, parts: PartLoader) -> matching.Matching:
     nothing: dict[str, Any] = {}
+    load = parts.load
     with connect(settings) as connection:
-        return Matching(
-            **to.part("lead counts", lambda: matching.headline(settings, day), nothing),
-            **to.part("pairs", lambda: matching.pairs(settings, day, connection), nothing),
-            explored_of_new=to.part(
-                "trials at new products",
-                lambda: matching.explored_of_new(settings, day, connection),
-                None,
+        where = (settings, day, connection)
+        return matching.Matching(
+            **load("lead counts", lambda: matching.load_summary(settings, day), nothing),
+            **load("pairs", lambda: matching.load_pairs(*where), nothing),
+            explored_new_products=load(
+                "exploration", lambda: matching.count_explored_new_products(*where), None
             ),
-            stages=to.part(
-                "list of unmatched leads", lambda: matching.stages(settings, day, connection), ()
+            stages=load("unmatched leads", lambda: matching.load_stages(*where), ()),
+            institutions=load(
+                "matches by institution", lambda: matching.load_institutions(*where), ()
             ),
-            institutions=to.part(
-                "matches by institution",
-                lambda: matching.institutions(settings, day, connection),
-                (),
+            channels=load("matches by channel", lambda: matching.load_channels(*where), ()),
+            silent_channels=load(
+                "silent channels", lambda: matching.load_silent_channels(*where), ()
             ),
-            channels=to.part(
-                "matches by channel", lambda: matching.channels(settings, day, connection), ()
-            ),
-            silent_channels=to.part(
-                "list of silent channels",
-                lambda: matching.silent_channels(settings, day, connection),
-                (),
-            ),
-            prices=to.part("prices", lambda: matching.prices(settings, day), ()),
-            deliveries=to.part("list of deliveries", lambda: deliveries(settings, day), ()),
+            prices=load("shadow prices", lambda: matching.load_prices(settings, day), ()),
+            deliveries=load("deliveries", lambda: matching.load_deliveries(settings, day), ()),
         )

@@ -1,74 +1,75 @@
-"""Render the facts of a day as one self-contained page. The same facts give the same bytes."""
+"""Render the report of a day as one self-contained page. The same report gives the same bytes."""
 
 from pathlib import Path
 
 from expectations import policy
 from pipelines.core.html import environment
-from pipelines.reports.headline import WEIGHTS, Headline
-from pipelines.reports.labels import DETAILS, FUNNEL
-from pipelines.reports.report_data import Count, Facts
-from pipelines.reports.sections.calibration import held, off
-from pipelines.reports.sections.drift import before, compared, moved, named, now, of
-from pipelines.reports.totals import COUNTS, feed_totals, rule_totals
+from pipelines.matches.stage_labels import DETAILS, FUNNEL
+from pipelines.reports.headline import SEVERITIES, Headline
+from pipelines.reports.report_data import Report
+from pipelines.reports.sections import drift
+from pipelines.reports.sections.calibration import select_miscalibrated, select_short_groupings
+from pipelines.reports.sections.intake import COUNTS, feed_totals, rule_totals
+from pipelines.reports.sections.matching import Count
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_ROWS = 200
+MAX_ROWS = 200
 """Longest list of single files on the page; `quality.json` has them all."""
 FIRST_ROWS = 25
-"""Institutions that are shown before the rest is folded away."""
+"""Institutions that are shown before the others are collapsed."""
 
 SECTIONS = (
     ("leads", "Leads"),
-    ("borders", "In and out"),
+    ("reconciliation", "Reconciliation"),
     ("quality", "Quality"),
     ("matches", "Matches"),
-    ("prices", "Prices"),
+    ("prices", "Shadow prices"),
     ("models", "Models"),
     ("champions", "Champions"),
-    ("odds", "Odds"),
+    ("calibration", "Calibration"),
     ("fairness", "Fairness"),
     ("drift", "Drift"),
     ("evidence", "Evidence"),
-    ("terms", "Words"),
+    ("glossary", "Glossary"),
 )
+"""Section of the page -> its name; each is a template of the same name."""
 
 
-def render(facts: Facts) -> str:
-    """Return the page of `facts` as HTML."""
+def render(report: Report) -> str:
+    """Return the page of `report` as HTML."""
     page = environment(TEMPLATES).get_template("page.html")
     return page.render(
-        facts=facts,
-        matching=facts.matching,
-        headline=Headline(facts),
-        weights=WEIGHTS,
+        report=report,
+        matching=report.matching,
+        headline=Headline(report),
+        severities=SEVERITIES,
         sections=SECTIONS,
-        counts=COUNTS,
-        totals=feed_totals(facts.borders),
-        refused=[row for row in facts.set_aside if row.is_file],
-        rules=rule_totals(facts.set_aside),
-        broken=[result for result in facts.expectations if result.unexpected],
-        kept=[result for result in facts.expectations if not result.unexpected],
-        served=[row for row in facts.matching.institutions if row.matches],
-        delivery_of={row.institution_id: row for row in facts.matching.deliveries},
+        counts=tuple(COUNTS),
+        count_columns=[(heading, "n") for heading in COUNTS.values()],
+        totals=feed_totals(report.intake),
+        refused=[row for row in report.quarantine if row.is_file],
+        rules=rule_totals(report.quarantine),
+        failed=[row for row in report.expectations if row.unexpected],
+        passed=[row for row in report.expectations if not row.unexpected],
+        served=[row for row in report.matching.institutions if row.matches],
+        delivery_of={row.institution_id: row for row in report.matching.deliveries},
         currency=policy.base_currency(),
-        most_offers=policy.value().most_offers_per_lead,
+        max_offers=policy.value().most_offers_per_lead,
         details=DETAILS,
-        funnel_words=FUNNEL,
-        chosen=_chosen(facts),
-        held=held(facts.odds),
-        off=off(facts.odds),
-        compared=compared(facts.drift),
-        moved=moved(facts.drift),
-        named=named,
-        now=now,
-        before=before,
-        of=of,
-        limit=MOST_ROWS,
+        funnel=_funnel(report),
+        funnel_labels=FUNNEL,
+        calibration=select_short_groupings(report.calibration),
+        miscalibrated=select_miscalibrated(report.calibration),
+        topics=drift.summarize_topics(report.drift),
+        beyond=drift.select_beyond_threshold(report.drift),
+        drift_labels=drift,
+        limit=MAX_ROWS,
         first=FIRST_ROWS,
     )
 
 
-def _chosen(facts: Facts) -> tuple[Count, ...]:
-    """Return the last line of the funnel, where the matching is published."""
-    matches = facts.matching.matches
-    return () if matches is None else (Count("chosen", matches),)
+def _funnel(report: Report) -> tuple[Count, ...]:
+    """Return the funnel of pairs, with the matches as its last step if they are published."""
+    matches = report.matching.matches
+    last = () if matches is None else (Count("chosen", matches),)
+    return report.matching.funnel + last if report.matching.funnel else ()

@@ -14,7 +14,7 @@ from pipelines.explain import explain
 from pipelines.explain.text import text
 from pipelines.matches import match_day
 from pipelines.matches.exploration_log import SCHEMA
-from pipelines.reports.sections.matching import explored_of_new
+from pipelines.reports.sections.matching import count_explored_new_products
 from tests.helpers.crowded_market import crowded_day, with_share
 from tests.helpers.day import run_matching
 from tests.helpers.matched_day import DAY
@@ -130,7 +130,7 @@ def test_the_report_tells_trials_at_products_that_are_little_known(tried):
     }
     expected = [row for row in rows(tried, "matches") if row["explored"] and key(row)[2:] in new]
     with connect(tried) as connection:
-        assert explored_of_new(tried, DAY, connection) == len(expected) > 0
+        assert count_explored_new_products(tried, DAY, connection) == len(expected) > 0
 
 
 def test_a_share_of_nothing_gives_exactly_the_plan(tried, tmp_path, monkeypatch):

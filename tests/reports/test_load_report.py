@@ -1,4 +1,4 @@
-"""The figures are those of the manifests, and a day that went wrong is told as it is."""
+"""The figures equal the manifests', and a defect of the day becomes a finding."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from expectations.contracts import feeds, load
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.reports import report
+from tests.helpers.html import section_text
 from tests.helpers.published_day import (
     DAY,
     FIGURES,
@@ -21,49 +22,49 @@ from tests.helpers.published_day import (
     publish_matches,
     publish_models,
 )
-from tests.reports.conftest import Report, make
+from tests.reports.conftest import PublishedReport, publish_report
 
 
-def sayings(found: Report, weight: str) -> list[str]:
-    return [f["what"] for f in found.quality["findings"] if f["weight"] == weight]
+def titles(found: PublishedReport, severity: str) -> list[str]:
+    return [f["title"] for f in found.quality["findings"] if f["severity"] == severity]
 
 
-def test_a_day_with_a_refused_file_is_complete_with_something_to_look_at(whole: Report):
+def test_a_day_with_a_refused_file_is_complete_with_findings(whole: PublishedReport):
     assert whole.returned["state"] == whole.quality["state"] == "findings"
-    assert sayings(whole, "incomplete") == []
-    assert sayings(whole, "act") == [
+    assert titles(whole, "incomplete") == []
+    assert titles(whole, "act") == [
         "1 file of broker refused (leads)",
-        f"spam/{DAY}/x.csv was not taken in",
+        f"spam/{DAY}/x.csv was not read",
     ]
 
 
-def test_counts_are_those_of_the_manifests(whole: Report):
-    told = {border["source"]: border for border in whole.quality["borders"]}
+def test_counts_equal_the_manifests(whole: PublishedReport):
+    intake = {row["source"]: row for row in whole.quality["intake"]}
     for source, counts in LEADS.items():
-        assert {name: told[source][name] for name in counts} == counts
+        assert {name: intake[source][name] for name in counts} == counts
     assert whole.quality["matching"]["leads"] == LEAD_COUNTS
     assert whole.returned["received"] == LEAD_COUNTS["received"]
 
 
-def test_quality_results_are_those_of_the_manifest(whole: Report):
+def test_quality_results_equal_the_manifest(whole: PublishedReport):
     assert whole.quality["expectations"] == [{"feed": "leads", **result} for result in QUALITY]
 
 
-def test_quarantine_accounts_for_every_row_set_aside(whole: Report):
-    rows = {(row["rule"], row["rows"]) for row in whole.quality["set_aside"]}
+def test_quarantine_accounts_for_every_row_not_loaded(whole: PublishedReport):
+    rows = {(row["rule"], row["rows"]) for row in whole.quality["quarantine"]}
     assert rows == {("range", 13), ("duplicate", 7), ("truncated", 41)}
 
 
-def test_model_figures_are_those_of_the_registry(whole: Report):
+def test_model_figures_equal_the_registry(whole: PublishedReport):
     approval, risk = whole.quality["model_set"]["models"]
     figures = {name: approval[name] for name in FIGURES if name != "rows"}
-    assert figures | {"rows": approval["rows_checked"]} == FIGURES
+    assert figures | {"rows": approval["rows_evaluated"]} == FIGURES
     assert risk["is_prior"]
     assert risk["auc"] is None
     assert whole.quality["model_set"]["as_of"] == "2026-11-16"
 
 
-def test_matches_are_counted_by_institution_and_channel(whole: Report):
+def test_matches_are_counted_by_institution_and_channel(whole: PublishedReport):
     matching = whole.quality["matching"]
     by_institution = {row["institution_id"]: row for row in matching["institutions"]}
     assert [by_institution[name]["matches"] for name in ("bank-000", "bank-001")] == [199, 1]
@@ -76,21 +77,22 @@ def test_matches_are_counted_by_institution_and_channel(whole: Report):
     assert sum(row["leads"] for row in matching["channels"]) == 200
 
 
-def test_trials_and_what_they_cost_are_those_of_the_manifest(whole: Report):
+def test_exploration_and_its_cost_equal_the_manifest(whole: PublishedReport):
     matching = whole.quality["matching"]
-    assert (matching["explored"], matching["price_of_learning"]) == (3, 41.75)
-    assert "1.5% of the matches (3) were drawn by lot" in " ".join(whole.page.split())
-    assert "costs 41.75 CNY of the plan" in " ".join(whole.page.split())
+    assert (matching["explored"], matching["exploration_cost"]) == (3, 41.75)
+    section = section_text(whole.page, "matches")
+    assert "1.5% of the matches (3) were drawn at random" in section
+    assert "The exploration cost is 41.75 CNY" in section
 
 
-def test_a_home_without_anything_gives_a_report_that_says_so(tmp_path):
-    found = make(Settings(home=tmp_path))
+def test_an_empty_home_has_a_report_with_every_step_missing(tmp_path):
+    found = publish_report(Settings(home=tmp_path))
     assert found.returned["state"] == "incomplete"
-    assert "The result of ingest is missing" in sayings(found, "incomplete")
-    assert "The result of match is missing" in sayings(found, "incomplete")
+    assert "The result of ingest is missing" in titles(found, "incomplete")
+    assert "The result of match is missing" in titles(found, "incomplete")
 
 
-STATIONS = {
+FOLDERS_OF_STEP = {
     "ingest": ["lake/leads"],
     "marts": ["marts"],
     "score": ["pairs"],
@@ -98,98 +100,100 @@ STATIONS = {
 }
 
 
-@pytest.mark.parametrize("station", STATIONS)
-def test_a_missing_station_is_named_with_its_folder(settings: Settings, station: str):
-    for folder in STATIONS[station]:
+@pytest.mark.parametrize("step", FOLDERS_OF_STEP)
+def test_a_missing_step_is_named_with_its_folder(settings: Settings, step: str):
+    for folder in FOLDERS_OF_STEP[step]:
         shutil.rmtree(settings.day_folder(settings.home / folder, DAY))
-    found = make(settings)
+    found = publish_report(settings)
     assert found.returned["state"] == "incomplete"
     finding = next(
-        f for f in found.quality["findings"] if f["what"] == f"The result of {station} is missing"
+        f for f in found.quality["findings"] if f["title"] == f"The result of {step} is missing"
     )
-    assert f"{STATIONS[station][0]}/date={DAY}" in finding["evidence"]
+    assert f"{FOLDERS_OF_STEP[step][0]}/date={DAY}" in finding["evidence"]
 
 
 @pytest.mark.parametrize("feed", ["leads", "products"])
-def test_what_of_other_stations_is_published_is_still_shown(settings: Settings, feed: str):
+def test_a_missing_feed_does_not_hide_the_matching(settings: Settings, feed: str):
     shutil.rmtree(settings.day_folder(settings.lake / feed, DAY))
-    assert make(settings).quality["matching"]["leads"] == LEAD_COUNTS
+    assert publish_report(settings).quality["matching"]["leads"] == LEAD_COUNTS
 
 
-def test_a_torn_manifest_is_unreadable_not_a_crash(settings: Settings):
+def test_a_truncated_manifest_is_reported_as_unreadable(settings: Settings):
     (settings.day_folder(settings.matches, DAY) / "manifest.json").write_text('{"rows": 1', "utf-8")
-    found = make(settings)
-    assert "The result of match is unreadable" in sayings(found, "incomplete")
+    found = publish_report(settings)
+    assert "The result of match is unreadable" in titles(found, "incomplete")
 
 
-def test_a_file_changed_after_it_was_published_is_told(settings: Settings):
+def test_a_file_changed_after_publication_is_reported(settings: Settings):
     file = settings.day_folder(settings.unmatched, DAY) / "unmatched.parquet"
     file.write_bytes(file.read_bytes()[:-9])
-    found = make(settings)
-    assert "The result of match is unreadable" in sayings(found, "incomplete")
+    found = publish_report(settings)
+    assert "The result of match is unreadable" in titles(found, "incomplete")
     evidence = json.dumps(found.quality["findings"])
     assert "unmatched.parquet is not the file that was published" in evidence
 
 
 def test_matches_of_earlier_marts_are_stale(settings: Settings):
     publish_marts(settings, seed=8)
-    found = make(settings)
-    assert "The result of match is stale" in sayings(found, "incomplete")
-    assert "The result of score is stale" in sayings(found, "incomplete")
+    found = publish_report(settings)
+    assert "The result of match is stale" in titles(found, "incomplete")
+    assert "The result of score is stale" in titles(found, "incomplete")
 
 
 def test_a_late_file_in_an_earlier_partition_makes_the_marts_stale(settings: Settings):
     folder = settings.lake / "outcomes" / "date=2026-11-19"
     with publishing(folder, {}) as fresh:
         write_parquet(load("outcomes").lake_schema.empty_table(), fresh / "outcomes.parquet")
-    found = make(settings)
-    assert sayings(found, "incomplete") == ["The result of marts is stale"]
+    found = publish_report(settings)
+    assert titles(found, "incomplete") == ["The result of marts is stale"]
 
 
 def test_pairs_scored_by_models_that_were_replaced_are_stale(settings: Settings):
     publish_models(settings, changed="max_bin: 63\n")
-    assert "The result of score is stale" in sayings(make(settings), "incomplete")
+    assert "The result of score is stale" in titles(publish_report(settings), "incomplete")
 
 
 def test_leads_that_do_not_add_up_make_the_day_incomplete(settings: Settings):
     publish_matches(settings, LEAD_COUNTS | {"unmatched": 54})
-    found = make(settings)
-    assert "Leads do not add up" in sayings(found, "incomplete")
-    assert "The counts from marts to matches do not add up" in sayings(found, "incomplete")
+    found = publish_report(settings)
+    assert "Leads do not add up" in titles(found, "incomplete")
+    assert "The counts from marts to matches do not add up" in titles(found, "incomplete")
     assert "does not add up" in found.page
 
 
-def test_rows_lost_at_the_border_make_the_day_incomplete(settings: Settings):
+def test_rows_lost_at_intake_make_the_day_incomplete(settings: Settings):
     publish_lake(settings, "leads", {"search": LEADS["search"] | {"loaded": 189}})
-    said = sayings(make(settings), "incomplete")
-    assert "Rows of leads from search do not add up" in said
-    assert "The quarantine of leads does not hold what was set aside" in said
-    assert "The matching and the lake count different leads" in said
+    incomplete = titles(publish_report(settings), "incomplete")
+    assert "Rows of leads from search do not add up" in incomplete
+    assert "The quarantine of leads is not complete" in incomplete
+    assert "The matching and the lake count different leads" in incomplete
 
 
 def test_an_institution_without_its_file_is_named(settings: Settings):
     shutil.rmtree(settings.day_folder(settings.outbox, DAY) / "bank-001")
-    found = make(settings)
-    assert "1 institution matched but not delivered to" in sayings(found, "incomplete")
+    found = publish_report(settings)
+    assert "1 institution matched but not delivered to" in titles(found, "incomplete")
     assert "bank-001" in json.dumps(found.quality["findings"])
 
 
-def test_a_delivery_of_other_rows_than_matched_is_told(settings: Settings):
+def test_a_delivery_that_differs_from_the_matches_is_reported(settings: Settings):
     publish_deliveries(settings, {"bank-000": 198})
-    said = sayings(make(settings), "incomplete")
-    assert said == [
+    incomplete = titles(publish_report(settings), "incomplete")
+    assert incomplete == [
         "The counts from matches to outbox do not add up",
-        "The delivery to bank-000 is not what was matched",
+        "The delivery to bank-000 differs from its matches",
     ]
 
 
-def test_a_channel_that_fell_silent_is_named(settings: Settings):
+def test_a_silent_channel_is_named(settings: Settings):
     publish_marts(settings, without="channel-2")
-    note = next(f for f in make(settings).quality["findings"] if "none today" in f["what"])
+    note = next(
+        f for f in publish_report(settings).quality["findings"] if "none today" in f["title"]
+    )
     assert note["evidence"] == "channel-2"
 
 
-def test_a_report_again_changes_no_byte(settings: Settings):
+def test_a_second_report_has_the_same_bytes(settings: Settings):
     report(settings, DAY)
     folder = settings.day_folder(settings.reports, DAY)
     before = read_manifest(folder)
@@ -197,10 +201,10 @@ def test_a_report_again_changes_no_byte(settings: Settings):
     assert read_manifest(folder) == before
 
 
-def test_the_number_of_threads_changes_no_byte(settings: Settings, whole: Report):
-    assert make(settings.model_copy(update={"threads": 1})) == whole
+def test_threads_do_not_change_the_bytes(settings: Settings, whole: PublishedReport):
+    assert publish_report(settings.model_copy(update={"threads": 1})) == whole
 
 
-def test_every_feed_has_its_state(whole: Report):
+def test_every_feed_has_a_state(whole: PublishedReport):
     folders = {step["folder"] for step in whole.quality["steps"]}
     assert {f"lake/{feed}/date={DAY}" for feed in feeds()} <= folders

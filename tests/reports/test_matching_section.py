@@ -1,9 +1,7 @@
-"""The page tells what limits cost, and which promises are out of reach."""
+"""The page shows shadow prices, rule costs and infeasible floors."""
 
 import json
-import re
 from datetime import date
-from html import unescape
 
 import pytest
 
@@ -13,17 +11,18 @@ from pipelines.core.settings import Settings
 from pipelines.matches.shadow_price_text import told_prices
 from pipelines.reports import report
 from tests.helpers.day import run_matching
+from tests.helpers.html import section_text
 from tests.helpers.published_day import DAY as EMPTY_DAY
 from tests.matches.test_rule_costs import DAY, PRODUCT, RULES, day_with
-from tests.reports.conftest import make
+from tests.reports.conftest import publish_report
 
-PROMISE = {"from": date(2026, 11, 1), "source": "test", "leads_a_day": 400}
+FLOOR = {"from": date(2026, 11, 1), "source": "test", "leads_a_day": 400}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A matched day on which one promise is out of reach; only to be read."""
-    floors = [PROMISE | {"institution_id": "bank-002"}]
+    """A matched day on which one floor is infeasible; read only."""
+    floors = [FLOOR | {"institution_id": "bank-002"}]
     limits = Limits.model_validate({"decided_on": DAY, "source": "test", "floors": floors})
     settings = day_with(tmp_path_factory.mktemp("prices"), 6, *RULES)
     with pytest.MonkeyPatch.context() as patch:
@@ -33,44 +32,46 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
+@pytest.fixture(scope="module")
+def prices(home: Settings) -> list:
+    return told_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
+
+
 def section(settings: Settings) -> str:
-    page = (settings.day_folder(settings.reports, DAY) / "index.html").read_text("utf-8")
-    found = re.search(r'<section id="prices">.*?</section>', page, re.DOTALL)
-    assert found
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", found[0])).split())
+    page = settings.day_folder(settings.reports, DAY) / "index.html"
+    return section_text(page.read_text("utf-8"), "prices")
 
 
-def test_every_open_product_stands_with_its_quota_matches_price_and_dearest_rules(home):
+def test_every_open_product_has_its_quota_matches_price_and_most_costly_rules(home, prices):
     text = section(home)
-    told = told_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
-    assert len(told) == 11
-    for each in told:
-        line = f"{each.institution_id} {each.product_id} {each.quota} {each.matches} "
-        assert f"{line}{each.price_of_quota:,.2f}" in text
-        for cost in each.rules[:3]:
+    assert len(prices) == 11
+    for row in prices:
+        line = f"{row.institution_id} {row.product_id} {row.quota} {row.matches} "
+        assert f"{line}{row.price_of_quota:,.2f}" in text
+        for cost in row.rules[:3]:
             assert f"{cost.rule} {cost.good_leads:,.0f} {cost.value:,.2f}" in text
-    (of_rule,) = (each for each in told if each.product_id == PRODUCT["product_id"])
-    assert of_rule.rules
+    (with_rules,) = (row for row in prices if row.product_id == PRODUCT["product_id"])
+    assert with_rules.rules
 
 
-def test_those_that_lose_most_come_first(home):
-    told = told_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
-    worst = max(told, key=lambda each: max(each.price_of_quota, each.rules[0].value))
-    assert f"Their worth {worst.institution_id} {worst.product_id}" in section(home)
+def test_the_product_with_the_highest_price_comes_first(home, prices):
+    first = max(prices, key=lambda row: max(row.price_of_quota, row.rules[0].value))
+    assert f"Rule cost {first.institution_id} {first.product_id}" in section(home)
 
 
-def test_a_promise_out_of_reach_is_a_finding_with_the_least_that_it_must_yield(home):
-    quality = (home.day_folder(home.reports, DAY) / "quality.json").read_text("utf-8")
-    (finding,) = (row for row in json.loads(quality)["findings"] if "promised" in row["what"])
-    assert finding["weight"] == "act"
-    assert finding["what"] == "400 leads a day promised to bank-002, 10 within reach"
-    assert (
-        "gave way by 390; no plan misses all floors together by fewer than 390"
-        in (finding["evidence"])
-    )
-    assert "Promised to Leads a day Within reach Short by bank-002 400 10 390" in section(home)
+def test_an_infeasible_floor_is_a_finding_with_its_shortfall(home):
+    quality = json.loads((home.day_folder(home.reports, DAY) / "quality.json").read_text("utf-8"))
+    (floor,) = quality["matching"]["infeasible_floors"]
+    assert floor == {"group": "bank-002", "promised": 400, "attainable": 10}
+    assert quality["matching"]["min_floor_shortfall"] == 390
+    (finding,) = (row for row in quality["findings"] if "infeasible" in row["title"])
+    assert finding["severity"] == "act"
+    assert "400 leads a day for bank-002" in finding["title"]
+    assert "relaxed by 390" in finding["evidence"]
+    assert "at least 390" in finding["evidence"]
+    assert "Floor of Leads a day Attainable Shortfall bank-002 400 10 390" in section(home)
 
 
-def test_a_day_without_prices_says_so(settings: Settings):
+def test_a_day_without_shadow_prices_has_an_empty_section(settings: Settings):
     assert not (settings.day_folder(settings.matches, EMPTY_DAY) / "prices.parquet").exists()
-    assert "No prices are published for this day." in make(settings).page
+    assert "No shadow prices are published" in publish_report(settings).page

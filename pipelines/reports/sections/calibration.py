@@ -1,42 +1,61 @@
-"""The ledger of odds as the page shows it: short groupings whole, of long ones what is off."""
+"""The calibration monitor on the page: predicted and observed rates of earlier matches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import pyarrow.parquet as pq
 
 from pipelines.core.settings import Settings
 from pipelines.pairs.calibration_ledger import LEDGER_FILE
-from pipelines.reports.report_data import OddsGiven
 
-WHOLE = ("all", "band", "segment", "week", "evidence")
-"""Groupings of which every group is shown."""
-OFF = frozenset({"too high", "too low"})
+SHORT_GROUPINGS = ("all", "band", "segment", "week", "evidence")
+"""Groupings of which every group is shown; of the others only the miscalibrated groups."""
+MISCALIBRATED = frozenset({"too high", "too low"})
 
 
-def odds_given(settings: Settings, day: date) -> tuple[OddsGiven, ...]:
-    """Return the ledger that was published with the pairs of `day`.
+@dataclass(frozen=True)
+class CalibrationGroup:
+    """Predicted and observed rate of one group of earlier matches."""
+
+    model: str
+    grouping: str
+    group: str
+    rows: int
+    """Matches with a known outcome."""
+    happened: int
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    """95% interval of the rate."""
+    state: str
+    """`held`, `too high`, `too low`, or `few` (too few outcomes to decide)."""
+
+
+def load_calibration(settings: Settings, day: date) -> tuple[CalibrationGroup, ...]:
+    """Return the calibration ledger that was published with the pairs of `day`.
 
     Raises:
-        FileNotFoundError: It was not.
+        FileNotFoundError: No ledger is published.
     """
     rows = pq.read_table(settings.day_folder(settings.pairs, day) / LEDGER_FILE).to_pylist()
-    return tuple(OddsGiven(**row) for row in rows)
+    return tuple(CalibrationGroup(**row) for row in rows)
 
 
-def held(odds: Sequence[OddsGiven]) -> tuple[OddsGiven, ...]:
+def select_short_groupings(groups: Sequence[CalibrationGroup]) -> tuple[CalibrationGroup, ...]:
     """Return the groups of the short groupings, in the ledger's order."""
-    return tuple(row for row in odds if row.grouping in WHOLE)
+    return tuple(row for row in groups if row.grouping in SHORT_GROUPINGS)
 
 
-def off(odds: Sequence[OddsGiven]) -> tuple[OddsGiven, ...]:
-    """Return lenders and channels whose interval does not hold what was predicted, worst first."""
-    return tuple(sorted(_off(odds), key=lambda row: (-_distance(row), row.model, row.group)))
+def select_miscalibrated(groups: Sequence[CalibrationGroup]) -> tuple[CalibrationGroup, ...]:
+    """Return lenders and channels whose interval excludes the prediction, farthest first."""
+    rows = [
+        row for row in groups
+        if row.grouping not in SHORT_GROUPINGS and row.state in MISCALIBRATED
+    ]  # fmt: skip
+    return tuple(sorted(rows, key=lambda row: (-_distance(row), row.model, row.group)))
 
 
-def _off(odds: Sequence[OddsGiven]) -> Iterator[OddsGiven]:
-    return (row for row in odds if row.grouping not in WHOLE and row.state in OFF)
-
-
-def _distance(row: OddsGiven) -> float:
+def _distance(row: CalibrationGroup) -> float:
     return max(row.predicted - row.high, row.low - row.predicted)

@@ -1,6 +1,7 @@
-"""Whether what the models look at could stand in for what they may never look at.
+"""Proxy test: can the features of the models predict a protected attribute?
 
-The only place but ingest where protected attributes are read: from the lake, for figures of groups.
+Apart from ingest, only this module reads protected attributes: from the lake, for figures of
+groups.
 """
 
 from datetime import date
@@ -13,14 +14,15 @@ from pipelines.core.settings import Settings
 
 KEYS = "channel_id, lead_id"
 
-ENOUGH = 2 * MOST_LEADS
-"""Leads that are read, since not every lead tells every attribute."""
+SAMPLE = 2 * MOST_LEADS
+"""Leads that are read: more than are used, since some have no value of an attribute."""
 
 
-def guessed(settings: Settings, day: date) -> tuple[Guessed, ...]:
-    """Return how well the features of the day's leads tell each protected attribute.
+def measure_proxies(settings: Settings, day: date) -> tuple[Guessed, ...]:
+    """Return how well the features of the day's leads predict each protected attribute.
 
-    A person counts once: the same one on both sides of a fold would be known again, not guessed.
+    Merged and suppressed leads are excluded, so that a person counts once: the same person in two
+    folds would be recognised rather than predicted.
 
     Raises:
         duckdb.IOException: The day's leads or marts are not published.
@@ -37,9 +39,9 @@ def guessed(settings: Settings, day: date) -> tuple[Guessed, ...]:
             from (
                 select * from read_parquet('{marts}')
                 where exclusion_stage is null
-                order by md5(channel_id || '/' || lead_id), {KEYS} limit {ENOUGH}
+                order by md5(channel_id || '/' || lead_id), {KEYS} limit {SAMPLE}
             ) as features
-            join (select {KEYS}, {", ".join(protected)} from read_parquet('{lake}')) as told
+            join (select {KEYS}, {", ".join(protected)} from read_parquet('{lake}')) as attributes
             using ({KEYS})
             order by {KEYS}
             """

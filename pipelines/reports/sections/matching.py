@@ -1,6 +1,6 @@
-"""The day's matching: where the leads went, what each institution gets, what each channel gave."""
+"""The day's matching: destinations of leads, matches by institution and channel, deliveries."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,216 +9,253 @@ import duckdb
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.core.publishing import read_manifest
+from pipelines.core.database import run_query
+from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches.lead_reconciliation import LEAD, LeadCounts
 from pipelines.matches.shadow_price_text import ProductPrices, told_prices
-from pipelines.reports.report_data import ChannelMatches, Count, InstitutionMatches, ShortFloor
 
-# Money and probabilities are summed as decimals: a sum of doubles depends on the order of adding,
-# and with it on the number of threads.
-INSTITUTIONS = """
-with sent as (
-
-    select
-        institution_id,
-        count(*) as matches,
-        count(distinct product_id) as products,
-        sum(cast(expected_value as decimal(28, 6))) as expected_value,
-        sum(cast(expected_cost as decimal(28, 6))) as expected_cost,
-        sum(cast(p_approve as decimal(28, 9))) / count(*) as p_approve,
-        sum(cast(pd as decimal(28, 9))) / count(*) as pd
-    from read_parquet(?)
-    group by institution_id
-
-),
-
-room as (
-
-    select institution_id, sum(daily_quota)::bigint as quota
-    from read_parquet(?)
-    where is_open
-    group by institution_id
-
-)
-
-select
-    institution_id,
-    coalesce(sent.products, 0),
-    coalesce(sent.matches, 0),
-    coalesce(room.quota, 0),
-    cast(coalesce(sent.expected_value, 0) as double),
-    cast(coalesce(sent.expected_cost, 0) as double),
-    round(cast(sent.p_approve as double), 6),
-    round(cast(sent.pd as double), 6)
-from sent full join room using (institution_id)
-order by coalesce(sent.matches, 0) desc, institution_id
-"""
-
-CHANNELS = """
-with leads as (
-
-    select channel_id, count(*) as leads from read_parquet(?) group by channel_id
-
-),
-
-matched as (
-
-    select
-        channel_id,
-        count(distinct lead_id) as matched,
-        count(*) as matches,
-        sum(cast(expected_value as decimal(28, 6))) as expected_value
-    from read_parquet(?)
-    group by channel_id
-
-)
-
-select
-    channel_id,
-    leads.leads,
-    coalesce(matched.matched, 0),
-    coalesce(matched.matches, 0),
-    cast(coalesce(matched.expected_value, 0) as double),
-    channels.cost_per_lead,
-    channels.currency
-from leads
-left join matched using (channel_id)
-left join read_parquet(?) as channels using (channel_id)
-order by leads.leads desc, channel_id
-"""
+SQL = Path(__file__).parent / "sql"
 
 
-def headline(settings: Settings, day: date) -> dict[str, Any]:
-    """Return what the matching says of itself: the counts of leads, how good the plan is, and how
-    much was tried out beside it."""
-    said = read_manifest(settings.day_folder(settings.matches, day))
-    told = ("matches", "gap", "explored", "price_of_learning", "policy_version")
+@dataclass(frozen=True)
+class Count:
+    """A count under a name, such as unmatched leads by stage."""
+
+    name: str
+    count: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class InstitutionMatches:
+    """Matches of one institution."""
+
+    institution_id: str
+    products: int
+    matches: int
+    quota: int
+    expected_value: float
+    expected_cost: float
+    p_approve: float | None
+    pd: float | None
+
+
+@dataclass(frozen=True)
+class ChannelMatches:
+    """Leads of one channel and their matches."""
+
+    channel_id: str
+    leads: int
+    matched: int
+    matches: int
+    expected_value: float
+    cost_per_lead: float | None
+    currency: str | None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The newest delivery to one institution."""
+
+    institution_id: str
+    rows: int
+    """Leads in its newest file."""
+    version: int
+    """Greater than 1 after a correction; 0 if nothing could be delivered yet."""
+    held_back: int
+    message: str
+    """Reason why leads were held back; empty if none were."""
+    withheld_fields: tuple[str, ...]
+    """Columns that the institution requested and may not receive."""
+
+
+@dataclass(frozen=True)
+class InfeasibleFloor:
+    """A promised minimum of leads that no plan found can meet."""
+
+    group: str
+    promised: int
+    attainable: int
+    """Most leads that are possible under all other limits."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The day's matching: counts, certified gap and how the matches are spread."""
+
+    leads: LeadCounts | None = None
+    matches: int | None = None
+    gap: float | None = None
+    """Certified gap, a fraction of the dual bound."""
+    explored: int | None = None
+    """Exploration draws among the matches."""
+    explored_new_products: int | None = None
+    """Exploration draws at products with few decisions."""
+    exploration_cost: float | None = None
+    """Expected value given up for exploration, in the base currency."""
+    policy_version: str | None = None
+    funnel: tuple[Count, ...] = ()
+    """Pairs that remain after each step, first to last."""
+    stages: tuple[Count, ...] = ()
+    """Unmatched leads by the last stage that they reached."""
+    institutions: tuple[InstitutionMatches, ...] = ()
+    channels: tuple[ChannelMatches, ...] = ()
+    silent_channels: tuple[str, ...] = ()
+    """Channels that sent leads in the 30 days before and none today."""
+    deliveries: tuple[Delivery, ...] = ()
+    products_open: int | None = None
+    products_closed: tuple[Count, ...] = ()
+    products_without_decisions: int | None = None
+    prices: tuple[ProductPrices, ...] = ()
+    """Shadow prices and rule costs of each open product."""
+    infeasible_floors: tuple[InfeasibleFloor, ...] = ()
+    min_floor_shortfall: int = 0
+    """Leads by which every plan misses the floors, at least, all floors together."""
+    prefilter_loss: float | None = None
+    """Most that unscored pairs can have cost, a share of the best value; None if all are scored."""
+
+
+def load_summary(settings: Settings, day: date) -> dict[str, Any]:
+    """Return the fields of `Matching` that the manifest of the matches states."""
+    manifest = read_manifest(settings.day_folder(settings.matches, day))
     return {
-        "leads": LeadCounts(**{field.name: said[field.name] for field in fields(LeadCounts)}),
-        **{name: said[name] for name in told},
-        "floors_short": tuple(map(_short, said.get("floors_short", []))),
-        "least_shortfall": said.get("least_shortfall", 0),
-        "prefilter_loss": said.get("prefilter_loss"),
+        "leads": LeadCounts(**{field.name: manifest[field.name] for field in fields(LeadCounts)}),
+        "matches": manifest["matches"],
+        "gap": manifest["gap"],
+        "explored": manifest["explored"],
+        "exploration_cost": manifest["price_of_learning"],
+        "policy_version": manifest["policy_version"],
+        "infeasible_floors": tuple(map(_infeasible_floor, manifest.get("floors_short", []))),
+        "min_floor_shortfall": manifest.get("least_shortfall", 0),
+        "prefilter_loss": manifest.get("prefilter_loss"),
     }
 
 
-def _short(floor: dict[str, Any]) -> ShortFloor:
+def _infeasible_floor(floor: dict[str, Any]) -> InfeasibleFloor:
     owner = "/".join(floor[name] for name in ("institution_id", "product_id") if name in floor)
-    whom = owner or f"leads with {floor['column']} {floor['group']}"
-    return ShortFloor(whom, floor["promised"], floor["kept"])
+    group = owner or f"leads with {floor['column']} {floor['group']}"
+    return InfeasibleFloor(group, floor["promised"], floor["kept"])
 
 
-def prices(settings: Settings, day: date) -> tuple[ProductPrices, ...]:
-    """Return what the limits of each open product cost, the most worth of its places first."""
-    told = told_prices(
+def load_prices(settings: Settings, day: date) -> tuple[ProductPrices, ...]:
+    """Return shadow prices and rule costs by open product, the most expensive limit first."""
+    prices = told_prices(
         settings.day_folder(settings.matches, day), settings.day_folder(settings.marts, day)
     )
-    return tuple(sorted(told, key=_dearest))
+    return tuple(sorted(prices, key=_by_highest_price))
 
 
-def _dearest(told: ProductPrices) -> tuple[float, str, str]:
-    costs = (told.price_of_quota, *(cost.value for cost in told.rules[:1]))
-    return -max(costs), told.institution_id, told.product_id
+def _by_highest_price(product: ProductPrices) -> tuple[float, str, str]:
+    costs = (product.price_of_quota, *(rule.value for rule in product.rules[:1]))
+    return -max(costs), product.institution_id, product.product_id
 
 
-def explored_of_new(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> int:
-    """Return how many trials were at products of which too little is known."""
-    row = connection.execute(
-        """
-        select count(*)
-        from read_parquet($matches, hive_partitioning = false) as matches
-        join read_parquet($products, hive_partitioning = false) using (institution_id, product_id)
-        where explored and coalesce(product_decisions, 0) < $new
-        """,
-        {
-            "matches": _matches(settings, day),
-            "products": _mart(settings, day, "products"),
-            "new": policy.exploration().new_product_decisions,
-        },
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def pairs(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Return the funnel from pairs to scored pairs, and the products that were open or not."""
+def load_pairs(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> dict[str, Any]:
+    """Return the fields of `Matching` on pairs and products: the funnel, open and closed."""
     folder = settings.day_folder(settings.pairs, day)
+    closed = {"closed_products": str(folder / "closed_products.parquet")}
+    products = {"products": _mart(settings, day, "products")}
     return {
         "funnel": _funnel(connection, folder / "funnel.parquet"),
         "products_open": read_manifest(folder)["open_products"],
-        "products_closed": _counts(
-            connection,
-            "select reason, count(*) from read_parquet(?) group by reason order by all",
-            folder / "closed_products.parquet",
+        "products_closed": _counts(connection, "closed_products", closed),
+        "products_without_decisions": _number(
+            connection, "open_products_without_decisions", products
         ),
-        "products_without_outcomes": _counts(
-            connection,
-            "select '', count(*) from read_parquet(?)"
-            " where is_open and coalesce(product_decisions, 0) = 0",
-            _mart(settings, day, "products"),
-        )[0].count,
     }
 
 
 def _funnel(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Count, ...]:
-    """Return the pairs that remained after each step, in the order of the table's columns."""
+    """Return the pairs that remain after each step, in the order of the table's columns."""
     steps = [name for name in pq.read_schema(path).names if name not in LEAD]
     sums = ", ".join(f'coalesce(sum("{step}"), 0)::bigint' for step in steps)
     row = connection.execute(f"select {sums} from read_parquet(?)", [str(path)]).fetchall()[0]
     return tuple(Count(step, count) for step, count in zip(steps, row, strict=True))
 
 
-def institutions(
+def count_explored_new_products(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> int:
+    """Return the number of exploration draws at products with few decisions."""
+    parameters = {
+        "matches": _matches(settings, day),
+        "products": _mart(settings, day, "products"),
+        "few_decisions": policy.exploration().new_product_decisions,
+    }
+    return _number(connection, "explored_new_products", parameters)
+
+
+def load_institutions(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[InstitutionMatches, ...]:
-    """Return what each institution with an open product or a match gets, most first."""
-    rows = connection.execute(
-        INSTITUTIONS, [_matches(settings, day), _mart(settings, day, "products")]
-    ).fetchall()
+    """Return the matches of each institution with an open product or a match, most first."""
+    files = {
+        "matches": _matches(settings, day),
+        "products": _mart(settings, day, "products"),
+    }
+    rows = run_query(connection, SQL / "matches_by_institution.sql", files).fetchall()
     return tuple(InstitutionMatches(*row) for row in rows)
 
 
-def channels(
+def load_channels(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[ChannelMatches, ...]:
-    """Return what became of each channel's loaded leads, most leads first."""
-    paths = [
-        _mart(settings, day, "leads"),
-        _matches(settings, day),
-        _mart(settings, day, "channels"),
-    ]
-    return tuple(ChannelMatches(*row) for row in connection.execute(CHANNELS, paths).fetchall())
+    """Return the loaded leads of each channel and their matches, most leads first."""
+    files = {
+        "leads": _mart(settings, day, "leads"),
+        "matches": _matches(settings, day),
+        "channels": _mart(settings, day, "channels"),
+    }
+    rows = run_query(connection, SQL / "matches_by_channel.sql", files).fetchall()
+    return tuple(ChannelMatches(*row) for row in rows)
 
 
-def silent_channels(
+def load_silent_channels(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[str, ...]:
-    """Return the channels that brought leads in the 30 days before and none today."""
-    silent = connection.execute(
-        "select channel_id from read_parquet(?) as channels"
-        " anti join read_parquet(?) as leads using (channel_id)"
-        " where leads_30d > 0 order by channel_id",
-        [_mart(settings, day, "channels"), _mart(settings, day, "leads")],
-    ).fetchall()
-    return tuple(name for (name,) in silent)
+    """Return the channels that sent leads in the 30 days before and none today."""
+    files = {name: _mart(settings, day, name) for name in ("channels", "leads")}
+    rows = run_query(connection, SQL / "silent_channels.sql", files).fetchall()
+    return tuple(name for (name,) in rows)
 
 
-def stages(
+def load_stages(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[Count, ...]:
-    """Return the unmatched leads by the stage at which they ended and why, most first."""
-    return _counts(
-        connection,
-        "select stage, count(*), coalesce(detail, '') from read_parquet(?)"
-        " group by stage, detail order by count(*) desc, stage, detail",
-        settings.day_folder(settings.unmatched, day) / "unmatched.parquet",
+    """Return the unmatched leads by stage and detail, most first."""
+    path = settings.day_folder(settings.unmatched, day) / "unmatched.parquet"
+    return _counts(connection, "unmatched_by_stage", {"unmatched": str(path)})
+
+
+def load_deliveries(settings: Settings, day: date) -> tuple[Delivery, ...]:
+    """Return the delivery to every institution that has one for `day`, by institution."""
+    manifests = settings.day_folder(settings.outbox, day).glob(f"*/{MANIFEST}")
+    return tuple(_delivery(read_manifest(path.parent)) for path in sorted(manifests))
+
+
+def _delivery(manifest: dict[str, Any]) -> Delivery:
+    return Delivery(
+        institution_id=manifest["institution_id"],
+        rows=manifest["rows"],
+        version=manifest["version"],
+        held_back=manifest.get("held_back", 0),
+        message=manifest.get("message", ""),
+        withheld_fields=tuple(manifest["withheld_fields"]),
     )
 
 
 def _counts(
-    connection: duckdb.DuckDBPyConnection, query: str, path: Path | str
+    connection: duckdb.DuckDBPyConnection, query: str, files: dict[str, str]
 ) -> tuple[Count, ...]:
-    return tuple(Count(*row) for row in connection.execute(query, [str(path)]).fetchall())
+    rows = run_query(connection, SQL / f"{query}.sql", files).fetchall()
+    return tuple(Count(*row) for row in rows)
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any]) -> int:
+    return int(run_query(connection, SQL / f"{query}.sql", parameters).fetchall()[0][0])
 
 
 def _matches(settings: Settings, day: date) -> str:

@@ -1,4 +1,4 @@
-"""Names that the matching publishes, in words."""
+"""Text for the codes that the matching publishes: details of unmatched leads, funnel steps."""
 
 DETAILS = {
     "same_person": "the same person asked before",
@@ -7,7 +7,7 @@ DETAILS = {
     "device_burst": "too many leads from one device",
     "phone_burst": "too many leads from one phone",
     "do_not_contact": "asked not to be contacted",
-    "withdrawn": "consent was taken back",
+    "withdrawn": "consent was withdrawn",
     "no_institution_in_scope": "consent covers no institution that has a product",
     "every_institution": "every institution asked not to be sent this person",
     "no_open_product": "no product was open",
@@ -15,31 +15,31 @@ DETAILS = {
     "currency": "no product in this currency",
     "amount": "amount outside the limits of every product",
     "term": "term outside the limits of every product",
-    "rules": "no product whose own rules are met",
-    "apr_above_cap": "every product that fits is dearer than the legal cap",
-    "pd_outside_band": "risk outside the band of every product that fits",
-    "contact_frequency": "every product that fits was shown to this person lately",
-    "promised_elsewhere": "promised to another institution for a while",
-    "below_minimum": "worth less than the smallest match that is made",
-    "quota_full": "every product that fits was full",
+    "rules": "no product whose hard rules the lead meets",
+    "apr_above_cap": "every suitable product costs more than the legal cap",
+    "pd_outside_band": "risk outside the band of every suitable product",
+    "contact_frequency": "every suitable product was shown to this person recently",
+    "promised_elsewhere": "reserved for another institution for some days",
+    "below_minimum": "expected value below the minimum of a match",
+    "quota_full": "every suitable product was full",
     "budget": "the day's budget of the product was used up",
 }
-"""Detail of an unmatched lead -> its words."""
+"""Detail of an unmatched lead -> text."""
 
 FUNNEL = {
     "open": "a lead and an open product",
     "consent": "consent covers the institution",
     "suppressed": "the institution may be sent this person",
-    "segment": "made for this kind of customer",
+    "segment": "segment of the product",
     "currency": "same currency",
     "amount": "amount within the limits",
     "term": "term within the limits",
-    "rules": "the product's own rules are met",
-    "price_cap": "not dearer than the legal cap",
+    "rules": "the product's hard rules are met",
+    "price_cap": "annual cost within the legal cap",
     "risk_band": "risk within the product's band",
-    "contact_frequency": "not shown to this person lately",
-    "exclusive": "the person is promised to no other institution",
-    "low_value": "worth enough to be made",
-    "chosen": "chosen within quotas and offers a lead",
+    "contact_frequency": "not shown to this person recently",
+    "exclusive": "the person is reserved for no other institution",
+    "low_value": "expected value at or above the minimum",
+    "chosen": "chosen within quotas and offers per lead",
 }
-"""Step of `pairs/funnel.parquet` -> what holds of the pairs that are left."""
+"""Step of `pairs/funnel.parquet` -> condition that the remaining pairs meet."""
