@@ -1,7 +1,7 @@
 -- One row per recent lead without a reason that excludes it, with the canonical lead of the same
 -- person: itself, or an earlier one at most `same_person_days` before.
 --
--- The first lead of a person is canonical; the next canonical one is the first after its window, and
+-- The first lead of a person is canonical; the next canonical one is the first after its window and
 -- so on. The order is that of processing: by business date, then capture, then keys, so a lead that
 -- arrives late never displaces one that was matched already.
 
@@ -16,7 +16,7 @@ with recursive leads as (
         person_key,
         row_number() over (
             partition by person_key, business_date order by captured_at, channel_id, lead_id
-        ) as position_on_day
+        ) as number_on_day
 
     from {{ ref("int_leads__screened") }}
     where stage is null
@@ -27,7 +27,7 @@ first_leads as (
 
     select
         *,
-        row_number() over (partition by person_key order by business_date) as position,
+        row_number() over (partition by person_key order by business_date) as lead_number,
         min(business_date) over (
             partition by person_key
             order by business_date
@@ -35,7 +35,7 @@ first_leads as (
         ) as next_canonical_date
 
     from leads
-    where position_on_day = 1
+    where number_on_day = 1
 
 ),
 
@@ -48,7 +48,7 @@ canonical as (
         business_date,
         next_canonical_date
     from first_leads
-    where position = 1
+    where lead_number = 1
 
     union all
 
