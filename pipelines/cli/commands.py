@@ -221,7 +221,7 @@ def explain(
 ) -> int:
     """Show what decided about a lead, or about a product."""
     from pipelines.explain import explain as explain_decision
-    from pipelines.explain.text import text
+    from pipelines.explain import format_explanation
 
     if not lead and not product:
         raise UsageError("explain needs --lead, --product or both. Nothing was explained.")
@@ -229,7 +229,7 @@ def explain(
     if as_json:
         print_json(explanation)
     else:
-        print(text(explanation))
+        print(format_explanation(explanation))
     return 0
 
 

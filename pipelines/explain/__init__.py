@@ -1,5 +1,5 @@
-"""Why a lead got these offers or none, and why a product's quota was not filled; made on demand."""
+"""Explanations on demand: why a lead got its offers or none, why a quota was not filled."""
 
-from pipelines.explain.explain import explain
+from pipelines.explain.explain import explain, format_explanation
 
-__all__ = ["explain"]
+__all__ = ["explain", "format_explanation"]

@@ -1,44 +1,110 @@
-"""`explain`: what decided, on the day as it was published."""
+"""Explain a lead or a product of a published day, as data and as text."""
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.explain.day import load_day
 from pipelines.explain.lead import explain_lead
 from pipelines.explain.product import explain_product
+from pipelines.explain.published_day import load_day
+from pipelines.matches.stage_labels import DETAILS, FUNNEL
 
 Name = tuple[str, str]
+Explanation = dict[str, Any]
 
 
 def explain(
     settings: Settings, day: date, *, lead: Name | None = None, product: Name | None = None
-) -> dict[str, Any]:
-    """Return why a lead got these offers or none, or how a product fared.
+) -> Explanation:
+    """Return why a lead got these offers or none, or how a product filled its quota.
 
     Args:
-        settings: Where the day is.
+        settings: Settings with the home of the day.
         day: A business date that was matched.
         lead: Channel and lead.
-        product: Institution and product; together with `lead`, only what decided between the two.
+        product: Institution and product; together with `lead`, only the pair of the two.
 
     Raises:
-        InputMissing: The day isn't published, or knows no such lead or product.
+        InputMissing: The day is not published, or has no such lead or product.
     """
     with connect(settings) as connection:
-        told = load_day(connection, settings, day)
-        found: dict[str, Any] = {"date": day.isoformat(), **told.made_by}
+        published = load_day(connection, settings, day)
+        explanation: Explanation = {"date": day.isoformat(), **published.versions}
         if lead is None:
             if product is None:
-                return found
+                return explanation
             names = {"institution_id": product[0], "product_id": product[1]}
-            return found | names | explain_product(told, *product)
-        found |= {"channel_id": lead[0], "lead_id": lead[1]} | explain_lead(told, *lead)
+            return explanation | names | explain_product(published, *product)
+        names = {"channel_id": lead[0], "lead_id": lead[1]}
+        explanation |= names | explain_lead(published, *lead)
     if product is not None:
-        found["products"] = [
+        explanation["products"] = [
             row
-            for row in found["products"]
+            for row in explanation["products"]
             if (row["institution_id"], row["product_id"]) == product
         ]
-    return found
+    return explanation
+
+
+def format_explanation(explanation: Explanation) -> str:
+    """Return an explanation as lines of text: first the outcome, then the reasons."""
+    is_lead = "lead_id" in explanation
+    lines = _format_lead(explanation) if is_lead else _format_product(explanation)
+    return "\n".join(lines)
+
+
+def _format_lead(lead: Explanation) -> Iterator[str]:
+    yield f"{lead['channel_id']}/{lead['lead_id']} on {lead['date']}: {lead['outcome']}"
+    if lead["stage"]:
+        yield f"  {lead['stage']}: {DETAILS.get(lead['detail'], lead['detail'])}"
+    if lead.get("canonical_lead"):
+        yield f"  the canonical lead of this person: {lead['canonical_lead']}"
+    for record in lead.get("records", []):
+        column = f", column {record['column']}" if record["column"] else ""
+        yield f"  {record['file']}, line {record['line']}{column}: {record['rule']}"
+    for row in lead["products"]:
+        yield from _format_pair(row)
+    yield f"policy {lead['policy_version']}, models {lead['models']}"
+
+
+def _format_pair(row: Explanation) -> Iterator[str]:
+    decision = f"offer {row['rank']}" if row["rank"] else row["decision"]
+    propensity = row.get("propensity", 0)
+    drawn = f" (propensity {propensity:.1%})" if 0 < propensity < 1 else ""
+    yield f"  {row['institution_id']}/{row['product_id']}  {decision}: {row['why']}{drawn}"
+    if "expected_value" in row:
+        yield (
+            f"      approval {row['p_approve']:.1%}, take-up {row['p_fund']:.1%}, default "
+            f"{row['pd']:.2%}, at {row['suggested_apr']:.2%} a year; value "
+            f"{row['expected_value']:,.2f} (revenue {row['revenue']:,.2f}, person "
+            f"{row['person_benefit']:,.2f}, institution {row['institution_margin']:,.2f}, each "
+            f"weighted); quota price {row['price_of_quota']:,.2f}, value after price "
+            f"{row['value_after_price']:,.2f}"
+        )
+
+
+def _format_product(product: Explanation) -> Iterator[str]:
+    name = f"{product['institution_id']}/{product['product_id']} on {product['date']}"
+    if "closed" in product:
+        yield f"{name}: took no leads ({product['closed']})"
+        return
+    yield f"{name}: {product['matches']:,} of a quota of {product['daily_quota']:,} leads used"
+    yield f"  one more lead of quota would add {product['price_of_quota']:,.2f} a day"
+    if product["daily_budget"] is not None:
+        spend = f"{product['expected_spend']:,.2f} of {product['daily_budget']:,.2f}"
+        yield f"  expected spend {spend}"
+    yield "  leads left after each step:"
+    for row in product["funnel"]:
+        label = FUNNEL.get(row["step"], "scored by the models")
+        yield f"    {row['leads']:>9,}  {row['step']}: {label}"
+    if product["near_misses"]:
+        yield "  leads that one rule alone excludes:"
+    for row in sorted(product["near_misses"], key=lambda row: -row["leads"]):
+        attribute = "" if row["attribute"] in {"", "lead_row"} else f" ({row['attribute']})"
+        yield f"    {row['leads']:>9,}  {row['step']}{attribute}"
+    yield "  decisions about the scored leads:"
+    for row in product["decisions"]:
+        yield f"    {row['leads']:>9,}  {row['why']}"
+    yield f"policy {product['policy_version']}, models {product['models']}"

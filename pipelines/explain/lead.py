@@ -1,13 +1,16 @@
-"""Why a lead got these offers, or none: product by product."""
+"""Explain a lead: why it got its offers or none, product by product."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from expectations import policy
 from pipelines.core.errors import InputMissing
-from pipelines.explain.allocation_reasons import WORDS, after_price, decision
-from pipelines.explain.day import Explained, Row
-from pipelines.pairs.eligibility.reference_rules import RuleCheck as Verdict
-from pipelines.pairs.eligibility.reference_rules import check_pair as verdicts
+from pipelines.explain.published_day import PublishedDay, Row
+from pipelines.pairs.eligibility.reference_rules import (
+    RuleCheck,
+    check_earlier_offers,
+    check_pair,
+)
 from pipelines.pairs.scoring import score_leads
 
 FIGURES = (
@@ -22,174 +25,200 @@ FIGURES = (
     "price_of_quota",
     "propensity",
 )
-"""What is told of a scored pair; money in the base currency."""
+"""Columns of a scored pair that an explanation states; money in the base currency."""
+
+CHOSEN = "chosen"
+DECISIONS = {
+    CHOSEN: "chosen",
+    "explored": "drawn at random for exploration, among pairs of nearly the same value",
+    "displaced": "planned, and displaced by a pair that was drawn for exploration",
+    "low_value": "below the minimum value of a match",
+    "same_institution": "another product of the institution has a higher value to the plan",
+    "price_of_quota": "its value is not above the shadow price of the quota: other leads use it",
+    "better_offers": "other offers of the lead have a higher value to the plan",
+    "budget_or_tie": "excluded by a budget, a share or a floor, or tied with a chosen pair",
+}
+"""Decision about a scored pair -> its description."""
+
+TOLERANCE = 1e-6
+"""Smaller differences of value, in the base currency, are ties."""
 
 
-def explain_lead(told: Explained, channel: str, lead: str) -> dict[str, Any]:
-    """Return where a lead ended and, for every product, what decided.
+def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, Any]:
+    """Return the outcome of a lead and the decision at every product.
 
-    No value of the lead is told but its scores: a rule is told with its bound and the side of it
-    on which the lead lies.
+    An explanation states no value of the lead but its scores: a rule is stated with its bound and
+    the side on which the lead lies.
 
     Returns:
-        `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail`
-        where it has no match, `products`: for each its `decision`, `why`, `verdicts` and, where
-        it was scored, `FIGURES`.
+        `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail` of
+        a lead without a match, and `products`: for each its `decision`, `why`, `checks` and, if it
+        was scored, `FIGURES` and `value_after_price`.
 
     Raises:
-        InputMissing: The day knows no such lead.
+        InputMissing: The day has no such lead.
     """
     key = {"channel": channel, "lead": lead}
-    marts = told.rows("from mart_leads where channel_id = $channel and lead_id = $lead", **key)
-    if not marts:
-        return at_the_gate(told, channel, lead)
-    matches = told.rows(
+    rows = published.query("from mart_leads where channel_id = $channel and lead_id = $lead", **key)
+    if not rows:
+        return _explain_quarantine(published, channel, lead)
+    matches = published.query(
         "from matches where channel_id = $channel and lead_id = $lead order by rank", **key
     )
-    found = _outcome(told, marts[0], is_matched=bool(matches), key=key)
-    if marts[0]["exclusion_stage"] is None:
-        found["products"] = _products(told, matches, key)
-    return found
+    explanation = _explain_outcome(published, rows[0], matches, key)
+    if rows[0]["exclusion_stage"] is None:
+        explanation["products"] = _explain_products(published, matches, key)
+    return explanation
 
 
-def at_the_gate(told: Explained, channel: str, lead: str) -> dict[str, Any]:
-    """Return why a row of the day was set aside before it became a lead."""
-    path = told.settings.day_folder(told.settings.quarantine / "leads", told.day)
-    records = path / "quarantine.parquet"
-    named = (
-        told.rows(
-            """
-            select distinct file, line, "column", rule
-            from read_parquet($records, hive_partitioning = false)
-            where source = $channel and severity = 'critical'
-            and regexp_matches(
-                received, '(^|[^A-Za-z0-9_-])' || regexp_escape($lead) || '($|[^A-Za-z0-9_-])'
-            )
-            order by all
-            """,
-            records=str(records),
-            channel=channel,
-            lead=lead,
+def explain_decision(pair: Row, planned: Sequence[Row], most_offers: int) -> str:
+    """Return the decision about a scored pair, a key of `DECISIONS`.
+
+    The shadow price of a product's quota is what one more lead a day would add there. So the plan
+    compares pairs by value less that price, and a lead takes the best few.
+
+    Args:
+        pair: `institution_id`, `product_id`, `expected_value`, `is_worthwhile`, `price_of_quota`,
+            and `is_made` if it was in the exploration draw.
+        planned: The pairs that the plan chose for the lead, with the same columns.
+        most_offers: Most matches of one lead.
+    """
+    is_drawn = pair.get("is_made")
+    if any(_product(pair) == _product(match) for match in planned):
+        return "displaced" if is_drawn is False else CHOSEN
+    return "explored" if is_drawn else _explain_rejection(pair, planned, most_offers)
+
+
+def compute_net_value(pair: Row) -> float:
+    """Return the value of a pair less the shadow price of its quota."""
+    return float(pair["expected_value"]) - float(pair["price_of_quota"])
+
+
+def _explain_rejection(pair: Row, planned: Sequence[Row], most_offers: int) -> str:
+    """Return why the plan did not choose the pair."""
+    if not pair["is_worthwhile"]:
+        return "low_value"
+    net_value = compute_net_value(pair)
+    rivals = [match for match in planned if match["institution_id"] == pair["institution_id"]]
+    if rivals and net_value <= compute_net_value(rivals[0]) + TOLERANCE:
+        return "same_institution"
+    if net_value <= TOLERANCE:
+        return "price_of_quota"
+    least = min((compute_net_value(match) for match in planned), default=0.0)
+    if len(planned) >= most_offers and net_value <= least + TOLERANCE:
+        return "better_offers"
+    return "budget_or_tie"
+
+
+def _product(row: Row) -> tuple[str, str]:
+    return row["institution_id"], row["product_id"]
+
+
+def _explain_quarantine(published: PublishedDay, channel: str, lead: str) -> dict[str, Any]:
+    """Return why a row of the day was quarantined before it became a lead."""
+    folder = published.settings.day_folder(published.settings.quarantine / "leads", published.day)
+    file = folder / "quarantine.parquet"
+    records: list[Row] = []
+    if file.exists():
+        records = published.query_file(
+            "quarantined_rows", records=str(file), channel=channel, lead=lead
         )
-        if records.exists()
-        else []
-    )
-    if not named:
+    if not records:
         raise InputMissing(
-            f"{told.day} knows no lead {channel}/{lead}: it is neither among the leads of its "
-            f"marts nor among the rows that were set aside. Nothing was explained. Look for it "
-            f"in landing/leads/{channel}/, perhaps on another date."
+            f"{published.day} has no lead {channel}/{lead}: it is neither among the leads of its "
+            f"marts nor among the quarantined rows. Nothing was explained. Look for it in "
+            f"landing/leads/{channel}/, perhaps on another date."
         )
-    is_copy = {record["rule"] for record in named} <= {"duplicate"}
+    is_copy = {record["rule"] for record in records} <= {"duplicate"}
     return {
         "outcome": "duplicate" if is_copy else "quarantined",
-        "stage": named[0]["rule"],
-        "detail": named[0]["column"] or "row",
-        "records": named,
+        "stage": records[0]["rule"],
+        "detail": records[0]["column"] or "row",
+        "records": records,
         "products": [],
     }
 
 
-def _outcome(told: Explained, lead: Row, *, is_matched: bool, key: Row) -> dict[str, Any]:
-    if is_matched:
+def _explain_outcome(
+    published: PublishedDay, lead: Row, matches: list[Row], key: Row
+) -> dict[str, Any]:
+    if matches:
         return {"outcome": "matched", "stage": None, "detail": None, "products": []}
     if lead["exclusion_stage"] == "duplicate":
-        stands = f"{lead['canonical_channel_id']}/{lead['canonical_lead_id']}"
         return {
             "outcome": "duplicate",
             "stage": "duplicate",
             "detail": lead["exclusion_detail"],
-            "same_as": stands,
+            "canonical_lead": f"{lead['canonical_channel_id']}/{lead['canonical_lead_id']}",
             "products": [],
         }
-    (why,) = told.rows(
+    (unmatched,) = published.query(
         "select stage, detail from unmatched where channel_id = $channel and lead_id = $lead",
         **key,
     )
-    outcome = "suppressed" if why["stage"] == "suppressed" else "unmatched"
-    return {"outcome": outcome, **why, "products": []}
+    outcome = "suppressed" if unmatched["stage"] == "suppressed" else "unmatched"
+    return {"outcome": outcome, **unmatched, "products": []}
 
 
-def _products(told: Explained, matches: list[Row], key: Row) -> list[Row]:
-    """Return what decided at each product: matches by rank, then by how far the others came."""
-    connection = told.connection
-    connection.execute(
+def _explain_products(published: PublishedDay, matches: list[Row], key: Row) -> list[Row]:
+    """Return the decision at each product: matches by rank, then the others by net value."""
+    published.connection.execute(
         "create or replace table leads as from leads where channel_id = $channel "
         "and lead_id = $lead",
         key,
     )
-    score_leads(connection, told.model_set())
-    (lead,) = told.rows("from leads")
-    pairs = {
-        (pair["institution_id"], pair["product_id"]): pair
-        for pair in told.rows(
-            "select scored.*, coalesce(price_of_quota, 0) as price_of_quota from scored "
-            "left join prices using (institution_id, product_id) "
-            "where channel_id = $channel and lead_id = $lead",
-            **key,
-        )
-    }
-    ranks = {(match["institution_id"], match["product_id"]): match["rank"] for match in matches}
+    score_leads(published.connection, published.load_models())
+    (lead,) = published.query("from leads")
+    pairs = {_product(pair): pair for pair in published.query_file("lead_pairs", **key)}
+    ranks = {_product(match): match["rank"] for match in matches}
     planned = [pair for pair in pairs.values() if pair["is_planned"]]
-    earlier = _refused_for_earlier_offers(told)
-    found = []
-    for product in told.rows("from products order by product_row"):
-        name = (product["institution_id"], product["product_id"])
-        judged = verdicts(
-            lead,
-            product,
-            told.stated_rules.get(name, []),
-            every_institution=policy.consent(told.day).every_institution,
-        ) + earlier.get(name, [])
-        found.append(_told(product, judged, pairs.get(name), planned) | {"rank": ranks.get(name)})
-    return sorted(found, key=_order) + _closed(told)
-
-
-def _refused_for_earlier_offers(told: Explained) -> dict[tuple[str, str], list[Verdict]]:
-    """Return what earlier matches of the person rule out."""
-    rules = policy.pairs()
-    rows = told.rows(
+    products = published.query("from products order by product_row")
+    earlier = published.query(
         "select institution_id, product_id, offered_on from earlier_offers "
         "semi join leads using (channel_id, lead_id)"
     )
-    days = {
-        (row["institution_id"], row["product_id"]): (told.day - row["offered_on"]).days
-        for row in rows
-    }
-    found: dict[tuple[str, str], list[Verdict]] = {}
-    for product in told.rows("select institution_id, product_id from products"):
-        name = (product["institution_id"], product["product_id"])
-        if days.get(name, rules.same_product_again_days) < rules.same_product_again_days:
-            words = f"not shown within {rules.same_product_again_days} days"
-            found[name] = [Verdict("contact_frequency", words, f"shown {days[name]} days ago")]
-        for promise in rules.exclusive:
-            since = [ago for other, ago in days.items() if other[0] == promise.institution_id]
-            if (
-                name[0] != promise.institution_id
-                and min(since, default=promise.days) < promise.days
-            ):
-                words = f"promised to {promise.institution_id} for {promise.days} days"
-                found.setdefault(name, []).append(Verdict("exclusive", words, "promised"))
-    return found
+    failed = check_earlier_offers(
+        published.day,
+        {_product(row): row["offered_on"] for row in earlier},
+        [_product(product) for product in products],
+        policy.pairs(),
+    )
+    rows = []
+    for product in products:
+        name = _product(product)
+        checks = check_pair(
+            lead,
+            product,
+            published.stated_rules.get(name, []),
+            every_institution=policy.consent(published.day).every_institution,
+        )
+        checks += failed.get(name, [])
+        row = _explain_pair(product, checks, pairs.get(name), planned)
+        rows.append(row | {"rank": ranks.get(name)})
+    return sorted(rows, key=_order) + _list_closed(published)
 
 
-def _told(product: Row, judged: list[Verdict], pair: Row | None, planned: list[Row]) -> Row:
-    missed = [verdict for verdict in judged if not verdict.is_met]
-    found: Row = {
+def _explain_pair(
+    product: Row, checks: list[RuleCheck], pair: Row | None, planned: list[Row]
+) -> Row:
+    failed = [check for check in checks if not check.is_met]
+    row: Row = {
         "institution_id": product["institution_id"],
         "product_id": product["product_id"],
-        "verdicts": [{"step": v.step, "rule": v.rule, "answer": v.answer} for v in judged],
+        "checks": [
+            {"step": check.step, "rule": check.rule, "answer": check.answer} for check in checks
+        ],
     }
-    if missed:
-        why = "; ".join(f"{verdict.rule}: {verdict.answer}" for verdict in missed)
-        return found | {"decision": missed[0].step, "why": why}
+    if failed:
+        why = "; ".join(f"{check.rule}: {check.answer}" for check in failed)
+        return row | {"decision": failed[0].step, "why": why}
     if pair is None:
-        why = "less promising than the pairs that were scored on a day of too many pairs"
-        return found | {"decision": "not_scored", "why": why}
-    decided = decision(pair, planned, policy.value().most_offers_per_lead)
+        why = "not among the promising pairs that the prefilter of a large day keeps"
+        return row | {"decision": "not_scored", "why": why}
+    decision = explain_decision(pair, planned, policy.value().most_offers_per_lead)
     figures = {name: pair[name] for name in FIGURES}
-    worth = {"value_after_price": after_price(pair)}
-    return found | {"decision": decided, "why": WORDS[decided]} | figures | worth
+    figures["value_after_price"] = compute_net_value(pair)
+    return row | {"decision": decision, "why": DECISIONS[decision]} | figures
 
 
 def _order(row: Row) -> tuple[float, bool, float, str, str]:
@@ -202,13 +231,13 @@ def _order(row: Row) -> tuple[float, bool, float, str, str]:
     )
 
 
-def _closed(told: Explained) -> list[Row]:
-    rows = told.rows("from closed_products order by institution_id, product_id")
+def _list_closed(published: PublishedDay) -> list[Row]:
+    rows = published.query("from closed_products order by institution_id, product_id")
     return [
         {
             "institution_id": row["institution_id"],
             "product_id": row["product_id"],
-            "verdicts": [],
+            "checks": [],
             "decision": "closed",
             "why": row["reason"],
             "rank": None,

@@ -10,8 +10,7 @@ from expectations import policy
 from pipelines.core.database import connect
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.explain import explain
-from pipelines.explain.text import text
+from pipelines.explain import explain, format_explanation
 from pipelines.matches import match_day
 from pipelines.matches.exploration_log import SCHEMA
 from pipelines.reports.sections.matching import count_explored_new_products
@@ -107,19 +106,19 @@ def test_explain_says_what_the_lot_did_and_with_which_chance(tried):
     drawn = next(row for row in lots if row["is_made"] and not row["is_planned"])
     gave_way = next(row for row in lots if row["is_planned"] and not row["is_made"])
     for lot, decided, words in (
-        (drawn, "drawn", "drawn by lot"),
-        (gave_way, "gave_way", "gave its place"),
+        (drawn, "explored", "drawn at random"),
+        (gave_way, "displaced", "displaced by a pair"),
     ):
         found = explain(tried, DAY, lead=key(lot)[:2], product=key(lot)[2:])
         (row,) = found["products"]
         assert (row["decision"], row["propensity"]) == (decided, lot["propensity"])
         assert words in row["why"]
-    told = text(explain(tried, DAY, lead=key(drawn)[:2]))
-    assert f"(its chance was {drawn['propensity']:.1%})" in told
+    told = format_explanation(explain(tried, DAY, lead=key(drawn)[:2]))
+    assert f"(propensity {drawn['propensity']:.1%})" in told
     of_product = explain(tried, DAY, product=key(drawn)[2:])
     matches = Counter(key(row)[2:] for row in rows(tried, "matches"))
-    made = {row["decision"]: row["leads"] for row in of_product["decided"]}
-    assert made["chosen"] + made["drawn"] == matches[key(drawn)[2:]]
+    made = {row["decision"]: row["leads"] for row in of_product["decisions"]}
+    assert made["chosen"] + made["explored"] == matches[key(drawn)[2:]]
 
 
 def test_the_report_tells_trials_at_products_that_are_little_known(tried):

@@ -1,8 +1,9 @@
-"""A published day, loaded for whoever asks about it."""
+"""A published day, loaded as the tables that explanations read."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from models import model_set as models
+from pipelines.core.database import read_query
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
@@ -22,60 +24,64 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What the explanations of one day share."""
+class PublishedDay:
+    """The tables of a day and what else its explanations share."""
 
     connection: duckdb.DuckDBPyConnection
     """With `leads`, `products`, `closed_products` and the views `scored` (all scored pairs, with
-    value, `is_worthwhile`, `is_planned`, the `propensity` with which it was made a match, and
-    `is_made` where the lot decided), `matches`, `unmatched`, `mart_leads`, `prices`."""
+    value, `is_worthwhile`, `is_planned`, `propensity`, and `is_made` of a pair in the exploration
+    draw), `matches`, `unmatched`, `mart_leads`, `prices`."""
     settings: Settings
     day: date
     rules: CompiledRules
     stated_rules: dict[Product, list[Row]] = field(repr=False)
     """Product -> its rows of the feed `product_rules`."""
-    made_by: Row
+    versions: Row
     """`policy_version` and `models` of the matches."""
 
-    def rows(self, sql: str, **given: Any) -> list[Row]:
+    def query(self, sql: str, **parameters: Any) -> list[Row]:
         """Return the rows of a query."""
-        found: list[Row] = (
-            self.connection.sql(sql, params=given or None).to_arrow_table().to_pylist()
+        rows: list[Row] = (
+            self.connection.sql(sql, params=parameters or None).to_arrow_table().to_pylist()
         )
-        return found
+        return rows
 
-    def model_set(self) -> models.ModelSet:
+    def query_file(self, name: str, **parameters: Any) -> list[Row]:
+        """Return the rows of the query `sql/NAME.sql`."""
+        return self.query(read_query(Path(__file__).parent / "sql" / f"{name}.sql"), **parameters)
+
+    def load_models(self) -> models.ModelSet:
         """Return the models that scored the day.
 
         Raises:
-            InputMissing: Those of now are others.
+            InputMissing: The registry now has other models for the day.
         """
-        found = models.load(self.settings, self.day)
-        if found.version != self.made_by["models"]:
+        model_set = models.load(self.settings, self.day)
+        if model_set.version != self.versions["models"]:
             raise InputMissing(
-                f"{self.day} was scored by the models {self.made_by['models']}, but the registry "
-                f"now gives {found.version} for it. Nothing was explained. Run the day again."
+                f"{self.day} was scored by the models {self.versions['models']}, but the registry "
+                f"now gives {model_set.version} for it. Nothing was explained. Run the day again."
             )
-        return found
+        return model_set
 
 
-def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> Explained:
+def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> PublishedDay:
     """Return the day as it was published.
 
     Raises:
-        InputMissing: Marts, pairs or matches of `day` are not published, or other policies than
-            those of now decided.
+        InputMissing: Marts, pairs or matches of `day` are not published, or the current policies
+            are not the ones that it was matched under.
     """
     marts, pairs, matches, unmatched = (
         settings.day_folder(root, day)
         for root in (settings.marts, settings.pairs, settings.matches, settings.unmatched)
     )
-    made_by = [read_manifest(folder) for folder in (marts, pairs, unmatched, matches)][-1]
-    if made_by["policy_version"] != policy.version():
+    manifest = [read_manifest(folder) for folder in (marts, pairs, unmatched, matches)][-1]
+    if manifest["policy_version"] != policy.version():
         raise InputMissing(
-            f"{day} was matched under the policies {made_by['policy_version']}; those of now are "
-            f"{policy.version()} and would decide otherwise. Nothing was explained. Put the files "
-            "of expectations/policy back as they were, or run the day again."
+            f"{day} was matched under the policies {manifest['policy_version']}; the current "
+            f"policies are {policy.version()} and would decide otherwise. Nothing was explained. "
+            "Put the files of expectations/policy back as they were, or run the day again."
         )
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)
@@ -105,8 +111,8 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
         group by all
         """
     )
-    stated: dict[Product, list[Row]] = defaultdict(list)
+    stated_rules: dict[Product, list[Row]] = defaultdict(list)
     for rule in pq.read_table(marts / "product_rules.parquet").to_pylist():
-        stated[rule["institution_id"], rule["product_id"]].append(rule)
-    kept = {name: made_by[name] for name in ("policy_version", "models")}
-    return Explained(connection, settings, day, rules, dict(stated), kept)
+        stated_rules[rule["institution_id"], rule["product_id"]].append(rule)
+    versions = {name: manifest[name] for name in ("policy_version", "models")}
+    return PublishedDay(connection, settings, day, rules, dict(stated_rules), versions)
