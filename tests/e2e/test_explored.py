@@ -16,7 +16,7 @@ from pipelines.simulate import respond
 from pipelines.transform.build import transform
 from tests.e2e.conftest import Ran, copied
 from tests.e2e.market import MONDAY
-from tests.helpers.crowded_market import with_share
+from tests.helpers.crowded_market import set_exploration_share
 
 TUESDAY = MONDAY + timedelta(days=1)
 
@@ -25,7 +25,7 @@ def test_what_was_drawn_is_delivered_answered_and_learned_from(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings = Settings(home=copied(ran.home, tmp_path / "home"))
-    with_share(0.5, monkeypatch)
+    set_exploration_share(0.5, monkeypatch)
     facts = match(settings, MONDAY)
     assert facts["explored"] >= 5
     for shard in plan_shards(settings, MONDAY):
@@ -61,7 +61,7 @@ def test_what_was_drawn_is_delivered_answered_and_learned_from(
 def test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with_share(0.1, monkeypatch)
+    set_exploration_share(0.1, monkeypatch)
     settings = Settings(home=copied(ran.home, tmp_path / "home"))
     found = figures([day_of(settings, MONDAY)], runs=20, seed=3)
     harmful = found["policies"].pop(HARMFUL)

@@ -1,4 +1,4 @@
-"""A day on which places are few and much is tried out, and what may be asked of it."""
+"""A day with binding quotas and budgets, and a large share of exploration."""
 
 from pathlib import Path
 
@@ -8,20 +8,21 @@ import pytest
 
 from expectations import policy
 from pipelines.core.settings import Settings
-from pipelines.pairs import score_day as pairs
+from pipelines.pairs.score_day import score
 from tests.helpers.day import write_day_before_matching
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
 from tests.helpers.matched_day import DAY
 
 
-def with_share(share: float, patch: pytest.MonkeyPatch) -> None:
+def set_exploration_share(share: float, patch: pytest.MonkeyPatch) -> None:
+    """Set the share of matches that are drawn for exploration."""
     changed = policy.exploration().model_copy(update={"share": share})
     patch.setattr(policy, "exploration", lambda: changed)
 
 
 def crowded_day(home: Path) -> Settings:
-    """Return a day on which every product has fewer places than leads; some have a budget, too."""
+    """Return a scored day whose products have quotas below their leads; some have a budget."""
     write_marts(home / "before", DAY, leads=200, products=12, pairs=40)
     marts = Settings.day_folder(home / "before" / "marts", DAY)
     catalogue = pq.read_table(marts / "products.parquet").to_pylist()
@@ -31,5 +32,5 @@ def crowded_day(home: Path) -> Settings:
         row["daily_budget"] = (300.0, 900.0, None)[number % 3]
     table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
     settings = write_day_before_matching(home, DAY, leads=200, products_table=table)
-    pairs.score(settings, DAY)
+    score(settings, DAY)
     return settings

@@ -1,4 +1,4 @@
-"""A day of the invented market as it stands before matching: its marts and its lake of leads."""
+"""A synthetic day before matching: its marts, models and leads of the lake; and its matching."""
 
 from datetime import date
 from pathlib import Path
@@ -12,19 +12,19 @@ from models import train_models
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.matches import match_day
-from pipelines.pairs import score_day as pairs
+from pipelines.pairs.score_day import score
 from tests.helpers.lake import sha
 from tests.helpers.marts import write_marts
 
-REFUSED, SENT_AGAIN = 3, 2
-"""Rows of the day that ingest quarantined, and that it knew already."""
+QUARANTINED, DUPLICATES = 3, 2
+"""Rows of the day beside its leads, as the ingest manifest states them."""
 
 
 def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
-    """Publish marts, models (priors: too few outcomes) and `lake/leads` of `day` below `home`.
+    """Publish marts, models (stated priors) and `lake/leads` of `day` below `home`.
 
     Args:
-        market: As `write_marts` takes it.
+        market: Arguments of `write_marts`.
     """
     settings = write_marts(home, day, **({"leads": 60, "pairs": 40} | market))
     write_lake_leads(settings, day)
@@ -33,7 +33,7 @@ def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
 
 
 def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -> None:
-    """Publish the leads of the marts as the lake holds them, with people's names and phones.
+    """Publish the leads of the marts as the lake has them, with names and phone numbers.
 
     Args:
         changes: Lead id -> columns that differ in the lake.
@@ -41,31 +41,29 @@ def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -
     marts = settings.day_folder(settings.marts, day)
     leads = pq.read_table(marts / "leads.parquet").to_pylist()
     rows = [
-        _in_the_lake(settings, day, number, lead) | changes.get(lead["lead_id"], {})
+        _lake_row(settings, day, number, lead) | changes.get(lead["lead_id"], {})
         for number, lead in enumerate(leads)
     ]
     counts = {
-        "received": len(rows) + REFUSED + SENT_AGAIN,
+        "received": len(rows) + QUARANTINED + DUPLICATES,
         "loaded": len(rows),
-        "quarantined": REFUSED,
-        "duplicates": SENT_AGAIN,
+        "quarantined": QUARANTINED,
+        "duplicates": DUPLICATES,
     }
     folder = settings.day_folder(settings.lake / "leads", day)
-    with publishing(folder, {"counts": {"every-channel": counts}}) as fresh:
+    with publishing(folder, {"counts": {"every-channel": counts}}) as new_folder:
         write_parquet(
-            pa.Table.from_pylist(rows, load("leads").lake_schema), fresh / "leads.parquet"
+            pa.Table.from_pylist(rows, load("leads").lake_schema), new_folder / "leads.parquet"
         )
 
 
 def run_matching(settings: Settings, day: date) -> dict[str, Any]:
     """Score and match `day`; return what the match step returns."""
-    pairs.score(settings, day)
+    score(settings, day)
     return match_day.match(settings, day)
 
 
-def _in_the_lake(
-    settings: Settings, day: date, number: int, lead: dict[str, Any]
-) -> dict[str, Any]:
+def _lake_row(settings: Settings, day: date, number: int, lead: dict[str, Any]) -> dict[str, Any]:
     names = load("leads").lake_schema.names
     phone = f"+86138{number:08d}"
     return {name: value for name, value in lead.items() if name in names} | {

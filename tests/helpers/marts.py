@@ -1,7 +1,7 @@
-"""A small invented market, written as dbt would publish it: for tests of what reads the marts.
+"""A small synthetic market, published as dbt publishes it: for tests that read the marts.
 
-Approval, take-up and default follow a hidden rule of the columns, so that a model has
-something to learn. Equal arguments give equal bytes.
+Approval, take-up and default follow a hidden rule of the columns, so that a model can learn it.
+Equal arguments give equal bytes.
 """
 
 from datetime import date, datetime, timedelta
@@ -35,11 +35,11 @@ def write_marts(
     """Publish `marts/date=day` below `home` and return the settings of that home.
 
     Args:
-        leads: Leads of the day itself; 4% of them are set aside.
+        leads: Leads of the day itself; 4% of them are excluded (consent withdrawn).
         products: Products in force on the day, two to an institution; the last one is paused.
         pairs: Past pairs with outcomes, spread over the 120 days before `day`.
         replaced: A table by mart name (`leads=` and `products=` are counts; pass tables as
-            `leads_table=` or `products_table=`) that is written instead of the invented one.
+            `leads_table=` or `products_table=`) that is written instead of the synthetic one.
     """
     settings = Settings(home=home)
     random = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def write_marts(
 
 
 def _table(name: str, columns: Columns) -> pa.Table:
-    """Return `columns` in the order of the mart's schema; a column not given is empty."""
+    """Return `columns` in the order of the mart's schema; a missing column is null."""
     rows = len(next(iter(columns.values())))
     return pa.table(
         [
@@ -76,7 +76,7 @@ def _table(name: str, columns: Columns) -> pa.Table:
     )
 
 
-def _named(prefix: str, numbers: np.ndarray, digits: int) -> np.ndarray:
+def _make_ids(prefix: str, numbers: np.ndarray, digits: int) -> np.ndarray:
     return np.array([f"{prefix}{number:0{digits}}" for number in numbers], dtype=str)
 
 
@@ -114,14 +114,14 @@ def _people(count: int, random: np.random.Generator) -> Columns:
 def _leads(count: int, day: date, random: np.random.Generator) -> Columns:
     numbers = np.arange(count)
     noon = datetime(day.year, day.month, day.day, 4)  # noqa: DTZ001  Arrow adds the zone, UTC
-    aside = numbers % 25 == 24
+    is_excluded = numbers % 25 == 24
     return _people(count, random) | {
-        "lead_id": _named("lead-", numbers, 7),
+        "lead_id": _make_ids("lead-", numbers, 7),
         "business_date": [day] * count,
         "captured_at": [noon + timedelta(seconds=int(n)) for n in numbers],
         "person_key": np.char.add("person-", numbers.astype(str)),
-        "exclusion_stage": np.where(aside, "consent", None),
-        "exclusion_detail": np.where(aside, "withdrawn", None),
+        "exclusion_stage": np.where(is_excluded, "consent", None),
+        "exclusion_detail": np.where(is_excluded, "withdrawn", None),
         "channels": [[]] * count,
         "consent_scope": [["all"]] * count,
         "suppressed_institutions": [[]] * count,
@@ -133,8 +133,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
     owner = numbers // 2
     generosity = 0.2 + 0.6 * (owner % 7) / 6
     return {
-        "institution_id": _named("bank-", owner, 3),
-        "product_id": _named("loan-", numbers, 4),
+        "institution_id": _make_ids("bank-", owner, 3),
+        "product_id": _make_ids("loan-", numbers, 4),
         "institution_kind": np.array(["bank", "consumer_finance", "micro_lender"])[owner % 3],
         "name": np.char.add("Loan ", numbers.astype(str)),
         "segment": np.where(numbers % 5 == 4, "business", "consumer"),
@@ -172,10 +172,10 @@ def _training_pairs(
     count: int, catalogue: Columns, day: date, random: np.random.Generator
 ) -> Columns:
     numbers = np.arange(count)
-    taken = random.integers(0, len(catalogue["product_id"]), count)
+    product = random.integers(0, len(catalogue["product_id"]), count)
     known = set(SCHEMAS["training_pairs"].names)
     terms = {
-        name: np.asarray(values)[taken]
+        name: np.asarray(values)[product]
         for name, values in catalogue.items()
         if name in known and name not in ("segment", "currency")
     }
@@ -184,7 +184,7 @@ def _training_pairs(
         _people(count, random)
         | terms
         | {
-            "lead_id": _named("past-", numbers, 7),
+            "lead_id": _make_ids("past-", numbers, 7),
             "business_date": [day - timedelta(days=int(age)) for age in ages],
             "rank": 1 + numbers % 3,
             "suggested_apr": terms["apr_max"],
@@ -197,16 +197,16 @@ def _outcomes(
 ) -> pa.Table:
     """Return decisions a day after the lead, funding a day later, defaults forty days later."""
     score = np.nan_to_num(past["bureau_score"], nan=500) / 100
-    pull = 0.9 * (score - 6) - 3 * (past["debt_to_income"] - 0.3)
-    pull += 4 * (past["product_approval_rate"] - 0.5)
-    approved = random.logistic(size=len(pull)) < pull
-    keen = 7 - 30 * past["apr_max"] - 0.8 * past["rank"]
-    taken = approved & (random.logistic(size=len(pull)) < keen)
-    defaulted = taken & (random.logistic(size=len(pull)) < -1.2 - 0.9 * (score - 6))
+    approval = 0.9 * (score - 6) - 3 * (past["debt_to_income"] - 0.3)
+    approval += 4 * (past["product_approval_rate"] - 0.5)
+    approved = random.logistic(size=len(approval)) < approval
+    take_up = 7 - 30 * past["apr_max"] - 0.8 * past["rank"]
+    funded = approved & (random.logistic(size=len(approval)) < take_up)
+    defaulted = funded & (random.logistic(size=len(approval)) < -1.2 - 0.9 * (score - 6))
     parts = [
         _events(past, settings, "approved", approved, 1),
         _events(past, settings, "declined", ~approved, 1),
-        _events(past, settings, "funded", taken, 2),
+        _events(past, settings, "funded", funded, 2),
         _events(past, settings, "overdue_90", defaulted, 42),
     ]
     outcomes = pa.concat_tables(parts)

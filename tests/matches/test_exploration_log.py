@@ -14,7 +14,7 @@ from pipelines.explain import explain, format_explanation
 from pipelines.matches import match_day
 from pipelines.matches.exploration_log import SCHEMA
 from pipelines.reports.sections.matching import count_explored_new_products
-from tests.helpers.crowded_market import crowded_day, with_share
+from tests.helpers.crowded_market import crowded_day, set_exploration_share
 from tests.helpers.day import run_matching
 from tests.helpers.matched_day import DAY
 
@@ -27,7 +27,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return a matched day on which a third of the places are tried out; only to be read."""
     settings = crowded_day(tmp_path_factory.mktemp("tried"))
     with pytest.MonkeyPatch.context() as patch:
-        with_share(1 / 3, patch)
+        set_exploration_share(1 / 3, patch)
         match_day.match(settings, DAY)
     return settings
 
@@ -134,7 +134,7 @@ def test_the_report_tells_trials_at_products_that_are_little_known(tried):
 
 def test_a_share_of_nothing_gives_exactly_the_plan(tried, tmp_path, monkeypatch):
     settings = crowded_day(tmp_path)
-    with_share(0.0, monkeypatch)
+    set_exploration_share(0.0, monkeypatch)
     facts = match_day.match(settings, DAY)
     assert (facts["explored"], facts["price_of_learning"]) == (0, 0)
     assert facts["value"] == read_manifest(tried.day_folder(tried.matches, DAY))["value"]
@@ -148,7 +148,7 @@ def test_a_share_of_nothing_gives_exactly_the_plan(tried, tmp_path, monkeypatch)
 
 def test_the_same_day_draws_the_same_trials(tried, tmp_path, monkeypatch):
     settings = crowded_day(tmp_path)
-    with_share(1 / 3, monkeypatch)
+    set_exploration_share(1 / 3, monkeypatch)
     run_matching(Settings(home=settings.home, threads=1), DAY)
     contents = [
         read_manifest(home.day_folder(home.matches, DAY))["content_sha256"]

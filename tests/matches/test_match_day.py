@@ -18,8 +18,8 @@ from pipelines.matches import match_day
 from pipelines.matches.lead_reconciliation import counts_of_day
 from pipelines.pairs import score_day as pairs
 from tests.helpers.day import (
-    REFUSED,
-    SENT_AGAIN,
+    DUPLICATES,
+    QUARANTINED,
     run_matching,
     write_day_before_matching,
     write_lake_leads,
@@ -155,10 +155,10 @@ def test_every_lead_is_in_one_place_and_the_manifest_counts_them(matched_home):
     manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
     counts = counts_of_day(matched_home, DAY).as_dict()
     assert {name: manifest[name] for name in counts} == counts
-    assert counts["received"] == 60 + REFUSED + SENT_AGAIN
+    assert counts["received"] == 60 + QUARANTINED + DUPLICATES
     assert counts["matched"] == len({row["lead_id"] for row in table(matched_home, "matches")})
     assert counts["unmatched"] == len(table(matched_home, "unmatched"))
-    assert (counts["quarantined"], counts["duplicates"]) == (REFUSED, SENT_AGAIN)
+    assert (counts["quarantined"], counts["duplicates"]) == (QUARANTINED, DUPLICATES)
 
 
 def test_the_manifest_proves_the_plan(matched_home):
@@ -195,7 +195,7 @@ def test_leads_set_aside_keep_the_stage_and_detail_of_the_marts(tmp_path):
     for lead, expected in zip(leads[:3], set_aside, strict=False):
         assert told[lead["lead_id"]] == expected
     assert leads[3]["lead_id"] not in told
-    assert (facts["suppressed"], facts["duplicates"]) == (1, 1 + SENT_AGAIN)
+    assert (facts["suppressed"], facts["duplicates"]) == (1, 1 + DUPLICATES)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     )
     facts = run_matching(settings, DAY)
     assert (facts["matches"], facts["matched"], facts["gap"]) == (0, 0, 0)
-    assert facts["received"] == REFUSED + SENT_AGAIN
+    assert facts["received"] == QUARANTINED + DUPLICATES
     assert table(settings, "matches") == table(settings, "offers") == []
 
 

@@ -18,7 +18,7 @@ from pipelines.evaluation.off_policy.challenger_evidence import by_log
 from pipelines.evaluation.off_policy.logged_policy import by_models, by_value, logged
 from pipelines.evaluation.off_policy.policy_value import worth
 from pipelines.matches import match_day
-from tests.helpers.crowded_market import crowded_day, with_share
+from tests.helpers.crowded_market import crowded_day, set_exploration_share
 from tests.helpers.lake import write_feed
 from tests.helpers.matched_day import DAY
 
@@ -39,7 +39,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return a matched day with trials, of which outcomes came on the next day and later."""
     settings = crowded_day(tmp_path_factory.mktemp("logged"))
     with pytest.MonkeyPatch.context() as patch:
-        with_share(1 / 3, patch)
+        set_exploration_share(1 / 3, patch)
         match_day.match(settings, DAY)
     draws = np.random.default_rng(5).random((2_000, 2))
     told: list[Row] = []
