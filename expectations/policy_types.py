@@ -400,7 +400,7 @@ class Leaks(Decision):
 
 
 UNKNOWN = "unknown"
-"""The level of an unknown value."""
+"""The level of a missing value."""
 
 
 class Words(_Strict):
@@ -411,25 +411,25 @@ class Words(_Strict):
 
 
 class Reason(_Strict):
-    """A reason code, what it is called, and the features that give it."""
+    """A reason code, its text, and its features."""
 
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     features: tuple[str, ...] = Field(min_length=1)
     levels: dict[str, dict[str, Words]] = Field(default_factory=dict)
-    """Feature -> level of its value -> the wording shown to a person."""
+    """Feature -> level of its value -> the phrase for a person."""
     person: Words
     analyst: Words
 
     @model_validator(mode="after")
-    def _levels_are_of_its_features(self) -> Self:
+    def _check_levels(self) -> Self:
         if unknown := sorted(set(self.levels) - set(self.features)):
-            raise ValueError(f"{self.code} has levels of features it doesn't name: {unknown}")
+            raise ValueError(f"{self.code} has levels of features it does not name: {unknown}")
         return self
 
     def wording(self, feature: str, level: str) -> Words:
-        """Return the wording shown to a person where the value of `feature` is at `level`."""
-        if said := self.levels.get(feature, {}).get(level):
-            return said
+        """Return the phrase for a person if the value of `feature` is at `level`."""
+        if phrase := self.levels.get(feature, {}).get(level):
+            return phrase
         if level == UNKNOWN:
             return Words(en=f"we do not know {self.person.en}", zh=f"尚不了解{self.person.zh}")
         return self.person

@@ -1,4 +1,4 @@
-"""Ask the models: three probabilities for each pair, and the reasons of the chosen ones."""
+"""The model set of a day: three probabilities for each pair, and the reasons of the chosen pairs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from models.champion import model_artifacts, registry
+from models.champion import registry
 from models.explanations.reasons import Explainer
-from models.explanations.reference_profile import Ordinary
+from models.explanations.reference_profile import ReferenceProfile
 from models.scoring.estimators import Estimator
 from pipelines.core.arrays import FloatArray
 from pipelines.core.publishing import read_manifest
@@ -20,8 +20,8 @@ from pipelines.core.settings import Settings
 OUTPUTS = {"risk": "pd", "approval": "p_approve", "take_up": "p_fund"}
 """Model -> the column of its probabilities."""
 
-ROWS_AT_ONCE = 65_536
-"""Rows that are made into one matrix: bounds the memory, never changes the result."""
+BATCH_ROWS = 65_536
+"""Rows of one matrix: bounds the memory, never changes the result."""
 
 
 @dataclass(frozen=True)
@@ -29,79 +29,77 @@ class ModelSet:
     """The three models that score a day."""
 
     version: str
-    """What a match says of who scored it: the anchor, and the start of its content's hash."""
+    """The version that a match names: the date of the set, and the start of its content's hash."""
     estimators: dict[str, Estimator]
     threads: int
-    ordinary: Mapping[str, Ordinary | None] = field(default_factory=dict)
-    """Model -> what its leads were like, which reasons are told against."""
+    profiles: Mapping[str, ReferenceProfile | None] = field(default_factory=dict)
+    """The reference profile of each model, with which its reasons compare."""
 
     def score_leads(self, leads: pa.Table) -> pa.Table:
         """Return `leads` with `pd`, which is the same for every product."""
-        return self._with(leads, ["risk"])
+        return self._append_probabilities(leads, ["risk"])
 
     def score(self, pairs: pa.Table) -> pa.Table:
         """Return `pairs` with `pd`, `p_approve` and `p_fund` (given approval) as last columns.
 
         A pure function of each row: batches, threads and the order of rows change no bit. A `pd`
-        that `score_leads` has given already stays as it is.
+        that `score_leads` has already added stays as it is.
 
         Raises:
-            MissingColumns: `pairs` lacks columns that the models look at.
+            MissingColumns: `pairs` lacks columns that the models read.
         """
-        return self._with(
-            pairs, [m for m, name in OUTPUTS.items() if name not in pairs.schema.names]
-        )
+        missing = [m for m, column in OUTPUTS.items() if column not in pairs.schema.names]
+        return self._append_probabilities(pairs, missing)
 
     def take_up_at(self, pairs: pa.Table, rank: FloatArray) -> FloatArray:
-        """Return how likely each pair is taken up, once approved, at its place among the offers.
+        """Return the take-up probability of each pair, once approved, at an offer rank.
 
-        `score` takes each pair for its lead's first offer. Further down a person is less ready to
-        take it and may have taken one before: the same pair, at another `rank` (1 is the first).
+        `score` treats each pair as its lead's first offer. At a lower rank a person is less likely
+        to take it and may have taken an earlier one: the same pair, at another `rank` (1 is first).
         """
-        placed = pairs.drop_columns("rank").append_column("rank", pa.array(rank))
+        ranked = pairs.drop_columns("rank").append_column("rank", pa.array(rank))
         return np.concatenate(
             [
-                self.estimators["take_up"].predict(part, threads=self.threads)
-                for part in _portions(placed)
+                self.estimators["take_up"].predict(batch, threads=self.threads)
+                for batch in _batches(ranked)
             ]
             or [np.empty(0)]
         )
 
     def reasons(self, pairs: pa.Table) -> pa.ListArray:
-        """Return for each pair the codes of what spoke most for its approval, strongest first."""
+        """Return for each pair the reason codes for its approval, strongest first."""
         return self.explainer("approval").codes(pairs)
 
     def explainer(self, model: str) -> Explainer:
-        """Return who names the reasons of one model's probabilities."""
-        return Explainer(self.estimators[model], self.ordinary.get(model), self.threads)
+        """Return the explainer of one model's probabilities."""
+        return Explainer(self.estimators[model], self.profiles.get(model), self.threads)
 
-    def _with(self, table: pa.Table, models: Sequence[str]) -> pa.Table:
+    def _append_probabilities(self, table: pa.Table, models: Sequence[str]) -> pa.Table:
         scored = table
         for model in models:
-            estimator = self.estimators[model]
-            parts = self._in_threads(estimator, scored)
-            scored = scored.append_column(OUTPUTS[model], pa.chunked_array(parts, pa.float64()))
+            batches = self._predict_in_threads(self.estimators[model], scored)
+            scored = scored.append_column(OUTPUTS[model], pa.chunked_array(batches, pa.float64()))
         return scored
 
-    def _in_threads(self, estimator: Estimator, table: pa.Table) -> list[FloatArray]:
-        """Return the probabilities of each portion, in order; each is computed by one thread."""
+    def _predict_in_threads(self, estimator: Estimator, table: pa.Table) -> list[FloatArray]:
+        """Return the probabilities of each batch, in order; one thread computes each batch."""
         with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(partial(estimator.predict, threads=1), _portions(table)))
+            return list(pool.map(partial(estimator.predict, threads=1), _batches(table)))
 
 
 def load(settings: Settings, day: date) -> ModelSet:
     """Return the model set that scores `day`: the latest trained on or before it.
 
     Raises:
-        InputMissing: None was.
+        InputMissing: No set was trained on or before `day`.
     """
-    as_of = registry.champion(settings, day)
-    content = read_manifest(registry.folder(settings, as_of))["content_sha256"]
-    estimators = registry.read(settings, as_of)
-    stands = registry.folder(settings, as_of)
-    ordinary = {name: model_artifacts.ordinary(stands / name) for name in estimators}
-    return ModelSet(f"{as_of}:{content[:12]}", estimators, settings.threads, ordinary)
+    as_of = registry.find_active_set(settings, day)
+    folder = registry.set_folder(settings, as_of)
+    content = read_manifest(folder)["content_sha256"]
+    estimators = registry.load_estimators(settings, as_of)
+    profiles = {model: registry.load_reference_profile(folder / model) for model in estimators}
+    return ModelSet(f"{as_of}:{content[:12]}", estimators, settings.threads, profiles)
 
 
-def _portions(table: pa.Table) -> Iterator[pa.Table]:
-    return (table.slice(start, ROWS_AT_ONCE) for start in range(0, table.num_rows, ROWS_AT_ONCE))
+def _batches(table: pa.Table) -> Iterator[pa.Table]:
+    return (table.slice(start, BATCH_ROWS) for start in range(0, table.num_rows, BATCH_ROWS))

@@ -108,7 +108,7 @@ class Challenge(StrictModel):
     draws: int = Field(ge=50)
     margins: Margins
     calibration_band: float = Field(gt=0)
-    outgrown: float = Field(gt=1)
+    growth_factor: float = Field(gt=1)
     most_past_lost: float = Field(ge=0, lt=1)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["tests.helpers.matched_day"]
+pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 
 TOGETHER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",

@@ -102,12 +102,12 @@ def _link(home: Path, name: Path, scratch: Path) -> None:
 
 def _model_sets_trained_on(settings: Settings, day: date) -> set[Path]:
     """Return the model set that `day` trains; empty if an earlier day of the week trained it."""
-    possible = {registry.folder(settings, as_of) for as_of in (day, anchor(day))}
+    possible = {registry.set_folder(settings, as_of) for as_of in (day, anchor(day))}
     return possible & {_model_set_folder(settings, day)}
 
 
 def _model_set_folder(settings: Settings, day: date) -> Path:
-    return registry.folder(settings, registry.champion(settings, day))
+    return registry.set_folder(settings, registry.find_active_set(settings, day))
 
 
 def _hash_files(settings: Settings, day: date) -> dict[str, str]:

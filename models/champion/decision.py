@@ -1,255 +1,304 @@
-"""Whether a challenger takes the champion's place: by evidence that neither model has seen.
+"""The champion-challenger decision: promote the challenger, or retain the champion.
 
-The rule and its reasons: docs/decisions/replaced-by-evidence.md. In short, the newcomer is
-promoted, because it knows more of the world, unless something speaks against it: its own figures,
-too little to compare on, a figure that is worse beyond chance or by more than its margin, or
-probabilities that are out of their band where the champion's are not.
+The rule and its reasons: docs/decisions/champion-challenger.md. In short, the challenger is
+promoted, because it has newer data, unless there is an objection: its own figures, too few new
+outcomes, a figure that is worse beyond chance or by more than its tolerance, or probabilities that
+are miscalibrated where the champion's are not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from models.champion.evaluation import (
+import pyarrow as pa
+
+from models.champion.evaluation_window import (
     THREADS,
-    Contest,
-    is_champion_again,
-    out_of_band,
-    outcomes,
+    EvaluationWindow,
+    is_miscalibrated,
+    is_refit_of_champion,
+    to_outcomes,
 )
-from models.champion.evaluation_window import Stretch
-from models.champion.registry import Champion, Entry
+from models.champion.registry import Champion, ModelVersion
 from models.params import params
 from models.scoring.estimators import Estimator
 from models.training.fit_model import CHANCE
 from models.training.paired_bootstrap import LOWER_IS_BETTER, Difference, compare
 
-WORDS = {"auc": "AUC", "log_loss": "log loss", "ece": "ECE", "value": "value"}
+FIGURE_NAMES = {"auc": "AUC", "log_loss": "log loss", "ece": "ECE", "value": "value"}
+NO_OBJECTION = frozenset({"promoted", "undecided", "abstained"})
+"""Results of the off-policy test that do not speak against a challenger."""
+
+Refit = Callable[[pa.Table], ModelVersion]
+"""The recipe: fits training rows; falls back to the prior if there are too few."""
+
+OffPolicyTest = Callable[[Estimator, date], tuple[str, str]]
+"""Takes the refitted recipe and the start of the evaluation window; returns the decision of the
+off-policy evaluation on the exploration log, and its reason."""
 
 
 @dataclass(frozen=True)
-class Seat:
-    """Who serves as one of the models from a set on, and why."""
+class Evaluation:
+    """The inputs of one champion-challenger evaluation.
 
-    entry: Entry
-    decision: dict[str, Any]
-    """`promoted` or `kept`, the reason, who was compared with whom, and the figures."""
-    refused: Entry | None = None
+    The champion predicts the window as it is. The challenger was trained on it, so its recipe is
+    refitted on the training rows known before the window. If recipe and training rows are the
+    champion's own, the refit would equal the champion, and none is made.
+    """
+
+    model: str
+    champion: Champion
+    challenger: ModelVersion
+    as_of: date
+    load_window: Callable[[], EvaluationWindow]
+    """Called only if nothing else decides."""
+    refit: Refit
+    off_policy_test: OffPolicyTest | None = None
+
+    @property
+    def has_large_growth(self) -> bool:
+        """Return whether the champion was trained on far fewer rows than the challenger."""
+        rows, before = self.challenger.metadata["rows"], self.champion.version.metadata["rows"]
+        return bool(rows >= params().challenge.growth_factor * before)
+
+
+@dataclass(frozen=True)
+class ChampionDecision:
+    """The active version of one model from a set on, and why."""
+
+    active: ModelVersion
+    record: dict[str, Any]
+    """`decision` (`promoted` or `retained`), `reason`, the dates of both versions, and figures."""
+    rejected: ModelVersion | None = None
 
 
 @dataclass
 class Evidence:
-    """What a decision rests on."""
+    """The findings that a decision rests on."""
 
-    words: list[str] = field(default_factory=list)
-    against: list[str] = field(default_factory=list)
-    """What speaks against the challenger, in words; empty: nothing."""
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-def first(challenger: Entry, as_of: date) -> Seat:
-    """Return that `challenger` serves, as there was nobody before."""
-    return _promoted(challenger, None, as_of, ["there was no champion before"], {})
+    findings: list[str] = field(default_factory=list)
+    objections: list[str] = field(default_factory=list)
+    """Findings against the challenger."""
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
-def settle(contest: Contest) -> Seat:
-    """Return who serves from the contest's day on."""
-    challenger, champion, as_of = contest.challenger, contest.champion, contest.as_of
-    if challenger.facts["source"] == "prior":
-        return _of_prior(challenger, champion, as_of)
-    found = _own_check(challenger)
+def promote_first(challenger: ModelVersion, as_of: date) -> ChampionDecision:
+    """Return the promotion of a challenger that has no champion before it."""
+    return _promote(challenger, None, as_of, ["there was no champion before"], {})
+
+
+def decide(evaluation: Evaluation) -> ChampionDecision:
+    """Return the decision from the evaluation's date on."""
+    challenger, champion = evaluation.challenger, evaluation.champion
+    if challenger.metadata["source"] == "prior":
+        return _decide_on_prior(challenger, champion, evaluation.as_of)
+    evidence = _check_own_figures(challenger)
     if champion.is_prior:
-        _meet_prior(challenger, found)
-    elif not found.against:
-        _meet(contest, found)
-    if found.against:
-        return kept(champion, as_of, found.against, challenger, found.facts)
-    return _promoted(challenger, champion, as_of, found.words, found.facts)
+        _compare_with_prior(challenger, evidence)
+    elif not evidence.objections:
+        _compare_in_window(evaluation, evidence)
+    if evidence.objections:
+        return retain(champion, evaluation.as_of, evidence.objections, challenger, evidence.figures)
+    return _promote(challenger, champion, evaluation.as_of, evidence.findings, evidence.figures)
 
 
-def kept(
+def retain(
     champion: Champion,
     as_of: date,
     reasons: Sequence[str],
-    challenger: Entry | None = None,
-    facts: dict[str, Any] | None = None,
-) -> Seat:
-    """Return that the champion stays from `as_of` on, and why the challenger was refused."""
-    decision = {
-        "decision": "kept",
+    challenger: ModelVersion | None = None,
+    figures: dict[str, Any] | None = None,
+) -> ChampionDecision:
+    """Return the retention of the champion from `as_of` on, with the objections as its reason."""
+    record = {
+        "decision": "retained",
         "reason": "; ".join(reasons),
         "champion": f"{champion.trained_as_of}",
         "challenger": f"{as_of}",
     }
-    said = champion.entry.facts | _dates(champion.trained_as_of, champion.since)
-    stays = Entry(champion.entry.estimator, said, champion.entry.stands)
-    return Seat(stays, decision | (facts or {}), challenger)
+    version = champion.version
+    metadata = version.metadata | _tenure_dates(champion.trained_as_of, champion.active_since)
+    active = ModelVersion(version.estimator, metadata, version.folder)
+    return ChampionDecision(active, record | (figures or {}), challenger)
 
 
-def _promoted(
-    challenger: Entry,
+def _promote(
+    challenger: ModelVersion,
     champion: Champion | None,
     as_of: date,
     reasons: Sequence[str],
-    facts: dict[str, Any],
-) -> Seat:
-    decision = {
+    figures: dict[str, Any],
+) -> ChampionDecision:
+    record = {
         "decision": "promoted",
         "reason": "; ".join(reasons),
         "champion": f"{champion.trained_as_of}" if champion else None,
         "challenger": f"{as_of}",
     }
-    said = challenger.facts | _dates(as_of, as_of)
-    return Seat(Entry(challenger.estimator, said), decision | facts)
+    metadata = challenger.metadata | _tenure_dates(as_of, as_of)
+    return ChampionDecision(ModelVersion(challenger.estimator, metadata), record | figures)
 
 
-def _dates(trained_as_of: date, since: date) -> dict[str, str]:
+def _tenure_dates(trained_as_of: date, since: date) -> dict[str, str]:
     return {"trained_as_of": f"{trained_as_of}", "champion_since": f"{since}"}
 
 
-def _of_prior(challenger: Entry, champion: Champion, as_of: date) -> Seat:
-    """Return that nothing could be trained: a model stays, a prior stays with its newest words."""
-    reason = f"no model could be trained: {challenger.facts['reason']}"
+def _decide_on_prior(challenger: ModelVersion, champion: Champion, as_of: date) -> ChampionDecision:
+    """Retain the champion, since no model could be trained; a prior gets the newest metadata."""
+    reason = f"no model could be trained: {challenger.metadata['reason']}"
     if not champion.is_prior:
-        return kept(champion, as_of, [reason], challenger)
-    said = challenger.facts | _dates(champion.trained_as_of, champion.since)
-    return Seat(Entry(challenger.estimator, said), kept(champion, as_of, [reason]).decision)
+        return retain(champion, as_of, [reason], challenger)
+    dates = _tenure_dates(champion.trained_as_of, champion.active_since)
+    active = ModelVersion(challenger.estimator, challenger.metadata | dates)
+    return ChampionDecision(active, retain(champion, as_of, [reason]).record)
 
 
-def _own_check(challenger: Entry) -> Evidence:
-    """Return what its own figures on later leads say; they need no champion."""
-    figures, found = challenger.facts["figures"], Evidence()
+def _check_own_figures(challenger: ModelVersion) -> Evidence:
+    """Return the objections from the challenger's own figures on later leads."""
+    figures, evidence = challenger.metadata["figures"], Evidence()
     if figures["auc_low"] <= CHANCE:
-        found.against.append(
-            f"on later leads it cannot be told from chance (AUC {figures['auc']:.3f}, "
+        evidence.objections.append(
+            f"on later leads its AUC is not above 0.5 beyond chance (AUC {figures['auc']:.3f}, "
             f"{figures['auc_low']:.3f} to {figures['auc_high']:.3f} with 95% confidence)"
         )
-    guess = figures["base_rate"] * (1 - figures["base_rate"])
-    if figures["brier"] >= guess:
-        found.against.append(
-            f"on later leads it is no better than one rate for all (Brier {figures['brier']:.4f}, "
-            f"that of the rate {guess:.4f})"
+    constant = figures["base_rate"] * (1 - figures["base_rate"])
+    if figures["brier"] >= constant:
+        evidence.objections.append(
+            f"on later leads it is no better than a constant rate (Brier {figures['brier']:.4f}, "
+            f"that of the rate {constant:.4f})"
         )
-    return found
+    return evidence
 
 
-def _meet_prior(challenger: Entry, found: Evidence) -> None:
-    """Add to `found` what later leads say of a prior, which has learned from none of them."""
-    found.words.append("a stated prior gives way to a model that holds on later leads")
-    if told := challenger.facts.get("against_prior"):
-        differences = {name: Difference(**figures) for name, figures in told.items()}
-        found.words.append("on those " + ", ".join(_in_words(n, differences[n]) for n in WORDS))
-        found.against += _worse(differences, 1.0, is_outgrown=True)
+def _compare_with_prior(challenger: ModelVersion, evidence: Evidence) -> None:
+    """Add the comparison with a stated prior on later leads, which are new to the prior."""
+    evidence.findings.append("a stated prior is replaced by a model that is valid on later leads")
+    if figures := challenger.metadata.get("against_prior"):
+        differences = {name: Difference(**figure) for name, figure in figures.items()}
+        sentences = (_describe(name, differences[name]) for name in FIGURE_NAMES)
+        evidence.findings.append("on these leads " + ", ".join(sentences))
+        evidence.objections += _find_losses(differences, 1.0, has_large_growth=True)
 
 
-def _meet(contest: Contest, found: Evidence) -> None:
-    """Add to `found` what outcomes say that the champion has not seen."""
-    champion, facts = contest.champion, contest.challenger.facts
-    on = contest.newly_known()
-    if not on.compared.num_rows:
-        found.against.append(
-            "its data is stale: no outcome is newer than what the champion knows (leads until "
-            f"{facts['last_lead_on']}; the champion knows what was known before "
-            f"{champion.trained_as_of}, leads until {champion.entry.facts.get('last_lead_on')})"
+def _compare_in_window(evaluation: Evaluation, evidence: Evidence) -> None:
+    """Add the comparison of both on outcomes that are new to the champion."""
+    champion, metadata = evaluation.champion, evaluation.challenger.metadata
+    window = evaluation.load_window()
+    if not window.rows.num_rows:
+        last_lead = champion.version.metadata.get("last_lead_on")
+        evidence.objections.append(
+            "its data is stale: no outcome is newer than the champion's (challenger: leads until "
+            f"{metadata['last_lead_on']}; champion: outcomes known before "
+            f"{champion.trained_as_of}, leads until {last_lead})"
         )
-    elif not on.too_few:
-        _compare(contest, on, found)
-    elif contest.is_outgrown:
-        before = champion.entry.facts["rows"]
-        found.words.append(
-            f"{on.too_few}; but it has learned from {facts['rows']:,} and the champion from "
-            f"{before:,}"
+    elif not window.shortage:
+        _compare_figures(evaluation, window, evidence)
+    elif evaluation.has_large_growth:
+        evidence.findings.append(
+            f"{window.shortage}; but it was trained on {metadata['rows']:,} rows and the champion "
+            f"on {champion.version.metadata['rows']:,}"
         )
     else:
-        found.against.append(on.too_few)
+        evidence.objections.append(window.shortage)
 
 
-def _compare(contest: Contest, on: Stretch, found: Evidence) -> None:
-    champion = contest.champion.entry.estimator
-    is_same = is_champion_again(contest.champion, on)
-    recipe = champion if is_same else _tried(contest, on, found)
+def _compare_figures(evaluation: Evaluation, window: EvaluationWindow, evidence: Evidence) -> None:
+    champion = evaluation.champion.version.estimator
+    is_same = is_refit_of_champion(evaluation.champion, window)
+    recipe = champion if is_same else _refit_recipe(evaluation, window, evidence)
     if recipe is None:
         return
-    rows = outcomes(contest.model, on)
-    theirs, ours = (each.predict(on.compared, threads=THREADS) for each in (champion, recipe))
-    differences = compare(rows, theirs, ours)
-    sides = {"champion": theirs, "challenger": ours}
-    foretold = {name: rows.exposure.chance(said) for name, said in sides.items()}
-    is_out = {name: out_of_band(chance, rows) for name, chance in foretold.items()}
-    found.facts["compared"] = {
-        "rows": on.compared.num_rows,
-        "happened": round(on.happened, 2),
-        "known_since": f"{on.begins}",
-        "could_show": round(on.exposure.mean, 6),
-        "same_recipe_and_past": is_same,
-        "figures": {name: difference.as_dict() for name, difference in differences.items()},
-        "out_of_band": is_out,
+    outcomes = to_outcomes(evaluation.model, window)
+    predictions = {
+        side: model.predict(window.rows, threads=THREADS)
+        for side, model in (("champion", champion), ("challenger", recipe))
     }
-    said = _alone if is_same else _in_words
-    found.words.append(
-        f"on {on.compared.num_rows:,} outcomes known since {on.begins} (it happened to "
-        f"{on.happened:,.0f})"
-        + (" the champion shows " if is_same else " ")
-        + ", ".join(said(name, differences[name]) for name in WORDS)
+    differences = compare(outcomes, predictions["champion"], predictions["challenger"])
+    expected = {side: outcomes.exposure.chance(p) for side, p in predictions.items()}
+    miscalibrated = {side: is_miscalibrated(p, outcomes) for side, p in expected.items()}
+    evidence.figures["evaluation"] = {
+        "rows": window.rows.num_rows,
+        "positives": round(window.positives, 2),
+        "known_since": f"{window.starts_on}",
+        "observable_share": round(window.exposure.mean, 6),
+        "is_refit_of_champion": is_same,
+        "figures": {name: difference.as_dict() for name, difference in differences.items()},
+        "is_miscalibrated": miscalibrated,
+    }
+    describe = _describe_champion if is_same else _describe
+    evidence.findings.append(
+        f"on {window.rows.num_rows:,} outcomes known since {window.starts_on} "
+        f"({window.positives:,.0f} positive)"
+        + (" the champion has " if is_same else " ")
+        + ", ".join(describe(name, differences[name]) for name in FIGURE_NAMES)
     )
     if is_same:
-        found.words.append("the newcomer is of the same recipe and past, and knows those too")
-    elif contest.worth:
-        _weigh(*contest.worth(recipe, on.begins), found)
-    found.against += _worse(differences, on.exposure.mean, is_outgrown=contest.is_outgrown)
-    if is_out["challenger"] and not is_out["champion"]:
-        found.against.append(
-            "out of calibration where the champion is not: foretold "
-            f"{foretold['challenger'].mean():.4f}, observed {rows.happened.mean():.4f}, champion "
-            f"{foretold['champion'].mean():.4f}"
+        evidence.findings.append("the challenger has the same recipe and these outcomes as well")
+    elif evaluation.off_policy_test:
+        _add_off_policy_result(*evaluation.off_policy_test(recipe, window.starts_on), evidence)
+    evidence.objections += _find_losses(
+        differences, window.exposure.mean, has_large_growth=evaluation.has_large_growth
+    )
+    if miscalibrated["challenger"] and not miscalibrated["champion"]:
+        evidence.objections.append(
+            "miscalibrated where the champion is not: predicted "
+            f"{expected['challenger'].mean():.4f}, observed {outcomes.happened.mean():.4f}, "
+            f"champion {expected['champion'].mean():.4f}"
         )
 
 
-def _weigh(decision: str, reason: str, found: Evidence) -> None:
-    """Add to `found` what the log of trials says."""
-    found.facts["by_log"] = {"decision": decision, "reason": reason}
-    words = found.against if decision == "refused" else found.words
-    words.append(f"by the log of trials {decision}: {reason}")
+def _add_off_policy_result(decision: str, reason: str, evidence: Evidence) -> None:
+    """Add the result of the off-policy evaluation."""
+    evidence.figures["off_policy"] = {"decision": decision, "reason": reason}
+    sentences = evidence.findings if decision in NO_OBJECTION else evidence.objections
+    sentences.append(f"off-policy evaluation on the exploration log {decision}: {reason}")
 
 
-def _tried(contest: Contest, on: Stretch, found: Evidence) -> Estimator | None:
-    """Return the recipe fitted on what was known before; None where that was too little."""
-    entry = contest.refit(on.past)
-    if entry.facts["source"] == "model":
-        return entry.estimator
-    words = f"its recipe cannot be tried on what was known before {on.begins}: "
-    (found.words if contest.is_outgrown else found.against).append(words + entry.facts["reason"])
+def _refit_recipe(
+    evaluation: Evaluation, window: EvaluationWindow, evidence: Evidence
+) -> Estimator | None:
+    """Return the recipe fitted on the training rows before the window; None if they are too few."""
+    version = evaluation.refit(window.training_rows)
+    if version.metadata["source"] == "model":
+        return version.estimator
+    sentence = (
+        f"its recipe cannot be fitted on outcomes known before {window.starts_on}: "
+        f"{version.metadata['reason']}"
+    )
+    sentences = evidence.findings if evaluation.has_large_growth else evidence.objections
+    sentences.append(sentence)
     return None
 
 
-def _worse(
-    differences: dict[str, Difference], could_show: float, *, is_outgrown: bool
+def _find_losses(
+    differences: dict[str, Difference], observable_share: float, *, has_large_growth: bool
 ) -> Iterator[str]:
-    """Yield in words each figure in which the challenger is worse.
+    """Yield a sentence for each figure in which the challenger is worse.
 
-    Margins of losses and rates are for probabilities as a whole: where only a part of what they are
-    about could show, they are that part.
+    Tolerances of losses and rates are for probabilities of the whole horizon; where only a part of
+    it could be observed, they are that part.
     """
     for name, stated in params().challenge.margins.model_dump().items():
-        margin = stated * could_show if name in LOWER_IS_BETTER else stated
-        found = differences[name]
-        turn = -1.0 if name in LOWER_IS_BETTER else 1.0
-        gain, at_best = turn * found.difference, max(turn * found.low, turn * found.high)
-        if gain >= -margin:
+        tolerance = stated * observable_share if name in LOWER_IS_BETTER else stated
+        difference = differences[name]
+        sign = -1.0 if name in LOWER_IS_BETTER else 1.0
+        gain = sign * difference.difference
+        best_case = max(sign * difference.low, sign * difference.high)
+        if gain >= -tolerance:
             continue
-        if at_best < 0:
-            yield f"worse beyond chance: {_in_words(name, found)}"
-        elif not is_outgrown:
-            yield f"worse by more than the margin of {margin:g}: {_in_words(name, found)}"
+        if best_case < 0:
+            yield f"worse beyond chance: {_describe(name, difference)}"
+        elif not has_large_growth:
+            yield f"worse by more than the tolerance of {tolerance:g}: {_describe(name, difference)}"
 
 
-def _alone(name: str, found: Difference) -> str:
-    return f"{WORDS[name]} {found.champion:.4f}"
+def _describe_champion(name: str, difference: Difference) -> str:
+    return f"{FIGURE_NAMES[name]} {difference.champion:.4f}"
 
 
-def _in_words(name: str, found: Difference) -> str:
+def _describe(name: str, difference: Difference) -> str:
     return (
-        f"{WORDS[name]} {found.challenger:.4f} against {found.champion:.4f} (difference "
-        f"{found.low:+.4f} to {found.high:+.4f})"
+        f"{FIGURE_NAMES[name]} {difference.challenger:.4f} against {difference.champion:.4f} "
+        f"(difference {difference.low:+.4f} to {difference.high:+.4f})"
     )

@@ -1,9 +1,10 @@
-"""What became known since a champion was trained: what it and its challenger are compared on.
+"""The evaluation window: outcomes that neither the champion nor the challenger was trained on.
 
-Of decisions these are the rows whose label counts since then. A loan counts from its second month
-on, and most of what comes of it comes later. So of loans these are all that were at risk since
-then, and whether they fell behind: also those that the champion had learned from as sound. A
-model's probability is for the whole horizon; what of it could show is told by `Exposure`.
+Of decisions, these are the rows whose label became known since the champion was trained. A loan
+counts from its second month on, and most defaults show later. So of loans, these are all that were
+at risk since then, with whether they fell behind, including loans that the champion was trained on
+as sound. A probability is for the whole horizon; `Exposure` is the part of it that could be
+observed within the window.
 """
 
 from collections.abc import Callable
@@ -16,57 +17,64 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.champion.registry import Champion
+from models.features.encoder import numbers
 from models.params import params
 from models.training import loan_maturity
 from models.training.dataset import examples, loans, told_until
 from models.training.loan_maturity import Exposure
-from models.training.paired_bootstrap import KNOWN_WHOLE
+from models.training.paired_bootstrap import KNOWN_WHOLE, Outcomes
 from models.training.reject_inference import for_all_who_ask
-from pipelines.core.arrays import spread_evenly
+from models.validation import splits
+from pipelines.core.arrays import FloatArray, spread_evenly
+from pipelines.core.publishing import code_version
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import Z_95, auc
 
 DAY = timedelta(days=1)
+THREADS = 1
+"""An evaluation is small; the number of threads does not change its figures."""
+MAX_ROWS_RANKED = 10_000
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What is compared on, and what was known before it."""
+class EvaluationWindow:
+    """The rows of a comparison, and the training rows that were known before it."""
 
-    compared: pa.Table
-    """Rows with `label`: what happened, 0 to 1; between them, how likely that is by now."""
-    begins: date
-    """What became known from this day on is compared."""
-    known_then: Callable[[], pa.Table]
-    """What a model learned from as of the day on which it begins."""
+    rows: pa.Table
+    """Rows with `label`: the outcome, 0 or 1; between them, its probability by present knowledge."""
+    starts_on: date
+    """Outcomes that became known from this day on are compared."""
+    load_training_rows: Callable[[], pa.Table]
+    """Loads the training rows of a model as of `starts_on`."""
     exposure: Exposure = KNOWN_WHOLE
-    """How much of what the label is about could happen within the stretch, row by row."""
+    """The part of the label that could be observed within the window, row by row."""
 
     @cached_property
-    def past(self) -> pa.Table:
-        """What `known_then` gives, made once."""
-        return self.known_then()
+    def training_rows(self) -> pa.Table:
+        """The result of `load_training_rows`, loaded once."""
+        return self.load_training_rows()
 
     @property
-    def happened(self) -> float:
-        """How many of the rows it happened to."""
-        return float(self.compared["label"].to_numpy().sum())
+    def positives(self) -> float:
+        """The number of rows with the outcome."""
+        return float(self.rows["label"].to_numpy().sum())
 
     @property
-    def too_few(self) -> str:
-        """Return in words that there are too few outcomes to compare on; empty: enough."""
-        rules, rows = params().challenge, self.compared.num_rows
-        rarer = int(min(self.happened, rows - self.happened))
+    def shortage(self) -> str:
+        """Return a sentence if there are too few outcomes to compare; empty if there are enough."""
+        rules, rows = params().challenge, self.rows.num_rows
+        rarer = int(min(self.positives, rows - self.positives))
         if rows >= rules.least_rows and rarer >= rules.least_rows_of_a_class:
             return ""
         return (
-            f"too few outcomes are known since {self.begins}, new to the champion: {rows:,}, of "
-            f"which {rarer:,} of the rarer class; `challenge` in models/params.yml asks for "
-            f"{rules.least_rows:,} and {rules.least_rows_of_a_class:,}"
+            f"too few outcomes that are new to the champion are known since {self.starts_on}: "
+            f"{rows:,}, of which {rarer:,} of the rarer class; `challenge` in models/params.yml "
+            f"asks for {rules.least_rows:,} and {rules.least_rows_of_a_class:,}"
         )
 
 
-def learned_from(settings: Settings, day: date, model: str, *, as_of: date) -> pa.Table:
-    """Return what `model` learns from as of a day, from the marts of `day`.
+def load_training_rows(settings: Settings, day: date, model: str, *, as_of: date) -> pa.Table:
+    """Return the training rows of `model` as of a date, from the marts of `day`.
 
     Raises:
         InputMissing: The marts of `day` are not published.
@@ -76,63 +84,106 @@ def learned_from(settings: Settings, day: date, model: str, *, as_of: date) -> p
     return for_all_who_ask(settings, day, table, as_of=as_of) if label == "defaulted" else table
 
 
-def newly_known(
+def load_evaluation_window(
     settings: Settings, day: date, model: str, champion: Champion, *, as_of: date
-) -> Stretch:
-    """Return what became known to `as_of` that `champion` has not seen, from the marts of `day`.
+) -> EvaluationWindow:
+    """Return the outcomes known before `as_of` that are new to `champion`, from the marts of `day`.
 
     Raises:
         InputMissing: The marts of `day` are not published.
     """
     label = params().models[model].label
     if label == "defaulted":
-        return of_loans(settings, day, model, champion, as_of=as_of)
-    return of_labels(champion, examples(settings, day, label, as_of=as_of), as_of)
+        return _load_loan_window(settings, day, model, champion, as_of=as_of)
+    return select_new_labels(champion, examples(settings, day, label, as_of=as_of), as_of)
 
 
-def of_loans(
+def _load_loan_window(
     settings: Settings, day: date, model: str, champion: Champion, *, as_of: date
-) -> Stretch:
-    """Return what became known of the loans at risk since `champion` was trained."""
+) -> EvaluationWindow:
+    """Return the outcomes of the loans at risk since `champion` was trained."""
     rules = params().challenge
-    begins = _begins(champion, as_of, rules.most_days_of_loans)
-    days = (told_until(settings, as_of) - told_until(settings, begins)) / DAY
-    known = loan_maturity.curve_of(loans(settings, day, as_of=begins))
-    compared, exposure = loan_maturity.newly_shown(loans(settings, day, as_of=as_of), days, known)
-    some = spread_evenly(compared.num_rows, rules.most_loans)
-    past = partial(learned_from, settings, day, model, as_of=begins)
-    return Stretch(compared.take(pa.array(some)), begins, past, exposure.take(some))
+    starts_on = _start(champion, as_of, rules.most_days_of_loans)
+    days = (told_until(settings, as_of) - told_until(settings, starts_on)) / DAY
+    curve = loan_maturity.curve_of(loans(settings, day, as_of=starts_on))
+    rows, exposure = loan_maturity.newly_shown(loans(settings, day, as_of=as_of), days, curve)
+    drawn = spread_evenly(rows.num_rows, rules.most_loans)
+    earlier = partial(load_training_rows, settings, day, model, as_of=starts_on)
+    return EvaluationWindow(rows.take(pa.array(drawn)), starts_on, earlier, exposure.take(drawn))
 
 
-def of_labels(champion: Champion, table: pa.Table, as_of: date) -> Stretch:
-    """Return the newest outcomes of `table`, known before `as_of`, that the champion has not seen.
+def select_new_labels(champion: Champion, table: pa.Table, as_of: date) -> EvaluationWindow:
+    """Return the newest labels of `table`, known before `as_of`, that are new to the champion.
 
-    A champion of a young market learned from decisions that were one day old. Where they now wait
-    for a week, some that it knew become known only now, by today's rule; there, only leads later
-    than its last one count.
+    A champion of a young market was trained on decisions that were one day old. Decisions now count
+    after a week, so some that it was trained on seem new by today's rule. In that case only leads
+    after its last one count.
     """
-    rules, knew = params().challenge, champion.entry.facts
-    begins = _begins(champion, as_of, rules.most_days)
-    is_new = pc.greater_equal(table["label_known_on"], pa.scalar(begins))
-    if (knew.get("least_age_days") or 0) < (least_age(table) or 0) and "last_lead_on" in knew:
-        last = date.fromisoformat(knew["last_lead_on"])
+    rules, metadata = params().challenge, champion.version.metadata
+    starts_on = _start(champion, as_of, rules.most_days)
+    is_new = pc.greater_equal(table["label_known_on"], pa.scalar(starts_on))
+    was_quicker = (metadata.get("least_age_days") or 0) < (min_label_age(table) or 0)
+    if was_quicker and "last_lead_on" in metadata:
+        last = date.fromisoformat(metadata["last_lead_on"])
         is_new = pc.and_(is_new, pc.greater(table["business_date"], pa.scalar(last)))
-    compared = table.filter(is_new)
-    if compared.num_rows > rules.most_rows:
-        known_on = np.sort(compared["label_known_on"].to_numpy())
-        begins = known_on[-rules.most_rows].astype("datetime64[D]").astype(object)
-        compared = compared.filter(pc.greater_equal(compared["label_known_on"], pa.scalar(begins)))
-    past = table.filter(pc.less(table["label_known_on"], pa.scalar(begins)))
-    return Stretch(compared, begins, lambda: past)
+    rows = table.filter(is_new)
+    if rows.num_rows > rules.most_rows:
+        known_on = np.sort(rows["label_known_on"].to_numpy())
+        starts_on = known_on[-rules.most_rows].astype("datetime64[D]").astype(object)
+        rows = rows.filter(pc.greater_equal(rows["label_known_on"], pa.scalar(starts_on)))
+    earlier = table.filter(pc.less(table["label_known_on"], pa.scalar(starts_on)))
+    return EvaluationWindow(rows, starts_on, lambda: earlier)
 
 
-def least_age(table: pa.Table) -> int | None:
-    """Return after how many days the quickest outcome counted; it tells the rule of the sample."""
+def min_label_age(table: pa.Table) -> int | None:
+    """Return the age in days of the quickest label, which depends on the sampling rule."""
     if not table.num_rows:
         return None
     ages = table["label_known_on"].to_numpy() - table["business_date"].to_numpy()
     return int(ages.min().astype("timedelta64[D]").astype(np.int64))
 
 
-def _begins(champion: Champion, as_of: date, most_days: int) -> date:
+def is_refit_of_champion(champion: Champion, window: EvaluationWindow) -> bool:
+    """Return whether the recipe and the training rows are the champion's: a refit would equal it.
+
+    Corrections may have removed some training rows. The labels are still the champion's if it ranks
+    them at least as well as leads that it was not trained on.
+    """
+    if window.starts_on != champion.trained_as_of or champion.code_version != code_version():
+        return False
+    rows, tolerance = champion.version.metadata["rows"], params().challenge.most_past_lost
+    if abs(window.training_rows.num_rows - rows) > tolerance * rows:
+        return False
+    observed = window.training_rows.filter(pa.array(~splits.is_inferred(window.training_rows)))
+    if not observed.num_rows:
+        return False
+    sample = observed.take(pa.array(spread_evenly(observed.num_rows, MAX_ROWS_RANKED)))
+    labels = numbers(sample, "label")
+    if labels.min() == labels.max():
+        return False
+    area, _ = auc(champion.version.estimator.predict(sample, threads=THREADS), labels)
+    return area >= float(champion.version.metadata["figures"]["auc_low"])
+
+
+def to_outcomes(model: str, window: EvaluationWindow) -> Outcomes:
+    """Return the rows of the window as input of the paired bootstrap."""
+    return Outcomes.of(window.rows, params().models[model].label, exposure=window.exposure)
+
+
+def is_miscalibrated(predicted: FloatArray, outcomes: Outcomes, deviations: float = Z_95) -> bool:
+    """Return whether predicted over observed is outside the calibration band beyond chance.
+
+    Args:
+        predicted: The probability of each row to have the outcome by now.
+        outcomes: The outcomes; rows of one lead count as one draw.
+        deviations: The standard errors that are attributed to chance.
+    """
+    residuals = predicted - outcomes.happened
+    by_lead = np.bincount(outcomes.lead, residuals - residuals.mean())
+    standard_error = np.sqrt(np.sum(by_lead**2)) / len(residuals)
+    certain = abs(residuals.mean()) - deviations * standard_error
+    return bool(certain > params().challenge.calibration_band * outcomes.happened.mean())
+
+
+def _start(champion: Champion, as_of: date, most_days: int) -> date:
     return max(champion.trained_as_of, as_of - timedelta(days=most_days))

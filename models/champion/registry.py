@@ -1,25 +1,25 @@
-"""Where model sets are kept: plain files below `registry/as_of=DAY/`, published whole.
+"""The model registry: plain files below `registry/as_of=DAY/`, one complete model set per folder.
 
-A set is complete in itself. One folder a model holds who serves: `model.txt` is LightGBM's own
-text, `model.json` the rest of what a score needs (features, vocabulary, calibration; for a prior
-why it stands), `params.yml` what it was made with, `features.json` what each feature means,
-`ordinary.json` what its leads were like, `checked.json` how it did on later leads by group and
-time, `card.html` all of it for people. A champion that was kept is copied from the set before,
-byte for byte. `challenger/` holds who was refused, so that the decision can be examined. The
-manifest holds figures, the hash of the data and each decision with its reason; so the manifests
-alone tell who was champion when.
+Each model has one folder that holds its active version: `model.txt` (LightGBM's own text),
+`model.json` (the rest that scoring needs: features, vocabulary, calibration; for a stated prior the
+reason), `params.yml` (the parameters of the training), `features.json` (the meaning of each
+feature), `reference_profile.json` (medians and modes of its leads), `validation.json` (performance
+on later leads by group and time) and `card.html` (the model card). A retained champion is copied
+from the previous set, byte for byte. `challenger/` holds the rejected challengers, for examination.
+The manifest holds figures, the hash of the data and each decision with its reason, so the manifests
+alone give the history of champions (`history.py`).
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from models.cards import card
-from models.champion import model_artifacts
+from models.explanations.reference_profile import ReferenceProfile
 from models.features.feature_definitions import describe_features
 from models.params import FILE as PARAMS
 from models.scoring.estimators import Estimator, Prior, Trained
@@ -28,214 +28,180 @@ from pipelines.core.publishing import MANIFEST, publishing, read_manifest, resto
 from pipelines.core.settings import Settings
 
 PREFIX = "as_of="
-REFUSED = "challenger"
-"""Folder in a set of those who were refused."""
+REJECTED = "challenger"
+"""Folder of the rejected challengers in a set."""
+ARTIFACTS = ("reference_profile", "validation")
+"""Metadata of a fit that is too long for the manifest: stored as `NAME.json` beside the model."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A model with what is to be said of it."""
+class ModelVersion:
+    """One trained model, or stated prior, with its metadata."""
 
     estimator: Estimator
-    facts: dict[str, Any]
-    """Source, rows, dates, figures; JSON-able and without a person's data."""
-    stands: Path | None = None
-    """Where its files are already; None for one that is new."""
+    metadata: dict[str, Any]
+    """Source, rows, dates, figures; JSON-able and without personal data."""
+    folder: Path | None = None
+    """Where its files are already published; None for a new one."""
 
 
 @dataclass(frozen=True)
 class Champion:
-    """Who served as one of the models before."""
+    """The active version of one model."""
 
-    entry: Entry
+    version: ModelVersion
     trained_as_of: date
-    since: date
-    """From which day on it has served."""
+    active_since: date
     code_version: str | None
-    """Of the code that trained it; None where that was longer ago than the last set."""
+    """Of the code that trained it; None if that was before the last set."""
 
     @property
     def is_prior(self) -> bool:
-        """Return whether a stated prior serves."""
-        return isinstance(self.entry.estimator, Prior)
+        """Return whether the active version is a stated prior."""
+        return isinstance(self.version.estimator, Prior)
 
 
-@dataclass(frozen=True)
-class Reign:
-    """One model's time as champion."""
-
-    model: str
-    trained_as_of: date
-    source: str
-    since: date
-    until: date | None
-    """Last day that it scored; None: it still does."""
-    rows: int
-    auc: float | None
-    reason: str
-    """Why it took the place of who was there before."""
-
-
-def folder(settings: Settings, as_of: date) -> Path:
-    """Return where the model set of `as_of` is, or will be."""
+def set_folder(settings: Settings, as_of: date) -> Path:
+    """Return the folder of the model set of `as_of`."""
     return settings.registry / f"{PREFIX}{as_of:%Y-%m-%d}"
 
 
-def has(settings: Settings, as_of: date) -> bool:
+def is_published(settings: Settings, as_of: date) -> bool:
     """Return whether the model set of `as_of` is published."""
-    restore(folder(settings, as_of))
-    return (folder(settings, as_of) / MANIFEST).is_file()
+    restore(set_folder(settings, as_of))
+    return (set_folder(settings, as_of) / MANIFEST).is_file()
 
 
-def save(
-    settings: Settings,
-    as_of: date,
-    entries: Mapping[str, Entry],
-    *,
-    refused: Mapping[str, Entry] | None = None,
-    said: Mapping[str, Any] | None = None,
-) -> None:
-    """Publish the model set of `as_of`: equal models and facts give equal bytes.
-
-    Args:
-        settings: Where the home is.
-        as_of: The set's name.
-        entries: Who serves, by model.
-        refused: Challengers that do not.
-        said: What the manifest says besides: decisions, what caused the training.
-    """
-    written = dict(entries) | {f"{REFUSED}/{name}": e for name, e in (refused or {}).items()}
-    facts = {name: model_artifacts.stated(entry.facts) for name, entry in written.items()}
-    stated: dict[str, Any] = {
-        "as_of": f"{as_of}",
-        "models": {name: facts[name] for name in entries},
-    }
-    if refused:
-        stated["challengers"] = {name: facts[f"{REFUSED}/{name}"] for name in refused}
-    besides = dict(said or {})
-    with publishing(folder(settings, as_of), stated | besides) as fresh:
-        for name, entry in written.items():
-            _write(fresh / name, entry)
-        before, decided = _before(settings, as_of), besides.get("decisions")
-        card.write_cards(fresh, as_of, facts, before=before, decisions=decided)
-
-
-def facts(settings: Settings, as_of: date) -> dict[str, dict[str, Any]]:
-    """Return what is said of each model that serves in the set: source, rows, dates, figures.
-
-    Raises:
-        InputMissing: No such set is published.
-    """
-    said: dict[str, dict[str, Any]] = read_manifest(folder(settings, as_of))["models"]
-    return said
-
-
-def published(settings: Settings) -> list[date]:
-    """Return the names of all published sets, in order."""
+def list_sets(settings: Settings) -> list[date]:
+    """Return the dates of all published sets, in order."""
     manifests = settings.registry.glob(f"{PREFIX}*/{MANIFEST}")
     return sorted(date.fromisoformat(m.parent.name.removeprefix(PREFIX)) for m in manifests)
 
 
-def champion(settings: Settings, day: date) -> date:
-    """Return the name of the set that scores `day`: the latest on or before it.
+def find_active_set(settings: Settings, day: date) -> date:
+    """Return the date of the set that scores `day`: the latest on or before it.
 
     Raises:
         InputMissing: No set was trained as of `day` or before.
     """
-    anchors = published(settings)
-    begun = [anchor for anchor in anchors if anchor <= day]
-    if not begun:
+    published = list_sets(settings)
+    earlier = [as_of for as_of in published if as_of <= day]
+    if not earlier:
         raise InputMissing(
-            f"no model set as of {day} or before is in {settings.registry} ({len(anchors)} later "
-            "ones are). Nothing was scored. Train one first: "
-            f"`python -m pipelines train --date {day}`, or `run`, which trains when it must."
+            f"no model set as of {day} or before is in {settings.registry} ({len(published)} "
+            "later ones are). Nothing was scored. Train one first: "
+            f"`python -m pipelines train --date {day}`, or `run`, which trains if necessary."
         )
-    return begun[-1]
+    return earlier[-1]
 
 
-def champions_before(settings: Settings, as_of: date) -> dict[str, Champion]:
-    """Return, by model, who served in the last set before `as_of`; empty where there was none."""
-    last = _before(settings, as_of)
-    if last is None:
+def save_set(
+    settings: Settings,
+    as_of: date,
+    active: Mapping[str, ModelVersion],
+    *,
+    rejected: Mapping[str, ModelVersion] | None = None,
+    manifest: Mapping[str, Any] | None = None,
+) -> None:
+    """Publish the model set of `as_of`: equal models and metadata give equal bytes.
+
+    Args:
+        settings: Where the home is.
+        as_of: The date of the set.
+        active: The active version of each model.
+        rejected: Rejected challengers.
+        manifest: Further entries of the manifest: decisions, the trigger of the training.
+    """
+    versions = dict(active) | {f"{REJECTED}/{name}": v for name, v in (rejected or {}).items()}
+    metadata = {
+        name: {key: value for key, value in version.metadata.items() if key not in ARTIFACTS}
+        for name, version in versions.items()
+    }
+    entries: dict[str, Any] = {
+        "as_of": f"{as_of}",
+        "models": {name: metadata[name] for name in active},
+    }
+    if rejected:
+        entries["challengers"] = {name: metadata[f"{REJECTED}/{name}"] for name in rejected}
+    entries |= manifest or {}
+    with publishing(set_folder(settings, as_of), entries) as folder:
+        for name, version in versions.items():
+            _write_version(folder / name, version)
+        previous = _previous_folder(settings, as_of)
+        decisions = entries.get("decisions")
+        card.write_cards(folder, as_of, metadata, previous=previous, decisions=decisions)
+
+
+def load_metadata(settings: Settings, as_of: date) -> dict[str, dict[str, Any]]:
+    """Return the metadata of each active version in a set: source, rows, dates, figures.
+
+    Raises:
+        InputMissing: No such set is published.
+    """
+    models: dict[str, dict[str, Any]] = read_manifest(set_folder(settings, as_of))["models"]
+    return models
+
+
+def load_estimators(settings: Settings, as_of: date) -> dict[str, Estimator]:
+    """Return the active estimators of the model set of `as_of`, by model."""
+    folder = set_folder(settings, as_of)
+    return {name: _load_estimator(folder / name) for name in sorted(load_metadata(settings, as_of))}
+
+
+def load_reference_profile(folder: Path) -> ReferenceProfile | None:
+    """Return the reference profile of the model in `folder`; None if it has none, as a prior."""
+    path = folder / "reference_profile.json"
+    if not path.is_file():
+        return None
+    return ReferenceProfile.from_dict(json.loads(path.read_text("utf-8")))
+
+
+def load_champions(settings: Settings, as_of: date) -> dict[str, Champion]:
+    """Return the champion of each model in the last set before `as_of`; empty if there is none."""
+    folder = _previous_folder(settings, as_of)
+    if folder is None:
         return {}
-    manifest = read_manifest(last)
+    manifest = read_manifest(folder)
     return {
-        name: _champion(said, _read(last / name, name), last / name, manifest)
-        for name, said in manifest["models"].items()
+        name: _to_champion(metadata, folder / name, manifest)
+        for name, metadata in manifest["models"].items()
     }
 
 
-def _champion(
-    said: dict[str, Any], estimator: Estimator, stands: Path, manifest: dict[str, Any]
-) -> Champion:
-    trained_as_of = said.get("trained_as_of", manifest["as_of"])
+def _to_champion(metadata: dict[str, Any], folder: Path, manifest: dict[str, Any]) -> Champion:
+    trained_as_of = metadata.get("trained_as_of", manifest["as_of"])
     return Champion(
-        entry=Entry(estimator, said, stands),
+        version=ModelVersion(_load_estimator(folder), metadata, folder),
         trained_as_of=date.fromisoformat(trained_as_of),
-        since=date.fromisoformat(said.get("champion_since", trained_as_of)),
+        active_since=date.fromisoformat(metadata.get("champion_since", trained_as_of)),
         code_version=manifest["code_version"] if trained_as_of == manifest["as_of"] else None,
     )
 
 
-def history(settings: Settings) -> list[Reign]:
-    """Return who was champion from when to when, by model and in order of time."""
-    manifests = [read_manifest(folder(settings, as_of)) for as_of in published(settings)]
-    models = sorted({name for manifest in manifests for name in manifest["models"]})
-    return [reign for model in models for reign in _reigns(model, manifests)]
+def _previous_folder(settings: Settings, as_of: date) -> Path | None:
+    """Return the folder of the last set before `as_of`; None for the first."""
+    earlier = [other for other in list_sets(settings) if other < as_of]
+    return set_folder(settings, earlier[-1]) if earlier else None
 
 
-def _reigns(model: str, manifests: list[dict[str, Any]]) -> Iterator[Reign]:
-    reigns: list[tuple[date, dict[str, Any], dict[str, Any]]] = []
-    for manifest in manifests:
-        if (said := manifest["models"].get(model)) is None:
-            continue
-        trained_as_of = said.get("trained_as_of", manifest["as_of"])
-        if not reigns or reigns[-1][1]["trained_as_of"] != trained_as_of:
-            decided = manifest.get("decisions", {}).get(model, {})
-            begins = date.fromisoformat(manifest["as_of"])
-            reigns.append((begins, said | {"trained_as_of": trained_as_of}, decided))
-    ends = [date.fromordinal(begins.toordinal() - 1) for begins, _, _ in reigns[1:]]
-    for (begins, said, decided), until in zip(reigns, [*ends, None], strict=True):
-        yield Reign(
-            model=model,
-            trained_as_of=date.fromisoformat(said["trained_as_of"]),
-            source=said["source"],
-            since=begins,
-            until=until,
-            rows=said["rows"],
-            auc=said.get("figures", {}).get("auc"),
-            reason=decided.get("reason", ""),
-        )
-
-
-def _before(settings: Settings, as_of: date) -> Path | None:
-    """Return the folder of the last set before `as_of`; None where it is the first."""
-    earlier = [anchor for anchor in published(settings) if anchor < as_of]
-    return folder(settings, earlier[-1]) if earlier else None
-
-
-def read(settings: Settings, as_of: date) -> dict[str, Estimator]:
-    """Return the estimators that serve in the model set of `as_of`, by name."""
-    stands = folder(settings, as_of)
-    return {name: _read(stands / name, name) for name in sorted(facts(settings, as_of))}
-
-
-def _write(path: Path, entry: Entry) -> None:
-    if entry.stands is not None:
-        shutil.copytree(entry.stands, path)
+def _write_version(path: Path, version: ModelVersion) -> None:
+    if version.folder is not None:
+        shutil.copytree(version.folder, path)
         return
     path.mkdir(parents=True)
-    estimator = entry.estimator
+    estimator = version.estimator
     if isinstance(estimator, Trained):
         (path / "model.txt").write_text(estimator.trees, "utf-8")
         shutil.copyfile(PARAMS, path / "params.yml")
     write_json(path / "model.json", estimator.as_dict())
     write_json(path / "features.json", describe_features(estimator.features))
-    model_artifacts.write(path, entry.facts)
+    for name in ARTIFACTS:
+        if name in version.metadata:
+            write_json(path / f"{name}.json", version.metadata[name])
 
 
-def _read(path: Path, name: str) -> Estimator:
-    content = json.loads((path / "model.json").read_text("utf-8"))
+def _load_estimator(folder: Path) -> Estimator:
+    content = json.loads((folder / "model.json").read_text("utf-8"))
     if content["source"] == "prior":
-        return Prior(name, content["reason"])
-    return Trained.from_dict(content, (path / "model.txt").read_text("utf-8"))
+        return Prior(folder.name, content["reason"])
+    return Trained.from_dict(content, (folder / "model.txt").read_text("utf-8"))

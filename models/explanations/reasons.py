@@ -1,9 +1,9 @@
-"""Why a probability is what it is: reason codes with words, for and against, strongest first.
+"""Reasons of a probability: reason codes with text, for and against, strongest first.
 
-What each feature added to the log-odds of a row is exact (Shapley values of the trees, Lundberg et
-al. 2018), and summed by code (expectations/policy/reasons.yml). A code is named only if it is also
-true by itself: were its features ordinary for a lead of this kind (models/explanations/reference_profile.py), the score
-would move the way that the reason says. Contributions alone miss that where features act together.
+The contribution of each feature to the log-odds of a row is exact (Shapley values of the trees,
+Lundberg et al. 2018), and summed by code (expectations/policy/reasons.yml). A code is named only if
+it is confirmed: with its features at the reference profile of the lead's peer group, the score must
+move as the reason states. Contributions alone miss that where features interact.
 """
 
 from collections.abc import Sequence
@@ -13,173 +13,189 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from expectations import policy
-from models.explanations.reason_text import SCHEMA, Named, in_words
-from models.explanations.reference_profile import MEDIAN, Ordinary
+from models.explanations.reason_text import SCHEMA, SelectedReasons, write_reasons
+from models.explanations.reference_profile import MEDIAN, ReferenceProfile
 from models.params import params
 from models.scoring.estimators import Estimator, Trained
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Effect = Literal["raises", "lowers"]
-"""What a reason does to the probability that is explained."""
+"""The effect of a reason on the explained probability."""
 
 EFFECTS: tuple[Effect, ...] = ("raises", "lowers")
 CANDIDATES = 6
-"""So many of the strongest codes are tried for each effect until enough are confirmed."""
+"""The strongest codes of each effect that are tested until enough are confirmed."""
 
-SPREAD = (MEDIAN, 1, 7)
-"""Borders of tenths (50%, 20%, 80%) that a reason must hold against: the first, and on average."""
+CONFIRMING_DECILES = (MEDIAN, 1, 7)
+"""Deciles (50%, 20%, 80%) that confirm a reason: the first alone, and all on average."""
 
-ROWS_AT_ONCE = 16_384
+BATCH_ROWS = 16_384
 """Rows explained together: bounds the memory, never changes the result."""
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """What the features of some rows added to their log-odds, by feature and by code."""
+class CodeContributions:
+    """The contributions to the log-odds of some rows, by feature and by code."""
 
     codes: tuple[str, ...]
-    code_of: "np.ndarray[tuple[int], np.dtype[np.intp]]"
-    """Feature -> place of its code."""
+    code_of_feature: NDArray[np.intp]
+    """The index of each feature's code."""
     by_feature: FloatArray
     by_code: FloatArray
 
     @classmethod
-    def of(cls, features: Sequence[str], values: FloatArray) -> "Weighed":
+    def sum_by_code(cls, features: Sequence[str], values: FloatArray) -> "CodeContributions":
         """Sum contributions `values`, shape (rows, features), by the codes of `features`."""
-        named = policy.reason_codes()
-        codes = tuple(sorted({named[name] for name in features}))
-        code_of = np.array([codes.index(named[name]) for name in features])
+        code_by_feature = policy.reason_codes()
+        codes = tuple(sorted({code_by_feature[name] for name in features}))
+        code_of_feature = np.array([codes.index(code_by_feature[name]) for name in features])
         sums = np.zeros((len(values), len(codes)))
-        for column, code in enumerate(code_of):
+        for column, code in enumerate(code_of_feature):
             sums[:, code] += values[:, column]
-        return cls(codes, code_of, values, sums)
+        return cls(codes, code_of_feature, values, sums)
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """Names the reasons of one model's probabilities."""
+    """Gives the reasons of one model's probabilities."""
 
     estimator: Estimator
-    ordinary: Ordinary | None = None
-    """What the model's leads were like; without it (a stated prior) nothing is confirmed."""
+    profile: ReferenceProfile | None = None
+    """The model's reference profile; without it (a stated prior) nothing is confirmed."""
     threads: int = 1
-    is_confirmed: bool = True
-    """Whether only codes that are true by themselves are named."""
+    requires_confirmation: bool = True
+    """Whether only confirmed codes are named."""
 
     def explain(self, table: pa.Table, effects: Sequence[Effect] = EFFECTS) -> pa.Table:
         """Return the reasons of each row of `table`: at most `most_reasons` for each of `effects`.
 
-        Each row has at least one reason of the first of `effects`: where none is confirmed, the
-        strongest stands. The result is a function of each row alone.
+        Each row has at least one reason of the first of `effects`: if none is confirmed, the
+        strongest is named. The result is a function of each row alone.
 
         Returns:
-            Columns of `reason_words.SCHEMA`, ordered by `row` (the place in `table`), effect in the
-            order asked for, and `place` (1 is the strongest).
+            Columns of `reason_text.SCHEMA`, ordered by `row` (the index in `table`), effect in the
+            given order, and `strength_rank` (1 is the strongest).
 
         Raises:
-            MissingColumns: `table` lacks columns that the model looks at.
+            MissingColumns: `table` lacks columns that the model reads.
         """
-        starts = range(0, table.num_rows, ROWS_AT_ONCE)
-        parts = [self._portion(table.slice(at, ROWS_AT_ONCE), at, effects) for at in starts]
-        return pa.concat_tables([SCHEMA.empty_table(), *parts])
+        starts = range(0, table.num_rows, BATCH_ROWS)
+        batches = [self._explain(table.slice(at, BATCH_ROWS), at, effects) for at in starts]
+        return pa.concat_tables([SCHEMA.empty_table(), *batches])
 
     def codes(self, table: pa.Table, effect: Effect = "raises") -> pa.ListArray:
-        """Return for each row the codes of what spoke most for `effect`, strongest first."""
-        return codes_by_row(self.explain(table, [effect]), table.num_rows)
+        """Return for each row the codes of its reasons of `effect`, strongest first."""
+        return group_codes(self.explain(table, [effect]), table.num_rows)
 
-    def _portion(self, table: pa.Table, first: int, effects: Sequence[Effect]) -> pa.Table:
-        contributions = self.estimator.contributions(table, threads=self.threads)
-        weighed = Weighed.of(self.estimator.features, contributions)
+    def _explain(self, table: pa.Table, first_row: int, effects: Sequence[Effect]) -> pa.Table:
+        values = self.estimator.contributions(table, threads=self.threads)
+        contributions = CodeContributions.sum_by_code(self.estimator.features, values)
         parts = []
         for effect in effects:
-            named = self._named(table, weighed, effect, effects[0])
-            parts.append(in_words(self.estimator, self.ordinary, table, named, self.threads))
+            selected = self._select(table, contributions, effect, is_first=effect == effects[0])
+            parts.append(write_reasons(self.estimator, self.profile, table, selected, self.threads))
         order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
-        told = pa.concat_tables(parts).take(pa.array(order))
-        return told.set_column(0, SCHEMA.field("row"), pc.add(told["row"], first))
+        reasons = pa.concat_tables(parts).take(pa.array(order))
+        return reasons.set_column(0, SCHEMA.field("row"), pc.add(reasons["row"], first_row))
 
-    def _named(self, table: pa.Table, weighed: Weighed, effect: Effect, first: Effect) -> Named:
-        """Return which codes are named for `effect`, and the feature that stands for each."""
+    def _select(
+        self, table: pa.Table, contributions: CodeContributions, effect: Effect, *, is_first: bool
+    ) -> SelectedReasons:
+        """Return the codes that are named for `effect`, and the strongest feature of each."""
         sign = 1 if effect == "raises" else -1
-        ranked = np.argsort(-sign * weighed.by_code, axis=1, kind="stable")[:, :CANDIDATES]
-        strong = sign * np.take_along_axis(weighed.by_code, ranked, axis=1)
-        most = np.abs(weighed.by_code).max(axis=1, initial=0.0)[:, None]
-        speaks = (strong > 0) & (strong >= params().least_share_of_a_reason * most)
-        chosen = self._chosen(table, weighed, ranked, speaks, sign, params().most_reasons)
-        if effect == first and not chosen.any(axis=1).all():
-            none = np.flatnonzero(~chosen.any(axis=1))
-            some = table.take(pa.array(none))
-            chosen[none] = self._chosen(some, weighed, ranked[none], strong[none] > 0, sign, 1)
-            none = np.flatnonzero(~chosen.any(axis=1))
-            # Nothing holds, as where a stated prior decides: what weighs most, whichever way.
-            place = np.where(strong[none, 0] > 0, 0, np.abs(strong[none]).argmax(axis=1))
-            chosen[none, place] = True
+        chosen, ranked = self._choose_codes(table, contributions, sign, is_first=is_first)
         rows, at = np.nonzero(chosen)
         codes = ranked[rows, at]
-        of_code = weighed.code_of[None, :] == codes[:, None]
-        strength = np.where(of_code, sign * weighed.by_feature[rows], -np.inf)
-        place = chosen.cumsum(axis=1)[rows, at]
+        in_code = contributions.code_of_feature[None, :] == codes[:, None]
+        strength = np.where(in_code, sign * contributions.by_feature[rows], -np.inf)
         features = strength.argmax(axis=1) if len(rows) else rows
-        return Named(
+        return SelectedReasons(
             effect=effect,
             rows=rows,
-            places=place,
-            codes=np.array(weighed.codes)[codes],
+            strength_ranks=chosen.cumsum(axis=1)[rows, at],
+            codes=np.array(contributions.codes)[codes],
             features=features,
-            stands_alone=self._stands_alone(table, rows, features, sign),
-            log_odds=weighed.by_code[rows, codes],
+            is_feature_confirmed=self._confirm_features(table, rows, features, sign),
+            log_odds=contributions.by_code[rows, codes],
         )
 
-    def _stands_alone(
+    def _choose_codes(
+        self, table: pa.Table, contributions: CodeContributions, sign: int, *, is_first: bool
+    ) -> tuple[BoolArray, IntArray]:
+        """Return which of the ranked codes of each row are named, and the ranked codes."""
+        by_code = contributions.by_code
+        ranked = np.argsort(-sign * by_code, axis=1, kind="stable")[:, :CANDIDATES]
+        strength = sign * np.take_along_axis(by_code, ranked, axis=1)
+        strongest = np.abs(by_code).max(axis=1, initial=0.0)[:, None]
+        min_strength = params().least_share_of_a_reason * strongest
+        is_candidate = (strength > 0) & (strength >= min_strength)
+        most = params().most_reasons
+        chosen = self._confirm_codes(table, contributions, ranked, is_candidate, sign, most)
+        if is_first and not chosen.any(axis=1).all():
+            empty = np.flatnonzero(~chosen.any(axis=1))
+            rest = table.take(pa.array(empty))
+            chosen[empty] = self._confirm_codes(
+                rest, contributions, ranked[empty], strength[empty] > 0, sign, 1
+            )
+            empty = np.flatnonzero(~chosen.any(axis=1))
+            # Nothing is confirmed, as for a stated prior: the strongest code of either direction.
+            positive = strength[empty, 0] > 0
+            best = np.where(positive, 0, np.abs(strength[empty]).argmax(axis=1))
+            chosen[empty, best] = True
+        return chosen, ranked
+
+    def _confirm_features(
         self, table: pa.Table, rows: IntArray, features: IntArray, sign: int
     ) -> BoolArray:
-        """Return whether each reason holds where only the feature of its words is ordinary."""
-        model, ordinary = self.estimator, self.ordinary
-        if not self.is_confirmed or not isinstance(model, Trained) or ordinary is None:
+        """Return whether each reason holds with only its named feature at the reference value."""
+        model, profile = self.estimator, self.profile
+        if not self.requires_confirmation or not isinstance(model, Trained) or profile is None:
             return np.ones(len(rows), dtype=bool)
         matrix = model.encoder.matrix(table)
-        stands = model.log_odds(matrix, threads=self.threads)[rows]
-        changed, usual = matrix[rows], ordinary.of(ordinary.kinds(table))[rows]
-        each = np.arange(len(rows))
-        changed[each, features] = usual[each, features]
-        return np.asarray(sign * (stands - model.log_odds(changed, threads=self.threads)) > 0)
+        scores = model.log_odds(matrix, threads=self.threads)[rows]
+        changed = matrix[rows]
+        reference = profile.reference_values(profile.peer_groups(table))[rows]
+        every = np.arange(len(rows))
+        changed[every, features] = reference[every, features]
+        return np.asarray(sign * (scores - model.log_odds(changed, threads=self.threads)) > 0)
 
-    def _chosen(
+    def _confirm_codes(
         self,
         table: pa.Table,
-        weighed: Weighed,
+        contributions: CodeContributions,
         ranked: IntArray,
-        speaks: BoolArray,
+        is_candidate: BoolArray,
         sign: int,
-        wanted: int,
+        most: int,
     ) -> BoolArray:
-        """Return which of the candidates are named: the first that hold, as many as are wanted."""
-        model, ordinary = self.estimator, self.ordinary
-        if not self.is_confirmed or not isinstance(model, Trained) or ordinary is None:
-            return speaks & (speaks.cumsum(axis=1) <= wanted)
-        chosen = np.zeros(speaks.shape, dtype=bool)
-        matrix, kinds = model.encoder.matrix(table), ordinary.kinds(table)
-        stands = model.log_odds(matrix, threads=self.threads)
-        usual = [ordinary.of(kinds, tenth) for tenth in SPREAD]
+        """Return the first confirmed candidates of each row, at most `most`."""
+        model, profile = self.estimator, self.profile
+        if not self.requires_confirmation or not isinstance(model, Trained) or profile is None:
+            return is_candidate & (is_candidate.cumsum(axis=1) <= most)
+        chosen = np.zeros(is_candidate.shape, dtype=bool)
+        matrix, groups = model.encoder.matrix(table), profile.peer_groups(table)
+        scores = model.log_odds(matrix, threads=self.threads)
+        references = [profile.reference_values(groups, decile) for decile in CONFIRMING_DECILES]
         for at, codes in enumerate(ranked.T):
-            rows = np.flatnonzero(speaks[:, at] & (chosen.sum(axis=1) < wanted))
+            rows = np.flatnonzero(is_candidate[:, at] & (chosen.sum(axis=1) < most))
             total = np.zeros(len(rows))
-            for other in usual:
-                which = weighed.code_of[None, :] == codes[rows][:, None]
-                changed = np.where(which, other[rows], matrix[rows])
-                moved = stands[rows] - model.log_odds(changed, threads=self.threads)
-                if other is usual[0]:
-                    holds = sign * moved > 0
-                    rows, moved, total = rows[holds], moved[holds], total[holds]
-                total = total + sign * moved
+            for reference in references:
+                in_code = contributions.code_of_feature[None, :] == codes[rows][:, None]
+                changed = np.where(in_code, reference[rows], matrix[rows])
+                shift = scores[rows] - model.log_odds(changed, threads=self.threads)
+                if reference is references[0]:
+                    confirmed = sign * shift > 0
+                    rows, shift, total = rows[confirmed], shift[confirmed], total[confirmed]
+                total = total + sign * shift
             chosen[rows[total > 0], at] = True
         return chosen
 
 
-def codes_by_row(told: pa.Table, rows: int) -> pa.ListArray:
-    """Return the codes of `told`, in the order of `explain`, as a list for each of `rows` rows."""
-    counts = np.bincount(told["row"].to_numpy(), minlength=rows)
+def group_codes(reasons: pa.Table, rows: int) -> pa.ListArray:
+    """Return the codes of `reasons`, ordered as by `explain`, as a list for each of `rows` rows."""
+    counts = np.bincount(reasons["row"].to_numpy(), minlength=rows)
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, told["code"].combine_chunks())
+    return pa.ListArray.from_arrays(offsets, reasons["code"].combine_chunks())

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.explanations.reference_profile import Ordinary
+from models.explanations.reference_profile import ReferenceProfile
 from models.params import Features, params
 from models.scoring import calibration
 from models.scoring.estimators import Prior, Trained
@@ -84,8 +84,8 @@ def fit(
         "trees": size.total,
         "shape": size.shape,
         "data_sha256": seen.sha256(),
-        "ordinary": Ordinary.learned_from(table, model.encoder, whole.matrix).as_dict(),
-        "checked": checked(last_rows, before(raw[-1])),
+        "reference_profile": ReferenceProfile.fit(table, model.encoder, whole.matrix).as_dict(),
+        "validation": checked(last_rows, before(raw[-1])),
     }
     if prior:
         facts["against_prior"] = _against(prior, last_rows, before(raw[-1]), counts[-1])

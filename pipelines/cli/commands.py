@@ -178,12 +178,11 @@ for _name, _text in STEP_VERBS.items():
 @with_settings
 def champions(settings: Settings) -> int:
     """List which model was champion from when to when, and why."""
-    from models.champion.registry import history
-    from pipelines.training.champion_history import figures, table
+    from models.champion.history import format_table, group_by_model, load_tenures
 
-    tenures = history(settings)
-    print(table(tenures))
-    print_json(figures(tenures))
+    tenures = load_tenures(settings)
+    print(format_table(tenures))
+    print_json(group_by_model(tenures))
     return 0
 
 

@@ -263,7 +263,7 @@ def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelS
         join (
             select
                 channel_id, lead_id, institution_id, product_id,
-                list(code order by place) as reasons
+                list(code order by strength_rank) as reasons
             from told
             where effect = 'raises'
             group by all

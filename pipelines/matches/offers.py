@@ -16,8 +16,8 @@ def offers_sql(chosen: str, names: str, told: str, odds: str) -> str:
         with counted_most as (
             select
                 channel_id, lead_id, institution_id, product_id,
-                string_agg(person_en, ', ' order by place) as counted_most_en,
-                string_agg(person_zh, '、' order by place) as counted_most_zh
+                string_agg(person_en, ', ' order by strength_rank) as counted_most_en,
+                string_agg(person_zh, '、' order by strength_rank) as counted_most_zh
             from {told}
             where effect = 'raises'
             group by all

@@ -57,7 +57,7 @@ def with_match_ids(connection: duckdb.DuckDBPyConnection, told: pa.Table) -> pa.
         f"""
         select match_id, told.*
         from told join chosen using ({", ".join(KEY)})
-        order by channel_id, lead_id, rank, effect desc, place
+        order by channel_id, lead_id, rank, effect desc, strength_rank
         """
     ).to_arrow_table()
     return found.select(OF_MATCHES.names).cast(OF_MATCHES)
@@ -82,7 +82,7 @@ def of_unmatched(
         keys = declined.rows.select([n for n in OF_UNMATCHED.names[:6] if n != "model"])
         parts.append(_keyed(told, keys.add_column(3, "model", _same(declined.model, keys))))
     return pa.concat_tables([part.cast(OF_UNMATCHED) for part in parts]).sort_by(
-        [("channel_id", "ascending"), ("lead_id", "ascending"), ("place", "ascending")]
+        [("channel_id", "ascending"), ("lead_id", "ascending"), ("strength_rank", "ascending")]
     )
 
 

@@ -1,8 +1,9 @@
-"""What does not wait for Monday: drift since the champion was trained, calibration out of band.
+"""The triggers of a training between two Mondays: drift since the champion, or miscalibration.
 
-Read are the marts of the day and what was published before it, so a day that is run again finds the
-same. Lines and chance are those of the drift figures (`expectations/policy/drift.yml`), over all
-leads together: what befalls one channel is told in the report and needs no other model.
+They read the marts of the day and files published before it, so that a replayed day gives the same
+result. The limits and the null distribution are taken from the drift report
+(`expectations/policy/drift.yml`), over all leads together: drift of one channel is reported, but it
+needs no new model.
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from models.champion import registry
-from models.champion.evaluation import THREADS, out_of_band, outcomes
-from models.champion.evaluation_window import newly_known
+from models.champion.evaluation_window import (
+    THREADS,
+    is_miscalibrated,
+    load_evaluation_window,
+    to_outcomes,
+)
 from models.champion.registry import Champion
 from models.params import params
 from pipelines.core.database import connect
@@ -22,46 +27,47 @@ from pipelines.evaluation.drift.leads import lead_figures, score_figures
 from pipelines.evaluation.drift.window import Window, window
 
 WATCHED = frozenset({"leads", "scores"})
-"""Topics of drift that cause a training; more leads than usual are no other leads."""
+"""Drift topics that trigger a training; a change of volume alone does not change the leads."""
 
 
-def fired(settings: Settings, day: date) -> dict[str, Any] | None:
-    """Return what causes a training as of `day`, with its figures; None: nothing does.
+def find_trigger(settings: Settings, day: date) -> dict[str, Any] | None:
+    """Return the trigger of a training as of `day`, with its figures; None if there is none.
 
-    Nothing does within `rest_days` of the last set: what it changed must be seen at work first.
+    There is none within `rest_days` of the last set: the effect of that set must be observed first.
 
     Raises:
         InputMissing: The marts of `day`, or a model set, are not published.
     """
-    since = registry.champion(settings, day)
+    since = registry.find_active_set(settings, day)
     if day - since < timedelta(days=params().triggers.rest_days):
         return None
-    drifted = [_told(figure) for figure in _drift(settings, day, since) if _counts(figure)]
-    off = list(_off(settings, day))
-    causes = [name for name, found in (("drift", drifted), ("calibration", off)) if found]
-    if not causes:
+    drifted = [
+        _to_record(figure)
+        for figure in _measure_drift(settings, day, since)
+        if figure.state == "drift" and figure.topic in WATCHED
+    ]
+    miscalibrated = list(_find_miscalibrated(settings, day))
+    causes = {"drift": drifted, "calibration": miscalibrated}
+    names = [name for name, figures in causes.items() if figures]
+    if not names:
         return None
-    return {"trigger": " and ".join(causes), "figures": [*drifted, *off]}
+    return {"trigger": " and ".join(names), "figures": [*drifted, *miscalibrated]}
 
 
-def _counts(figure: Figure) -> bool:
-    return figure.state == "drift" and figure.topic in WATCHED
-
-
-def _drift(settings: Settings, day: date, since: date) -> tuple[Figure, ...]:
-    """Return how leads differ from those before `since`, and scores from the first after it."""
+def _measure_drift(settings: Settings, day: date, since: date) -> tuple[Figure, ...]:
+    """Return the drift of leads since before `since`, and of scores since the first after it."""
     current = window(settings, settings.marts, day).current
     reference = window(settings, settings.marts, since - timedelta(days=1)).days
-    within = Window(reference, tuple(some_day for some_day in current if some_day >= since))
+    compared = Window(reference, tuple(one for one in current if one >= since))
     figures: list[Figure] = []
-    if within.has_reference:
-        figures += lead_figures(settings, within, ("all",))
+    if compared.has_reference:
+        figures += lead_figures(settings, compared, ("all",))
     with connect(settings) as connection:
         figures += score_figures(settings, day - timedelta(days=1), connection, ("all",))
     return judged(figures)
 
 
-def _told(figure: Figure) -> dict[str, Any]:
+def _to_record(figure: Figure) -> dict[str, Any]:
     return {
         "model": "",
         "what": f"{figure.topic}: {figure.what}",
@@ -72,28 +78,28 @@ def _told(figure: Figure) -> dict[str, Any]:
     }
 
 
-def _off(settings: Settings, day: date) -> Iterator[dict[str, Any]]:
-    """Yield each champion whose probabilities outcomes since then prove wrong."""
-    for model, champion in registry.champions_before(settings, day).items():
+def _find_miscalibrated(settings: Settings, day: date) -> Iterator[dict[str, Any]]:
+    """Yield a record of each champion that is miscalibrated on outcomes since its training."""
+    for model, champion in registry.load_champions(settings, day).items():
         if not champion.is_prior:
-            yield from _off_by(settings, day, model, champion)
+            yield from _check_calibration(settings, day, model, champion)
 
 
-def _off_by(
+def _check_calibration(
     settings: Settings, day: date, model: str, champion: Champion
 ) -> Iterator[dict[str, Any]]:
-    on = newly_known(settings, day, model, champion, as_of=day)
-    if on.too_few:
+    on = load_evaluation_window(settings, day, model, champion, as_of=day)
+    if on.shortage:
         return
-    rows = outcomes(model, on)
-    predicted = champion.entry.estimator.predict(on.compared, threads=THREADS)
-    foretold = rows.exposure.chance(predicted)
-    if out_of_band(foretold, rows, params().triggers.standard_deviations):
+    outcomes = to_outcomes(model, on)
+    predicted = champion.version.estimator.predict(on.rows, threads=THREADS)
+    expected = outcomes.exposure.chance(predicted)
+    if is_miscalibrated(expected, outcomes, params().triggers.standard_deviations):
         yield {
             "model": model,
             "what": "predicted over observed",
             "statistic": "ratio",
-            "value": round(float(foretold.mean() / max(rows.happened.mean(), 1e-9)), 4),
+            "value": round(float(expected.mean() / max(outcomes.happened.mean(), 1e-9)), 4),
             "limit": params().challenge.calibration_band,
-            "rows": on.compared.num_rows,
+            "rows": on.rows.num_rows,
         }

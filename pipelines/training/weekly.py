@@ -1,4 +1,4 @@
-"""The step `train`: who scores the day is trained unless it has been, or something has changed."""
+"""The steps `train` and `retrain`: train the model set that scores the day, if it is missing."""
 
 from datetime import date
 from functools import partial
@@ -8,34 +8,36 @@ from models import train_models
 from models.champion import registry
 from pipelines.core.settings import Settings
 from pipelines.evaluation.off_policy.challenger_evidence import by_log
-from pipelines.training.retrain_triggers import fired
+from pipelines.training.retrain_triggers import find_trigger
 
 
 def ensure(settings: Settings, day: date) -> dict[str, Any]:
-    """Train what scores `day` unless the registry has it; return what scores it.
+    """Train the set that scores `day` unless the registry has it; return a summary of the set.
 
-    That is the set of the week, a set of the day in a young market (`models.train_models.ensure`), or, in
-    between, a set of the day that something caused which does not wait for the next week.
+    It is the set of the week, a set of the day in a young market (`train_models.ensure_model_set`),
+    or a set of the day that drift or miscalibration triggered between two Mondays.
 
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    worth = partial(by_log, settings)
-    said = train_models.ensure(settings, day, worth)
-    if said["as_of"] == f"{day}":
-        return said
-    if registry.has(settings, day):
-        return train_models.headlines(settings, day)
-    because = fired(settings, day)
-    if not because:
-        return said
-    return train_models.train(settings, day, as_of=day, because=because, worth=worth)
+    off_policy_tests = partial(by_log, settings)
+    summary = train_models.ensure_model_set(settings, day, off_policy_tests)
+    if summary["as_of"] == f"{day}":
+        return summary
+    if registry.is_published(settings, day):
+        return train_models.summarize(settings, day)
+    trigger = find_trigger(settings, day)
+    if not trigger:
+        return summary
+    return train_models.train(
+        settings, day, as_of=day, trigger=trigger, off_policy_tests=off_policy_tests
+    )
 
 
 def retrain(settings: Settings, day: date) -> dict[str, Any]:
-    """Train a challenger for each model, whoever serves; return who does from now on.
+    """Train a challenger for each model even if the week has a set; return a summary of the set.
 
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    return train_models.train(settings, day, worth=partial(by_log, settings))
+    return train_models.train(settings, day, off_policy_tests=partial(by_log, settings))

@@ -17,7 +17,7 @@ from pipelines.bench.experiment import Question
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import PROJECT, Settings
 from tests.helpers.marts import write_marts
-from tests.models.conftest import DAY
+from tests.helpers.trained_market import DAY
 
 SAMPLE = PROJECT / "expectations/mappings/samples/sba_7a_loans.csv.gz"
 FIGURES = {"auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate", "ece_by_chance"}

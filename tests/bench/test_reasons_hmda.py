@@ -15,7 +15,7 @@ def test_reasons_of_real_home_loan_decisions_hold(tmp_path):
         Settings(home=tmp_path), ["--mapping", "hmda", "--file", str(SAMPLE), "--rows", "1000"]
     )
     assert found["reasons"] > 3000
-    assert found["others"] >= 0.95
-    assert found["ordinary"] >= 0.98
-    assert found["by_contributions_alone"]["ordinary"] < found["ordinary"]
+    assert found["peer_values"] >= 0.95
+    assert found["reference"] >= 0.98
+    assert found["by_contributions_alone"]["reference"] < found["reference"]
     assert found["max_difference"] < 1e-9

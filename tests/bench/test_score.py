@@ -10,7 +10,7 @@ from pipelines.bench.benchmarks.score import main
 from pipelines.bench.benchmarks.score_peers import in_own_process
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
-from tests.models.conftest import DAY
+from tests.helpers.trained_market import DAY
 
 PAIRS = 9000  # more than twice as many as there are
 

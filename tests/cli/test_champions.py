@@ -14,9 +14,9 @@ def test_the_table_and_the_figures_say_who_served_when_and_why(tmp_path: Path, c
     for day, reason in ((2, "the first"), (9, "on 840 outcomes AUC 0.9 against 0.8")):
         as_of = date(2026, 3, day)
         facts = {"source": "prior", "rows": 1234, "trained_as_of": f"{as_of}"}
-        said = {"decisions": {"approval": {"decision": "promoted", "reason": reason}}}
-        entry = registry.Entry(Prior("approval", "too few"), facts)
-        registry.save(Settings(home=tmp_path), as_of, {"approval": entry}, said=said)
+        manifest = {"decisions": {"approval": {"decision": "promoted", "reason": reason}}}
+        entry = registry.ModelVersion(Prior("approval", "too few"), facts)
+        registry.save_set(Settings(home=tmp_path), as_of, {"approval": entry}, manifest=manifest)
     assert main(["champions", "--home", str(tmp_path)]) == 0
     head, first, second, figures = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["model", "from", "to"]

@@ -28,7 +28,7 @@ def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
     """
     settings = write_marts(home, day, **({"leads": 60, "pairs": 40} | market))
     write_lake_leads(settings, day)
-    train_models.ensure(settings, day)
+    train_models.ensure_model_set(settings, day)
     return settings
 
 

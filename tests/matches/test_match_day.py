@@ -303,7 +303,7 @@ def test_pairs_of_other_marts_are_not_matched(matched_copy):
 
 def test_pairs_of_other_models_are_not_matched(matched_copy):
     names = ("approval", "risk", "take_up")
-    priors = {name: registry.Entry(Prior(name, "another reason"), {}) for name in names}
-    registry.save(matched_copy, DAY - timedelta(days=1), priors)
+    priors = {name: registry.ModelVersion(Prior(name, "another reason"), {}) for name in names}
+    registry.save_set(matched_copy, DAY - timedelta(days=1), priors)
     with pytest.raises(InputMissing, match="changed: models"):
         match_day.match(matched_copy, DAY)

@@ -60,7 +60,9 @@ def test_every_lead_that_a_model_left_without_a_match_has_its_reasons(learned):
     told = rows(learned, "reasons", "unmatched")
     assert {(row["channel_id"], row["lead_id"]): row["stage"] for row in told} == by_models
     assert {"risk_band", "quota"} <= set(by_models.values())
-    firsts = Counter((row["channel_id"], row["lead_id"]) for row in told if row["place"] == 1)
+    firsts = Counter(
+        (row["channel_id"], row["lead_id"]) for row in told if row["strength_rank"] == 1
+    )
     assert set(firsts.values()) == {1}
 
 

@@ -1,4 +1,4 @@
-"""Scores are a function of the row alone; reasons are what the trees really added up."""
+"""Scores are a function of the row alone; reasons are the exact contributions of the trees."""
 
 import json
 from dataclasses import replace
@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expectations import policy
-from models import model_set as score
+from models import model_set as scoring
 from models.champion import registry
 from models.errors import MissingColumns
 from models.params import params
 from models.scoring.estimators import Prior, Trained
 from models.training.fit_model import fit
 from models.validation import splits
-from tests.models.conftest import AS_OF
+from tests.helpers.trained_market import AS_OF
 
 PROBABILITIES = ["pd", "p_approve", "p_fund"]
 
@@ -42,10 +42,10 @@ def test_three_probabilities_are_added_to_every_pair(pairs, scored):
         assert 0 < ends["min"] <= ends["max"] < 1
 
 
-def test_approvals_happen_as_often_as_was_said(market, model_set, pairs):
-    said = model_set.score(pairs)["p_approve"].to_numpy()
-    assert said.mean() == pytest.approx(
-        registry.facts(market, AS_OF)["approval"]["figures"]["base_rate"], abs=0.05
+def test_mean_approval_probability_equals_the_base_rate(market, model_set, pairs):
+    predicted = model_set.score(pairs)["p_approve"].to_numpy()
+    assert predicted.mean() == pytest.approx(
+        registry.load_metadata(market, AS_OF)["approval"]["figures"]["base_rate"], abs=0.05
     )
 
 
@@ -53,11 +53,11 @@ def test_approvals_happen_as_often_as_was_said(market, model_set, pairs):
 @settings(max_examples=15, deadline=None)
 def test_batches_change_no_bit(model_set, pairs, scored, cuts, rows_at_once):
     ends = [0, *sorted(cuts), pairs.num_rows]
-    before, score.ROWS_AT_ONCE = score.ROWS_AT_ONCE, max(rows_at_once, 200)
+    before, scoring.BATCH_ROWS = scoring.BATCH_ROWS, max(rows_at_once, 200)
     try:
         parts = [model_set.score(pairs.slice(a, b - a)) for a, b in pairwise(ends)]
     finally:
-        score.ROWS_AT_ONCE = before
+        scoring.BATCH_ROWS = before
     assert bits(pa.concat_tables(parts)) == bits(scored)
 
 
@@ -71,10 +71,10 @@ def test_the_order_of_rows_changes_no_bit(model_set, pairs, scored):
     assert bits(model_set.score(pairs.take(order))) == bits(scored.take(order))
 
 
-def test_attributes_that_models_never_see_change_no_bit(model_set, pairs, scored):
-    told = pairs.append_column("gender", pa.array(["f", "m"] * (pairs.num_rows // 2)))
-    told = told.append_column("ethnicity", pa.array(["a", "b"] * (pairs.num_rows // 2)))
-    assert bits(model_set.score(told)) == bits(scored)
+def test_protected_attributes_change_no_bit(model_set, pairs, scored):
+    extended = pairs.append_column("gender", pa.array(["f", "m"] * (pairs.num_rows // 2)))
+    extended = extended.append_column("ethnicity", pa.array(["a", "b"] * (pairs.num_rows // 2)))
+    assert bits(model_set.score(extended)) == bits(scored)
 
 
 def test_the_risk_of_a_lead_is_the_same_with_and_without_a_product(model_set, pairs, scored):
@@ -83,7 +83,7 @@ def test_the_risk_of_a_lead_is_the_same_with_and_without_a_product(model_set, pa
     assert model_set.score_leads(alone)["pd"].equals(scored["pd"])
 
 
-def test_a_risk_that_is_given_stays(model_set, pairs):
+def test_a_given_risk_stays(model_set, pairs):
     given_pd = pairs.append_column("pd", pa.array(np.full(pairs.num_rows, 0.5)))
     assert set(model_set.score(given_pd)["pd"].to_pylist()) == {0.5}
 
@@ -95,12 +95,12 @@ def test_no_pairs_give_no_scores(model_set, pairs):
     assert len(model_set.reasons(pairs.slice(0, 0))) == 0
 
 
-def test_a_column_that_is_missing_is_named(model_set, pairs):
+def test_a_missing_column_is_named(model_set, pairs):
     with pytest.raises(MissingColumns, match="bureau_score"):
         model_set.score(pairs.drop_columns(["bureau_score"]))
 
 
-def test_what_is_kept_scores_as_what_was_trained(market, model_set, pairs):
+def test_a_stored_model_scores_as_the_trained_one(market, model_set, pairs):
     approval = model_set.estimators["approval"]
     text = json.loads(json.dumps(approval.as_dict()))
     again = Trained.from_dict(text, approval.trees)
@@ -140,7 +140,7 @@ def test_the_prior_of_a_lead_is_that_of_its_segment_and_score_band():
     assert Prior("take_up", "").predict(leads, threads=1).tolist() == [0.6] * 3 + [0.7] * 2
 
 
-def test_the_nearer_a_lead_comes_to_the_limit_of_a_product_the_less_an_approval_is_assumed():
+def test_the_prior_of_an_approval_falls_toward_the_risk_limit_of_the_product():
     pairs = pa.table(
         {
             "segment": ["consumer"] * 5,
@@ -153,8 +153,8 @@ def test_the_nearer_a_lead_comes_to_the_limit_of_a_product_the_less_an_approval_
     assert (np.diff(approves[1:]) < 0).all()
 
 
-def test_a_product_that_wants_no_risk_at_all_is_as_far_off_as_can_be():
-    """Its limit is 0, which nothing can be divided by; a limit or a risk not known says nothing."""
+def test_a_product_with_a_risk_limit_of_zero_has_the_lowest_prior():
+    """No division by its limit of 0; an unknown limit or risk has no effect."""
     pairs = pa.table(
         {
             "segment": ["consumer"] * 4,
@@ -169,8 +169,8 @@ def test_a_product_that_wants_no_risk_at_all_is_as_far_off_as_can_be():
 
 
 @pytest.fixture(scope="module")
-def with_take_up(model_set, pairs) -> score.ModelSet:
-    """A model set that has learned that who is shown an offer later takes it less often."""
+def with_take_up(model_set, pairs) -> scoring.ModelSet:
+    """A model set whose take-up falls with the rank of an offer."""
     likely = 0.9 - 0.2 * pairs["rank"].to_numpy()
     label = np.random.default_rng(4).uniform(size=pairs.num_rows) < likely
     labelled = pairs.append_column("label", pa.array(label.astype(float)))
@@ -179,15 +179,15 @@ def with_take_up(model_set, pairs) -> score.ModelSet:
     return replace(model_set, estimators=model_set.estimators | {"take_up": learned})
 
 
-def test_a_pair_is_never_taken_up_more_readily_further_down(with_take_up, pairs):
-    told = [with_take_up.take_up_at(pairs, place * ones(pairs)) for place in (1, 2, 3, 5)]
-    assert all((later <= sooner).all() for sooner, later in pairwise(told))
-    assert told[0].mean() - told[2].mean() == pytest.approx(0.4, abs=0.1)
+def test_take_up_never_rises_with_the_rank(with_take_up, pairs):
+    by_rank = [with_take_up.take_up_at(pairs, rank * ones(pairs)) for rank in (1, 2, 3, 5)]
+    assert all((later <= sooner).all() for sooner, later in pairwise(by_rank))
+    assert by_rank[0].mean() - by_rank[2].mean() == pytest.approx(0.4, abs=0.1)
 
 
-def test_where_a_pair_comes_is_the_rank_that_its_take_up_reads(with_take_up, pairs):
-    as_shown = with_take_up.take_up_at(pairs, pairs["rank"].to_numpy())
-    assert as_shown.tobytes() == with_take_up.score(pairs)["p_fund"].to_numpy().tobytes()
+def test_take_up_at_the_own_rank_equals_the_score(with_take_up, pairs):
+    at_own_rank = with_take_up.take_up_at(pairs, pairs["rank"].to_numpy())
+    assert at_own_rank.tobytes() == with_take_up.score(pairs)["p_fund"].to_numpy().tobytes()
 
 
 def test_no_pair_has_no_take_up(with_take_up, pairs):

@@ -124,11 +124,11 @@ def test_the_attributes_that_arrive_are_not_the_same(homes):
 
 
 def test_the_same_models_are_trained_byte_for_byte(homes):
-    as_of = registry.champion(homes[0], DAY)
-    assert registry.facts(homes[0], as_of)["approval"]["source"] == "model"
+    as_of = registry.find_active_set(homes[0], DAY)
+    assert registry.load_metadata(homes[0], as_of)["approval"]["source"] == "model"
     models = []
     for settings in homes:
-        folder = registry.folder(settings, as_of)
+        folder = registry.set_folder(settings, as_of)
         models.append({p.relative_to(folder): p.read_bytes() for p in folder.rglob("model.*")})
     assert len(models[0]) >= 4
     assert models[0] == models[1]

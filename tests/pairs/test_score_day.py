@@ -86,7 +86,7 @@ def test_threads_and_row_order_do_not_change_a_byte(matched_copy):
 def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     none = SCHEMAS["leads"].empty_table()
     settings = write_marts(tmp_path, DAY, products=4, pairs=40, leads_table=none)
-    train_models.ensure(settings, DAY)
+    train_models.ensure_model_set(settings, DAY)
     counts = score(settings, DAY)
     assert (counts["leads"], counts["pairs"], counts["open_products"]) == (0, 0, 3)
     assert published_pairs(settings).schema == PAIR_SCHEMA

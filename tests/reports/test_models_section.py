@@ -20,20 +20,21 @@ def publish_model_set(home: Path) -> ModelSet:
         "trained_as_of": "2026-11-09",
         "champion_since": "2026-11-09",
     }
-    entry = registry.Entry(Prior("approval", "used in place of a model"), facts)
+    version = registry.ModelVersion(Prior("approval", "used in place of a model"), facts)
     psi = {"model": "", "what": "leads: income_monthly", "statistic": "psi", "value": 0.4}
     manifest = {
-        "because": {"trigger": "drift", "figures": [psi | {"limit": 0.25, "rows": 900}]},
-        "decisions": {"approval": {"decision": "kept", "reason": REASON}},
+        "training": {"trigger": "drift", "figures": [psi | {"limit": 0.25, "rows": 900}]},
+        "decisions": {"approval": {"decision": "retained", "reason": REASON}},
     }
     settings = Settings(home=home)
-    registry.save(settings, AS_OF, {"approval": entry}, refused={"approval": entry}, said=manifest)
+    versions = {"approval": version}
+    registry.save_set(settings, AS_OF, versions, rejected=versions, manifest=manifest)
     return load_model_set(settings, AS_OF)
 
 
 def test_the_champion_and_the_last_decision_are_read_from_the_set(tmp_path: Path):
     (row,) = publish_model_set(tmp_path).champions
-    assert (row.model, row.trained_as_of, row.decision) == ("approval", "2026-11-09", "kept")
+    assert (row.model, row.trained_as_of, row.decision) == ("approval", "2026-11-09", "retained")
     assert row.reason == REASON
 
 

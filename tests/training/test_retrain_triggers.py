@@ -1,4 +1,4 @@
-"""A training does not wait for Monday where the world has moved, and waits where it has not."""
+"""Drift or miscalibration triggers a training before Monday; without them none is triggered."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,23 +15,23 @@ from models.scoring.estimators import Prior
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.training import weekly
-from pipelines.training.retrain_triggers import fired
+from pipelines.training.retrain_triggers import find_trigger
 from tests.helpers.drifted_home import LAST, STRUCK, publish_calm, replaced, struck
 from tests.helpers.marts import write_marts
-from tests.models.conftest import AS_OF, DAY
+from tests.helpers.trained_market import AS_OF, DAY
 
 MONDAY = STRUCK[0] - timedelta(days=2)
 
 
 def with_models(settings: Settings, as_of: date = MONDAY) -> Settings:
-    entry = registry.Entry(Prior("risk", "too few"), {"source": "prior", "rows": 1})
-    registry.save(settings, as_of, {"risk": entry})
+    version = registry.ModelVersion(Prior("risk", "too few"), {"source": "prior", "rows": 1})
+    registry.save_set(settings, as_of, {"risk": version})
     return settings
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The home of days on which nothing changes, with models of Monday; not to be changed."""
+    """A home of days without drift, with models of Monday; read-only."""
     return with_models(publish_calm(tmp_path_factory.mktemp("calm")))
 
 
@@ -40,44 +40,38 @@ def with_other_incomes(leads: pa.Table) -> pa.Table:
     return replaced(leads, "income_monthly", incomes)
 
 
-def test_nothing_causes_a_training_where_nothing_changes(calm: Settings):
+def test_without_drift_no_training_is_triggered(calm: Settings):
     assert MONDAY.weekday() == 0
-    assert fired(calm, LAST) is None
+    assert find_trigger(calm, LAST) is None
 
 
-def test_leads_that_drift_from_what_was_trained_on_cause_one_and_the_cause_is_told(
-    calm: Settings, tmp_path: Path
-):
+def test_drifted_leads_trigger_a_training_with_the_figures(calm: Settings, tmp_path: Path):
     moved = struck(calm, tmp_path / "moved", leads=with_other_incomes)
-    because = fired(moved, LAST)
-    assert because is not None
-    assert because["trigger"] == "drift"
-    (figure,) = (row for row in because["figures"] if row["what"] == "leads: income_monthly")
+    trigger = find_trigger(moved, LAST)
+    assert trigger is not None
+    assert trigger["trigger"] == "drift"
+    (figure,) = (row for row in trigger["figures"] if row["what"] == "leads: income_monthly")
     assert figure["value"] > figure["limit"] > 0.25
 
 
-def test_nothing_causes_a_training_before_the_last_set_was_seen_at_work(
-    calm: Settings, tmp_path: Path
-):
+def test_no_training_is_triggered_within_the_rest_days_of_a_set(calm: Settings, tmp_path: Path):
     moved = struck(calm, tmp_path / "moved", leads=with_other_incomes)
     with_models(moved, LAST - timedelta(days=1))
-    assert fired(moved, LAST) is None
+    assert find_trigger(moved, LAST) is None
 
 
 def approving_less(outcomes: pa.Table, settings: Settings) -> pa.Table:
-    """Return `outcomes` in which for four weeks every second approval is a decline."""
+    """Return `outcomes` with every second approval of the last four weeks as a decline."""
     is_new = pc.greater_equal(outcomes["known_at"], settings.day_start(AS_OF - timedelta(days=28)))
     every_second = pa.array(np.arange(outcomes.num_rows) % 2 == 0)
-    turned = pc.and_(pc.and_(is_new, every_second), pc.equal(outcomes["event"], "approved"))
-    events = pc.if_else(turned, "declined", outcomes["event"])
+    is_declined = pc.and_(pc.and_(is_new, every_second), pc.equal(outcomes["event"], "approved"))
+    events = pc.if_else(is_declined, "declined", outcomes["event"])
     return replaced(outcomes, "event", events)
 
 
 @pytest.mark.parametrize("approve_less", [True, False])
-def test_probabilities_out_of_their_band_cause_one_between_two_mondays(
-    market, tmp_path, approve_less
-):
-    """The set of the day says why it was made, and serves from that day on."""
+def test_miscalibration_triggers_a_set_of_the_day(market, tmp_path, approve_less):
+    """The set of the day names its trigger, and is active from that day on."""
     settings, before = Settings(home=tmp_path), AS_OF - timedelta(days=28)
     marts = market.day_folder(market.marts, DAY)
     tables = {n: pq.read_table(marts / f"{n}.parquet") for n in ("training_pairs", "outcomes")}
@@ -86,19 +80,19 @@ def test_probabilities_out_of_their_band_cause_one_between_two_mondays(
     if approve_less:
         tables["outcomes"] = approving_less(tables["outcomes"], settings)
         write_marts(tmp_path, DAY, **tables)
-    because = fired(settings, DAY)
+    trigger = find_trigger(settings, DAY)
     if not approve_less:
-        assert because is None
+        assert trigger is None
         return
-    assert because["trigger"] == "calibration"
-    assert {row["model"] for row in because["figures"]} == {"approval"}
-    assert because["figures"][0]["value"] > 1.1
+    assert trigger["trigger"] == "calibration"
+    assert {row["model"] for row in trigger["figures"]} == {"approval"}
+    assert trigger["figures"][0]["value"] > 1.1
 
     (settings.registry / f"as_of={before}").rename(settings.registry / f"as_of={AS_OF}")
-    said = weekly.ensure(settings, DAY)
-    manifest = read_manifest(registry.folder(settings, DAY))
-    assert said["as_of"] == f"{DAY}" == f"{registry.champion(settings, DAY)}"
-    assert manifest["because"]["trigger"] == "calibration"
-    written = (registry.folder(settings, DAY) / "manifest.json").stat().st_mtime_ns
+    summary = weekly.ensure(settings, DAY)
+    manifest = read_manifest(registry.set_folder(settings, DAY))
+    assert summary["as_of"] == f"{DAY}" == f"{registry.find_active_set(settings, DAY)}"
+    assert manifest["training"]["trigger"] == "calibration"
+    written = (registry.set_folder(settings, DAY) / "manifest.json").stat().st_mtime_ns
     assert weekly.ensure(settings, DAY)["as_of"] == f"{DAY}"
-    assert (registry.folder(settings, DAY) / "manifest.json").stat().st_mtime_ns == written
+    assert (registry.set_folder(settings, DAY) / "manifest.json").stat().st_mtime_ns == written

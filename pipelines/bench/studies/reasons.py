@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from models import model_set, train_models
-from models.explanations.fidelity import fidelity
+from models.explanations.fidelity import measure_fidelity
 from models.explanations.reasons import Explainer
 from models.params import params
 from models.scoring.estimators import Trained
@@ -59,12 +59,12 @@ def _measured(settings: Settings, day: date, asked: argparse.Namespace) -> dict[
     rows = examples(settings, day, label, as_of=day)
     places = np.unique(np.linspace(0, rows.num_rows - 1, asked.rows).astype(np.int64))
     some = rows.take(pa.array(places))
-    alone = fidelity(replace(explainer, is_confirmed=False), some)
+    alone = measure_fidelity(replace(explainer, requires_confirmation=False), some)
     return {
         "model": asked.model,
         "day": f"{day}",
         "features": len(model.features),
-        **fidelity(explainer, some).as_dict(),
+        **measure_fidelity(explainer, some).as_dict(),
         "by_contributions_alone": alone.as_dict(),
         **_speed(explainer, model, some),
     }

@@ -122,7 +122,7 @@ def _challenger(
                 f"The models of {as_of} may have learned from outcomes of {first}: of these days "
                 f"they tell too much. Nothing was estimated. Give --from {as_of} or later."
             )
-        if not registry.has(settings, as_of):
+        if not registry.is_published(settings, as_of):
             raise InputMissing(f"The registry has no models of {as_of}. Nothing was estimated.")
         return by_models(lambda _: models.load(settings, as_of))
     raise UsageError("worth needs either --policy or --models. Nothing was estimated.")

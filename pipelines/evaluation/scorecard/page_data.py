@@ -128,5 +128,5 @@ def _load_models(settings: Settings, set_name: str) -> tuple[ScoringModel, ...]:
             rows=facts["rows"],
             auc=facts.get("figures", {}).get("auc"),
         )
-        for name, facts in sorted(registry.facts(settings, as_of).items())
+        for name, facts in sorted(registry.load_metadata(settings, as_of).items())
     )

@@ -77,8 +77,8 @@ def load_model_set(settings: Settings, day: date) -> ModelSet:
     Raises:
         InputMissing: No set is published that the day could have used.
     """
-    as_of = _scored_by(settings, day) or registry.champion(settings, day)
-    folder = registry.folder(settings, as_of)
+    as_of = _scored_by(settings, day) or registry.find_active_set(settings, day)
+    folder = registry.set_folder(settings, as_of)
     manifest = read_manifest(folder)
     page = settings.day_folder(settings.reports, day)
     return ModelSet(
@@ -160,9 +160,9 @@ def _champion(
 
 def _trigger(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of `ModelSet` on the trigger of the training."""
-    because = manifest.get("because", {})
-    trigger = because.get("trigger", "")
-    figures = "; ".join(map(_figure, because.get("figures", [])))
+    training = manifest.get("training", {})
+    trigger = training.get("trigger", "")
+    figures = "; ".join(map(_figure, training.get("figures", [])))
     return {
         "trigger": f"{trigger}: {figures}" if figures else trigger,
         "is_unscheduled": bool(trigger) and trigger not in SCHEDULED,

@@ -177,4 +177,4 @@ def test_what_cannot_be_judged_is_said(
     asked = ["off-policy", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
     assert main([*asked, option, content]) == code
     assert words in capsys.readouterr().err
-    assert not registry.has(market, NEXT)
+    assert not registry.is_published(market, NEXT)

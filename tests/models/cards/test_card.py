@@ -1,25 +1,28 @@
-"""A model card tells people what the registry knows, in one page that asks for nothing."""
+"""A model card shows the content of the registry in one self-contained page."""
 
+import json
 import re
 from datetime import date
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from markupsafe import escape
 
 from models.cards import card
-from models.cards.text import card_words
-from models.cards.text import limits as card_words_limits
-from models.champion import model_artifacts, registry
+from models.champion import registry
+from models.features.feature_definitions import describe_features
 from models.params import params
 from models.validation.backtest import checked
-from tests.models.conftest import AS_OF, DAY
+from tests.helpers.trained_market import AS_OF, DAY
 
 
 @pytest.fixture(scope="module")
 def folder(market):
-    return registry.folder(market, AS_OF)
+    return registry.set_folder(market, AS_OF)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,13 @@ def page(folder) -> str:
     return (folder / "approval" / card.NAME).read_text("utf-8")
 
 
+def read_validation(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "approval/validation.json").read_text("utf-8"))
+    return content
+
+
 class Links(HTMLParser):
-    """Collects whatever a page points to, and checks that tags close."""
+    """Collects the links of a page, and checks that tags close."""
 
     def __init__(self):
         super().__init__()
@@ -44,105 +52,104 @@ class Links(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_every_model_of_a_set_has_a_card_that_asks_for_nothing(folder):
+def test_every_model_of_a_set_has_a_self_contained_card(folder):
     assert {path.parent.name for path in folder.glob(f"*/{card.NAME}")} == set(params().models)
     for path in folder.glob(f"*/{card.NAME}"):
-        found = Links()
-        found.feed(path.read_text("utf-8"))
-        assert found.links == ["data:,"]
-        assert found.open == []
+        links = Links()
+        links.feed(path.read_text("utf-8"))
+        assert links.links == ["data:,"]
+        assert links.open == []
 
 
 def test_a_card_has_the_figures_with_intervals_the_data_and_the_features(page, market, folder):
-    facts = registry.facts(market, AS_OF)["approval"]
-    figures = facts["figures"]
-    assert facts["data_sha256"] in page
-    assert f"{facts['first_lead_on']} to {facts['last_lead_on']}" in page
+    metadata = registry.load_metadata(market, AS_OF)["approval"]
+    figures = metadata["figures"]
+    assert metadata["data_sha256"] in page
+    assert f"{metadata['first_lead_on']} to {metadata['last_lead_on']}" in page
     assert f"{figures['auc']:.4f}" in page
     assert f"{figures['auc_low']:.4f} to {figures['auc_high']:.4f}" in page
-    known = model_artifacts.read(folder / "approval", "checked")
-    assert known is not None
+    validation = read_validation(folder)
     for name in ("brier", "ece", "base_rate"):
-        ends = known["figures"][name]
-        assert ends["low"] <= figures[name] <= ends["high"]
-        assert f"{ends['low']:.4f} to {ends['high']:.4f}" in page
+        interval = validation["figures"][name]
+        assert interval["low"] <= figures[name] <= interval["high"]
+        assert f"{interval['low']:.4f} to {interval['high']:.4f}" in page
     for feature in params().features_of("approval").names:
         assert f"<code>{feature}</code>" in page
-    assert "Payments on debts over income" in page
+    meaning = describe_features(["debt_to_income"])["debt_to_income"]
+    assert escape(meaning) in page
 
 
 def test_a_card_shows_calibration_stability_groups_and_the_fidelity_of_reasons(page, market):
     assert page.count('<svg class="plot"') == 2
     for name in ("segment", "channel_id", "region", "institution_kind", "age"):
         assert f"<h3>{name.replace('_', ' ')}</h3>" in page
-    tried = registry.facts(market, AS_OF)["approval"]["reasons"]
-    assert tried["reasons"] > 500
-    assert tried["others"] >= 0.95
-    assert f"{tried['others']:.1%}" in page
+    fidelity = registry.load_metadata(market, AS_OF)["approval"]["reasons"]
+    assert fidelity["reasons"] > 500
+    assert fidelity["peer_values"] >= 0.95
+    assert f"{fidelity['peer_values']:.1%}" in page
 
 
-def test_no_protected_attribute_is_a_group_and_no_lead_is_named(page, folder, pairs):
-    known = model_artifacts.read(folder / "approval", "checked")
-    assert known is not None
-    assert {"gender", "ethnicity"}.isdisjoint(known["groups"])
+def test_no_protected_attribute_is_a_group_and_no_lead_is_in_the_card(page, folder, pairs):
+    validation = read_validation(folder)
+    assert {"gender", "ethnicity"}.isdisjoint(validation["groups"])
     assert not any(lead in page for lead in pairs["lead_id"].slice(0, 200).to_pylist())
 
 
-def test_the_card_of_a_prior_says_why_and_what_is_assumed(folder, market):
+def test_the_card_of_a_prior_has_its_reason_and_no_plot(folder, market):
     page = (folder / "risk" / card.NAME).read_text("utf-8")
     assert "stated prior" in page
     assert "min_rows" in page
     assert "<svg" not in page
 
 
-def test_the_next_card_says_what_changed(market, tmp_path, page):
-    assert "There is no version before" in page
-    before = registry.folder(market, AS_OF)
-    facts = dict(registry.facts(market, AS_OF)["approval"]) | {"rows": 5_000, "trees": 77}
-    was = {
+def test_the_next_card_lists_the_changes(market, tmp_path, page):
+    assert "There is no previous version" in page
+    folder = registry.set_folder(market, AS_OF)
+    metadata = registry.load_metadata(market, AS_OF)["approval"]
+    changed = metadata | {"rows": 5_000, "trees": 77}
+    previous = {
         "as_of": f"{AS_OF}",
-        "facts": registry.facts(market, AS_OF)["approval"],
-        "features": ["bureau_score", "a_dropped_one"],
+        "metadata": metadata,
+        "features": ["bureau_score", "a_removed_feature"],
     }
-    decided = {"decision": "kept", "reason": "its AUC is worse beyond chance"}
-    later = card.render(before / "approval", DAY, facts, before=was, decided=decided)
-    assert "refused as challenger" in later
+    decision = {"decision": "retained", "reason": "its AUC is worse beyond chance"}
+    later = card.render(folder / "approval", DAY, changed, previous=previous, decision=decision)
+    assert "rejected challenger" in later
     assert "its AUC is worse beyond chance" in later
-    assert re.search(r"Rows known</th><td>3,645</td><td>5,000", later)
-    assert "a_dropped_one" in later
+    assert re.search(r"Labelled rows</th><td>3,645</td><td>5,000", later)
+    assert "a_removed_feature" in later
 
 
-def test_a_leak_check_is_shown_when_there_was_one(folder, market):
-    facts = dict(registry.facts(market, AS_OF)["approval"])
-    facts["leaks"] = {"checked": 61, "flagged": ["days_overdue"], "allowed": []}
-    page = card.render(folder / "approval", AS_OF, facts, before={}, decided={})
-    assert "61 features tried; flagged: days_overdue; allowed by policy: none" in page
+def test_a_card_shows_the_leak_check(folder, market):
+    metadata = dict(registry.load_metadata(market, AS_OF)["approval"])
+    metadata["leaks"] = {"checked": 61, "flagged": ["days_overdue"], "allowed": []}
+    page = card.render(folder / "approval", AS_OF, metadata, previous={}, decision={})
+    assert "61 features tested; flagged: days_overdue; allowed by policy: none" in page
 
 
-def test_a_card_that_is_there_stays(folder, market, tmp_path):
-    kept = tmp_path / "approval"
-    kept.mkdir()
-    (kept / card.NAME).write_text("as it was")
+def test_an_existing_card_is_not_rewritten(folder, market, tmp_path):
+    retained = tmp_path / "approval"
+    retained.mkdir()
+    (retained / card.NAME).write_text("as it was")
     card.write_cards(tmp_path, AS_OF, {"approval": {}})
-    assert (kept / card.NAME).read_text() == "as it was"
+    assert (retained / card.NAME).read_text() == "as it was"
 
 
-def test_every_model_and_every_label_has_its_words():
-    assert set(card_words().models) == set(params().models)
-    assert {spec.label for spec in params().models.values()} <= set(card_words().labels)
+def test_every_model_and_label_has_its_text():
+    assert set(card.load_text().models) == set(params().models)
+    assert {spec.label for spec in params().models.values()} <= set(card.load_text().labels)
 
 
-def test_parts_of_what_was_checked_add_up_to_the_whole(folder, market):
-    known = model_artifacts.read(folder / "approval", "checked")
-    assert known is not None
-    rows = registry.facts(market, AS_OF)["approval"]["figures"]["rows"]
-    assert sum(part["rows"] for part in known["bins"]) == rows
-    assert sum(part["rows"] for part in known["groups"]["segment"]) == rows
-    for part in (*known["bins"], *known["time"], *known["groups"]["age"]):
+def test_the_parts_of_the_validation_add_up(folder, market):
+    validation = read_validation(folder)
+    rows = registry.load_metadata(market, AS_OF)["approval"]["figures"]["rows"]
+    assert sum(part["rows"] for part in validation["bins"]) == rows
+    assert sum(part["rows"] for part in validation["groups"]["segment"]) == rows
+    for part in (*validation["bins"], *validation["time"], *validation["groups"]["age"]):
         assert part["low"] <= part["observed"] <= part["high"]
 
 
-def test_right_probabilities_hold_within_their_intervals_and_wrong_ones_do_not():
+def test_only_true_probabilities_are_within_the_intervals():
     random = np.random.default_rng(8)
     chances = random.uniform(0.05, 0.95, 20_000)
     days = np.array([date(2026, 1, 1 + n % 28) for n in range(20_000)])
@@ -164,8 +171,8 @@ def test_right_probabilities_hold_within_their_intervals_and_wrong_ones_do_not()
     assert right["time"][0]["name"] == "2025-12-29"
 
 
-def test_a_card_says_how_far_lenders_may_be_off():
-    facts = {"source": "model", "lenders_move": 0.25}
-    said = " ".join(card_words_limits("approval", facts, None))
-    assert "standard deviation of 0.50, which makes of 50% anything from 27% to 73%" in said
-    assert "Lenders change" not in " ".join(card_words_limits("approval", {}, None))
+def test_a_card_states_the_lender_drift():
+    metadata = {"source": "model", "lenders_move": 0.25}
+    limits = " ".join(card.list_limits("approval", metadata, None))
+    assert "standard deviation of 0.50; a predicted 50% is then between 27% and 73%" in limits
+    assert "Lender drift" not in " ".join(card.list_limits("approval", {}, None))

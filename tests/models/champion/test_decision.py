@@ -1,4 +1,4 @@
-"""A champion is replaced by evidence only, and whoever was refused is told why."""
+"""A challenger is promoted or rejected by evidence, with the reason."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -9,14 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models.champion import decision as challenge
-from models.champion.decision import Seat
-from models.champion.evaluation import Contest
-from models.champion.evaluation_window import of_labels
-from models.champion.registry import Champion, Entry
+from models.champion.decision import ChampionDecision, Evaluation, decide
+from models.champion.evaluation_window import select_new_labels
+from models.champion.registry import Champion, ModelVersion
 from models.params import Features
 from models.scoring.estimators import Prior, Trained
-from models.train_models import fit_or_prior
+from models.train_models import fit_or_use_prior
 from pipelines.core.statistics import sigmoid
 from tests.helpers.leaks import allow_leaks
 
@@ -25,22 +23,22 @@ FIRST, AS_OF = date(2026, 1, 1), date(2026, 4, 11)
 WEEK_BEFORE = AS_OF - timedelta(days=14)
 DAILY = 60
 
-refit = partial(fit_or_prior, "approval", features=FEATURES)
+refit = partial(fit_or_use_prior, "approval", features=FEATURES)
 
 
-def examples(*, turns_on: date | None = None) -> pa.Table:
+def examples(*, changes_on: date | None = None) -> pa.Table:
     """Return labelled leads of 100 days, known a day later; a high score is good.
 
     Args:
-        turns_on: From this date on a high amount is good, and the score says nothing.
+        changes_on: From this date on a high amount is good, and the score has no effect.
     """
     rows = DAILY * (AS_OF - FIRST).days
-    chance = np.random.default_rng(7)
-    score, amount = chance.uniform(400, 800, rows), chance.uniform(1_000, 50_000, rows)
+    random = np.random.default_rng(7)
+    score, amount = random.uniform(400, 800, rows), random.uniform(1_000, 50_000, rows)
     days = np.array([FIRST + timedelta(days=row // DAILY) for row in range(rows)])
-    pull = (score - 600) / 40
-    if turns_on:
-        pull = np.where(days >= turns_on, (amount - 25_000) / 4_000, pull)
+    log_odds = (score - 600) / 40
+    if changes_on:
+        log_odds = np.where(days >= changes_on, (amount - 25_000) / 4_000, log_odds)
     return pa.table(
         {
             "channel_id": ["search"] * rows,
@@ -51,7 +49,7 @@ def examples(*, turns_on: date | None = None) -> pa.Table:
             "currency": ["CNY"] * rows,
             "amount": amount,
             "bureau_score": score,
-            "label": (chance.uniform(size=rows) < sigmoid(pull)).astype(np.float64),
+            "label": (random.uniform(size=rows) < sigmoid(log_odds)).astype(np.float64),
         }
     )
 
@@ -61,7 +59,7 @@ def known_before(table: pa.Table, day: date) -> pa.Table:
 
 
 def with_shuffled_labels(table: pa.Table, before: date = AS_OF) -> pa.Table:
-    """Return `table` with the labels known before a day dealt out anew among themselves."""
+    """Return `table` with the labels known before a day permuted."""
     labels = table["label"].to_numpy().copy()
     early = pc.less(table["label_known_on"], pa.scalar(before)).to_numpy()
     labels[early] = np.random.default_rng(1).permutation(labels[early])
@@ -72,166 +70,175 @@ def champion_of(table: pa.Table, as_of: date = WEEK_BEFORE) -> Champion:
     return Champion(refit(known_before(table, as_of)), as_of, as_of, code_version=None)
 
 
-def settled(champion: Champion, table: pa.Table, as_of: date = AS_OF) -> Seat:
-    return challenge.settle(contest(champion, table, as_of=as_of))
+def decide_on(champion: Champion, table: pa.Table) -> ChampionDecision:
+    return decide(evaluation(champion, table))
 
 
-def contest(
-    champion: Champion, table: pa.Table, *, as_of: date = AS_OF, recipe=refit, worth=None
-) -> Contest:
-    known = known_before(table, as_of)
-    newly = partial(of_labels, champion, known, as_of)
-    return Contest("approval", champion, recipe(known), as_of, newly, recipe, worth)
+def evaluation(
+    champion: Champion, table: pa.Table, *, recipe=refit, off_policy_test=None
+) -> Evaluation:
+    known = known_before(table, AS_OF)
+    load_window = partial(select_new_labels, champion, known, AS_OF)
+    return Evaluation(
+        "approval", champion, recipe(known), AS_OF, load_window, recipe, off_policy_test
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
-def world_in_which_one_column_decides() -> Iterator[None]:
-    """In this world one column alone says nearly everything, which the leak check would refuse."""
+def leaks_allowed() -> Iterator[None]:
+    """One column of this market predicts almost perfectly, which the leak check would refuse."""
     with allow_leaks(FEATURES.numbers, FIRST, AS_OF):
         yield
 
 
 @pytest.fixture(scope="module")
 def champion() -> Champion:
-    found = champion_of(examples())
-    assert found.entry.facts["figures"]["auc_low"] > 0.85
-    return found
+    version = champion_of(examples())
+    assert version.version.metadata["figures"]["auc_low"] > 0.85
+    return version
 
 
-def test_a_challenger_that_knows_more_and_is_no_worse_is_promoted(champion):
-    seat = settled(champion, examples())
-    assert seat.decision["decision"] == "promoted"
-    assert seat.refused is None
-    assert seat.entry.facts["trained_as_of"] == f"{AS_OF}"
-    compared = seat.decision["compared"]
-    assert compared["rows"] == 14 * DAILY
-    assert set(compared["figures"]) == {"auc", "log_loss", "ece", "value", "bias"}
-    for figure in compared["figures"].values():
+def test_a_challenger_with_newer_data_that_is_no_worse_is_promoted(champion):
+    result = decide_on(champion, examples())
+    assert result.record["decision"] == "promoted"
+    assert result.rejected is None
+    assert result.active.metadata["trained_as_of"] == f"{AS_OF}"
+    comparison = result.record["evaluation"]
+    assert comparison["rows"] == 14 * DAILY
+    assert set(comparison["figures"]) == {"auc", "log_loss", "ece", "value", "bias"}
+    for figure in comparison["figures"].values():
         assert figure["low"] <= figure["difference"] <= figure["high"]
-    assert "840 outcomes" in seat.decision["reason"]
+    assert "840 outcomes" in result.record["reason"]
 
 
 @pytest.mark.parametrize(
-    ("shuffled_before", "why"),
+    ("shuffled_before", "reason"),
     [
-        # Of the last days, whose labels are true, it learns something, but less than the champion.
+        # The labels of the last days are true: it discriminates, but less than the champion.
         (WEEK_BEFORE, "worse beyond chance: log loss"),
-        (AS_OF, "cannot be told from chance"),
+        (AS_OF, "not above 0.5 beyond chance"),
     ],
 )
-def test_a_challenger_trained_on_shuffled_labels_is_refused(champion, shuffled_before, why):
-    seat = settled(champion, with_shuffled_labels(examples(), before=shuffled_before))
-    assert seat.decision["decision"] == "kept"
-    assert why in seat.decision["reason"]
-    assert seat.entry.estimator is champion.entry.estimator
-    assert seat.entry.facts["trained_as_of"] == f"{WEEK_BEFORE}"
-    assert seat.refused is not None
+def test_a_challenger_trained_on_shuffled_labels_is_rejected(champion, shuffled_before, reason):
+    result = decide_on(champion, with_shuffled_labels(examples(), before=shuffled_before))
+    assert result.record["decision"] == "retained"
+    assert reason in result.record["reason"]
+    assert result.active.estimator is champion.version.estimator
+    assert result.active.metadata["trained_as_of"] == f"{WEEK_BEFORE}"
+    assert result.rejected is not None
 
 
-def test_labels_that_are_mostly_shuffled_lose_against_the_champion_beyond_chance(champion):
-    table, kept_apart = examples(), WEEK_BEFORE - timedelta(days=25)
-    seat = settled(champion, with_shuffled_labels(table, before=kept_apart))
-    assert seat.decision["decision"] == "kept"
-    assert "worse beyond chance: log loss" in seat.decision["reason"]
-    loss = seat.decision["compared"]["figures"]["log_loss"]
+def test_a_challenger_trained_on_mostly_shuffled_labels_is_worse_beyond_chance(champion):
+    shuffled = with_shuffled_labels(examples(), before=WEEK_BEFORE - timedelta(days=25))
+    result = decide_on(champion, shuffled)
+    assert result.record["decision"] == "retained"
+    assert "worse beyond chance: log loss" in result.record["reason"]
+    loss = result.record["evaluation"]["figures"]["log_loss"]
     assert loss["low"] > 0
-    assert seat.refused is not None
+    assert result.rejected is not None
 
 
-def test_a_challenger_trained_on_stale_data_is_refused(champion):
+def test_a_challenger_trained_on_stale_data_is_rejected(champion):
     stale = known_before(examples(), WEEK_BEFORE - timedelta(days=3))
-    seat = settled(champion, stale)
-    assert seat.decision["decision"] == "kept"
-    assert "its data is stale" in seat.decision["reason"]
+    result = decide_on(champion, stale)
+    assert result.record["decision"] == "retained"
+    assert "its data is stale" in result.record["reason"]
 
 
-def test_a_recipe_that_looks_at_less_loses_against_the_champion(champion):
+def test_a_recipe_with_fewer_features_is_rejected(champion):
     table = examples()
-    blind = partial(fit_or_prior, "approval", features=Features(numbers=("amount", "age_years")))
-    hint = 0.05 * table["label"].to_numpy()  # enough not to be chance, far from the score
-    noise = np.random.default_rng(3).uniform(size=table.num_rows) + hint
+    blind = partial(
+        fit_or_use_prior, "approval", features=Features(numbers=("amount", "age_years"))
+    )
+    signal = 0.05 * table["label"].to_numpy()  # above chance, far below the score
+    noise = np.random.default_rng(3).uniform(size=table.num_rows) + signal
     table = table.append_column("age_years", pa.array(noise))
-    seat = challenge.settle(contest(champion, table, recipe=blind))
-    assert seat.decision["decision"] == "kept"
-    auc = seat.decision["compared"]["figures"]["auc"]
+    result = decide(evaluation(champion, table, recipe=blind))
+    assert result.record["decision"] == "retained"
+    auc = result.record["evaluation"]["figures"]["auc"]
     assert auc["high"] < -0.1
-    assert "worse beyond chance: AUC" in seat.decision["reason"]
+    assert "worse beyond chance: AUC" in result.record["reason"]
 
 
-def test_where_the_world_has_turned_the_newer_model_is_promoted():
-    """The champion is old: of the last 28 days it knows none, its successor those before."""
-    turned = examples(turns_on=FIRST + timedelta(days=55))
-    old = champion_of(turned, FIRST + timedelta(days=50))
-    assert old.entry.facts["source"] == "model"
-    seat = settled(old, turned)
-    assert seat.decision["decision"] == "promoted"
-    auc = seat.decision["compared"]["figures"]["auc"]
+def test_after_a_change_of_the_market_the_newer_model_is_promoted():
+    """The champion knows none of the last 28 days; the refitted recipe knows the days before."""
+    changed = examples(changes_on=FIRST + timedelta(days=55))
+    old = champion_of(changed, FIRST + timedelta(days=50))
+    assert old.version.metadata["source"] == "model"
+    result = decide_on(old, changed)
+    assert result.record["decision"] == "promoted"
+    auc = result.record["evaluation"]["figures"]["auc"]
     assert auc["champion"] < 0.6
     assert auc["challenger"] > 0.6
     assert auc["low"] > 0
 
 
-@pytest.mark.parametrize(("times_fewer", "decision"), [(1, "kept"), (2, "promoted")])
-def test_with_too_few_outcomes_since_only_an_outgrown_champion_gives_way(
+@pytest.mark.parametrize(("times_fewer", "decision"), [(1, "retained"), (2, "promoted")])
+def test_with_too_few_new_outcomes_only_a_champion_with_far_fewer_rows_is_replaced(
     champion, times_fewer, decision
 ):
-    rows = champion.entry.facts["rows"] // times_fewer
-    facts = champion.entry.facts | {"rows": rows}
+    rows = champion.version.metadata["rows"] // times_fewer
+    metadata = champion.version.metadata | {"rows": rows}
     day_before = AS_OF - timedelta(days=1)
-    champion = Champion(Entry(champion.entry.estimator, facts), day_before, day_before, None)
-    seat = settled(champion, examples())
-    assert seat.decision["decision"] == decision
-    assert "too few outcomes are known since" in seat.decision["reason"]
+    champion = Champion(
+        ModelVersion(champion.version.estimator, metadata), day_before, day_before, None
+    )
+    result = decide_on(champion, examples())
+    assert result.record["decision"] == decision
+    assert "too few outcomes that are new to the champion" in result.record["reason"]
 
 
-def test_a_prior_gives_way_to_a_model_and_never_the_other_way_round(champion):
-    prior = Entry(Prior("approval", "too few"), {"source": "prior", "rows": 3, "reason": "too few"})
-    of_prior = Champion(prior, WEEK_BEFORE, WEEK_BEFORE, None)
-    seat = settled(of_prior, examples())
-    assert isinstance(seat.entry.estimator, Trained)
-    assert seat.decision["decision"] == "promoted"
+def test_a_prior_is_replaced_by_a_model_and_never_the_reverse(champion):
+    metadata = {"source": "prior", "rows": 3, "reason": "too few"}
+    prior = Champion(
+        ModelVersion(Prior("approval", "too few"), metadata), WEEK_BEFORE, WEEK_BEFORE, None
+    )
+    result = decide_on(prior, examples())
+    assert isinstance(result.active.estimator, Trained)
+    assert result.record["decision"] == "promoted"
 
     few = examples().slice(0, 100)
-    seat = settled(champion, few)
-    assert isinstance(seat.entry.estimator, Trained)
-    assert "no model could be trained" in seat.decision["reason"]
-    seat = settled(of_prior, few)
-    assert "min_rows" in seat.entry.facts["reason"]
-    assert seat.entry.facts["champion_since"] == f"{WEEK_BEFORE}"
+    result = decide_on(champion, few)
+    assert isinstance(result.active.estimator, Trained)
+    assert "no model could be trained" in result.record["reason"]
+    result = decide_on(prior, few)
+    assert "min_rows" in result.active.metadata["reason"]
+    assert result.active.metadata["champion_since"] == f"{WEEK_BEFORE}"
 
 
-def test_a_young_champion_is_not_asked_about_leads_that_it_knew(champion):
-    """Decisions counted after a day; now they wait for a week and some seem to be new."""
+def test_a_young_champion_is_not_compared_on_leads_that_it_was_trained_on(champion):
+    """Decisions counted after a day; now they count after a week, so that some seem new."""
     table = examples()
     waiting = pa.array([day + timedelta(days=7) for day in table["business_date"].to_pylist()])
     waits = table.set_column(table.column_names.index("label_known_on"), "label_known_on", waiting)
-    seat = settled(champion, waits)
-    last = date.fromisoformat(champion.entry.facts["last_lead_on"])
+    result = decide_on(champion, waits)
+    last = date.fromisoformat(champion.version.metadata["last_lead_on"])
     newest = AS_OF - timedelta(days=8)
     assert last < newest
-    assert seat.decision["compared"]["rows"] == DAILY * (newest - last).days
+    assert result.record["evaluation"]["rows"] == DAILY * (newest - last).days
 
 
-def test_the_same_outcomes_give_the_same_decision_to_the_last_digit(champion):
-    once, again = (settled(champion, examples()).decision for _ in range(2))
-    assert once == again
+def test_equal_outcomes_give_equal_decisions(champion):
+    first, second = (decide_on(champion, examples()).record for _ in range(2))
+    assert first == second
 
 
-def test_a_challenger_that_would_lose_by_the_log_of_trials_is_refused_and_told_so():
+def test_a_challenger_that_loses_in_off_policy_evaluation_is_rejected():
     table = examples()
     champion = champion_of(table)
-    asked: list[date] = []
+    window_starts: list[date] = []
 
-    def worth(decision: str) -> Seat:
-        def told(_: object, begins: date) -> tuple[str, str]:
-            asked.append(begins)
+    def decide_with(decision: str) -> ChampionDecision:
+        def off_policy_test(_: object, starts_on: date) -> tuple[str, str]:
+            window_starts.append(starts_on)
             return decision, "its gain is -5"
 
-        return challenge.settle(contest(champion, table, worth=told))
+        return decide(evaluation(champion, table, off_policy_test=off_policy_test))
 
-    kept, promoted = worth("refused"), worth("abstained")
-    assert asked == [WEEK_BEFORE, WEEK_BEFORE]
-    assert (kept.decision["decision"], promoted.decision["decision"]) == ("kept", "promoted")
-    assert kept.decision["by_log"] == {"decision": "refused", "reason": "its gain is -5"}
-    assert "by the log of trials refused: its gain is -5" in kept.decision["reason"]
-    assert "by the log of trials abstained" in promoted.decision["reason"]
+    retained, promoted = decide_with("rejected"), decide_with("abstained")
+    assert window_starts == [WEEK_BEFORE, WEEK_BEFORE]
+    decisions = (retained.record["decision"], promoted.record["decision"])
+    assert decisions == ("retained", "promoted")
+    assert retained.record["off_policy"] == {"decision": "rejected", "reason": "its gain is -5"}
+    assert "exploration log rejected: its gain is -5" in retained.record["reason"]
+    assert "exploration log abstained" in promoted.record["reason"]

@@ -1,4 +1,4 @@
-"""Reasons are what the trees really added up, told in words that are true of the lead."""
+"""Reasons are exact contributions of the trees, with text that is true of the lead."""
 
 from dataclasses import replace
 
@@ -9,15 +9,15 @@ import pytest
 
 from expectations import policy
 from expectations.contracts import load
-from models.champion import model_artifacts, registry
+from models.champion import registry
 from models.explanations import reasons
-from models.explanations.fidelity import fidelity
+from models.explanations.fidelity import measure_fidelity
 from models.explanations.reason_text import SCHEMA
 from models.explanations.reasons import Explainer
-from models.explanations.reference_profile import ALL, Ordinary
+from models.explanations.reference_profile import ALL, ReferenceProfile
 from models.params import params
 from models.scoring.estimators import Prior
-from tests.models.conftest import AS_OF
+from tests.helpers.trained_market import AS_OF
 
 LEVELS = {"high", "low", "usual", "unknown", "yes", "no", "rare"}
 
@@ -33,90 +33,92 @@ def some(pairs) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def told(explainer, some) -> pa.Table:
-    found = explainer.explain(some)
-    assert found.num_rows > 2 * some.num_rows
-    return found
+def explained(explainer, some) -> pa.Table:
+    table = explainer.explain(some)
+    assert table.num_rows > 2 * some.num_rows
+    return table
 
 
 def by_code(explainer: Explainer, table: pa.Table) -> dict[str, np.ndarray]:
     sums: dict[str, np.ndarray] = {}
-    added = explainer.estimator.contributions(table, threads=2)
-    for name, column in zip(explainer.estimator.features, added.T, strict=True):
+    contributions = explainer.estimator.contributions(table, threads=2)
+    for name, column in zip(explainer.estimator.features, contributions.T, strict=True):
         code = policy.reason_codes()[name]
         sums[code] = sums.get(code, 0) + column
     return sums
 
 
-def test_a_reason_carries_exactly_what_its_features_added(explainer, some, told):
+def test_a_reason_has_the_exact_contribution_of_its_features(explainer, some, explained):
     sums = by_code(explainer, some)
-    for row in told.to_pylist():
+    for row in explained.to_pylist():
         assert row["log_odds"] == pytest.approx(sums[row["code"]][row["row"]], abs=1e-12)
 
 
-def test_reasons_come_strongest_first_at_most_three_for_and_three_against(told):
+def test_reasons_are_strongest_first_and_at_most_three_of_each_effect(explained):
     groups: dict[tuple[int, str], list[float]] = {}
-    for row in told.to_pylist():
+    for row in explained.to_pylist():
         groups.setdefault((row["row"], row["effect"]), []).append(row["log_odds"])
     assert {effect for _, effect in groups} == {"raises", "lowers"}
-    for (_, effect), added in groups.items():
-        assert len(added) <= params().most_reasons
-        assert added == sorted(added, reverse=effect == "raises")
-        assert all(value > 0 if effect == "raises" else value < 0 for value in added)
+    for (_, effect), values in groups.items():
+        assert len(values) <= params().most_reasons
+        assert values == sorted(values, reverse=effect == "raises")
+        assert all(value > 0 if effect == "raises" else value < 0 for value in values)
 
 
-def test_a_reason_that_is_too_weak_beside_the_strongest_is_none(explainer, some, told):
+def test_codes_far_weaker_than_the_strongest_are_no_reasons(explainer, some, explained):
     strongest = np.abs(list(by_code(explainer, some).values())).max(axis=0)
-    others = told.filter(pc.greater(told["place"], 1))
+    others = explained.filter(pc.greater(explained["strength_rank"], 1))
     shares = np.abs(others["log_odds"].to_numpy()) / strongest[others["row"].to_numpy()]
     assert params().least_share_of_a_reason <= shares.min() < 2 * params().least_share_of_a_reason
 
 
-def test_points_are_what_the_probability_loses_without_the_code(explainer, some, told):
+def test_points_are_the_probability_less_that_without_the_code(explainer, some, explained):
     model = explainer.estimator
     raw = model.log_odds(model.encoder.matrix(some), threads=1)
-    said = model.predict(some, threads=1)
-    for row in told.slice(0, 200).to_pylist():
+    predicted = model.predict(some, threads=1)
+    for row in explained.slice(0, 200).to_pylist():
         without = model.calibration(1 / (1 + np.exp(row["log_odds"] - raw[row["row"]])))
-        assert row["points"] == pytest.approx(100 * (said[row["row"]] - without), abs=1e-9)
+        assert row["points"] == pytest.approx(100 * (predicted[row["row"]] - without), abs=1e-9)
         assert (row["points"] > 0) == (row["effect"] == "raises")
 
 
-def test_changing_what_a_reason_names_moves_the_score_that_way(explainer, some):
-    found = fidelity(explainer, some)
-    assert found.reasons > 1000
-    assert found.others >= 0.95
-    assert found.ordinary >= 0.99
-    assert found.word_alone >= 0.98
+def test_changing_the_features_of_a_reason_moves_the_score_as_stated(explainer, some):
+    fidelity = measure_fidelity(explainer, some)
+    assert fidelity.reasons > 1000
+    assert fidelity.peer_values >= 0.95
+    assert fidelity.reference >= 0.99
+    assert fidelity.reference_feature >= 0.98
 
 
-def test_contributions_alone_would_tell_less_of_the_truth(explainer, some):
-    alone = fidelity(replace(explainer, is_confirmed=False), some)
-    assert alone.ordinary < fidelity(explainer, some).ordinary - 0.02
+def test_unconfirmed_contributions_are_less_faithful(explainer, some):
+    unconfirmed = measure_fidelity(replace(explainer, requires_confirmation=False), some)
+    assert unconfirmed.reference < measure_fidelity(explainer, some).reference - 0.02
 
 
-def test_the_strongest_code_that_holds_by_itself_is_named_first(explainer, some, told):
+def test_the_strongest_confirmed_code_is_named_first(explainer, some, explained):
     sums = by_code(explainer, some)
     codes = list(sums)
     strongest = np.array(codes)[np.argmax([sums[code] for code in codes], axis=0)]
-    first = told.filter(pc.and_(pc.equal(told["place"], 1), pc.equal(told["effect"], "raises")))
+    first = explained.filter(
+        pc.and_(pc.equal(explained["strength_rank"], 1), pc.equal(explained["effect"], "raises"))
+    )
     named = np.array(first["code"].to_pylist())
     assert len(named) == some.num_rows
-    assert np.mean(named == strongest) > 0.8  # the rest: what was stronger did not hold
+    assert np.mean(named == strongest) > 0.8  # of the rest, the strongest code was not confirmed
 
 
-def test_high_and_low_are_told_by_where_the_value_lies_among_leads_of_its_kind(some, told):
+def test_high_and_low_follow_the_decile_in_the_peer_group(some, explained):
     seen = 0
-    for row in told.to_pylist():
-        if row["tenth"] is None:
+    for row in explained.to_pylist():
+        if row["decile"] is None:
             continue
-        tenths = {"low": range(1, 5), "usual": range(3, 9), "high": range(7, 11)}
-        tenths["together"] = range(1, 11)
-        assert row["tenth"] in tenths[row["level"]], row
+        deciles = {"low": range(1, 5), "usual": range(3, 9), "high": range(7, 11)}
+        deciles["together"] = range(1, 11)
+        assert row["decile"] in deciles[row["level"]], row
         seen += 1
     assert seen > 500
     scores = np.array(some["bureau_score"].to_pylist(), dtype=float)
-    about = [row for row in told.to_pylist() if row["feature"] == "bureau_score"]
+    about = [row for row in explained.to_pylist() if row["feature"] == "bureau_score"]
     for level, ends in (("high", (600, 900)), ("low", (300, 580))):
         rows = [row for row in about if row["level"] == level]
         assert rows
@@ -124,7 +126,7 @@ def test_high_and_low_are_told_by_where_the_value_lies_among_leads_of_its_kind(s
         assert all(ends[0] <= scores[row["row"]] <= ends[1] for row in rows)
 
 
-def test_what_is_unknown_is_said_to_be_unknown(explainer, some):
+def test_a_missing_value_is_called_unknown(explainer, some):
     unknown = some.set_column(
         some.column_names.index("bureau_score"),
         "bureau_score",
@@ -137,8 +139,8 @@ def test_what_is_unknown_is_said_to_be_unknown(explainer, some):
     assert {row["person_en"] for row in about} == {"no credit bureau score of yours is known"}
 
 
-def test_every_reason_has_words_for_both_readers_in_both_languages(told):
-    for row in told.to_pylist():
+def test_every_reason_has_text_for_both_readers_in_both_languages(explained):
+    for row in explained.to_pylist():
         assert set(row) == set(SCHEMA.names)
         assert row["person_en"].isascii()
         for text in (row["person_zh"], row["analyst_zh"]):
@@ -150,16 +152,16 @@ def test_every_reason_has_words_for_both_readers_in_both_languages(told):
             assert f"{row['points']:+.1f}" in text
 
 
-def test_words_never_hold_the_value_itself(some, told):
+def test_the_text_never_contains_the_value(some, explained):
     incomes = some["income_monthly"].to_pylist()
-    about = [row for row in told.to_pylist() if row["feature"] == "income_monthly"]
+    about = [row for row in explained.to_pylist() if row["feature"] == "income_monthly"]
     assert about
     for row in about:
         assert f"{incomes[row['row']]:,.6g}" not in row["person_en"]
-        assert row["tenth"] is None or "tenth" in row["analyst_en"]
+        assert row["decile"] is None or "decile" in row["analyst_en"]
 
 
-def test_every_number_that_a_model_reads_has_words_for_high_and_low():
+def test_every_number_of_a_model_has_phrases_for_high_and_low():
     groups = params().features.values()
     numbers = {name for group in groups for name in group.numbers}
     assert len(numbers) > 40
@@ -180,37 +182,37 @@ def test_levels_are_levels_or_categories_that_the_contract_allows():
             assert set(levels) <= set(load("leads")[feature].allowed), (reason.code, feature)
 
 
-@pytest.mark.parametrize("rows_at_once", [97, 10_000])
-def test_batches_and_order_change_no_reason(explainer, some, told, monkeypatch, rows_at_once):
-    monkeypatch.setattr(reasons, "ROWS_AT_ONCE", rows_at_once)
-    assert explainer.explain(some).equals(told)
+@pytest.mark.parametrize("batch_rows", [97, 10_000])
+def test_batches_and_order_change_no_reason(explainer, some, explained, monkeypatch, batch_rows):
+    monkeypatch.setattr(reasons, "BATCH_ROWS", batch_rows)
+    assert explainer.explain(some).equals(explained)
     order = np.random.default_rng(5).permutation(some.num_rows)
-    turned = explainer.explain(some.take(pa.array(order)))
-    back = turned.set_column(0, SCHEMA.field("row"), pa.array(order[turned["row"].to_numpy()]))
-    keys = [("row", "ascending"), ("effect", "descending"), ("place", "ascending")]
-    assert back.sort_by(keys).equals(told.combine_chunks().sort_by(keys))
+    permuted = explainer.explain(some.take(pa.array(order)))
+    back = permuted.set_column(0, SCHEMA.field("row"), pa.array(order[permuted["row"].to_numpy()]))
+    keys = [("row", "ascending"), ("effect", "descending"), ("strength_rank", "ascending")]
+    assert back.sort_by(keys).equals(explained.combine_chunks().sort_by(keys))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_change_no_reason(explainer, some, told, threads):
-    assert replace(explainer, threads=threads).explain(some).equals(told)
+def test_threads_change_no_reason(explainer, some, explained, threads):
+    assert replace(explainer, threads=threads).explain(some).equals(explained)
 
 
-def test_a_stated_prior_names_what_its_band_rests_on(model_set, some):
-    prior = replace(model_set, estimators={"risk": Prior("risk", "too little is known")})
+def test_the_reason_of_a_stated_prior_is_its_band(model_set, some):
+    prior = replace(model_set, estimators={"risk": Prior("risk", "too few outcomes")})
     rows = prior.explainer("risk").explain(some, ["raises"]).to_pylist()
     assert len(rows) == some.num_rows
     assert {row["code"] for row in rows} == {"BUREAU_SCORE"}
     assert all("by a stated prior" in row["analyst_en"] for row in rows)
 
 
-def test_what_is_ordinary_comes_from_the_registry_as_it_was_learned(market, model_set, pairs):
-    ordinary = model_artifacts.ordinary(registry.folder(market, AS_OF) / "approval")
-    assert ordinary is not None
-    assert Ordinary.from_dict(ordinary.as_dict()).as_dict() == ordinary.as_dict()
-    assert {ALL, "consumer/CNY", "business/CNY"} <= set(ordinary.borders)
+def test_the_reference_profile_is_stored_in_the_registry(market, model_set, pairs):
+    profile = registry.load_reference_profile(registry.set_folder(market, AS_OF) / "approval")
+    assert profile is not None
+    assert ReferenceProfile.from_dict(profile.as_dict()).as_dict() == profile.as_dict()
+    assert {ALL, "consumer/CNY", "business/CNY"} <= set(profile.deciles)
     names = model_set.estimators["approval"].features
     revenue = names.index("revenue_annual")
-    assert np.isnan(ordinary.borders["consumer/CNY"][revenue]).all()
-    usual = ordinary.of(ordinary.kinds(pairs))
-    assert usual.shape == (pairs.num_rows, len(names))
+    assert np.isnan(profile.deciles["consumer/CNY"][revenue]).all()
+    reference = profile.reference_values(profile.peer_groups(pairs))
+    assert reference.shape == (pairs.num_rows, len(names))

@@ -19,13 +19,13 @@ from models.leakage.check import (
     select_leaks,
 )
 from models.params import Features, params
-from models.train_models import fit_or_prior
+from models.train_models import fit_or_use_prior
 from models.training.dataset import examples
 from pipelines.bench.benchmarks.leaks import main
 from pipelines.bench.fixtures.synthetic_leaks import PLANTS, planted
 from pipelines.core.settings import PROJECT, Settings
 from tests.helpers.marts import write_marts
-from tests.models.conftest import DAY
+from tests.helpers.trained_market import DAY
 
 SAMPLES = PROJECT / "expectations/mappings/samples"
 SBA = f"read_csv('{SAMPLES}/sba_7a_loans.csv.gz', all_varchar = true)"
@@ -181,7 +181,7 @@ def test_a_description_contains_no_value_of_a_row(pairs):
 def test_a_model_is_not_trained_on_a_leak(pairs):
     features = with_features("certain_of_a_few")
     with pytest.raises(LeakingFeatures) as refused:
-        fit_or_prior("approval", pairs, features)
+        fit_or_use_prior("approval", pairs, features)
     assert {leak["name"] for leak in refused.value.leaks} == {"certain_of_a_few"}
     limits = {leak["test"]: leak["limit"] for leak in refused.value.leaks}
     assert limits["quasi_separation"] == 0.3

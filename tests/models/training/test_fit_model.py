@@ -8,7 +8,7 @@ import pytest
 
 from models.params import Features
 from models.scoring.estimators import Prior, Trained
-from models.train_models import fit_or_prior
+from models.train_models import fit_or_use_prior
 from models.training.fit_model import fit
 from models.validation import splits
 
@@ -42,7 +42,7 @@ def examples(*, turns_over: bool) -> pa.Table:
 
 @pytest.mark.parametrize(("turns_over", "kind"), [(False, Trained), (True, Prior)])
 def test_a_model_that_later_leads_prove_wrong_gives_way_to_the_prior(turns_over, kind):
-    entry = fit_or_prior("approval", examples(turns_over=turns_over), FEATURES)
+    entry = fit_or_use_prior("approval", examples(turns_over=turns_over), FEATURES)
     assert isinstance(entry.estimator, kind)
     assert ("worse than chance" in entry.facts.get("reason", "")) == turns_over
 

@@ -1,4 +1,4 @@
-"""One invented market and the model set trained on it, shared by the tests that only read them."""
+"""A simulated market and the model set trained on it, shared by tests that only read them."""
 
 from datetime import date
 
