@@ -17,9 +17,9 @@ from dags.local.terminal import redirect_output
 from pipelines.core.database import connect, run_query
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard import scorecard, scorecard_page
+from pipelines.evaluation.scorecard import compute_scorecard, publish_scorecard
 from pipelines.evaluation.scorecard.figures import Figures
-from pipelines.evaluation.scorecard.table import headline
+from pipelines.evaluation.scorecard.metric_labels import format_headline
 from pipelines.reports.reconcile_day import load_figures
 from pipelines.simulate import SimulationPlan, start_market
 from pipelines.simulate.respond import respond_to_deliveries
@@ -38,8 +38,8 @@ def play_season(settings: Settings, plan: SimulationPlan) -> dict[str, Any]:
     with lock_home(settings), redirect_output(log) as err:
         days = _play_days(settings, plan, log, err)
         first, last = (date.fromisoformat(end(days)) for end in (min, max))
-        card, page = scorecard_page(settings, first, last)
-        print(f"{headline(card)}\nThe scorecard's page: {page}", file=err)
+        card, page = publish_scorecard(settings, first, last)
+        print(f"{format_headline(card)}\nThe scorecard's page: {page}", file=err)
     return {"days": days, "scorecard": card}
 
 
@@ -67,7 +67,7 @@ def _play_days(
         answers = respond_to_deliveries(settings, market, day)
         pending = [select_later(outcomes, day) for outcomes in [*pending, answers.outcomes]]
         days[f"{day}"] = day_figures | count_known(settings, dates[0], day) | answers.counts
-        card = scorecard(settings, day, day, with_truth=True)
+        card = compute_scorecard(settings, day, day, with_truth=True)
         print(_describe_day(day, days[f"{day}"], card), file=err, flush=True)
     return days
 

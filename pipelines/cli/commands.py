@@ -249,7 +249,7 @@ def explain(
 @with_settings
 def scorecard(settings: Settings, first: date, last: date, **flags: bool) -> int:
     """Show the value of some days' matching."""
-    from pipelines.evaluation.scorecard.table import headline, table
+    from pipelines.evaluation.scorecard.metric_labels import format_headline, format_table
 
     if (flags["headline"] or flags["shuffled"]) and not flags["truth"]:
         raise UsageError("--headline and --shuffled need --truth. Nothing was done.")
@@ -257,10 +257,10 @@ def scorecard(settings: Settings, first: date, last: date, **flags: bool) -> int
         raise UsageError("--json and --headline exclude each other. Nothing was done.")
     figures = _scorecard_figures(settings, first, last, **flags)
     if flags["headline"]:
-        print(headline(figures))
+        print(format_headline(figures))
         return 0
     if not flags["as_json"]:
-        print(table(figures))
+        print(format_table(figures))
     print_json(figures)
     return 0
 
@@ -271,10 +271,10 @@ def _scorecard_figures(
     from pipelines.evaluation import scorecard
 
     if shuffled:
-        return scorecard.control(settings, first, last)
+        return scorecard.compute_negative_control(settings, first, last)
     if not truth:
-        return scorecard.scorecard(settings, first, last, with_truth=False)
-    figures, page = scorecard.scorecard_page(settings, first, last)
+        return scorecard.compute_scorecard(settings, first, last, with_truth=False)
+    figures, page = scorecard.publish_scorecard(settings, first, last)
     print(f"page       {page}", file=sys.stderr)
     return figures
 

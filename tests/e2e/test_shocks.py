@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard.breakdown import by_channel, by_institution
-from pipelines.evaluation.scorecard.run import day_by_truth, together
+from pipelines.evaluation.scorecard.lead_totals import combine_days
+from pipelines.evaluation.scorecard.page_data import cost_by_channel, cost_by_institution
+from pipelines.evaluation.scorecard.run import day_by_truth
 from pipelines.simulate.shocks import (
     CHANNEL_TURNS_BAD,
     INSTITUTION_TIGHTENS,
@@ -95,11 +96,11 @@ def test_the_scorecard_shows_what_the_shocks_cost(season: Path):
     settings = Settings(home=season)
     before = [day_by_truth(settings, STRUCK - timedelta(days=back)) for back in range(1, 5)]
     after = [day_by_truth(settings, STRUCK + timedelta(days=on)) for on in range(4)]
-    shares = [together(days)["broadcast"]["cost_share_of_yield"] for days in (before, after)]
+    shares = [combine_days(days)["broadcast"]["cost_share_of_yield"] for days in (before, after)]
     assert shares[1] > 1.3 * shares[0]  # the price cap takes a third of the yield
     channel = struck_group(season, CHANNEL_TURNS_BAD)
     of_channel = [
-        next(part.share for part in by_channel(days, "broadcast") if part.name == channel)
+        next(part.share for part in cost_by_channel(days, "broadcast") if part.name == channel)
         for days in (before, after)
     ]
     assert of_channel[1] / of_channel[0] > shares[1] / shares[0]
@@ -107,7 +108,7 @@ def test_the_scorecard_shows_what_the_shocks_cost(season: Path):
     funded = [
         next(
             part.funded / part.count
-            for part in by_institution(days, "broadcast")
+            for part in cost_by_institution(days, "broadcast")
             if part.name == institution
         )
         for days in (before, after)

@@ -1,5 +1,9 @@
-"""What the matching was worth, in money: the published matches beside three other ways to match."""
+"""The scorecard: the value of the published matches beside three other ways to match."""
 
-from pipelines.evaluation.scorecard.run import control, scorecard, scorecard_page
+from pipelines.evaluation.scorecard.run import (
+    compute_negative_control,
+    compute_scorecard,
+    publish_scorecard,
+)
 
-__all__ = ["control", "scorecard", "scorecard_page"]
+__all__ = ["compute_negative_control", "compute_scorecard", "publish_scorecard"]

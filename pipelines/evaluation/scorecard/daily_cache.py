@@ -1,7 +1,7 @@
-"""What each policy shows on a day and what that brings by the truth: computed once and kept.
+"""The offers of every policy on a day with their true results: computed once, then read again.
 
 A day of 2,000 leads and 500 institutions takes some seconds, most of them for pairs that no policy
-shows. So what is shown is kept under `scorecards/`, with the hashes of all it was computed from.
+shows. So the offers are stored under `scorecards/`, with the hashes of everything they depend on.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import (
@@ -26,8 +26,8 @@ from pipelines.core.publishing import (
 )
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.market import DayMarket, load_market
-from pipelines.evaluation.scorecard.policies import shown_by
-from pipelines.evaluation.scorecard.truth import TruthOfDay, valued
+from pipelines.evaluation.scorecard.policies import rank_by_policy
+from pipelines.evaluation.scorecard.truth import DayTruth, value_pairs
 from pipelines.simulate.truth import load_simulated_market
 
 WORLD = "truth/world.json"
@@ -35,44 +35,44 @@ WORLD = "truth/world.json"
 
 @dataclass(frozen=True)
 class DayOffers:
-    """What every policy shows on a day."""
+    """The offers of every policy on a day."""
 
     day: date
     quota: int
-    """Leads that all open products together would take."""
+    """Sum of the quotas of all open products."""
     has_best: pa.Table
-    """`channel_id`, `lead_id` of the leads that some pair is worth showing to."""
+    """`channel_id`, `lead_id` of the leads with a pair of positive value."""
     offers: pa.Table
     """One row per policy and pair shown: `policy`, the keys, `rank`; by the truth `p_approve`,
-    `p_fund` (the lead's better-ranked offers considered), `p_default`, `apr`, `amount` (granted),
+    `p_fund` (given the lead's better-ranked offers), `p_default`, `apr`, `amount` (granted),
     `revenue`, and as if it were the lead's only offer `value` and `is_best` of its lead's pairs.
     Money in the base currency."""
 
 
-def offers_of_day(settings: Settings, day: date) -> DayOffers:
-    """Return what every policy shows on `day`; computed only if it isn't kept yet.
+def load_offers(settings: Settings, day: date) -> DayOffers:
+    """Return the offers of every policy on `day`; computed only if nothing current is stored.
 
     Raises:
         InputMissing: The day isn't matched, or the home was not simulated.
     """
     folder = settings.day_folder(settings.scorecards, day)
-    made_from = _made_from(settings, day)
+    dependencies = _dependencies(settings, day)
     try:
-        kept = read_manifest(folder)
+        manifest = read_manifest(folder)
     except InputMissing:
-        kept = {}
-    if any(kept.get(name) != value for name, value in made_from.items()):
-        _keep(settings, compute(settings, day), made_from)
-        kept = read_manifest(folder)
+        manifest = {}
+    if any(manifest.get(name) != value for name, value in dependencies.items()):
+        _store(settings, compute_offers(settings, day), dependencies)
+        manifest = read_manifest(folder)
     return DayOffers(
         day=day,
-        quota=kept["quota"],
+        quota=manifest["quota"],
         has_best=pq.read_table(folder / "has_best.parquet", partitioning=None),
         offers=pq.read_table(folder / "offers.parquet", partitioning=None),
     )
 
 
-def _made_from(settings: Settings, day: date) -> dict[str, Any]:
+def _dependencies(settings: Settings, day: date) -> dict[str, Any]:
     load_simulated_market(settings)  # raises an error where there is none
     read = (settings.day_folder(root, day) for root in (settings.marts, settings.matches))
     return {
@@ -81,40 +81,40 @@ def _made_from(settings: Settings, day: date) -> dict[str, Any]:
     }
 
 
-def _keep(settings: Settings, found: DayOffers, made_from: dict[str, Any]) -> None:
-    facts = made_from | {"quota": found.quota}
+def _store(settings: Settings, found: DayOffers, dependencies: dict[str, Any]) -> None:
+    facts = dependencies | {"quota": found.quota}
     with publishing(settings.day_folder(settings.scorecards, found.day), facts) as folder:
         write_parquet(found.has_best, folder / "has_best.parquet")
         write_parquet(found.offers, folder / "offers.parquet")
 
 
-def compute(settings: Settings, day: date, truth: type[TruthOfDay] = TruthOfDay) -> DayOffers:
-    """Return what every policy shows on `day`, computed anew.
+def compute_offers(settings: Settings, day: date, truth: type[DayTruth] = DayTruth) -> DayOffers:
+    """Compute the offers of every policy on `day`.
 
-    Value is a pair's own: the plan worth most is only defined where a pair is worth the same
-    whatever else is shown. So `value`, the best pair and the oracle's plan take each pair as if it
-    were its lead's only offer; then no policy's value exceeds the oracle's. What is approved,
-    funded and paid follows from the offers as they are shown.
+    A plan of the highest value is only defined if the value of a pair does not depend on the other
+    offers. So `value`, the best pair and the oracle's plan take each pair as its lead's only
+    offer; then no policy's value exceeds the oracle's. Approvals, funded loans and payments follow
+    from the offers as they are shown.
     """
-    world = load_simulated_market(settings)
+    simulated = load_simulated_market(settings)
     with connect(settings) as connection:
         market = load_market(connection, settings, day)
-        return _offers(connection, market, truth(market, world))
+        return _compute(connection, market, truth(market, simulated))
 
 
-def _offers(
-    connection: duckdb.DuckDBPyConnection, market: DayMarket, truth: TruthOfDay
+def _compute(
+    connection: duckdb.DuckDBPyConnection, market: DayMarket, truth: DayTruth
 ) -> DayOffers:
-    every = np.arange(market.lead.size)
-    _, value = valued(connection, market, every, truth.alone())
-    is_best = _best_of_lead(market.lead, value)
-    keys = ["channel_id", "lead_id"]
+    all_pairs = np.arange(market.lead.size)
+    _, value = value_pairs(connection, market, all_pairs, truth.as_only_offers())
+    is_best = _is_best_of_lead(market.lead, value)
+    lead_keys = ["channel_id", "lead_id"]
     tables = []
-    for name, rank in shown_by(market, value).items():
+    for name, rank in rank_by_policy(market, value).items():
         rows = np.flatnonzero(rank)
-        offered = truth.of_offers(rows, rank[rows])
-        revenue, _ = valued(connection, market, rows, offered)
-        rate = market.of_product("exchange_rate")[rows]
+        offered = truth.as_ranked_offers(rows, rank[rows])
+        revenue, _ = value_pairs(connection, market, rows, offered)
+        rate = market.product_column("exchange_rate")[rows]
         columns: dict[str, Any] = {
             "policy": pa.array([name] * rows.size, pa.string()),
             "rank": rank[rows],
@@ -128,7 +128,7 @@ def _offers(
             "is_best": is_best[rows],
         }
         lead, product = pa.array(market.lead[rows]), pa.array(market.product[rows])
-        columns |= {key: market.leads[key].take(lead) for key in keys}
+        columns |= {key: market.leads[key].take(lead) for key in lead_keys}
         columns |= {
             key: market.products[key].take(product) for key in ("institution_id", "product_id")
         }
@@ -136,13 +136,13 @@ def _offers(
     return DayOffers(
         day=market.day,
         quota=int(market.quota.sum()),
-        has_best=market.leads.select(keys).take(pa.array(market.lead[is_best])),
+        has_best=market.leads.select(lead_keys).take(pa.array(market.lead[is_best])),
         offers=pa.concat_tables(tables),
     )
 
 
-def _best_of_lead(lead: IntArray, value: FloatArray) -> np.ndarray:
-    """Return which pair is the one worth most of its lead, if that is worth anything."""
+def _is_best_of_lead(lead: IntArray, value: FloatArray) -> BoolArray:
+    """Return for each pair whether it has the highest value of its lead, and a positive one."""
     order = np.lexsort((-value, lead))
     is_first = np.diff(lead[order], prepend=-1) != 0
     is_best = np.zeros(lead.size, np.bool_)

@@ -1,8 +1,13 @@
-"""What the leads of a day brought under each policy, lead by lead: what the figures add up."""
+"""What the leads of a day brought under each policy, lead by lead: the input of the figures.
+
+By the truth of a simulated market the totals are expectations; by outcomes they are counts of what
+institutions have reported so far.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -12,22 +17,72 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.database import create_known_view, read_query, run_query
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.evaluation.match_outcomes import create_results_view
 from pipelines.evaluation.scorecard.daily_cache import DayOffers
-from pipelines.evaluation.scorecard.figures import Figures, Sums, figures_of
-from pipelines.evaluation.scorecard.leads import DayLeads, places
+from pipelines.evaluation.scorecard.figures import Figures, LeadColumns, compute_figures
 from pipelines.evaluation.scorecard.policies import POLICIES
+from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
+
+SQL = Path(__file__).parent / "sql"
 
 
 @dataclass(frozen=True)
-class DaySums:
-    """The leads of a day and what became of them."""
+class LoadedLeads:
+    """Every lead that was loaded on a day, excluded or not, ordered by key."""
 
-    leads: DayLeads
+    day: date
+    channel_id: NDArray[np.str_]
+    cost: FloatArray
+    """In the base currency."""
+    keys: pa.Table
+    """`channel_id`, `lead_id` and the lead's position, `lead_row`."""
+
+    def positions(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> IntArray:
+        """Return the position of the lead of each row.
+
+        Args:
+            connection: Where the keys are joined.
+            rows: With `channel_id` and `lead_id`, each of a lead of the day.
+        """
+        keys = rows.select(["channel_id", "lead_id"])
+        connection.register("lead_keys", self.keys)
+        connection.register(
+            "row_keys", keys.append_column("row_position", pa.array(np.arange(rows.num_rows)))
+        )
+        found = connection.sql(
+            "select lead_row from row_keys join lead_keys using (channel_id, lead_id) "
+            "order by row_position"
+        ).fetchnumpy()
+        return np.asarray(found["lead_row"], np.int64)
+
+
+@dataclass(frozen=True)
+class ShownOffers:
+    """Pairs that a policy shows, as columns of one length; money in the base currency."""
+
+    lead: IntArray
+    """Position of the lead among the leads of the day."""
+    institution_id: NDArray[np.str_]
+    cost: FloatArray
+    """Share of the cost of the day's leads, see `_cost_of_offers`."""
+    funded: FloatArray
+    interest: FloatArray
+    """In a year."""
+
+
+@dataclass(frozen=True)
+class DayTotals:
+    """The leads of a day and what they brought."""
+
+    leads: LoadedLeads
     quota: int
-    """Leads that all open products together would take."""
-    by_policy: Mapping[str, Sums]
-    offers: Mapping[str, "Offers"]
-    """By policy, where the truth is known: one row per pair shown."""
+    """Sum of the quotas of all open products."""
+    by_policy: Mapping[str, LeadColumns]
+    offers: Mapping[str, ShownOffers]
+    """By policy, if the truth is known: one row per pair shown."""
 
     @property
     def day(self) -> date:
@@ -35,53 +90,102 @@ class DaySums:
         return self.leads.day
 
 
-@dataclass(frozen=True)
-class Offers:
-    """Pairs that a policy shows, as columns of one length; money in the base currency."""
-
-    lead: IntArray
-    """Where the lead stands among the leads of the day."""
-    institution_id: NDArray[np.str_]
-    cost: FloatArray
-    """Its part of what the leads of the day cost, see `_cost_of_offers`."""
-    funded: FloatArray
-    interest: FloatArray
-    """Of a year."""
-
-
-def together(days: Sequence[DaySums]) -> dict[str, Figures]:
+def combine_days(days: Sequence[DayTotals]) -> dict[str, Figures]:
     """Return the figures of `days` taken together."""
-    sums = {
+    columns = {
         policy: {
-            name: np.concatenate([day.by_policy[policy][name] for day in days]) for name in of_first
+            name: np.concatenate([day.by_policy[policy][name] for day in days])
+            for name in first_day
         }
-        for policy, of_first in days[0].by_policy.items()
+        for policy, first_day in days[0].by_policy.items()
     }
     leads = sum(day.leads.cost.size for day in days)
-    return figures_of(sums, leads, sum(day.quota for day in days))
+    return compute_figures(columns, leads, sum(day.quota for day in days))
 
 
-def sums_by_truth(
-    connection: duckdb.DuckDBPyConnection, leads: DayLeads, found: DayOffers
-) -> DaySums:
-    """Return what each policy brings by the truth."""
+def load_lead_costs(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
+) -> LoadedLeads:
+    """Return the leads of `day` with their cost.
+
+    Raises:
+        InputMissing: The day's marts are not published.
+    """
+    marts = settings.day_folder(settings.marts, day)
+    read_manifest(marts)
+    create_known_view(connection, settings, "channel_spend", date.max)
+    rates = policy.currencies(day)
+    connection.register(
+        "currency_rates",
+        pa.table({"currency": list(rates), "exchange_rate": list(rates.values())}),
+    )
+    files = {name: str(marts / f"{name}.parquet") for name in ("leads", "channels")}
+    query = read_query(SQL / "lead_costs.sql")
+    found = connection.sql(query, params={"day": day} | files).to_arrow_table()
+    return LoadedLeads(
+        day=day,
+        channel_id=np.asarray(found["channel_id"].to_pylist(), np.str_),
+        cost=np.asarray(found["lead_cost"].to_numpy(), np.float64),
+        keys=found.select(["channel_id", "lead_id", "lead_row"]),
+    )
+
+
+def total_by_outcomes(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, leads: LoadedLeads
+) -> DayTotals:
+    """Return what the published matches brought by the outcomes known so far.
+
+    The result of a match is defined in `pipelines/evaluation/match_outcomes.py`. A match without
+    an answer counts as not approved, so the figures of recent days are low and rise.
+
+    Args:
+        connection: Where the tables of the day are created.
+        settings: Where the lake is; all its outcomes count, whenever they were reported.
+        leads: The leads of the day.
+
+    Raises:
+        InputMissing: The day isn't matched.
+    """
+    marts, matches = (
+        settings.day_folder(root, leads.day) for root in (settings.marts, settings.matches)
+    )
+    read_manifest(matches)
+    load_leads(connection, marts)
+    load_products(connection, marts, leads.day)
+    connection.read_parquet(str(matches / "matches.parquet"), hive_partitioning=False).create_view(
+        "matches", replace=True
+    )
+    connection.register("loaded_leads", leads.keys)
+    create_known_view(connection, settings, "outcomes", date.max)
+    create_results_view(connection)
+    loss = {"loss_given_default": policy.value().loss_given_default}
+    found = run_query(connection, SQL / "lead_outcomes.sql", loss).fetchnumpy()
+    columns = {name: np.asarray(column, np.float64) for name, column in found.items()}
+    (quota,) = connection.sql("select coalesce(sum(daily_quota), 0) from products").fetchall()[0]
+    return DayTotals(leads, int(quota), {"banyan": columns | {"cost": leads.cost}}, {})
+
+
+def total_by_truth(
+    connection: duckdb.DuckDBPyConnection, leads: LoadedLeads, day_offers: DayOffers
+) -> DayTotals:
+    """Return what each policy is expected to bring by the truth."""
     size = leads.cost.size
     has_best = np.zeros(size)
-    has_best[places(connection, leads, found.has_best)] = 1
+    has_best[leads.positions(connection, day_offers.has_best)] = 1
     by_policy, offers = {}, {}
     for name in POLICIES:
-        shown = found.offers.filter(pc.equal(found.offers["policy"], name))
-        lead = places(connection, leads, shown)
-        columns = _brought(shown)
+        shown = day_offers.offers.filter(pc.equal(day_offers.offers["policy"], name))
+        lead = leads.positions(connection, shown)
+        columns = _expected_columns(shown)
         by_policy[name] = {
-            of: np.asarray(np.bincount(lead, column, minlength=size), np.float64)
-            for of, column in columns.items()
+            column: np.asarray(np.bincount(lead, values, minlength=size), np.float64)
+            for column, values in columns.items()
         } | {
             "cost": leads.cost,
             "has_best": has_best,
-            "approved_somewhere": _somewhere(columns["approved"], lead, size),
+            "approved_any": _probability_of_any(columns["approved"], lead, size),
         }
-        offers[name] = Offers(
+        offers[name] = ShownOffers(
             lead=lead,
             institution_id=np.asarray(shown["institution_id"].to_pylist(), np.str_),
             cost=_cost_of_offers(leads.cost, lead),
@@ -89,47 +193,45 @@ def sums_by_truth(
             interest=columns["interest"],
         )
     oracle = by_policy["oracle"]["value"]
-    by_policy = {name: sums | {"oracle_value": oracle} for name, sums in by_policy.items()}
-    return DaySums(leads, found.quota, by_policy, offers)
+    by_policy = {name: columns | {"oracle_value": oracle} for name, columns in by_policy.items()}
+    return DayTotals(leads, day_offers.quota, by_policy, offers)
 
 
-def _somewhere(chance: FloatArray, lead: IntArray, leads: int) -> FloatArray:
-    """Return how likely each lead has what each of its offers brings with that chance."""
-    nowhere = np.ones(leads)
-    np.multiply.at(nowhere, lead, 1 - chance)
-    return 1 - nowhere
+def _probability_of_any(probability: FloatArray, lead: IntArray, leads: int) -> FloatArray:
+    """Return the probability that at least one offer of each lead succeeds."""
+    none = np.ones(leads)
+    np.multiply.at(none, lead, 1 - probability)
+    return 1 - none
 
 
-def _brought(shown: pa.Table) -> dict[str, FloatArray]:
-    """Return what each pair brings, in expectation."""
-    of = {
-        name: np.asarray(shown[name].cast(pa.float64()).to_numpy(), np.float64)
-        for name in (
-            *("p_approve", "p_fund", "p_default", "apr", "amount", "revenue", "value"),
-            "is_best",
-        )
+def _expected_columns(shown: pa.Table) -> dict[str, FloatArray]:
+    """Return the expected amounts and counts of each pair shown."""
+    names = ("p_approve", "p_fund", "p_default", "apr", "amount", "revenue", "value", "is_best")
+    pair = {
+        name: np.asarray(shown[name].cast(pa.float64()).to_numpy(), np.float64) for name in names
     }
-    funded = of["p_approve"] * of["p_fund"]
-    lent = funded * of["amount"]
-    lost = of["p_default"] * policy.value().loss_given_default
+    funded = pair["p_approve"] * pair["p_fund"]
+    lent = funded * pair["amount"]
+    lost = pair["p_default"] * policy.value().loss_given_default
     return {
         "shown": np.ones_like(funded),
-        "approved": of["p_approve"],
+        "approved": pair["p_approve"],
         "funded": funded,
-        "defaulted": funded * of["p_default"],
+        "defaulted": funded * pair["p_default"],
         "lent": lent,
-        "interest": lent * of["apr"],
-        "kept": lent * (of["apr"] - lost),
-        "revenue": of["revenue"],
-        "value": of["value"],
-        "best_shown": of["is_best"],
+        "interest": lent * pair["apr"],
+        "net_interest": lent * (pair["apr"] - lost),
+        "revenue": pair["revenue"],
+        "value": pair["value"],
+        "best_shown": pair["is_best"],
     }
 
 
 def _cost_of_offers(cost: FloatArray, lead: IntArray) -> FloatArray:
-    """Return the part of the leads' cost that falls on each offer; the parts add up to the whole.
+    """Return each offer's share of the leads' cost; the shares add up to the whole cost.
 
-    A lead's offers share its cost evenly, and all offers of the day that of leads without one.
+    A lead's offers share its cost equally; all offers of the day share the cost of the leads
+    without an offer.
     """
     offers = np.bincount(lead, minlength=cost.size)
     without = float(cost[offers == 0].sum())

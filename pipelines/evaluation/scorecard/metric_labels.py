@@ -1,65 +1,67 @@
-"""What each figure is called, how it is written, and what it means: the same in table and page."""
+"""Name, format and definition of each figure, the same in the terminal's table and on the page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["count", "money", "share"]
+from expectations import policy
+from pipelines.evaluation.scorecard.figures import Figures
+
+BEFORE, NOW = "broadcast", "banyan"
+
+MetricFormat = Literal["count", "money", "share"]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """How people read one figure of the contract."""
+class Metric:
+    """Name, format and definition of one figure."""
 
     name: str
-    kind: Kind
-    meaning: str
+    format: MetricFormat
+    definition: str
 
 
-FIGURES = {
-    "leads": Figure(
-        "Leads", "count", "That the channels sent on these days, also those set aside."
-    ),
-    "shown": Figure("Offers shown", "count", "Pairs of a lead and a product."),
-    "approved": Figure(
-        "Approved", "count", "Offers that a lender agrees to, as the truth expects."
-    ),
-    "funded": Figure("Funded", "count", "Loans paid out; a lead takes one at most."),
-    "approval_rate": Figure("Approval rate", "share", "Approved of shown."),
-    "cost_per_funded": Figure(
+METRICS = {
+    "leads": Metric("Leads", "count", "Leads loaded on these days, excluded ones included."),
+    "shown": Metric("Offers shown", "count", "Pairs of a lead and a product."),
+    "approved": Metric("Approved", "count", "Offers that a lender approves, in expectation."),
+    "funded": Metric("Funded", "count", "Loans paid out; a lead takes at most one."),
+    "approval_rate": Metric("Approval rate", "share", "Approved of shown."),
+    "cost_per_funded": Metric(
         "Cost per funded loan",
         "money",
-        "What the channels were paid for all leads, over the loans.",
+        "What the channels were paid for all leads, divided by funded loans.",
     ),
-    "cost_share_of_yield": Figure(
-        "Cost, share of yield", "share", "The same cost over a year's interest of the loans."
+    "cost_share_of_yield": Metric(
+        "Cost, share of yield", "share", "The same cost, divided by a year's interest of the loans."
     ),
-    "cost_share_of_loans": Figure(
-        "Cost, share of loans", "share", "The same cost over the amount lent."
+    "cost_share_of_loans": Metric(
+        "Cost, share of loans", "share", "The same cost, divided by the amount lent."
     ),
-    "revenue": Figure("Revenue", "money", "What the institutions owe Banyan."),
-    "default_rate": Figure(
+    "revenue": Metric("Revenue", "money", "What the institutions owe Banyan."),
+    "default_rate": Metric(
         "Default rate", "share", "Loans 90 days overdue within a year, of funded."
     ),
-    "institution_yield": Figure(
+    "institution_yield": Metric(
         "Yield after losses",
         "share",
-        "A year's interest less what defaults lose, of the amount lent.",
+        "A year's interest less losses by default, of the amount lent.",
     ),
-    "best_offer_share": Figure(
-        "Best offer shown", "share", "Leads that were shown the product worth most for them."
+    "best_offer_share": Metric(
+        "Best offer shown", "share", "Leads that were shown their product of the highest value."
     ),
-    "quota_use": Figure("Quota use", "share", "Offers over what all open products would take."),
-    "value_share_of_oracle": Figure(
-        "Value, share of oracle", "share", "True value of the offers, over that of the best plan."
+    "quota_use": Metric("Quota use", "share", "Offers, of the quotas of all open products."),
+    "value_share_of_oracle": Metric(
+        "Value, share of oracle", "share", "True value of the offers, of the oracle's."
     ),
 }
-"""Figure of the contract -> its words, in the order in which they are read."""
+"""Figure -> its name, format and definition, in reading order."""
 
 POLICIES = {
     "banyan": "The matches as published.",
-    "broadcast": "Products at random among those that a lead may be shown.",
-    "rules": "Of those, the product with the highest price first.",
-    "oracle": "The best plan by the true probabilities; nobody can know it, nothing can beat it.",
+    "broadcast": "Random products among the eligible ones.",
+    "rules": "The eligible product with the highest price first.",
+    "oracle": "The optimal plan by the true probabilities: unknown in practice, an upper bound.",
 }
 """Policy -> what it shows."""
 
@@ -67,18 +69,59 @@ UNKNOWN = "not known"
 THOUSANDS_FROM = 100_000
 
 
-def written(name: str, number: float | None) -> str:
-    """Return a figure as people read it: shares in percent, large numbers in thousands."""
+def format_figure(name: str, number: float | None) -> str:
+    """Return a figure as text: shares in percent, large numbers in thousands."""
     if number is None:
         return UNKNOWN
-    if FIGURES[name].kind == "share":
+    if METRICS[name].format == "share":
         return f"{number:.1%}"
     return f"{number / 1000:,.0f}k" if number >= THOUSANDS_FROM else f"{number:,.0f}"
 
 
-def interval(name: str, low: float | None, high: float | None) -> str:
-    """Return the ends of an interval; nothing where a figure has none."""
+def format_interval(name: str, low: float | None, high: float | None) -> str:
+    """Return the ends of an interval; nothing if the figure has none."""
     if low is None or high is None:
         return ""
-    ends = written(name, low), written(name, high)
+    ends = format_figure(name, low), format_figure(name, high)
     return "-".join((ends[0].removesuffix("%"), ends[1]))
+
+
+def format_table(figures: Mapping[str, Figures]) -> str:
+    """Return one line for each figure and a column for each policy, intervals beside.
+
+    Numbers and intervals are aligned; no column is wider than necessary.
+    """
+    names = [name for name in next(iter(figures.values())) if not name.endswith(("_low", "_high"))]
+    columns = [[f"money in {policy.base_currency()}", *(name.replace("_", " ") for name in names)]]
+    for policy_name, values in figures.items():
+        numbers = [format_figure(name, values[name]) for name in names]
+        intervals = [_interval_in_brackets(values, name) for name in names]
+        width = max(map(len, numbers))
+        cells = [
+            f"{number:>{width}} {interval}".rstrip()
+            for number, interval in zip(numbers, intervals, strict=True)
+        ]
+        columns.append([policy_name, *cells])
+    lines = zip(*(_pad(column) for column in columns), strict=True)
+    return "\n".join("  ".join(cells).rstrip() for cells in lines)
+
+
+def format_headline(figures: Mapping[str, Figures]) -> str:
+    """Return the acquisition cost per funded loan under broadcast and Banyan, in one line.
+
+    Args:
+        figures: Of `broadcast` and `banyan`, by the truth.
+    """
+    name = "cost_share_of_yield"
+    before, now = (format_figure(name, figures[way][name]) for way in (BEFORE, NOW))
+    return f"acquisition cost per funded loan: broadcast {before} of yield, Banyan {now}"
+
+
+def _interval_in_brackets(figures: Figures, name: str) -> str:
+    ends = format_interval(name, figures.get(f"{name}_low"), figures.get(f"{name}_high"))
+    return f"({ends})" if ends else ""
+
+
+def _pad(cells: list[str]) -> list[str]:
+    width = max(map(len, cells))
+    return [cell.ljust(width) for cell in cells]

@@ -15,27 +15,29 @@ from pipelines.core.html import Tile, environment
 from pipelines.core.publishing import publishing, write_json
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import metric_labels
-from pipelines.evaluation.scorecard.breakdown import Part, by_channel, by_institution
-from pipelines.evaluation.scorecard.calibration import Calibration, calibrations
+from pipelines.evaluation.scorecard.calibration import Calibration, measure_calibration
 from pipelines.evaluation.scorecard.figures import Figures
-from pipelines.evaluation.scorecard.lead_totals import DaySums, together
+from pipelines.evaluation.scorecard.lead_totals import DayTotals, combine_days
+from pipelines.evaluation.scorecard.metric_labels import BEFORE, NOW, format_headline
 from pipelines.evaluation.scorecard.page_data import (
+    GroupCost,
     Retraining,
-    first_and_last,
+    cost_by_channel,
+    cost_by_institution,
+    cost_waterfall,
+    first_and_last_week,
+    funnel,
     load_retrainings,
-    stages,
-    waterfall,
 )
-from pipelines.evaluation.scorecard.table import BEFORE, NOW, headline
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
-    ("policies", "Four ways to match"),
-    ("way", "From spend to loan"),
+    ("policies", "Policies"),
+    ("funnel", "From spend to loan"),
     ("days", "Day by day"),
-    ("parts", "By channel and institution"),
-    ("calibration", "Predicted and realised"),
-    ("terms", "How to read this"),
+    ("breakdown", "By channel and institution"),
+    ("calibration", "Calibration"),
+    ("glossary", "Glossary"),
 )
 BY_DAY = (
     "cost_share_of_yield",
@@ -43,15 +45,15 @@ BY_DAY = (
     "funded",
     "default_rate",
 )
-"""Figures that are followed by day."""
-EACH_END = 8
-"""Institutions that are listed at either end."""
-LEAST_FUNDED = 1.0
-"""Expected loans below which an institution's share of cost says too little to be ranked."""
+"""Figures that are shown by day."""
+EXTREMES = 8
+"""Institutions listed at either end of the ranking."""
+MIN_FUNDED = 1.0
+"""Expected loans that an institution needs to be ranked."""
 
 
 @dataclass(frozen=True)
-class Chart:
+class DailyChart:
     """A figure by day."""
 
     name: str
@@ -59,18 +61,18 @@ class Chart:
 
 
 def publish_page(
-    settings: Settings, days: Sequence[DaySums], figures: Mapping[str, Figures]
+    settings: Settings, days: Sequence[DayTotals], figures: Mapping[str, Figures]
 ) -> Path:
     """Publish the page of `days` and its figures under `reports/scorecard/`; return its path.
 
     Args:
         settings: Where the home is.
         days: Each day by the truth, in order.
-        figures: Those of the days taken together.
+        figures: Figures of the days taken together.
     """
     first, last = days[0].day, days[-1].day
     folder = settings.reports / "scorecard" / f"{first}_{last}"
-    by_day = {f"{day.day}": together([day]) for day in days}
+    by_day = {f"{day.day}": combine_days([day]) for day in days}
     page = render(settings, days, figures, list(by_day.values()))
     with publishing(folder, {}) as fresh:
         (fresh / "index.html").write_text(page, "utf-8")
@@ -80,19 +82,19 @@ def publish_page(
 
 def render(
     settings: Settings,
-    days: Sequence[DaySums],
+    days: Sequence[DayTotals],
     figures: Mapping[str, Figures],
     by_day: Sequence[Mapping[str, Figures]],
 ) -> str:
     """Return the page as HTML."""
     dates = [day.day for day in days]
-    retrained = load_retrainings(settings, dates)
-    told = calibrations(settings, dates)
-    institutions = [part for part in by_institution(days, NOW) if part.funded >= LEAST_FUNDED]
-    institutions.sort(key=lambda part: (part.share or 0, part.name))
-    channels = by_channel(days, NOW)
-    channels.sort(key=lambda part: (part.share or 0, part.name))
-    ways = {name: stages(days, name) for name in (NOW, BEFORE)}
+    retrainings = load_retrainings(settings, dates)
+    calibrations = measure_calibration(settings, dates)
+    institutions = [row for row in cost_by_institution(days, NOW) if row.funded >= MIN_FUNDED]
+    institutions.sort(key=lambda row: (row.share or 0, row.name))
+    channels = cost_by_channel(days, NOW)
+    channels.sort(key=lambda row: (row.share or 0, row.name))
+    compared = (NOW, BEFORE)
     return (
         environment(TEMPLATES)
         .get_template("scorecard.html")
@@ -100,31 +102,31 @@ def render(
             sections=SECTIONS,
             period=_period(dates),
             dates=dates,
-            headline=headline(figures),
+            headline=format_headline(figures),
             tiles=_tiles(figures),
             figures=figures,
-            names=metric_labels.FIGURES,
+            metrics=metric_labels.METRICS,
             policies=metric_labels.POLICIES,
-            written=metric_labels.written,
-            interval=metric_labels.interval,
-            ways=ways,
+            format_figure=metric_labels.format_figure,
+            format_interval=metric_labels.format_interval,
+            funnels={name: funnel(days, name) for name in compared},
             spend=sum(float(day.leads.cost.sum()) for day in days),
-            waterfalls={name: waterfall(days, name) for name in ways},
-            dearest=max(figures[name]["cost_per_funded"] or 0 for name in ways),
+            waterfalls={name: cost_waterfall(days, name) for name in compared},
+            highest_cost=max(figures[name]["cost_per_funded"] or 0 for name in compared),
             currency=policy.base_currency(),
-            charts_by_day=_charts(dates, by_day, retrained),
+            daily_charts=daily_charts(dates, by_day, retrainings) if len(dates) > 1 else [],
             by_day=list(zip(dates, by_day, strict=True)),
-            followed=BY_DAY,
-            weeks=first_and_last(days),
-            retrained=retrained,
+            daily_figures=BY_DAY,
+            weeks=first_and_last_week(days),
+            retrainings=retrainings,
             channels=channels,
-            channels_before=_shares(by_channel(days, BEFORE, resamples=0)),
-            institutions=_both_ends(institutions),
+            channels_before=_shares(cost_by_channel(days, BEFORE, resamples=0)),
+            institutions=_extremes(institutions),
             ranked=len(institutions),
-            institutions_before=_shares(by_institution(days, BEFORE, resamples=0)),
+            institutions_before=_shares(cost_by_institution(days, BEFORE, resamples=0)),
             scales=(_scale(channels), _scale(institutions)),
-            told=[(of, _calibration_plot(of)) for of in told],
-            least_funded=LEAST_FUNDED,
+            calibrations=[(row, _calibration_plot(row)) for row in calibrations],
+            min_funded=MIN_FUNDED,
             weights=policy.value(),
         )
     )
@@ -136,39 +138,39 @@ def _period(dates: Sequence[date]) -> str:
 
 
 def _tiles(figures: Mapping[str, Figures]) -> list[Tile]:
-    """Return the large figures, each beside what it is compared with."""
+    """Return the large figures, each with the figure it is compared with."""
     now, before = figures[NOW], figures[BEFORE]
-    ends = metric_labels.interval(
+    ends = metric_labels.format_interval(
         "cost_share_of_yield", now["cost_share_of_yield_low"], now["cost_share_of_yield_high"]
     )
     return [
         Tile("Cost, share of yield", share(now["cost_share_of_yield"]), f"95%: {ends or 'none'}"),
         Tile("Loans funded", count(now["funded"]), f"broadcast {count(before['funded'])}"),
-        Tile("Value", share(now["value_share_of_oracle"]), "of the best plan there is"),
+        Tile("Value", share(now["value_share_of_oracle"]), "of the oracle's value"),
         Tile(
             "Default rate", share(now["default_rate"]), f"broadcast {share(before['default_rate'])}"
         ),
     ]
 
 
-def _charts(
+def daily_charts(
     dates: Sequence[date],
     by_day: Sequence[Mapping[str, Figures]],
-    retrained: Sequence[Retraining],
-) -> list[Chart]:
-    marks = [of.position for of in retrained if of.position > 0]
+    retrainings: Sequence[Retraining],
+) -> list[DailyChart]:
+    """Return a chart by day of each of `BY_DAY`; retrainings are marked."""
     return [
-        Chart(
+        DailyChart(
             name,
             svg.line_plot(
-                {way: [of_day[way][name] for of_day in by_day] for way in metric_labels.POLICIES},
+                {way: [day[way][name] for day in by_day] for way in metric_labels.POLICIES},
                 [short_date(day) for day in dates],
-                title=f"{metric_labels.FIGURES[name].name} by day",
-                marks=marks,
-                is_share=metric_labels.FIGURES[name].kind == "share",
+                title=f"{metric_labels.METRICS[name].name} by day",
+                marks=[row.position for row in retrainings if row.position > 0],
+                is_share=metric_labels.METRICS[name].format == "share",
                 band=(
-                    [of_day[NOW][f"{name}_low"] for of_day in by_day],
-                    [of_day[NOW][f"{name}_high"] for of_day in by_day],
+                    [day[NOW][f"{name}_low"] for day in by_day],
+                    [day[NOW][f"{name}_high"] for day in by_day],
                 ),
             ),
         )
@@ -176,29 +178,29 @@ def _charts(
     ]
 
 
-def _calibration_plot(found: Calibration) -> Markup:
+def _calibration_plot(calibration: Calibration) -> Markup:
     observed = [
-        svg.Point(row.predicted_of_known, row.realised)
-        for row in found.bins
-        if row.predicted_of_known is not None and row.realised is not None
+        svg.Point(row.predicted_of_known, row.observed)
+        for row in calibration.bins
+        if row.predicted_of_known is not None and row.observed is not None
     ]
-    true = [svg.Point(row.predicted, row.true) for row in found.bins]
-    title = f"Probability of {found.question.name}: observed and true by predicted"
+    true = [svg.Point(row.predicted, row.true) for row in calibration.bins]
+    title = f"Probability of {calibration.target}: observed and true by predicted"
     return svg.calibration_plot(observed, true, title=title)
 
 
-def _shares(parts: Sequence[Part]) -> dict[str, float | None]:
-    return {part.name: part.share for part in parts}
+def _shares(rows: Sequence[GroupCost]) -> dict[str, float | None]:
+    return {row.name: row.share for row in rows}
 
 
-def _both_ends(parts: Sequence[Part]) -> dict[str, Any]:
-    """Return the cheapest and the dearest, dearest last; all where they are few."""
-    if len(parts) <= 2 * EACH_END:
-        return {"All": parts}
-    return {"Lowest share": parts[:EACH_END], "Highest share": parts[-EACH_END:]}
+def _extremes(rows: Sequence[GroupCost]) -> dict[str, Any]:
+    """Return both ends of the ranking; all rows if they are few."""
+    if len(rows) <= 2 * EXTREMES:
+        return {"All": rows}
+    return {"Lowest share": rows[:EXTREMES], "Highest share": rows[-EXTREMES:]}
 
 
-def _scale(parts: Sequence[Part]) -> float:
-    """Return where the intervals' scale ends: beyond nearly all shares, however far the last is."""
-    shares = sorted(part.share for part in parts if part.share is not None)
+def _scale(rows: Sequence[GroupCost]) -> float:
+    """Return the end of the intervals' scale: 1.5 times the 90th percentile of the shares."""
+    shares = sorted(row.share for row in rows if row.share is not None)
     return 1.5 * shares[int(0.9 * (len(shares) - 1))] if shares else 1.0

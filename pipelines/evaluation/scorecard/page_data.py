@@ -1,39 +1,67 @@
-"""What the scorecard's page says beyond the figures: the way to a loan, the weeks, the models."""
+"""Tables of the scorecard's page beyond the figures: funnel, cost breakdowns, weeks, models."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.champion import registry
-from pipelines.core.arrays import FloatArray
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard.figures import Figures, Sums
-from pipelines.evaluation.scorecard.lead_totals import DaySums, together
+from pipelines.evaluation.scorecard.figures import (
+    HIGH,
+    LOW,
+    RESAMPLES,
+    SEED,
+    Figures,
+    LeadColumns,
+)
+from pipelines.evaluation.scorecard.lead_totals import DayTotals, combine_days
 
 WEEK = 7
-"""Days that are taken together at the beginning and at the end, where they don't overlap."""
+"""Days of the first and of the last week; they are compared only if they don't overlap."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A station between what the channels are paid and a loan."""
+class FunnelStep:
+    """A step from marketing spend to a funded loan."""
 
     name: str
     count: float
     cost: float | None
-    """Of one: all that the channels were paid, over those that came so far."""
+    """Total cost divided by the count."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """A part of what a funded loan costs: paid for leads that came so far and no further."""
+class CostPart:
+    """A part of the cost per funded loan: paid for leads that ended at one step."""
 
     name: str
     start: float
     cost: float
+
+
+@dataclass(frozen=True)
+class GroupCost:
+    """Cost and yield of one channel or institution."""
+
+    name: str
+    count: int
+    """Leads of a channel, offers of an institution."""
+    funded: float
+    cost: float
+    interest: float
+    low: float | None
+    high: float | None
+    """95% bootstrap interval over leads; None if nothing was funded, or nothing resampled."""
+
+    @property
+    def share(self) -> float | None:
+        """Return the cost as a share of the yield."""
+        return self.cost / self.interest if self.interest > 0 else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +71,7 @@ class ScoringModel:
     name: str
     is_prior: bool
     reason: str
-    """Why a stated prior is used; empty for a trained model."""
+    """Reason for a stated prior; empty for a trained model."""
     rows: int
     """Outcomes known when it was trained."""
     auc: float | None
@@ -59,51 +87,130 @@ class Retraining:
     models: tuple[ScoringModel, ...]
 
 
-def stages(days: Sequence[DaySums], policy: str) -> list[Stage]:
-    """Return the way from spend to a funded loan under one policy."""
-    sums = [day.by_policy[policy] for day in days]
-    cost = sum(float(of_day["cost"].sum()) for of_day in sums)
+@dataclass(frozen=True)
+class _Rows:
+    """Columns of one length: the group and the lead, among all days' leads, of each row."""
+
+    name: NDArray[np.str_]
+    lead: IntArray
+    cost: FloatArray
+    funded: FloatArray
+    interest: FloatArray
+
+
+def funnel(days: Sequence[DayTotals], policy: str) -> list[FunnelStep]:
+    """Return the steps from spend to a funded loan under one policy."""
+    totals = [day.by_policy[policy] for day in days]
+    cost = sum(float(day["cost"].sum()) for day in totals)
     counts = {
-        "Leads": float(sum(of_day["cost"].size for of_day in sums)),
-        "Leads with an offer": float(sum(np.count_nonzero(of_day["shown"]) for of_day in sums)),
-        "Offers shown": sum(float(of_day["shown"].sum()) for of_day in sums),
-        "Approved": sum(float(of_day["approved"].sum()) for of_day in sums),
-        "Funded": sum(float(of_day["funded"].sum()) for of_day in sums),
+        "Leads": float(sum(day["cost"].size for day in totals)),
+        "Leads with an offer": float(sum(np.count_nonzero(day["shown"]) for day in totals)),
+        "Offers shown": sum(float(day["shown"].sum()) for day in totals),
+        "Approved": sum(float(day["approved"].sum()) for day in totals),
+        "Funded": sum(float(day["funded"].sum()) for day in totals),
     }
-    return [Stage(name, count, cost / count if count else None) for name, count in counts.items()]
+    return [
+        FunnelStep(name, count, cost / count if count else None) for name, count in counts.items()
+    ]
 
 
-def waterfall(days: Sequence[DaySums], policy: str) -> list[Step]:
-    """Return the parts of what a funded loan costs; nothing where none is funded.
+def cost_waterfall(days: Sequence[DayTotals], policy: str) -> list[CostPart]:
+    """Return the parts of the cost per funded loan; nothing if none is funded.
 
-    A lead takes one loan at most, so each is expected to end at one of four places, and the parts
+    A lead takes at most one loan, so each is expected to end at one of four steps, and the parts
     add up to the cost per funded loan.
     """
-    sums = [day.by_policy[policy] for day in days]
+    totals = [day.by_policy[policy] for day in days]
 
-    def paid(share_of: Callable[[Sums], FloatArray]) -> float:
-        return sum(float((of_day["cost"] * share_of(of_day)).sum()) for of_day in sums)
+    def paid(share: Callable[[LeadColumns], FloatArray]) -> float:
+        return sum(float((day["cost"] * share(day)).sum()) for day in totals)
 
-    funded = sum(float(of_day["funded"].sum()) for of_day in sums)
+    funded = sum(float(day["funded"].sum()) for day in totals)
     parts = {
-        "Leads that took a loan": paid(lambda of: of["funded"]),
-        "Approved, took none": paid(lambda of: of["approved_somewhere"] - of["funded"]),
-        "Shown, approved nowhere": paid(lambda of: (of["shown"] > 0) - of["approved_somewhere"]),
-        "Shown no offer": paid(lambda of: np.asarray(of["shown"] == 0, np.float64)),
+        "Funded": paid(lambda day: day["funded"]),
+        "Approved, not taken up": paid(lambda day: day["approved_any"] - day["funded"]),
+        "Shown, not approved": paid(lambda day: (day["shown"] > 0) - day["approved_any"]),
+        "Without an offer": paid(lambda day: np.asarray(day["shown"] == 0, np.float64)),
     }
-    ends = np.cumsum([0.0, *parts.values()])
+    starts = np.cumsum([0.0, *parts.values()])
     return [
-        Step(name, float(start) / funded, cost / funded)
-        for (name, cost), start in zip(parts.items(), ends, strict=False)
+        CostPart(name, float(start) / funded, cost / funded)
+        for (name, cost), start in zip(parts.items(), starts, strict=False)
         if funded
     ]
 
 
-def first_and_last(days: Sequence[DaySums]) -> Mapping[str, dict[str, Figures]]:
-    """Return the figures of the first and the last week; nothing where they would overlap."""
+def cost_by_channel(
+    days: Sequence[DayTotals], policy: str, *, resamples: int = RESAMPLES
+) -> list[GroupCost]:
+    """Return the channels by name; the cost of a channel is the cost of its leads."""
+    totals = [day.by_policy[policy] for day in days]
+    leads = sum(day.leads.cost.size for day in days)
+    rows = _Rows(
+        name=np.concatenate([day.leads.channel_id for day in days]),
+        lead=np.arange(leads),
+        cost=np.concatenate([day["cost"] for day in totals]),
+        funded=np.concatenate([day["funded"] for day in totals]),
+        interest=np.concatenate([day["interest"] for day in totals]),
+    )
+    return _cost_by_group(rows, leads, resamples)
+
+
+def cost_by_institution(
+    days: Sequence[DayTotals], policy: str, *, resamples: int = RESAMPLES
+) -> list[GroupCost]:
+    """Return the institutions by name; each bears a share of the cost of the leads it is shown."""
+    offers = [day.offers[policy] for day in days]
+    sizes = [day.leads.cost.size for day in days]
+    first = np.cumsum([0, *sizes[:-1]])
+    rows = _Rows(
+        name=np.concatenate([day.institution_id for day in offers]),
+        lead=np.concatenate([day.lead + at for day, at in zip(offers, first, strict=True)]),
+        cost=np.concatenate([day.cost for day in offers]),
+        funded=np.concatenate([day.funded for day in offers]),
+        interest=np.concatenate([day.interest for day in offers]),
+    )
+    return _cost_by_group(rows, sum(sizes), resamples)
+
+
+def _cost_by_group(rows: _Rows, leads: int, resamples: int) -> list[GroupCost]:
+    names, group = np.unique(rows.name, return_inverse=True)
+
+    def total(column: FloatArray) -> FloatArray:
+        return np.asarray(np.bincount(group, column, minlength=names.size), np.float64)
+
+    cost, interest, funded = (total(column) for column in (rows.cost, rows.interest, rows.funded))
+    count = np.bincount(group, minlength=names.size)
+    random = np.random.default_rng(SEED)
+    shares = np.full((resamples, names.size), np.nan)
+    for resample in shares:
+        draws = np.bincount(random.integers(0, max(leads, 1), leads), minlength=leads)[rows.lead]
+        denominator = total(rows.interest * draws)
+        np.divide(total(rows.cost * draws), denominator, out=resample, where=denominator > 0)
+    known = [shares[~np.isnan(shares[:, number]), number] for number in range(names.size)]
+    ends = [
+        np.quantile(values, [LOW, HIGH]).tolist() if values.size else [None, None]
+        for values in known
+    ]
+    return [
+        GroupCost(
+            name=str(name),
+            count=int(count[at]),
+            funded=float(funded[at]),
+            cost=float(cost[at]),
+            interest=float(interest[at]),
+            low=ends[at][0],
+            high=ends[at][1],
+        )
+        for at, name in enumerate(names)
+    ]
+
+
+def first_and_last_week(days: Sequence[DayTotals]) -> Mapping[str, dict[str, Figures]]:
+    """Return the figures of the first and the last week; nothing if they would overlap."""
     if len(days) < 2 * WEEK:
         return {}
-    return {"first": together(days[:WEEK]), "last": together(days[-WEEK:])}
+    return {"first": combine_days(days[:WEEK]), "last": combine_days(days[-WEEK:])}
 
 
 def load_retrainings(settings: Settings, days: Sequence[date]) -> list[Retraining]:

@@ -1,4 +1,4 @@
-"""Four ways to match the same leads: who is shown what, and at which place."""
+"""The four policies of the scorecard: the ranked offers that each shows to the same leads."""
 
 from collections.abc import Mapping
 
@@ -12,53 +12,52 @@ from pipelines.evaluation.scorecard.market import DayMarket
 from pipelines.simulate.outcomes.broadcast import allocate_in_rounds, rank_offers
 
 POLICIES = ("banyan", "broadcast", "rules", "oracle")
-"""What was published, and what it is compared with."""
+"""The published matches, and the policies they are compared with."""
 
 SEED = 57
-"""Of the lots by which a broadcast is drawn and ties are settled; with the day it gives them."""
+"""Seed of the random keys by which a broadcast is drawn and ties are broken; the day adds to it."""
 
 
-def shown_by(market: DayMarket, true_value: FloatArray) -> Mapping[str, IntArray]:
-    """Return, by policy, the rank of each pair among its lead's offers; 0 where it isn't shown.
+def rank_by_policy(market: DayMarket, true_value: FloatArray) -> Mapping[str, IntArray]:
+    """Return, by policy, the rank of each pair among its lead's offers; 0 if it isn't shown.
 
-    `banyan` is what was published. `broadcast` takes eligible products at random, `rules` those
-    first whose price is highest (an amount share as money, whatever the chance of being paid), in
-    the order that `allocate_in_rounds` says. `oracle` is the plan worth most by the true values.
-    All keep the same quotas and the same number of offers a lead; budgets bind the published
-    matches only.
+    `banyan` is what was published. `broadcast` takes eligible products at random, `rules` the
+    highest price first (an amount share as money, ignoring the probability of being paid), in the
+    order of `allocate_in_rounds`. `oracle` is the plan of the highest true value. All respect the
+    same quotas and the same number of offers per lead; budgets bind the published matches only.
     """
-    lots = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
+    keys = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
     return {
         "banyan": market.published,
-        "broadcast": _in_turn(market, np.zeros_like(lots), lots),
-        "rules": _in_turn(market, market.price, lots),
-        "oracle": _best(market, true_value, lots),
+        "broadcast": _allocate_in_rounds(market, np.zeros_like(keys), keys),
+        "rules": _allocate_in_rounds(market, market.price, keys),
+        "oracle": _allocate_optimally(market, true_value, keys),
     }
 
 
-def _in_turn(market: DayMarket, liking: FloatArray, lots: FloatArray) -> IntArray:
+def _allocate_in_rounds(market: DayMarket, preference: FloatArray, keys: FloatArray) -> IntArray:
     return allocate_in_rounds(
         market.lead,
         market.institution[market.product],
         market.product,
-        liking,
-        lots,
+        preference,
+        keys,
         market.quota,
         most_offers=policy.value().most_offers_per_lead,
     )
 
 
-def _best(market: DayMarket, value: FloatArray, lots: FloatArray) -> IntArray:
-    """Return the ranks under the exact optimum; a pair worth nothing is never shown."""
-    gains = np.flatnonzero(value > 0)
-    candidates = PairColumns(
+def _allocate_optimally(market: DayMarket, value: FloatArray, keys: FloatArray) -> IntArray:
+    """Return the ranks under the exact optimum; a pair without positive value is never shown."""
+    positive = np.flatnonzero(value > 0)
+    pairs = PairColumns(
         lead=market.lead,
         institution=market.institution[market.product],
         product=market.product,
         value=value,
-        tie_break_key=np.asarray(lots * 2**32, np.int64),
-    ).take(gains)
-    plan = allocate(candidates, market.quota, most_offers=policy.value().most_offers_per_lead)
+        tie_break_key=np.asarray(keys * 2**32, np.int64),
+    ).take(positive)
+    plan = allocate(pairs, market.quota, most_offers=policy.value().most_offers_per_lead)
     is_shown = np.zeros(value.size, np.bool_)
-    is_shown[gains[plan.chosen]] = True
+    is_shown[positive[plan.chosen]] = True
     return rank_offers(market.lead, value, is_shown)

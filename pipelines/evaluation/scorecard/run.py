@@ -1,4 +1,4 @@
-"""The `scorecard` verb: the figures of some days, taken together."""
+"""Compute and publish the scorecard of some days."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,62 +8,69 @@ from pathlib import Path
 from pipelines.core.database import connect
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard.daily_cache import compute, offers_of_day
+from pipelines.evaluation.scorecard.daily_cache import compute_offers, load_offers
 from pipelines.evaluation.scorecard.figures import Figures
-from pipelines.evaluation.scorecard.lead_totals import DaySums, sums_by_truth, together
-from pipelines.evaluation.scorecard.leads import leads_of_day
-from pipelines.evaluation.scorecard.outcomes import sums_by_outcomes
+from pipelines.evaluation.scorecard.lead_totals import (
+    DayTotals,
+    combine_days,
+    load_lead_costs,
+    total_by_outcomes,
+    total_by_truth,
+)
 from pipelines.evaluation.scorecard.page import publish_page
 from pipelines.evaluation.scorecard.truth import ShuffledTruth
 
 
-def scorecard(
+def compute_scorecard(
     settings: Settings, first: date, last: date, *, with_truth: bool
 ) -> dict[str, Figures]:
-    """Return what the matching of the days `first` to `last`, both included, was worth.
+    """Return the figures of the matching of the days `first` to `last`, both included.
 
     Args:
         settings: Where the home is.
-        first: The first business date; every one of them must have been matched.
-        last: The last.
-        with_truth: From the truth of a simulated market: expected figures of the published
-            matches (`banyan`) and of `broadcast`, `rules` and `oracle`, see `shown_by`. Else from
-            the outcomes known, of the published matches alone; what no outcome tells is None.
+        first: The first business date; every date must have been matched.
+        last: The last business date.
+        with_truth: By the truth of a simulated market: expected figures of the published matches
+            (`banyan`) and of `broadcast`, `rules` and `oracle`, see `rank_by_policy`. Else by the
+            outcomes known, for the published matches only; a figure that needs the truth is None.
 
     Returns:
-        Policy -> figure -> number, see `figures_of`.
+        Policy -> figure -> number, see `compute_figures`.
 
     Raises:
         UsageError: `last` is before `first`.
         InputMissing: A day isn't matched, or the home has no truth.
     """
-    sums_of = day_by_truth if with_truth else day_by_outcomes
-    return together([sums_of(settings, day) for day in _told(dates(first, last))])
+    totals = day_by_truth if with_truth else day_by_outcomes
+    return combine_days([totals(settings, day) for day in _with_progress(dates(first, last))])
 
 
-def scorecard_page(settings: Settings, first: date, last: date) -> tuple[dict[str, Figures], Path]:
-    """Return the figures of some days by the truth, and where the page is that was made of them.
+def publish_scorecard(
+    settings: Settings, first: date, last: date
+) -> tuple[dict[str, Figures], Path]:
+    """Publish the scorecard's page of some days by the truth; return the figures and its path.
 
     Raises:
         UsageError: `last` is before `first`.
         InputMissing: A day isn't matched, or the home has no truth.
     """
-    days = [day_by_truth(settings, day) for day in _told(dates(first, last))]
-    figures = together(days)
+    days = [day_by_truth(settings, day) for day in _with_progress(dates(first, last))]
+    figures = combine_days(days)
     return figures, publish_page(settings, days, figures)
 
 
-def control(settings: Settings, first: date, last: date) -> dict[str, Figures]:
-    """Return the figures under a truth that is shuffled each day among the pairs that may be shown.
+def compute_negative_control(settings: Settings, first: date, last: date) -> dict[str, Figures]:
+    """Return the figures under a truth that is permuted each day among the eligible pairs.
 
-    Nothing that can be learnt tells that truth, so no gain over `broadcast` may be left.
+    No feature carries information on it, so no policy may do better than `broadcast`.
     """
     days = []
-    for day in _told(dates(first, last)):
-        offers = compute(settings, day, ShuffledTruth)
+    for day in _with_progress(dates(first, last)):
+        offers = compute_offers(settings, day, ShuffledTruth)
         with connect(settings) as connection:
-            days.append(sums_by_truth(connection, leads_of_day(connection, settings, day), offers))
-    return together(days)
+            leads = load_lead_costs(connection, settings, day)
+            days.append(total_by_truth(connection, leads, offers))
+    return combine_days(days)
 
 
 def dates(first: date, last: date) -> list[date]:
@@ -73,22 +80,23 @@ def dates(first: date, last: date) -> list[date]:
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
-def day_by_truth(settings: Settings, day: date) -> DaySums:
-    """Return what each policy brings on `day` by the truth; computed once, then kept."""
-    offers = offers_of_day(settings, day)
+def day_by_truth(settings: Settings, day: date) -> DayTotals:
+    """Return what each policy brings on `day` by the truth."""
+    offers = load_offers(settings, day)
     with connect(settings) as connection:
-        return sums_by_truth(connection, leads_of_day(connection, settings, day), offers)
+        leads = load_lead_costs(connection, settings, day)
+        return total_by_truth(connection, leads, offers)
 
 
-def day_by_outcomes(settings: Settings, day: date) -> DaySums:
+def day_by_outcomes(settings: Settings, day: date) -> DayTotals:
     """Return what the published matches of `day` have brought so far."""
     with connect(settings) as connection:
-        leads = leads_of_day(connection, settings, day)
-        return sums_by_outcomes(connection, settings, leads)
+        leads = load_lead_costs(connection, settings, day)
+        return total_by_outcomes(connection, settings, leads)
 
 
-def _told(days: Sequence[date]) -> Iterator[date]:
-    """Yield each day, telling whoever watches a terminal which it is."""
+def _with_progress(days: Sequence[date]) -> Iterator[date]:
+    """Yield each day; show its number if a person watches a terminal."""
     for number, day in enumerate(days, start=1):
         if sys.stderr.isatty():
             sys.stderr.write(f"\rscorecard: day {number} of {len(days)}")

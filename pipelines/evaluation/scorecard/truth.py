@@ -1,4 +1,4 @@
-"""What pairs bring by the truth of a simulated market: expectations, not draws."""
+"""Expected results of pairs by the truth of a simulated market: expectations, not draws."""
 
 from dataclasses import replace
 
@@ -14,104 +14,107 @@ from pipelines.simulate.outcomes.ground_truth import PairTruth, funding_probabil
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.truth import lead_positions, leads_on, pair_truth, product_positions
 
-SHUFFLED_BY = 2_026
-"""Seed of the control; with the day it gives the order in which the truth is dealt out."""
+SHUFFLE_SEED = 2_026
+"""Seed of the negative control; with the day it gives the permutation of the truth."""
 
 
-class TruthOfDay:
-    """The truth of a day's pairs, however they are shown.
+class DayTruth:
+    """The truth of a day's pairs.
 
-    A lead or product that the world doesn't know has no chance: its number was spoilt on the way,
-    and no institution finds the person.
+    A lead or product that is unknown to the simulated market has probability 0: its number was
+    corrupted on the way, and no institution finds the person.
     """
 
-    def __init__(self, market: DayMarket, world: SimulatedMarket):
+    def __init__(self, market: DayMarket, simulated: SimulatedMarket):
         lead_id, product_id = (
             np.asarray(table[name].to_pylist(), np.str_)
             for table, name in ((market.leads, "lead_id"), (market.products, "product_id"))
         )
-        self._world, self._asked = world, leads_on(world, market.day)
-        self._lead = lead_positions(self._asked, lead_id)[market.lead]
-        self._product = product_positions(world, product_id)[market.product]
+        self._simulated, self._leads = simulated, leads_on(simulated, market.day)
+        self._lead = lead_positions(self._leads, lead_id)[market.lead]
+        self._product = product_positions(simulated, product_id)[market.product]
 
-    def alone(self) -> PairTruth:
+    def as_only_offers(self) -> PairTruth:
         """Return the truth of every pair as if it were its lead's only offer."""
-        return self._of(np.arange(self._lead.size), None)
+        return self._truth_of(np.arange(self._lead.size), None)
 
-    def of_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
-        """Return the truth of the pairs `rows`, where they are all that their leads are shown.
+    def as_ranked_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
+        """Return the truth of the pairs `rows` if they are all that their leads are shown.
 
         Args:
-            rows: Which pairs.
-            rank: At which place the lead of each sees it, from 1.
+            rows: Positions of the pairs.
+            rank: Rank of each pair among its lead's offers, from 1.
         """
-        return self._of(rows, rank)
+        return self._truth_of(rows, rank)
 
-    def _of(self, rows: IntArray, rank: IntArray | None) -> PairTruth:
+    def _truth_of(self, rows: IntArray, rank: IntArray | None) -> PairTruth:
         is_known = (self._lead[rows] >= 0) & (self._product[rows] >= 0)
         known = rows[is_known]
         rank = None if rank is None else rank[is_known]
-        found = pair_truth(self._world, self._asked, self._lead[known], self._product[known], rank)
+        truth = pair_truth(
+            self._simulated, self._leads, self._lead[known], self._product[known], rank
+        )
         if is_known.all():
-            return found
-        columns = {name: np.zeros(rows.size, column.dtype) for name, column in vars(found).items()}
-        for name, column in vars(found).items():
+            return truth
+        columns = {name: np.zeros(rows.size, column.dtype) for name, column in vars(truth).items()}
+        for name, column in vars(truth).items():
             columns[name][is_known] = column
         return PairTruth(**columns)
 
 
-class ShuffledTruth(TruthOfDay):
-    """The truth, dealt out anew among the day's pairs: what is known of a pair no longer tells it.
+class ShuffledTruth(DayTruth):
+    """The truth permuted among the day's pairs, so that features carry no information on it.
 
-    A control: who still does better than a broadcast under it does so by the way of counting.
+    A negative control: a policy that still does better than a broadcast does so by an artefact of
+    the measurement.
     """
 
-    def __init__(self, market: DayMarket, world: SimulatedMarket):
-        super().__init__(market, world)
-        random = np.random.default_rng([SHUFFLED_BY, market.day.toordinal()])
-        self._dealt = _taken(super().alone(), random.permutation(market.lead.size))
-        self._dealt_to = market.lead
+    def __init__(self, market: DayMarket, simulated: SimulatedMarket):
+        super().__init__(market, simulated)
+        random = np.random.default_rng([SHUFFLE_SEED, market.day.toordinal()])
+        self._shuffled = _take(super().as_only_offers(), random.permutation(market.lead.size))
+        self._pair_lead = market.lead
 
-    def alone(self) -> PairTruth:
-        """Return what was dealt to every pair."""
-        return self._dealt
+    def as_only_offers(self) -> PairTruth:
+        """Return the permuted truth of every pair."""
+        return self._shuffled
 
-    def of_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
-        """Return what was dealt to the pairs `rows`; a lead still takes one loan at most."""
-        offers = replace(_taken(self._dealt, rows), lead=self._dealt_to[rows], rank=rank)
+    def as_ranked_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
+        """Return the permuted truth of the pairs `rows`; a lead still takes one loan at most."""
+        offers = replace(_take(self._shuffled, rows), lead=self._pair_lead[rows], rank=rank)
         return replace(offers, p_fund=funding_probability(offers))
 
 
-def _taken(truth: PairTruth, rows: IntArray) -> PairTruth:
+def _take(truth: PairTruth, rows: IntArray) -> PairTruth:
     return PairTruth(**{name: column[rows] for name, column in vars(truth).items()})
 
 
-def valued(
+def value_pairs(
     connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: IntArray, truth: PairTruth
 ) -> tuple[FloatArray, FloatArray]:
     """Return the revenue and the value of the pairs `rows`, in the base currency.
 
-    The amount that counts is the one granted, not the one asked for.
+    The amount is the one granted, not the one requested.
     """
     lead, product = pa.array(market.lead[rows]), pa.array(market.product[rows])
     terms = ["price_model", "price", "amount_max", "term_max_months", "reference_apr"]
     terms += ["exchange_rate"]
     columns = {name: market.products[name].take(product) for name in terms}
     columns |= {
-        "place": pa.array(np.arange(rows.size)),
+        "pair_row": pa.array(np.arange(rows.size)),
         "term_months": market.leads["term_months"].take(lead),
-        "cost_per_lead": pa.nulls(rows.size, pa.float64()),  # no part of what a pair is worth
+        "cost_per_lead": pa.nulls(rows.size, pa.float64()),  # no part of a pair's value
         "amount": pa.array(truth.amount),
         "pd": pa.array(truth.p_default),
         "p_approve": pa.array(truth.p_approve),
         "p_fund": pa.array(truth.p_fund),
         "suggested_apr": pa.array(truth.apr),
     }
-    connection.register("by_truth", pa.table(columns))
+    connection.register("pairs_by_truth", pa.table(columns))
     found = connection.sql(
-        f"select revenue, expected_value from ({value_sql('by_truth', policy.value())}) "
-        "order by place"
+        f"select revenue, expected_value from ({value_sql('pairs_by_truth', policy.value())}) "
+        "order by pair_row"
     ).fetchnumpy()
-    connection.unregister("by_truth")
+    connection.unregister("pairs_by_truth")
     revenue, value = (np.asarray(found[name], np.float64) for name in ("revenue", "expected_value"))
     return revenue, value

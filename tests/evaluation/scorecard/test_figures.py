@@ -1,9 +1,9 @@
-"""The figures follow from sums over leads, and their intervals from leads drawn again."""
+"""Figures follow from sums over leads, intervals from a bootstrap over leads."""
 
 import numpy as np
 import pytest
 
-from pipelines.evaluation.scorecard.figures import figures_of
+from pipelines.evaluation.scorecard.figures import compute_figures
 
 OF_LEADS = {
     "cost": [10.0, 20.0, 30.0, 40.0],
@@ -12,7 +12,7 @@ OF_LEADS = {
     "funded": [1.0, 0.5, 0.0, 0.0],
     "revenue": [50.0, 25.0, 5.0, 0.0],
     "interest": [300.0, 200.0, 0.0, 0.0],
-    "kept": [200.0, 100.0, 0.0, 0.0],
+    "net_interest": [200.0, 100.0, 0.0, 0.0],
     "lent": [2_000.0, 1_000.0, 0.0, 0.0],
     "defaulted": [0.1, 0.05, 0.0, 0.0],
     "best_shown": [1.0, 0.0, 0.0, 0.0],
@@ -40,14 +40,14 @@ BY_HAND = {
 }
 
 
-def test_the_figures_are_those_computed_by_hand():
-    found = figures_of({"banyan": SUMS}, 4, 10)["banyan"]
+def test_figures_equal_a_computation_by_hand():
+    found = compute_figures({"banyan": SUMS}, 4, 10)["banyan"]
     assert {name: found[name] for name in BY_HAND} == BY_HAND
 
 
 def test_every_estimate_lies_in_its_interval():
     many = {name: np.tile(column, 50) for name, column in SUMS.items()}
-    found = figures_of({"banyan": many}, 200, 500)["banyan"]
+    found = compute_figures({"banyan": many}, 200, 500)["banyan"]
     estimates = {name.removesuffix("_low") for name in found if name.endswith("_low")}
     assert estimates == BY_HAND.keys() - {"leads", "shown", "quota_use"}
     for name in sorted(estimates):
@@ -55,27 +55,27 @@ def test_every_estimate_lies_in_its_interval():
     assert found["funded_low"] < found["funded_high"]
 
 
-def test_the_interval_of_a_mean_is_that_of_theory():
+def test_the_interval_of_a_mean_agrees_with_theory():
     is_approved = (np.arange(1_000) % 4 == 0).astype(float)  # a quarter of 1,000
     sums = dict.fromkeys(SUMS, is_approved) | {"shown": np.ones(1_000)}
-    found = figures_of({"banyan": sums}, 1_000, 1_000)["banyan"]
+    found = compute_figures({"banyan": sums}, 1_000, 1_000)["banyan"]
     half = 1.96 * np.sqrt(0.25 * 0.75 / 1_000)
     assert found["approval_rate_low"] == pytest.approx(0.25 - half, abs=0.004)
     assert found["approval_rate_high"] == pytest.approx(0.25 + half, abs=0.004)
 
 
 def test_the_same_leads_give_the_same_intervals():
-    assert figures_of({"banyan": SUMS}, 4, 10) == figures_of({"banyan": SUMS}, 4, 10)
+    assert compute_figures({"banyan": SUMS}, 4, 10) == compute_figures({"banyan": SUMS}, 4, 10)
 
 
 def test_policies_are_resampled_together():
-    found = figures_of({"banyan": SUMS, "rules": SUMS}, 4, 10)
+    found = compute_figures({"banyan": SUMS, "rules": SUMS}, 4, 10)
     assert found["banyan"] == found["rules"]
 
 
-def test_what_nothing_tells_is_not_known():
+def test_figures_without_data_are_unknown():
     nothing = {name: np.zeros(3) for name in SUMS if name not in {"value", "oracle_value"}}
-    found = figures_of({"banyan": nothing}, 3, 0)["banyan"]
+    found = compute_figures({"banyan": nothing}, 3, 0)["banyan"]
     unknown = ("cost_per_funded", "default_rate_low", "value_share_of_oracle", "quota_use")
     assert [found[name] for name in unknown] == [None] * 4
     assert found["funded"] == found["funded_high"] == 0

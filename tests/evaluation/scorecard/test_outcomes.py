@@ -1,12 +1,12 @@
-"""What the matches brought, from the outcomes known: a day small enough to compute by hand."""
+"""Figures by reported outcomes, on a day small enough to compute by hand."""
 
 from pathlib import Path
 
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard import scorecard
-from tests.evaluation.scorecard.markets import DAY, write_market
+from pipelines.evaluation.scorecard import compute_scorecard
+from tests.evaluation.scorecard.hand_written_market import DAY, write_market
 from tests.helpers.lake import at, write_feed
 
 LATER = DAY.replace(day=20)
@@ -21,7 +21,7 @@ ONE, TWO, THREE = (
 
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
-    """Three leads, one set aside; three matches; an answer to each, one of them corrected."""
+    """Three leads, one excluded; three matches; an answer to each, one of them corrected."""
     matches = [
         ONE | X | {"match_id": "m1", "rank": 1, "suggested_apr": 0.2},
         ONE | Y | {"match_id": "m2", "rank": 2, "suggested_apr": 0.2},
@@ -75,14 +75,14 @@ BY_HAND = {
 }
 
 
-def test_the_figures_are_those_computed_by_hand(home: Settings):
-    found = scorecard(home, DAY, DAY, with_truth=False)
+def test_figures_equal_a_computation_by_hand(home: Settings):
+    found = compute_scorecard(home, DAY, DAY, with_truth=False)
     assert list(found) == ["banyan"]
     assert {name: found["banyan"][name] for name in BY_HAND} == BY_HAND
 
 
 def test_a_match_without_an_answer_is_not_approved(home: Settings):
     write_feed(home, "outcomes", LATER)
-    found = scorecard(home, DAY, DAY, with_truth=False)["banyan"]
+    found = compute_scorecard(home, DAY, DAY, with_truth=False)["banyan"]
     assert (found["shown"], found["approved"], found["revenue"]) == (3, 0, 20)
     assert found["cost_per_funded"] is None

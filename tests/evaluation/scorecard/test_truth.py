@@ -1,4 +1,4 @@
-"""By the truth: every policy keeps the limits, and none is worth more than the oracle."""
+"""By the truth, every policy respects the limits and none exceeds the oracle's value."""
 
 import shutil
 from dataclasses import replace
@@ -13,16 +13,20 @@ from expectations import policy
 from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard import control, scorecard, scorecard_page
-from pipelines.evaluation.scorecard.daily_cache import compute
+from pipelines.evaluation.scorecard import (
+    compute_negative_control,
+    compute_scorecard,
+    publish_scorecard,
+)
+from pipelines.evaluation.scorecard.daily_cache import compute_offers
 from pipelines.evaluation.scorecard.figures import RATIOS, SUMS
 from pipelines.evaluation.scorecard.market import load_market
-from pipelines.evaluation.scorecard.policies import shown_by
-from pipelines.evaluation.scorecard.truth import ShuffledTruth, TruthOfDay, valued
+from pipelines.evaluation.scorecard.policies import rank_by_policy
+from pipelines.evaluation.scorecard.truth import DayTruth, ShuffledTruth, value_pairs
 from pipelines.simulate import SimulationPlan, simulate
 from pipelines.simulate.truth import pair_truth
 from tests.evaluation.scorecard.conftest import LEADS, QUOTA, Matched
-from tests.evaluation.scorecard.markets import DAY, publish_matches, write_market
+from tests.evaluation.scorecard.hand_written_market import DAY, publish_matches, write_market
 
 POLICIES = ["banyan", "broadcast", "rules", "oracle"]
 KEYS = ["channel_id", "lead_id", "institution_id", "product_id"]
@@ -30,7 +34,7 @@ KEYS = ["channel_id", "lead_id", "institution_id", "product_id"]
 
 @pytest.fixture(scope="module")
 def figures(matched: Matched):
-    return scorecard(matched.settings, DAY, DAY, with_truth=True)
+    return compute_scorecard(matched.settings, DAY, DAY, with_truth=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +55,11 @@ def test_each_policy_has_every_figure(figures):
         assert None not in figures[name].values()
 
 
-def test_published_matches_bring_what_the_truth_says_of_them(matched, figures):
-    truth = pair_truth(matched.world, matched.asked, matched.lead, matched.product, matched.rank)
+def test_figures_of_published_matches_follow_from_the_truth(matched, figures):
+    truth = pair_truth(matched.world, matched.leads, matched.lead, matched.product, matched.rank)
     funded = truth.p_approve * truth.p_fund
-    assert (truth.p_fund < truth.p_take).any(), "no offer has a rival that goes before it"
-    assert (truth.amount < matched.asked.columns["amount"][matched.lead]).any()
+    assert (truth.p_fund < truth.p_take).any(), "no offer has a better-ranked rival"
+    assert (truth.amount < matched.leads.columns["amount"][matched.lead]).any()
     banyan = figures["banyan"]
     assert banyan["shown"] == matched.lead.size
     assert banyan["approved"] == pytest.approx(truth.p_approve.sum(), rel=1e-5)
@@ -66,29 +70,29 @@ def test_published_matches_bring_what_the_truth_says_of_them(matched, figures):
     assert banyan["default_rate"] == pytest.approx(default_rate, rel=1e-5)
 
 
-def test_no_policy_is_worth_more_than_the_oracle(figures):
+def test_no_policy_exceeds_the_value_of_the_oracle(figures):
     shares = {name: figures[name]["value_share_of_oracle"] for name in POLICIES}
     assert shares.pop("oracle") == 1
     assert 0 < min(shares.values()) <= max(shares.values()) < 1
 
 
-def test_every_reference_keeps_quotas_and_offers_a_lead(matched, market):
-    every = np.arange(market.lead.size)
+def test_every_reference_respects_quotas_and_offers_per_lead(matched, market):
+    all_pairs = np.arange(market.lead.size)
     with connect(matched.settings) as connection:
-        alone = TruthOfDay(market, matched.world).alone()
-        _, value = valued(connection, market, every, alone)
-    ranks = shown_by(market, value)
+        alone = DayTruth(market, matched.world).as_only_offers()
+        _, value = value_pairs(connection, market, all_pairs, alone)
+    ranks = rank_by_policy(market, value)
     institution = market.institution[market.product]
     for name in POLICIES[1:]:
         shown = ranks[name] > 0
         lead = market.lead[shown]
         assert np.bincount(market.product[shown]).max() == QUOTA, name
         assert np.bincount(lead).max() <= policy.value().most_offers_per_lead, name
-        met = np.unique(np.stack([lead, institution[shown]]), axis=1)
-        assert met.shape[1] == shown.sum(), name
+        pairs = np.unique(np.stack([lead, institution[shown]]), axis=1)
+        assert pairs.shape[1] == shown.sum(), name
 
 
-def test_what_a_model_thinks_of_a_lead_keeps_no_pair_from_the_references(tmp_path):
+def test_predictions_exclude_no_pair_from_the_references(tmp_path):
     key = {"channel_id": "feed-01", "lead_id": "1", "amount": 9_000.0}
     bank = {"institution_id": "bank-1"}
     products = [
@@ -103,44 +107,46 @@ def test_what_a_model_thinks_of_a_lead_keeps_no_pair_from_the_references(tmp_pat
 
 
 def test_the_same_home_gives_the_same_figures(matched, figures):
-    assert scorecard(matched.settings, DAY, DAY, with_truth=True) == figures
+    assert compute_scorecard(matched.settings, DAY, DAY, with_truth=True) == figures
 
 
 def test_a_day_is_computed_once_while_nothing_changes(copied, monkeypatch):
-    scorecard(copied, DAY, DAY, with_truth=True)
+    compute_scorecard(copied, DAY, DAY, with_truth=True)
     computed = []
 
     def counting(settings, day):
         computed.append(day)
-        return compute(settings, day)
+        return compute_offers(settings, day)
 
-    monkeypatch.setattr("pipelines.evaluation.scorecard.daily_cache.compute", counting)
-    scorecard(copied, DAY, DAY, with_truth=True)
+    monkeypatch.setattr("pipelines.evaluation.scorecard.daily_cache.compute_offers", counting)
+    compute_scorecard(copied, DAY, DAY, with_truth=True)
     assert computed == []
     publish_matches(copied, [])
-    assert scorecard(copied, DAY, DAY, with_truth=True)["banyan"]["shown"] == 0
+    assert compute_scorecard(copied, DAY, DAY, with_truth=True)["banyan"]["shown"] == 0
     assert computed == [DAY]
     world = copied.truth / "world.json"
     world.write_text(world.read_text("utf-8").replace('"seed": 11', '"seed": 12'), "utf-8")
-    scorecard(copied, DAY, DAY, with_truth=True)
+    compute_scorecard(copied, DAY, DAY, with_truth=True)
     assert computed == [DAY, DAY]
 
 
-def test_who_knows_the_truth_gains_nothing_once_it_is_shuffled(copied):
-    offers = compute(copied, DAY).offers.to_pylist()
+def test_the_optimal_plan_gains_nothing_under_a_shuffled_truth(copied):
+    offers = compute_offers(copied, DAY).offers.to_pylist()
     best = [row for row in offers if row["policy"] == "oracle"]
     plan = [{key: row[key] for key in KEYS} | {"rank": row["rank"]} for row in best]
     publish_matches(copied, [row | {"match_id": f"{at}"} for at, row in enumerate(plan)])
-    true = scorecard(copied, DAY, DAY, with_truth=True)
+    true = compute_scorecard(copied, DAY, DAY, with_truth=True)
     assert true["banyan"]["value_share_of_oracle"] == 1
     assert true["banyan"]["funded_low"] > true["broadcast"]["funded_high"]
-    shuffled = control(copied, DAY, DAY)
+    shuffled = compute_negative_control(copied, DAY, DAY)
     assert shuffled["banyan"]["funded_low"] < shuffled["broadcast"]["funded_high"]
     assert shuffled["banyan"]["value_share_of_oracle"] < 0.6
 
 
 def test_a_shuffled_truth_is_the_same_truth_in_another_order(matched, market):
-    true, shuffled = (kind(market, matched.world).alone() for kind in (TruthOfDay, ShuffledTruth))
+    true, shuffled = (
+        kind(market, matched.world).as_only_offers() for kind in (DayTruth, ShuffledTruth)
+    )
     for name in ("p_approve", "p_take", "p_default", "apr", "amount"):
         before, after = (getattr(of, name) for of in (true, shuffled))
         assert (before != after).any(), name
@@ -148,37 +154,37 @@ def test_a_shuffled_truth_is_the_same_truth_in_another_order(matched, market):
 
 
 @pytest.mark.parametrize("leads", [0, 1])
-def test_a_day_on_which_nothing_could_be_matched_costs_and_brings_nothing(tmp_path, leads):
+def test_a_day_without_eligible_pairs_has_zero_figures(tmp_path, leads):
     simulate(Settings(home=tmp_path), SimulationPlan(DAY, 1, 50, 4, 2, 5))
     key = {"channel_id": "feed-01", "lead_id": "260203-0000001"}
     settings = write_market(tmp_path, [key] * leads, [], [], {"feed-01": 30.0})
-    figures, page = scorecard_page(settings, DAY, DAY)
-    assert "No institution can expect a loan" in page.read_text("utf-8")
+    figures, page = publish_scorecard(settings, DAY, DAY)
+    assert "No institution has at least 1 expected loan" in page.read_text("utf-8")
     assert list(figures) == POLICIES
     for of_policy in figures.values():
         assert (of_policy["leads"], of_policy["shown"], of_policy["funded"]) == (leads, 0, 0)
         assert of_policy["cost_per_funded"] is None
 
 
-def test_days_are_taken_together(figures, copied):
+def test_figures_of_two_days_add_up(figures, copied):
     next_day = DAY + timedelta(days=1)
     for root in (copied.marts, copied.matches):
         shutil.copytree(copied.day_folder(root, DAY), copied.day_folder(root, next_day))
-    both = scorecard(copied, DAY, next_day, with_truth=False)["banyan"]
+    both = compute_scorecard(copied, DAY, next_day, with_truth=False)["banyan"]
     assert both["leads"] == 2 * figures["banyan"]["leads"]
     assert both["shown"] == 2 * figures["banyan"]["shown"]
     assert both["quota_use"] == figures["banyan"]["quota_use"]
 
 
-def test_a_lead_that_the_world_does_not_know_has_no_chance(matched, market):
-    place = market.leads.schema.get_field_index("lead_id")
-    nobody = pa.array(["spoilt"] * market.leads.num_rows)
-    spoilt = replace(market, leads=market.leads.set_column(place, "lead_id", nobody))
-    assert not TruthOfDay(spoilt, matched.world).alone().p_approve.any()
+def test_a_lead_unknown_to_the_simulated_market_has_probability_zero(matched, market):
+    column = market.leads.schema.get_field_index("lead_id")
+    unknown = pa.array(["corrupted"] * market.leads.num_rows)
+    corrupted = replace(market, leads=market.leads.set_column(column, "lead_id", unknown))
+    assert not DayTruth(corrupted, matched.world).as_only_offers().p_approve.any()
 
 
-def test_matches_that_the_marts_do_not_allow_are_refused(copied):
-    stranger = dict.fromkeys(KEYS, "unheard-of") | {"rank": 1, "match_id": "m1"}
-    publish_matches(copied, [stranger])
+def test_matches_outside_the_eligible_pairs_raise_an_error(copied):
+    unknown = dict.fromkeys(KEYS, "unheard-of") | {"rank": 1, "match_id": "m1"}
+    publish_matches(copied, [unknown])
     with pytest.raises(InputMissing, match="1 of 1 matches of 2026-02-03 are not among"):
-        scorecard(copied, DAY, DAY, with_truth=True)
+        compute_scorecard(copied, DAY, DAY, with_truth=True)

@@ -34,10 +34,10 @@ def write_market(
     matches: list[Row],
     costs: dict[str, float],
 ) -> Settings:
-    """Publish marts and matches of `DAY`; a row says only what matters to the test.
+    """Publish marts and matches of `DAY`; a row has only the columns that matter to the test.
 
     Args:
-        costs: What a lead had cost before the day, by channel.
+        costs: Cost per lead before the day, by channel.
     """
     channels = [
         {"channel_id": name, "cost_per_lead": cost, "currency": "CNY"}
@@ -55,7 +55,7 @@ def write_market(
 
 
 def publish_matches(settings: Settings, matches: list[Row]) -> None:
-    """Publish the matches of `DAY`; what stood there is replaced."""
+    """Publish the matches of `DAY`; earlier ones are replaced."""
     with publishing(settings.day_folder(settings.matches, DAY), {}) as folder:
         write_parquet(_table(matches, MATCHES), folder / "matches.parquet")
 
