@@ -9,7 +9,6 @@ from models.scoring.lightgbm_text import parse
 from models.scoring.lookup_tables import Answers, Layout, Table, Words, tables
 from models.scoring.subtree_cache import Shared, shared
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.core.statistics import sigmoid
 
 CELLS_TOGETHER = 1 << 24
 """Rows times words and features among which shared values are looked for: bounds the memory, never
@@ -58,7 +57,9 @@ class CompiledTrees:
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return for each row what `Booster.predict` does: a probability, or the number itself."""
         raw = self.raw(matrix)
-        return raw if self.sigmoid is None else sigmoid(self.sigmoid * raw)
+        if self.sigmoid is None:
+            return raw
+        return np.asarray(1 / (1 + np.exp(-self.sigmoid * raw)))  # LightGBM's form, to its last bit
 
     def raw(self, matrix: FloatArray) -> FloatArray:
         """Return the sum of what curves and leaves add, in an order that the trees alone decide.
