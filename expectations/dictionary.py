@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from expectations.contracts import LINEAGE, Column, Contract
-from expectations.suites import rule_for, rules_for
+from expectations.suites import column_expectations, order_expectation
 
 PATH = "docs/data-dictionary.md"
 
@@ -60,7 +60,7 @@ def _facts(contract: Contract) -> Iterator[str]:
     if contract.full_catalogue:
         yield "- A full catalogue: each day's rows replace the source's earlier ones."
     for order in contract.orders:
-        rule = rule_for(order)
+        rule = order_expectation(order)
         yield f"- `{order.later}` {rule.notes} ({rule.severity.value})."
 
 
@@ -68,7 +68,7 @@ def _received(columns: Iterable[Column]) -> Iterator[str]:
     yield "| column | type | meaning | rules |"
     yield "| --- | --- | --- | --- |"
     for column in columns:
-        rules = [f"{rule.notes} ({rule.severity.value})" for rule in rules_for(column)]
+        rules = [f"{rule.notes} ({rule.severity.value})" for rule in column_expectations(column)]
         yield _row(f"`{column.name}`", column.type, _meaning(column), "; ".join(rules))
 
 

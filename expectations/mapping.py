@@ -1,6 +1,6 @@
-"""Mappings, read from `expectations/mappings/NAME.yml`: how a foreign file becomes feed files.
+"""Load mappings, `expectations/mappings/NAME.yml`, which turn foreign files into feed files.
 
-A mapping is data, so onboarding a source needs no code. A wrong one names the line and the key.
+A mapping is data, so onboarding a source needs no code. An error names the line and the key.
 """
 
 import hashlib
@@ -11,37 +11,37 @@ from pydantic import ValidationError
 
 from expectations import contracts
 from expectations.mapping_types import Mapping, Route, Value
-from expectations.yaml_lines import Place, YamlError, line_of, read
+from expectations.yaml_lines import KeyPath, YamlError, find_line, read
 
 FOLDER = Path(__file__).parent / "mappings"
-OWN_TABLES = ("received", "unreadable", "prepared", "judged", "set_aside")
-"""What an import calls its own tables."""
+RESERVED_TABLES = ("received", "unreadable", "prepared", "routed", "quarantined", "objects", "part")
+"""The tables of an import."""
 
 
 class MappingError(ValueError):
-    """A mapping cannot be meant as it is written; names file, line and key of each mistake."""
+    """A mapping is invalid; the message has the file, line and key of each mistake."""
 
 
 class LoadedMapping:
     """A mapping with its name and with the line of each of its keys."""
 
-    def __init__(self, path: Path, mapping: Mapping, lines: dict[Place, int]):
+    def __init__(self, path: Path, mapping: Mapping, lines: dict[KeyPath, int]):
         self.path = path
         self.name = path.stem
         self.mapping = mapping
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self._lines = lines
 
-    def wrong(self, place: Place, problem: str) -> MappingError:
-        """Return the error that says `problem` of the key at `place`."""
-        return MappingError(_sentence(self.path, place, problem, self._lines))
+    def make_error(self, key: KeyPath, problem: str) -> MappingError:
+        """Return the error that reports `problem` at `key`."""
+        return MappingError(_describe_mistake(self.path, key, problem, self._lines))
 
 
 def load(name: str) -> LoadedMapping:
     """Return the mapping called `name`, or the one in the file `name` if that ends in .yml.
 
     Raises:
-        MappingError: There is none, or it is wrong; each mistake with its line and key.
+        MappingError: It does not exist or is invalid; with the line and key of each mistake.
     """
     path = Path(name) if name.endswith(".yml") else FOLDER / f"{name}.yml"
     if not path.is_file():
@@ -55,39 +55,41 @@ def load(name: str) -> LoadedMapping:
     except ValidationError as error:
         mistakes = [(item["loc"], item["msg"]) for item in error.errors()]
     else:
-        mistakes = list(_misfits(mapping))
+        mistakes = list(_find_mistakes(mapping))
     if mistakes:
-        raise MappingError("\n".join(_sentence(path, *mistake, lines) for mistake in mistakes))
+        raise MappingError(
+            "\n".join(_describe_mistake(path, *mistake, lines) for mistake in mistakes)
+        )
     return LoadedMapping(path, mapping, lines)
 
 
-def _misfits(mapping: Mapping) -> Iterator[tuple[Place, str]]:
-    """Yield what the mapping says against the contracts of the feeds that it fills."""
+def _find_mistakes(mapping: Mapping) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the contradictions between the mapping and the contracts of its feeds."""
     for name in mapping.beside:
-        if name in OWN_TABLES or name in contracts.feeds():
-            yield ("beside", name), "this name is taken by a feed or by the import itself"
+        if name in RESERVED_TABLES or name in contracts.feeds():
+            yield ("beside", name), "this name is reserved for a feed or for the import itself"
     for number, route in enumerate(mapping.routes):
-        place: Place = ("routes", number)
+        key: KeyPath = ("routes", number)
         if route.feed in contracts.feeds():
-            yield from _misfits_of_route(route, contracts.load(route.feed), place)
+            yield from _find_route_mistakes(route, contracts.load(route.feed), key)
         else:
             known = ", ".join(contracts.feeds())
-            yield (*place, "feed"), f"no feed is named {route.feed!r}; there are: {known}"
+            yield (*key, "feed"), f"no feed is named {route.feed!r}; there are: {known}"
 
 
-def _misfits_of_route(
-    route: Route, contract: contracts.Contract, place: Place
-) -> Iterator[tuple[Place, str]]:
+def _find_route_mistakes(
+    route: Route, contract: contracts.Contract, key: KeyPath
+) -> Iterator[tuple[KeyPath, str]]:
     if missing := set(contract.required) - route.columns.keys():
-        yield (*place, "columns"), f"{route.feed} requires {', '.join(sorted(missing))}"
+        yield (*key, "columns"), f"{route.feed} requires {', '.join(sorted(missing))}"
     for name, value in route.columns.items():
-        if problem := _misfit(contract, name, value):
-            yield (*place, "columns", name), problem
+        if problem := _find_column_mistake(contract, name, value):
+            yield (*key, "columns", name), problem
     for name in sorted(route.invented.keys() - route.columns.keys() - {"source", "date"}):
-        yield (*place, "invented", name), "nothing of that name is filled by this route"
+        yield (*key, "invented", name), "nothing of that name is filled by this route"
 
 
-def _misfit(contract: contracts.Contract, name: str, value: Value) -> str | None:
+def _find_column_mistake(contract: contracts.Contract, name: str, value: Value) -> str | None:
     if name not in contract.names:
         return f"{contract.feed} has no such column; it has: {', '.join(contract.names)}"
     kind = contract[name].type
@@ -98,6 +100,6 @@ def _misfit(contract: contracts.Contract, name: str, value: Value) -> str | None
     return None
 
 
-def _sentence(path: Path, place: Place, problem: str, lines: dict[Place, int]) -> str:
-    key = ".".join(map(str, place))
-    return f"{path.name}, line {line_of(place, lines)}, {key}: {problem}"
+def _describe_mistake(path: Path, key: KeyPath, problem: str, lines: dict[KeyPath, int]) -> str:
+    name = ".".join(map(str, key))
+    return f"{path.name}, line {find_line(key, lines)}, {name}: {problem}"

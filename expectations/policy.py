@@ -219,7 +219,7 @@ def _mistakes(error: Exception, text: str, file: str) -> Iterator[str]:
     for item in error.errors() if isinstance(error, ValidationError) else ():
         place = item["loc"]
         key = ".".join(map(str, place))
-        yield f"{file}, line {yaml_lines.line_of(place, lines)}, {key}: {item['msg']}"
+        yield f"{file}, line {yaml_lines.find_line(place, lines)}, {key}: {item['msg']}"
 
 
 @cache

@@ -1,22 +1,22 @@
-"""YAML read as text with the line of every key, so that a mistake can be named where it stands."""
+"""Read YAML as text with the line of every key, so that an error names its line."""
 
 from collections.abc import Iterator
 
 import yaml
 
-Place = tuple[str | int, ...]
-"""The keys and list positions that lead to a value."""
+KeyPath = tuple[str | int, ...]
+"""The keys and list positions on the way to a value."""
 
 
 class YamlError(ValueError):
-    """A file is not YAML, or says a key twice."""
+    """A file is not YAML, or repeats a key."""
 
 
-def read(text: str, name: str) -> tuple[object, dict[Place, int]]:
+def read(text: str, name: str) -> tuple[object, dict[KeyPath, int]]:
     """Return the content of `text` and the line of every key and list item.
 
-    Every scalar stays text, exactly as written: `0`, `01`, `no` and `N` are values of foreign
-    files, and YAML's own reading would turn some of them into numbers or booleans.
+    Every scalar is text, exactly as written: `0`, `01`, `no` and `N` are values of foreign
+    files, and YAML's own types would turn some of them into numbers or booleans.
 
     Raises:
         YamlError: With `name`, line and key.
@@ -27,28 +27,28 @@ def read(text: str, name: str) -> tuple[object, dict[Place, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise YamlError(f"{name}, line {line}: not YAML: {error.problem}") from None
-    lines: dict[Place, int] = {}
-    for place, line in _places(root, ()):
-        if place in lines:
-            key = ".".join(map(str, place))
-            raise YamlError(f"{name}, line {line}, {key}: said twice; first on line {lines[place]}")
-        lines[place] = line
+    lines: dict[KeyPath, int] = {}
+    for path, line in _list_keys(root, ()):
+        if path in lines:
+            key = ".".join(map(str, path))
+            raise YamlError(f"{name}, line {line}, {key}: repeated; first on line {lines[path]}")
+        lines[path] = line
     return content, lines
 
 
-def line_of(place: Place, lines: dict[Place, int]) -> int:
-    """Return the line of `place`, or of the nearest key above it that the file has."""
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place, 1)
+def find_line(path: KeyPath, lines: dict[KeyPath, int]) -> int:
+    """Return the line of `path`, or of the nearest key above it that the file has."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
 
 
-def _places(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+def _list_keys(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield (*place, key.value), key.start_mark.line + 1
-            yield from _places(value, (*place, key.value))
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _list_keys(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for position, value in enumerate(node.value):
-            yield (*place, position), value.start_mark.line + 1
-            yield from _places(value, (*place, position))
+            yield (*path, position), value.start_mark.line + 1
+            yield from _list_keys(value, (*path, position))

@@ -17,7 +17,7 @@ from models.leakage.univariate import LeakTestResult
 from models.params import Features
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
-from pipelines.importing.source_columns import LEAD_KEY, RawRows, raw_rows
+from pipelines.importing.source_columns import LEAD_KEY, SourceRows, read_source_rows
 
 PAIR = ("channel_id", "lead_id")
 SAID = ("label", "label_known_on", "business_date", "institution_id", "product_id", "channel_id")
@@ -62,7 +62,7 @@ def look(settings: Settings, table: pa.Table, features: Features, name: str, fil
     Raises:
         IntegrityError: No row of the file is among the pairs, so nothing could be tried.
     """
-    raw = raw_rows(settings, name, file)
+    raw = read_source_rows(settings, name, file)
     rows, columns = _beside(raw, table)
     if rows[LABEL].null_count == rows.num_rows:
         raise IntegrityError(
@@ -70,13 +70,13 @@ def look(settings: Settings, table: pa.Table, features: Features, name: str, fil
             f"{table.num_rows:,} labelled pairs, so its columns could not be tried for leaks. "
             f"Nothing was measured. Compare `lead_id` and `source` of the leads in mapping {name}."
         )
-    of_label = {column for column in raw.decides if _is_label(columns[column], rows[LABEL])}
+    of_label = {column for column in raw.outcome_columns if _is_label(columns[column], rows[LABEL])}
     others = {column: values for column, values in columns.items() if column not in of_label}
     trials = [*check_features(table, features), *check_columns(rows, others)]
     return Found(select_leaks(trials), sorted(of_label), _names(trials), margins(trials))
 
 
-def _beside(raw: RawRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array]]:
+def _beside(raw: SourceRows, table: pa.Table) -> tuple[pa.Table, dict[str, pa.Array]]:
     """Return what is said of each row of the file (label null: no outcome), and its columns.
 
     A lead with several pairs stands once for each.

@@ -1,4 +1,4 @@
-"""Turn a foreign file into feed files under `landing/`, as a mapping says."""
+"""Import: turn a foreign file into feed files under `landing/`, by a mapping."""
 
 from pipelines.importing.import_file import import_file
 

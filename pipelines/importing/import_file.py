@@ -1,26 +1,35 @@
-"""One import from beginning to end."""
+"""Import one foreign file: read it, split its rows by feed, write the feed files."""
 
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
 
 from expectations import contracts, mapping
 from expectations.mapping import LoadedMapping, MappingError
+from pipelines.core.arrays import BoolArray
 from pipelines.core.data_provenance import record_provenance
 from pipelines.core.database import connect
 from pipelines.core.errors import ImportRejected, IntegrityError, UsageError
 from pipelines.core.publishing import publishing, sha256, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.importing.mapping_sql import literal, quote
-from pipelines.importing.read import receive, receive_beside
-from pipelines.importing.split_by_feed import Routing, Window
-from pipelines.importing.write import write_feed
+from pipelines.importing.read_source import read_companion_tables, read_source
+from pipelines.importing.split_by_feed import DateWindow, FeedSplitter
 
-UNREADABLE = "unreadable"
+BATCH = 200_000
+"""Rows that are written to landing files together."""
+
+SourceDate = tuple[str, date]
 
 
 def import_file(
@@ -30,61 +39,69 @@ def import_file(
     start: date | None = None,
     days: int | None = None,
 ) -> dict[str, Any]:
-    """Write what `file` holds as feed files under `landing/`, as the mapping says.
+    """Write the rows of `file` as feed files under `landing/`, by the mapping.
 
-    The same file, mapping and dates give the same bytes, in the same files. A value that the
-    mapping can't convert passes as it is, so that ingest judges it by the contract. A row that
-    can't be read, or has no usable source or date for a feed, is set aside with its reason under
-    `quarantine/import/`.
+    The same file, mapping and dates give the same bytes in the same files. A value that the
+    mapping can't convert is passed on unchanged, so that ingest checks it by the contract. A row
+    that can't be read, or has no valid source or date for a feed, is quarantined with its reason
+    under `quarantine/import/`.
 
     Args:
         settings: Says where the home is.
         mapping_name: A name in `expectations/mappings/`, or a path that ends in .yml.
-        file: The foreign file; a name that ends in .gz is unpacked while it is read.
-        start: First landing date that is written; None: every date. Standing catalogues, whose
-            date is a constant of the mapping, are written in any case.
+        file: The foreign file; compressed if its name ends in .gz.
+        start: First landing date to write; None: every date. Reference catalogues, whose date
+            is a constant of the mapping, are always written.
         days: Dates from `start` on; None: no end.
 
     Returns:
-        `mapping`, `file`, `file_sha256`, `beside` (the tables that the mapping wants beside it,
-        each with its `file`, `file_sha256` and `rows`, or None where it doesn't lie there),
-        `read` (rows of the file), `unreadable` (of them),
-        `feeds` (feed -> rows `received`, `written`, `outside` the dates, `merged`, `set_aside`;
-        `files`, `sources`, `first` and `last` date), `set_aside` (reasons) and `kept_in`.
+        `mapping`, `file`, `file_sha256`, `beside` (the companion tables of the mapping, each
+        with its `file`, `file_sha256` and `rows`, or None where the file is missing), `read` (rows
+        of the file), `unreadable` (of them), `feeds` (feed -> rows `received`, `written`,
+        `outside` the dates, `merged`, `quarantined`; `files`, `sources`, `first` and `last`
+        date), `quarantined` (rows by reason) and `quarantine_folder`.
 
     Raises:
         UsageError: No such mapping or file, or `days` without `start`.
-        ImportRejected: The file isn't what the mapping says, or the mapping is wrong.
+        ImportRejected: The file does not fit the mapping, or the mapping is wrong.
     """
-    loaded = _loaded(mapping_name)
-    window = _window(start, days)
+    loaded = _load_mapping(mapping_name)
+    window = _make_window(start, days)
     if not file.is_file():
         raise UsageError(f"there is no file {file}; nothing was imported")
+    with open_workspace(settings) as connection:
+        names = read_source(connection, file, loaded.mapping.file)
+        result = _count_rows(settings, connection, file)
+        result["beside"] = read_companion_tables(connection, file, loaded.mapping.beside)
+        feeds = _split_by_feed(FeedSplitter(connection, loaded, names, window))
+        stem = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")
+        for feed, counts in feeds.items():
+            counts.update(
+                _write_feed(connection, feed, settings.landing, f"{loaded.name}-{stem}.csv")
+            )
+            _check_counts(feed, counts)
+        result |= {"mapping": loaded.name, "feeds": feeds}
+        result |= _publish_quarantine(settings, connection, loaded, result)
+    _record_import(settings, loaded, result, window)
+    return result
+
+
+@contextmanager
+def open_workspace(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection whose tables are in a file that is removed at the end.
+
+    Tables on disk are compressed and leave memory to the queries.
+    """
     with (
         connect(settings) as connection,
         tempfile.TemporaryDirectory(prefix=".import-", dir=settings.home) as workspace,
     ):
-        # Tables on disk are compressed and make room in memory; the file goes with the folder.
         connection.execute(f"attach {literal(f'{workspace}/tables.duckdb')} as tables")
         connection.execute("use tables")
-        names = receive(connection, file, loaded.mapping.file, Path(workspace))
-        result = _counted(settings, connection, file)
-        result["beside"] = receive_beside(connection, file, loaded.mapping.beside)
-        routing = Routing(connection, loaded, names, window)
-        feeds = _route(routing)
-        stem = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")
-        for feed, counts in feeds.items():
-            counts.update(
-                write_feed(connection, feed, settings.landing, f"{loaded.name}-{stem}.csv")
-            )
-            _check(feed, counts)
-        result |= {"mapping": loaded.name, "feeds": feeds}
-        result |= _set_aside(settings, connection, loaded, result)
-    _record(settings, loaded, result, window)
-    return result
+        yield connection
 
 
-def _loaded(name: str) -> LoadedMapping:
+def _load_mapping(name: str) -> LoadedMapping:
     try:
         return mapping.load(name)
     except MappingError as error:
@@ -93,19 +110,21 @@ def _loaded(name: str) -> LoadedMapping:
         ) from None
 
 
-def _window(start: date | None, days: int | None) -> Window:
+def _make_window(start: date | None, days: int | None) -> DateWindow:
     if days is not None and (start is None or days < 1):
         raise UsageError("--days needs --start, and is at least 1; nothing was imported")
     last = start + timedelta(days - 1) if start and days else None
-    return Window(str(start) if start else None, str(last) if last else None)
+    return DateWindow(str(start) if start else None, str(last) if last else None)
 
 
-def _counted(
+def _count_rows(
     settings: Settings, connection: duckdb.DuckDBPyConnection, file: Path
 ) -> dict[str, Any]:
-    """Count what was read; too much that can't be read means that the mapping doesn't fit."""
-    sound, unreadable = (connection.table(table).shape[0] for table in ("received", UNREADABLE))
-    total = sound + unreadable
+    """Count the rows of the file; too large a share of unreadable ones rejects it."""
+    readable, unreadable = (
+        connection.table(table).shape[0] for table in ("received", "unreadable")
+    )
+    total = readable + unreadable
     if unreadable > settings.max_reject_share * total:
         rule, message, times = connection.execute(
             "select rule, message, count(*) as n from unreadable group by all"
@@ -113,66 +132,158 @@ def _counted(
         ).fetchall()[0]
         raise ImportRejected(
             f"{file.name}: {unreadable:,} of {total:,} rows can't be read; the limit is "
-            f"{settings.max_reject_share:.0%} (BANYAN_MAX_REJECT_SHARE). Most often a row "
-            f"{message} ({rule}, {times:,} times). Nothing was written. Correct "
-            "`file` in the mapping (encoding, delimiter, skip_lines), or ask for the file again."
+            f"{settings.max_reject_share:.0%} (BANYAN_MAX_REJECT_SHARE). The most frequent reason "
+            f"({times:,} times) is {rule}: {message}. Nothing was written. Correct `file` in the "
+            "mapping (encoding, delimiter, skip_lines), or ask for the file again."
         )
     return {
         "file": file.name,
         "file_sha256": sha256(file),
         "read": total,
-        UNREADABLE: unreadable,
+        "unreadable": unreadable,
     }
 
 
-def _route(routing: Routing) -> dict[str, dict[str, Any]]:
-    routing.prepare()
-    connection = routing.connection
+def _split_by_feed(splitter: FeedSplitter) -> dict[str, dict[str, Any]]:
+    """Fill one table for each feed, and `quarantined`; return the counts of each feed."""
+    splitter.prepare_rows()
+    connection = splitter.connection
     connection.execute(
-        "create table set_aside as"
+        "create table quarantined as"
         " select row_line, 'any' as feed, rule, message, received from unreadable"
     )
     feeds: dict[str, dict[str, Any]] = {}
-    for number, route in enumerate(routing.loaded.mapping.routes):
+    for number, route in enumerate(splitter.loaded.mapping.routes):
         columns = [f"{quote(name)} varchar" for name in contracts.load(route.feed).names]
         connection.execute(
             f"create table if not exists {quote(route.feed)}"
             f" (source varchar, landed date, {', '.join(columns)})"
         )
-        counts = routing.fill(number)
-        known = feeds.setdefault(route.feed, dict.fromkeys(counts, 0))
-        feeds[route.feed] = {name: known[name] + count for name, count in counts.items()}
+        counts = splitter.fill_route(number)
+        total = feeds.setdefault(route.feed, dict.fromkeys(counts, 0))
+        feeds[route.feed] = {name: total[name] + count for name, count in counts.items()}
     return feeds
 
 
-def _check(feed: str, counts: dict[str, Any]) -> None:
-    ends = sum(counts[fate] for fate in ("written", "outside", "merged", "set_aside"))
-    if ends != counts["received"] or counts["rows"] != counts["written"]:
-        raise IntegrityError(f"import of {feed} lost or doubled rows: {counts}")
+def _check_counts(feed: str, counts: dict[str, Any]) -> None:
+    total = sum(counts[name] for name in ("written", "outside", "merged", "quarantined"))
+    if total != counts["received"] or counts["rows"] != counts["written"]:
+        raise IntegrityError(f"import of {feed} lost or repeated rows: {counts}")
 
 
-def _set_aside(
+def _write_feed(
+    connection: duckdb.DuckDBPyConnection, feed: str, landing: Path, name: str
+) -> dict[str, object]:
+    """Write the table of `feed` to landing files, one for each source and date, as a stream.
+
+    Args:
+        connection: Has the table `feed` with `source`, `landed` and the columns of the contract.
+        feed: The feed; its rows are written in the order of their values.
+        landing: The folder of all feeds.
+        name: File name in each SOURCE/DATE folder; a file of that name is replaced.
+
+    Returns:
+        `rows`, `files`, `sources`, and the `first` and `last` date.
+    """
+    columns = [
+        column for column in contracts.load(feed).names if _is_used(connection, feed, column)
+    ]
+    names = ", ".join(map(quote, columns))
+    reader = connection.sql(
+        f"select source, landed, {names} from {quote(feed)} order by source, landed, {names}"
+    ).to_arrow_reader(BATCH)
+    written: dict[SourceDate, int] = {}
+    file: _LandingFile | None = None
+    for key, rows in _group_by_file(reader):
+        if file is None or file.key != key:
+            if file:
+                file.finish()
+            source, day = key
+            file = _LandingFile(key, landing / feed / source / f"{day:%Y-%m-%d}" / name, rows)
+        file.add(rows)
+        written[key] = written.get(key, 0) + rows.num_rows
+    if file:
+        file.finish()
+    days = [day for _, day in written]
+    return {
+        "rows": sum(written.values()),
+        "files": len(written),
+        "sources": len({source for source, _ in written}),
+        "first": str(min(days)) if days else None,
+        "last": str(max(days)) if days else None,
+    }
+
+
+class _LandingFile:
+    """One landing file: written beside its path, then renamed."""
+
+    def __init__(self, key: SourceDate, path: Path, rows: pa.Table):
+        self.key = key
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._part = path.with_name(f"{path.name}.part")
+        options = pc.WriteOptions(quoting_style="needed")
+        self._writer = pc.CSVWriter(self._part, rows.schema, write_options=options)
+
+    def add(self, rows: pa.Table) -> None:
+        self._writer.write(rows)
+
+    def finish(self) -> None:
+        self._writer.close()
+        self._part.replace(self._path)
+
+
+def _group_by_file(reader: pa.RecordBatchReader) -> Iterator[tuple[SourceDate, pa.RecordBatch]]:
+    """Split a stream that is sorted by source and date where either changes."""
+    for batch in reader:
+        sources, days = batch.column("source"), batch.column("landed")
+        content = batch.select(batch.schema.names[2:])
+        changes = np.flatnonzero(_find_changes(sources) | _find_changes(days)) + 1
+        edges = [0, *changes.tolist(), batch.num_rows]
+        for start, end in pairwise(edges):
+            if end > start:
+                key = sources[start].as_py(), days[start].as_py()
+                yield key, content.slice(start, end - start)
+
+
+def _find_changes(values: pa.Array) -> BoolArray:
+    codes = values.dictionary_encode().indices.to_numpy()
+    return np.asarray(codes[1:] != codes[:-1])
+
+
+def _is_used(connection: duckdb.DuckDBPyConnection, feed: str, column: str) -> bool:
+    """Return whether a column is written: a required one, or one with a value in any row."""
+    if contracts.load(feed)[column].required:
+        return True
+    values = connection.execute(
+        f"select 1 from {quote(feed)} where {quote(column)} is not null limit 1"
+    ).fetchall()
+    return bool(values)
+
+
+def _publish_quarantine(
     settings: Settings,
     connection: duckdb.DuckDBPyConnection,
     loaded: LoadedMapping,
     result: dict[str, Any],
 ) -> dict[str, Any]:
-    """Publish what was set aside, and return how much for which reason."""
+    """Publish the quarantined rows, and return their number by reason."""
     table = connection.sql(
-        "select feed, row_line as line, rule, message, received from set_aside order by all"
+        "select feed, row_line as line, rule, message, received from quarantined order by all"
     ).to_arrow_table()
     folder = settings.quarantine / "import" / f"{loaded.name}-{result['file_sha256'][:12]}"
     facts = {name: result[name] for name in ("mapping", "file", "file_sha256")}
     with publishing(folder, facts) as fresh:
         write_parquet(table, fresh / "quarantine.parquet")
     reasons = connection.execute(
-        "select feed || ': ' || rule, count(*) from set_aside group by all order by all"
+        "select feed || ': ' || rule, count(*) from quarantined group by all order by all"
     ).fetchall()
-    return {"set_aside": dict(reasons), "kept_in": folder.relative_to(settings.home).as_posix()}
+    relative = folder.relative_to(settings.home).as_posix()
+    return {"quarantined": dict(reasons), "quarantine_folder": relative}
 
 
-def _record(
-    settings: Settings, loaded: LoadedMapping, result: dict[str, Any], window: Window
+def _record_import(
+    settings: Settings, loaded: LoadedMapping, result: dict[str, Any], window: DateWindow
 ) -> None:
     invented: dict[str, dict[str, str]] = {}
     for route in loaded.mapping.routes:

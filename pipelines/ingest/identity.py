@@ -1,7 +1,7 @@
-"""Who a row is about: identity numbers, phones and persons, as columns that ingest derives.
+"""Derived identity columns: hashes and validity of identity numbers and phones, person, age.
 
 Normalised means: an identity number in capitals without spaces and hyphens; a phone in E.164,
-without spaces, hyphens, dots and brackets. Only hashes of them are needed further on.
+without spaces, hyphens, dots and brackets. Later steps use only hashes of them.
 """
 
 from collections.abc import Callable
@@ -15,30 +15,32 @@ from stdnum.us import ein
 
 from expectations.contracts import Contract
 from pipelines.ingest.phones import country_code_pattern, is_phone_valid_sql
-from pipelines.ingest.reading.text_table import query
+from pipelines.ingest.reading.text_table import query_rows
 
 CHECKS: dict[str, Callable[[str], bool]] = {"prc_uscc": uscc.is_valid, "us_ein": ein.is_valid}
-"""What judges an identity number of each type but `prc_resident_id`."""
+"""The check of each type of identity number except `prc_resident_id`."""
 
 RESIDENT_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 RESIDENT_CHECKS = "10X98765432"
 """Weights of the first 17 digits, and the 18th character by their weighted sum modulo 11
 (GB 11643-1999)."""
 
-OLDEST = 130
+MAX_AGE = 130
 """Years; a greater or negative age comes from a wrong date and is left empty."""
 
 
-def with_derived(
+def derive_columns(
     connection: duckdb.DuckDBPyConnection, contract: Contract, rows: pa.Table, zone: str
 ) -> pa.Table:
     """Return `rows` with the columns that `contract` derives, in its order.
 
     Args:
+        connection: Runs the queries.
+        contract: Names the derived columns.
         rows: Typed rows with the source column.
-        zone: The platform's time zone; an age is that on the date of capture there.
+        zone: The platform's time zone; the age is taken on the date of capture in it.
     """
-    derive = {"leads": _of_leads, "supply_links": _of_supply_links}.get(contract.feed)
+    derive = {"leads": _derive_leads, "supply_links": _derive_supply_links}.get(contract.feed)
     if derive is None:
         return rows
     derived = derive(connection, rows, zone)
@@ -47,91 +49,95 @@ def with_derived(
     return rows
 
 
-def _of_supply_links(connection: duckdb.DuckDBPyConnection, rows: pa.Table, _zone: str) -> pa.Table:
+def _derive_supply_links(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table, _zone: str
+) -> pa.Table:
     sql = f"""
         select
-            sha256({_normalised_id("buyer_id")}) as buyer_sha256,
-            sha256({_normalised_id("seller_id")}) as seller_sha256
+            sha256({_normalise_id_sql("buyer_id")}) as buyer_sha256,
+            sha256({_normalise_id_sql("seller_id")}) as seller_sha256
         from received
     """
-    return query(connection, sql, rows)
+    return query_rows(connection, sql, rows)
 
 
-def _of_leads(connection: duckdb.DuckDBPyConnection, rows: pa.Table, zone: str) -> pa.Table:
-    normalised = query(connection, _NORMALISED, rows)
+def _derive_leads(connection: duckdb.DuckDBPyConnection, rows: pa.Table, zone: str) -> pa.Table:
+    normalised = query_rows(connection, _NORMALISED, rows)
     checked = (
         rows.select(["channel_id", "lead_id", "captured_at", "birth_date", "id_type"])
         .append_column("id", normalised["id"])
         .append_column("phone", normalised["phone"])
-        .append_column("is_id_valid", _ids_valid(connection, rows["id_type"], normalised["id"]))
+        .append_column("is_id_valid", _check_ids(connection, rows["id_type"], normalised["id"]))
     )
-    present = query(connection, _COUNTRY_CODES, normalised)["code"].to_pylist()
+    present = query_rows(connection, _COUNTRY_CODES, normalised)["code"].to_pylist()
     codes = tuple(sorted(int(code) for code in present))
-    return query(connection, _leads_sql(codes, zone), checked)
+    return query_rows(connection, _leads_sql(codes, zone), checked)
 
 
-def _ids_valid(
+def _check_ids(
     connection: duckdb.DuckDBPyConnection, types: pa.ChunkedArray, ids: pa.ChunkedArray
 ) -> pa.ChunkedArray:
-    """Return whether each number is valid of its type; null without a number or a type."""
+    """Return whether each number is valid for its type; null without a number or a type."""
     valid = pa.nulls(len(ids), pa.bool_())
-    for id_type, accept in {
-        **{id_type: partial(_accepted, is_valid) for id_type, is_valid in CHECKS.items()},
-        "prc_resident_id": partial(_accepted_residents, connection),
+    for id_type, select_valid in {
+        **{id_type: partial(_select_valid, is_valid) for id_type, is_valid in CHECKS.items()},
+        "prc_resident_id": partial(_select_valid_residents, connection),
     }.items():
-        is_judged = pc.and_(pc.equal(types, id_type), pc.is_valid(ids))
-        accepted = accept(pc.unique(ids.filter(is_judged)))
-        is_judged = pc.fill_null(is_judged, fill_value=False)
-        valid = pc.if_else(is_judged, pc.is_in(ids, value_set=accepted), valid)
+        is_of_type = pc.and_(pc.equal(types, id_type), pc.is_valid(ids))
+        valid_ids = select_valid(pc.unique(ids.filter(is_of_type)))
+        is_of_type = pc.fill_null(is_of_type, fill_value=False)
+        valid = pc.if_else(is_of_type, pc.is_in(ids, value_set=valid_ids), valid)
     return valid
 
 
-def _accepted(is_valid: Callable[[str], bool], numbers: pa.Array) -> pa.Array:
-    return pa.array([n for n in numbers.to_pylist() if _accepts(is_valid, n)], pa.string())
+def _select_valid(is_valid: Callable[[str], bool], numbers: pa.Array) -> pa.Array:
+    return pa.array([n for n in numbers.to_pylist() if _is_valid(is_valid, n)], pa.string())
 
 
-def _accepts(is_valid: Callable[[str], bool], number: str) -> bool:
+def _is_valid(is_valid: Callable[[str], bool], number: str) -> bool:
     try:
         return is_valid(number)
     except LookupError:
-        return False  # python-stdnum 2.2 fails on a resident id that names a province, no county
+        return (
+            False  # python-stdnum 2.2 fails on a resident id with a province in place of a county
+        )
 
 
-def _accepted_residents(connection: duckdb.DuckDBPyConnection, numbers: pa.Array) -> pa.Array:
-    """Return the valid resident ids: by SQL but for the place, which python-stdnum knows.
+def _select_valid_residents(connection: duckdb.DuckDBPyConnection, numbers: pa.Array) -> pa.Array:
+    """Return the valid resident ids, checked by SQL except for the county code.
 
-    A place is a county code that was in use in the year of birth, so one number for each place
-    and year is asked of python-stdnum: some thousands, however many the leads.
+    A county code must have been in use in the year of birth. python-stdnum checks one number per
+    county and year: some thousands, regardless of the number of leads.
     """
     sums = " + ".join(
-        f"cast(substr(id, {place}, 1) as integer) * {weight}"
-        for place, weight in enumerate(RESIDENT_WEIGHTS, start=1)
+        f"cast(substr(id, {position}, 1) as integer) * {weight}"
+        for position, weight in enumerate(RESIDENT_WEIGHTS, start=1)
     )
     sql = f"""
         with shaped as (
             select id from received where regexp_full_match(id, '[0-9]{{17}}[0-9X]')
         ),
         checked as (
-            select id, substr(id, 1, 10) as place_and_year
+            select id, substr(id, 1, 10) as county_and_year
             from shaped
             where substr('{RESIDENT_CHECKS}', ({sums}) % 11 + 1, 1) = substr(id, 18, 1)
                 and substr(id, 7, 4) != '0000'
                 and try_strptime(substr(id, 7, 8), '%Y%m%d') is not null
         )
-        select id, min(id) over (partition by place_and_year) as example from checked
+        select id, min(id) over (partition by county_and_year) as example from checked
     """
-    checked = query(connection, sql, pa.table({"id": numbers}))
-    places = _accepted(ric.is_valid, pc.unique(checked["example"]))
-    return checked["id"].filter(pc.is_in(checked["example"], value_set=places)).combine_chunks()
+    checked = query_rows(connection, sql, pa.table({"id": numbers}))
+    valid = _select_valid(ric.is_valid, pc.unique(checked["example"]))
+    return checked["id"].filter(pc.is_in(checked["example"], value_set=valid)).combine_chunks()
 
 
-def _normalised_id(column: str) -> str:
+def _normalise_id_sql(column: str) -> str:
     return f"nullif(upper(regexp_replace({column}, '[\\s-]', '', 'g')), '')"
 
 
 _NORMALISED = f"""
     select
-        {_normalised_id("id_number")} as id,
+        {_normalise_id_sql("id_number")} as id,
         nullif(regexp_replace(phone, '[\\s().-]', '', 'g'), '') as phone
     from received
 """
@@ -145,7 +151,7 @@ _COUNTRY_CODES = f"""
 
 def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
     return f"""
-        with judged as (
+        with checked as (
             select
                 *,
                 case when phone is not null then {is_phone_valid_sql("phone", codes)} end
@@ -168,7 +174,7 @@ def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
                     (month(captured_on), day(captured_on)) < (month(born_on), day(born_on))
                     as integer
                 ) as age
-            from judged
+            from checked
         )
 
         select
@@ -183,6 +189,6 @@ def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
                     else 'lead|' || channel_id || '/' || lead_id
                 end
             ) as person_key,
-            case when age between 0 and {OLDEST} then age end as age_years
+            case when age between 0 and {MAX_AGE} then age end as age_years
         from aged
     """

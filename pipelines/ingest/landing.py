@@ -1,4 +1,4 @@
-"""What lies in landing/: each file with its feed, source, date and content hash."""
+"""The files in landing/, each with its feed, source, date and content hash."""
 
 import logging
 import os
@@ -21,9 +21,10 @@ FORMATS = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")
 DEPTH = 4
 """FEED/SOURCE/YYYY-MM-DD/NAME."""
 UNREADABLE = "unreadable"
-"""Stands for the hash of a file that could not be opened."""
-SETTLED_NS = 2_000_000_000
-"""A file younger than this when hashed may change within one tick of the file system's clock."""
+"""Takes the place of the hash of a file that could not be opened."""
+MIN_AGE_NS = 2_000_000_000
+"""A younger file can still change within one tick of the file system's clock, so its hash is not
+cached."""
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,11 @@ Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Landed:
-    """One file below landing/ as it is now."""
+class LandedFile:
+    """One file below landing/, at present."""
 
     path: str
-    """Relative to landing/, with `/`; bytes that are no UTF-8 are shown escaped."""
+    """Relative to landing/, with `/`; bytes that are no UTF-8 are escaped."""
     feed: str
     """Empty where the folder names no feed."""
     source: str
@@ -44,76 +45,76 @@ class Landed:
     bytes: int
     sha256: str
     problem: str = ""
-    """Why its name or place makes it impossible to take in; empty where nothing is wrong."""
+    """Why its name or folder is invalid; empty where it is valid."""
 
 
-def landed_files(settings: Settings, through: date) -> list[Landed]:
-    """Return every file that is not of a later date than `through`, sorted by path.
+def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
+    """Return every file of a date up to `through`, sorted by path.
 
     Names that begin with a dot or end in `.part` are still being written and are left out.
-    Hashes are remembered beside the ledger, so a file is hashed once and not every day.
+    Hashes are cached beside the ledger, so a file is hashed once and not every day.
     """
-    remembered = _remembered(settings)
-    stamps: dict[str, tuple[Stamp, str]] = {}
-    found = []
+    cache = _read_hash_cache(settings)
+    hashes: dict[str, tuple[Stamp, str]] = {}
+    files = []
     for path, entry in _walk(settings.landing):
-        feed, source, landed_on, problem = _placed(path)
+        feed, source, landed_on, problem = _parse_path(path)
         if landed_on is not None and landed_on > through:
             continue
-        stamp, digest = _hashed(entry, remembered.get(path))
-        stamps[path] = (stamp, digest)
+        stamp, digest = _hash_file(entry, cache.get(path))
+        hashes[path] = (stamp, digest)
         if digest == UNREADABLE:
             problem = "it is no file that can be opened; allow the platform to read it"
         elif not entry.path.isprintable():  # nor are bytes that are no UTF-8
             problem = "its path holds unprintable characters"
-        found.append(Landed(path, feed, source, landed_on, stamp[0], digest, problem))
-    if stamps.items() - remembered.items():
-        _remember(settings, remembered | stamps)
-    return sorted(found, key=lambda file: file.path)
+        files.append(LandedFile(path, feed, source, landed_on, stamp[0], digest, problem))
+    if hashes.items() - cache.items():
+        _write_hash_cache(settings, cache | hashes)
+    return sorted(files, key=lambda file: file.path)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """Yield (path relative to `folder`, entry) of every file, at any depth; a link may be one."""
-    waiting: list[tuple[str, str]] = [("", str(folder))] if folder.is_dir() else []
+    """Yield (path relative to `folder`, entry) of every file, at any depth; links are followed."""
+    pending: list[tuple[str, str]] = [("", str(folder))] if folder.is_dir() else []
     seen: set[str] = set()
-    while waiting:
-        prefix, current = waiting.pop()
+    while pending:
+        prefix, current = pending.pop()
         real = os.path.realpath(current)
         if real in seen:
-            continue  # a link to a folder above would lead round and round
+            continue  # a link to a parent folder would make an endless loop
         seen.add(real)
-        for entry in _listed(current, prefix):
+        for entry in _list_folder(current, prefix):
             shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
             if entry.is_dir():
-                waiting.append((f"{prefix}{shown}/", entry.path))
+                pending.append((f"{prefix}{shown}/", entry.path))
             elif not entry.name.startswith(".") and not entry.name.endswith(".part"):
                 yield prefix + shown, entry
 
 
-def _listed(folder: str, shown: str) -> list["os.DirEntry[str]"]:
+def _list_folder(folder: str, shown: str) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         log.warning(
-            "landing/%s cannot be listed (%s): nothing in it was taken in. Allow the platform to "
-            "read it; its files will then be found.",
+            "landing/%s cannot be listed (%s): none of its files was read. Allow the platform to "
+            "read the folder; the next run reads its files.",
             shown,
             error.strerror,
         )
         return []
 
 
-def _placed(path: str) -> tuple[str, str, date | None, str]:
-    """Return feed, source, date and what is wrong with them, from a path below landing/."""
+def _parse_path(path: str) -> tuple[str, str, date | None, str]:
+    """Return feed, source, date and problem of a path below landing/."""
     parts = path.split("/")
     feed = parts[0] if parts[0] in feeds() and len(parts) > 1 else ""
     if not feed:
         return "", "", None, f"no feed has that folder; there are: {', '.join(feeds())}"
     if len(parts) != DEPTH:
-        return feed, "", None, "a file lies at landing/FEED/SOURCE/YYYY-MM-DD/NAME"
+        return feed, "", None, "the path of a file is landing/FEED/SOURCE/YYYY-MM-DD/NAME"
     _, source, folder, name = parts
-    landed_on = _date(folder)
+    landed_on = _parse_date(folder)
     if not SOURCE.fullmatch(source):
         problem = f"a source matches ^{SOURCE.pattern}$"
     elif landed_on is None:
@@ -125,7 +126,7 @@ def _placed(path: str) -> tuple[str, str, date | None, str]:
     return feed, source, landed_on, problem
 
 
-def _date(folder: str) -> date | None:
+def _parse_date(folder: str) -> date | None:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", folder):
         return None
     try:
@@ -134,44 +135,45 @@ def _date(folder: str) -> date | None:
         return None
 
 
-def _hashed(entry: "os.DirEntry[str]", remembered: tuple[Stamp, str] | None) -> tuple[Stamp, str]:
+def _hash_file(entry: "os.DirEntry[str]", cached: tuple[Stamp, str] | None) -> tuple[Stamp, str]:
+    """Return stamp and hash of a file; a zero time in the stamp keeps it out of the cache."""
     try:
         if not entry.is_file():
             return (0, 0, 0), UNREADABLE  # a pipe would never end
         stat = entry.stat()
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if remembered and remembered[0] == stamp:
-            return remembered
+        if cached and cached[0] == stamp:
+            return cached
         digest = sha256(Path(entry.path))
     except OSError:
         return (0, 0, 0), UNREADABLE
-    is_settled = time.time_ns() - max(stamp[1:]) > SETTLED_NS
-    return stamp if is_settled else (stamp[0], 0, 0), digest
+    is_cacheable = time.time_ns() - max(stamp[1:]) > MIN_AGE_NS
+    return stamp if is_cacheable else (stamp[0], 0, 0), digest
 
 
-def _memory(settings: Settings) -> Path:
+def _hash_cache_path(settings: Settings) -> Path:
     return settings.ledger / ".hashes.parquet"
 
 
-def _remembered(settings: Settings) -> dict[str, tuple[Stamp, str]]:
+def _read_hash_cache(settings: Settings) -> dict[str, tuple[Stamp, str]]:
     try:
-        columns = pq.read_table(_memory(settings)).to_pydict()
+        columns = pq.read_table(_hash_cache_path(settings)).to_pydict()
     except (FileNotFoundError, pa.ArrowInvalid):
-        return {}  # nothing is lost: every file is hashed again
+        return {}  # every file is hashed again
     stamps = zip(columns["bytes"], columns["modified"], columns["changed"], strict=True)
     return dict(zip(columns["path"], zip(stamps, columns["sha256"], strict=True), strict=True))
 
 
-def _remember(settings: Settings, known: dict[str, tuple[Stamp, str]]) -> None:
+def _write_hash_cache(settings: Settings, hashes: dict[str, tuple[Stamp, str]]) -> None:
     rows = [
         {"path": path, "bytes": stamp[0], "modified": stamp[1], "changed": stamp[2], "sha256": sha}
-        for path, (stamp, sha) in known.items()
+        for path, (stamp, sha) in hashes.items()
         if stamp[1]
     ]
     names = ["path", "bytes", "modified", "changed", "sha256"]
     table = pa.table({name: [row[name] for row in rows] for name in names})
-    path = _memory(settings)
+    path = _hash_cache_path(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    pq.write_table(table, beside)
-    beside.rename(path)
+    fresh = path.with_name(path.name + ".new")
+    pq.write_table(table, fresh)
+    fresh.rename(path)

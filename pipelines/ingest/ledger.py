@@ -1,7 +1,8 @@
-"""Which files were taken in for which day: the memory that makes a file count once.
+"""The ledger: the files that count for each business date, so that each content counts once.
 
-A file is its content. `known_on` is the business date whose lake partition holds its rows: the
-date of its folder while that day is open, else the day on which it was found (late).
+A file is identified by its content. `known_on` is the business date of the lake partition that
+holds its rows: the date of its folder while that date is open, else the date of the run that
+found it (late).
 """
 
 import json
@@ -16,16 +17,17 @@ from typing import Any, Literal
 from expectations.contracts import load
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
-from pipelines.ingest.landing import Landed
+from pipelines.ingest.landing import LandedFile
 
-State = Literal["taken", "copy", "replaced", "refused"]
-"""`taken`: its rows count; `copy`: the same content counts elsewhere; `replaced`: a newer version
-of the same path came before the day was closed; `refused`: its name or place is impossible."""
+State = Literal["taken", "copy", "replaced", "rejected"]
+"""`taken`: its rows count; `copy`: another file with the same content counts; `replaced`: a newer
+version of the same path arrived before the date was closed; `rejected`: its name or folder is
+invalid."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One version of one file, as the ledger keeps it."""
+    """One version of one file."""
 
     feed: str
     source: str
@@ -42,32 +44,32 @@ class Entry:
 
     @property
     def order(self) -> tuple[str, str, str, int]:
-        """Earlier entries come first; of equal contents the first one counts."""
+        """The sort key of entries; of equal contents the first entry counts."""
         return self.known_on, self.landed_on, self.path, self.version
 
     @property
     def content(self) -> tuple[str, str, str, str]:
-        """What makes two files the same.
+        """The identity of a content; files with equal identities are copies.
 
-        A full catalogue says "these are the terms of this date", so the same bytes on another
-        date are news (terms may change and change back); elsewhere they say nothing new. A file
-        without a byte has no content that another could have: each is told of.
+        A full catalogue states the terms of its date, so the same bytes on another date are new
+        (terms may change and change back); in other feeds they are a copy. Empty files are never
+        copies, so that each is reported.
         """
         is_catalogue = bool(self.feed) and load(self.feed).full_catalogue
-        said_on = self.landed_on if is_catalogue else ""
-        return self.feed, self.source, said_on if self.bytes else self.path, self.sha256
+        stated_on = self.landed_on if is_catalogue else ""
+        return self.feed, self.source, stated_on if self.bytes else self.path, self.sha256
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """All entries, in their order, and the greatest day that was collected."""
+    """All entries, in their order, and the last closed date."""
 
     entries: tuple[Entry, ...] = ()
     closed_through: date | None = None
 
     @property
     def by_day(self) -> dict[str, list[Entry]]:
-        """The entries of each day (ISO) on which any became known."""
+        """The entries by the day (ISO) on which they became known."""
         days = groupby(self.entries, key=lambda entry: entry.known_on)
         return {day: list(entries) for day, entries in days}
 
@@ -82,41 +84,41 @@ def read_ledger(settings: Settings) -> Ledger:
     try:
         closed = json.loads((settings.ledger / "closed.json").read_text("utf-8"))
     except FileNotFoundError:
-        return Ledger(_settled(entries))
-    return Ledger(_settled(entries), date.fromisoformat(closed["closed_through"]))
+        return Ledger(_mark_copies(entries))
+    return Ledger(_mark_copies(entries), date.fromisoformat(closed["closed_through"]))
 
 
 def write_ledger(settings: Settings, before: Ledger, after: Ledger) -> None:
-    """Write the days that differ, then how far the days are closed; safe to repeat."""
+    """Write the days that changed, then the last closed date; safe to repeat."""
     settings.ledger.mkdir(parents=True, exist_ok=True)
-    stood = before.by_day
+    previous = before.by_day
     for day, entries in after.by_day.items():
-        if entries != stood.get(day):
+        if entries != previous.get(day):
             _write_day(settings.ledger / f"date={day}.jsonl", entries)
     if after.closed_through is not None:
         write_json(settings.ledger / "closed.json", {"closed_through": str(after.closed_through)})
 
 
 def _write_day(path: Path, entries: list[Entry]) -> None:
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(as_json(entry)) + "\n" for entry in entries)
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(entry_as_json(entry)) + "\n" for entry in entries)
         file.flush()
         os.fsync(file.fileno())
-    beside.rename(path)
+    fresh.rename(path)
 
 
-def as_json(entry: Entry) -> dict[str, Any]:
-    """Return `entry` as manifests and ledger files hold it."""
+def entry_as_json(entry: Entry) -> dict[str, Any]:
+    """Return `entry` as in manifests and ledger files."""
     return dict(vars(entry))
 
 
-def taken_in(ledger: Ledger, landed: Iterable[Landed], day: date) -> Ledger:
-    """Return `ledger` with what a run for `day` finds new; `closed_through` stays as it is.
+def register_files(ledger: Ledger, landed: Iterable[LandedFile], day: date) -> Ledger:
+    """Return `ledger` with the new files of a run for `day`; `closed_through` is unchanged.
 
-    A file whose content the ledger knows under its path changes nothing. New content under a
-    known path is its next version. Files of later days wait for those; files that came too late
-    wait for the next new day if `day` is not the newest.
+    A known content under its known path changes nothing. New content under a known path is its
+    next version. Files of later dates wait for the runs of these dates; late files wait for the
+    next new date if `day` is not the newest.
     """
     newest = {entry.path: entry for entry in sorted(ledger.entries, key=lambda e: e.version)}
     entries = {(entry.path, entry.version): entry for entry in ledger.entries}
@@ -125,36 +127,37 @@ def taken_in(ledger: Ledger, landed: Iterable[Landed], day: date) -> Ledger:
         known_on = _known_on(file.landed_on, ledger.closed_through, day)
         if known_on is None or known_on > day or (before and before.sha256 == file.sha256):
             continue
-        entry = _entry(file, known_on, before.version + 1 if before else 1)
+        entry = _make_entry(file, known_on, before.version + 1 if before else 1)
         entries[entry.path, entry.version] = entry
         if before and before.known_on == entry.known_on:
             entries[before.path, before.version] = replace(before, state="replaced", note="")
-    return Ledger(_settled(entries.values()), ledger.closed_through)
+    return Ledger(_mark_copies(entries.values()), ledger.closed_through)
 
 
-def without(ledger: Ledger, dropped: set[tuple[str, int]], states: Ledger) -> Ledger:
-    """Return `ledger` without the entries (path, version) `dropped`.
+def remove_entries(ledger: Ledger, removed: set[tuple[str, int]], states: Ledger) -> Ledger:
+    """Return `ledger` without the entries (path, version) `removed`.
 
-    What they had replaced gets back the state that it has in `states`.
+    The versions that they had replaced get their state in `states` again.
     """
     earlier = {(entry.path, entry.version): entry for entry in states.entries}
-    kept = [
+    remaining = [
         earlier.get((entry.path, entry.version), entry)
-        if (entry.path, entry.version + 1) in dropped
+        if (entry.path, entry.version + 1) in removed
         else entry
         for entry in ledger.entries
-        if (entry.path, entry.version) not in dropped
+        if (entry.path, entry.version) not in removed
     ]
-    return Ledger(_settled(kept), ledger.closed_through)
+    return Ledger(_mark_copies(remaining), ledger.closed_through)
 
 
 def _known_on(landed_on: date | None, closed: date | None, day: date) -> date | None:
+    """Return the date from which a file counts in a run for `day`; None if it has to wait."""
     if landed_on is not None and (closed is None or landed_on > closed or landed_on == day):
         return landed_on
     return day if closed is None or day >= closed else None
 
 
-def _entry(file: Landed, known_on: date, version: int) -> Entry:
+def _make_entry(file: LandedFile, known_on: date, version: int) -> Entry:
     return Entry(
         feed=file.feed,
         source=file.source,
@@ -165,23 +168,23 @@ def _entry(file: Landed, known_on: date, version: int) -> Entry:
         bytes=file.bytes,
         known_on=str(known_on),
         is_late=file.landed_on is not None and known_on > file.landed_on,
-        state="refused" if file.problem else "taken",
+        state="rejected" if file.problem else "taken",
         note=file.problem,
     )
 
 
-def _settled(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the entries in order, the first of each content taken and the others its copies."""
-    kept: list[Entry] = []
+def _mark_copies(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries in order; of each content the first is taken, the others are copies."""
+    marked: list[Entry] = []
     by_content = sorted(entries, key=lambda entry: (entry.content, entry.order))
-    for _, same in groupby(by_content, key=lambda entry: entry.content):
+    for _, group in groupby(by_content, key=lambda entry: entry.content):
         first: Entry | None = None
-        for entry in same:
-            if entry.state in {"refused", "replaced"}:
-                kept.append(entry)
+        for entry in group:
+            if entry.state in {"rejected", "replaced"}:
+                marked.append(entry)
             elif first is None:
                 first = replace(entry, state="taken", note="")
-                kept.append(first)
+                marked.append(first)
             else:
-                kept.append(replace(entry, state="copy", note=f"same content as {first.path}"))
-    return tuple(sorted(kept, key=lambda entry: entry.order))
+                marked.append(replace(entry, state="copy", note=f"same content as {first.path}"))
+    return tuple(sorted(marked, key=lambda entry: entry.order))

@@ -1,7 +1,7 @@
-"""Which phone numbers can exist: the metadata of `phonenumbers` as SQL over a whole column.
+"""The validity of phone numbers: the metadata of `phonenumbers` as SQL over a whole column.
 
 `phonenumbers` itself takes about 20 µs a number; its rules are regular expressions by country
-code, so DuckDB can judge a column of them. A test holds both against each other.
+code, so DuckDB can evaluate a column of numbers. A test compares both.
 """
 
 from functools import cache
@@ -9,7 +9,7 @@ from functools import cache
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberDesc
 
 WORLD = "001"
-"""What `phonenumbers` calls the region of a code that belongs to no country."""
+"""The region of a code without a country, in `phonenumbers`."""
 
 KINDS = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number",
@@ -23,13 +23,13 @@ def is_phone_valid_sql(number: str, codes: tuple[int, ...]) -> str:
 
     Args:
         number: SQL of the text.
-        codes: The country codes that occur; numbers of others are not valid.
+        codes: The country codes that occur; numbers of other codes are invalid.
     """
     if not codes:
         return "false"
     cases = " ".join(
         f"when regexp_matches({number}, '^[+]{code}[0-9]+$') "
-        f"then {_rule(f'substr({number}, {len(str(code)) + 2})', code)}"
+        f"then {_is_valid_sql(f'substr({number}, {len(str(code)) + 2})', code)}"
         for code in codes
     )
     return f"case {cases} else false end"
@@ -42,42 +42,42 @@ def country_code_pattern() -> str:
     return f"^[+]({codes})[0-9]{{4,14}}$"
 
 
-def _rule(national: str, code: int) -> str:
-    """Return SQL: the first region that claims the number knows its kind.
+def _is_valid_sql(national: str, code: int) -> str:
+    """Return SQL that is true where the number's region has a kind of number that it matches.
 
-    As in `phonenumbers.region_code_for_number`: a region with leading digits claims every number
-    that begins with them, another one those that it knows the kind of.
+    The region is chosen as in `phonenumbers.region_code_for_number`: the first with leading
+    digits that the number begins with, or without leading digits but with a matching kind.
     """
-    found = (_of(region, code) for region in COUNTRY_CODE_TO_REGION_CODE[code])
-    regions = [metadata for metadata in found if metadata]
+    listed = (_region_metadata(region, code) for region in COUNTRY_CODE_TO_REGION_CODE[code])
+    regions = [metadata for metadata in listed if metadata]
     if len(regions) == 1:
-        return _is_known(national, regions[0])
+        return _has_kind_sql(national, regions[0])
     cases = " ".join(
-        f"when {_claims(national, metadata)} then {_is_known(national, metadata)}"
+        f"when {_is_in_region_sql(national, metadata)} then {_has_kind_sql(national, metadata)}"
         for metadata in regions
     )
     return f"(case {cases} else false end)"
 
 
-def _of(region: str, code: int) -> PhoneMetadata | None:
+def _region_metadata(region: str, code: int) -> PhoneMetadata | None:
     if region == WORLD:
         return PhoneMetadata.metadata_for_nongeo_region(code, None)
     return PhoneMetadata.metadata_for_region(region, None)
 
 
-def _claims(national: str, metadata: PhoneMetadata) -> str:
+def _is_in_region_sql(national: str, metadata: PhoneMetadata) -> str:
     if metadata.leading_digits is None:
-        return _is_known(national, metadata)
+        return _has_kind_sql(national, metadata)
     return f"regexp_matches({national}, '^(?:{metadata.leading_digits})')"
 
 
-def _is_known(national: str, metadata: PhoneMetadata) -> str:
-    general = _matches(national, metadata.general_desc)
-    kinds = [_matches(national, getattr(metadata, kind)) for kind in KINDS]
+def _has_kind_sql(national: str, metadata: PhoneMetadata) -> str:
+    general = _matches_sql(national, metadata.general_desc)
+    kinds = [_matches_sql(national, getattr(metadata, kind)) for kind in KINDS]
     return f"({general} and ({' or '.join(dict.fromkeys(kinds))}))"
 
 
-def _matches(national: str, description: PhoneNumberDesc | None) -> str:
+def _matches_sql(national: str, description: PhoneNumberDesc | None) -> str:
     if description is None or not description.national_number_pattern:
         return "false"
     full = f"regexp_full_match({national}, '{description.national_number_pattern}')"

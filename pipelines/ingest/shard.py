@@ -1,12 +1,12 @@
-"""One shard's work: read its files, parse and judge the rows, resolve duplicates.
+"""The work of one shard: read its files, validate the rows, derive columns, find duplicates.
 
-What it finds waits in its own folder as Parquet; `collect` puts the shards together. The folder
-is made anew on each try, and `done.json` is written last.
+The results are Parquet files in the shard's folder, from which `collect` publishes. Each attempt
+starts with an empty folder, and `done.json` is written last.
 """
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import groupby
@@ -21,88 +21,96 @@ from expectations.contracts import Contract, load
 from pipelines.core.database import connect
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.ingest.duplicates import dropped_rows
-from pipelines.ingest.identity import with_derived
-from pipelines.ingest.plan_file import Plan, Task, read_plan, work_folder
-from pipelines.ingest.quarantine import FINDINGS, unread
-from pipelines.ingest.reading.read_file import MOST_UNKNOWN, Intake
-from pipelines.ingest.rejected_files import Broken, refusals
-from pipelines.ingest.validation.row_verdicts import judged
-from pipelines.ingest.validation.rule_counts import Tallies
+from pipelines.ingest.duplicates import find_dropped_rows
+from pipelines.ingest.identity import derive_columns
+from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
+from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
+from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
+from pipelines.ingest.validation.row_verdicts import RuleCounts, validate_batch
 
 log = logging.getLogger(__name__)
 
 
 def shard_folder(settings: Settings, day: date, shard: int) -> Path:
-    """Return where shard number `shard` of the run for `day` keeps what it found."""
+    """Return the folder of shard number `shard` of the run for `day`."""
     return work_folder(settings, day) / f"shard={shard}"
 
 
-def run_shard(settings: Settings, day: date, shard: int) -> dict[str, int]:
-    """Work on one shard of the plan, and return how many files and rows it read and refused."""
+def ingest_shard(settings: Settings, day: date, shard: Mapping[str, int]) -> dict[str, int]:
+    """Read and validate the files of one shard (an element of the result of `plan`).
+
+    Returns:
+        `shard`, `files`, `received` (rows) and `rejected_files`.
+    """
+    number = shard["shard"]
     plan = read_plan(settings, day)
-    folder = shard_folder(settings, day, shard)
+    tasks = plan.shards[number]
+    folder = shard_folder(settings, day, number)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    counts = {"shard": shard, "files": len(plan.shards[shard]), "received": 0, "refused_files": 0}
+    counts = {"shard": number, "files": len(tasks), "received": 0, "rejected_files": 0}
     with connect(settings) as connection:
-        for feed, tasks in groupby(plan.shards[shard], key=lambda task: task.entry.feed):
-            contract = load(feed)
-            intake = Intake(connection, contract, settings.landing, tuple(tasks))
-            counts["refused_files"] += _take_in(settings, plan, intake, folder / feed)
-            counts["received"] += sum(intake.received)
+        for feed, of_feed in groupby(tasks, key=lambda task: task.entry.feed):
+            reader = FeedReader(connection, load(feed), settings.landing, tuple(of_feed))
+            counts["rejected_files"] += _ingest_feed(settings, plan, reader, folder / feed)
+            counts["received"] += sum(reader.received)
     write_json(folder / "done.json", counts)
     return counts
 
 
-def _take_in(settings: Settings, plan: Plan, intake: Intake, folder: Path) -> int:
-    """Write what became of the rows of one feed below `folder`; return the refused files."""
+def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Path) -> int:
+    """Write the results of one feed below `folder`; return the number of rejected files."""
     folder.mkdir()
-    contract, connection = intake.contract, intake.connection
-    tallies = Tallies(task.entry.known_on for task in intake.tasks)
-    broken = Broken(len(intake.tasks))
-    _write_rows(settings, intake, folder, tallies, broken)
-    refused = refusals(settings, contract, intake, broken)
-    for message in refused["message"].to_pylist():
+    contract, connection = reader.contract, reader.connection
+    rule_counts = RuleCounts(task.entry.known_on for task in reader.tasks)
+    file_findings = FileFindings(len(reader.tasks))
+    _write_rows(settings, reader, folder, rule_counts, file_findings)
+    rejected = reject_files(settings, contract, reader, file_findings)
+    for message in rejected["message"].to_pylist():
         log.warning("landing/%s", message)
-    write_parquet(refused, folder / "refused.parquet")
-    write_parquet(_files(intake), folder / "files.parquet")
-    history = _history(settings, plan, contract)
+    write_parquet(rejected, folder / "rejected_files.parquet")
+    write_parquet(_files_table(reader), folder / "files.parquet")
+    history = _history_files(settings, plan, contract)
     rows = folder / "rows.parquet"
-    dropped = dropped_rows(connection, contract, rows, sorted(intake.refused), history)
+    dropped = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
     write_parquet(dropped, folder / "dropped.parquet")
-    facts = {"sources": _sources(intake), "quality": tallies.by_day()}
+    facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
     write_json(folder / "facts.json", facts)
-    return len(intake.refused)
+    return len(reader.rejected_files)
 
 
 def _write_rows(
-    settings: Settings, intake: Intake, folder: Path, tallies: Tallies, broken: Broken
+    settings: Settings,
+    reader: FeedReader,
+    folder: Path,
+    rule_counts: RuleCounts,
+    file_findings: FileFindings,
 ) -> None:
-    contract, connection = intake.contract, intake.connection
+    """Write the accepted rows and the findings, batch by batch."""
+    contract, connection = reader.contract, reader.connection
     schema = rows_schema(contract)
-    origins = _origins(settings, contract, intake.tasks)
+    lineage = _file_lineage(settings, contract, reader.tasks)
     next_row = 0
     with (
-        _writing(folder / "rows.parquet", schema) as rows_file,
-        _writing(folder / "findings.parquet", FINDINGS) as findings_file,
+        _open_writer(folder / "rows.parquet", schema) as rows_file,
+        _open_writer(folder / "findings.parquet", FINDINGS) as findings_file,
     ):
-        for text in intake.texts():
-            rows, findings = judged(connection, contract, text, next_row, tallies)
+        for text in reader.read_tables():
+            rows, findings = validate_batch(connection, contract, text, next_row, rule_counts)
             del text  # a batch is most of a shard's memory, and the next one is read soon
             next_row += rows.num_rows
-            findings = pa.concat_tables([findings, unread(intake.rejected)])
-            intake.rejected.clear()
-            broken.add(findings)
+            findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
+            reader.rejected.clear()
+            file_findings.add(findings)
             findings_file.write_table(findings)
-            rows = _placed(contract, rows, origins)
-            rows = with_derived(connection, contract, rows, settings.time_zone)
+            rows = _add_lineage(contract, rows, lineage)
+            rows = derive_columns(connection, contract, rows, settings.time_zone)
             rows_file.write_table(rows.select(schema.names).cast(schema))
             del rows, findings
 
 
 def rows_schema(contract: Contract) -> pa.Schema:
-    """Return the lake's columns, then those that only the shards and `collect` need."""
+    """Return the lake's columns, then the columns that only the shards and `collect` need."""
     return pa.schema(
         [
             *contract.lake_schema,
@@ -115,8 +123,8 @@ def rows_schema(contract: Contract) -> pa.Schema:
     )
 
 
-def _origins(settings: Settings, contract: Contract, tasks: Sequence[Task]) -> pa.Table:
-    """Return what each file says of its rows, one row per task."""
+def _file_lineage(settings: Settings, contract: Contract, tasks: Sequence[Task]) -> pa.Table:
+    """Return the lineage that the rows of each file share, one row per task."""
     entries = [task.entry for task in tasks]
     days = [date.fromisoformat(entry.known_on) for entry in entries]
     landed = [date.fromisoformat(e.landed_on) if e.landed_on else None for e in entries]
@@ -133,12 +141,15 @@ def _origins(settings: Settings, contract: Contract, tasks: Sequence[Task]) -> p
     )
 
 
-def _placed(contract: Contract, rows: pa.Table, origins: pa.Table) -> pa.Table:
-    """Return `rows` with the lineage of their files; `known_at` is the source's own, if later."""
-    lineage = origins.take(rows["task"])
-    for name in lineage.schema.names:
+def _add_lineage(contract: Contract, rows: pa.Table, lineage: pa.Table) -> pa.Table:
+    """Return `rows` with the lineage of their files.
+
+    `known_at` is the source's own time of recording, if that is later.
+    """
+    by_row = lineage.take(rows["task"])
+    for name in by_row.schema.names:
         if name not in rows.schema.names:
-            rows = rows.append_column(name, lineage[name])
+            rows = rows.append_column(name, by_row[name])
     if contract.recorded_at:
         index = rows.schema.get_field_index("known_at")
         recorded_at = rows[contract.recorded_at]
@@ -149,44 +160,47 @@ def _placed(contract: Contract, rows: pa.Table, origins: pa.Table) -> pa.Table:
     return rows
 
 
-def _history(settings: Settings, plan: Plan, contract: Contract) -> list[Path]:
-    """Return the lake files of the feed that this run leaves as they are."""
+def _history_files(settings: Settings, plan: Plan, contract: Contract) -> list[Path]:
+    """Return the lake files of the feed in partitions that this run does not build."""
     building = {f"date={day}" for feed, day in plan.partitions if feed == contract.feed}
     files = settings.lake.glob(f"{contract.feed}/date=*/{contract.feed}.parquet")
     return sorted(path for path in files if path.parent.name not in building)
 
 
-def _files(intake: Intake) -> pa.Table:
-    """Return the files that `collect` names in quarantine, by `task`."""
-    entries = [task.entry for task in intake.tasks]
+def _files_table(reader: FeedReader) -> pa.Table:
+    """Return the files of the feed by `task`, for the records of quarantine."""
+    entries = [task.entry for task in reader.tasks]
     return pa.table(
         {
             "task": pa.array(range(len(entries)), pa.int32()),
             "source": pa.array([entry.source for entry in entries], pa.string()),
             "file": pa.array([entry.path for entry in entries], pa.string()),
             "known_on": pa.array([entry.known_on for entry in entries], pa.string()),
-            "is_refused": pa.array([task in intake.refused for task in range(len(entries))]),
+            "is_rejected": pa.array(
+                [task in reader.rejected_files for task in range(len(entries))]
+            ),
         }
     )
 
 
-def _sources(intake: Intake) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return by day and source: files, refused files, rows received and unknown columns."""
+def _count_sources(reader: FeedReader) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return by day and source: files, rejected files, rows received and unknown columns."""
     days: dict[str, dict[str, dict[str, Any]]] = {}
-    for index, task in enumerate(intake.tasks):
+    for index, task in enumerate(reader.tasks):
         sources = days.setdefault(task.entry.known_on, {})
         facts = sources.setdefault(
-            task.entry.source, {"files": 0, "received": 0, "refused_files": 0, "unknown": []}
+            task.entry.source, {"files": 0, "received": 0, "rejected_files": 0, "unknown": []}
         )
         facts["files"] += 1
-        facts["received"] += intake.received[index]
-        facts["refused_files"] += index in intake.refused
-        unknown = intake.unknown.get(index, set()) if index not in intake.refused else set()
-        facts["unknown"] = sorted(unknown | set(facts["unknown"]))[:MOST_UNKNOWN]
+        facts["received"] += reader.received[index]
+        is_rejected = index in reader.rejected_files
+        facts["rejected_files"] += is_rejected
+        unknown = set() if is_rejected else reader.unknown.get(index, set())
+        facts["unknown"] = sorted(unknown | set(facts["unknown"]))[:MAX_UNKNOWN_COLUMNS]
     return days
 
 
 @contextmanager
-def _writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+def _open_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
         yield writer

@@ -11,7 +11,6 @@ choice depends on nothing but the rows.
 import gzip
 import io
 import sys
-import tempfile
 from pathlib import Path
 
 import duckdb
@@ -20,8 +19,8 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from expectations import mapping
-from pipelines.importing.read import receive, receive_beside
-from pipelines.importing.split_by_feed import Routing, Window
+from pipelines.importing.read_source import read_companion_tables, read_source
+from pipelines.importing.split_by_feed import DateWindow, FeedSplitter
 
 HERE = Path(__file__).parent
 
@@ -75,10 +74,10 @@ def make(hmda: Path, lenders: Path, sba: Path) -> None:
 
 def _chosen(name: str, file: Path, query: str) -> pa.Table:
     loaded = mapping.load(name)
-    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as workspace:
-        columns = receive(connection, file, loaded.mapping.file, Path(workspace))
-        receive_beside(connection, file, loaded.mapping.beside)
-        Routing(connection, loaded, columns, Window(None, None)).prepare()
+    with duckdb.connect() as connection:
+        columns = read_source(connection, file, loaded.mapping.file)
+        read_companion_tables(connection, file, loaded.mapping.beside)
+        FeedSplitter(connection, loaded, columns, DateWindow(None, None)).prepare_rows()
         named = ", ".join(f'"{column}"' for column in columns)
         return connection.sql(query.replace("{columns}", named)).to_arrow_table()
 

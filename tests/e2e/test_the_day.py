@@ -151,7 +151,7 @@ def test_one_broken_file_holds_back_its_own_channel_only(landed: Path, ran: Ran,
     others = [key for key in disturbed if key[1] != channel and key[2] == f"{SUNDAY}"]
     assert others
     assert [key for key in others if disturbed[key] != undisturbed[key]] == []
-    assert disturbed["leads", channel, f"{SUNDAY}"]["refused_files"] == 1
+    assert disturbed["leads", channel, f"{SUNDAY}"]["rejected_files"] == 1
     page = (other / "reports" / f"date={SUNDAY}" / "index.html").read_text()
     assert channel in page
     assert file.name in page

@@ -116,8 +116,8 @@ def publish_day(home: Path) -> Settings:
 def publish_lake(settings: Settings, feed: str, counts: dict[str, Any] | None = None) -> None:
     facts: dict[str, Any] = {"counts": {}, "ledger": [], "quality": [], "unknown_columns": {}}
     if feed == "leads":
-        more = {"emptied_values": 5, "refused_files": 0, "files": 2}
-        refused = {"emptied_values": 0, "refused_files": 1, "files": 1}
+        more = {"emptied_values": 5, "rejected_files": 0, "files": 2}
+        refused = {"emptied_values": 0, "rejected_files": 1, "files": 1}
         facts["counts"] = counts or {
             "search": LEADS["search"] | more,
             "broker": LEADS["broker"] | refused,

@@ -1,4 +1,4 @@
-"""A foreign file with its mapping, imported into a home of its own."""
+"""Fixtures: a foreign file with its mapping, imported into an empty home."""
 
 import csv
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def leads_of(tmp_path: Path, settings: Settings) -> Callable[..., tuple[Rows, dict[str, Any]]]:
-    """Return the landed leads, by line of the file, and what the import says of itself."""
+    """Return a function that imports a file; it returns the landed leads and the result."""
 
     def imported(
         content: bytes | str,
@@ -59,8 +59,8 @@ def leads_of(tmp_path: Path, settings: Settings) -> Callable[..., tuple[Rows, di
         mapping.write_text(text, "utf-8")
         foreign = tmp_path / name
         foreign.write_bytes(content if isinstance(content, bytes) else content.encode())
-        said = import_file(settings, str(mapping), foreign)
-        return landed(settings, "leads"), said
+        result = import_file(settings, str(mapping), foreign)
+        return landed(settings, "leads"), result
 
     return imported
 
@@ -70,6 +70,6 @@ def landed(settings: Settings, feed: str) -> Rows:
     rows = []
     for path in sorted((settings.landing / feed).rglob("*.csv")):
         with path.open(newline="", encoding="utf-8") as file:
-            place = {"source": path.parts[-3], "landed": path.parts[-2]}
-            rows += [row | place for row in csv.DictReader(file)]
+            folder = {"source": path.parts[-3], "landed": path.parts[-2]}
+            rows += [row | folder for row in csv.DictReader(file)]
     return rows

@@ -1,4 +1,4 @@
-"""A wrong mapping names the file, the line and the key, and nothing is written."""
+"""An invalid mapping is rejected with file, line and key, and nothing is written."""
 
 import pytest
 
@@ -32,13 +32,13 @@ def load(tmp_path, text):
     return mapping.load(str(path))
 
 
-def test_the_mapping_that_the_mistakes_are_made_in_is_right(tmp_path):
+def test_the_mapping_without_a_mistake_is_valid(tmp_path):
     loaded = load(tmp_path, GOOD)
     assert loaded.mapping.routes[0].columns["currency"].default == "CNY"
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "message"),
     [
         ("{format: csv}", "{format: xls}", "line 3, file.format"),
         ("{format: csv}", "{format: csv, encoding: big5}", "line 3, file.encoding"),
@@ -59,19 +59,19 @@ def test_the_mapping_that_the_mistakes_are_made_in_is_right(tmp_path):
         (
             "      currency: CNY",
             "      spend: CNY",
-            "line 14, .*spend: said twice; first on line 13",
+            "line 14, .*spend: repeated; first on line 13",
         ),
         ("currency: CNY", "currency: [CNY", r"line 1[45]: not YAML"),
     ],
 )
-def test_a_mistake_is_named_where_it_stands(tmp_path, right, wrong, said):
+def test_a_mistake_is_reported_with_its_line_and_key(tmp_path, right, wrong, message):
     assert right in GOOD
-    with pytest.raises(mapping.MappingError, match=f"(?m)^wrong.yml, {said}"):
+    with pytest.raises(mapping.MappingError, match=f"(?m)^wrong.yml, {message}"):
         load(tmp_path, GOOD.replace(right, wrong, 1))
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "message"),
     [
         (
             "{from: sum}",
@@ -91,23 +91,25 @@ def test_a_mistake_is_named_where_it_stands(tmp_path, right, wrong, said):
         ("half: try_cast(sum as double)", "half: day::int", "line 5, define.half: .*Conversion"),
     ],
 )
-def test_a_mistake_that_only_the_file_shows_is_named_too(tmp_path, settings, right, wrong, said):
+def test_a_mistake_that_only_the_file_reveals_is_reported_too(
+    tmp_path, settings, right, wrong, message
+):
     assert right in GOOD
     path = tmp_path / "wrong.yml"
     path.write_text(GOOD.replace(right, wrong, 1), "utf-8")
     foreign = tmp_path / "foreign.csv"
     foreign.write_text("day,sum\n2026-03-01,7.5\n")
-    with pytest.raises(ImportRejected, match=f"(?s)^wrong.yml, {said}.*Nothing was written"):
+    with pytest.raises(ImportRejected, match=f"(?s)^wrong.yml, {message}.*Nothing was written"):
         import_file(settings, str(path), foreign)
     assert not settings.landing.exists()
 
 
-def test_an_unknown_mapping_is_answered_with_those_there_are():
+def test_an_unknown_mapping_is_rejected_with_a_list_of_mappings():
     with pytest.raises(mapping.MappingError, match="'nope'; there are: hmda, sba"):
         mapping.load("nope")
 
 
-def test_the_example_in_the_readme_is_a_right_mapping(tmp_path):
+def test_the_example_in_the_readme_is_a_valid_mapping(tmp_path):
     readme = (mapping.FOLDER / "README.md").read_text("utf-8")
     example = readme.split("```yaml\n")[1].split("```")[0]
     assert load(tmp_path, example).mapping.routes[0].columns["birth_date"].pivot == 30

@@ -1,4 +1,4 @@
-"""The mappings of the real public files, on the samples that the project carries."""
+"""The mappings of the public files, on the samples in this project."""
 
 import csv
 import gzip
@@ -36,50 +36,50 @@ def loans():
         return list(csv.DictReader(file))
 
 
-def test_the_sample_keeps_a_hundred_lenders_with_fifty_rows_and_every_year():
+def test_the_sample_has_a_hundred_lenders_with_fifty_rows_and_every_year():
     rows = pq.read_table(HMDA)
     lenders = Counter(rows["lei"].to_pylist())
     assert rows.num_rows >= 20_000
     assert sum(count >= 50 for count in lenders.values()) >= 100
     assert set(rows["activity_year"].to_pylist()) == {2022, 2023, 2024}
-    assert pc.min(rows["applicant_income_000s"]).as_py() < 0, "the dirt is kept"
-    assert pc.max(rows["loan_to_value_ratio"]).as_py() > 500, "the dirt is kept"
+    assert pc.min(rows["applicant_income_000s"]).as_py() < 0, "invalid values are in the sample"
+    assert pc.max(rows["loan_to_value_ratio"]).as_py() > 500, "invalid values are in the sample"
 
 
 def test_every_hmda_row_is_a_lead_with_two_outcomes_and_a_lender(hmda):
-    _, said, leads = hmda
+    _, result, leads = hmda
     rows = pq.read_table(HMDA)
     lenders = len(set(rows["lei"].to_pylist()))
-    assert said["read"] == rows.num_rows == len(leads)
-    assert said["set_aside"] == {}
-    assert said["feeds"]["outcomes"]["rows"] == 2 * rows.num_rows
-    assert said["feeds"]["products"]["rows"] == lenders
-    assert said["feeds"]["institutions"]["rows"] == 4 * lenders  # one list more for each year
+    assert result["read"] == rows.num_rows == len(leads)
+    assert result["quarantined"] == {}
+    assert result["feeds"]["outcomes"]["rows"] == 2 * rows.num_rows
+    assert result["feeds"]["products"]["rows"] == lenders
+    assert result["feeds"]["institutions"]["rows"] == 4 * lenders  # one list more for each year
 
 
-def test_the_register_of_a_year_is_known_when_it_is_public_and_not_before(hmda):
-    settings, said, _ = hmda
+def test_the_register_of_a_year_is_known_from_its_publication(hmda):
+    settings, result, _ = hmda
     register = pq.read_table(SAMPLES / "hmda_lenders_by_year.parquet").to_pylist()
     decided = {(row["lei"].lower(), row["year"]): row["application_count"] for row in register}
-    assert said["beside"]["lenders"]["rows"] == len(register) > 500
+    assert result["beside"]["lenders"]["rows"] == len(register) > 500
     lists = landed(settings, "institutions")
     assert {row["register_applications"] for row in lists if row["landed"] < "2022-03-31"} == {""}
-    told = [row for row in lists if row["landed"] >= "2022-03-31"]
-    assert len(told) == 3 * len({row["institution_id"] for row in lists})
-    for row in told:
-        of_year = decided.get((row["institution_id"], int(row["landed"][:4]) - 1), "")
-        assert row["register_applications"] == f"{of_year}"
+    later = [row for row in lists if row["landed"] >= "2022-03-31"]
+    assert len(later) == 3 * len({row["institution_id"] for row in lists})
+    for row in later:
+        count = decided.get((row["institution_id"], int(row["landed"][:4]) - 1), "")
+        assert row["register_applications"] == f"{count}"
 
 
-def test_without_the_register_beside_it_the_file_is_read_all_the_same(tmp_path):
-    alone = tmp_path / HMDA.name
-    alone.write_bytes(HMDA.read_bytes())
-    said = import_file(Settings(home=tmp_path / "home"), "hmda", alone)
-    assert said["beside"] == {"lenders": None}
-    assert said["feeds"]["institutions"]["rows"] == said["feeds"]["products"]["rows"]
+def test_a_file_without_its_register_is_imported(tmp_path):
+    copy = tmp_path / HMDA.name
+    copy.write_bytes(HMDA.read_bytes())
+    result = import_file(Settings(home=tmp_path / "home"), "hmda", copy)
+    assert result["beside"] == {"lenders": None}
+    assert result["feeds"]["institutions"]["rows"] == result["feeds"]["products"]["rows"]
 
 
-def test_hmda_decisions_are_those_of_the_register(hmda):
+def test_hmda_decisions_agree_with_the_register(hmda):
     settings, _, _ = hmda
     events = Counter(row["event"] for row in landed(settings, "outcomes"))
     approved = pc.sum(pq.read_table(HMDA)["approved"]).as_py()
@@ -108,22 +108,22 @@ def test_a_lead_is_captured_in_the_year_of_the_register_and_on_the_day_it_lands(
 def test_protected_attributes_land_only_in_protected_columns(hmda):
     settings, _, leads = hmda
     rows = pq.read_table(HMDA, columns=["sex", "race", "ethnicity"])
-    words = {text for name in rows.column_names for text in rows[name].to_pylist()}
-    words -= {"Sex Not Available"}
+    values = {text for name in rows.column_names for text in rows[name].to_pylist()}
+    values -= {"Sex Not Available"}
     protected = {column.name for column in load("leads").columns if column.protected}
     assert protected == {"gender", "ethnicity"}
     for name in leads[0].keys() - protected:
-        assert not words & {row[name] for row in leads}, name
-    assert {row["gender"] for row in leads} <= words | {""}
+        assert not values & {row[name] for row in leads}, name
+    assert {row["gender"] for row in leads} <= values | {""}
     fields = {row["fields"] for row in landed(settings, "institutions")}
     assert all(not protected & set(text.split("|")) for text in fields)
 
 
 def test_catalogues_are_known_before_the_first_lead(hmda, sba):
-    for settings, said, _ in (hmda, sba):
-        first = said["feeds"]["leads"]["first"]
+    for settings, result, _ in (hmda, sba):
+        first = result["feeds"]["leads"]["first"]
         for feed in ("institutions", "products"):
-            assert said["feeds"][feed]["first"] < first
+            assert result["feeds"][feed]["first"] < first
         assert {row["source"] for row in landed(settings, "outcomes")} <= {
             row["institution_id"] for row in landed(settings, "institutions")
         }
@@ -136,16 +136,16 @@ def test_an_outcome_is_landed_after_it_was_recorded(hmda, sba):
 
 
 def test_every_sba_loan_is_a_lead(sba, loans):
-    _, said, leads = sba
-    assert said["read"] == len(loans) == len(leads) == 22_427
+    _, result, leads = sba
+    assert result["read"] == len(loans) == len(leads) == 22_427
     assert {row["lead_id"] for row in leads} == {loan["LoanNr_ChkDgt"] for loan in loans}
     assert sum(float(row["amount"]) for row in leads) == sum(
         float(loan["GrAppv"]) for loan in loans
     )
 
 
-def test_sba_outcomes_are_those_of_the_file_and_the_rest_is_set_aside(sba, loans):
-    settings, said, _ = sba
+def test_sba_outcomes_agree_with_the_file_and_other_rows_are_quarantined(sba, loans):
+    settings, result, _ = sba
     events = Counter(row["event"] for row in landed(settings, "outcomes"))
     named = [loan for loan in loans if loan["Bank"]]
     paid_out = [loan for loan in named if loan["DisbursementDate"]]
@@ -158,21 +158,21 @@ def test_sba_outcomes_are_those_of_the_file_and_the_rest_is_set_aside(sba, loans
             loan["MIS_Status"] == "CHGOFF" and loan["ChgOffDate"] != "" for loan in named
         ),
     }
-    assert sum(said["set_aside"].values()) == said["feeds"]["outcomes"]["set_aside"] == 89
+    assert sum(result["quarantined"].values()) == result["feeds"]["outcomes"]["quarantined"] == 89
 
 
-def test_no_sba_lead_knows_how_its_loan_ended(sba, loans):
+def test_no_sba_lead_has_a_column_that_reveals_its_outcome(sba, loans):
     _, _, leads = sba
     assert not {row.get("term_months") for row in leads} - {None, ""}
     by_id = {loan["LoanNr_ChkDgt"]: loan for loan in loans}
     for name in leads[0].keys() - {"lead_id", "landed", "captured_at", "consent_at"}:
         shown = [row[name] for row in leads]
         for leak in ("Term", "ChgOffDate", "ChgOffPrinGr", "MIS_Status"):
-            told = [by_id[row["lead_id"]][leak] for row in leads]
-            assert shown != told, f"{name} is {leak}"
+            values = [by_id[row["lead_id"]][leak] for row in leads]
+            assert shown != values, f"{name} is {leak}"
 
 
-def test_the_dirt_of_sba_flags_is_translated_or_empty(sba):
+def test_invalid_sba_flags_are_translated_or_empty(sba):
     _, _, leads = sba
     for name in ("is_revolving", "is_franchise", "is_urban", "is_new_business"):
         assert {row[name] for row in leads} <= {"true", "false", ""}
@@ -181,7 +181,7 @@ def test_the_dirt_of_sba_flags_is_translated_or_empty(sba):
     assert all(len(row["industry"]) in {0, 4} for row in leads)
 
 
-def test_whatever_is_invented_has_a_rule_that_says_so():
+def test_every_invented_column_has_a_rule():
     for name in ("hmda", "sba"):
         routes = mapping.load(name).mapping.routes
         assert all(rule.strip() for route in routes for rule in route.invented.values())

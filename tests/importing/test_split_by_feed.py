@@ -1,4 +1,4 @@
-"""Rows find their way to feeds, sources and dates, and every one is counted."""
+"""Rows are split by feed, source and date, and every row is counted."""
 
 from datetime import date
 
@@ -29,14 +29,14 @@ routes:
     invented:
       consent_scope: All, for all.
   - feed: outcomes
-    where: said in ('yes', 'no')
+    where: decision in ('yes', 'no')
     source: {from: bank}
     date: {from: day}
     columns:
       event: applied
       EVENT
   - feed: outcomes
-    where: said = 'yes'
+    where: decision = 'yes'
     source: {from: bank}
     date: {from: day}
     columns:
@@ -63,7 +63,7 @@ lead_id: {from: id}
       recorded_at: {from: day, format: '%Y-%m-%d', zone: Asia/Shanghai}
 """
 FILE = """\
-id,day,shop,bank,sum,said
+id,day,shop,bank,sum,decision
 1,2026-03-01,web,icbc,100,yes
 2,2026-03-01,app,icbc,200,no
 3,2026-03-02,web,boc,300,
@@ -110,17 +110,17 @@ def test_a_row_goes_to_every_feed_whose_condition_it_meets(decisions, settings):
 
 
 def test_every_row_of_every_route_is_counted(decisions):
-    said = decisions()
-    for counts in said["feeds"].values():
-        ends = counts["written"] + counts["outside"] + counts["merged"] + counts["set_aside"]
-        assert counts["received"] == ends
-    assert said["set_aside"] == {"outcomes: source": 2}
-    assert said["feeds"]["institutions"] | {"first": None, "last": None} == {
+    result = decisions()
+    for counts in result["feeds"].values():
+        total = counts["written"] + counts["outside"] + counts["merged"] + counts["quarantined"]
+        assert counts["received"] == total
+    assert result["quarantined"] == {"outcomes: source": 2}
+    assert result["feeds"]["institutions"] | {"first": None, "last": None} == {
         "received": 5,
         "written": 3,
         "merged": 2,
         "outside": 0,
-        "set_aside": 0,
+        "quarantined": 0,
         "rows": 3,
         "files": 1,
         "sources": 1,
@@ -140,19 +140,19 @@ def test_the_order_of_rows_and_a_second_import_change_no_byte(decisions, setting
     assert files(settings) == first
 
 
-def test_only_the_dates_asked_for_are_written_but_catalogues_always(decisions, settings):
-    said = decisions(start=date(2026, 3, 2), days=1)
+def test_only_the_given_dates_are_written_and_catalogues_always(decisions, settings):
+    result = decisions(start=date(2026, 3, 2), days=1)
     assert {row["landed"] for row in landed(settings, "leads")} == {"2026-03-02"}
-    assert said["feeds"]["leads"]["outside"] == 4
+    assert result["feeds"]["leads"]["outside"] == 4
     assert len(landed(settings, "institutions")) == 3
 
 
-def test_days_without_a_start_are_wrong_use(decisions):
+def test_days_without_a_start_are_a_usage_error(decisions):
     with pytest.raises(UsageError, match="--start"):
         decisions(days=3)
 
 
-def test_what_was_invented_is_kept_for_the_report(decisions, settings):
+def test_invented_columns_are_recorded_for_the_report(decisions, settings):
     decisions()
     decisions()
     (origin,) = read_provenance(settings)

@@ -1,4 +1,4 @@
-"""The same rows give the same lake, whatever their order, the threads and the shards."""
+"""Equal rows give equal bytes, in any order and with any number of threads and shards."""
 
 import random
 
@@ -7,14 +7,14 @@ import pytest
 from pipelines import ingest
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import Settings
-from pipelines.ingest import partition
-from pipelines.ingest.reading import read_file
+from pipelines.ingest import partitions
+from pipelines.ingest.reading import reader
 from tests.helpers.landing import DAY, land, leads, path_of, row
-from tests.ingest.lake import counts, published
+from tests.ingest.published import counts, published
 
 
 def rows():
-    """Leads that share keys in three ways: another time, another value, and in everything."""
+    """Return leads that share keys: with another time, with another value, and exact copies."""
     return [
         *leads(60),
         *leads(20, captured_at="2026-11-20T02:00:00+00:00"),
@@ -53,8 +53,7 @@ def reference(tmp_path_factory):
 
 
 def test_the_order_of_rows_does_not_change_the_lake(tmp_path, reference):
-    # Files differ in name and content with the order; equal rows then differ in `file` alone, so
-    # the rows of each file are kept together here.
+    # Rows are reversed within each file, because the lake has the name of the file of each row.
     home = Settings(home=tmp_path / "x", threads=1, memory_limit="1GB")
     fill(home, 0)
     for path in home.landing.rglob("*.csv"):
@@ -77,8 +76,8 @@ def test_threads_and_shards_do_not_change_a_published_byte(tmp_path, reference):
 def test_the_size_of_batches_and_slices_does_not_change_a_published_byte(
     tmp_path, monkeypatch, reference
 ):
-    monkeypatch.setattr(read_file, "BATCH_ROWS", 7)
-    monkeypatch.setattr(partition, "SLICE", 11)
+    monkeypatch.setattr(reader, "BATCH_ROWS", 7)
+    monkeypatch.setattr(partitions, "SLICE", 11)
     home = Settings(home=tmp_path / "small", threads=2, memory_limit="1GB")
     assert lake(fill(home, 0)) == reference
 
@@ -91,9 +90,9 @@ def test_a_day_run_twice_gives_the_same_bytes(tmp_path):
     assert published(home) == once
 
 
-def test_of_rows_that_share_a_key_the_first_captured_stands(tmp_path):
+def test_of_rows_that_share_a_key_the_first_captured_is_loaded(tmp_path):
     home = fill(Settings(home=tmp_path / "x", threads=2, memory_limit="1GB"), 3)
     lake(home)
-    found = counts(home)["search"]
-    assert (found["received"], found["loaded"], found["duplicates"]) == (130, 65, 60)
-    assert (found["quarantined"], found["emptied_values"]) == (5, 5)
+    search = counts(home)["search"]
+    assert (search["received"], search["loaded"], search["duplicates"]) == (130, 65, 60)
+    assert (search["quarantined"], search["emptied_values"]) == (5, 5)

@@ -1,4 +1,4 @@
-"""Identity: what `python-stdnum` and `phonenumbers` say, over whole columns."""
+"""Identity: whole columns agree with `python-stdnum` and `phonenumbers`."""
 
 import random
 from datetime import UTC, date, datetime
@@ -12,7 +12,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from stdnum.cn import ric
 
 from expectations.contracts import load
-from pipelines.ingest.identity import RESIDENT_CHECKS, RESIDENT_WEIGHTS, with_derived
+from pipelines.ingest.identity import RESIDENT_CHECKS, RESIDENT_WEIGHTS, derive_columns
 from pipelines.ingest.phones import KINDS, is_phone_valid_sql
 from tests.helpers.feeds import good
 
@@ -20,7 +20,7 @@ RESIDENT = "11010519491231002X"
 USCC = "91110000600037341L"
 EVE = datetime(2026, 11, 20, 18, tzinfo=UTC)
 CODES = (1, 44, 49, 52, 54, 55, 7, 81, 86, 91, 852, 878, 886)
-"""Countries with one and several regions, leading digits, and one that is no country's."""
+"""Countries with one and with several regions, with leading digits, and a code of no country."""
 
 
 def derive(feed="leads", **changes):
@@ -34,7 +34,7 @@ def derive_all(feed, rows):
     table = table.append_column(contract.source_column, source)
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
-    return with_derived(connection, contract, table, "Asia/Shanghai").to_pylist()
+    return derive_columns(connection, contract, table, "Asia/Shanghai").to_pylist()
 
 
 def digest(text):
@@ -60,18 +60,18 @@ def digest(text):
         ("prc_uscc", "-", None),
     ],
 )
-def test_an_identity_number_is_valid_of_its_type(id_type, number, is_valid):
+def test_an_identity_number_is_valid_for_its_type(id_type, number, is_valid):
     assert derive(id_type=id_type, id_number=number)["is_id_valid"] is is_valid
 
 
 def resident_ids():
-    """Return numbers with right and wrong places, dates and check characters."""
+    """Return numbers with valid and invalid counties, dates and check characters."""
     random_numbers = random.Random(11)
     for _ in range(4000):
-        place = random_numbers.choice(["110105", "440106", "310000", "999999", "360426", "130102"])
+        county = random_numbers.choice(["110105", "440106", "310000", "999999", "360426", "130102"])
         month, day = random_numbers.randrange(14), random_numbers.randrange(33)
         born = f"{random_numbers.randrange(1900, 2030)}{month:02}{day:02}"
-        digits = f"{place}{born}{random_numbers.randrange(1000):03}"
+        digits = f"{county}{born}{random_numbers.randrange(1000):03}"
         total = sum(int(d) * w for d, w in zip(digits, RESIDENT_WEIGHTS, strict=True))
         check = RESIDENT_CHECKS[total % 11]
         yield digits + (check if random_numbers.random() < 0.9 else random_numbers.choice("0X5"))
@@ -84,16 +84,16 @@ def by_stdnum(number):
         return False  # 310000 is a province; python-stdnum 2.2 wants a county there
 
 
-def test_resident_ids_are_judged_as_python_stdnum_judges_them():
+def test_the_validity_of_resident_ids_agrees_with_python_stdnum():
     numbers = sorted(set(resident_ids()))
     rows = [good("leads", id_type="prc_resident_id", id_number=number) for number in numbers]
-    judged = [row["is_id_valid"] for row in derive_all("leads", rows)]
-    assert judged == [by_stdnum(number) for number in numbers]
-    assert 100 < sum(judged) < len(judged) - 100
+    valid = [row["is_id_valid"] for row in derive_all("leads", rows)]
+    assert valid == [by_stdnum(number) for number in numbers]
+    assert 100 < sum(valid) < len(valid) - 100
 
 
 def phone_numbers():
-    """Return each region's examples of each kind of number, and what a few wrong digits make."""
+    """Return each region's examples of each kind of number, some with wrong digits."""
     random_numbers = random.Random(5)
     for code in CODES:
         for region in COUNTRY_CODE_TO_REGION_CODE[code]:
@@ -116,14 +116,14 @@ def by_phonenumbers(text):
     return phonenumbers.is_valid_number(number) and in_e164 == text
 
 
-def test_phones_are_judged_as_phonenumbers_judges_them():
+def test_the_validity_of_phones_agrees_with_phonenumbers():
     numbers = sorted(set(phone_numbers()))
     sql = is_phone_valid_sql("phone", CODES)
     connection = duckdb.connect()
     connection.register("numbers", pa.table({"phone": numbers}))
-    judged = [row[0] for row in connection.sql(f"select {sql} from numbers").fetchall()]
-    assert judged == [by_phonenumbers(number) for number in numbers]
-    assert 300 < sum(judged) < len(judged) - 300
+    valid = [row[0] for row in connection.sql(f"select {sql} from numbers").fetchall()]
+    assert valid == [by_phonenumbers(number) for number in numbers]
+    assert 300 < sum(valid) < len(valid) - 300
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_phone_is_valid_in_e_164(phone, is_valid):
     assert derive(phone=phone)["is_phone_valid"] is is_valid
 
 
-def test_hashes_are_those_of_the_normalised_values():
+def test_hashes_are_taken_of_the_normalised_values():
     lead = derive(id_type="us_ein", id_number="91-1144442", phone="+86 138 0013 8000")
     assert lead["id_number_sha256"] == digest("911144442")
     assert lead["phone_sha256"] == digest("+8613800138000")
@@ -150,7 +150,7 @@ def test_hashes_are_those_of_the_normalised_values():
     assert (link["buyer_sha256"], link["seller_sha256"]) == (digest(USCC), digest("911144442"))
 
 
-def test_a_person_is_the_valid_number_else_the_valid_phone_else_the_lead():
+def test_a_person_is_identified_by_valid_number_else_valid_phone_else_lead():
     wrong = {"id_type": "prc_uscc", "id_number": "1"}
     by_number = {derive(phone=phone)["person_key"] for phone in ("+8613800138000", None)}
     by_phone = {derive(lead_id=name, **wrong)["person_key"] for name in ("a", "b")}
@@ -172,5 +172,5 @@ def test_a_person_is_the_valid_number_else_the_valid_phone_else_the_lead():
         ({"id_type": "prc_resident_id", "id_number": "1", "birth_date": date(2000, 1, 1)}, 26),
     ],
 )  # fmt: skip
-def test_age_is_that_on_the_day_of_capture_from_a_valid_resident_id_first(changes, age):
+def test_age_is_taken_on_the_day_of_capture_from_a_valid_resident_id_first(changes, age):
     assert derive(**changes)["age_years"] == age

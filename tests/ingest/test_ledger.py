@@ -1,4 +1,4 @@
-"""A file is its content, a day is closed once, and what comes later is late."""
+"""The ledger: a file is identified by its content, and a file for a closed date is late."""
 
 from datetime import date, timedelta
 
@@ -7,10 +7,10 @@ import pytest
 from pipelines import ingest
 from pipelines.core.publishing import read_manifest, sha256
 from pipelines.core.settings import Settings
-from pipelines.ingest.landing import Landed
-from pipelines.ingest.ledger import Ledger, read_ledger, taken_in
+from pipelines.ingest.landing import LandedFile
+from pipelines.ingest.ledger import Ledger, read_ledger, register_files
 from tests.helpers.landing import DAY, land, path_of, row
-from tests.ingest.lake import counts, loaded, published, set_aside
+from tests.ingest.published import counts, loaded, published, quarantined
 
 NEXT = DAY + timedelta(days=1)
 BEFORE = DAY - timedelta(days=1)
@@ -28,7 +28,7 @@ def subjects(count, first=1):
 
 def file(path="leads/search/2026-11-20/a.csv", sha="A", day=DAY, problem=""):
     feed, source = path.split("/")[:2]
-    return Landed(path, feed, source, day, 1, sha, problem)
+    return LandedFile(path, feed, source, day, 1, sha, problem)
 
 
 def states(ledger):
@@ -41,18 +41,23 @@ def states(ledger):
         (None, NEXT, DAY, False),
         (BEFORE, DAY, DAY, False),
         (BEFORE, NEXT, DAY, False),
-        (DAY, DAY, DAY, False),  # a day may be run again with what has come since
+        (DAY, DAY, DAY, False),  # a date can be run again with new files
         (NEXT, DAY, DAY, False),
         (DAY, NEXT, NEXT, True),
         (NEXT, NEXT, NEXT, True),
-        (NEXT + timedelta(days=5), NEXT, None, None),  # an older day again: it waits
+        (
+            NEXT + timedelta(days=5),
+            NEXT,
+            None,
+            None,
+        ),  # an earlier date is run again: the file waits
     ],
 )
-def test_a_file_is_known_on_its_own_day_while_that_is_open_else_it_is_late(
+def test_a_file_counts_from_its_own_date_while_that_is_open_else_it_is_late(
     closed, run, known_on, is_late
 ):
-    found = taken_in(Ledger((), closed), [file()], run).entries
-    assert [(e.known_on, e.is_late) for e in found] == (
+    entries = register_files(Ledger((), closed), [file()], run).entries
+    assert [(e.known_on, e.is_late) for e in entries] == (
         [(str(known_on), is_late)] if known_on else []
     )
 
@@ -60,7 +65,7 @@ def test_a_file_is_known_on_its_own_day_while_that_is_open_else_it_is_late(
 def test_the_first_of_equal_contents_counts_and_the_others_are_copies():
     later = "leads/search/2026-11-21/a.csv"
     landed = [file(later, day=NEXT), file("leads/search/2026-11-20/b.csv"), file()]
-    ledger = taken_in(Ledger(), landed, NEXT)
+    ledger = register_files(Ledger(), landed, NEXT)
     assert [(e.path, e.state) for e in ledger.entries] == [
         ("leads/search/2026-11-20/a.csv", "taken"),
         ("leads/search/2026-11-20/b.csv", "copy"),
@@ -70,7 +75,7 @@ def test_the_first_of_equal_contents_counts_and_the_others_are_copies():
 
 def test_the_same_content_of_another_source_is_no_copy():
     landed = [file(), file("leads/social/2026-11-20/a.csv")]
-    assert [e.state for e in taken_in(Ledger(), landed, DAY).entries] == ["taken", "taken"]
+    assert [e.state for e in register_files(Ledger(), landed, DAY).entries] == ["taken", "taken"]
 
 
 def test_a_catalogue_sent_again_on_another_day_is_no_copy_since_terms_may_change_back():
@@ -79,12 +84,16 @@ def test_a_catalogue_sent_again_on_another_day_is_no_copy_since_terms_may_change
         file("products/bank/2026-11-20/b.csv"),
         file("products/bank/2026-11-21/a.csv", day=NEXT),
     ]
-    assert [e.state for e in taken_in(Ledger(), landed, NEXT).entries] == ["taken", "copy", "taken"]
+    assert [e.state for e in register_files(Ledger(), landed, NEXT).entries] == [
+        "taken",
+        "copy",
+        "taken",
+    ]
 
 
 def test_a_new_version_replaces_the_older_one_of_the_same_day():
-    first = taken_in(Ledger(), [file()], DAY)
-    again = taken_in(first, [file(sha="B")], DAY)
+    first = register_files(Ledger(), [file()], DAY)
+    again = register_files(first, [file(sha="B")], DAY)
     assert states(again) == {
         ("a.csv", 1): ("replaced", str(DAY)),
         ("a.csv", 2): ("taken", str(DAY)),
@@ -92,8 +101,8 @@ def test_a_new_version_replaces_the_older_one_of_the_same_day():
 
 
 def test_a_version_that_comes_after_the_day_was_closed_is_late_and_replaces_nothing():
-    first = Ledger(taken_in(Ledger(), [file()], DAY).entries, DAY)
-    later = taken_in(first, [file(sha="B")], NEXT)
+    first = Ledger(register_files(Ledger(), [file()], DAY).entries, DAY)
+    later = register_files(first, [file(sha="B")], NEXT)
     assert states(later) == {
         ("a.csv", 1): ("taken", str(DAY)),
         ("a.csv", 2): ("taken", str(NEXT)),
@@ -101,15 +110,15 @@ def test_a_version_that_comes_after_the_day_was_closed_is_late_and_replaces_noth
 
 
 def test_a_copy_counts_once_its_original_is_replaced():
-    first = taken_in(Ledger(), [file(), file("leads/search/2026-11-20/b.csv")], DAY)
-    again = taken_in(first, [file(sha="B"), file("leads/search/2026-11-20/b.csv")], DAY)
+    first = register_files(Ledger(), [file(), file("leads/search/2026-11-20/b.csv")], DAY)
+    again = register_files(first, [file(sha="B"), file("leads/search/2026-11-20/b.csv")], DAY)
     assert states(again)["b.csv", 1] == ("taken", str(DAY))
 
 
-def test_going_back_to_an_earlier_content_is_a_version_of_its_own():
+def test_a_return_to_an_earlier_content_is_a_new_version():
     ledger = Ledger()
     for sha in "ABA":
-        ledger = taken_in(ledger, [file(sha=sha)], DAY)
+        ledger = register_files(ledger, [file(sha=sha)], DAY)
     assert [(e.version, e.state) for e in ledger.entries] == [
         (1, "replaced"),
         (2, "replaced"),
@@ -118,8 +127,8 @@ def test_going_back_to_an_earlier_content_is_a_version_of_its_own():
 
 
 def test_nothing_new_changes_nothing():
-    ledger = taken_in(Ledger(), [file()], DAY)
-    assert taken_in(ledger, [file()], NEXT) == ledger
+    ledger = register_files(Ledger(), [file()], DAY)
+    assert register_files(ledger, [file()], NEXT) == ledger
 
 
 def test_the_same_file_twice_counts_once(settings):
@@ -127,20 +136,19 @@ def test_the_same_file_twice_counts_once(settings):
     land(path_of(settings, FEED, name="again.csv"), subjects(3))
     ingest.ingest(settings, DAY)
     assert ids(settings) == ["L00001", "L00002", "L00003"]
-    found = counts(settings, FEED)["search"]
-    assert (found["files"], found["copies"], found["received"]) == (1, 1, 3)
+    search = counts(settings, FEED)["search"]
+    assert (search["files"], search["copies"], search["received"]) == (1, 1, 3)
 
 
-def test_each_file_without_a_byte_is_told_of(settings):
-    """It holds nothing that another could hold as well, so none is a copy."""
+def test_each_empty_file_is_rejected_and_none_is_a_copy(settings):
     for day, name in ((DAY, "one.csv"), (DAY, "two.csv"), (NEXT, "one.csv")):
         land(path_of(settings, FEED, day=day, name=name), b"")
         ingest.ingest(settings, day)
-    refused = [counts(settings, FEED, day=day)["search"]["refused_files"] for day in (DAY, NEXT)]
-    assert refused == [2, 1]
+    rejected = [counts(settings, FEED, day=day)["search"]["rejected_files"] for day in (DAY, NEXT)]
+    assert rejected == [2, 1]
 
 
-def test_a_late_file_is_taken_in_marked_and_its_known_keys_are_duplicates(settings):
+def test_a_late_file_is_register_files_marked_and_its_known_keys_are_duplicates(settings):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
     land(path_of(settings, FEED), subjects(3))
@@ -151,15 +159,15 @@ def test_a_late_file_is_taken_in_marked_and_its_known_keys_are_duplicates(settin
         ("L00003", True, DAY)
     ]
     assert late[0]["known_at"] == settings.day_start(NEXT)
-    found = counts(settings, FEED, day=NEXT)["search"]
-    assert (found["received"], found["loaded"], found["duplicates"]) == (3, 1, 2)
-    assert found["late_files"] == 1
-    messages = {record["message"] for record in set_aside(settings, FEED, day=NEXT)}
+    search = counts(settings, FEED, day=NEXT)["search"]
+    assert (search["received"], search["loaded"], search["duplicates"]) == (3, 1, 2)
+    assert search["late_files"] == 1
+    messages = {record["message"] for record in quarantined(settings, FEED, day=NEXT)}
     assert len(messages) == 1
     assert messages.pop().endswith("effective_at was loaded on an earlier day")
 
 
-def test_a_day_run_again_takes_in_what_came_for_it_since(settings):
+def test_a_date_run_again_loads_its_new_files(settings):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
     land(path_of(settings, FEED), subjects(1, first=7))
@@ -168,7 +176,7 @@ def test_a_day_run_again_takes_in_what_came_for_it_since(settings):
     assert ids(settings) == ["L00007", "L00008"]
 
 
-def test_what_comes_for_an_older_day_moves_the_duplicates_of_the_days_after_it(settings):
+def test_new_rows_of_an_earlier_date_make_later_rows_duplicates(settings):
     land(path_of(settings, FEED, day=NEXT), subjects(2))
     ingest.ingest(settings, NEXT)
     land(path_of(settings, FEED, name="more.csv"), subjects(1))
@@ -176,7 +184,7 @@ def test_what_comes_for_an_older_day_moves_the_duplicates_of_the_days_after_it(s
     assert (ids(settings), ids(settings, NEXT)) == (["L00001"], ["L00002"])
 
 
-def test_a_first_run_builds_every_day_before_it(settings):
+def test_a_first_run_builds_every_earlier_date(settings):
     for day in (BEFORE, DAY, NEXT):
         land(path_of(settings, FEED, day=day), subjects(1, first=day.day))
     ingest.ingest(settings, DAY)
@@ -185,7 +193,7 @@ def test_a_first_run_builds_every_day_before_it(settings):
     assert read_ledger(settings).closed_through == DAY
 
 
-def test_days_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_path):
+def test_dates_run_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_path):
     other = Settings(home=tmp_path / "other", threads=1, memory_limit="1GB")
     for home in (settings, other):
         for day in (BEFORE, DAY, NEXT):
@@ -194,7 +202,7 @@ def test_days_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_path):
     for day in (BEFORE, DAY, NEXT):
         ingest.ingest(settings, day)
     ingest.ingest(other, NEXT)
-    of_feeds = [
+    hashes = [
         {
             name: sha
             for name, sha in published(home).items()
@@ -202,26 +210,26 @@ def test_days_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_path):
         }
         for home in (settings, other)
     ]
-    assert of_feeds[0] == of_feeds[1]
+    assert hashes[0] == hashes[1]
 
 
-def test_a_published_day_stands_when_its_file_has_been_overwritten(settings, caplog):
+def test_a_published_partition_stays_when_its_landed_file_was_overwritten(settings, caplog):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
-    stood = sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet")
+    before = sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet")
     land(path_of(settings, FEED), subjects(1, first=9))
-    ingest.ingest(settings, NEXT)  # the new content is late, so the old one is nowhere any more
+    ingest.ingest(settings, NEXT)  # the new content is late, and the old content is lost
     land(path_of(settings, FEED, name="more.csv"), subjects(1, first=50))
     result = ingest.ingest(settings, DAY)
-    assert result["standing"] == 1
-    assert sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet") == stood
-    assert "lake/suppressions/date=2026-11-20 is not built again" in caplog.text
+    assert result["frozen"] == 1
+    assert sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet") == before
+    assert "lake/suppressions/date=2026-11-20 is not rebuilt" in caplog.text
     later = NEXT + timedelta(days=1)
     ingest.ingest(settings, later)
     assert ids(settings, later) == ["L00050"]
 
 
-def test_a_lost_partition_is_built_again_from_the_ledger(settings):
+def test_a_lost_partition_is_rebuilt_from_the_ledger(settings):
     land(path_of(settings, FEED), subjects(2))
     ingest.ingest(settings, DAY)
     before = published(settings)
@@ -234,31 +242,34 @@ def test_a_lost_partition_is_built_again_from_the_ledger(settings):
 
 
 @pytest.mark.parametrize(
-    ("path", "says"),
+    ("path", "problem"),
     [
         ("suppressions/Bad Source/2026-11-20/rows.csv", "a source matches"),
         ("suppressions/search/2026-13-20/rows.csv", "the folder is no date"),
         ("suppressions/search/2026-11-20/rows.xlsx", "its name ends in none of"),
-        ("suppressions/search/2026-11-20/deep/rows.csv", "a file lies at landing/FEED/SOURCE"),
-        ("suppressions/rows.csv", "a file lies at landing/FEED/SOURCE"),
+        (
+            "suppressions/search/2026-11-20/deep/rows.csv",
+            "the path of a file is landing/FEED/SOURCE",
+        ),
+        ("suppressions/rows.csv", "the path of a file is landing/FEED/SOURCE"),
     ],
 )
-def test_a_file_in_an_impossible_place_is_refused_and_said_so(settings, path, says):
+def test_a_file_with_an_invalid_path_is_rejected_with_its_problem(settings, path, problem):
     land(settings.landing / path, subjects(2))
     land(path_of(settings, FEED), subjects(1))
     ingest.ingest(settings, DAY)
     assert ids(settings) == ["L00001"]
-    refused = [record for record in set_aside(settings, FEED) if record["rule"] == "name"]
-    assert [says in record["message"] for record in refused] == [True]
+    rejected = [record for record in quarantined(settings, FEED) if record["rule"] == "name"]
+    assert [problem in record["message"] for record in rejected] == [True]
 
 
-def test_a_file_outside_of_every_feed_is_counted_and_kept_in_the_ledger(settings):
+def test_a_file_outside_of_every_feed_is_counted_and_in_the_ledger(settings):
     land(settings.landing / "leeds/search/2026-11-20/rows.csv", subjects(2))
     assert ingest.ingest(settings, DAY)["misplaced"] == 1
-    assert [entry.state for entry in read_ledger(settings).entries] == ["refused"]
+    assert [entry.state for entry in read_ledger(settings).entries] == ["rejected"]
 
 
-def test_a_file_that_is_still_being_written_is_left_alone(settings):
+def test_a_file_that_is_still_being_written_is_ignored(settings):
     land(path_of(settings, FEED, name="rows.csv.part"), subjects(2))
     land(path_of(settings, FEED, name=".rows.csv.x7Ab"), subjects(2))
     ingest.ingest(settings, DAY)
@@ -272,17 +283,17 @@ def test_a_catalogue_that_comes_late_does_not_replace_a_later_one(settings):
     land(older, [row("products", product_id="old")])
     ingest.ingest(settings, NEXT)
     assert loaded(settings, "products", NEXT) == []
-    assert [r["rule"] for r in set_aside(settings, "products", NEXT)] == ["superseded"]
+    assert [r["rule"] for r in quarantined(settings, "products", NEXT)] == ["superseded"]
 
 
-def test_a_file_that_changes_between_plan_and_reading_is_refused_until_the_next_run(settings):
+def test_a_file_that_changes_between_plan_and_reading_is_rejected_until_the_next_run(settings):
     path = land(path_of(settings, FEED), subjects(2))
     shards = ingest.plan(settings, DAY)
     land(path, subjects(3))
     for shard in shards:
         ingest.ingest_shard(settings, DAY, shard)
     ingest.collect(settings, DAY)
-    assert [record["rule"] for record in set_aside(settings, FEED)] == ["changed"]
+    assert [record["rule"] for record in quarantined(settings, FEED)] == ["changed"]
     ingest.ingest(settings, DAY)
     assert len(loaded(settings, FEED)) == 3
 

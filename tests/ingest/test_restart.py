@@ -1,4 +1,4 @@
-"""A run that is killed anywhere and run again publishes the same bytes."""
+"""A run that is killed at any point and run again publishes the same bytes."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pipelines import ingest
 from pipelines.core.errors import InputMissing
 from pipelines.core.settings import PROJECT, Settings
 from tests.helpers.landing import DAY, land, path_of, row
-from tests.ingest.lake import published
+from tests.ingest.published import published
 
 
 def fill(settings):
@@ -24,7 +24,7 @@ def fill(settings):
 
 def killed_runs(tmp_path, every):
     fill(Settings(home=tmp_path, threads=1, memory_limit="1GB"))
-    command = [sys.executable, "-m", "tests.ingest.killing", str(tmp_path), str(DAY), str(every)]
+    command = [sys.executable, "-m", "tests.ingest.kill_runs", str(tmp_path), str(DAY), str(every)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
         command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment
@@ -33,14 +33,14 @@ def killed_runs(tmp_path, every):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_run_killed_at_some_of_its_steps_to_disk_and_run_again_gives_the_same_bytes(tmp_path):
+def test_a_run_killed_at_some_disk_operations_and_run_again_gives_the_same_bytes(tmp_path):
     undisturbed, *killed = killed_runs(tmp_path, every=37).values()
     assert len(killed) > 2
     assert all(run == undisturbed for run in killed)
 
 
 @pytest.mark.prove
-def test_a_run_killed_at_any_of_its_steps_to_disk_and_run_again_gives_the_same_bytes(tmp_path):
+def test_a_run_killed_at_any_disk_operation_and_run_again_gives_the_same_bytes(tmp_path):
     undisturbed, *killed = killed_runs(tmp_path, every=1).values()
     assert len(killed) > 80
     assert all(run == undisturbed for run in killed)
@@ -61,7 +61,7 @@ def test_a_shard_that_is_run_again_changes_nothing(filled, tmp_path):
     assert published(filled) == published(other)
 
 
-def test_collect_waits_for_every_shard_and_publishes_nothing_before(filled):
+def test_collect_needs_every_shard_and_publishes_nothing_before(filled):
     first, *_ = ingest.plan(filled, DAY)
     ingest.ingest_shard(filled, DAY, first)
     with pytest.raises(InputMissing, match=r"1 of 2 shards are not done \(shard=1\)"):
@@ -69,7 +69,7 @@ def test_collect_waits_for_every_shard_and_publishes_nothing_before(filled):
     assert not filled.lake.exists()
 
 
-def test_a_collect_that_ended_well_may_be_asked_again(filled):
+def test_collect_can_be_repeated_after_it_succeeded(filled):
     result = ingest.ingest(filled, DAY)
     assert ingest.collect(filled, DAY)["feeds"] == result["feeds"]
 

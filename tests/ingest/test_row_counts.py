@@ -1,4 +1,4 @@
-"""received = loaded + quarantined + duplicates, by a counter that shares no code with ingest."""
+"""received = loaded + quarantined + duplicates, by an independent counter."""
 
 import csv
 import gzip
@@ -13,9 +13,9 @@ import pytest
 from pipelines import ingest
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
-from pipelines.ingest.row_reconciliation import NAMES, prove
+from pipelines.ingest.partitions import COUNTS, reconcile_rows
 from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
-from tests.ingest.lake import counts
+from tests.ingest.published import counts
 
 DAYS = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
 SENDERS = {
@@ -40,8 +40,8 @@ REQUIRED = {
 }  # fmt: skip
 
 
-def rows_of(feed, random_numbers):
-    """Return rows of which some repeat a key and some break the contract."""
+def random_rows(feed, random_numbers):
+    """Return rows; some repeat a key and some break the contract."""
     rows = []
     for _ in range(random_numbers.randrange(1, 9)):
         changes = {IDS[feed]: f"x{random_numbers.randrange(40)}"}
@@ -59,7 +59,7 @@ def settings(tmp_path_factory):
         for source in sources:
             for day in DAYS:
                 for number in range(random_numbers.randrange(1, 3)):
-                    rows = rows_of(feed, random_numbers)
+                    rows = random_rows(feed, random_numbers)
                     kind = random_numbers.choice(["csv", "csv.gz", "jsonl"])
                     as_lines = "".join(json.dumps(record) + "\n" for record in rows).encode()
                     content = as_lines if kind == "jsonl" else csv_bytes(rows)
@@ -70,7 +70,7 @@ def settings(tmp_path_factory):
 
 def received_by_hand(settings):
     """Count the data rows of every landed file with Python's own csv and json."""
-    found = Counter()
+    rows_by_partition = Counter()
     for path in sorted(settings.landing.rglob("*.*")):
         feed, source, day, name = path.relative_to(settings.landing).parts
         content = path.read_bytes()
@@ -79,48 +79,48 @@ def received_by_hand(settings):
             rows = [json.loads(line) for line in text.splitlines()]
         else:
             rows = list(csv.DictReader(text.splitlines()))
-        found[feed, source, day] += len(rows)
-    assert len(found) == sum(len(sources) for sources in SENDERS.values()) * len(DAYS)
-    return found
+        rows_by_partition[feed, source, day] += len(rows)
+    assert len(rows_by_partition) == sum(len(sources) for sources in SENDERS.values()) * len(DAYS)
+    return rows_by_partition
 
 
-def test_every_row_of_every_feed_source_and_day_is_in_exactly_one_place(settings):
+def test_every_row_is_either_in_the_lake_or_in_quarantine(settings):
     for (feed, source, day), received in received_by_hand(settings).items():
         partition = f"{feed}/date={day}"
-        of_lake = pq.read_table(settings.lake / partition / f"{feed}.parquet").to_pylist()
+        lake_rows = pq.read_table(settings.lake / partition / f"{feed}.parquet").to_pylist()
         records = pq.read_table(settings.quarantine / partition / "quarantine.parquet").to_pylist()
         name = {"leads": "channel_id", "channel_spend": "channel_id"}.get(feed)
         if name is None:
             name = "institution_id" if source.startswith("bank") else "platform_id"
-        loaded = sum(record[name] == source for record in of_lake)
-        aside = sum(record["rows"] for record in records if record["source"] == source)
-        assert received == loaded + aside, (feed, source, day)
+        loaded = sum(record[name] == source for record in lake_rows)
+        quarantined = sum(record["rows"] for record in records if record["source"] == source)
+        assert received == loaded + quarantined, (feed, source, day)
 
 
-def test_the_manifests_counts_are_those_of_the_independent_counter(settings):
+def test_the_counts_of_the_manifests_agree_with_the_independent_counter(settings):
     by_hand = received_by_hand(settings)
     stated = Counter()
     for feed in SENDERS:
         for day in DAYS:
-            for source, found in counts(settings, feed, day).items():
-                stated[feed, source, str(day)] = found["received"]
-                parts = found["loaded"] + found["quarantined"] + found["duplicates"]
-                assert found["received"] == parts
+            for source, numbers in counts(settings, feed, day).items():
+                stated[feed, source, str(day)] = numbers["received"]
+                parts = numbers["loaded"] + numbers["quarantined"] + numbers["duplicates"]
+                assert numbers["received"] == parts
     assert stated == by_hand
 
 
-def test_the_made_up_mess_has_some_of_everything(settings):
-    found = Counter()
+def test_the_random_files_have_rows_of_every_kind(settings):
+    totals = Counter()
     for feed in SENDERS:
         for day in DAYS:
             for numbers in counts(settings, feed, day).values():
-                found += Counter(numbers)
-    assert min(found[name] for name in ("loaded", "quarantined", "duplicates")) > 20
+                totals += Counter(numbers)
+    assert min(totals[name] for name in ("loaded", "quarantined", "duplicates")) > 20
 
 
-def test_a_lost_row_is_told_and_nothing_is_published():
-    numbers = dict.fromkeys(NAMES, 0) | {"received": 3, "loaded": 1, "quarantined": 1}
+def test_a_lost_row_raises_an_integrity_error():
+    numbers = dict.fromkeys(COUNTS, 0) | {"received": 3, "loaded": 1, "quarantined": 1}
     with pytest.raises(
         IntegrityError, match=r"leads of search .* 3 rows were received, but 1 loaded"
     ):
-        prove("leads", "2026-11-20", {"search": numbers})
+        reconcile_rows("leads", "2026-11-20", {"search": numbers})

@@ -1,4 +1,4 @@
-"""What is derived of a row stays with it, whatever chunks the rows came in."""
+"""Derived columns belong to their own row, also in a table of many chunks."""
 
 from hashlib import sha256
 
@@ -7,11 +7,11 @@ import pyarrow as pa
 from expectations.contracts import load
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.ingest.identity import with_derived
+from pipelines.ingest.identity import derive_columns
 from tests.helpers.feeds import good
 
 
-def test_a_hash_is_that_of_the_phone_in_its_own_row(tmp_path):
+def test_a_hash_is_computed_from_the_phone_of_its_own_row(tmp_path):
     contract, chunk = load("leads"), 300
     many = [good("leads", phone=f"+86138{number:08}") for number in range(100 * chunk)]
     whole = pa.Table.from_pylist(many, schema=contract.received_schema)
@@ -21,6 +21,6 @@ def test_a_hash_is_that_of_the_phone_in_its_own_row(tmp_path):
     )
     assert rows["phone"].num_chunks == 100
     with connect(Settings(home=tmp_path, threads=2)) as connection:
-        derived = with_derived(connection, contract, rows, "Asia/Shanghai")
+        derived = derive_columns(connection, contract, rows, "Asia/Shanghai")
     digests = [sha256(phone.encode()).hexdigest() for phone in rows["phone"].to_pylist()]
     assert derived["phone_sha256"].to_pylist() == digests

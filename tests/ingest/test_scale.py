@@ -1,4 +1,4 @@
-"""Memory doesn't grow with a file, and thousands of tiny files cost little more than opening."""
+"""Memory does not grow with a file, and thousands of tiny files cost little more than opening."""
 
 import json
 import os
@@ -11,18 +11,18 @@ import pytest
 from pipelines import ingest
 from pipelines.core.settings import PROJECT
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
-from tests.ingest.lake import counts
+from tests.ingest.published import counts
 
 MEASURED = """
 import json, re, sys, time
 from datetime import date
 from pathlib import Path
 from pipelines import ingest
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 begun = time.monotonic()
 done = ingest.ingest(Settings(home=Path(sys.argv[1])), date.fromisoformat(sys.argv[2]))
-# not ru_maxrss, which begins with what the process had that started this one
+# not ru_maxrss, which starts at the memory of the parent process
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 loaded = done["feeds"]["leads"]["loaded"]
 print(json.dumps({"peak_mb": peak, "seconds": time.monotonic() - begun, "loaded": loaded}))
@@ -30,7 +30,7 @@ print(json.dumps({"peak_mb": peak, "seconds": time.monotonic() - begun, "loaded"
 
 
 def land_big(settings, count, kind="csv"):
-    """Land one file of `count` full rows, made from the bytes of one."""
+    """Land one file of `count` full rows, made from the bytes of one row."""
     header, line = csv_bytes(leads(1)).splitlines(keepends=True)
     if kind == "jsonl":
         header, line = b"", json.dumps(leads(1)[0]).encode() + b"\n"
@@ -44,7 +44,7 @@ def land_big(settings, count, kind="csv"):
     return path
 
 
-def measured(settings):
+def measure(settings):
     command = [sys.executable, "-c", MEASURED, str(settings.home), str(DAY)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
@@ -55,18 +55,18 @@ def measured(settings):
 
 def test_a_hundred_thousand_full_leads_stay_under_one_gigabyte(settings):
     land_big(settings, 100_000)
-    found = measured(settings)
-    assert found["loaded"] == 100_000
-    assert found["peak_mb"] < 1000
+    figures = measure(settings)
+    assert figures["loaded"] == 100_000
+    assert figures["peak_mb"] < 1000
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_million_full_leads_stay_under_two_gigabytes(settings, kind):
     assert land_big(settings, 1_000_000, kind).stat().st_size > 350_000_000
-    found = measured(settings)
-    assert found["loaded"] == 1_000_000
-    assert found["peak_mb"] < 2000
+    figures = measure(settings)
+    assert figures["loaded"] == 1_000_000
+    assert figures["peak_mb"] < 2000
 
 
 def test_a_thousand_tiny_files_take_about_a_millisecond_each(settings):
@@ -79,8 +79,8 @@ def test_a_thousand_tiny_files_take_about_a_millisecond_each(settings):
         ingest.ingest_shard(settings, DAY, shard)
     seconds = time.process_time() - begun
     ingest.collect(settings, DAY)
-    found = counts(settings, "channel_spend")["search"]
-    assert (found["files"], found["loaded"]) == (1000, 1000)
+    search = counts(settings, "channel_spend")["search"]
+    assert (search["files"], search["loaded"]) == (1000, 1000)
     assert seconds < 3.0  # processor time, the gate's start-up included
 
 

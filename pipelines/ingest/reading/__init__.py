@@ -1,1 +1,1 @@
-"""From bytes to tables of text: CSV, JSON Lines and Parquet."""
+"""Reading: from the bytes of CSV, JSON Lines and Parquet files to tables of text."""

@@ -1,4 +1,4 @@
-"""Open a landed file: its bytes in chunks, gunzipped, and proven to be those of the ledger."""
+"""The bytes of a landed file, decompressed, in chunks, and checked against the ledger's hash."""
 
 import gzip
 import hashlib
@@ -11,13 +11,13 @@ from pipelines.core.errors import FileRejected
 from pipelines.core.publishing import sha256
 
 CHUNK = 8_000_000
-"""Bytes looked at together: enough to work by column, little beside the memory limit."""
+"""Bytes of a chunk: enough for vectorised work, little beside the memory limit."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-class _Hashing:
-    """A file that remembers the hash of all that was read of it."""
+class _HashingReader:
+    """A file with the hash of all bytes read from it."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
@@ -29,19 +29,19 @@ class _Hashing:
         return block
 
 
-def text_chunks(path: Path, expected: str) -> Iterator[bytes]:
+def read_text_chunks(path: Path, expected: str) -> Iterator[bytes]:
     """Yield the text bytes of `path`, without a byte order mark.
 
     Args:
-        path: A file; one that ends in `.gz` is gunzipped.
-        expected: SHA-256 of the file that was planned to be read.
+        path: A file; its name ends in `.gz` if it is compressed.
+        expected: SHA-256 of the planned content.
 
     Raises:
-        FileRejected: It cannot be opened or gunzipped, is UTF-16, or has changed. What was
-            yielded before is then part of no file that the ledger knows.
+        FileRejected: It cannot be opened or decompressed, is UTF-16, or has changed. Chunks
+            yielded before belong to no file of the ledger.
     """
     is_first = True
-    for chunk in _chunks(path, expected):
+    for chunk in _open_chunks(path, expected):
         if is_first and chunk.startswith(UTF_16):
             raise FileRejected(
                 "encoding",
@@ -52,19 +52,19 @@ def text_chunks(path: Path, expected: str) -> Iterator[bytes]:
 
 
 def check_unchanged(path: Path, expected: str) -> None:
-    """Refuse `path` if its bytes are not those that were planned to be read."""
+    """Reject `path` if its content is not the planned one."""
     try:
         digest = sha256(path)
     except OSError as error:
-        raise _unreadable(error) from None
-    _compare(digest, expected)
+        raise _reject_unreadable(error) from None
+    _check_hash(digest, expected)
 
 
-def _chunks(path: Path, expected: str) -> Iterator[bytes]:
+def _open_chunks(path: Path, expected: str) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
-            hashing = _Hashing(file)
-            yield from _gunzipped(hashing) if path.suffix == ".gz" else _plain(hashing)
+            hashing = _HashingReader(file)
+            yield from _decompress(hashing) if path.suffix == ".gz" else _read_chunks(hashing)
             while hashing.read(CHUNK):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error):
@@ -72,17 +72,17 @@ def _chunks(path: Path, expected: str) -> Iterator[bytes]:
             "gzip", "it is a truncated or damaged gzip file; send it again, whole"
         ) from None
     except OSError as error:
-        raise _unreadable(error) from None
-    _compare(hashing.digest.hexdigest(), expected)
+        raise _reject_unreadable(error) from None
+    _check_hash(hashing.digest.hexdigest(), expected)
 
 
-def _plain(file: _Hashing) -> Iterator[bytes]:
+def _read_chunks(file: _HashingReader) -> Iterator[bytes]:
     while chunk := file.read(CHUNK):
         yield chunk
 
 
-def _gunzipped(file: _Hashing) -> Iterator[bytes]:
-    """Yield what is unzipped; of a damaged file what comes before the damage, then the error."""
+def _decompress(file: _HashingReader) -> Iterator[bytes]:
+    """Yield decompressed chunks; a truncated file yields its readable part, then the error."""
     pieces: list[bytes] = []
     with gzip.GzipFile(fileobj=file, mode="rb") as unzipped:  # type: ignore[call-overload]
         try:
@@ -97,11 +97,11 @@ def _gunzipped(file: _Hashing) -> Iterator[bytes]:
     yield b"".join(pieces)
 
 
-def _unreadable(error: OSError) -> FileRejected:
+def _reject_unreadable(error: OSError) -> FileRejected:
     return FileRejected("unreadable", f"it cannot be read: {error.strerror}")
 
 
-def _compare(digest: str, expected: str) -> None:
+def _check_hash(digest: str, expected: str) -> None:
     if digest != expected:
         raise FileRejected(
             "changed",

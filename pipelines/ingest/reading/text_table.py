@@ -1,4 +1,4 @@
-"""Received rows as a table of text: what every reader gives, before anything is parsed."""
+"""The table of text that every format is read into, before anything is parsed."""
 
 from collections.abc import Iterable
 
@@ -8,17 +8,17 @@ import pyarrow as pa
 from expectations.contracts import Contract
 from pipelines.core.errors import IntegrityError
 
-BLANKS = "' \t\n\r\v\f\u00a0\u3000'"
+WHITE_SPACE = "' \t\n\r\v\f\u00a0\u3000'"
 """White space that is trimmed around a value, as a SQL literal."""
 
 UNTYPABLE = "\0"
-"""Stands for a value that no type accepts, such as a nested one; no line of text can hold it."""
+"""Marks a value that no type accepts, such as a nested one; no line of text can hold it."""
 
 
 def text_schema(contract: Contract) -> pa.Schema:
     """Return the contract's columns as text, then `extras`, `task`, `line` and `received`.
 
-    `task` is the position of the file in the list that is read; `line` its physical line, of a
+    `task` is the position of the file in the shard's list; `line` its physical line, of a
     Parquet file the row, both from 1; `received` the row as it was received.
     """
     columns = [(name, pa.string()) for name in contract.names]
@@ -26,8 +26,8 @@ def text_schema(contract: Contract) -> pa.Schema:
     return pa.schema([*columns, *lineage, ("received", pa.string())])
 
 
-def text_table(contract: Contract, columns: dict[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
-    """Return `columns` by `text_schema`, with nulls where one was not received."""
+def make_text_table(contract: Contract, columns: dict[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
+    """Return `columns` by `text_schema`; a column that was not received is null."""
     rows = len(columns["task"])
     schema = text_schema(contract)
     return pa.table(
@@ -35,27 +35,27 @@ def text_table(contract: Contract, columns: dict[str, pa.Array | pa.ChunkedArray
     )
 
 
-def as_json(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.ChunkedArray:
-    """Return each row of `table` as one JSON object without its nulls; null where all are."""
+def rows_as_json(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.ChunkedArray:
+    """Return each row of `table` as one JSON object without its nulls; null if it has no other."""
     pairs = ", ".join(
-        f"{_literal(field.name)}, {_value(f'c{place}', field.type)}"
-        for place, field in enumerate(table.schema)
+        f"{_literal(field.name)}, {_value(f'c{position}', field.type)}"
+        for position, field in enumerate(table.schema)
     )
     merged = f"json_merge_patch('{{}}', json_object({pairs}))"  # a merge leaves nulls out
     sql = f"select nullif({merged}, '{{}}') as row from received"
-    # By place, because names that differ in case only are one name to DuckDB.
-    placed = table.rename_columns([f"c{place}" for place in range(table.num_columns)])
-    return query(connection, sql, placed)["row"].cast(pa.string())
+    # Renamed, because names that differ in case only are one name to DuckDB.
+    renamed = table.rename_columns([f"c{position}" for position in range(table.num_columns)])
+    return query_rows(connection, sql, renamed)["row"].cast(pa.string())
 
 
-def query(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> pa.Table:
-    """Return the rows of `sql`, which calls `table` received, in order.
+def query_rows(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table) -> pa.Table:
+    """Return the result of `sql`, in which `table` is called received, in the order of its rows.
 
     Raises:
-        IntegrityError: DuckDB failed. Its message may quote a row, so it isn't passed on.
+        IntegrityError: DuckDB failed. Its message may quote a row, so it is withheld.
     """
-    # DuckDB gives the chunks of an Arrow table in the order in which its threads are done with
-    # them; one chunk leaves it no choice.
+    # DuckDB returns the chunks of an Arrow table in the order in which its threads finish them;
+    # with one chunk there is one order.
     connection.register("received", table.combine_chunks())
     try:
         return connection.sql(sql).to_arrow_table()
@@ -74,7 +74,7 @@ def _fields(schema: pa.Schema) -> Iterable[tuple[str, pa.DataType]]:
 
 
 def _value(name: str, type_: pa.DataType) -> str:
-    return f"nullif(trim({name}, {BLANKS}), '')" if pa.types.is_string(type_) else name
+    return f"nullif(trim({name}, {WHITE_SPACE}), '')" if pa.types.is_string(type_) else name
 
 
 def _literal(text: str) -> str:

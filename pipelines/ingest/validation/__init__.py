@@ -1,1 +1,1 @@
-"""From text to typed columns: parsing, Great Expectations, and a verdict on each row."""
+"""Validation: parse text to types, check contracts by Great Expectations, decide on each row."""

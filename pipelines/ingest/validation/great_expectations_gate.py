@@ -1,8 +1,8 @@
-"""The quality gate: Great Expectations judges the rows of a feed by the rules of its contract.
+"""The quality gate: Great Expectations checks the rows of a feed by the rules of its contract.
 
-Great Expectations copies the rows that a rule looks at out of the *whole* table, several times a
-rule. So it is handed one column at a time (or the two that a rule compares): 200,000 leads take
-2 s that way where the whole table at once took 11 s.
+Great Expectations copies the rows that a rule evaluates out of the *whole* table, several times a
+rule. So it gets one column at a time (or the two that a rule compares): 200,000 leads take 2 s
+this way, and 11 s as one table.
 """
 
 import logging
@@ -23,11 +23,11 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 from expectations.contracts import Contract
-from expectations.suites import columns_of, suite_for
+from expectations.suites import list_columns, make_expectations
 from pipelines.core.arrays import IntArray
 from pipelines.core.errors import IntegrityError
 
-FINDINGS = pa.schema(
+VIOLATIONS = pa.schema(
     [
         ("row", pa.int64()),
         ("column", pa.string()),
@@ -36,54 +36,55 @@ FINDINGS = pa.schema(
         ("message", pa.string()),
     ]
 )
+"""One row per violated rule and row; `row` is the position in the checked table, from 0."""
 
 RESULT_FORMAT = {
     "result_format": "COMPLETE",
-    # Great Expectations says where a rule is broken and never by what: values are personal data.
+    # Great Expectations returns positions and never values: values are personal data.
     "exclude_unexpected_values": True,
     "return_unexpected_index_query": False,
 }
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate found in one table. Neither part holds a value of the table."""
+class GateResult:
+    """The result of the gate for one table, without any value of the table."""
 
-    findings: pa.Table
-    """One row per broken rule and row, sorted: `row` (position in the judged table, from 0),
-    `column`, `rule` (required, allowed, pattern, range, max_length, order), `severity` and
-    `message`, the promise that isn't kept. A broken order is told of its later column."""
+    violations: pa.Table
+    """Rows by `VIOLATIONS`, sorted. `rule` is required, allowed, pattern, range, max_length or
+    order; `message` states the requirement. A violated order is reported for its later column."""
 
     summary: list[dict[str, Any]]
     """One entry per rule of the contract, in its order: `rule`, `expectation` (its type in Great
     Expectations), `column`, `severity`, `evaluated` (rows whose value is known; all rows for
-    `required`) and `unexpected` (rows that broke it)."""
+    `required`) and `unexpected` (rows that violate it)."""
 
 
-def judge(contract: Contract, table: pa.Table) -> Verdict:
-    """Judge every row of `table` by every rule of `contract`.
+def check_contract(contract: Contract, table: pa.Table) -> GateResult:
+    """Check every row of `table` by every rule of `contract`.
 
-    Nulls, and empty lists, are judged by `required` alone.
+    Nulls, and empty lists, violate `required` alone.
 
     Args:
-        contract: What the feed promises.
-        table: Typed rows with the columns of `contract.received_schema`; others are not looked at.
+        contract: The rules.
+        table: Typed rows with the columns of `contract.received_schema`; others are ignored.
 
     Raises:
-        IntegrityError: Great Expectations failed on a rule, so nothing of the table is judged.
+        IntegrityError: Great Expectations failed on a rule, so no row of the table is checked.
     """
     summary, rows = [], []
-    for columns, suite in _suites(contract):
-        for result in _validated(suite, _frame(table, columns)):
-            summary.append(_summary(contract, result))
+    for columns, suite in _make_suites(contract):
+        for result in _validate(suite, _make_frame(table, columns)):
+            summary.append(_summarise(contract, result))
             rows.append(np.array(result.result["unexpected_index_list"], np.int64))
-    return Verdict(_findings(summary, rows), summary)
+    return GateResult(_make_violations(summary, rows), summary)
 
 
 @cache
-def _suites(contract: Contract) -> tuple[tuple[tuple[str, ...], gx.ExpectationSuite], ...]:
-    """Return the contract's suite in parts, each with the columns that it looks at."""
-    parts = groupby(suite_for(contract).expectations, lambda rule: columns_of(rule.configuration))
+def _make_suites(contract: Contract) -> tuple[tuple[tuple[str, ...], gx.ExpectationSuite], ...]:
+    """Return the contract's suite split by column, each part with the columns it evaluates."""
+    whole = gx.ExpectationSuite(name=contract.feed, expectations=list(make_expectations(contract)))
+    parts = groupby(whole.expectations, lambda rule: list_columns(rule.configuration))
     return tuple(
         (columns, gx.ExpectationSuite(name="/".join(columns), expectations=list(rules)))
         for columns, rules in parts
@@ -91,9 +92,9 @@ def _suites(contract: Contract) -> tuple[tuple[tuple[str, ...], gx.ExpectationSu
 
 
 @cache
-def _batches() -> BatchDefinition[Any]:
-    """Return where frames are handed in; one context serves the whole process."""
-    # Its log quotes what it failed on, and that may be a person's data; `judge` raises instead.
+def _make_batch_definition() -> BatchDefinition[Any]:
+    """Return the data asset that takes data frames; one context serves the whole process."""
+    # Its log quotes the values it failed on, which are personal data; the gate raises instead.
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(enable=False)
@@ -102,19 +103,17 @@ def _batches() -> BatchDefinition[Any]:
     return frames.add_batch_definition_whole_dataframe("whole")
 
 
-def _validated(
-    suite: gx.ExpectationSuite, frame: pd.DataFrame
-) -> list[ExpectationValidationResult]:
-    batch = _batches().get_batch({"dataframe": frame})
+def _validate(suite: gx.ExpectationSuite, frame: pd.DataFrame) -> list[ExpectationValidationResult]:
+    batch = _make_batch_definition().get_batch({"dataframe": frame})
     return batch.validate(suite, result_format=RESULT_FORMAT).results
 
 
-def _frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
-    return pa.table({name: _judgeable(table[name]) for name in columns}).to_pandas()
+def _make_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
+    return pa.table({name: _vectorise(table[name]) for name in columns}).to_pandas()
 
 
-def _judgeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return what Great Expectations judges by vector: no lists, no Python objects."""
+def _vectorise(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column that Great Expectations can evaluate by vector: no lists, no objects."""
     if pa.types.is_list(column.type):
         length = pc.list_value_length(column)
         return pc.if_else(pc.equal(length, 0), None, length)
@@ -123,25 +122,24 @@ def _judgeable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _findings(rules: list[dict[str, Any]], rows: list[IntArray]) -> pa.Table:
-    """Return `rows[i]` as the findings of `rules[i]`, sorted by row, column, rule, message."""
-    order = sorted(range(len(rules)), key=lambda i: [rules[i][name] for name in _SORTED_BY])
+def _make_violations(rules: list[dict[str, Any]], rows: list[IntArray]) -> pa.Table:
+    """Return `rows[i]` as violations of `rules[i]`, sorted by row, column, rule, message."""
+    by = ("column", "rule", "message")
+    order = sorted(range(len(rules)), key=lambda i: [rules[i][name] for name in by])
     row = np.concatenate([rows[i] for i in order])
     rank = np.repeat(np.arange(len(order)), [len(rows[i]) for i in order])
     by_row = np.argsort(row, kind="stable")
-    told = pa.Table.from_pylist([rules[i] for i in order]).take(pa.array(rank[by_row]))
-    return told.append_column("row", pa.array(row[by_row])).select(FINDINGS.names).cast(FINDINGS)
+    violated = pa.Table.from_pylist([rules[i] for i in order]).take(pa.array(rank[by_row]))
+    table = violated.append_column("row", pa.array(row[by_row]))
+    return table.select(VIOLATIONS.names).cast(VIOLATIONS)
 
 
-_SORTED_BY = ("column", "rule", "message")
-
-
-def _summary(contract: Contract, result: ExpectationValidationResult) -> dict[str, Any]:
-    rule, counts = _rule(result), result.result
+def _summarise(contract: Contract, result: ExpectationValidationResult) -> dict[str, Any]:
+    rule, counts = _read_rule(result), result.result
     if "unexpected_index_list" not in counts:
         raise IntegrityError(
             f"Great Expectations failed on a rule of the {contract.feed} contract: {rule['rule']} "
-            f"of {rule['column']}. No row of this part was judged or loaded. Its own message is "
+            f"of {rule['column']}. No row of this batch was checked or loaded. Its own message is "
             "withheld, since it may quote personal data. Compare the column's type in "
             f"expectations/contracts/{contract.feed}.yml with the rule, and the installed version "
             "of great_expectations with requirements.txt."
@@ -152,13 +150,13 @@ def _summary(contract: Contract, result: ExpectationValidationResult) -> dict[st
     }
 
 
-def _rule(result: ExpectationValidationResult) -> dict[str, str]:
-    stated = cast("ExpectationConfiguration", result.expectation_config)
-    column = columns_of(stated)[0]
+def _read_rule(result: ExpectationValidationResult) -> dict[str, str]:
+    expectation = cast("ExpectationConfiguration", result.expectation_config)
+    column = list_columns(expectation)[0]
     return {
-        "rule": stated.meta["rule"],
-        "expectation": stated.type,
+        "rule": expectation.meta["rule"],
+        "expectation": expectation.type,
         "column": column,
-        "severity": str(stated.severity.value),
-        "message": f"{column} {stated.notes}",
+        "severity": str(expectation.severity.value),
+        "message": f"{column} {expectation.notes}",
     }

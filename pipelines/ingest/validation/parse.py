@@ -1,4 +1,4 @@
-"""Text to types, by column, in SQL. Nothing is repaired: what doesn't parse is a finding."""
+"""Parse text to types, by column, in SQL. Nothing is repaired: other text is a violation."""
 
 from functools import cache
 
@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 
 from expectations.contracts import Column, Contract
-from pipelines.ingest.reading.text_table import BLANKS, UNTYPABLE, query
-from pipelines.ingest.validation.great_expectations_gate import FINDINGS
+from pipelines.core.arrays import IntArray
+from pipelines.ingest.reading.text_table import UNTYPABLE, WHITE_SPACE, query_rows
+from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS
 
 DAY = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
 OFFSET = "(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"
 NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,4})?"
 WHOLE = "[+-]?[0-9]{1,19}([.]0+)?"
-ELEMENTS = f"list_transform(string_split(VALUE, '|'), lambda item: trim(item, {BLANKS}))"
+ELEMENTS = f"list_transform(string_split(VALUE, '|'), lambda item: trim(item, {WHITE_SPACE}))"
 
 PARSERS = {
     "text": f"case when not contains(VALUE, chr({ord(UNTYPABLE)})) then VALUE end",
@@ -44,7 +45,7 @@ PARSERS = {
 }
 """SQL of each type; VALUE is the trimmed text."""
 
-PROMISES = {
+REQUIREMENTS = {
     "text": "must be one piece of text without a NUL character (in JSON a string)",
     "list": "must be a list such as a|b without empty elements",
     "integer": "must be a whole number such as 36",
@@ -56,47 +57,48 @@ PROMISES = {
 }
 
 
-def parsed(
+def parse_columns(
     connection: duckdb.DuckDBPyConnection, contract: Contract, text: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
-    """Give the columns of `contract` their types.
+    """Parse the columns of `contract` to their types.
 
-    White space around a value is trimmed and an empty value is null.
+    White space around a value is trimmed, and an empty value is null.
 
     Args:
         text: Rows by `text_schema`.
 
     Returns:
-        The typed columns (`contract.received_schema`), in the same order; and the findings (as
-        `quality.Verdict.findings`, rule `type`) of values that are no such type, which are null
-        in the typed columns.
+        The typed columns (`contract.received_schema`), with the rows in the same order; and the
+        violations of the rule `type`, whose values are null in the typed columns.
     """
-    answer = query(connection, _sql(contract), text)
-    typed = answer.select(contract.names).cast(contract.received_schema)
-    findings = [FINDINGS.empty_table()]
+    parsed = query_rows(connection, _parse_sql(contract), text)
+    typed = parsed.select(contract.names).cast(contract.received_schema)
+    violations = [VIOLATIONS.empty_table()]
     for column in contract.columns:
-        rows = np.flatnonzero(answer[f"{column.name} broken"].to_numpy())
+        rows = np.flatnonzero(parsed[f"{column.name} invalid"].to_numpy())
         if rows.size:
-            findings.append(_findings(column, rows))
-    return typed, pa.concat_tables(findings)
+            violations.append(_make_violations(column, rows))
+    return typed, pa.concat_tables(violations)
 
 
 @cache
-def _sql(contract: Contract) -> str:
-    trimmed = ", ".join(f"nullif(trim({name}, {BLANKS}), '') as {name}" for name in contract.names)
+def _parse_sql(contract: Contract) -> str:
+    trimmed = ", ".join(
+        f"nullif(trim({name}, {WHITE_SPACE}), '') as {name}" for name in contract.names
+    )
     parses = ",\n".join(
         f"{PARSERS[column.type].replace('VALUE', column.name)} as {_typed(column)}"
         for column in contract.columns
     )
-    shown = ",\n".join(
+    selected = ",\n".join(
         f"{_typed(column)} as {column.name}, "
-        f'{column.name} is not null and {_typed(column)} is null as "{column.name} broken"'
+        f'{column.name} is not null and {_typed(column)} is null as "{column.name} invalid"'
         for column in contract.columns
     )
     return f"""
         with trimmed as (select {trimmed} from received),
         parsed as (select *, {parses} from trimmed)
-        select {shown} from parsed
+        select {selected} from parsed
     """
 
 
@@ -104,12 +106,12 @@ def _typed(column: Column) -> str:
     return f'"{column.name} typed"'
 
 
-def _findings(column: Column, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
-    same = {
+def _make_violations(column: Column, rows: IntArray) -> pa.Table:
+    shared = {
         "column": column.name,
         "rule": "type",
         "severity": column.severity,
-        "message": f"{column.name} {PROMISES[column.type]}",
+        "message": f"{column.name} {REQUIREMENTS[column.type]}",
     }
-    repeated = {name: pa.repeat(value, rows.size) for name, value in same.items()}
-    return pa.table({"row": rows, **repeated}, schema=FINDINGS)
+    repeated = {name: pa.repeat(value, rows.size) for name, value in shared.items()}
+    return pa.table({"row": rows, **repeated}, schema=VIOLATIONS)

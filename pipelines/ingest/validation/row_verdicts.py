@@ -1,4 +1,12 @@
-"""What becomes of each row of a batch: it goes on, with broken optional values emptied, or not."""
+"""The verdict on each row of a batch, and how often each rule was evaluated and violated.
+
+A row that violates a critical rule is quarantined. An optional value that violates a rule of
+severity warning is emptied, and its row goes on. Other violations are only counted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -6,87 +14,177 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.contracts import Contract
-from pipelines.core.arrays import IntArray
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.ingest.quarantine import FINDINGS, NO_ROW
-from pipelines.ingest.validation.great_expectations_gate import judge
-from pipelines.ingest.validation.parse import parsed
-from pipelines.ingest.validation.rule_counts import Tallies
+from pipelines.ingest.validation.great_expectations_gate import GateResult, check_contract
+from pipelines.ingest.validation.parse import parse_columns
+
+TYPE_RULE = "value_parses_as_its_type"
+"""Listed beside the expectations of the gate, though the parser checks it before the gate."""
+
+Rule = tuple[tuple[str, str], ...]
+"""The identity of a rule: the items of its summary except the counts, in their order."""
 
 
-def judged(
+class RuleCounts:
+    """Evaluated and unexpected values by rule and partition date; no value of a row."""
+
+    def __init__(self, days: Iterable[str]):
+        """Take the partition date (ISO) of each file of the shard."""
+        self._days, self._day_of_file = np.unique(np.array(list(days), object), return_inverse=True)
+        self._counts: dict[Rule, IntArray] = defaultdict(
+            lambda: np.zeros((self._days.size, 2), np.int64)
+        )
+
+    def add(
+        self,
+        contract: Contract,
+        typed: pa.Table,
+        files: pa.ChunkedArray,
+        misfits: pa.Table,
+        gate: GateResult,
+    ) -> None:
+        """Add a batch: its typed rows, the file of each, and the violations of parser and gate."""
+        day_of_row = self._day_of_file[files.to_numpy()]
+        known = {name: self._by_day(day_of_row, _is_known(typed, name)) for name in contract.names}
+        all_rows = self._by_day(day_of_row, np.ones(typed.num_rows, bool))
+        orders = iter(contract.orders)
+        for column in contract.columns:
+            unexpected = self._count(day_of_row, misfits, {"column": column.name})
+            rule = {"rule": "type", "expectation": TYPE_RULE, "column": column.name}
+            rule["severity"] = column.severity
+            self._add(rule, known[column.name] + unexpected, unexpected)
+        for summary in gate.summary:
+            evaluated = all_rows if summary["rule"] == "required" else known[summary["column"]]
+            if summary["rule"] == "order":
+                order = next(orders)
+                both = _is_known(typed, order.earlier) & _is_known(typed, order.later)
+                evaluated = self._by_day(day_of_row, both)
+            match = {name: summary[name] for name in ("column", "rule", "message")}
+            rule = {k: v for k, v in summary.items() if isinstance(v, str) and k != "message"}
+            self._add(rule, evaluated, self._count(day_of_row, gate.violations, match))
+
+    def by_day(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the summary of each day: rule, column, severity, `evaluated`, `unexpected`."""
+        return {
+            day: [
+                dict(rule) | {"evaluated": int(counts[i, 0]), "unexpected": int(counts[i, 1])}
+                for rule, counts in self._counts.items()
+            ]
+            for i, day in enumerate(self._days.tolist())
+        }
+
+    def _add(self, rule: dict[str, str], evaluated: IntArray, unexpected: IntArray) -> None:
+        self._counts[tuple(rule.items())] += np.column_stack((evaluated, unexpected))
+
+    def _count(self, day_of_row: IntArray, violations: pa.Table, match: dict[str, str]) -> IntArray:
+        """Return by day the violations whose columns equal `match`."""
+        if not violations.num_rows:
+            return np.zeros(self._days.size, np.int64)
+        for name, value in match.items():
+            violations = violations.filter(pc.equal(violations[name], value))
+        days = day_of_row[violations["row"].to_numpy()]
+        return np.bincount(days, minlength=self._days.size)
+
+    def _by_day(self, day_of_row: IntArray, is_counted: BoolArray) -> IntArray:
+        return np.bincount(day_of_row[is_counted], minlength=self._days.size)
+
+
+def _is_known(typed: pa.Table, name: str) -> BoolArray:
+    is_known: BoolArray = typed[name].is_valid().to_numpy()
+    return is_known
+
+
+def add_rule_counts(summaries: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the sum of several summaries, in the order of the contract."""
+    total: dict[Rule, dict[str, Any]] = {}
+    for summary in summaries:
+        for entry in summary:
+            rule = tuple((key, value) for key, value in entry.items() if isinstance(value, str))
+            counts = total.setdefault(rule, dict(rule) | {"evaluated": 0, "unexpected": 0})
+            counts["evaluated"] += entry["evaluated"]
+            counts["unexpected"] += entry["unexpected"]
+    return list(total.values())
+
+
+def validate_batch(
     connection: duckdb.DuckDBPyConnection,
     contract: Contract,
     text: pa.Table,
     first_row: int,
-    tallies: Tallies,
+    counts: RuleCounts,
 ) -> tuple[pa.Table, pa.Table]:
-    """Parse and judge a batch.
+    """Parse a batch, check its contract, and decide on each row.
 
     Args:
+        connection: Runs the parser's SQL.
+        contract: The types and rules.
         text: Rows by `text_schema`.
-        first_row: Number of the first row that goes on; the others follow.
-        tallies: Takes up what was evaluated and what was unexpected.
+        first_row: Number of the first accepted row; the others follow.
+        counts: Adds the evaluated and unexpected values of the batch.
 
     Returns:
-        The rows that go on (typed columns, `extras`, `task`, `line`, `received` and their
-        number `row`), and what was found (`quarantine.FINDINGS`; what is only counted isn't).
+        The accepted rows (typed columns, `extras`, `task`, `line`, `received` and their
+        number `row`), and the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
+        values.
     """
-    typed, misfits = parsed(connection, contract, text)
-    verdict = judge(contract, typed)
-    tallies.add(contract, typed, text["task"], misfits, verdict)
-    findings = pa.concat_tables([misfits, _without_repeats(verdict.findings, misfits)])
+    typed, misfits = parse_columns(connection, contract, text)
+    gate = check_contract(contract, typed)
+    counts.add(contract, typed, text["task"], misfits, gate)
+    violations = pa.concat_tables([misfits, _without_consequences(gate.violations, misfits)])
 
-    is_critical = np.zeros(text.num_rows, bool)
-    severe = findings.filter(pc.equal(findings["severity"], "critical"))
-    is_critical[severe["row"].to_numpy()] = True
-    mild = findings.filter(pc.equal(findings["severity"], "warning"))
-    mild = mild.filter(pa.array(~is_critical[mild["row"].to_numpy()]))
+    is_quarantined = np.zeros(text.num_rows, bool)
+    critical = violations.filter(pc.equal(violations["severity"], "critical"))
+    is_quarantined[critical["row"].to_numpy()] = True
+    warnings = violations.filter(pc.equal(violations["severity"], "warning"))
+    warnings = warnings.filter(pa.array(~is_quarantined[warnings["row"].to_numpy()]))
 
-    rows = _emptied(typed, mild)
+    rows = _empty_values(typed, warnings)
     for name in ("extras", "task", "line", "received"):
         rows = rows.append_column(name, text[name])
-    numbers = np.where(is_critical, NO_ROW, first_row + np.cumsum(~is_critical) - 1)
-    rows = rows.append_column("row", pa.array(numbers)).filter(pa.array(~is_critical))
-    found = [_records(part, text, numbers) for part in (severe, mild)]
-    return rows, pa.concat_tables(found)
+    numbers = np.where(is_quarantined, NO_ROW, first_row + np.cumsum(~is_quarantined) - 1)
+    rows = rows.append_column("row", pa.array(numbers)).filter(pa.array(~is_quarantined))
+    findings = [_make_findings(part, text, numbers) for part in (critical, warnings)]
+    return rows, pa.concat_tables(findings)
 
 
-def _without_repeats(findings: pa.Table, misfits: pa.Table) -> pa.Table:
-    """Return `findings` without what follows from a misfit: its value is null by now."""
-    if not misfits.num_rows or not findings.num_rows:
-        return findings
-    told = pc.is_in(_cells(findings), value_set=_cells(misfits).combine_chunks())
-    return findings.filter(pc.invert(told))
+def _without_consequences(violations: pa.Table, misfits: pa.Table) -> pa.Table:
+    """Return `violations` without the violations of a misfit's value, which is null after parsing."""
+    if not misfits.num_rows or not violations.num_rows:
+        return violations
+    is_misfit = pc.is_in(_identify(violations), value_set=_identify(misfits).combine_chunks())
+    return violations.filter(pc.invert(is_misfit))
 
 
-def _cells(findings: pa.Table) -> pa.ChunkedArray:
-    rows = findings["row"].cast(pa.string())
-    return pc.binary_join_element_wise(rows, findings["column"], "/")
+def _identify(violations: pa.Table) -> pa.ChunkedArray:
+    """Return row and column of each violation as one text."""
+    rows = violations["row"].cast(pa.string())
+    return pc.binary_join_element_wise(rows, violations["column"], "/")
 
 
-def _emptied(typed: pa.Table, mild: pa.Table) -> pa.Table:
-    """Return `typed` with null for each value that broke a rule of severity warning."""
-    for name in pc.unique(mild["column"]).to_pylist():
-        is_broken = np.zeros(typed.num_rows, bool)
-        is_broken[mild.filter(pc.equal(mild["column"], name))["row"].to_numpy()] = True
+def _empty_values(typed: pa.Table, warnings: pa.Table) -> pa.Table:
+    """Return `typed` with null for each value that violates a rule of severity warning."""
+    for name in pc.unique(warnings["column"]).to_pylist():
+        is_violation = np.zeros(typed.num_rows, bool)
+        is_violation[warnings.filter(pc.equal(warnings["column"], name))["row"].to_numpy()] = True
         index = typed.schema.get_field_index(name)
-        emptied = pc.if_else(pa.array(is_broken), None, typed[name])
-        typed = typed.set_column(index, name, emptied)
+        values = pc.if_else(pa.array(is_violation), None, typed[name])
+        typed = typed.set_column(index, name, values)
     return typed
 
 
-def _records(findings: pa.Table, text: pa.Table, numbers: IntArray) -> pa.Table:
-    """Return `findings` as quarantine keeps them; a row set aside counts on its first one."""
-    findings = findings.sort_by([("row", "ascending")])
-    at = findings["row"].to_numpy()
-    row = numbers[at]
-    is_first = np.diff(at, prepend=NO_ROW) > 0
-    origin = text.select(["task", "line", "received"]).take(findings["row"])
+def _make_findings(violations: pa.Table, text: pa.Table, numbers: IntArray) -> pa.Table:
+    """Return `violations` as findings; a quarantined row counts once, in its first finding."""
+    violations = violations.sort_by([("row", "ascending")])
+    position = violations["row"].to_numpy()
+    row = numbers[position]
+    is_first = np.diff(position, prepend=NO_ROW) > 0
+    origin = text.select(["task", "line", "received"]).take(violations["row"])
     columns = {
         "task": origin["task"],
         "row": row,
         "line": origin["line"],
         "rows": (is_first & (row == NO_ROW)).astype(np.int64),
         "received": origin["received"],
-    } | {name: findings[name] for name in ("column", "rule", "severity", "message")}
+    } | {name: violations[name] for name in ("column", "rule", "severity", "message")}
     return pa.table({name: columns[name] for name in FINDINGS.names}, schema=FINDINGS)

@@ -1,4 +1,4 @@
-"""Whatever the bytes of a file and whatever its name, the run ends well and every row is told."""
+"""A run succeeds with any bytes in a file and any file name, and counts every row."""
 
 import gzip
 import io
@@ -13,19 +13,32 @@ import pytest
 from pipelines import ingest
 from pipelines.core.settings import Settings
 from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
-from tests.ingest.lake import counts, loaded, set_aside
+from tests.ingest.published import counts, loaded, quarantined
 
 FILES = 240
-DIRT = [b"\0", b'"', b"\n", b"\r", b",", b"\xff\xfe", b"|", b"{", b"\\", b"\xe9", b"1e999", b""]
+CORRUPTIONS = [
+    b"\0",
+    b'"',
+    b"\n",
+    b"\r",
+    b",",
+    b"\xff\xfe",
+    b"|",
+    b"{",
+    b"\\",
+    b"\xe9",
+    b"1e999",
+    b"",
+]
 
 
-def spoilt(content, dice):
+def corrupt(content, dice):
     """Return `content` with some bytes replaced, removed, repeated or added."""
     data = bytearray(content)
     for _ in range(dice.randrange(1, 6)):
         start = dice.randrange(len(data) + 1)
         end = min(len(data), start + dice.choice([0, 1, 1, 40]))
-        data[start:end] = dice.choice([*DIRT, bytes(data[start:end]) * 2, dice.randbytes(3)])
+        data[start:end] = dice.choice([*CORRUPTIONS, bytes(data[start:end]) * 2, dice.randbytes(3)])
     return bytes(data)
 
 
@@ -50,52 +63,52 @@ def settings(tmp_path_factory):
         kind = dice.choice(sorted(good))
         path = path_of(settings, "channel_spend", f"s{number}", name=f"rows.{kind}")
         path.parent.mkdir(parents=True)
-        path.write_bytes(spoilt(good[kind], dice))
+        path.write_bytes(corrupt(good[kind], dice))
     ingest.ingest(settings, DAY)
     return settings
 
 
-def test_every_spoilt_file_ends_in_counts_that_add_up(settings):
-    found = counts(settings, "channel_spend")
-    assert len(found) == FILES
-    for source, numbers in found.items():
-        aside = numbers["quarantined"] + numbers["duplicates"]
-        assert numbers["received"] == numbers["loaded"] + aside, source
-    assert sum(numbers["refused_files"] for numbers in found.values()) > 20
-    assert sum(numbers["loaded"] for numbers in found.values()) > 500
+def test_the_counts_of_every_corrupted_file_add_up(settings):
+    by_source = counts(settings, "channel_spend")
+    assert len(by_source) == FILES
+    for source, numbers in by_source.items():
+        not_loaded = numbers["quarantined"] + numbers["duplicates"]
+        assert numbers["received"] == numbers["loaded"] + not_loaded, source
+    assert sum(numbers["rejected_files"] for numbers in by_source.values()) > 20
+    assert sum(numbers["loaded"] for numbers in by_source.values()) > 500
 
 
-def test_a_refused_file_says_what_to_do(settings):
-    refused = [r for r in set_aside(settings, "channel_spend") if r["received"] is None]
-    assert refused
-    assert all("Ask s" in record["message"] for record in refused)
+def test_a_rejected_file_says_what_to_do(settings):
+    rejected = [r for r in quarantined(settings, "channel_spend") if r["received"] is None]
+    assert rejected
+    assert all("Ask s" in record["message"] for record in rejected)
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
-def test_a_day_whose_only_file_cannot_be_read_at_all_ends_well(tmp_path, name):
+def test_a_day_with_one_unreadable_file_succeeds(tmp_path, name):
     home = Settings(home=tmp_path, memory_limit="1GB")
     header = csv_bytes(SPEND).split(b"\n")[0]
     land(path_of(home, "channel_spend", name=name), header + b"\n\xff\n\xff\n")
     ingest.ingest(home, DAY)
-    assert counts(home, "channel_spend")["search"]["refused_files"] == 1
-    assert [record["rule"] for record in set_aside(home, "channel_spend")] == ["reject_share"]
+    assert counts(home, "channel_spend")["search"]["rejected_files"] == 1
+    assert [record["rule"] for record in quarantined(home, "channel_spend")] == ["reject_share"]
 
 
 SPEND = [row("channel_spend")]
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path):
+def test_a_file_with_an_unprintable_name_is_rejected(tmp_path):
     home = Settings(home=tmp_path, memory_limit="1GB")
     folder = path_of(home, "channel_spend").parent
     land(folder / os.fsdecode(b"r\xff.csv"), SPEND)
     land(folder / "a\nb.csv", SPEND)
     ingest.ingest(home, DAY)
-    records = set_aside(home, "channel_spend")
+    records = quarantined(home, "channel_spend")
     assert [record["rule"] for record in records] == ["name", "name"]
     assert all("its path holds unprintable characters" in r["message"] for r in records)
 
 
-def test_links_that_go_round_broken_links_and_pipes_do_not_stop_a_run(tmp_path):
+def test_circular_links_broken_links_and_pipes_do_not_stop_a_run(tmp_path):
     home = Settings(home=tmp_path, memory_limit="1GB")
     folder = land(path_of(home, "channel_spend"), SPEND).parent
     (folder / "round").symlink_to(home.landing, target_is_directory=True)
@@ -103,7 +116,7 @@ def test_links_that_go_round_broken_links_and_pipes_do_not_stop_a_run(tmp_path):
     os.mkfifo(folder / "pipe.csv")
     ingest.ingest(home, DAY)
     assert len(loaded(home, "channel_spend")) == 1
-    assert sorted(record["file"] for record in set_aside(home, "channel_spend")) == [
+    assert sorted(record["file"] for record in quarantined(home, "channel_spend")) == [
         "channel_spend/search/2026-11-20/broken.csv",
         "channel_spend/search/2026-11-20/pipe.csv",
     ]

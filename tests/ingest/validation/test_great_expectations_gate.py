@@ -1,4 +1,4 @@
-"""Each rule of each contract finds exactly the row that breaks it, and tells no value of it."""
+"""The gate reports exactly the rows that break a rule, and no value of a row."""
 
 import json
 import logging
@@ -9,28 +9,36 @@ import pytest
 
 from expectations.contracts import load
 from pipelines.core.errors import IntegrityError
-from pipelines.ingest.validation.great_expectations_gate import FINDINGS, judge
+from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS, check_contract
 from tests.helpers.feeds import good, received
-from tests.ingest.validation.broken import FEEDS, Case, borders, broken, cases, mixtures, stated
+from tests.ingest.validation.contract_violations import (
+    FEEDS,
+    Case,
+    boundary_values,
+    broken_rules,
+    cases,
+    random_rows,
+    read_contract,
+)
 
 CASES = [case for feed in FEEDS for case in cases(feed)]
 SECRET = "110101199003074231"
 
 
 @cache
-def verdict_on_all_cases(feed):
-    """Judge a table in which each broken row stands between two good ones."""
+def check_all_cases(feed):
+    """Check a table in which each invalid row is between two valid ones."""
     rows = [good(feed)]
     for case in (case for case in CASES if case.feed == feed):
         rows += [good(feed, **case.changes), good(feed)]
-    return judge(load(feed), received(feed, rows))
+    return check_contract(load(feed), received(feed, rows))
 
 
-def found(verdict, row):
+def violations_of(result, row):
     return [
-        (finding["column"], finding["rule"], finding["severity"])
-        for finding in verdict.findings.to_pylist()
-        if finding["row"] == row
+        (violation["column"], violation["rule"], violation["severity"])
+        for violation in result.violations.to_pylist()
+        if violation["row"] == row
     ]
 
 
@@ -45,23 +53,23 @@ def test_every_feed_has_rules_to_break():
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_rule_finds_the_row_that_breaks_it_with_its_severity(case):
-    assert found(verdict_on_all_cases(case.feed), row_of(case)) == case.findings
+def test_a_row_that_breaks_a_rule_is_reported_with_its_severity(case):
+    assert violations_of(check_all_cases(case.feed), row_of(case)) == case.violations
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_a_row_that_keeps_its_contract_is_never_found(feed):
-    rows = set(verdict_on_all_cases(feed).findings["row"].to_pylist())
+def test_a_valid_row_is_never_reported(feed):
+    rows = set(check_all_cases(feed).violations["row"].to_pylist())
     broken = {row_of(case) for case in CASES if case.feed == feed}
     assert rows == broken
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_the_summary_counts_what_the_findings_list(feed):
-    verdict = verdict_on_all_cases(feed)
-    listed = verdict.findings.group_by(["message"]).aggregate([("row", "count")]).to_pylist()
-    counted = {rule["message"]: rule["unexpected"] for rule in verdict.summary}
-    assert len(counted) == len(verdict.summary)
+def test_the_summary_counts_the_violations(feed):
+    result = check_all_cases(feed)
+    listed = result.violations.group_by(["message"]).aggregate([("row", "count")]).to_pylist()
+    counted = {rule["message"]: rule["unexpected"] for rule in result.summary}
+    assert len(counted) == len(result.summary)
     assert {entry["message"]: entry["row_count"] for entry in listed} == {
         message: count for message, count in counted.items() if count
     }
@@ -69,15 +77,15 @@ def test_the_summary_counts_what_the_findings_list(feed):
 
 @pytest.mark.parametrize("feed", FEEDS)
 def test_the_suite_has_one_expectation_for_every_rule_of_the_contract(feed):
-    told = [(rule["column"], rule["rule"]) for rule in verdict_on_all_cases(feed).summary]
-    promised = [
+    expectations = [(rule["column"], rule["rule"]) for rule in check_all_cases(feed).summary]
+    rules = [
         (column["name"], rule)
-        for column in stated(feed)["columns"]
+        for column in read_contract(feed)["columns"]
         for rule, keys in RULE_KEYS.items()
         if any(column.get(key) for key in keys) or any(column.get(key) == 0 for key in keys)
     ]
-    promised += [(order["later"], "order") for order in stated(feed).get("orders", [])]
-    assert told == promised
+    rules += [(order["later"], "order") for order in read_contract(feed).get("orders", [])]
+    assert expectations == rules
 
 
 RULE_KEYS = {
@@ -89,50 +97,52 @@ RULE_KEYS = {
 }
 
 
-def test_no_key_of_a_contract_is_a_rule_that_nobody_judges():
+def test_every_key_of_a_contract_is_a_rule_or_metadata():
     known = {"name", "type", "description", "severity", "personal", "protected"}
     known |= {key for keys in RULE_KEYS.values() for key in keys}
-    used = {key for feed in FEEDS for column in stated(feed)["columns"] for key in column}
+    used = {key for feed in FEEDS for column in read_contract(feed)["columns"] for key in column}
     assert used <= known
     assert {"required", "allowed", "pattern", "minimum", "max_length"} <= used
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_values_on_the_border_of_what_is_allowed_pass(feed):
-    rows = [good(feed, **{column: value}) for column, value in borders(feed)]
-    verdict = judge(load(feed), received(feed, rows))
+def test_boundary_values_are_valid(feed):
+    rows = [good(feed, **{column: value}) for column, value in boundary_values(feed)]
+    result = check_contract(load(feed), received(feed, rows))
     assert rows
-    assert [f for f in verdict.findings.to_pylist() if f["rule"] != "order"] == []
+    assert [f for f in result.violations.to_pylist() if f["rule"] != "order"] == []
 
 
 @pytest.mark.parametrize("feed", FEEDS)
 def test_an_optional_value_that_is_missing_breaks_nothing(feed):
-    missing = {column["name"]: None for column in stated(feed)["columns"] if not _required(column)}
-    verdict = judge(load(feed), received(feed, [good(feed, **missing), good(feed)]))
-    assert verdict.findings.num_rows == 0
+    missing = {
+        column["name"]: None for column in read_contract(feed)["columns"] if not _required(column)
+    }
+    result = check_contract(load(feed), received(feed, [good(feed, **missing), good(feed)]))
+    assert result.violations.num_rows == 0
 
 
 def _required(column):
     return column.get("required", False)
 
 
-def test_an_order_is_judged_only_where_both_values_are_known_and_equal_ones_keep_it():
+def test_an_order_applies_where_both_values_are_known_and_equal_values_are_valid():
     rows = [
         good("products", pd_min=0.5, pd_max=None),
         good("products", pd_min=None, pd_max=0.001),
         good("products", pd_min=0.05, pd_max=0.05),
         good("products", pd_min=0.05, pd_max=0.04),
     ]
-    verdict = judge(load("products"), received("products", rows))
-    assert verdict.findings["row"].to_pylist() == [3]
-    order = next(r for r in verdict.summary if (r["rule"], r["column"]) == ("order", "pd_max"))
+    result = check_contract(load("products"), received("products", rows))
+    assert result.violations["row"].to_pylist() == [3]
+    order = next(r for r in result.summary if (r["rule"], r["column"]) == ("order", "pd_max"))
     assert (order["evaluated"], order["unexpected"]) == (2, 1)
 
 
-def test_a_row_is_told_of_every_rule_that_it_breaks():
+def test_a_row_is_reported_for_every_rule_that_it_breaks():
     row = good("leads", amount=None, currency="yuan", bureau_score=-1.0, segment="crowd")
-    verdict = judge(load("leads"), received("leads", [row]))
-    assert found(verdict, 0) == [
+    result = check_contract(load("leads"), received("leads", [row]))
+    assert violations_of(result, 0) == [
         ("amount", "required", "critical"),
         ("bureau_score", "range", "warning"),
         ("currency", "pattern", "critical"),
@@ -140,68 +150,73 @@ def test_a_row_is_told_of_every_rule_that_it_breaks():
     ]
 
 
-def test_a_message_says_what_was_promised():
-    verdict = judge(load("leads"), received("leads", [good("leads", amount=0.0)]))
-    assert verdict.findings["message"].to_pylist() == [
+def test_a_message_states_the_requirement():
+    result = check_contract(load("leads"), received("leads", [good("leads", amount=0.0)]))
+    assert result.violations["message"].to_pylist() == [
         "amount must be between 0.01 and 10,000,000,000"
     ]
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_a_table_without_rows_is_judged_and_nothing_is_found(feed):
-    verdict = judge(load(feed), received(feed, []))
-    assert verdict.findings.schema == FINDINGS
-    assert verdict.findings.num_rows == 0
-    assert {rule["evaluated"] for rule in verdict.summary} == {0}
+def test_an_empty_table_has_no_violations(feed):
+    result = check_contract(load(feed), received(feed, []))
+    assert result.violations.schema == VIOLATIONS
+    assert result.violations.num_rows == 0
+    assert {rule["evaluated"] for rule in result.summary} == {0}
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_any_mixture_of_broken_values_is_found_as_a_plain_loop_finds_it(feed):
-    rows = mixtures(feed, rows=300, seed=5)
-    verdict = judge(load(feed), received(feed, rows))
-    told = {(f["row"], f["column"], f["rule"]) for f in verdict.findings.to_pylist()}
-    assert told == {(place, *rule) for place, row in enumerate(rows) for rule in broken(feed, row)}
-    assert len(told) == verdict.findings.num_rows > len(rows)
+def test_random_rows_have_the_violations_that_a_loop_in_python_finds(feed):
+    rows = random_rows(feed, rows=300, seed=5)
+    result = check_contract(load(feed), received(feed, rows))
+    reported = {(f["row"], f["column"], f["rule"]) for f in result.violations.to_pylist()}
+    assert reported == {
+        (position, *rule) for position, row in enumerate(rows) for rule in broken_rules(feed, row)
+    }
+    assert len(reported) == result.violations.num_rows > len(rows)
 
 
-def test_the_order_of_the_rows_changes_nothing_but_their_numbers():
-    rows = mixtures("products", rows=200, seed=6)
-    ahead = judge(load("products"), received("products", rows))
-    back = judge(load("products"), received("products", rows[::-1]))
+def test_the_order_of_the_rows_changes_only_their_numbers():
+    rows = random_rows("products", rows=200, seed=6)
+    forward = check_contract(load("products"), received("products", rows))
+    backward = check_contract(load("products"), received("products", rows[::-1]))
     last = len(rows) - 1
-    turned = [finding | {"row": last - finding["row"]} for finding in back.findings.to_pylist()]
-    turned.sort(key=lambda f: (f["row"], f["column"], f["rule"], f["message"]))
-    assert turned == ahead.findings.to_pylist()
-    assert back.summary == ahead.summary
+    mirrored = [
+        violation | {"row": last - violation["row"]}
+        for violation in backward.violations.to_pylist()
+    ]
+    mirrored.sort(key=lambda f: (f["row"], f["column"], f["rule"], f["message"]))
+    assert mirrored == forward.violations.to_pylist()
+    assert backward.summary == forward.summary
 
 
-def test_columns_that_the_contract_does_not_know_are_not_looked_at():
+def test_columns_outside_the_contract_are_ignored():
     table = received("suppressions", [good("suppressions")])
     wider = table.append_column("line", pa.array([7]))
-    assert judge(load("suppressions"), wider).findings.num_rows == 0
+    assert check_contract(load("suppressions"), wider).violations.num_rows == 0
 
 
 def test_rows_are_numbered_over_all_chunks_of_a_table():
     part = received("leads", [good("leads"), good("leads", amount=-5.0)])
-    verdict = judge(load("leads"), pa.concat_tables([part, part]))
-    assert verdict.findings["row"].to_pylist() == [1, 3]
+    result = check_contract(load("leads"), pa.concat_tables([part, part]))
+    assert result.violations["row"].to_pylist() == [1, 3]
 
 
 def test_no_value_of_a_row_leaves_the_gate(caplog, capfd):
     texts = [column.name for column in load("leads").columns if column.type == "text"]
     row = good("leads", **dict.fromkeys(texts, f"{SECRET} {SECRET * 20}"))
     with caplog.at_level(logging.DEBUG):
-        verdict = judge(load("leads"), received("leads", [row, good("leads")]))
-    assert verdict.findings.num_rows > len(texts)
-    told = [json.dumps(verdict.summary), json.dumps(verdict.findings.to_pylist()), caplog.text]
-    assert SECRET not in "".join([*told, *capfd.readouterr()])
+        result = check_contract(load("leads"), received("leads", [row, good("leads")]))
+    assert result.violations.num_rows > len(texts)
+    output = [json.dumps(result.summary), json.dumps(result.violations.to_pylist()), caplog.text]
+    assert SECRET not in "".join([*output, *capfd.readouterr()])
 
 
-def test_a_table_that_cannot_be_judged_is_refused_without_a_value_in_the_message(caplog, capfd):
+def test_a_table_that_the_gate_fails_on_raises_without_a_value_in_the_message(caplog, capfd):
     table = received("leads", [good("leads")])
-    place = table.schema.get_field_index("amount")
-    untyped = table.set_column(place, "amount", pa.array([SECRET]))
+    index = table.schema.get_field_index("amount")
+    untyped = table.set_column(index, "amount", pa.array([SECRET]))
     with pytest.raises(IntegrityError, match=r"leads contract: range of amount\.") as raised:
-        judge(load("leads"), untyped)
+        check_contract(load("leads"), untyped)
     assert SECRET not in str(raised.value) + caplog.text + "".join(capfd.readouterr())
     assert raised.value.__cause__ is None

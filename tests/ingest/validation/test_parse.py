@@ -1,4 +1,4 @@
-"""Text to types: what is accepted is what the contract says, and nothing is repaired."""
+"""Parsing accepts the text of a type and repairs nothing."""
 
 from datetime import UTC, date, datetime
 
@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from expectations.contracts import load
-from pipelines.ingest.reading.text_table import text_table
-from pipelines.ingest.validation.parse import parsed
+from pipelines.ingest.reading.text_table import make_text_table
+from pipelines.ingest.validation.parse import parse_columns
 
 COLUMNS = {
     "number": "amount",
@@ -23,14 +23,14 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def parse(kind, text):
-    """Return the value and the rules that a text breaks as a value of that type."""
+    """Return the parsed value of a text, and the rules that it breaks."""
     contract = load("leads")
     columns = {COLUMNS[kind]: pa.array([text], pa.string()), "task": pa.array([0], pa.int32())}
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
-    typed, findings = parsed(connection, contract, text_table(contract, columns))
+    typed, violations = parse_columns(connection, contract, make_text_table(contract, columns))
     assert typed.schema == contract.received_schema
-    return typed[COLUMNS[kind]][0].as_py(), findings["rule"].to_pylist()
+    return typed[COLUMNS[kind]][0].as_py(), violations["rule"].to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def parse(kind, text):
         ("text", "\u3000car \u00a0", "car"), ("text", "\t", None), ("text", "a  b", "a  b"),
     ],
 )  # fmt: skip
-def test_a_value_of_its_type_is_read(kind, text, value):
+def test_a_value_of_its_type_is_parsed(kind, text, value):
     assert parse(kind, text) == (value, [])
 
 
@@ -73,5 +73,5 @@ def test_a_value_of_its_type_is_read(kind, text, value):
         ("list", "a||b"), ("list", "|"), ("list", "a|"), ("text", "a\0b"),
     ],
 )  # fmt: skip
-def test_a_value_of_another_type_is_found_and_empty(kind, text):
+def test_a_value_of_another_type_is_a_violation_and_null(kind, text):
     assert parse(kind, text) == (None, ["type"])

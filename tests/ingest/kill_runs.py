@@ -1,7 +1,8 @@
-"""Kill a run at its n-th step to disk, run it again, and print what is published then.
+"""Kill a run at its n-th disk operation, run it again, and print the published hashes.
 
-A program of its own: it forks, and a process that has DuckDB's threads must not.
-Usage: python -m tests.ingest.killing HOME DAY EVERY
+It is a separate program, because it forks, and a process with DuckDB's threads must not.
+
+    python -m tests.ingest.kill_runs HOME DAY EVERY
 """
 
 import json
@@ -14,16 +15,16 @@ from pathlib import Path
 from pipelines import ingest
 from pipelines.core.publishing import code_version
 from pipelines.core.settings import Settings
-from tests.ingest.lake import published
+from tests.ingest.published import published
 
 KILLED = 9
 
 
 def count_down(steps: int) -> None:
-    """Let this process die at the `steps`-th rename, sync or removal of a folder."""
+    """End this process at the `steps`-th rename, sync or removal of a folder."""
     left = [steps]
 
-    def dying(function):
+    def counting(function):
         def call(*arguments, **options):
             left[0] -= 1
             if not left[0]:
@@ -32,13 +33,13 @@ def count_down(steps: int) -> None:
 
         return call
 
-    Path.rename = dying(Path.rename)  # type: ignore[method-assign]
-    os.fsync = dying(os.fsync)
-    shutil.rmtree = dying(shutil.rmtree)  # type: ignore[assignment]
+    Path.rename = counting(Path.rename)  # type: ignore[method-assign]
+    os.fsync = counting(os.fsync)
+    shutil.rmtree = counting(shutil.rmtree)  # type: ignore[assignment]
 
 
-def forked(work) -> int:
-    """Run `work` in a child process; return how it ended."""
+def run_forked(work) -> int:
+    """Run `work` in a child process; return its exit code."""
     child = os.fork()
     if not child:
         try:
@@ -51,9 +52,9 @@ def forked(work) -> int:
 
 
 def main(home: Path, day: date, every: int) -> None:
-    """Print, as JSON, what is published undisturbed and after each killed run."""
-    code_version()  # once, for every child: an edit meanwhile is no difference between the runs
-    found: dict[str, object] = {}
+    """Print the published hashes, as JSON, of an undisturbed run and after each killed run."""
+    code_version()  # cached for every child, so that an edit in between makes no difference
+    hashes: dict[str, object] = {}
     landed = home / "landing"
     step = 0
     while True:
@@ -65,17 +66,19 @@ def main(home: Path, day: date, every: int) -> None:
                 count_down(steps)
             ingest.ingest(settings, day)
 
-        ended = forked(run)
-        if ended == KILLED:
-            again = forked(lambda settings=settings: ingest.ingest(settings, day))
+        exit_code = run_forked(run)
+        if exit_code == KILLED:
+            again = run_forked(lambda settings=settings: ingest.ingest(settings, day))
             assert again == 0, f"the run after the kill at step {step} ended with {again}"
-        found[str(step)] = published(settings)
+        hashes[str(step)] = published(settings)
         shutil.rmtree(settings.home)
-        if step and ended == 0:
+        if step and exit_code == 0:
             break
-        assert ended == (KILLED if step else 0), f"the run at step {step} ended with {ended}"
+        assert exit_code == (KILLED if step else 0), (
+            f"the run at step {step} ended with {exit_code}"
+        )
         step += every
-    print(json.dumps(found))  # noqa: T201
+    print(json.dumps(hashes))  # noqa: T201
 
 
 if __name__ == "__main__":

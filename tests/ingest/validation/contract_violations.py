@@ -1,7 +1,7 @@
-"""For each rule that a contract's YAML states: a row that breaks that rule.
+"""Rows that break each rule of each contract.
 
-The YAML is read as text here, past the classes that the suites are derived from, so that a rule
-which those forget is missed by the suites and found by the tests.
+The YAML is read without the classes that the suites are derived from, so that the tests find a
+rule that these classes omit.
 """
 
 import math
@@ -29,44 +29,46 @@ BREAKS_PATTERN = {
 }
 
 
-Finding = tuple[str, str, str]
+Violation = tuple[str, str, str]
 """Column, rule and severity."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row that must be found, and every rule that finds it."""
+    """A row that breaks rules, and every rule that it breaks."""
 
     feed: str
     changes: dict[str, Any]
-    findings: list[Finding]
+    violations: list[Violation]
 
     def __str__(self) -> str:
-        return f"{self.feed}: " + ", ".join(f"{rule} of {name}" for name, rule, _ in self.findings)
+        return f"{self.feed}: " + ", ".join(
+            f"{rule} of {name}" for name, rule, _ in self.violations
+        )
 
 
 @cache
-def stated(feed: str) -> dict[str, Any]:
-    """Return the contract as its YAML says it."""
+def read_contract(feed: str) -> dict[str, Any]:
+    """Return the content of the contract's YAML."""
     return yaml.safe_load((FOLDER / f"{feed}.yml").read_text("utf-8"))
 
 
 def cases(feed: str) -> Iterator[Case]:
     """Yield at least one case for every rule of the feed."""
-    contract = stated(feed)
+    contract = read_contract(feed)
     for column in contract["columns"]:
         name, severity = column["name"], column.get("severity", "critical")
-        for rule, value in _breaking(column):
-            finding = (name, rule, "critical" if rule == "required" else severity)
-            crossed = _crossed(contract, GOOD[feed] | {name: value}) if rule == "range" else []
-            yield Case(feed, {name: value}, sorted([finding, *crossed]))
+        for rule, value in _invalid_values(column):
+            violation = (name, rule, "critical" if rule == "required" else severity)
+            orders = _broken_orders(contract, GOOD[feed] | {name: value}) if rule == "range" else []
+            yield Case(feed, {name: value}, sorted([violation, *orders]))
     for order in contract.get("orders", []):
         changes = {order["later"]: _below(GOOD[feed][order["earlier"]])}
-        yield Case(feed, changes, _crossed(contract, GOOD[feed] | changes))
+        yield Case(feed, changes, _broken_orders(contract, GOOD[feed] | changes))
 
 
-def _crossed(contract: dict[str, Any], row: dict[str, Any]) -> list[Finding]:
-    """Return the orders that `row` breaks: a value out of its range may pass its partner too."""
+def _broken_orders(contract: dict[str, Any], row: dict[str, Any]) -> list[Violation]:
+    """Return the orders that `row` breaks; a value out of its range can break one too."""
     return [
         (order["later"], "order", order.get("severity", "critical"))
         for order in contract.get("orders", [])
@@ -74,9 +76,9 @@ def _crossed(contract: dict[str, Any], row: dict[str, Any]) -> list[Finding]:
     ]
 
 
-def borders(feed: str) -> Iterator[tuple[str, Any]]:
-    """Yield (column, value) where the value lies just within what its column allows."""
-    for column in stated(feed)["columns"]:
+def boundary_values(feed: str) -> Iterator[tuple[str, Any]]:
+    """Yield (column, value) with each allowed value, bound and greatest length of a column."""
+    for column in read_contract(feed)["columns"]:
         for bound in ("minimum", "maximum"):
             if bound in column:
                 yield column["name"], column[bound]
@@ -85,19 +87,19 @@ def borders(feed: str) -> Iterator[tuple[str, Any]]:
         yield from ((column["name"], value) for value in column.get("allowed", ()))
 
 
-def mixtures(feed: str, *, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Return rows in which each value is good, missing or broken, by a throw of the dice."""
+def random_rows(feed: str, *, rows: int, seed: int) -> list[dict[str, Any]]:
+    """Return rows whose values are valid, missing or invalid at random."""
     dice = random.Random(seed)
     values = {
-        column["name"]: [GOOD[feed][column["name"]], None, *(v for _, v in _breaking(column))]
-        for column in stated(feed)["columns"]
+        column["name"]: [GOOD[feed][column["name"]], None, *(v for _, v in _invalid_values(column))]
+        for column in read_contract(feed)["columns"]
     }
     return [{name: dice.choice(some) for name, some in values.items()} for _ in range(rows)]
 
 
-def broken(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (column, rule) for every rule that `row` breaks: the contract in plain Python."""
-    contract = stated(feed)
+def broken_rules(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (column, rule) for every rule that `row` breaks, evaluated in Python."""
+    contract = read_contract(feed)
     for column in contract["columns"]:
         name, value = column["name"], row[column["name"]]
         if value is None or value == []:
@@ -119,7 +121,7 @@ def broken(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield order["later"], "order"
 
 
-def _breaking(column: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _invalid_values(column: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if column.get("required"):
         yield "required", None
         if column["type"] == "list":

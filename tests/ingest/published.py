@@ -1,4 +1,4 @@
-"""What a run published, as plain Python, for assertions."""
+"""The published rows, records, counts and hashes of a run, as Python objects."""
 
 from datetime import date
 from typing import Any
@@ -17,7 +17,7 @@ def loaded(settings: Settings, feed: str = "leads", day: date = DAY) -> list[dic
     ).to_pylist()
 
 
-def set_aside(settings: Settings, feed: str = "leads", day: date = DAY) -> list[dict[str, Any]]:
+def quarantined(settings: Settings, feed: str = "leads", day: date = DAY) -> list[dict[str, Any]]:
     """Return the records of a quarantine partition."""
     folder = Settings.day_folder(settings.quarantine / feed, day)
     return pq.read_table(folder / "quarantine.parquet").to_pylist()
@@ -25,10 +25,9 @@ def set_aside(settings: Settings, feed: str = "leads", day: date = DAY) -> list[
 
 def counts(settings: Settings, feed: str = "leads", day: date = DAY) -> dict[str, dict[str, int]]:
     """Return the counts of a partition, by source."""
-    found: dict[str, dict[str, int]] = read_manifest(
-        Settings.day_folder(settings.lake / feed, day)
-    )["counts"]
-    return found
+    manifest = read_manifest(Settings.day_folder(settings.lake / feed, day))
+    by_source: dict[str, dict[str, int]] = manifest["counts"]
+    return by_source
 
 
 def published(settings: Settings) -> dict[str, str]:
@@ -40,5 +39,5 @@ def published(settings: Settings) -> dict[str, str]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
-    assert files, "nothing is published; a comparison would pass without looking at a file"
+    assert files, "nothing is published; a comparison would pass without comparing any file"
     return files

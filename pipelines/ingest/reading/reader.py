@@ -1,0 +1,195 @@
+"""Read the files of one feed in a shard: tables of text, rejected records, rejected files.
+
+Small files are buffered and parsed together, so a file of a few rows costs little more than
+opening it. Large files are read in chunks, so memory does not grow with the size of a file.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from expectations.contracts import Contract
+from pipelines.core.errors import FileRejected
+from pipelines.ingest.plan import Task
+from pipelines.ingest.reading.files import read_text_chunks
+from pipelines.ingest.reading.record_splitter import RecordSplitter
+from pipelines.ingest.reading.records import RecordBuffer, Records, RejectedRecord
+from pipelines.ingest.reading.text_formats import (
+    Header,
+    count_parquet_rows,
+    parse_header,
+    read_csv_records,
+    read_json_records,
+    read_parquet_rows,
+)
+from pipelines.ingest.reading.text_table import query_rows, text_schema
+
+BATCH_ROWS, BATCH_BYTES = 100_000, 32_000_000
+"""Rows or bytes that are parsed and validated together."""
+MAX_BUFFERED_BYTES = 4 * BATCH_BYTES
+"""Bytes buffered under all headers together."""
+MAX_UNKNOWN_COLUMNS = 100
+"""Unknown columns of a source that are reported by name."""
+
+BufferKey = Header | None
+"""The records parsed together: CSV records under one header, or (None) JSON lines."""
+
+
+@dataclass
+class FeedReader:
+    """Reads the files of `tasks`, and counts their rows."""
+
+    connection: duckdb.DuckDBPyConnection
+    contract: Contract
+    landing: Path
+    tasks: tuple[Task, ...]
+    received: list[int] = field(default_factory=list)
+    """Data rows of each task, as far as the file could be read."""
+    rejected_files: dict[int, FileRejected] = field(default_factory=dict)
+    rejected: list[tuple[int, RejectedRecord]] = field(default_factory=list)
+    """Records that cannot be read, with their task; the caller of `read_tables` clears it."""
+    unknown: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Columns outside the contract, by task."""
+    _buffers: dict[BufferKey, RecordBuffer] = field(
+        default_factory=lambda: defaultdict(RecordBuffer)
+    )
+
+    def __post_init__(self) -> None:
+        self.received = [0] * len(self.tasks)
+
+    def read_tables(self) -> Iterator[pa.Table]:
+        """Yield all rows as text, in tables of about `BATCH_ROWS`, across files.
+
+        The reader keeps no reference to a yielded table: a batch is most of a shard's memory.
+        """
+        pending: list[pa.Table] = []
+        for table in self._read_files():
+            pending.append(table)
+            del table
+            if _is_batch(pending):
+                yield pa.concat_tables(_pop_all(pending))
+        if pending or self.rejected:
+            yield pa.concat_tables([text_schema(self.contract).empty_table(), *_pop_all(pending)])
+
+    def _read_files(self) -> Iterator[pa.Table]:
+        for index in range(len(self.tasks)):
+            try:
+                yield from self._read_file(index)
+            except FileRejected as error:
+                self.rejected_files[index] = error
+        for key in list(self._buffers):
+            yield self._parse_buffer(key)
+
+    def _read_file(self, index: int) -> Iterator[pa.Table]:
+        task = self.tasks[index]
+        if task.entry.state == "rejected":
+            raise FileRejected("name", task.entry.note)
+        if not task.read_from:
+            raise FileRejected(
+                "overwritten",
+                "its content is lost: the file was overwritten or removed before it was read",
+            )
+        path = self.landing / task.read_from
+        if path.suffix == ".parquet":
+            yield from self._read_parquet(index, path)
+        else:
+            yield from self._read_text(index, path)
+
+    def _read_parquet(self, index: int, path: Path) -> Iterator[pa.Table]:
+        try:
+            digest = self.tasks[index].entry.sha256
+            for table in read_parquet_rows(self.connection, self.contract, path, digest, index):
+                self.received[index] += table.num_rows
+                self._add_unknown(table)
+                yield table
+        except FileRejected:
+            self.received[index] = count_parquet_rows(path)
+            raise
+
+    def _read_text(self, index: int, path: Path) -> Iterator[pa.Table]:
+        is_csv = path.name.endswith((".csv", ".csv.gz"))
+        chunks = read_text_chunks(path, self.tasks[index].entry.sha256)
+        key: BufferKey = None
+        has_header = not is_csv
+        for records in RecordSplitter(quoted=is_csv).split(chunks):
+            rows = records
+            if not has_header and (len(records) or records.rejected):
+                key, has_header = self._read_header(index, records), True
+                rows = records.without_header()
+            self.received[index] += len(rows) + len(rows.rejected)
+            self.rejected += [(index, record) for record in rows.rejected]
+            if index not in self.rejected_files:
+                yield from self._buffer(key, index, rows)
+        if not has_header or not (is_csv or self.received[index]):
+            raise FileRejected(
+                "empty", "it is empty; where there are no rows, leave it out or send a CSV header"
+            )
+
+    def _read_header(self, index: int, records: Records) -> BufferKey:
+        """Return the header; if it is invalid, the rest of the file is read only to count rows."""
+        try:
+            header = parse_header(self.contract, records.header())
+        except FileRejected as error:
+            self.rejected_files[index] = error
+            return None
+        self.unknown[index].update(set(header) - set(self.contract.names))
+        return header
+
+    def _buffer(self, key: BufferKey, index: int, records: Records) -> Iterator[pa.Table]:
+        """Buffer `records`; yield the buffers that are full."""
+        if not len(records):
+            return
+        self._buffers[key].add(index, records)
+        if self._buffers[key].is_full(BATCH_ROWS, BATCH_BYTES):
+            yield self._parse_buffer(key)
+        elif sum(buffer.size for buffer in self._buffers.values()) >= MAX_BUFFERED_BYTES:
+            for other in list(self._buffers):
+                yield self._parse_buffer(other)
+
+    def _parse_buffer(self, key: BufferKey) -> pa.Table:
+        buffer = self._buffers.pop(key)
+        if key is None:
+            table, rejected = read_json_records(self.connection, self.contract, buffer)
+            self._add_unknown(table)
+        else:
+            table, rejected = read_csv_records(self.connection, self.contract, key, buffer)
+        self.rejected += rejected
+        return table
+
+    def _add_unknown(self, table: pa.Table) -> None:
+        with_extras = table.select(["task", "extras"]).filter(pc.is_valid(table["extras"]))
+        if not with_extras.num_rows:
+            return
+        for task, keys in _list_keys(self.connection, with_extras):
+            self.unknown[task].update(keys)
+
+
+def _is_batch(tables: list[pa.Table]) -> bool:
+    rows = sum(table.num_rows for table in tables)
+    size: int = sum(table.nbytes for table in tables)
+    return rows >= BATCH_ROWS or size >= 2 * BATCH_BYTES
+
+
+def _pop_all(tables: list[pa.Table]) -> list[pa.Table]:
+    """Return the items of `tables` and empty it."""
+    items = tables[:]
+    tables.clear()
+    return items
+
+
+def _list_keys(
+    connection: duckdb.DuckDBPyConnection, with_extras: pa.Table
+) -> list[tuple[int, list[str]]]:
+    """Return the first keys of `extras` in each file, by name."""
+    sql = f"""
+        select task, list(key order by key)[:{MAX_UNKNOWN_COLUMNS}] as keys
+        from (select distinct task, unnest(json_keys(extras)) as key from received)
+        group by task
+    """
+    keys = query_rows(connection, sql, with_extras)
+    return list(zip(keys["task"].to_pylist(), keys["keys"].to_pylist(), strict=True))

@@ -1,0 +1,261 @@
+"""CSV, JSON Lines and Parquet as tables of text, so that one parser checks every format."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from expectations.contracts import Column, Contract
+from pipelines.core.errors import FileRejected
+from pipelines.ingest.reading.files import check_unchanged
+from pipelines.ingest.reading.records import RecordBuffer, RejectedRecord
+from pipelines.ingest.reading.text_table import (
+    UNTYPABLE,
+    make_text_table,
+    query_rows,
+    rows_as_json,
+)
+
+Header = tuple[str, ...]
+Rejects = list[tuple[int, RejectedRecord]]
+"""Rejected records, each with the position of its file."""
+
+PARQUET_BATCH = 65_536
+"""Rows of a Parquet file that are decoded together."""
+
+NOT_PLAIN_TEXT = r"^[\[{]|^-?[0-9]+\.|^-?[0-9.]+[eE]"
+"""Text that can come from an object, an array or a fraction; only such JSON types are looked up."""
+
+INVALID_JSON = """
+    select
+        case
+            when not json_valid(received) then true
+            when json_type(received) != 'OBJECT' then true
+            else len(json_keys(received)) != len(list_distinct(json_keys(received)))
+        end as is_invalid
+    from received
+"""
+"""A `case`, because DuckDB may evaluate both sides of an `or`, and fails on invalid JSON."""
+
+
+def parse_header(contract: Contract, record: bytes) -> Header:
+    """Return the names in the header record.
+
+    Raises:
+        FileRejected: A name is repeated or a required column is missing. No name is quoted: in
+            a file without a header they would be the values of the first row.
+    """
+    lines = record.decode("utf-8").splitlines(keepends=True)
+    header = tuple(name.strip() for name in next(csv.reader(lines)))
+    check_columns(contract, header)
+    return header
+
+
+def check_columns(contract: Contract, names: Header) -> None:
+    """Reject a file without a required column or with a repeated one; others may be unknown."""
+    if missing := [name for name in contract.required if name not in names]:
+        raise FileRejected(
+            "header",
+            f"required columns are missing: {', '.join(missing)}; the header has "
+            f"{len(set(names) & set(contract.names))} columns of the {contract.feed} contract and "
+            f"{len(set(names) - set(contract.names))} others",
+        )
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        known = [name for name in repeated if name in contract.names]
+        raise FileRejected(
+            "header",
+            f"{len(repeated)} column names are repeated in the header"
+            + (f", among them: {', '.join(known)}" if known else ""),
+        )
+
+
+def read_csv_records(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, header: Header, buffer: RecordBuffer
+) -> tuple[pa.Table, Rejects]:
+    """Return the rows of CSV records under one header as text (`text_schema`).
+
+    Records with too many or too few fields are rejected.
+    """
+    fields, misfits = split_fields(buffer.data, header)
+    rejected = [
+        buffer.reject(
+            row,
+            "fields",
+            f"the row has {count} fields and the header names {len(header)}; a separator in a "
+            "value needs quotes, and a new column a new file with its own header",
+        )
+        for row, count in misfits
+    ]
+    is_read = np.ones(len(buffer), bool)
+    is_read[[row for row, _ in misfits]] = False
+    known = {name: fields[name] for name in header if name in contract.names}
+    unknown = [name for name in header if name not in contract.names]
+    extras = {"extras": rows_as_json(connection, fields.select(unknown))} if unknown else {}
+    lineage = buffer.lineage().filter(pa.array(is_read))
+    columns = known | extras | {name: lineage[name] for name in lineage.schema.names}
+    return make_text_table(contract, columns), rejected
+
+
+def split_fields(
+    data: bytes, names: Sequence[str], delimiter: str = ",", *, empty_is_null: bool = False
+) -> tuple[pa.Table, list[tuple[int, int]]]:
+    """Split CSV records into columns of text.
+
+    Returns:
+        The columns of the records with as many fields as `names`; and of each other record its
+        row (from 0) and its number of fields.
+    """
+    misfits: list[tuple[int, int]] = []
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        misfits.append((row.number - 1, row.actual_columns))
+        return "skip"
+
+    fields = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        # One block: rows are then numbered from 1, and no field is cut at the end of a block.
+        pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
+        pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=empty_is_null,
+            quoted_strings_can_be_null=empty_is_null,
+        ),
+    )
+    return fields, misfits
+
+
+def read_json_records(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, buffer: RecordBuffer
+) -> tuple[pa.Table, Rejects]:
+    """Return the rows of JSON lines as text (`text_schema`).
+
+    Lines that are no object, or repeat a key, are rejected.
+    """
+    lineage = buffer.lineage()
+    is_invalid = query_rows(connection, INVALID_JSON, lineage)["is_invalid"].to_numpy()
+    rejected = [
+        buffer.reject(row, "json", "the line is no JSON object whose keys differ")
+        for row in np.flatnonzero(is_invalid).tolist()
+    ]
+    valid = lineage.filter(pa.array(~is_invalid))
+    values = query_rows(connection, _json_values_sql(contract), valid)
+    columns = {name: values[name] for name in values.schema.names} | {
+        name: valid[name] for name in valid.schema.names
+    }
+    return make_text_table(contract, columns), rejected
+
+
+def _json_values_sql(contract: Contract) -> str:
+    structure = json.dumps(dict.fromkeys(contract.names, "VARCHAR"))
+    without = json.dumps(dict.fromkeys(contract.names))
+    columns = ",\n".join(f"{_json_value(column)} as {column.name}" for column in contract.columns)
+    return f"""
+        with objects as (
+            select received, from_json(received, '{structure}') as v from received
+        )
+        select
+            {columns},
+            nullif(cast(json_merge_patch(received, '{without}') as varchar), '{{}}') as extras
+        from objects
+    """
+
+
+def _json_value(column: Column) -> str:
+    """Return the SQL of a column's value; a nested value becomes untypable.
+
+    A fraction in a text column is untypable too: DuckDB has read it as a binary number, so its
+    text may differ from the text that was sent.
+    """
+    value, path = f"v.{column.name}", f"'$.{column.name}'"
+    kinds = "'OBJECT', 'ARRAY', 'DOUBLE'" if column.type == "text" else "'OBJECT', 'ARRAY'"
+    list_case = (
+        f"when json_type(received, {path}) = 'ARRAY' "
+        f"then array_to_string(from_json({value}, '[\"VARCHAR\"]'), '|') "
+        if column.type == "list"
+        else ""
+    )
+    return (
+        f"case when not regexp_matches({value}, '{NOT_PLAIN_TEXT}') then {value} "
+        f"{list_case}"
+        f"when json_type(received, {path}) in ({kinds}) then chr({ord(UNTYPABLE)}) "
+        f"else {value} end"
+    )
+
+
+def read_parquet_rows(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, path: Path, sha256: str, file: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet file as text (`text_schema`); `line` is the row, from 1.
+
+    Raises:
+        FileRejected: It is no Parquet file, or its columns do not fit the contract.
+    """
+    check_unchanged(path, sha256)
+    try:
+        with pq.ParquetFile(path) as parquet:
+            check_columns(contract, tuple(parquet.schema_arrow.names))
+            line = 1
+            for batch in parquet.iter_batches(PARQUET_BATCH):
+                yield _parquet_text(
+                    connection, contract, pa.Table.from_batches([batch]), file, line
+                )
+                line += batch.num_rows
+    except (pa.ArrowException, OSError):
+        raise FileRejected(
+            "parquet", "it is a truncated or damaged Parquet file; send it again, whole"
+        ) from None
+
+
+def count_parquet_rows(path: Path) -> int:
+    """Return the number of rows by the file's metadata; 0 where it cannot be read."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 0
+
+
+def _parquet_text(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, batch: pa.Table, file: int, line: int
+) -> pa.Table:
+    names = [name for name in batch.schema.names if name in contract.names]
+    known = {name: _column_as_text(name, batch[name]) for name in names}
+    unknown = batch.drop_columns(names)
+    rows = batch.num_rows
+    columns = known | {
+        "task": pa.array(np.full(rows, file, np.int32)),
+        "line": pa.array(np.arange(line, line + rows)),
+        "received": rows_as_json(connection, pa.table(known)),
+    }
+    if unknown.num_columns:
+        columns["extras"] = rows_as_json(connection, unknown)
+    return make_text_table(contract, columns)
+
+
+def _column_as_text(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return `column` as text that parses to the same value.
+
+    Raises:
+        FileRejected: Its type is nested.
+    """
+    type_ = column.type
+    if pa.types.is_dictionary(type_):
+        return _column_as_text(name, column.cast(type_.value_type))
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return pc.binary_join(column.cast(pa.list_(pa.string())), "|")
+    if pa.types.is_timestamp(type_) and type_.tz is not None:
+        return column.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.string())
+    if pa.types.is_nested(type_):
+        raise FileRejected("type", f"column {name} is {type_}, and a single value is expected")
+    return column.cast(pa.string())
