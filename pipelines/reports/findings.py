@@ -43,7 +43,7 @@ def collect_findings(report: Report) -> tuple[Finding, ...]:
         *_reconciliation(report),
         *_deliveries(report),
         *_floors(report),
-        *_refused_files(report),
+        *_rejected_files(report),
         *_files_not_read(report),
         *drift_findings(report.drift),
         *champion_findings(report.day, report.model_set),
@@ -152,12 +152,12 @@ def _floors(report: Report) -> Iterator[Finding]:
         )
 
 
-def _refused_files(report: Report) -> Iterator[Finding]:
+def _rejected_files(report: Report) -> Iterator[Finding]:
     for row in report.intake:
-        if row.refused_files:
+        if row.rejected_files:
             yield Finding(
                 "act",
-                f"{plural(row.refused_files, 'file')} of {row.source} refused ({words(row.feed)})",
+                f"{plural(row.rejected_files, 'file')} of {row.source} refused ({words(row.feed)})",
                 _reasons(report, row),
             )
 

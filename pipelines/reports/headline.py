@@ -63,7 +63,7 @@ class Headline:
         served = sum(row.matches > 0 for row in matching.institutions)
         channels = {row.source for row in intake if row.feed == "leads"}
         files = sum(row.files for row in intake)
-        refused = sum(row.refused_files for row in intake)
+        refused = sum(row.rejected_files for row in intake)
         return [
             Tile("Leads received", count(received), f"from {plural(len(channels), 'channel')}"),
             Tile("Leads matched", count(matched), f"{share(matched, received)} of received"),

@@ -18,7 +18,7 @@ QUARANTINE_BY_RULE = Path(__file__).parent / "sql" / "quarantine_by_rule.sql"
 
 COUNTS = {
     "files": "Files",
-    "refused_files": "Refused files",
+    "rejected_files": "Rejected files",
     "received": "Received",
     "loaded": "Loaded",
     "quarantined": "Quarantined",
@@ -35,7 +35,7 @@ class FeedIntake:
     feed: str
     source: str
     files: int = 0
-    refused_files: int = 0
+    rejected_files: int = 0
     received: int = 0
     loaded: int = 0
     quarantined: int = 0
@@ -186,7 +186,7 @@ def _landed_file(entry: dict[str, Any]) -> LandedFile:
     return LandedFile(
         path=without_personal(entry["path"]),
         is_late=entry["is_late"],
-        is_refused=entry["state"] == "refused",
+        is_refused=entry["state"] == "rejected",
         note="; ".join(note for note in notes if note),
     )
 
