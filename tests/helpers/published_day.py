@@ -189,7 +189,7 @@ def publish_ledger(settings: Settings) -> None:
             "state": "copy",
             "note": f"same content as leads/search/{DAY}/leads.csv",
         },
-        entry | {"path": f"spam/{DAY}/x.csv", "state": "refused", "note": "no feed is named spam"},
+        entry | {"path": f"spam/{DAY}/x.csv", "state": "rejected", "note": "no feed is named spam"},
     ]
     settings.ledger.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{json.dumps(line)}\n" for line in entries)
