@@ -1,10 +1,10 @@
-"""How well the features of a lead could guess what no model may know: its protected attributes.
+"""Fairness proxies: how well the features of leads predict their protected attributes.
 
-A model that never sees an attribute may still act on it through what stands for it (a proxy). How
-far it could is measured by trying: trees are trained to tell each group from the rest by the
-features alone, and asked about leads they were not trained on. 0.5: the features say nothing.
+A model that never reads an attribute may still act on it through a correlated feature (a proxy). For
+each group, trees are trained to separate it from all others by the features, and evaluated on leads
+that they were not trained on. An AUC of 0.5 means that the features carry no information.
 
-Protected values come in here, figures about groups go out, and nothing of a single lead.
+The input has protected values; the output has statistics of groups and nothing of a single lead.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,24 +18,24 @@ import pyarrow.compute as pc
 from models.features.encoder import Encoder
 from models.params import Features, params
 from models.validation.splits import at_random
-from pipelines.core.arrays import FloatArray
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.statistics import auc_with_interval, quantile_edges
 
 FOLDS = 5
 TREES = 50
-"""Enough to find what a few thousand leads can show."""
-MOST_LEADS = 10_000
-"""More leads would narrow the interval to less than 0.01 and only take longer."""
-MOST_NAMED = 3
-BINS, MOST_BINS = 16, 64
-"""Into how many a number is cut that is looked at alone, if it has more values than the latter."""
-PULL = 10
-"""Leads of average kind that are added to each bin: a bin of few leads says little."""
+"""Enough for the information of a few thousand leads."""
+MAX_LEADS = 10_000
+"""More leads would narrow the interval by less than 0.01 and only take longer."""
+NAMED_PROXIES = 3
+BINS, MAX_DISTINCT = 16, 64
+"""Bins of a single number that has more distinct values than the latter."""
+PRIOR_LEADS = 10
+"""Leads of the average composition that are added to each bin, so that small bins shrink."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """One feature, and how well it tells a group from the rest by itself."""
+    """One feature, and how well it alone separates a group from all others."""
 
     feature: str
     auc: float
@@ -45,144 +45,154 @@ class Proxy:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """How well the features tell one group from all others of whom the attribute is known."""
+class GroupInference:
+    """How well the features separate one group from all others with a known attribute."""
 
     attribute: str
     group: str
     leads: int
-    """With the attribute known."""
+    """Leads with a known attribute."""
     share: float
-    """Of them in the group."""
+    """Share of them in the group."""
     auc: float
     auc_low: float
     auc_high: float
     """95% interval of `auc`."""
     strongest: tuple[Proxy, ...]
-    """The features that tell most by themselves, strongest first."""
+    """The features with the highest AUC, strongest first."""
 
 
 @dataclass(frozen=True)
-class Guessed:
-    """How well the features tell one attribute."""
+class AttributeInference:
+    """How well the features predict one attribute."""
 
     attribute: str
     leads: int
-    """With the attribute known, at most `MOST_LEADS`."""
+    """Leads with a known attribute, at most `MAX_LEADS`."""
     auc: float | None
     auc_low: float | None
     auc_high: float | None
-    """Mean over its groups, weighted by their size (Provost and Domingos 2000); the interval is the
-    widest that the groups' own allow. None: no two groups are large enough to say."""
-    groups: tuple[Guess, ...]
+    """Mean over the groups, weighted by size (Provost and Domingos 2000), with the mean of their
+    intervals, a conservative one. None: fewer than two groups are large enough."""
+    groups: tuple[GroupInference, ...]
 
 
-def guess(
+def infer_attributes(
     leads: pa.Table, protected: Mapping[str, pa.ChunkedArray], features: Features
-) -> list[Guessed]:
-    """Return for each protected attribute how well `features` of `leads` tell it.
+) -> list[AttributeInference]:
+    """Return for each protected attribute how well `features` of `leads` predict it.
 
     Args:
-        leads: The columns that `features` name, in an order that never changes.
+        leads: The columns that `features` name, in a fixed order.
         protected: Attribute -> its values, row by row as `leads`; null or empty: not known.
-        features: What the models look at of a lead.
+        features: The lead features of the models.
     """
-    return [_attribute(name, leads, values, features) for name, values in sorted(protected.items())]
+    return [
+        _infer_attribute(name, leads, values, features)
+        for name, values in sorted(protected.items())
+    ]
 
 
-def _attribute(name: str, leads: pa.Table, values: pa.ChunkedArray, features: Features) -> Guessed:
-    known = pc.fill_null(pc.greater(pc.utf8_length(values), 0), fill_value=False)
-    rows = _sample(np.flatnonzero(known.to_numpy()))
-    table, told = leads.take(rows), values.take(rows).to_numpy()
+def _infer_attribute(
+    name: str, leads: pa.Table, values: pa.ChunkedArray, features: Features
+) -> AttributeInference:
+    is_known = pc.fill_null(pc.greater(pc.utf8_length(values), 0), fill_value=False)
+    rows = _draw_rows(np.flatnonzero(is_known.to_numpy()))
+    table, labels = leads.take(rows), values.take(rows).to_numpy()
     encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
     matrix = encoder.matrix(table)
     groups = [
-        _group(name, group, (told == group).astype(np.float64), matrix, encoder)
-        for group in _large_enough(told)
+        _infer_group(name, group, (labels == group).astype(np.float64), matrix, encoder)
+        for group in _large_groups(labels)
     ]
     if not groups:
-        return Guessed(name, len(rows), None, None, None, ())
-    weights = np.array([found.share for found in groups])
-    mean = [
-        round(float(np.average([getattr(found, figure) for found in groups], weights=weights)), 4)
+        return AttributeInference(name, len(rows), None, None, None, ())
+    weights = np.array([group.share for group in groups])
+    auc, low, high = (
+        round(float(np.average([getattr(group, figure) for group in groups], weights=weights)), 4)
         for figure in ("auc", "auc_low", "auc_high")
-    ]
-    return Guessed(name, len(rows), mean[0], mean[1], mean[2], tuple(groups))
+    )
+    return AttributeInference(name, len(rows), auc, low, high, tuple(groups))
 
 
-def _sample(rows: np.ndarray) -> np.ndarray:
-    chosen = np.random.default_rng(params().boosting["seed"]).permutation(rows)[:MOST_LEADS]
-    return np.sort(chosen)
+def _draw_rows(rows: IntArray) -> IntArray:
+    drawn = np.random.default_rng(params().boosting["seed"]).permutation(rows)[:MAX_LEADS]
+    return np.sort(drawn)
 
 
-def _large_enough(told: np.ndarray) -> Iterator[str]:
-    """Yield the groups with enough leads in and outside them; of two, the first stands for both."""
-    groups, counts = np.unique(told, return_counts=True)
+def _large_groups(labels: np.ndarray) -> Iterator[str]:
+    """Yield the groups with enough leads inside and outside; of two groups only the first."""
+    groups, counts = np.unique(labels, return_counts=True)
     fewest = params().min_rows_of_a_class
     large = [
         f"{group}"
         for group, count in zip(groups, counts, strict=True)
-        if fewest <= count <= len(told) - fewest
+        if fewest <= count <= len(labels) - fewest
     ]
-    yield from large[:1] if len(groups) == 2 else large  # noqa: PLR2004  a yes or no
+    yield from large[:1] if len(groups) == 2 else large  # noqa: PLR2004  a binary attribute
 
 
-def _group(
-    attribute: str, group: str, belongs: FloatArray, matrix: FloatArray, encoder: Encoder
-) -> Guess:
-    told = _with_interval(_out_of_fold(matrix, belongs, encoder.categorical_indexes), belongs)
-    alone = [
-        Proxy(name, *_with_interval(_alone(matrix[:, column], belongs), belongs))
+def _infer_group(
+    attribute: str, group: str, is_member: FloatArray, matrix: FloatArray, encoder: Encoder
+) -> GroupInference:
+    predicted = _predict_out_of_fold(matrix, is_member, encoder.categorical_indexes)
+    auc, low, high = _auc_with_interval(predicted, is_member)
+    proxies = [
+        Proxy(name, *_auc_with_interval(_predict_by_bin(matrix[:, column], is_member), is_member))
         for column, name in enumerate(encoder.features.names)
     ]
-    return Guess(
+    proxies.sort(key=lambda proxy: (-proxy.auc, proxy.feature))
+    return GroupInference(
         attribute=attribute,
         group=group,
-        leads=len(belongs),
-        share=round(float(belongs.mean()), 4),
-        auc=told[0],
-        auc_low=told[1],
-        auc_high=told[2],
-        strongest=tuple(sorted(alone, key=lambda proxy: (-proxy.auc, proxy.feature))[:MOST_NAMED]),
+        leads=len(is_member),
+        share=round(float(is_member.mean()), 4),
+        auc=auc,
+        auc_low=low,
+        auc_high=high,
+        strongest=tuple(proxies[:NAMED_PROXIES]),
     )
 
 
-def _with_interval(said: FloatArray, belongs: FloatArray) -> tuple[float, float, float]:
-    area, low, high = auc_with_interval(said, belongs)
-    return round(area, 4), round(low, 4), round(high, 4)
+def _auc_with_interval(predicted: FloatArray, is_member: FloatArray) -> tuple[float, float, float]:
+    auc, low, high = auc_with_interval(predicted, is_member)
+    return round(auc, 4), round(low, 4), round(high, 4)
 
 
-def _out_of_fold(matrix: FloatArray, belongs: FloatArray, categories: list[int]) -> FloatArray:
-    """Return what trees that were trained on the other folds say of each lead."""
-    stated = params().boosting | {"verbosity": -1, "num_leaves": 15, "learning_rate": 0.05}
-    said = np.empty(len(belongs))
-    for fold in at_random(len(belongs), FOLDS):
+def _predict_out_of_fold(
+    matrix: FloatArray, is_member: FloatArray, categories: list[int]
+) -> FloatArray:
+    """Return the prediction for each lead by trees that were trained on the other folds."""
+    settings = params().boosting | {"verbosity": -1, "num_leaves": 15, "learning_rate": 0.05}
+    predicted = np.empty(len(is_member))
+    for fold in at_random(len(is_member), FOLDS):
         data = lightgbm.Dataset(
-            matrix[fold.fit], belongs[fold.fit], categorical_feature=categories, params=stated
+            matrix[fold.fit], is_member[fold.fit], categorical_feature=categories, params=settings
         )
-        said[fold.check] = lightgbm.train(stated, data, TREES).predict(matrix[fold.check])
-    return said
+        predicted[fold.check] = lightgbm.train(settings, data, TREES).predict(matrix[fold.check])
+    return predicted
 
 
-def _alone(values: FloatArray, belongs: FloatArray) -> FloatArray:
-    """Return what one feature says of each lead: the group's share of its bin in other folds."""
-    bins = _binned(values)
-    said = np.empty(len(belongs))
-    for fold in at_random(len(belongs), FOLDS):
-        usual = belongs[fold.fit].mean()
+def _predict_by_bin(values: FloatArray, is_member: FloatArray) -> FloatArray:
+    """Return the group's share in the bin of each lead's value, estimated on the other folds."""
+    bins = _bin(values)
+    predicted = np.empty(len(is_member))
+    for fold in at_random(len(is_member), FOLDS):
+        mean = is_member[fold.fit].mean()
         count = np.bincount(bins[fold.fit], minlength=bins.max() + 1)
-        inside = np.bincount(bins[fold.fit], belongs[fold.fit], minlength=bins.max() + 1)
-        said[fold.check] = ((inside + PULL * usual) / (count + PULL))[bins[fold.check]]
-    return said
+        members = np.bincount(bins[fold.fit], is_member[fold.fit], minlength=bins.max() + 1)
+        share = (members + PRIOR_LEADS * mean) / (count + PRIOR_LEADS)
+        predicted[fold.check] = share[bins[fold.check]]
+    return predicted
 
 
-def _binned(values: FloatArray) -> np.ndarray:
-    """Return bins of about equal size; equal values share one, and so do those not known."""
-    unknown = np.isnan(values)
-    known = values[~unknown]
+def _bin(values: FloatArray) -> IntArray:
+    """Return bins of about equal size; equal values share a bin, and so do missing ones."""
+    is_missing = np.isnan(values)
+    known = values[~is_missing]
     if not len(known):
         return np.zeros(len(values), dtype=np.int64)
-    cuts = quantile_edges(known, BINS, "lower")
-    distinct = np.unique(known)  # categories, among others: each is a bin of its own
-    edges = distinct if len(distinct) <= MOST_BINS else cuts
-    return np.where(unknown, 0, 1 + np.searchsorted(edges, np.where(unknown, 0, values)))
+    quantiles = quantile_edges(known, BINS, "lower")
+    distinct = np.unique(known)  # with few distinct values, as of a category, each has its own bin
+    edges = distinct if len(distinct) <= MAX_DISTINCT else quantiles
+    return np.where(is_missing, 0, 1 + np.searchsorted(edges, np.where(is_missing, 0, values)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
-from models.fairness_proxies import Guessed
+from models.fairness_proxies import AttributeInference
 from pipelines.evaluation.drift.figures import Drift
 from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
@@ -53,7 +53,7 @@ class Report:
     matching: Matching = field(default_factory=Matching)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
-    fairness: tuple[Guessed, ...] = ()
+    fairness: tuple[AttributeInference, ...] = ()
     """How well the features predict each protected attribute."""
     drift: Drift = field(default_factory=Drift)
     data_sources: tuple[DataSource, ...] = ()

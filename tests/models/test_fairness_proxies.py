@@ -1,10 +1,10 @@
-"""What stands for a protected attribute is found and named; where nothing does, that is said."""
+"""A proxy of a protected attribute is detected and named; without one the AUC is 0.5."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.fairness_proxies import Guessed, guess
+from models.fairness_proxies import AttributeInference, infer_attributes
 from models.params import Features, params
 
 FEATURES = Features(numbers=("income_monthly", "amount"), categories=("region", "housing"))
@@ -12,7 +12,7 @@ ROWS = 2500
 
 
 def leads(seed: int = 3) -> tuple[pa.Table, np.ndarray]:
-    """Return features that have to do with nothing, and what draws from the same chance."""
+    """Return random features, and a uniform random number for each row."""
     random = np.random.default_rng(seed)
     table = pa.table(
         {
@@ -27,65 +27,69 @@ def leads(seed: int = 3) -> tuple[pa.Table, np.ndarray]:
     return table, random.random(ROWS)
 
 
-def guessed(table: pa.Table, values: object) -> Guessed:
-    (found,) = guess(table, {"gender": pa.chunked_array([pa.array(values)])}, FEATURES)
-    return found
+def infer(table: pa.Table, values: object) -> AttributeInference:
+    protected = {"gender": pa.chunked_array([pa.array(values)])}
+    (inference,) = infer_attributes(table, protected, FEATURES)
+    return inference
 
 
-def test_features_that_have_to_do_with_nothing_tell_nothing():
+def test_random_features_predict_nothing():
     table, chance = leads()
-    found = guessed(table, np.where(chance < 0.5, "female", "male"))
-    assert found.leads == ROWS
-    assert found.auc_low < 0.5 < found.auc_high
-    assert found.auc_high - found.auc_low < 0.06
-    assert len(found.groups) == 1  # of two groups, one says all
+    inference = infer(table, np.where(chance < 0.5, "female", "male"))
+    assert inference.leads == ROWS
+    assert inference.auc_low < 0.5 < inference.auc_high
+    assert inference.auc_high - inference.auc_low < 0.06
+    assert len(inference.groups) == 1  # of two groups only one is measured
 
 
 @pytest.mark.parametrize(("planted", "name"), [("rent", "housing"), (None, "income_monthly")])
-def test_a_planted_proxy_is_found_and_named_first(planted, name):
+def test_a_synthetic_proxy_is_detected_and_named_first(planted, name):
     table, chance = leads()
-    stands = (
+    is_proxy = (
         np.asarray(table["housing"]) == planted
         if planted
         else np.abs(np.log(table["income_monthly"].to_numpy()) - 9) < 0.3  # no order of values
     )
-    found = guessed(table, np.where(np.where(chance < 0.1, ~stands, stands), "female", "male"))
-    assert found.auc_low > 0.8
-    (group,) = found.groups
+    inference = infer(
+        table, np.where(np.where(chance < 0.1, ~is_proxy, is_proxy), "female", "male")
+    )
+    assert inference.auc_low > 0.8
+    (group,) = inference.groups
     strongest, second, _ = group.strongest
     assert strongest.feature == name
     assert strongest.auc_low > 0.75
     assert second.auc < 0.6
 
 
-def test_a_value_that_is_missing_more_often_for_one_group_gives_it_away():
+def test_missingness_that_depends_on_the_group_is_a_proxy():
     table, chance = leads()
     is_missing = np.isnan(table["income_monthly"].to_numpy())
-    found = guessed(table, np.where(is_missing | (chance < 0.2), "female", "male"))
-    assert found.groups[0].strongest[0].feature == "income_monthly"
-    assert found.auc_low > 0.6
+    inference = infer(table, np.where(is_missing | (chance < 0.2), "female", "male"))
+    assert inference.groups[0].strongest[0].feature == "income_monthly"
+    assert inference.auc_low > 0.6
 
 
-def test_each_group_of_several_is_told_from_all_others_and_small_ones_are_not_told():
+def test_each_large_group_is_separated_from_all_others():
     table, chance = leads()
     groups = np.where(chance < 0.7, "large", np.where(chance < 0.95, "middle", "small"))
     groups[: params().min_rows_of_a_class - 20] = "tiny"
-    found = guessed(table, np.where(np.asarray(table["region"]) == "CN-11", "middle", groups))
-    assert {group.group for group in found.groups} == {"large", "middle", "small"}
-    areas = {group.group: group.auc for group in found.groups}
+    inference = infer(table, np.where(np.asarray(table["region"]) == "CN-11", "middle", groups))
+    assert {group.group for group in inference.groups} == {"large", "middle", "small"}
+    areas = {group.group: group.auc for group in inference.groups}
     assert areas["middle"] > 0.75
-    assert min(areas.values()) < found.auc < max(areas.values())
+    assert min(areas.values()) < inference.auc < max(areas.values())
 
 
-def test_who_does_not_tell_is_left_out():
+def test_leads_without_the_attribute_are_excluded():
     table, chance = leads()
-    told = np.where(chance < 0.4, None, np.where(chance < 0.7, "female", "male"))
-    told[:10] = ""
-    assert guessed(table, told.tolist()).leads == sum(bool(value) for value in told)
+    values = np.where(chance < 0.4, None, np.where(chance < 0.7, "female", "male"))
+    values[:10] = ""
+    assert infer(table, values.tolist()).leads == sum(bool(value) for value in values)
 
 
 @pytest.mark.parametrize("values", [[None] * ROWS, ["female"] * ROWS])
-def test_where_no_two_groups_are_told_there_is_no_figure(values):
+def test_without_two_large_groups_there_is_no_auc(values):
     table, _ = leads()
-    found = guess(table, {"gender": pa.chunked_array([pa.array(values, pa.string())])}, FEATURES)
-    assert [(row.auc, row.groups) for row in found] == [(None, ())]
+    protected = {"gender": pa.chunked_array([pa.array(values, pa.string())])}
+    inferences = infer_attributes(table, protected, FEATURES)
+    assert [(row.auc, row.groups) for row in inferences] == [(None, ())]

@@ -7,18 +7,18 @@ groups.
 from datetime import date
 
 from expectations.contracts import load
-from models.fairness_proxies import MOST_LEADS, Guessed, guess
+from models.fairness_proxies import MAX_LEADS, AttributeInference, infer_attributes
 from models.params import params
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 
 KEYS = "channel_id, lead_id"
 
-SAMPLE = 2 * MOST_LEADS
+SAMPLE = 2 * MAX_LEADS
 """Leads that are read: more than are used, since some have no value of an attribute."""
 
 
-def measure_proxies(settings: Settings, day: date) -> tuple[Guessed, ...]:
+def measure_proxies(settings: Settings, day: date) -> tuple[AttributeInference, ...]:
     """Return how well the features of the day's leads predict each protected attribute.
 
     Merged and suppressed leads are excluded, so that a person counts once: the same person in two
@@ -46,4 +46,5 @@ def measure_proxies(settings: Settings, day: date) -> tuple[Guessed, ...]:
             order by {KEYS}
             """
         ).to_arrow_table()
-    return tuple(guess(leads, {name: leads[name] for name in protected}, features))
+    values = {name: leads[name] for name in protected}
+    return tuple(infer_attributes(leads, values, features))
