@@ -1,1 +1,1 @@
-"""Benchmarks: each prints one JSON object with what it measured."""
+"""Benchmarks: each is a command that returns its figures as one JSON object."""

@@ -1,7 +1,11 @@
-"""How a question about models is answered, on training pairs that stand."""
+"""Experiments on models: which rows are learned from and predicted, and the figures of the result.
+
+An experiment reads the training pairs of a home, so features are as of each lead's day.
+"""
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,191 +13,289 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.errors import TooFewRows
+from models.errors import TooFewRows, UnknownFeature
 from models.features.encoder import of_a_new_lender
-from models.params import Features
+from models.params import Features, Group, Label, params
 from models.training.dataset import examples
 from models.training.fit_model import TooLittle, fit
 from models.validation import splits
 from models.validation.metrics import evaluate, spread, within_by_group
-from pipelines.bench.experiment import CLOSED_BOOK, DAY_AS_NUMBER, LEAD_DAY, Question
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
+LEAD_DAY = "business_date"
+DAY_AS_NUMBER = "lead_day"
 LENDER = "institution_id"
+FEWEST_FOLDS = 2
 CALIBRATION_FOLDS = 3
-LAST_SHARE = 0.2
-"""Of the rows, by time, that are predicted where no split is named."""
+TEST_SHARE = 0.2
+"""Last share of the rows, by time, that is predicted where no split is given."""
 UNSEEN_SHARE = 0.2
-"""Of the values of the column whose rows are held out."""
+"""Share of the values of a column whose rows are held out of training."""
 FEWEST_ROWS_OF_A_LENDER = 100
-"""From which on a lender's calibration is checked."""
+"""Least rows for a check of a lender's calibration."""
+
+CLOSED_PORTFOLIO: Label = "charged_off"
+"""Label of a closed portfolio. The outcome of a loan is known years later, so by any split only the
+quickest charge-offs were. In a closed portfolio a split therefore separates the lending of two
+periods, and every outcome counts; `labels_known` of the figures says so. For the other labels an
+outcome that was not known by the split does not count, unless the experiment says so."""
+
+MODELS: dict[Label, str] = {"approved": "approval", "funded": "take_up", "defaulted": "risk"}
+"""Label -> the model whose features are used."""
+
+PORTFOLIO_FEATURES: tuple[Group, ...] = ("lead", "product", "pair", "effect")
+"""Feature groups of a closed portfolio. It holds granted loans only: no model of a day exists for
+it, and earlier approval rates carry no information where only approvals are recorded."""
 
 
-def measure(settings: Settings, day: date, question: Question) -> dict[str, Any]:
-    """Return the figures of `question` on the training pairs in the marts of `day`.
+@dataclass(frozen=True)
+class Experiment:
+    """The label, the rows to learn from and to predict, and the features."""
+
+    target: Label
+    time: str | None = None
+    """Column that splits the rows; None: random folds."""
+    split: str | None = None
+    """Rows below this value are learned from, the others predicted; None: the last fifth is."""
+    folds: int = 5
+    drop: frozenset[str] = frozenset()
+    with_day: bool = False
+    """True to use the lead's day as a feature. No model of a day does: it only predicts later days.
+    In random folds each day has rows on both sides."""
+    with_late_outcomes: bool = False
+    """True to count outcomes of rows before the split that were reported after it."""
+    retrain_every: int | None = None
+    """Days after which another model is fitted to what is known by then, as the pipeline does each
+    week; None: one model predicts all rows."""
+    unseen: str | None = None
+    """Column of which a share of the values is held out of training; only its rows are predicted.
+    A held-out lender is predicted as a lender without history."""
+
+    @property
+    def features(self) -> Features:
+        """The features of the target's model, without dropped ones and effects made of them."""
+        if self.target == CLOSED_PORTFOLIO:
+            known = params().features_in(PORTFOLIO_FEATURES)
+        else:
+            known = params().features_of(MODELS[self.target])
+        if unknown := sorted(self.drop - set(known.names)):
+            raise UnknownFeature(unknown, known.names)
+        levels = params().effects.levels
+        derived = {level.name for level in levels if self.drop & set(level.of)}
+        remaining = known.without(self.drop | derived)
+        days = (DAY_AS_NUMBER,) if self.with_day else ()
+        return remaining.model_copy(update={"numbers": (*remaining.numbers, *days)})
+
+    @property
+    def is_as_of_split(self) -> bool:
+        """True where only labels count that were known by the split."""
+        is_open = self.target != CLOSED_PORTFOLIO
+        return self.time == LEAD_DAY and is_open and not self.with_late_outcomes
+
+    def check(self) -> None:
+        """Refuse an impossible experiment before any work.
+
+        Raises:
+            UsageError: Options that contradict each other.
+            UnknownFeature: A column to drop is not a feature of the model.
+        """
+        for option, is_given in (
+            ("--split", self.split is not None),
+            ("--unseen", self.unseen is not None),
+            ("--with-late-outcomes", self.with_late_outcomes),
+        ):
+            if is_given and self.time is None:
+                raise UsageError(f"{option} needs --time, the split column. Nothing was measured.")
+        if self.with_day and self.time is not None:
+            raise UsageError("--with-day needs random folds, no --time. Nothing was measured.")
+        if self.retrain_every is not None and not (self.retrain_every > 0 and self.is_as_of_split):
+            raise UsageError(
+                f"--retrain-every is {self.retrain_every}; it is a number of days from 1 on, with "
+                f"--time {LEAD_DAY}, without --with-late-outcomes and not of a closed portfolio. "
+                "Nothing was measured."
+            )
+        if self.folds < FEWEST_FOLDS:
+            raise UsageError(
+                f"--folds is {self.folds}; it is at least {FEWEST_FOLDS}. Nothing was measured."
+            )
+        _ = self.features
+
+
+def run_experiment(settings: Settings, day: date, experiment: Experiment) -> dict[str, Any]:
+    """Return the figures of `experiment` on the training pairs in the marts of `day`.
 
     Returns:
-        What `models.validation.metrics.Figures` names but `rows`, and what `spread` does; `rows_train`,
-        `rows_test`;
-        `lenders_checked`, those with 100 or more rows predicted, and of them `lenders_within`
-        (see `within_by_group`), where they may move as far as others did while the model was
-        checked (`lenders_move`, a variance of log-odds), and `lenders_within_unmoved`, where not at
-        all, as across folds; `labels_known`, by the split or at the end. By time also `split`, and
-        `models`, how many were made one after the other.
+        The fields of `models.validation.metrics.Figures` except `rows`, and of `spread`;
+        `rows_train`, `rows_test`; `lenders_checked`, the lenders with 100 or more predicted rows,
+        and of them `lenders_within` (see `within_by_group`) with the lender drift measured during
+        calibration (`lender_drift`, a variance of log-odds), and `lenders_within_without_drift`,
+        the count without an allowance, as across folds; `labels_known`, by the split or at the end.
+        By time also `split`, and `models`, the number of models fitted one after another.
+
+    Raises:
+        UsageError: A column of the experiment does not exist.
+        TooFewRows: Too few rows to fit a model.
     """
-    is_closed = question.target == CLOSED_BOOK
+    is_closed = experiment.target == CLOSED_PORTFOLIO
     table = (
-        closed_book(settings, day)
+        load_closed_portfolio(settings, day)
         if is_closed
-        else examples(settings, day, question.target, as_of=day)
+        else examples(settings, day, experiment.target, as_of=day)
     )
-    if question.with_day:
+    if experiment.with_day:
         days = pc.cast(table[LEAD_DAY], pa.int32())
         table = table.append_column(DAY_AS_NUMBER, days)
     try:
-        if question.time is None:
-            return _across_folds(settings, table, question)
-        return _across_time(settings, day, table, question)
+        if experiment.time is None:
+            return _predict_folds(settings, table, experiment)
+        return _predict_later(settings, day, table, experiment)
     except TooLittle as reason:
-        raise TooFewRows(question.target, reason) from None
+        raise TooFewRows(experiment.target, reason) from None
 
 
-def _across_time(
-    settings: Settings, day: date, table: pa.Table, question: Question
+def load_closed_portfolio(settings: Settings, day: date) -> pa.Table:
+    """Return all loans of a closed portfolio, each labelled as of its lead's day."""
+    table = examples(settings, day, CLOSED_PORTFOLIO, as_of=day)
+    position = table.column_names.index("label_known_on")
+    return table.set_column(position, "label_known_on", table[LEAD_DAY])
+
+
+def _predict_later(
+    settings: Settings, day: date, table: pa.Table, experiment: Experiment
 ) -> dict[str, Any]:
-    """Learn from the rows before the split, calibrated on the newest of them; predict the rest."""
-    for name in filter(None, (question.time, question.unseen)):
+    """Fit on the rows before the split, calibrate on the newest of them; predict the others."""
+    for name in filter(None, (experiment.time, experiment.unseen)):
         if name not in table.column_names:
             raise UsageError(f"no column is named {name}; there are: {table.column_names}")
-    split = _split(question, table[question.time])
-    asked, predicted, moved = [], [], []
-    for start, stretch in _stretches(question, split, table):
-        if question.is_as_of_split:
-            before = examples(settings, day, question.target, as_of=start.as_py())
+    split = _split_value(experiment, table[experiment.time])
+    test_rows, predicted, drifts = [], [], []
+    for start, window in _test_windows(experiment, split, table):
+        if experiment.is_as_of_split:
+            before = examples(settings, day, experiment.target, as_of=start.as_py())
         else:
-            before = table.filter(pc.less(table[question.time], start))
-        rows = stretch
-        if question.unseen is not None:
-            before = before.filter(pa.array(~_held_out(before[question.unseen])))
-            rows = stretch.filter(pa.array(_held_out(stretch[question.unseen])))
-        model, facts = fit(before, question.features, splits.in_time(before))
-        asked.append(rows)
-        seen = of_a_new_lender(rows) if question.unseen == LENDER else rows
-        predicted.append(model.predict(seen, threads=settings.threads))
-        moved.append(facts["lenders_move"])
+            before = table.filter(pc.less(table[experiment.time], start))
+        rows = window
+        if experiment.unseen is not None:
+            before = before.filter(pa.array(~_is_held_out(before[experiment.unseen])))
+            rows = window.filter(pa.array(_is_held_out(window[experiment.unseen])))
+        model, facts = fit(before, experiment.features, splits.in_time(before))
+        test_rows.append(rows)
+        as_scored = of_a_new_lender(rows) if experiment.unseen == LENDER else rows
+        predicted.append(model.predict(as_scored, threads=settings.threads))
+        drifts.append(facts["lenders_move"])  # words: keep - the name in the training facts
     figures = _figures(
         np.asarray(np.concatenate(predicted)),
-        pa.concat_tables(asked),
+        pa.concat_tables(test_rows),
         before.num_rows,
-        moved=moved[0],  # later ones have seen outcomes that are judged
+        lender_drift=drifts[0],  # later models have seen outcomes that are evaluated here
     )
     return figures | {
         "split": f"{split}",
-        "labels_known": "by the split" if question.is_as_of_split else "at the end",
+        "labels_known": "by the split" if experiment.is_as_of_split else "at the end",
         "models": len(predicted),
     }
 
 
-def _stretches(
-    question: Question, split: pa.Scalar, table: pa.Table
+def _test_windows(
+    experiment: Experiment, split: pa.Scalar, table: pa.Table
 ) -> Iterator[tuple[pa.Scalar, pa.Table]]:
-    """Yield the start of each stretch that one model predicts, and its rows, from the split on."""
-    values = table[question.time]
-    if question.anew is None:
+    """Yield the start of each window that one model predicts, and its rows, from the split on."""
+    values = table[experiment.time]
+    if experiment.retrain_every is None:
         yield split, table.filter(pc.greater_equal(values, split))
         return
     start, last = split.as_py(), pc.max(values).as_py()
     while start <= last:
-        end = start + timedelta(days=question.anew)
+        end = start + timedelta(days=experiment.retrain_every)
         inside = table.filter(pc.and_(pc.greater_equal(values, start), pc.less(values, end)))
         if inside.num_rows:
             yield pa.scalar(start), inside
         start = end
 
 
-def _split(question: Question, values: pa.ChunkedArray) -> pa.Scalar:
+def _split_value(experiment: Experiment, values: pa.ChunkedArray) -> pa.Scalar:
     """Return the value from which on rows are predicted."""
-    if question.split is None:
+    if experiment.split is None:
         ordered = values.take(pc.sort_indices(values))
-        return ordered[int((1 - LAST_SHARE) * len(ordered))]
+        return ordered[int((1 - TEST_SHARE) * len(ordered))]
     try:
-        return pa.scalar(question.split).cast(values.type)
+        return pa.scalar(experiment.split).cast(values.type)
     except pa.ArrowInvalid:
         raise UsageError(
-            f"{question.split!r} is no {values.type} as {question.time} is; nothing was measured"
+            f"{experiment.split!r} is no {values.type} as {experiment.time} is. Nothing was "
+            "measured."
         ) from None
 
 
-def _held_out(column: pa.ChunkedArray) -> BoolArray:
-    """Return which rows hold a value that is kept out of training: by its hash, so always."""
+def _is_held_out(column: pa.ChunkedArray) -> BoolArray:
+    """Return which rows have a value that is held out of training, by the hash of the value."""
     encoded = pc.dictionary_encode(column.combine_chunks().cast(pa.string()))
     digests = [hashlib.sha256(f"{v}".encode()).digest() for v in encoded.dictionary.to_pylist()]
     held = np.array([digest[0] < UNSEEN_SHARE * 256 for digest in digests], dtype=bool)
-    places = pc.fill_null(encoded.indices, -1).to_numpy()
-    return np.asarray((places >= 0) & held[places])
+    codes = pc.fill_null(encoded.indices, -1).to_numpy()
+    return np.asarray((codes >= 0) & held[codes])
 
 
-def _across_folds(settings: Settings, table: pa.Table, question: Question) -> dict[str, Any]:
+def _predict_folds(settings: Settings, table: pa.Table, experiment: Experiment) -> dict[str, Any]:
     """Predict each random fold by a model of the others."""
-    part = np.zeros(table.num_rows, dtype=np.int64)
-    for number, fold in enumerate(splits.at_random(table.num_rows, question.folds)):
-        part[fold.check] = number
-    predicted = part_by_part(table, question.features, part, threads=settings.threads)
-    rows_train = table.num_rows - table.num_rows // question.folds
+    folds = random_folds(table.num_rows, experiment.folds)
+    predicted = predict_held_out(table, experiment.features, folds, threads=settings.threads)
+    rows_train = table.num_rows - table.num_rows // experiment.folds
     return _figures(predicted, table, rows_train) | {"labels_known": "at the end"}
 
 
-def part_by_part(
-    table: pa.Table, features: Features, part: IntArray, *, threads: int
+def random_folds(rows: int, folds: int) -> IntArray:
+    """Return the random fold of each row."""
+    fold_of_row = np.zeros(rows, dtype=np.int64)
+    for number, fold in enumerate(splits.at_random(rows, folds)):
+        fold_of_row[fold.check] = number
+    return fold_of_row
+
+
+def predict_held_out(
+    table: pa.Table, features: Features, groups: IntArray, *, threads: int
 ) -> FloatArray:
-    """Return what a model of all other parts says of the rows of each part.
+    """Return the predictions for each group of rows by a model of all other groups.
 
     Args:
         table: Labelled rows, as `examples` returns them.
-        features: What the models look at.
-        part: Of each row, the number of its part.
-        threads: Of the prediction.
+        features: The features of the models.
+        groups: The group of each row.
+        threads: Threads of the prediction.
     """
     predicted = np.full(table.num_rows, np.nan)
-    for number in np.unique(part):
-        held_out = part == number
-        others = table.filter(pa.array(~held_out))
-        parts = splits.at_random(others.num_rows, CALIBRATION_FOLDS)
-        model, _ = fit(others, features, parts, forgets=False)
-        predicted[held_out] = model.predict(table.filter(pa.array(held_out)), threads=threads)
+    for group in np.unique(groups):
+        is_held_out = groups == group
+        others = table.filter(pa.array(~is_held_out))
+        folds = splits.at_random(others.num_rows, CALIBRATION_FOLDS)
+        model, _ = fit(others, features, folds, forgets=False)
+        held_out = table.filter(pa.array(is_held_out))
+        predicted[is_held_out] = model.predict(held_out, threads=threads)
     return predicted
 
 
-def closed_book(settings: Settings, day: date) -> pa.Table:
-    """Return all loans of a closed book; each counts as known on its lead's day (`CLOSED_BOOK`)."""
-    table = examples(settings, day, CLOSED_BOOK, as_of=day)
-    known = table.column_names.index("label_known_on")
-    return table.set_column(known, "label_known_on", table[LEAD_DAY])
-
-
 def _figures(
-    predicted: FloatArray, rows: pa.Table, rows_train: int, *, moved: float = 0.0
+    predicted: FloatArray, rows: pa.Table, rows_train: int, *, lender_drift: float = 0.0
 ) -> dict[str, Any]:
-    """Return the figures of what was `predicted` of `rows`, whose lenders may have `moved`."""
-    happened = rows["label"].to_numpy()
-    figures = evaluate(predicted, happened).as_dict()
+    outcomes = rows["label"].to_numpy()
+    figures = evaluate(predicted, outcomes).as_dict()
     rows_test = figures.pop("rows")
     lenders = pc.dictionary_encode(rows[LENDER].combine_chunks()).indices.to_numpy()
-    within, still = (
-        within_by_group(predicted, happened, lenders, least=FEWEST_ROWS_OF_A_LENDER, moved=variance)
-        for variance in (moved, 0.0)
+    within, without_drift = (
+        within_by_group(predicted, outcomes, lenders, least=FEWEST_ROWS_OF_A_LENDER, moved=variance)
+        for variance in (lender_drift, 0.0)
     )
     return (
         figures
-        | spread(predicted, happened)
+        | spread(predicted, outcomes)
         | {
             "rows_train": rows_train,
             "rows_test": rows_test,
             "lenders_within": within[0],
-            "lenders_within_unmoved": still[0],
+            "lenders_within_without_drift": without_drift[0],
             "lenders_checked": within[1],
-            "lenders_move": moved,
+            "lender_drift": lender_drift,
         }
     )

@@ -1,10 +1,10 @@
 """`banyan bench NAME`: a group that imports a benchmark only when it is called.
 
-Each benchmark's module has a function `main(settings, options)` that returns its figures; the group
-prints them as the last line.
+Each benchmark is a `click.Command` that takes the settings from the context and returns its
+figures; the group prints them as the last line.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,114 +13,112 @@ import click
 from pipelines.cli.options import home_option, print_json
 from pipelines.core.settings import Settings, use_home
 
-Benchmark = Callable[[Settings, Sequence[str]], dict[str, Any]]
 
-
-def _allocate() -> Benchmark:
+def _allocate() -> click.Command:
     """The allocation where only quotas bind, against other solvers."""
-    from pipelines.bench.benchmarks.allocate import main
+    from pipelines.bench.benchmarks.allocate import allocate_command
 
-    return main
-
-
-def _budgets() -> Benchmark:
-    """The allocation with quotas, budgets, pacing and floors."""
-    from pipelines.bench.benchmarks.budgets import main
-
-    return main
+    return allocate_command
 
 
-def _candidates() -> Benchmark:
-    """What the prefilter of pairs saves, and what it costs."""
-    from pipelines.bench.benchmarks.prefilter import main
-
-    return main
-
-
-def _eligibility() -> Benchmark:
-    """Leads against the hard rules of many products."""
-    from pipelines.bench.benchmarks.eligibility import main
-
-    return main
-
-
-def _leaks() -> Benchmark:
-    """The leak checks on columns with and without a leak."""
-    from pipelines.bench.benchmarks.leaks import main
-
-    return main
-
-
-def _models() -> Benchmark:
-    """A model on a labelled file, through a mapping."""
-    from pipelines.bench.benchmarks.models import main
-
-    return main
-
-
-def _offpolicy() -> Benchmark:
-    """Coverage and bias of the off-policy estimates."""
-    from pipelines.bench.benchmarks.offpolicy import main
-
-    return main
-
-
-def _real() -> Benchmark:
-    """The models on public records; writes docs/figures.md."""
-    from pipelines.bench.benchmarks.real_records import main
-
-    return main
-
-
-def _reasons() -> Benchmark:
-    """The fidelity of the stated reasons."""
-    from pipelines.bench.studies.reasons import main
-
-    return main
-
-
-def _reject() -> Benchmark:
-    """What reject inference gains."""
-    from pipelines.bench.studies.reject_inference import main
-
-    return main
-
-
-def _score() -> Benchmark:
-    """Scoring pairs, against LightGBM."""
-    from pipelines.bench.benchmarks.score import main
-
-    return main
-
-
-def _simulate() -> Benchmark:
-    """Simulating one day of a large market."""
-    from pipelines.bench.benchmarks.simulate import main
-
-    return main
-
-
-def _world() -> Benchmark:
+def _broadcast_cost() -> click.Command:
     """The cost of a borrower in the simulated market, by seed."""
-    from pipelines.bench.benchmarks.world import main
+    from pipelines.bench.benchmarks.simulate import broadcast_cost_command
 
-    return main
+    return broadcast_cost_command
 
 
-LOADERS: dict[str, Callable[[], Benchmark]] = {
+def _budgets() -> click.Command:
+    """The allocation with quotas, budgets and pacing."""
+    from pipelines.bench.benchmarks.allocate import budgets_command
+
+    return budgets_command
+
+
+def _eligibility() -> click.Command:
+    """Leads against the hard rules of many products."""
+    from pipelines.bench.benchmarks.eligibility import command
+
+    return command
+
+
+def _leaks() -> click.Command:
+    """The leak check on columns with and without a leak."""
+    from pipelines.bench.benchmarks.leaks import command
+
+    return command
+
+
+def _models() -> click.Command:
+    """A model on a labelled file, through a mapping."""
+    from pipelines.bench.benchmarks.models import command
+
+    return command
+
+
+def _off_policy() -> click.Command:
+    """Coverage and bias of the off-policy estimates."""
+    from pipelines.bench.benchmarks.off_policy import command
+
+    return command
+
+
+def _prefilter() -> click.Command:
+    """The value that the prefilter of pairs loses."""
+    from pipelines.bench.benchmarks.prefilter import command
+
+    return command
+
+
+def _real() -> click.Command:
+    """The models on public records; writes docs/figures.md."""
+    from pipelines.bench.benchmarks.real_records import command
+
+    return command
+
+
+def _reasons() -> click.Command:
+    """The fidelity of the stated reasons."""
+    from pipelines.bench.studies.reasons import command
+
+    return command
+
+
+def _reject_inference() -> click.Command:
+    """The gain of reject inference."""
+    from pipelines.bench.studies.reject_inference import command
+
+    return command
+
+
+def _score() -> click.Command:
+    """Scoring pairs, against LightGBM."""
+    from pipelines.bench.benchmarks.score import command
+
+    return command
+
+
+def _simulate() -> click.Command:
+    """Simulating one day of a large market."""
+    from pipelines.bench.benchmarks.simulate import simulate_command
+
+    return simulate_command
+
+
+LOADERS: dict[str, Callable[[], click.Command]] = {
     "allocate": _allocate,
+    "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
-    "candidates": _candidates,
     "eligibility": _eligibility,
     "leaks": _leaks,
     "models": _models,
-    "offpolicy": _offpolicy,
+    "off-policy": _off_policy,
+    "prefilter": _prefilter,
     "real": _real,
     "reasons": _reasons,
-    "reject": _reject,
+    "reject-inference": _reject_inference,
     "score": _score,
     "simulate": _simulate,
-    "world": _world,
 }
 """Name -> the function that imports the benchmark; its docstring is the line in the help."""
 
@@ -134,20 +132,7 @@ class BenchmarkGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the benchmark `cmd_name`, or None where there is none."""
-        if cmd_name not in LOADERS:
-            return None
-        benchmark = LOADERS[cmd_name]()
-
-        @click.command(
-            cmd_name, context_settings={"ignore_unknown_options": True}, add_help_option=False
-        )
-        @click.argument("options", nargs=-1, type=click.UNPROCESSED)
-        @click.pass_obj
-        def run(settings: Settings, options: tuple[str, ...]) -> int:
-            print_json(benchmark(settings, options))
-            return 0
-
-        return run
+        return LOADERS[cmd_name]() if cmd_name in LOADERS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of benchmarks without importing them."""
@@ -161,3 +146,10 @@ class BenchmarkGroup(click.Group):
 def bench(context: click.Context, home: Path | None) -> None:
     """Run one benchmark; its last line is one JSON object."""
     context.obj = use_home(home) if home else Settings()
+
+
+@bench.result_callback()
+def print_figures(figures: dict[str, Any], home: Path | None) -> int:  # noqa: ARG001
+    """Print the figures of a benchmark as one JSON object."""
+    print_json(figures)
+    return 0

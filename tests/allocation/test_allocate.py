@@ -11,7 +11,7 @@ from ortools.sat.python import cp_model
 from pipelines.allocation import quota_flow
 from pipelines.allocation.allocate import Plan, allocate
 from pipelines.allocation.problem import PairColumns
-from pipelines.bench.fixtures.instance import drawn
+from pipelines.allocation.random_instance import generate_instance
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.errors import IntegrityError
 
@@ -176,7 +176,7 @@ def test_core_problem_gives_the_plan_and_prices_of_the_whole_flow(market):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_core_problem_gives_the_plan_of_a_medium_market(seed):
-    market = drawn(2_000, 8 * (seed + 1), 8, seed, most_offers=1 + seed % 3)
+    market = generate_instance(2_000, 8 * (seed + 1), 8, seed, most_offers=1 + seed % 3)
     assert len(market.candidates.lead) < quota_flow.CORE_PROBLEM_FROM
     whole, core = plan_both_ways(market.candidates, market.quota, market.most_offers)
     assert core.chosen.tobytes() == whole.chosen.tobytes()

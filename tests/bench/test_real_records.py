@@ -1,4 +1,4 @@
-"""`bench real` runs to its end on small real files, says what holds, and what it lacks."""
+"""`bench real` measures small public files, checks the targets, and names missing inputs."""
 
 import json
 from pathlib import Path
@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 
 from models.validation.metrics import spread
-from pipelines.bench.benchmarks import real_records
-from pipelines.bench.evaluate import closed_book
-from pipelines.bench.figures_tables import BARS, bars, why
-from pipelines.bench.fixtures import prepared_homes
-from pipelines.bench.source_leaks import Found
+from pipelines.bench.benchmarks import models, real_records
+from pipelines.bench.benchmarks.real_records_tables import TARGETS, check_targets, format_study
+from pipelines.bench.evaluate import load_closed_portfolio
+from pipelines.bench.shell import run_benchmark
+from pipelines.bench.source_leaks import SourceLeaks
 from pipelines.bench.studies import why_time_split_differs
-from pipelines.bench.studies.why_time_split_differs import Book
+from pipelines.bench.studies.why_time_split_differs import Portfolio
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import PROJECT, Settings
 
 DATA = PROJECT / "tests/data"
 MARKERS = "before\n<!-- models whole -->\nformer\n<!-- /models -->\nafter\n"
-MEASURED = ("hmda", "hmda_told", "sba_folds", "sba_by_time")
-"""Rows of the tables; the others are of the same kinds and would only take time."""
-PLANTED = {"Term", "ChgOffDate", "ChgOffPrinGr"}
+MEASURED = ("hmda", "hmda_reported", "sba_folds", "sba_by_time")
+"""Rows of the tables; the others are of the same kinds."""
+KNOWN_LEAKS = {"Term", "ChgOffDate", "ChgOffPrinGr"}
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the prepared files stay."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the prepared homes."""
     return tmp_path_factory.mktemp("prepared")
 
 
@@ -38,20 +38,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(kept: Path, page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def results(cache: Path, page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     settings = Settings(home=tmp_path_factory.mktemp("home") / "untouched")
-    options = ["--data", str(DATA), "--figures", str(page), "--prepared", str(kept)]
+    options = ["--data", str(DATA), "--figures", str(page), "--cache", str(cache)]
     options += ["--only", ",".join(MEASURED)]
-    said = real_records.main(settings, options)
+    figures = run_benchmark(real_records.command, settings, options)
     assert not settings.home.exists()
-    return said
+    return figures
 
 
-def test_every_question_is_answered_on_rows_that_were_not_learned_from(found):
-    rows = found["rows"]
+def test_every_experiment_predicts_rows_that_were_not_fitted(results):
+    rows = results["rows"]
     assert tuple(rows) == MEASURED
-    assert rows["hmda_told"]["rows_train"] < rows["hmda"]["rows_train"]
-    assert found["data"] == "whole"
+    assert rows["hmda_reported"]["rows_train"] < rows["hmda"]["rows_train"]
+    assert results["data"] == "whole"
     assert rows["hmda"]["auc_low"] > 0.8
     assert 0.65 < rows["sba_folds"]["auc"] < 0.8  # `Term` would give 0.98
     assert rows["sba_by_time"]["split"] == "2004-12-01"
@@ -60,150 +60,152 @@ def test_every_question_is_answered_on_rows_that_were_not_learned_from(found):
             assert figures[f"{name}_low"] < figures[name] < figures[f"{name}_high"]
 
 
-def test_leaks_are_flagged_in_the_one_file_and_none_in_the_other(found):
-    assert found["leaks"]["hmda"] == []
-    assert set(found["leaks"]["sba"]) >= PLANTED
-    assert set(found["leaks"]["sba"]) <= PLANTED | {"DisbursementDate"}
+def test_leaks_are_flagged_in_one_file_and_none_in_the_other(results):
+    assert results["leaks"]["hmda"] == []
+    assert set(results["leaks"]["sba"]) >= KNOWN_LEAKS
+    assert set(results["leaks"]["sba"]) <= KNOWN_LEAKS | {"DisbursementDate"}
 
 
-def test_the_tables_stand_in_the_page_and_nothing_else_of_it_changes(found, page):
+def test_the_page_gets_the_tables_and_is_otherwise_unchanged(results, page):
     text = page.read_text("utf-8")
-    assert text.startswith("before\n<!-- models whole -->\n| what | AUC (95%)")
+    assert text.startswith("before\n<!-- models whole -->\n| experiment | AUC (95%)")
     assert text.endswith("|\n<!-- /models -->\nafter\n")
     assert "former" not in text
-    for bar in found["bars"]:
-        assert f"| {bar['what']} | {bar['bar']} | {bar['measured']} |" in text
-    json.dumps(found)
+    for row in results["targets"]:
+        assert f"| {row['figure']} | {row['target']} | {row['measured']} |" in text
+    json.dumps(results)
 
 
-def test_the_bars_are_all_there(found):
-    assert len(found["bars"]) == 7
-    rows = [name for record in real_records.RECORDS for name in record.questions]
-    assert {row for row, *_ in BARS} <= set(rows)
-    auc = next(bar for bar in found["bars"] if "HMDA" in bar["what"] and "AUC" in bar["what"])
-    assert (auc["bar"], auc["held"]) == ("≥ 0.892", False)
+def test_every_target_is_checked(results):
+    assert len(results["targets"]) == 7
+    rows = [name for record in real_records.RECORDS for name in record.experiments]
+    assert {row for row, *_ in TARGETS} <= set(rows)
+    of_hmda = [row for row in results["targets"] if "HMDA" in row["figure"]]
+    auc = next(row for row in of_hmda if "AUC" in row["figure"])
+    assert (auc["target"], auc["met"]) == ("≥ 0.892", False)
 
 
-def test_a_prepared_file_is_taken_again_while_nothing_has_changed(found, kept, monkeypatch):
-    assert found["prepared"] == {"hmda": "made", "sba": "made"}
-    monkeypatch.setattr(prepared_homes, "build", None)  # would fail if it were called
+def test_a_prepared_file_is_cached_while_nothing_has_changed(results, cache, monkeypatch):
+    assert results["homes"] == {"hmda": "prepared", "sba": "prepared"}
+    monkeypatch.setattr(models, "prepare_pairs", None)  # a call would fail
     file = DATA / "sba_7a_loans.csv.gz"
-    with prepared_homes.prepared(Settings(home=kept), kept, "sba", file) as (home, day, state):
-        assert state == "kept"
-        assert closed_book(home, day).num_rows == found["rows"]["sba_folds"]["rows_test"]
-
-
-def test_a_file_that_is_half_prepared_or_another_is_prepared_anew(found, kept, tmp_path):
-    for done in kept.glob(f"sba-*/{prepared_homes.DONE}"):
-        other = tmp_path / "sba_7a_loans.csv.gz"
-        other.write_bytes((DATA / other.name).read_bytes() + b"\0")
-        assert prepared_homes.key(other) not in str(done)
-        assert prepared_homes.key(DATA / other.name) in str(done)
-        return
-    pytest.fail("no prepared book of SBA was found")
-
-
-@pytest.mark.prove
-def test_the_reasons_of_the_gap_are_told_of_the_same_loans(found, kept):
-    """A loan of the same lender and month on the other side is what random folds have."""
-    file, question = DATA / "sba_7a_loans.csv.gz", real_records.SBA.questions["sba_by_time"]
-    with prepared_homes.prepared(Settings(home=kept), kept, "sba", file) as (home, day, _):
-        told = why_time_split_differs.explain(home, day, question)
-        book = Book.of(home, day, question)
-    by = {row["held_out"]: row for row in told["held_out"]}
-    by_time = by["all later loans (by time)"]
-    assert by_time["auc_of_later"] == pytest.approx(found["rows"]["sba_by_time"]["auc"], abs=1e-6)
-    random = by["single loans (random folds)"]
-    assert random["auc_of_all"] == pytest.approx(found["rows"]["sba_folds"]["auc"], abs=1e-6)
-    assert by["whole lenders"]["auc_of_all"] < random["auc_of_all"]
-    assert random["happened"] == pytest.approx(book.labels[book.is_later].mean())
-    years = {row["year"]: row for row in told["years"]}
-    assert years["2004"]["rows"] == int((book.years == 2004).sum())
-    as_it_is = next(row for row in told["endings"] if row["endings"] == "as it is")
-    assert as_it_is["auc_random"] == random["auc_of_all"]
-    assert "institution_id" in {row["column"] for row in told["columns"]}
-    assert all(line.startswith("|") or not line for line in why(told))
-
-
-def test_groups_stay_together_and_every_part_has_some(found, kept):
-    file, question = DATA / "sba_7a_loans.csv.gz", real_records.SBA.questions["sba_by_time"]
-    with prepared_homes.prepared(Settings(home=kept), kept, "sba", file) as (home, day, _):
-        book = Book.of(home, day, question)
-    groups = np.arange(len(book.labels)) // 7
-    part = book.together(groups)
-    assert set(part) == set(range(why_time_split_differs.PARTS))
-    assert len(np.unique(np.stack([groups, part]), axis=1).T) == groups.max() + 1
-
-
-def test_folder_that_lacks_a_file_is_named_before_any_work(page, tmp_path):
-    (tmp_path / "sba_7a_loans.csv").write_text("LoanNr_ChkDgt\n")
-    with pytest.raises(
-        UsageError, match=r"lacks hmda_applications_2022_2024\.parquet, hmda_lenders"
-    ):
-        real_records.main(
-            Settings(home=tmp_path), ["--data", str(tmp_path), "--figures", str(page)]
+    with models.prepared_home(Settings(home=cache), cache, "sba", file) as (home, day, state):
+        assert state == "cached"
+        assert (
+            load_closed_portfolio(home, day).num_rows == results["rows"]["sba_folds"]["rows_test"]
         )
 
 
-def test_a_row_that_is_not_there_is_named_before_any_work(page, tmp_path):
-    options = ["--data", str(DATA), "--figures", str(page), "--only", "hmda,hdma_told"]
+def test_another_file_has_another_cache_key(results, cache, tmp_path):
+    for marker in cache.glob(f"sba-*/{models.PREPARED}"):
+        other = tmp_path / "sba_7a_loans.csv.gz"
+        other.write_bytes((DATA / other.name).read_bytes() + b"\0")
+        assert models.cache_key(other) not in str(marker)
+        assert models.cache_key(DATA / other.name) in str(marker)
+        return
+    pytest.fail("the cache holds no prepared home of SBA")
+
+
+@pytest.mark.prove
+def test_the_study_of_the_time_split_measures_the_same_loans(results, cache):
+    """Random folds have loans of the same lender and month on both sides."""
+    file, experiment = DATA / "sba_7a_loans.csv.gz", real_records.SBA.experiments["sba_by_time"]
+    with models.prepared_home(Settings(home=cache), cache, "sba", file) as (home, day, _):
+        study = why_time_split_differs.explain(home, day, experiment)
+        portfolio = Portfolio.load(home, day, experiment)
+    by = {row["held_out"]: row for row in study["held_out"]}
+    by_time = by["all later loans (by time)"]
+    assert by_time["auc_of_later"] == pytest.approx(results["rows"]["sba_by_time"]["auc"], abs=1e-6)
+    random = by["single loans (random folds)"]
+    assert random["auc_of_all"] == pytest.approx(results["rows"]["sba_folds"]["auc"], abs=1e-6)
+    assert by["whole lenders"]["auc_of_all"] < random["auc_of_all"]
+    assert random["observed"] == pytest.approx(portfolio.labels[portfolio.is_later].mean())
+    years = {row["year"]: row for row in study["years"]}
+    assert years["2004"]["rows"] == int((portfolio.years == 2004).sum())
+    every = next(row for row in study["outcomes"] if row["outcomes"] == "all")
+    assert every["auc_random"] == random["auc_of_all"]
+    assert "institution_id" in {row["column"] for row in study["columns"]}
+    assert all(line.startswith("|") or not line for line in format_study(study))
+
+
+def test_rows_of_a_group_share_a_fold_and_no_fold_is_empty(results, cache):
+    file, experiment = DATA / "sba_7a_loans.csv.gz", real_records.SBA.experiments["sba_by_time"]
+    with models.prepared_home(Settings(home=cache), cache, "sba", file) as (home, day, _):
+        portfolio = Portfolio.load(home, day, experiment)
+    groups = np.arange(len(portfolio.labels)) // 7
+    folds = portfolio.folds_by_group(groups)
+    assert set(folds) == set(range(why_time_split_differs.FOLDS))
+    assert len(np.unique(np.stack([groups, folds]), axis=1).T) == groups.max() + 1
+
+
+def test_a_folder_without_a_file_is_refused_before_any_work(page, tmp_path):
+    (tmp_path / "sba_7a_loans.csv").write_text("LoanNr_ChkDgt\n")
+    options = ["--data", str(tmp_path), "--figures", str(page)]
     with pytest.raises(
-        UsageError, match=r"named hdma_told; there are: hmda, .* Nothing was measured"
+        UsageError, match=r"lacks hmda_applications_2022_2024\.parquet, hmda_lenders"
     ):
-        real_records.main(Settings(home=tmp_path), options)
+        run_benchmark(real_records.command, Settings(home=tmp_path), options)
 
 
-def test_a_page_without_a_place_for_the_tables_is_named_before_any_work(tmp_path):
+def test_an_unknown_row_is_refused_before_any_work(page, tmp_path):
+    options = ["--data", str(DATA), "--figures", str(page), "--only", "hmda,hdma_reported"]
+    with pytest.raises(
+        UsageError, match=r"named hdma_reported; there are: hmda, .* Nothing was measured"
+    ):
+        run_benchmark(real_records.command, Settings(home=tmp_path), options)
+
+
+def test_a_page_without_markers_is_refused_before_any_work(tmp_path):
     page = tmp_path / "figures.md"
     page.write_text("nothing here", "utf-8")
     options = ["--data", str(DATA), "--figures", str(page)]
     with pytest.raises(UsageError, match="<!-- models whole -->"):
-        real_records.main(Settings(home=tmp_path), options)
+        run_benchmark(real_records.command, Settings(home=tmp_path), options)
 
 
-def test_without_the_whole_files_the_samples_of_the_project_are_measured(monkeypatch, tmp_path):
-    monkeypatch.setattr(real_records, "DATA", tmp_path / "nowhere")
-    data, files = real_records._files(None)
-    assert data == "sample"
+def test_without_a_folder_the_samples_of_the_project_are_measured():
+    kind, files = real_records.find_files(None)
+    assert kind == "sample"
     assert all(file.is_file() for _, file in files)
 
 
-def test_lenders_too_few_to_judge_hold_no_bar():
+def test_too_few_lenders_meet_no_target():
     figures = {"auc": 0.9, "auc_low": 0.89, "auc_high": 0.91, "lenders_checked": 0}
     figures |= {
         "lenders_within": 0,
-        "lenders_within_unmoved": 0,
+        "lenders_within_without_drift": 0,
         "brier": 0.1,
         "brier_low": 0.1,
         "brier_high": 0.1,
     }
     figures |= {"ece": 0.01, "ece_low": 0.0, "ece_high": 0.02}
-    held = bars({"hmda": figures}, {"hmda": Found([], [], 9, {})})
-    lenders = next(bar for bar in held.figures if "lenders" in bar["what"])
-    assert (lenders["measured"], lenders["held"]) == ("none with enough rows", False)
-    assert held.figures[-1]["held"]
+    targets = check_targets({"hmda": figures}, {"hmda": SourceLeaks([], [], 9, {})}).figures
+    lenders = next(row for row in targets if "lenders" in row["figure"])
+    assert (lenders["measured"], lenders["met"]) == ("none with enough rows", False)
+    assert targets[-1]["met"]
 
 
-def test_figures_of_another_draw_lie_within_the_interval_19_times_in_20():
+def test_a_95_percent_interval_covers_the_figure_of_all_rows_19_times_in_20():
     random = np.random.default_rng(8)
     true = random.uniform(0.05, 0.95, 200_000)
-    said = np.clip(true + 0.05, 0, 1)
+    predicted = np.clip(true + 0.05, 0, 1)
     whole = (random.uniform(size=true.size) < true).astype(float)
-    brier = float(np.mean((said - whole) ** 2))
+    brier = float(np.mean((predicted - whole) ** 2))
     inside = []
     for part in np.array_split(random.permutation(true.size), 200):
-        told = spread(said[part], whole[part])
-        inside.append(told["brier_low"] <= brier <= told["brier_high"])
+        figures = spread(predicted[part], whole[part])
+        inside.append(figures["brier_low"] <= brier <= figures["brier_high"])
     assert 0.90 <= np.mean(inside) <= 0.99
 
 
-def test_a_model_that_is_right_shows_the_error_that_chance_gives_it():
+def test_true_probabilities_have_the_calibration_error_of_chance():
     random = np.random.default_rng(9)
-    found = []
+    errors = []
     for _ in range(100):
         true = random.uniform(0.05, 0.95, 4_000)
         happened = (random.uniform(size=true.size) < true).astype(float)
-        told = spread(true, happened)
-        found.append(((told["ece_low"] + told["ece_high"]) / 2, told["ece_by_chance"]))
-    seen, chance = np.mean(found, axis=0)
-    assert seen == pytest.approx(chance, rel=0.05)
+        figures = spread(true, happened)
+        middle = (figures["ece_low"] + figures["ece_high"]) / 2
+        errors.append((middle, figures["ece_by_chance"]))
+    measured, chance = np.mean(errors, axis=0)
+    assert measured == pytest.approx(chance, rel=0.05)

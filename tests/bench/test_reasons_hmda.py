@@ -1,8 +1,9 @@
-"""Reasons hold on real decisions, not only in an invented market."""
+"""Reasons hold on real decisions, not only in a simulated market."""
 
 import pytest
 
-from pipelines.bench.studies import reasons
+from pipelines.bench.shell import run_benchmark
+from pipelines.bench.studies.reasons import command
 from pipelines.core.settings import PROJECT, Settings
 
 pytestmark = pytest.mark.prove
@@ -11,11 +12,10 @@ SAMPLE = PROJECT / "expectations" / "mappings" / "samples" / "hmda_sample.parque
 
 
 def test_reasons_of_real_home_loan_decisions_hold(tmp_path):
-    found = reasons.main(
-        Settings(home=tmp_path), ["--mapping", "hmda", "--file", str(SAMPLE), "--rows", "1000"]
-    )
-    assert found["reasons"] > 3000
-    assert found["peer_values"] >= 0.95
-    assert found["reference"] >= 0.98
-    assert found["by_contributions_alone"]["reference"] < found["reference"]
-    assert found["max_difference"] < 1e-9
+    options = ["--mapping", "hmda", "--file", str(SAMPLE), "--rows", "1000"]
+    figures = run_benchmark(command, Settings(home=tmp_path), options)
+    assert figures["reasons"] > 3000
+    assert figures["peer_values"] >= 0.95
+    assert figures["reference"] >= 0.98
+    assert figures["by_contributions_only"]["reference"] < figures["reference"]
+    assert figures["max_difference"] < 1e-9

@@ -1,11 +1,12 @@
-"""Against the truth: expected figures, and never a better one than the truth's own."""
+"""Metrics against the truth are expected ones, and no prediction is better than the truth."""
 
+import click
 import numpy as np
 import pytest
 
+from pipelines.bench.shell import run_benchmark
 from pipelines.bench.studies import reject_inference
-from pipelines.bench.studies.oracle_metrics import Judged, figures, gain
-from pipelines.core.errors import UsageError
+from pipelines.bench.studies.oracle_metrics import Predictions, compare_metrics, compute_metrics
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import auc, expected_calibration_error
 
@@ -23,32 +24,33 @@ def guess(truth) -> np.ndarray:
     return np.round(truth * np.exp(0.8 * noise), 2).clip(0.001, 0.999)
 
 
-def test_the_expected_figures_are_those_of_many_draws(truth, guess):
+def test_expected_metrics_are_the_mean_of_many_draws(truth, guess):
     random = np.random.default_rng(7)
     draws = [(random.uniform(size=PEOPLE) < truth).astype(float) for _ in range(60)]
-    found = figures(Judged(guess, truth))
-    assert found["auc"] == pytest.approx(
-        np.mean([auc(guess, drawn)[0] for drawn in draws]), abs=0.005
-    )
-    assert found["in_the_large"] == pytest.approx(guess.mean() / np.mean(draws), rel=0.02)
-    assert found["ece"] <= np.mean([expected_calibration_error(guess, drawn) for drawn in draws])
+    metrics = compute_metrics(Predictions(guess, truth))
+    mean_auc = np.mean([auc(guess, drawn)[0] for drawn in draws])
+    mean_ece = np.mean([expected_calibration_error(guess, drawn) for drawn in draws])
+    assert metrics["auc"] == pytest.approx(mean_auc, abs=0.005)
+    assert metrics["mean_ratio"] == pytest.approx(guess.mean() / np.mean(draws), rel=0.02)
+    assert metrics["ece"] <= mean_ece
 
 
-def test_nobody_knows_better_than_the_truth(truth, guess):
-    known, guessed = figures(Judged(truth, truth)), figures(Judged(guess, truth))
-    assert (known["ece"], known["in_the_large"]) == (0.0, 1.0)
-    assert known["auc_low"] > guessed["auc_high"]
+def test_no_prediction_is_better_than_the_truth(truth, guess):
+    of_truth = compute_metrics(Predictions(truth, truth))
+    of_guess = compute_metrics(Predictions(guess, truth))
+    assert (of_truth["ece"], of_truth["mean_ratio"]) == (0.0, 1.0)
+    assert of_truth["auc_low"] > of_guess["auc_high"]
 
 
-def test_a_gain_is_told_on_the_same_people(truth, guess):
-    known, guessed = Judged(truth, truth), Judged(guess, truth)
-    found = gain(known, guessed)
-    assert found["auc_low"] < found["auc"] < found["auc_high"]
-    apart = figures(known)["auc_high"] - figures(guessed)["auc_low"]
-    assert found["auc_high"] - found["auc_low"] < apart
-    assert set(gain(known, known).values()) == {0.0}
+def test_a_comparison_resamples_the_same_people(truth, guess):
+    of_truth, of_guess = Predictions(truth, truth), Predictions(guess, truth)
+    difference = compare_metrics(of_truth, of_guess)
+    assert difference["auc_low"] < difference["auc"] < difference["auc_high"]
+    unpaired = compute_metrics(of_truth)["auc_high"] - compute_metrics(of_guess)["auc_low"]
+    assert difference["auc_high"] - difference["auc_low"] < unpaired
+    assert set(compare_metrics(of_truth, of_truth).values()) == {0.0}
 
 
 def test_a_market_too_short_for_a_loan_to_end_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="Nothing was measured"):
-        reject_inference.main(Settings(home=tmp_path), ["--days", "20"])
+    with pytest.raises(click.UsageError):
+        run_benchmark(reject_inference.command, Settings(home=tmp_path), ["--days", "20"])

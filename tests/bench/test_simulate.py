@@ -1,15 +1,17 @@
 """The simulator benchmark measures a day with every feed."""
 
+import click
 import pytest
 
 from expectations.contracts import feeds
-from pipelines.bench.benchmarks.simulate import main
-from pipelines.core.errors import UsageError
+from pipelines.bench.benchmarks.simulate import simulate_command
+from pipelines.bench.shell import run_benchmark
 from pipelines.core.settings import Settings
 
 
 def test_the_figures_of_a_day_with_every_feed():
-    figures = main(Settings(), ["--leads", "300", "--institutions", "5", "--seed", "2"])
+    options = ["--leads", "300", "--institutions", "5", "--seed", "2"]
+    figures = run_benchmark(simulate_command, Settings(), options)
     assert [figures[name] for name in ("leads", "institutions", "seed")] == [300, 5, 2]
     assert figures["feeds"].keys() == set(feeds())
     assert figures["seconds"] > 0
@@ -17,6 +19,6 @@ def test_the_figures_of_a_day_with_every_feed():
     assert figures["peak_mb"] > 10
 
 
-def test_an_empty_market_is_wrong_use():
-    with pytest.raises(UsageError, match="at least 1"):
-        main(Settings(), ["--leads", "0"])
+def test_an_empty_market_is_refused():
+    with pytest.raises(click.UsageError):
+        run_benchmark(simulate_command, Settings(), ["--leads", "0"])

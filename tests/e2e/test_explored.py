@@ -6,8 +6,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.bench.benchmarks.offpolicy import HARMFUL, figures
-from pipelines.bench.fixtures.logged_policies import day_of
 from pipelines.core.settings import Settings
 from pipelines.deliveries.deliver import deliver, plan_shards
 from pipelines.ingest import ingest
@@ -56,18 +54,3 @@ def test_what_was_drawn_is_delivered_answered_and_learned_from(
         """
     ).fetchall()[0]
     assert known >= 1
-
-
-def test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused(
-    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    set_exploration_share(0.1, monkeypatch)
-    settings = Settings(home=copied(ran.home, tmp_path / "home"))
-    found = figures([day_of(settings, MONDAY)], runs=20, seed=3)
-    harmful = found["policies"].pop(HARMFUL)
-    assert (harmful["promoted"], harmful["refused"]) == (0, 20)
-    assert harmful["true_gain"] < 0
-    for name, told in found["policies"].items():
-        assert told["doubly_robust"]["coverage"] >= 0.85, name
-        assert abs(told["doubly_robust"]["bias"]) < 0.1, name
-        assert told["doubly_robust"]["width"] < told["inverse_propensity"]["width"], name

@@ -1,1 +1,1 @@
-"""One module for each benchmark of the command line."""
+"""Benchmarks of speed, memory, optimality gap and model quality."""

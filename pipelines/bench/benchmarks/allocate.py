@@ -1,141 +1,243 @@
-"""Measure the allocation where only quotas bind, against OR-tools and HiGHS on the same pairs."""
+"""The allocation, against OR-tools and HiGHS on the same pairs.
 
-import argparse
-import json
-import resource
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
+In `allocate` only quotas bind; `budgets` has budgets in money and pacing as well. Each peer runs in
+a process of its own, so its memory is its own. The time is that of the solver only, after the
+problem was handed over. HiGHS solves the linear relaxation: no plan has a greater value."""
+
+from collections.abc import Callable
 from typing import Any
 
+import click
 import numpy as np
+from scipy.sparse import coo_array, vstack
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.lagrangian_solver import SolverOptions as How
-from pipelines.allocation.problem import build_quota_limit
-from pipelines.bench.fixtures.instance import Instance, drawn, next_day
+from pipelines.allocation.lagrangian_solver import SolverOptions
+from pipelines.allocation.problem import Limit
+from pipelines.allocation.random_instance import (
+    RandomInstance,
+    generate_instance,
+    generate_next_day,
+)
+from pipelines.bench.shell import (
+    Decorator,
+    Figures,
+    Stopwatch,
+    count_option,
+    peak_memory_mb,
+    run_in_new_process,
+    seed_option,
+)
 from pipelines.core.errors import IntegrityError, UsageError
 from pipelines.core.settings import Settings
 
-KIB = 1024
-"""Bytes in the unit in which Linux tells the most memory that was taken."""
 CHANGED = 0.05
-"""Share of the leads that are others on the second day of `--warm`."""
+"""Share of the leads that are replaced on the second day of `--warm`."""
+UNITS = 10_000
+"""Units of a unit of money, for the solver that needs whole numbers."""
+
+Size = tuple[int, int, int, int, int]
+"""Leads, products, candidates of a lead, seed, most offers of a lead."""
+Solution = tuple[float, Figures]
+"""Value of a peer's solution, and its times."""
 
 
-def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of one instance with quotas alone, as contracts.md names them.
+def _instance_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a random instance."""
+    options: list[Decorator] = [
+        count_option("--leads", 100_000, "Number of leads."),
+        count_option("--products", 500, "Number of products."),
+        count_option("--candidates", 20, "Candidate products of each lead."),
+        seed_option,
+        count_option("--offers", 3, "Most offers of one lead."),
+        count_option("--parts", 1, "Parts into which the leads are divided."),
+        click.option("--peers", is_flag=True, help="Solve the same instance by other solvers."),
+        click.option(
+            "--warm",
+            is_flag=True,
+            help="Solve a second day with 5% other leads, starting from the first day's prices.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("allocate")
+@_instance_options
+@click.pass_obj
+def allocate_command(settings: Settings, /, **options: Any) -> Figures:
+    """Measure the allocation where only quotas bind."""
+    return measure(settings, has_limits=False, peers_of_case=("ortools", "highs_ipm"), **options)
+
+
+@click.command("budgets")
+@_instance_options
+@click.pass_obj
+def budgets_command(settings: Settings, /, **options: Any) -> Figures:
+    """Measure the allocation with quotas, budgets and pacing."""
+    return measure(settings, has_limits=True, peers_of_case=("highs_ipm",), **options)
+
+
+def measure(
+    settings: Settings, *, has_limits: bool, peers_of_case: tuple[str, ...], **options: Any
+) -> Figures:
+    """Return `value`, `bound`, `gap`, `seconds`, `processor_seconds`, `peak_mb`,
+    `broken_constraints`, `evaluations`, the options, and with their options `peers` and `warm`.
 
     Raises:
-        UsageError: An instance without leads, or with more candidates than products.
+        UsageError: A lead has more candidates than there are products.
     """
-    return measured("allocate", settings, options)
-
-
-def measured(case: str, settings: Settings, options: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of `case`: `value`, `bound`, `gap`, `seconds`, `processor_seconds`,
-    `peak_mb`, `broken_constraints`, `evaluations`, what was asked, and `peers` and `warm` if asked.
-    """
-    asked = _parser(case).parse_args(options)
-    if min(asked.leads, asked.offers, asked.candidates) < 1 or asked.candidates > asked.products:
-        raise UsageError(
-            "--leads, --candidates and --offers are at least 1, and --candidates at most "
-            "--products. Nothing was measured."
-        )
-    size = (asked.leads, asked.products, asked.candidates, asked.seed, asked.offers)
-    instance = drawn(*size)
-    how = How(parts=asked.parts, threads=settings.threads)
-    plan, figures = _timed(case, instance, how)
-    names = ("leads", "products", "candidates", "seed", "offers", "parts")
-    figures |= {name: getattr(asked, name) for name in names} | {"threads": settings.threads}
-    if asked.warm:
-        figures["warm"] = _second_day(case, instance, how, plan)
-    if asked.peers:
+    if options["candidates"] > options["products"]:
+        raise UsageError("--candidates is at most --products. Nothing was measured.")
+    size: Size = tuple(
+        options[name] for name in ("leads", "products", "candidates", "seed", "offers")
+    )
+    instance = generate_instance(*size)
+    solver = SolverOptions(parts=options["parts"], threads=settings.threads)
+    plan, figures = _solve(instance, solver, has_limits=has_limits)
+    figures |= {name: value for name, value in options.items() if name not in ("peers", "warm")}
+    figures |= {"threads": settings.threads}
+    if options["warm"]:
+        figures["warm"] = _solve_second_day(instance, solver, plan, has_limits=has_limits)
+    if options["peers"]:
         del instance, plan
-        figures["peers"] = {peer: _peer(peer, case, size) for peer in PEERS[case]}
+        figures["peers"] = {
+            peer: run_in_new_process(solve_by_peer, peer, size, has_limits)
+            for peer in peers_of_case
+        }
     return figures
 
 
-PEERS = {"allocate": ("ortools", "highs_ipm"), "budgets": ("highs_ipm",)}
-"""Case -> the solvers that fit it."""
+def _limits(instance: RandomInstance, *, has_limits: bool) -> tuple[Limit, ...]:
+    return instance.limits() if has_limits else ()
 
 
-def _timed(
-    case: str, instance: Instance, how: How, start: Plan | None = None
-) -> tuple[Plan, dict[str, Any]]:
-    limits = instance.limits() if case == "budgets" else ()
-    began, worked = time.perf_counter(), time.process_time()
+def _solve(
+    instance: RandomInstance, solver: SolverOptions, start: Plan | None = None, *, has_limits: bool
+) -> tuple[Plan, Figures]:
+    limits = _limits(instance, has_limits=has_limits)
+    stopwatch = Stopwatch()
     plan = allocate(
         instance.candidates,
         instance.quota,
         most_offers=instance.most_offers,
         limits=limits,
         start=start.prices if start else None,
-        options=how,
+        options=solver,
     )
-    seconds, processor = time.perf_counter() - began, time.process_time() - worked
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 1_000_000
+    times = stopwatch.figures()
     return plan, {
         "value": round(plan.value, 2),
         "bound": round(plan.bound, 2),
         "gap": plan.gap,
-        "seconds": round(seconds, 2),
-        "processor_seconds": round(processor, 2),
-        "peak_mb": round(peak),
-        "broken_constraints": broken(case, instance, plan),
+        **times,
+        "peak_mb": peak_memory_mb(),
+        "broken_constraints": instance.count_violations(plan, limits),
         "evaluations": plan.evaluations,
     }
 
 
-def broken(case: str, instance: Instance, plan: Plan) -> int:
-    """Return how many constraints the plan breaks, counted from the pairs."""
-    pairs, rows = instance.candidates, np.flatnonzero(plan.chosen)
-    limits = [build_quota_limit(pairs.product, instance.quota)]
-    limits += instance.limits() if case == "budgets" else ()
-    of_lead = np.bincount(pairs.lead[rows])
-    at_institution = pairs.lead[rows] * (int(pairs.institution.max()) + 1) + pairs.institution[rows]
-    _, times = np.unique(at_institution, return_counts=True)
-    too_many = int((of_lead > instance.most_offers).sum()) + int((times > 1).sum())
-    return too_many + sum(limit.count_violations(rows) for limit in limits)
-
-
-def _second_day(case: str, instance: Instance, how: How, yesterday: Plan) -> dict[str, Any]:
-    """Return a day of which 5% changed: from yesterday's prices, and from nothing."""
-    today = next_day(instance, CHANGED, seed=1)
-    _, warm = _timed(case, today, how, start=yesterday)
-    _, cold = _timed(case, today, how)
+def _solve_second_day(
+    instance: RandomInstance, solver: SolverOptions, yesterday: Plan, *, has_limits: bool
+) -> Figures:
+    """Return the figures of a day with 5% other leads: from yesterday's prices, and cold."""
+    today = generate_next_day(instance, CHANGED, seed=1)
+    _, warm = _solve(today, solver, start=yesterday, has_limits=has_limits)
+    _, cold = _solve(today, solver, has_limits=has_limits)
     share = warm["processor_seconds"] / max(cold["processor_seconds"], 1e-9)
     return {"changed": CHANGED, "warm": warm, "cold": cold, "share_of_cold": round(share, 3)}
 
 
-def _peer(peer: str, case: str, size: tuple[int, ...]) -> dict[str, Any]:
-    """Return the figures of a peer, which solves the same instance in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.bench.benchmarks.reference_solvers",
-        peer,
-        case,
-        *map(str, size),
-    ]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
-    if ended.returncode:
-        raise IntegrityError(f"the peer {peer} ended with {ended.returncode}; see above why.")
-    figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return figures
+def solve_by_peer(peer: str, size: Size, has_limits: bool) -> Figures:  # noqa: FBT001
+    """Return the figures of another solver on the instance of that size.
+
+    Raises:
+        IntegrityError: The solver found no optimum.
+    """
+    instance = generate_instance(*size)
+    limits = _limits(instance, has_limits=has_limits)
+    value, times = PEERS[peer](instance, limits)
+    return {
+        "value": round(value, 2),
+        "bound": round(value, 2),
+        "gap": 0.0,
+        **times,
+        "peak_mb": peak_memory_mb(),
+        "broken_constraints": 0,
+    }
 
 
-def _parser(case: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m pipelines bench {case}")
-    parser.add_argument("--leads", type=int, default=100_000, metavar="N")
-    parser.add_argument("--products", type=int, default=500, metavar="N")
-    parser.add_argument("--candidates", type=int, default=20, metavar="N", help="of each lead")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--offers", type=int, default=3, metavar="N", help="most of one lead")
-    parser.add_argument("--parts", type=int, default=1, metavar="N", help="the leads are cut into")
-    parser.add_argument("--peers", action="store_true", help="let other solvers do the same")
-    parser.add_argument(
-        "--warm", action="store_true", help="then a day of which 5%% changed, from these prices"
+def _solve_by_ortools(instance: RandomInstance, _: tuple[Limit, ...]) -> Solution:
+    """Solve by `SimpleMinCostFlow`, which can express quotas only."""
+    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow  # noqa: PLC0415
+
+    from pipelines.allocation.quota_flow import build_quota_network  # noqa: PLC0415
+
+    value = np.rint(instance.candidates.value * UNITS).astype(np.int64)
+    network = build_quota_network(instance.candidates, value, instance.quota, instance.most_offers)
+    solver = SimpleMinCostFlow()
+    solver.add_arcs_with_capacity_and_unit_cost(
+        network.tails.astype(np.int32),
+        network.heads.astype(np.int32),
+        network.capacities,
+        network.costs,
     )
-    return parser
+    nodes = np.arange(len(network.supplies), dtype=np.int32)
+    solver.set_nodes_supplies(nodes, network.supplies)
+    stopwatch = Stopwatch()
+    solver.solve()
+    times = stopwatch.figures()
+    return -solver.optimal_cost() / UNITS, times
+
+
+def _solve_by_highs(instance: RandomInstance, limits: tuple[Limit, ...]) -> Solution:
+    """Solve the linear relaxation by HiGHS's interior point method, without crossover."""
+    import highspy  # noqa: PLC0415
+
+    use, upper = _constraint_matrix(instance, limits)
+    program = highspy.HighsLp()
+    program.num_row_, program.num_col_ = use.shape
+    program.col_cost_ = -instance.candidates.value
+    program.col_lower_ = np.zeros(program.num_col_)
+    program.col_upper_ = np.ones(program.num_col_)
+    program.row_lower_ = np.full(program.num_row_, -highspy.kHighsInf)
+    program.row_upper_ = np.where(np.isfinite(upper), upper, highspy.kHighsInf)
+    program.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    program.a_matrix_.start_ = use.indptr
+    program.a_matrix_.index_ = use.indices
+    program.a_matrix_.value_ = use.data
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    for option, value in (("output_flag", False), ("solver", "ipm"), ("run_crossover", "off")):
+        solver.setOptionValue(option, value)
+    solver.passModel(program)
+    stopwatch = Stopwatch()
+    solver.run()
+    times = stopwatch.figures()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        raise IntegrityError(f"HiGHS ended with {solver.getModelStatus()}; nothing was measured.")
+    return -solver.getInfo().objective_function_value, times
+
+
+PEERS = {"ortools": _solve_by_ortools, "highs_ipm": _solve_by_highs}
+
+
+def _constraint_matrix(instance: RandomInstance, limits: tuple[Limit, ...]) -> tuple[Any, Any]:
+    """Return the matrix of the constraints and their upper limits."""
+    pairs = instance.candidates
+    group = pairs.lead * (int(pairs.institution.max()) + 1) + pairs.institution
+    _, at_institution, size = np.unique(group, return_inverse=True, return_counts=True)
+    _, shared = np.unique(at_institution[size[at_institution] > 1], return_inverse=True)
+    has_other = np.flatnonzero(size[at_institution] > 1)
+    pair = np.arange(len(pairs.lead))
+    most_offers = np.full(pairs.lead.max() + 1, instance.most_offers)
+    rows = [
+        (pairs.lead, pair, np.ones(pair.size), most_offers),
+        (shared, has_other, np.ones(has_other.size), np.ones(int(shared.max(initial=-1)) + 1)),
+        (pairs.product, pair, np.ones(pair.size), instance.quota),
+    ]
+    for limit in limits:
+        use = limit.pair_use(pair) / limit.units
+        rows.append((limit.row, pair, use, limit.upper / limit.units))
+    blocks = [coo_array((u, (r, c)), shape=(len(b), pair.size)) for r, c, u, b in rows]
+    return vstack(blocks).tocsc(), np.concatenate([b for *_, b in rows])

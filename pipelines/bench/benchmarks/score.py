@@ -1,20 +1,29 @@
-"""Measure how long the models of a simulated market take to score pairs, beside LightGBM itself."""
+"""Scoring of pairs by the models of a simulated market, compared with LightGBM itself."""
 
-import argparse
-from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import click
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models import model_set as score
+from models.scoring.estimators import Trained
 from models.train_models import train
-from pipelines.bench.benchmarks.score_peers import in_own_process
-from pipelines.bench.fixtures.home import own_home
+from pipelines.bench.shell import (
+    Figures,
+    Stopwatch,
+    count_option,
+    peak_memory_mb,
+    run_in_new_process,
+    seed_option,
+    temporary_home,
+)
+from pipelines.core.arrays import FloatArray
 from pipelines.core.database import connect
-from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
@@ -29,37 +38,33 @@ PAIRS = """
     where amount between amount_min and amount_max
 """
 
+Scorer = Literal["banyan", "lightgbm"]
 
-def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
-    """Return what scoring `--pairs` pairs took, from Arrow table to calibrated probabilities.
 
-    The pairs are those of the last day of a simulated market whose segment, currency and amount
-    fit, over and over until there are so many; the models are those that score this day. Each
-    scorer has a process of its own and as many threads as the settings say.
+@click.command("score")
+@count_option("--pairs", 5_000_000, "Pairs to score.")
+@count_option("--days", 30, "Days of the market.")
+@count_option("--leads-per-day", 2_000, "Leads of each day.")
+@seed_option
+@click.pass_obj
+def command(settings: Settings, *, pairs: int, days: int, leads_per_day: int, seed: int) -> Figures:
+    """Measure scoring, from an Arrow table to calibrated probabilities.
 
-    Returns:
-        `pairs`, `different_pairs`, `threads`, what `scorers.measure` tells of the models as they
-        are, the same of LightGBM under `peers.lightgbm`, `ratio` of their `seconds`,
-        `ratio_to_predict` of `seconds` to what `Booster.predict` alone took, matrices and
-        calibration not counted, and `max_difference` of any two probabilities.
-
-    Raises:
-        UsageError: A count below one.
+    The pairs are from the last day of a simulated market whose segment, currency and amount
+    match, repeated up to the number asked for. Each scorer has a process of its own and as many
+    threads as the settings give. The figures are the ones of `measure_scorer`, the same of LightGBM
+    under `peers.lightgbm`, `ratio` of their seconds, `ratio_to_predict` (to `Booster.predict`
+    without feature matrix and calibration), and `max_difference` of any two probabilities.
     """
-    asked = _parser().parse_args(options)
-    if min(asked.pairs, asked.days, asked.leads_per_day) < 1:
-        raise UsageError(
-            "--pairs, --days and --leads-per-day are at least 1. Nothing was measured."
-        )
-    with own_home(settings) as home:
-        day = _build(home, asked.days, asked.leads_per_day, asked.seed)
-        pairs = home.home / "pairs.parquet"
-        different = _write_pairs(home, day, pairs)
-        ours, probabilities = in_own_process(home, day, pairs, asked.pairs, "banyan")
-        peer, expected = in_own_process(home, day, pairs, asked.pairs, "lightgbm")
+    with temporary_home(settings) as home:
+        day = _train_market(home, days, leads_per_day, seed)
+        file = home.home / "pairs.parquet"
+        distinct = _write_pairs(home, day, file)
+        ours, probabilities = score_in_new_process(home, day, file, pairs, "banyan")
+        peer, expected = score_in_new_process(home, day, file, pairs, "lightgbm")
     return {
-        "pairs": asked.pairs,
-        "different_pairs": different,
+        "pairs": pairs,
+        "distinct_pairs": distinct,
         "threads": settings.threads,
         **ours,
         "peers": {"lightgbm": peer},
@@ -69,7 +74,7 @@ def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _build(settings: Settings, days: int, leads: int, seed: int) -> date:
+def _train_market(settings: Settings, days: int, leads: int, seed: int) -> date:
     """Simulate a market up to its trained models; return its last day."""
     day = START + timedelta(days=days - 1)
     simulate(
@@ -82,7 +87,7 @@ def _build(settings: Settings, days: int, leads: int, seed: int) -> date:
 
 
 def _write_pairs(settings: Settings, day: date, path: Path) -> int:
-    """Write all that the models may look at of the day's pairs; return how many there are."""
+    """Write the features of the day's pairs; return the number of pairs."""
     marts, model_set = settings.day_folder(settings.marts, day), score.load(settings, day)
     with connect(settings) as connection:
         load_leads(connection, marts)
@@ -93,10 +98,63 @@ def _write_pairs(settings: Settings, day: date, path: Path) -> int:
     return int(pairs.num_rows)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipelines bench score", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5_000_000, metavar="N")
-    parser.add_argument("--days", type=int, default=30, metavar="N", help="of the market")
-    parser.add_argument("--leads-per-day", type=int, default=2_000, metavar="N")
-    parser.add_argument("--seed", type=int, default=1)
-    return parser
+@dataclass(frozen=True)
+class LightGBMModel(Trained):
+    """A model whose trees are predicted by LightGBM, on its own threads."""
+
+    lightgbm_threads: int = 1
+    predict_seconds: list[float] = field(default_factory=list)
+    """Seconds of each call of `Booster.predict`."""
+
+    @classmethod
+    def from_trained(cls, model: Trained, threads: int) -> "LightGBMModel":
+        """Return `model` with its trees predicted by LightGBM."""
+        parts = {part.name: getattr(model, part.name) for part in fields(Trained)}
+        return cls(**parts, lightgbm_threads=threads)
+
+    def predict(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002
+        """Return calibrated probabilities; `threads` is not used."""
+        matrix, booster = self.encoder.matrix(table), self._booster
+        stopwatch = Stopwatch()
+        raw = np.asarray(booster.predict(matrix, num_threads=self.lightgbm_threads))
+        self.predict_seconds.append(stopwatch.seconds)
+        return self.calibration(raw)
+
+
+def score_in_new_process(
+    settings: Settings, day: date, pairs: Path, count: int, scorer: Scorer
+) -> tuple[Figures, FloatArray]:
+    """Return the figures of `measure_scorer`, and the probabilities."""
+    scores = pairs.with_name(f"{scorer}.npy")
+    figures = run_in_new_process(measure_scorer, settings, day, pairs, count, scorer, scores)
+    return figures, np.load(scores)
+
+
+def measure_scorer(
+    settings: Settings, day: date, pairs: Path, count: int, scorer: Scorer, scores: Path
+) -> Figures:
+    """Score the rows of the table `pairs`, repeated up to `count` rows.
+
+    Returns:
+        `seconds` from the models' text to the last calibrated probability, and `processor_seconds`
+        of all threads (LightGBM's threads also spin while they wait); `peak_mb` of the process;
+        `trees` by model; of LightGBM also `predict_seconds`, the part of `Booster.predict`.
+    """
+    once = pq.read_table(pairs)
+    table = pa.concat_tables([once] * -(-count // once.num_rows)).slice(0, count)
+    model_set = score.load(settings, day)
+    trained = {n: m for n, m in model_set.estimators.items() if isinstance(m, Trained)}
+    peers = {
+        name: LightGBMModel.from_trained(model, settings.threads) for name, model in trained.items()
+    }
+    if scorer == "lightgbm":
+        model_set = replace(model_set, estimators=model_set.estimators | peers, threads=1)
+    stopwatch = Stopwatch()
+    scored = model_set.score(table)
+    figures = stopwatch.figures()
+    if scorer == "lightgbm":
+        seconds = sum(sum(peer.predict_seconds) for peer in peers.values())
+        figures["predict_seconds"] = round(seconds, 2)
+    np.save(scores, np.stack([scored[name].to_numpy() for name in score.OUTPUTS.values()]))
+    trees = {name: model.trees.count("\nTree=") for name, model in trained.items()}
+    return figures | {"peak_mb": peak_memory_mb(), "trees": trees}

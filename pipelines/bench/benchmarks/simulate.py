@@ -1,57 +1,98 @@
-"""Measure how long a day of a large simulated market takes to write, with every feed."""
+"""Benchmarks of the simulator: the time of a large day, and the cost of a borrower by seed."""
 
-import argparse
-import resource
-import time
-from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from statistics import mean
 
-from pipelines.bench.fixtures.home import own_home
-from pipelines.core.errors import UsageError
-from pipelines.core.settings import Settings
+import click
+
+from dags.local.season import play_season
+from pipelines.bench.shell import (
+    Figures,
+    Stopwatch,
+    count_option,
+    peak_memory_mb,
+    run_in_new_process,
+    seed_option,
+    temporary_home,
+)
+from pipelines.core.settings import Settings, use_home
 from pipelines.simulate import SimulationPlan, simulate
 
 DAY = date(2025, 3, 3)
-"""The first day of a market has every feed; catalogues, lists and links come with it."""
+"""On its first day a market sends every feed, catalogues, lists and supply links included."""
 CHANNELS = 20
-KIB = 1024
-"""Bytes in the unit in which Linux tells the most memory that was taken."""
+FIGURES = (
+    "cost_share_of_yield",
+    "cost_share_of_loans",
+    "cost_per_funded",
+    "approval_rate",
+    "default_rate",
+)
+"""Figures of the scorecard that are reported for each seed."""
 
 
-def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
-    """Return what simulating one day took: `leads`, `institutions`, `seed`, `threads`, `feeds`
-    (rows and files of each), `seconds`, `processor_seconds`, `peak_mb`.
+@click.command("simulate")
+@count_option("--leads", 1_000_000, "Leads of the day.")
+@count_option("--institutions", 500, "Number of institutions.")
+@seed_option
+@click.pass_obj
+def simulate_command(settings: Settings, *, leads: int, institutions: int, seed: int) -> Figures:
+    """Measure the time to write one day of a large simulated market, with every feed.
 
-    The last two count this process and those that it started, from their beginning.
-
-    Raises:
-        UsageError: A market without leads or institutions.
+    The figures have the rows and files of each feed under `feeds`.
     """
-    asked = _parser().parse_args(options)
-    if min(asked.leads, asked.institutions) < 1:
-        raise UsageError("--leads and --institutions are at least 1. Nothing was measured.")
-    began = time.perf_counter()
-    with own_home(settings) as home:
-        plan = SimulationPlan(DAY, 1, asked.leads, asked.institutions, CHANNELS, asked.seed)
+    stopwatch = Stopwatch()
+    with temporary_home(settings) as home:
+        plan = SimulationPlan(DAY, 1, leads, institutions, CHANNELS, seed)
         feeds = simulate(home, plan)["feeds"]
-        seconds = time.perf_counter() - began
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        times = stopwatch.figures(digits=1)
     return {
-        "leads": asked.leads,
-        "institutions": asked.institutions,
-        "seed": asked.seed,
+        "leads": leads,
+        "institutions": institutions,
+        "seed": seed,
         "threads": settings.threads,
         "feeds": feeds,
-        "seconds": round(seconds, 1),
-        "processor_seconds": round(sum(each.ru_utime + each.ru_stime for each in used), 1),
-        "peak_mb": round(max(each.ru_maxrss for each in used) * KIB / 1_000_000),
+        **times,
+        "peak_mb": peak_memory_mb(with_children=True),
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipelines bench simulate", description=__doc__)
-    parser.add_argument("--leads", type=int, default=1_000_000, metavar="N")
-    parser.add_argument("--institutions", type=int, default=500, metavar="N")
-    parser.add_argument("--seed", type=int, default=1)
-    return parser
+@click.command("broadcast-cost")
+@count_option("--seeds", 5, "Number of seeds, from 1 on; each is a market of its own.")
+@count_option("--days", 3, "Days of each season.")
+@count_option("--leads-per-day", 2_000, "Leads of each day.")
+@count_option("--institutions", 60, "Number of institutions.")
+@click.option("--start", default=f"{DAY}", show_default=True, help="First business date.")
+@click.pass_obj
+def broadcast_cost_command(
+    settings: Settings, *, seeds: int, days: int, leads_per_day: int, institutions: int, start: str
+) -> Figures:
+    """Measure the acquisition cost of a borrower under broadcast, by seed.
+
+    Each market is played through the pipeline, as `season` does. The figures have the scorecard's
+    `FIGURES` of each seed under `seeds`, their `mean`, and the `lowest` and `highest` share of
+    yield.
+    """
+    stopwatch = Stopwatch()
+    first = date.fromisoformat(start)
+    by_seed = {}
+    for seed in range(1, seeds + 1):
+        with temporary_home(settings) as home:
+            plan = SimulationPlan(
+                first, days, leads_per_day, institutions, CHANNELS, seed, broadcast_days=0
+            )
+            by_seed[f"{seed}"] = run_in_new_process(_measure_season, home, plan)
+    shares = [figures["cost_share_of_yield"] for figures in by_seed.values()]
+    return {
+        "seeds": by_seed,
+        "mean": {name: round(mean(f[name] for f in by_seed.values()), 6) for name in FIGURES},
+        "lowest": min(shares),
+        "highest": max(shares),
+        "seconds": round(stopwatch.seconds, 1),
+    }
+
+
+def _measure_season(home: Settings, plan: SimulationPlan) -> dict[str, float]:
+    """Return the figures of a season under broadcast."""
+    figures = play_season(use_home(home.home), plan)["scorecard"]["broadcast"]
+    return {name: figures[name] for name in FIGURES}

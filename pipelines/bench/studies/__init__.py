@@ -1,1 +1,1 @@
-"""One-off analyses whose conclusion is a decision page."""
+"""Studies: analyses whose conclusions are decision pages."""

@@ -1,17 +1,14 @@
-"""Measure whether reasons tell the truth, and how fast they are named.
+"""Fidelity of reason codes, and the speed at which they are computed.
 
-Without a file it asks the models of a home that stands, with one those of a foreign file, which is
-imported and learned from as `bench models` does.
+With `--date` the models of a home are measured; with `--mapping` and `--file` a model trained on a
+foreign file, imported as by `bench models`.
 """
 
-import argparse
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
+import click
 import lightgbm
 import numpy as np
 import pyarrow as pa
@@ -22,81 +19,86 @@ from models.explanations.reasons import Explainer
 from models.params import params
 from models.scoring.estimators import Trained
 from models.training.dataset import examples
-from pipelines.bench.benchmarks.models import build
-from pipelines.bench.fixtures.home import own_home
+from pipelines.bench.benchmarks.models import prepare_pairs
+from pipelines.bench.shell import Figures, Stopwatch, count_option, temporary_home
+from pipelines.core.arrays import spread_evenly
 from pipelines.core.errors import InputMissing, UsageError
 from pipelines.core.settings import Settings
 
 
-def main(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
-    """Return the fidelity of the reasons of one model, and the speed of naming them.
+@click.command("reasons")
+@click.option("--date", "day", help="Business date whose models are measured.")
+@click.option("--mapping", help="A name in expectations/mappings/.")
+@click.option("--file", type=click.Path(path_type=Path))
+@click.option("--model", type=click.Choice(sorted(params().models)), default="approval")
+@count_option("--rows", 1_000, "Rows whose reasons are tested.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    *,
+    day: str | None,
+    mapping: str | None,
+    file: Path | None,
+    model: str,
+    rows: int,
+) -> Figures:
+    """Measure the fidelity of one model's reasons, and their speed."""
+    if day is not None and mapping is None and file is None:
+        return measure_reasons(settings, date.fromisoformat(day), model, rows)
+    if day is not None or mapping is None or file is None:
+        raise UsageError("Give either --date, or --mapping and --file. Nothing was measured.")
+    with temporary_home(settings) as home:
+        last = prepare_pairs(home, mapping, file)
+        train_models.train(home, last, as_of=last)
+        return measure_reasons(home, last, model, rows)
+
+
+def measure_reasons(settings: Settings, day: date, name: str, count: int) -> Figures:
+    """Return fidelity and speed of the reasons of the model `name` that scores `day`.
 
     Raises:
-        BanyanError: There is no trained model to ask, or the file cannot be read; says which.
+        InputMissing: The model is a stated prior, which has no reasons.
     """
-    asked = _parser().parse_args(options)
-    if (asked.mapping is None) != (asked.file is None) or (asked.file is None) == (
-        asked.date is None
-    ):
-        raise UsageError("give either --date, or --mapping and --file. Nothing was measured.")
-    if asked.file is None:
-        return _measured(settings, asked.date, asked)
-    with own_home(settings) as home:
-        day = build(home, asked.mapping, asked.file)
-        train_models.train(home, day, as_of=day)
-        return _measured(home, day, asked)
-
-
-def _measured(settings: Settings, day: date, asked: argparse.Namespace) -> dict[str, Any]:
-    explainer = model_set.load(settings, day).explainer(asked.model)
+    explainer = model_set.load(settings, day).explainer(name)
     model = explainer.estimator
     if not isinstance(model, Trained):
         raise InputMissing(
-            f"the {asked.model} model that scores {day} is a stated prior: too little was known to "
-            "train one, so there are no reasons to be tried. Take a later date."
+            f"The {name} model that scores {day} is a stated prior: too few outcomes were known to "
+            "train one, so it has no reasons to test. Take a later date."
         )
-    label = params().models[asked.model].label
-    rows = examples(settings, day, label, as_of=day)
-    places = np.unique(np.linspace(0, rows.num_rows - 1, asked.rows).astype(np.int64))
-    some = rows.take(pa.array(places))
-    alone = measure_fidelity(replace(explainer, requires_confirmation=False), some)
+    label = params().models[name].label
+    table = examples(settings, day, label, as_of=day)
+    rows = spread_evenly(table.num_rows, count)
+    sample = table.take(pa.array(rows))
+    unconfirmed = measure_fidelity(replace(explainer, requires_confirmation=False), sample)
     return {
-        "model": asked.model,
+        "model": name,
         "day": f"{day}",
         "features": len(model.features),
-        **measure_fidelity(explainer, some).as_dict(),
-        "by_contributions_alone": alone.as_dict(),
-        **_speed(explainer, model, some),
+        **measure_fidelity(explainer, sample).as_dict(),
+        "by_contributions_only": unconfirmed.as_dict(),
+        **_measure_speed(explainer, model, sample),
     }
 
 
-def _speed(explainer: Explainer, model: Trained, some: pa.Table) -> dict[str, Any]:
-    """Return rows a second: explained, their contributions, and the same by LightGBM itself."""
+def _measure_speed(explainer: Explainer, model: Trained, sample: pa.Table) -> Figures:
+    """Return rows a second: explanations, contributions, and contributions by LightGBM itself."""
     booster = lightgbm.Booster(model_str=model.trees)
-    matrix = model.encoder.matrix(some)
-    model.contributions(some, threads=1)
+    matrix = model.encoder.matrix(sample)
+    model.contributions(sample, threads=1)
     booster.predict(matrix[:1], pred_contrib=True, num_threads=1)
-    began = time.process_time()
-    explainer.explain(some)
-    explained = time.process_time()
-    ours = model.contributions(some, threads=1)
-    ended = time.process_time()
+    rows = sample.num_rows
+    stopwatch = Stopwatch()
+    explainer.explain(sample)
+    explained = stopwatch.processor_seconds
+    ours = model.contributions(sample, threads=1)
+    computed = stopwatch.processor_seconds
     theirs = booster.predict(matrix, pred_contrib=True, num_threads=1)
-    peer = time.process_time()
+    peer = stopwatch.processor_seconds
     return {
         "trees": booster.num_trees(),
-        "explained_per_second": round(some.num_rows / (explained - began)),
-        "contributions_per_second": round(some.num_rows / (ended - explained)),
-        "peers": {"lightgbm": {"contributions_per_second": round(some.num_rows / (peer - ended))}},
+        "explained_per_second": round(rows / explained),
+        "contributions_per_second": round(rows / (computed - explained)),
+        "peers": {"lightgbm": {"contributions_per_second": round(rows / (peer - computed))}},
         "max_difference": float(np.abs(np.asarray(theirs)[:, :-1] - ours).max()),
     }
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipelines bench reasons", description=__doc__)
-    parser.add_argument("--date", type=date.fromisoformat, help="whose models are asked")
-    parser.add_argument("--mapping", help="a name in expectations/mappings/")
-    parser.add_argument("--file", type=Path)
-    parser.add_argument("--model", choices=sorted(params().models), default="approval")
-    parser.add_argument("--rows", type=int, default=1000, help="rows whose reasons are tried")
-    return parser

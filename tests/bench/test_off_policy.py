@@ -1,0 +1,25 @@
+"""Intervals of off-policy estimates cover the truth, and the harmful policy is never promoted."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.bench.benchmarks.logged_days import simulate_days
+from pipelines.bench.benchmarks.off_policy import HARMFUL, measure_coverage
+from pipelines.core.settings import Settings
+from tests.helpers.crowded_market import set_exploration_share
+
+
+def test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    set_exploration_share(0.1, monkeypatch)
+    days = simulate_days(Settings(home=tmp_path), history=1, matched=1, size=(150, 8), seed=7)
+    figures = measure_coverage(days, runs=20, seed=3)
+    harmful = figures["policies"].pop(HARMFUL)
+    assert (harmful["promoted"], harmful["refused"]) == (0, 20)
+    assert harmful["true_gain"] < 0
+    for name, policy in figures["policies"].items():
+        assert policy["doubly_robust"]["coverage"] >= 0.85, name
+        assert abs(policy["doubly_robust"]["bias"]) < 0.1, name
+        assert policy["doubly_robust"]["width"] < policy["inverse_propensity"]["width"], name
