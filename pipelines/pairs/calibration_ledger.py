@@ -21,7 +21,7 @@ from models.scoring.uncertainty import EVIDENCE, Widths
 from models.training.dataset import KEYS, examples
 from models.validation.calibration_monitor import Told, band_names, ledger
 from models.validation.splits import weights_of
-from pipelines.core.database import connect
+from pipelines.core.database import connect, run_query
 from pipelines.core.publishing import MANIFEST, write_json, write_parquet
 from pipelines.core.settings import Settings
 
@@ -96,26 +96,13 @@ def _load_predictions(settings: Settings, day: date, model: str) -> pa.Table:
     if not files or not known.num_rows:
         none = known.slice(0, 0).append_column("predicted", pa.array([], pa.float64()))
         return _add_groups(none)
-    keys = ", ".join(KEYS)
-    others = ", ".join(f"known.{name}" for name in ("business_date", *GROUP_COLUMNS))
+    query = Path(__file__).parent / "sql" / "known_predictions.sql"
     with connect(settings) as connection:
         connection.register("known", known)
-        joined = connection.sql(
-            f"""
-            select
-                {keys}, {others},
-                sum(known.label * known.weight) / sum(known.weight) as label,
-                sum(known.weight) as weight,
-                matches.{OUTPUTS[model]} as predicted
-            from known
-            inner join read_parquet($files, hive_partitioning = true) as matches using ({keys})
-            where matches."date" = known.business_date and known.weight > 0
-            group by all
-            order by {keys}
-            """,
-            params={"files": files},
-        ).to_arrow_table()
-    return _add_groups(joined)
+        predictions: pa.Table = run_query(connection, query, {"files": files}).to_arrow_table()
+    predicted = predictions[OUTPUTS[model]]
+    predictions = predictions.drop_columns(list(OUTPUTS.values()))
+    return _add_groups(predictions.append_column("predicted", predicted))
 
 
 def _add_groups(predictions: pa.Table) -> pa.Table:

@@ -1,5 +1,15 @@
 -- Pairs that the plan chose for the leads that were scored at a product.
 
+with product_leads as (
+
+    select
+        channel_id,
+        lead_id
+    from scored
+    where institution_id = $institution and product_id = $product
+
+)
+
 select
     channel_id,
     lead_id,
@@ -8,12 +18,6 @@ select
     scored.expected_value,
     coalesce(prices.price_of_quota, 0) as price_of_quota
 from scored
-semi join (
-    select
-        channel_id,
-        lead_id
-    from scored
-    where institution_id = $institution and product_id = $product
-) as product_leads using (channel_id, lead_id)
+semi join product_leads using (channel_id, lead_id)
 left join prices using (institution_id, product_id)
 where scored.is_planned

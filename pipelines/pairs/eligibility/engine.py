@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.core.arrays import BoolArray, IntArray
+from pipelines.core.database import run_query
 from pipelines.pairs.eligibility.bitsets import Bitsets, count_products, pack, unpack
 from pipelines.pairs.eligibility.rule_index import (
     LeadExclusions,
@@ -28,6 +30,7 @@ from pipelines.pairs.eligibility.rule_index import (
 )
 from pipelines.pairs.eligibility.rules import Bounds, CompiledRules
 
+SQL = Path(__file__).parent / "sql"
 Counts = NDArray[np.int32]
 
 STEPS = (
@@ -243,15 +246,9 @@ def _exclude_earlier_offers(
     institution for some days after a match with an institution that was promised it.
     """
     rules = policy.pairs()
-    repeated = connection.execute(
-        """
-        select lead_row, product_row
-        from earlier_offers
-        join leads using (channel_id, lead_id)
-        join products using (institution_id, product_id)
-        where offered_on + $days::int > $day::date
-        order by all
-        """,
+    repeated = run_query(
+        connection,
+        SQL / "repeated_offers.sql",
         {"days": rules.same_product_again_days, "day": day},
     ).fetchnumpy()
     product = np.asarray(repeated["product_row"], np.int64)
@@ -261,13 +258,9 @@ def _exclude_earlier_offers(
     )
     owner = np.asarray(products["institution_id"].to_pylist(), np.str_)
     for promise in rules.exclusive:
-        leads = connection.execute(
-            """
-            select distinct lead_row
-            from earlier_offers join leads using (channel_id, lead_id)
-            where institution_id = $institution and offered_on + $days::int > $day::date
-            order by all
-            """,
+        leads = run_query(
+            connection,
+            SQL / "exclusive_leads.sql",
             {"institution": promise.institution_id, "days": promise.days, "day": day},
         ).fetchnumpy()["lead_row"]
         rivals = pack(owner != promise.institution_id)
