@@ -1,4 +1,4 @@
-"""What a mapping may say: the types that `expectations/mappings/*.yml` are checked against."""
+"""The keys of a mapping, with their types: the schema of `expectations/mappings/*.yml`."""
 
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
@@ -8,22 +8,22 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from expectations.strict_model import StrictModel
 
 
-def _several(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _constant(value: Any) -> Any:
+def _as_constant(value: Any) -> Any:
     return {"default": value} if isinstance(value, str) else value
 
 
-def _fraction(value: Any) -> Fraction:
+def _as_fraction(value: Any) -> Fraction:
     try:
         return Fraction(value)
     except (TypeError, ValueError, ZeroDivisionError):
         raise ValueError(f"{value!r} is neither a number nor a fraction such as 1000/12") from None
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 """One text or several."""
 
 
@@ -32,7 +32,7 @@ class _Strict(StrictModel):
 
 
 class ForeignFile(_Strict):
-    """How the bytes of the foreign file become rows; nothing of it is ever guessed."""
+    """The format of the foreign file; nothing is guessed."""
 
     format: Literal["csv", "jsonl", "parquet"]
     encoding: Literal["utf-8", "gb18030", "latin-1", "utf-16"] = "utf-8"
@@ -44,7 +44,7 @@ class ForeignFile(_Strict):
     """Lines before the header (or before the first row) that are not data."""
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _check_names(self) -> Self:
         if self.format == "csv" and self.header == bool(self.names):
             raise ValueError("a csv file has either `header: true` or `header: false` and `names`")
         if self.format == "jsonl" and not self.names:
@@ -53,11 +53,11 @@ class ForeignFile(_Strict):
 
 
 class Value(_Strict):
-    """How one value comes about. A plain text in its place is a constant.
+    """How one value is computed; a text in its place is a constant.
 
     Each column in `from` is trimmed, emptied if it is one of `missing`, translated by `values`;
-    several are joined by `separator`; then `format` or `scale` converts the text. A text that
-    cannot be converted passes as it is, so that ingest quarantines it under the contract's rule.
+    several are joined by `separator`; then `format` or `scale` converts the text. Inconvertible
+    text is passed on unchanged, so that ingest quarantines it by the contract's rule.
     """
 
     from_: Texts = Field(default=(), alias="from")
@@ -65,28 +65,28 @@ class Value(_Strict):
     missing: Texts = ()
     """Texts that mean empty, besides the mapping's own."""
     values: dict[str, str] = Field(default_factory=dict)
-    """Translation; a text that isn't named stays, an empty translation empties."""
+    """Translation; other text is unchanged, an empty translation makes the value empty."""
     format: Texts = ()
-    """Patterns of strptime for a date or a time; the first that fits counts."""
+    """Patterns of strptime for a date or a time; the first that matches is used."""
     pivot: int | None = Field(default=None, ge=0, le=99)
-    """Two-digit years from the pivot on are 19yy, those below it 20yy."""
+    """Two-digit years from the pivot on are 19yy, lower ones 20yy."""
     zone: str = "UTC"
-    """Time zone of a time that `format` reads without an offset."""
-    scale: Annotated[Fraction, BeforeValidator(_fraction)] | None = None
-    """What a number is multiplied by, such as `0.01` or `1000/12`."""
+    """Time zone of a time without an offset."""
+    scale: Annotated[Fraction, BeforeValidator(_as_fraction)] | None = None
+    """The factor of a number, such as `0.01` or `1000/12`."""
     expression: str | None = None
     """A DuckDB SQL scalar over the file's columns, `define`d names, `row_line` and `row_sha256`."""
     default: str | None = None
-    """What stands where all of the above gives nothing."""
+    """The value where the result of the keys above is empty."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _check_keys(self) -> Self:
         if self.from_ and self.expression:
-            raise ValueError("say `from` or `expression`, not both")
+            raise ValueError("give `from` or `expression`, not both")
         if not self.from_ and self.expression is None and self.default is None:
-            raise ValueError("say `from`, `expression` or `default`")
+            raise ValueError("give `from`, `expression` or `default`")
         if self.format and self.scale is not None:
-            raise ValueError("say `format` (dates) or `scale` (numbers), not both")
+            raise ValueError("give `format` (dates) or `scale` (numbers), not both")
         if (self.pivot is not None) and not any("%y" in pattern for pattern in self.format):
             raise ValueError("`pivot` needs a `format` with %y, the two-digit year")
         if not self.from_ and (self.format or self.scale or self.values or self.missing):
@@ -99,50 +99,50 @@ class Value(_Strict):
         return not self.from_ and self.expression is None
 
 
-Said = Annotated[Value, BeforeValidator(_constant)]
-"""A value, or a plain text that is a constant."""
+ValueOrConstant = Annotated[Value, BeforeValidator(_as_constant)]
+"""A value, or a text that is a constant."""
 
 
 class Route(_Strict):
-    """Which rows go to which feed, and how."""
+    """The rows of one feed, and the values of its columns."""
 
     feed: str
     where: str | None = None
-    """A SQL condition; rows that don't meet it are not for this route. Empty: every row."""
-    source: Said
+    """A SQL condition that selects rows; without it, every row."""
+    source: ValueOrConstant
     """The SOURCE folder below the feed."""
-    date: Said
-    """The business date on which the row is landed. A constant date is a standing catalogue,
-    which is written whatever dates were asked for."""
+    date: ValueOrConstant
+    """The landing date of the row. A constant date marks a reference catalogue, which is written
+    for every range of dates."""
     one_per: Texts = ()
-    """Keep one row for each combination of these; for a catalogue that rows only mention."""
-    columns: dict[str, Said]
+    """One row for each combination of these columns; for a catalogue that rows only mention."""
+    columns: dict[str, ValueOrConstant]
     invented: dict[str, str] = Field(default_factory=dict)
-    """Column (or `source`, `date`) -> the rule by which it was made up; the report says so."""
+    """Column (or `source`, `date`) -> the rule that made it up; the report shows it."""
 
 
 class Beside(_Strict):
-    """A Parquet file that may lie beside the foreign file and says more about its rows."""
+    """An optional Parquet file in the same folder, with more facts on the rows."""
 
     file: str = Field(pattern=r"^[^/]+$")
-    """Its name, in the same folder."""
+    """The name of the file."""
     columns: dict[str, Literal["varchar", "bigint", "double", "date"]] = Field(min_length=1)
-    """Those of its columns that are used, with their DuckDB types."""
+    """The columns that are used, with their DuckDB types."""
 
 
 class Mapping(_Strict):
-    """How one foreign file becomes feed files."""
+    """A mapping from one foreign file to feed files."""
 
     description: str
     origin: str
     """Where the file comes from, and its licence."""
     file: ForeignFile
     beside: dict[str, Beside] = Field(default_factory=dict)
-    """Name of a table that `define` and `where` may query -> what it holds; it is empty where no
-    such file lies beside."""
+    """Name of a table that `define` and `where` can query -> its file; without that file the
+    table is empty."""
     missing: Texts = ()
     """Texts that mean empty in every column."""
     define: dict[str, str] = Field(default_factory=dict)
-    """Name -> SQL expression that the routes may use as a column; each may use those before it,
-    and may look over other rows (`count(*) over (...)`)."""
+    """Name -> SQL expression that the routes use as a column; each can use the earlier names, and
+    other rows by window functions (`count(*) over (...)`)."""
     routes: tuple[Route, ...] = Field(min_length=1)

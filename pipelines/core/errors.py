@@ -31,7 +31,3 @@ class InputMissing(BanyanError):
 
 class IntegrityError(BanyanError):
     """A guarantee about Banyan's own output does not hold; nothing was published."""
-
-
-Broken = IntegrityError
-WrongUse = UsageError

@@ -1,4 +1,4 @@
-"""How a number is written: the same everywhere, whatever the machine's language."""
+"""Text of numbers, dates and names, independent of the machine's language."""
 
 import re
 from datetime import date
@@ -11,7 +11,7 @@ FILTERS = (
     *("count", "share", "percent", "figure", "small", "money"),
     *("plural", "words", "prose", "long_date"),
 )
-"""The functions of this module that the templates call."""
+"""The functions of this module that are filters of the templates."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -21,17 +21,17 @@ PERSONAL = re.compile(r"(?<!\d)(?:\d{17}[\dXx]|\+?(?:86)?1[3-9]\d{9})(?!\d)|[^\s
 
 
 def count(value: float | None) -> str:
-    """Return a whole number with thousands set off: 12,345."""
+    """Return a whole number with thousands separators: 12,345."""
     return NOTHING if value is None else f"{value:,.0f}"
 
 
 def share(part: float | None, whole: float | None = 1.0) -> str:
-    """Return `part` of `whole` as a percentage with one decimal; of nothing there is no share."""
+    """Return `part` of `whole` as a percentage with one decimal; a dash where `whole` is 0."""
     return NOTHING if part is None or not whole else f"{part / whole:.1%}"
 
 
 def percent(value: float, places: int) -> str:
-    """Return a share near one with as many decimals as it needs to be told from it."""
+    """Return a share as a percentage with `places` decimals, for shares near one."""
     return f"{value:.{places}%}"
 
 
@@ -41,7 +41,7 @@ def figure(value: float | None) -> str:
 
 
 def small(value: float | None) -> str:
-    """Return a figure that is often below a thousandth, with four decimals."""
+    """Return a small figure with four decimals."""
     return NOTHING if value is None else f"{value:.4f}"
 
 
@@ -59,12 +59,12 @@ def plural(value: int, one: str, many: str | None = None) -> str:
 
 
 def words(name: str) -> str:
-    """Return a name from the code as words: `no_product` -> no product."""
+    """Return a name from the code as text: `no_product` -> no product."""
     return name.replace("_", " ")
 
 
 def prose(text: str) -> Markup:
-    """Return `text` as HTML, what stands between back-ticks as code."""
+    """Return `text` as HTML, with the parts between back-ticks as code."""
     parts = text.split("`")
     codes = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
     plain = [escape(part) for part in parts[::2]]
@@ -73,7 +73,7 @@ def prose(text: str) -> Markup:
 
 
 def long_date(day: date) -> str:
-    """Return a date as a person writes it, in English on every machine."""
+    """Return a date in long form, in English on every machine."""
     return f"{WEEKDAYS[day.weekday()]}, {day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
@@ -83,8 +83,8 @@ def short_date(day: date) -> str:
 
 
 def without_personal(text: str) -> str:
-    """Return `text` with whatever looks like an identity number, a phone or an address masked.
+    """Return `text` with every likely identity number, phone and e-mail address masked.
 
-    Messages and file names hold none by design; this page is read by many, so it looks again.
+    Messages and file names hold none by design; this is a second check for published pages.
     """
     return PERSONAL.sub("[masked]", text)

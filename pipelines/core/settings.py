@@ -167,11 +167,6 @@ class Settings(BaseSettings):
         """Return the partition of `folder` for `day`: ``folder/date=YYYY-MM-DD``."""
         return folder / f"date={day:%Y-%m-%d}"
 
-    @staticmethod
-    def of_day(folder: Path, day: date) -> Path:
-        """Return `day_folder`; the former name, until no caller has it."""
-        return Settings.day_folder(folder, day)
-
 
 def use_home(home: Path) -> Settings:
     """Set `home` for this process and for every process it starts; return the settings."""

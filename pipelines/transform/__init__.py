@@ -1,1 +1,1 @@
-"""From the lake to the marts: dbt in-process, one build per layer, then Parquet for all else."""
+"""Transform: from the lake to the marts with dbt in-process, one build per layer."""

@@ -1,4 +1,4 @@
-"""Turn the checked rows of the lake into the marts that models and matching read, with dbt.
+"""Build the marts that models and matching read from the checked rows of the lake, with dbt.
 
 `lake/` → staging → intermediate → features → marts in the warehouse → `marts/date=D/`
 """
@@ -6,19 +6,49 @@
 from datetime import date
 from typing import Any
 
-from pipelines.core.publishing import read_manifest
-from pipelines.core.settings import Settings
-from pipelines.transform.marts import export
-from pipelines.transform.warehouse import LAYERS, build
+import duckdb
 
-__all__ = ["build_layer", "build_marts", "export", "transform"]
+from expectations import policy
+from pipelines.core.database import connect
+from pipelines.core.publishing import hash_mart_inputs, publishing, read_manifest, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.transform.warehouse import LAYERS, build, require_built
+
+SORT_KEYS = {
+    "leads": "channel_id, lead_id",
+    "products": "institution_id, product_id",
+    "product_rules": "all",
+    "training_pairs": "channel_id, lead_id, institution_id, product_id",
+    "outcomes": "all",
+    "unlinked_outcomes": "all",
+    "channels": "channel_id",
+    "earlier_offers": "all",
+}
+"""Mart -> the columns that its rows are sorted by: its key, or all columns if it has none."""
+
+COUNTS = {
+    "leads_to_match": "select count(*) from leads where exclusion_stage is null",
+    "products_open": "select count(*) from products where is_open",
+}
+GROUPS = {
+    "leads_excluded": ("leads", "exclusion_stage"),
+    "products_closed": ("products", "closed_reason"),
+    "outcomes_unlinked": ("unlinked_outcomes", "unlinked_reason"),
+}
+
+
+def transform(settings: Settings, day: date) -> dict[str, Any]:
+    """Build every layer in order and publish the marts; return the counts of the marts."""
+    for layer in LAYERS[:-1]:
+        build_layer(settings, day, layer)
+    return build_marts(settings, day)
 
 
 def build_layer(settings: Settings, day: date, layer: str) -> dict[str, int]:
-    """Build and test one layer as of `day`; return how many tables and tests there are.
+    """Build and test one layer as of `day`; return the number of tables and tests.
 
     Raises:
-        InputMissing: The leads of `day` were not ingested, or a layer before isn't built.
+        InputMissing: The leads of `day` are not ingested, or an earlier layer is not built.
         IntegrityError: A table or a test failed; nothing is published.
     """
     read_manifest(settings.day_folder(settings.lake / "leads", day))
@@ -27,11 +57,45 @@ def build_layer(settings: Settings, day: date, layer: str) -> dict[str, int]:
 
 def build_marts(settings: Settings, day: date) -> dict[str, Any]:
     """Build the last layer and publish it as `marts/date=D/`; return the counts of both."""
-    return build_layer(settings, day, "marts") | export(settings, day)
+    return build_layer(settings, day, "marts") | publish_marts(settings, day)
 
 
-def transform(settings: Settings, day: date) -> dict[str, Any]:
-    """Build every layer in order and publish the marts; return the counts of the marts."""
-    for layer in LAYERS[:-1]:
-        build_layer(settings, day, layer)
-    return build_marts(settings, day)
+def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
+    """Publish the marts of `day` from the warehouse; return their counts.
+
+    Raises:
+        InputMissing: A layer is not built as of `day`.
+    """
+    require_built(settings, day, *LAYERS)
+    facts: dict[str, Any] = {
+        "business_date": f"{day:%Y-%m-%d}",
+        "policy_version": policy.version(),
+        "inputs": hash_mart_inputs(settings, day),
+    }
+    with connect(settings) as connection:
+        path = str(settings.warehouse).replace("'", "''")
+        connection.execute(f"attach '{path}' as warehouse (read_only)")
+        connection.execute("use warehouse")
+        counts = facts["counts"] = _count_marts(connection)
+        with publishing(settings.day_folder(settings.marts, day), facts) as folder:
+            for name, order in SORT_KEYS.items():
+                rows = connection.sql(f"select * from {name} order by {order}")
+                write_parquet(rows.to_arrow_table(), folder / f"{name}.parquet")
+    return counts
+
+
+def _count_marts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Return the number of rows of each mart, and the counts by group for the report."""
+    counts: dict[str, Any] = {
+        name: _query_count(connection, f"select count(*) from {name}") for name in SORT_KEYS
+    }
+    counts |= {name: _query_count(connection, query) for name, query in COUNTS.items()}
+    for name, (table, column) in GROUPS.items():
+        query = f"select {column}, count(*) from {table} where {column} is not null group by all"
+        counts[name] = dict(sorted(connection.execute(query).fetchall()))
+    return counts
+
+
+def _query_count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0

@@ -1,7 +1,6 @@
-"""The warehouse that dbt builds: what a run tells dbt, how one layer is built.
+"""The warehouse: dbt builds one layer at a time, with the variables of the run.
 
-Only one process at a time can hold the DuckDB file, so whoever calls this is the only one (in
-Airflow: the pool of one slot).
+Only one process at a time can open the DuckDB file; in Airflow a pool of one slot ensures it.
 """
 
 import json
@@ -20,7 +19,7 @@ from expectations.contracts import contracts
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import PROJECT, Settings
-from pipelines.transform.failures import results_of
+from pipelines.transform.dbt_errors import check_results
 
 LAYERS = ("staging", "intermediate", "features", "marts")
 PROJECT_FOLDER = PROJECT / "dbt_project"
@@ -34,7 +33,7 @@ MATCHES = pa.schema(
         ("suggested_apr", pa.float64()),
     ]
 )
-"""The columns of `matches/` by which an outcome finds its lead, and how the lead was shown it."""
+"""The columns of `matches/` that link an outcome to its lead, and the terms shown to the lead."""
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +41,20 @@ log = logging.getLogger(__name__)
 def build(
     settings: Settings, day: date, layer: str, *, with_unit_tests: bool = False
 ) -> dict[str, int]:
-    """Build the tables of `layer` as of `day` and test them; return how many of each there are.
+    """Build the tables of `layer` as of `day` and test them; return their numbers.
 
     Args:
         settings: Where the lake and the warehouse are.
-        day: The business date; nothing of the lake after it is read.
-        layer: One of `LAYERS`; the layers before it must stand as of the same day.
-        with_unit_tests: Also run dbt's unit tests, which judge the SQL and not the data.
+        day: The business date; later partitions of the lake are not read.
+        layer: One of `LAYERS`; the earlier layers must be built as of the same day.
+        with_unit_tests: Also run dbt's unit tests, which test the SQL and not the data.
 
     Raises:
-        InputMissing: A layer before `layer` isn't built as of `day`.
+        InputMissing: An earlier layer is not built as of `day`.
         IntegrityError: A table can't be built or a test fails; the message names it.
     """
-    _start(settings, day, layer)
-    _write_typed(settings)
+    _mark_stale(settings, day, layer)
+    _write_typed_files(settings)
     outcome = dbtRunner().invoke(
         [
             "--quiet",
@@ -72,13 +71,13 @@ def build(
             f"--vars={json.dumps(variables(settings, day))}",
         ]
     )
-    results = results_of(settings, day, layer, outcome)
-    _finish(settings, day, layer)
-    return _counts(results)
+    results = check_results(settings, day, layer, outcome)
+    _mark_built(settings, day, layer)
+    return _count_results(results)
 
 
 def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
-    """Return dbt's vars: what the run and the policies decide."""
+    """Return dbt's vars, from the run and the policies."""
     identity, priors = policy.identity(day), policy.priors()
     return {
         "business_date": f"{day:%Y-%m-%d}",
@@ -98,52 +97,52 @@ def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
         "phone_burst_days": identity.phone_burst.window_days,
         "consent_longest_days": policy.consent(day).longest_days,
         "smoothing_decisions": policy.outcomes().smoothing_decisions,
-        # the platform's first rate, before any outcome: no segment is likelier than another
+        # the platform's rate before any outcome, with equal weight for every segment
         "prior_approval": sum(priors.approve.values()) / len(priors.approve),
         "prior_take_up": sum(priors.take_up.values()) / len(priors.take_up),
     }
 
 
 def state_folder(settings: Settings) -> Path:
-    """Return where dbt keeps what can always be made again: compiled SQL, parsed project."""
+    """Return the folder of dbt's disposable state: compiled SQL, parsed project."""
     return settings.home / ".dbt"
 
 
 def require_built(settings: Settings, day: date, *layers: str) -> None:
-    """Raise `InputMissing` unless each of `layers` stands in the warehouse as of `day`."""
-    missing = [layer for layer in layers if layer not in _built(settings, day)]
+    """Raise `InputMissing` unless each of `layers` is built as of `day`."""
+    missing = [layer for layer in layers if layer not in _list_built(settings, day)]
     if missing:
         raise InputMissing(
-            f"The warehouse doesn't hold {', '.join(missing)} as of {day}. Nothing was built. "
+            f"The warehouse doesn't have {', '.join(missing)} as of {day}. Nothing was built. "
             f"Run `python -m pipelines transform --date {day}`, which builds every layer in order."
         )
 
 
-def _start(settings: Settings, day: date, layer: str) -> None:
-    """Note that `layer` and those after it don't stand any more."""
+def _mark_stale(settings: Settings, day: date, layer: str) -> None:
+    """Record that only the layers before `layer` are built as of `day`."""
     before = LAYERS[: LAYERS.index(layer)]
     require_built(settings, day, *before)
-    _note(settings, day, before)
+    _record_built(settings, day, before)
     shutil.rmtree(state_folder(settings) / "spill", ignore_errors=True)
 
 
-def _finish(settings: Settings, day: date, layer: str) -> None:
-    _note(settings, day, LAYERS[: LAYERS.index(layer) + 1])
+def _mark_built(settings: Settings, day: date, layer: str) -> None:
+    _record_built(settings, day, LAYERS[: LAYERS.index(layer) + 1])
     shutil.rmtree(state_folder(settings) / "spill", ignore_errors=True)
 
 
-def _note(settings: Settings, day: date, layers: tuple[str, ...]) -> None:
-    write_json(_note_path(settings), {"day": f"{day:%Y-%m-%d}", "layers": layers})
+def _record_built(settings: Settings, day: date, layers: tuple[str, ...]) -> None:
+    write_json(_record_path(settings), {"day": f"{day:%Y-%m-%d}", "layers": layers})
 
 
-def _built(settings: Settings, day: date) -> list[str]:
-    path = _note_path(settings)
-    note: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    same_day = note.get("day") == f"{day:%Y-%m-%d}" and settings.warehouse.is_file()
-    return list(note["layers"]) if same_day else []
+def _list_built(settings: Settings, day: date) -> list[str]:
+    path = _record_path(settings)
+    record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    is_same_day = record.get("day") == f"{day:%Y-%m-%d}" and settings.warehouse.is_file()
+    return list(record["layers"]) if is_same_day else []
 
 
-def _note_path(settings: Settings) -> Path:
+def _record_path(settings: Settings) -> Path:
     return state_folder(settings) / "built.json"
 
 
@@ -151,11 +150,11 @@ def _typed_folder(settings: Settings) -> Path:
     return state_folder(settings) / "typed" / "date=0001-01-01"
 
 
-def _write_typed(settings: Settings) -> None:
-    """Write an empty file with the columns of each source, read before the real ones.
+def _write_typed_files(settings: Settings) -> None:
+    """Write an empty file with the columns of each source; dbt reads it before the real files.
 
-    So a feed of which nothing came in yet is an empty table, and a column that is newer than a
-    file is empty there.
+    So a feed without any file is an empty table, and a column that is newer than a file is null
+    in it.
     """
     schemas = {contract.feed: contract.lake_schema for contract in contracts()}
     for name, schema in (schemas | {"matches": MATCHES}).items():
@@ -163,12 +162,12 @@ def _write_typed(settings: Settings) -> None:
 
 
 def _pattern(folder: Path) -> str:
-    """Return `folder` as part of a glob pattern inside a SQL string inside a format string."""
+    """Return `folder` escaped for a glob pattern, in a SQL string, in a format string."""
     text = folder.as_posix().replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
     return text.replace("'", "''").replace("{", "{{").replace("}", "}}")
 
 
-def _counts(results: list[Any]) -> dict[str, int]:
+def _count_results(results: list[Any]) -> dict[str, int]:
     """Log each table and test with its time, and count them by kind."""
     for result in results:
         log.info(

@@ -1,4 +1,4 @@
-"""What the tests of the contracts share."""
+"""Fixtures of the tests of the contracts."""
 
 import duckdb
 import pytest

@@ -1,4 +1,4 @@
-"""What is derived from the contracts is what lies on disk, and says all that they say."""
+"""The files derived from the contracts are up to date and complete."""
 
 import re
 
@@ -24,14 +24,14 @@ def test_seven_files_are_derived_from_eight_contracts():
 
 
 @pytest.mark.parametrize("name", DERIVED)
-def test_a_derived_file_on_disk_is_what_the_contracts_say(name):
+def test_a_derived_file_on_disk_is_up_to_date(name):
     drift = text_drift(name, (ROOT / name).read_text("utf-8"), DERIVED[name])
     assert not drift, f"run `python -m expectations.derive`:\n{drift}"
 
 
 def test_deriving_again_writes_the_same_bytes(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("expectations.derive.ROOT", tmp_path)
-    for name in MARTS:  # they are edited by hand but for the derived lines
+    for name in MARTS:  # only some of their lines are derived
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(re.sub(DERIVED_LINES, "", (ROOT / name).read_text("utf-8")))
     main()
@@ -49,14 +49,14 @@ def test_drift_names_the_file_and_the_lines_that_differ():
 
 @pytest.mark.parametrize("feed", feeds())
 def test_dbt_knows_the_columns_of_the_lake_and_their_types(feed, connection, tmp_path):
-    """DuckDB, asked about a real lake file, is the judge of the types."""
+    """The types are compared with the types that DuckDB reads from a lake file."""
     contract = load(feed)
     write_parquet(contract.lake_schema.empty_table(), tmp_path / "lake.parquet")
     described = connection.sql(f"describe select * from '{tmp_path}/lake.parquet'").fetchall()
-    held = {name: _plain(kind) for name, kind, *_ in described}
+    actual = {name: _plain(kind) for name, kind, *_ in described}
     table = next(table for table in _dbt_tables() if table["name"] == feed)
-    told = {column["name"]: column["data_type"] for column in table["columns"]}
-    assert told == held | ({"date": "date"} if "date" not in held else {})
+    documented = {column["name"]: column["data_type"] for column in table["columns"]}
+    assert documented == actual | ({"date": "date"} if "date" not in actual else {})
 
 
 @pytest.mark.parametrize("feed", feeds())
@@ -66,7 +66,7 @@ def test_a_lake_file_with_the_columns_of_its_contract_shows_no_drift(feed, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("change", "line"),
     [
         (lambda schema: schema.remove(0), "+channel_id: string"),
         (lambda schema: schema.append(pa.field("surprise", pa.int8())), "-surprise: int8"),
@@ -77,10 +77,10 @@ def test_a_lake_file_with_the_columns_of_its_contract_shows_no_drift(feed, tmp_p
     ],
     ids=["column missing", "column too many", "time zone lost"],
 )
-def test_a_lake_file_that_drifted_is_told_column_by_column(broken, told, tmp_path):
+def test_schema_drift_is_reported_by_column(change, line, tmp_path):
     path = tmp_path / "lake.parquet"
-    pq.write_table(broken(load("leads").lake_schema).empty_table(), path)
-    assert told in schema_drift(load("leads"), path)
+    pq.write_table(change(load("leads").lake_schema).empty_table(), path)
+    assert line in schema_drift(load("leads"), path)
 
 
 def test_the_dictionary_names_every_column_with_its_type():

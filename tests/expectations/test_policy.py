@@ -1,4 +1,4 @@
-"""The policies in force on a day, and what each of them promises to whoever applies it."""
+"""The policies in force on a day, and the guarantees of each."""
 
 from datetime import date
 

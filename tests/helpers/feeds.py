@@ -1,6 +1,6 @@
-"""One row per feed that keeps its contract, written by hand from the agreed description of it.
+"""One valid row per feed, written by hand from the agreed description of the feeds.
 
-Every value leaves room on both sides, so that a test may break one rule without another.
+No value is at a bound of its column, so that a test can break one rule without another.
 """
 
 from collections.abc import Iterable, Mapping
@@ -142,10 +142,10 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 def good(feed: str, **changes: Any) -> dict[str, Any]:
-    """Return a row of `feed` that keeps its contract, but for `changes`."""
+    """Return a valid row of `feed`, with `changes`."""
     return GOOD[feed] | changes
 
 
 def received(feed: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Return `rows` as the typed table that the quality gate is given."""
+    """Return `rows` as the typed table that the quality gate checks."""
     return pa.Table.from_pylist([dict(row) for row in rows], schema=load(feed).received_schema)

@@ -1,4 +1,4 @@
-"""Lakes for tests, written through the real contracts: a row says only what matters to it."""
+"""Lakes for tests, written by the contracts; a test gives only the columns that matter to it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -57,12 +57,12 @@ DEFAULTS: dict[str, Row] = {
 
 
 def at(text: str) -> datetime:
-    """Return a moment given as Shanghai's local time, `2026-03-01 09:30`."""
+    """Return the time of a text in Shanghai's time zone, such as `2026-03-01 09:30`."""
     return datetime.fromisoformat(f"{text}+08:00").astimezone(UTC)
 
 
 def sha(text: str) -> str:
-    """Return the SHA-256 of `text`, as the lake holds it of ids and phones."""
+    """Return the SHA-256 of `text`, as in the lake's columns of ids and phones."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -76,13 +76,13 @@ def write_feed(settings: Settings, feed: str, day: date, rows: Iterable[Row] = (
 
 
 def write_day(settings: Settings, day: date, **rows: Iterable[Row]) -> None:
-    """Publish every feed's partition of `day`, empty where no rows are given."""
+    """Publish every feed's partition of `day`; it is empty without rows."""
     for feed in feeds():
         write_feed(settings, feed, day, rows.get(feed, ()))
 
 
 def write_matches(settings: Settings, day: date, rows: Iterable[Row]) -> None:
-    """Publish `matches/date=day` with the columns that are read back of it."""
+    """Publish `matches/date=day` with the columns that dbt reads."""
     table = pa.Table.from_pylist(list(rows), MATCHES)
     with publishing(settings.day_folder(settings.matches, day), {}) as folder:
         write_parquet(table, folder / "matches.parquet")
@@ -108,6 +108,6 @@ def _complete_lead(settings: Settings, day: date, row: Row) -> Row:
     """Add capture at noon and the hashes of ids as ingest derives them (all ids count as valid)."""
     captured_at = row.get("captured_at", settings.day_start(day) + timedelta(hours=12))
     hashes = {f"{name}_sha256": sha(row[name]) for name in ("id_number", "phone") if row.get(name)}
-    named = row.get("id_number") or row.get("phone") or f"{row['channel_id']}/{row['lead_id']}"
-    derived = {"captured_at": captured_at, "consent_at": captured_at, "person_key": sha(named)}
+    person = row.get("id_number") or row.get("phone") or f"{row['channel_id']}/{row['lead_id']}"
+    derived = {"captured_at": captured_at, "consent_at": captured_at, "person_key": sha(person)}
     return derived | hashes | row

@@ -1,4 +1,4 @@
-"""Landed files for tests: rows as text, written the way a source sends them."""
+"""Landed files for tests: rows as text, as a source sends them."""
 
 import csv
 import gzip
@@ -16,12 +16,12 @@ SOURCES = {"institutions": "platform", "supply_links": "platform", "suppressions
 
 
 def row(feed: str, **changes: Any) -> dict[str, str]:
-    """Return a row of `feed` that keeps its contract, with `changes`, as the text of a CSV."""
+    """Return a valid row of `feed`, with `changes`, as the text of a CSV."""
     return {name: _text(value) for name, value in (GOOD[feed] | changes).items()}
 
 
 def leads(count: int, *, first: int = 1, **changes: Any) -> list[dict[str, str]]:
-    """Return `count` leads that differ in their id only."""
+    """Return `count` leads that differ only in their id."""
     return [row("leads", lead_id=f"L{i:05d}", **changes) for i in range(first, first + count)]
 
 
@@ -38,7 +38,7 @@ def csv_bytes(rows: Iterable[dict[str, str]], names: Iterable[str] | None = None
 def path_of(
     settings: Settings, feed: str, source: str = "search", day: date = DAY, name: str = "rows.csv"
 ) -> Path:
-    """Return where a file of that name lies in landing/."""
+    """Return the path of a file in landing/."""
     return settings.landing / feed / source / f"{day:%Y-%m-%d}" / name
 
 

@@ -51,10 +51,10 @@ def test_the_mapping_without_a_mistake_is_valid(tmp_path):
         ("{from: sum}", "{form: sum}", "line 13, routes.0.columns.spend.form"),
         ("{from: sum}", "{from: sum, scale: tenth}", "line 13, .*neither a number nor a fraction"),
         ("{from: sum}", "{from: sum, scale: 1/0}", "line 13, .*neither a number nor a fraction"),
-        ("{from: sum}", "{from: sum, expression: '1'}", "line 13, .*say `from` or `expression`"),
+        ("{from: sum}", "{from: sum, expression: '1'}", "line 13, .*give `from` or `expression`"),
         ("{from: sum}", "{from: sum, format: '%Y'}", "line 13, .*`format` is for dates"),
         ("{from: sum}", "{from: sum, pivot: 50}", "line 13, .*needs a `format` with %y"),
-        ("{from: sum}", "{missing: x}", "line 13, .*say `from`, `expression` or `default`"),
+        ("{from: sum}", "{missing: x}", "line 13, .*give `from`, `expression` or `default`"),
         ("spend: Half", "spent: Half", "line 16, routes.0.invented.spent: nothing of that name"),
         (
             "      currency: CNY",

@@ -1,4 +1,4 @@
-"""One small random market, built once: most tests of the warehouse look at it."""
+"""Fixtures: one small random market, built once for most tests of the warehouse."""
 
 import random
 from datetime import date, timedelta
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.transform.marts import export
+from pipelines.transform.build import publish_marts
 from pipelines.transform.warehouse import LAYERS, build
 from tests.helpers.lake import Row, write_day, write_matches
 
@@ -28,20 +28,20 @@ class Market:
         self.days = [FIRST + timedelta(days=n) for n in range((last - FIRST).days + 1)]
         self.rows: dict[date, dict[str, list[Row]]] = {day: {} for day in self.days}
         for day in self.days:
-            self._invent(day)
+            self._add_day(day)
         for day, feeds in self.rows.items():
             write_day(settings, day, **feeds)
 
     def add(self, day: date, feed: str, *rows: Row) -> None:
-        """Add rows to a partition; what falls after the last day is never known."""
+        """Add rows to a partition; rows after the last day are left out."""
         if day in self.rows:
             self.rows[day].setdefault(feed, []).extend(rows)
 
-    def of(self, feed: str) -> list[tuple[date, Row]]:
-        """Return every row of a feed with the date on which it is known."""
+    def rows_of(self, feed: str) -> list[tuple[date, Row]]:
+        """Return every row of a feed with the date on which it became known."""
         return [(day, row) for day in self.days for row in self.rows[day].get(feed, [])]
 
-    def _invent(self, day: date) -> None:
+    def _add_day(self, day: date) -> None:
         for number in range(20):
             lead = {
                 "channel_id": self.random.choice(CHANNELS),
@@ -52,16 +52,16 @@ class Market:
             }
             self.add(day, "leads", lead)
             for product in self.random.sample(PRODUCTS, 2):
-                self._answer(day, lead, product)
+                self._add_outcomes(day, lead, product)
         for channel in CHANNELS:
             spend = {"channel_id": channel, "date": day, "spend": self.random.random() * 100}
             self.add(day, "channel_spend", spend)
         sellers = [f"id-{self.random.randrange(400)}" for _ in range(30)]
         for seller in sellers:
             link = {"buyer_id": f"id-{self.random.randrange(400)}", "seller_id": seller}
-            amount, told = self.random.random() * 1000, self.settings.day_start(day)
+            amount, reported = self.random.random() * 1000, self.settings.day_start(day)
             self.add(day, "supply_links", link | {
-                "month": "2026-02", "amount": amount, "paid_late_share": 0.5, "recorded_at": told,
+                "month": "2026-02", "amount": amount, "paid_late_share": 0.5, "recorded_at": reported,
             })  # fmt: skip
         if day.day % 3 == 1:
             self.add(day, "institutions", *({"institution_id": f"bank-{n}"} for n in range(3)))
@@ -70,8 +70,8 @@ class Market:
                 for bank, loan in PRODUCTS
             ))  # fmt: skip
 
-    def _answer(self, day: date, lead: Row, product: tuple[str, str]) -> None:
-        """Tell a decision, at times a correction, at times days after it was recorded."""
+    def _add_outcomes(self, day: date, lead: Row, product: tuple[str, str]) -> None:
+        """Add a decision, sometimes with a correction, sometimes reported days after it was recorded."""
         recorded = self.settings.day_start(day) + timedelta(hours=self.random.randrange(13, 60))
         for _ in range(self.random.choice([1, 1, 2])):
             event = self.random.choice(["approved", "declined", "funded", "received"])
@@ -93,12 +93,12 @@ def build_all(settings: Settings, day: date, *, with_unit_tests: bool = False) -
     built = {
         layer: build(settings, day, layer, with_unit_tests=with_unit_tests) for layer in LAYERS
     }
-    return built | {"export": export(settings, day)}
+    return built | {"export": publish_marts(settings, day)}
 
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
-    """The market as it is known on its last day, one of yesterday's leads matched."""
+    """The market as known on its last day, with one match of the day before."""
     market = Market(Settings(home=tmp_path_factory.mktemp("market"), threads=2), DAY)
     lead = market.rows[DAY - timedelta(days=1)]["leads"][0]
     match = {"match_id": "m1", "channel_id": lead["channel_id"], "lead_id": lead["lead_id"]}
@@ -109,7 +109,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
 
 @pytest.fixture(scope="session")
 def built(market: Market) -> dict[str, Any]:
-    """What the build of the market, unit tests included, counted."""
+    """The counts of the build of the market, unit tests included."""
     return build_all(market.settings, DAY, with_unit_tests=True)
 
 

@@ -1,4 +1,4 @@
-"""History features equal what a plain reading of the rule gives, row by row and date by date."""
+"""History features equal a direct evaluation of their rule, row by row and date by date."""
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
@@ -18,9 +18,9 @@ PAIR = ("channel_id", "lead_id", "institution_id", "product_id")
 
 
 def known_before(market: Market, day: date) -> Iterable[tuple[datetime, dict[str, Any]]]:
-    """Yield the outcomes known before `day` starts, in the order of becoming known."""
+    """Return the outcomes known before `day` starts, in the order in which they became known."""
     start = market.settings.day_start
-    known = [(max(row["recorded_at"], start(on)), row) for on, row in market.of("outcomes")]
+    known = [(max(row["recorded_at"], start(on)), row) for on, row in market.rows_of("outcomes")]
     return sorted(
         ((at, row) for at, row in known if at < start(day)),
         key=lambda item: (item[1]["recorded_at"], item[0], item[1]["event"]),
@@ -31,14 +31,14 @@ def figures(
     market: Market, day: date, belongs: Callable[[dict[str, Any]], bool]
 ) -> tuple[int, int, int]:
     """Return decided, approved and funded pairs, as known before `day` starts."""
-    verdicts, funded = {}, set()
+    decisions, funded = {}, set()
     for _, row in known_before(market, day):
         pair = tuple(row[name] for name in PAIR)
         if belongs(row) and row["event"] != "received":
-            verdicts[pair] = row["event"] != "declined"
+            decisions[pair] = row["event"] != "declined"
         if belongs(row) and row["event"] == "funded":
             funded.add(pair)
-    return len(verdicts), sum(verdicts.values()), len(funded)
+    return len(decisions), sum(decisions.values()), len(funded)
 
 
 def same(row: dict[str, Any], names: tuple[str, ...]) -> Callable[[dict[str, Any]], bool]:
@@ -59,7 +59,7 @@ def platform_rates(market: Market, day: date) -> tuple[float, float]:
     )
 
 
-def test_history_of_each_training_pair_is_what_was_known_before_its_date(market: Market):
+def test_the_history_of_each_training_pair_was_known_before_its_date(market: Market):
     pairs = pq.read_table(
         market.settings.day_folder(market.settings.marts, DAY) / "training_pairs.parquet"
     )
@@ -88,18 +88,18 @@ def test_history_of_each_training_pair_is_what_was_known_before_its_date(market:
         assert {name: row[name] for name in expected} == pytest.approx(expected)
 
 
-def test_a_channels_cost_is_its_known_spend_over_its_known_leads(market: Market):
+def test_the_cost_of_a_channel_is_its_known_spend_over_its_known_leads(market: Market):
     channels = pq.read_table(
         market.settings.day_folder(market.settings.marts, DAY) / "channels.parquet"
     )
     for row in channels.to_pylist():
         leads = sum(
             day < DAY and lead["channel_id"] == row["channel_id"]
-            for day, lead in market.of("leads")
+            for day, lead in market.rows_of("leads")
         )
         spend = sum(
             spend["spend"]
-            for day, spend in market.of("channel_spend")
+            for day, spend in market.rows_of("channel_spend")
             if day < DAY and spend["channel_id"] == row["channel_id"]
         )
         assert row["leads_30d"] == leads > 0

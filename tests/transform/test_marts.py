@@ -1,4 +1,4 @@
-"""What the marts promise to models and matching."""
+"""The guarantees of the marts for models and matching."""
 
 from datetime import timedelta
 
@@ -41,29 +41,31 @@ def test_a_mart_is_sorted_by_its_key(market: Market, name: str, key: list[str]):
     assert keys == sorted(set(keys))
 
 
-def test_each_lead_of_the_day_is_there_and_no_other(market: Market):
+def test_the_mart_has_exactly_the_leads_of_the_day(market: Market):
     sent = {(row["channel_id"], row["lead_id"]) for row in market.rows[DAY]["leads"]}
-    found = {(row["channel_id"], row["lead_id"]) for row in mart(market.settings, "leads")}
-    assert found == sent
+    published = {(row["channel_id"], row["lead_id"]) for row in mart(market.settings, "leads")}
+    assert published == sent
 
 
-def test_the_catalogue_in_force_is_the_latest_known(market: Market):
+def test_the_current_catalogue_is_the_latest_known(market: Market):
     prices = {row["price"] for row in mart(market.settings, "products")}
     assert prices == {10.0}  # sent on the 1st, 4th, 7th and 10th; the day is the 12th
 
 
-def test_a_training_pair_carries_the_terms_of_its_leads_date(market: Market):
+def test_a_training_pair_has_the_terms_of_the_date_of_its_lead(market: Market):
     for row in mart(market.settings, "training_pairs"):
         sent_on = max(day for day in (1, 4, 7, 10) if day <= row["business_date"].day)
         assert row["price"] == sent_on
 
 
-def test_the_manifest_counts_what_is_there(market: Market):
+def test_the_manifest_counts_the_rows_of_the_marts(market: Market):
     manifest = read_manifest(market.settings.day_folder(market.settings.marts, DAY))
     counts = manifest["counts"]
     assert counts["leads"] == len(market.rows[DAY]["leads"])
     assert counts["leads_to_match"] + sum(counts["leads_excluded"].values()) == counts["leads"]
-    assert counts["outcomes"] == sum(row["event"] is not None for _, row in market.of("outcomes"))
+    assert counts["outcomes"] == sum(
+        row["event"] is not None for _, row in market.rows_of("outcomes")
+    )
     assert counts["unlinked_outcomes"] == 0
     assert set(manifest["inputs"]) >= {"lake/leads", "lake/outcomes", "matches"}
 

@@ -1,4 +1,4 @@
-"""Nothing that comes after a date changes what was computed for it."""
+"""Later data does not change the marts of a date."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +17,12 @@ def published(settings: Settings) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("built")
-def test_later_days_and_another_thread_count_leave_every_byte_as_it_was(
-    market: Market, tmp_path: Path
-):
+def test_later_days_and_another_thread_count_change_no_byte(market: Market, tmp_path: Path):
     later = Market(Settings(home=tmp_path, threads=1), DAY + timedelta(days=4))
     for day in market.days:
         assert later.rows[day]["leads"] == market.rows[day]["leads"]
-    extra = [row for day, row in later.of("outcomes") if day > DAY]
-    assert len(extra) > 50  # corrections and late words on the days before among them
+    extra = [row for day, row in later.rows_of("outcomes") if day > DAY]
+    assert len(extra) > 50  # among them corrections and late outcomes of earlier days
     write_matches(later.settings, DAY, [{"match_id": "m2", "channel_id": "search"}])
     build_all(later.settings, DAY)
     assert published(later.settings) == published(market.settings)

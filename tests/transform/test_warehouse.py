@@ -1,4 +1,4 @@
-"""The warehouse stands whole, says what is wrong, and holds nobody's name."""
+"""The warehouse is built completely, reports failures, and holds no personal data."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ import yaml
 from expectations.contracts import contracts
 from pipelines.core.errors import BanyanError, InputMissing, IntegrityError
 from pipelines.core.settings import Settings
-from pipelines.transform.build import build_layer, export, transform
+from pipelines.transform.build import build_layer, publish_marts, transform
 from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build
 from tests.helpers.lake import at, write_day, write_feed
 from tests.transform.conftest import DAY, Market
@@ -42,21 +42,21 @@ def test_every_table_of_features_has_a_unit_test():
 
 
 @pytest.mark.usefixtures("built")
-def test_no_table_holds_who_a_person_is_or_what_is_protected(market: Market):
-    kept_out = {
+def test_no_table_holds_personal_or_protected_columns(market: Market):
+    excluded = {
         column.name
         for contract in contracts()
         for column in contract.lake_columns
         if column.personal or column.protected
     }
-    assert {"id_number", "phone", "gender"} <= kept_out
+    assert {"id_number", "phone", "gender"} <= excluded
     with duckdb.connect(str(market.settings.warehouse), read_only=True) as warehouse:
         columns = warehouse.sql("select column_name from information_schema.columns").fetchall()
     assert len(columns) > 200
-    assert kept_out.isdisjoint(name for (name,) in columns)
+    assert excluded.isdisjoint(name for (name,) in columns)
 
 
-def test_a_first_day_with_nothing_but_leads_is_built_in_any_folder(tmp_path: Path):
+def test_a_first_day_with_only_leads_is_built_in_any_folder(tmp_path: Path):
     settings = Settings(home=tmp_path / "it's a [strange] {home}", threads=1)
     write_feed(settings, "leads", DAY, [LEAD])
     counts = transform(settings, DAY)
@@ -64,22 +64,22 @@ def test_a_first_day_with_nothing_but_leads_is_built_in_any_folder(tmp_path: Pat
     assert counts["products"] == counts["training_pairs"] == counts["outcomes"] == 0
 
 
-def test_a_day_that_was_not_ingested_is_refused(home: Settings):
+def test_a_day_without_ingest_raises_input_missing(home: Settings):
     with pytest.raises(InputMissing, match=r"lake/leads/date=2026-03-12 is not published"):
         transform(home, DAY)
 
 
-def test_a_layer_without_the_one_before_is_refused(home: Settings):
+def test_a_layer_without_the_earlier_one_raises_input_missing(home: Settings):
     write_day(home, DAY - timedelta(days=1))
     write_day(home, DAY)
     build(home, DAY - timedelta(days=1), "staging")
-    with pytest.raises(InputMissing, match="doesn't hold staging as of 2026-03-12"):
+    with pytest.raises(InputMissing, match="doesn't have staging as of 2026-03-12"):
         build_layer(home, DAY, "intermediate")
-    with pytest.raises(InputMissing, match="doesn't hold intermediate, features, marts"):
-        export(home, DAY - timedelta(days=1))
+    with pytest.raises(InputMissing, match="doesn't have intermediate, features, marts"):
+        publish_marts(home, DAY - timedelta(days=1))
 
 
-def test_a_failed_test_is_named_without_a_row_and_nothing_is_published(home: Settings):
+def test_a_failed_test_is_reported_without_a_row_and_nothing_is_published(home: Settings):
     write_day(home, DAY, leads=[LEAD, LEAD | {"phone": "+8613800000000"}])
     with pytest.raises(IntegrityError) as error:
         transform(home, DAY)
@@ -94,7 +94,7 @@ def test_a_failed_test_is_named_without_a_row_and_nothing_is_published(home: Set
     duckdb.connect(str(home.warehouse)).close()  # no lock is left behind
 
 
-def test_a_failed_table_is_named_with_the_kind_of_error_and_no_value(home: Settings):
+def test_a_failed_table_is_reported_with_the_kind_of_error_and_no_value(home: Settings):
     link = {"buyer_id": "b", "seller_id": "s", "month": "secret", "amount": 1.0}
     lead = LEAD | {"segment": "business", "id_number": "s"}
     day_before = at("2026-03-11 09:00")
@@ -107,7 +107,7 @@ def test_a_failed_table_is_named_with_the_kind_of_error_and_no_value(home: Setti
     assert "secret" not in str(error.value)
 
 
-def test_a_warehouse_that_another_process_holds_is_said_to_be_so(home: Settings):
+def test_a_warehouse_that_another_process_holds_is_reported(home: Settings):
     write_day(home, DAY)
     holder = (
         f"import duckdb, sys; warehouse = duckdb.connect({str(home.warehouse)!r});"
@@ -122,7 +122,7 @@ def test_a_warehouse_that_another_process_holds_is_said_to_be_so(home: Settings)
     assert build_layer(home, DAY, "staging")["tables"] == 9
 
 
-def test_a_partition_older_than_a_column_is_read_with_the_column_empty(home: Settings):
+def test_a_new_column_is_null_in_an_older_partition(home: Settings):
     earlier = date(2026, 3, 10)
     write_feed(home, "leads", earlier, [LEAD | {"guaranteed_share": 0.5}])
     path = home.day_folder(home.lake / "leads", earlier) / "leads.parquet"

@@ -43,7 +43,7 @@ where
     not is_large  -- a small lender stays whole: it is what a cold start looks like
     or place <= 50  -- so many rows at least
     or ('0x' || digest[1:8])::bigint < 0.19 * 4294967296
-    or copies > 1 or applicant_income_000s < 0 or loan_to_value_ratio > 500  -- dirt is kept
+    or copies > 1 or applicant_income_000s < 0 or loan_to_value_ratio > 500  -- invalid values are included
 order by lei, activity_year, digest
 """
 

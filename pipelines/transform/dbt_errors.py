@@ -1,4 +1,4 @@
-"""dbt's failures in the words of whoever must act on them, without a value of any row."""
+"""The failures of dbt as errors that say what to do, without a value of any row."""
 
 import re
 from datetime import date
@@ -7,14 +7,14 @@ from typing import Any
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 
-KIND_OF_ERROR = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
-"""Such as `Conversion Error`. What follows in DuckDB's own message may hold a value of a row."""
+ERROR_KIND = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
+"""For example `Conversion Error`; the rest of DuckDB's message may hold a value of a row."""
 
-KINDS = {"model": "table", "unit_test": "unit test"}
+RESOURCE_NAMES = {"model": "table", "unit_test": "unit test"}
 
 
-def results_of(settings: Settings, day: date, layer: str, outcome: Any) -> list[Any]:
-    """Return one result per table and test of a dbt invocation in which all went well.
+def check_results(settings: Settings, day: date, layer: str, outcome: Any) -> list[Any]:
+    """Return one result per table and test of a dbt invocation that succeeded.
 
     Args:
         settings: Where the warehouse is.
@@ -24,46 +24,48 @@ def results_of(settings: Settings, day: date, layer: str, outcome: Any) -> list[
 
     Raises:
         IntegrityError: Tables could not be built or tests failed.
-        BanyanError: dbt did not come to building anything.
+        BanyanError: dbt did not start to build.
     """
     results = list(getattr(outcome.result, "results", ()))
     if outcome.success and results:
         return results
     if not results:
-        raise BanyanError(_not_started(settings, day, layer, outcome.exception))
+        raise BanyanError(_describe_start_failure(settings, day, layer, outcome.exception))
     failed = [result for result in results if result.status in {"error", "fail", "runtime error"}]
     skipped = sum(result.status == "skipped" for result in results)
     raise IntegrityError(
         f"The layer {layer} could not be built for {day}: "
-        + "; ".join(_one(result) for result in failed)
-        + f". {skipped} tables and tests that need them were skipped; the marts of {day} were not "
-        "published, and what was published before stands. The queries lie in "
+        + "; ".join(_describe_failure(result) for result in failed)
+        + f". {skipped} dependent tables and tests were skipped; the marts of {day} were not "
+        "published, and earlier marts are unchanged. The queries are in "
         f"{settings.home / '.dbt' / 'target'}: run one on {settings.warehouse} to see the rows. "
-        "Mend the input or the table, then run the day again."
+        "Correct the input or the table, then run the day again."
     )
 
 
-def _one(result: Any) -> str:
-    """Say which table or test failed, and how."""
+def _describe_failure(result: Any) -> str:
+    """Return which table or test failed, and how."""
     kind = str(result.node.resource_type)
-    name = f"{KINDS.get(kind, kind)} {result.node.name}"
+    name = f"{RESOURCE_NAMES.get(kind, kind)} {result.node.name}"
     message = result.message or ""
-    if kind == "unit_test":  # its rows are written in the project
+    if kind == "unit_test":  # its rows are part of the project
         return f"{name}: {message}"
     if result.status == "fail":
         return f"{name} failed (rows that break it: {result.failures:,})"
-    if "Compilation Error" in message:  # of the SQL alone: dbt hadn't seen a row yet
+    if "Compilation Error" in message:  # raised before dbt reads any row
         return f"{name}: {' '.join(message.split())}"
-    errors = KIND_OF_ERROR.findall(message)
+    errors = ERROR_KIND.findall(message)
     return f"{name} failed ({errors[-1] if errors else result.status})"
 
 
-def _not_started(settings: Settings, day: date, layer: str, exception: object) -> str:
+def _describe_start_failure(settings: Settings, day: date, layer: str, exception: object) -> str:
     text = " ".join(str(exception).split())
     if "lock" in text.lower():
         return (
             f"{settings.warehouse} is held by another process, so the layer {layer} of {day} was "
             "not built. Only one process at a time can open it: wait for the other to end (in "
-            "Airflow the pool `warehouse` sees to that), then run the step again."
+            "Airflow the pool `warehouse` does that), then run the step again."
         )
-    return f"dbt could not start on the layer {layer} of {day}; nothing was built. It says: {text}"
+    return (
+        f"dbt could not start on the layer {layer} of {day}; nothing was built. Its message: {text}"
+    )
