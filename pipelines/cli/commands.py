@@ -293,11 +293,11 @@ def off_policy(
     settings: Settings, first: date, last: date, policy: Path | None, models: date | None
 ) -> int:
     """Estimate from the log the value of another policy; exit 1: it may not be used."""
-    from pipelines.evaluation.off_policy.policy_value import worth_of
+    from pipelines.evaluation.off_policy.policy_value import estimate_policy_value
 
     if (policy is None) == (models is None):
         raise UsageError("off-policy needs either --policy or --models. Nothing was estimated.")
-    estimate = worth_of(settings, first, last, file=policy, as_of=models)
+    estimate = estimate_policy_value(settings, first, last, file=policy, as_of=models)
     print(f"{estimate['decision']}: {estimate['reason']}", file=sys.stderr)
     print_json(estimate)
     return 0 if estimate["decision"] == "promoted" else 1

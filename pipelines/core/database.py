@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from expectations.contracts import load
 from pipelines.core.settings import Settings
@@ -51,6 +52,13 @@ def run_query(
     SQL. They name views and tables of `connection`; what varies is a parameter.
     """
     return connection.execute(read_query(file), parameters)
+
+
+def query_table(
+    connection: duckdb.DuckDBPyConnection, file: Path, parameters: Mapping[str, Any] | None = None
+) -> pa.Table:
+    """Run the SQL file `file` as `run_query` does; return its rows as an Arrow table."""
+    return connection.sql(read_query(file), params=parameters).to_arrow_table()
 
 
 @cache

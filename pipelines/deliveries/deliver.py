@@ -26,7 +26,7 @@ from pipelines.deliveries.institution_delivery import (
     Facts,
     Recipient,
 )
-from pipelines.matches.shadow_price_text import told_prices
+from pipelines.matches.shadow_price_text import load_product_prices
 
 INSTITUTIONS_PER_SHARD = 100
 
@@ -105,8 +105,11 @@ def load_price_feedback(settings: Settings, day: date) -> dict[str, Facts]:
             "prices_note": PRICES_NOTE,
         }
     )
-    for product in told_prices(matches, marts):
-        facts = asdict(product) | {"rules": [*map(asdict, product.rules)], "words": product.words}
+    for product in load_product_prices(matches, marts):
+        facts = asdict(product) | {
+            "rules": [*map(asdict, product.rules)],
+            "words": product.sentences,
+        }
         owner = facts.pop("institution_id")
         feedback[owner]["prices"].append(facts)
     for floor in short_floors:

@@ -15,7 +15,7 @@ from pipelines.core.database import read_query
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.matches.exploration_log import KEY, create_chances_view
+from pipelines.matches.exploration_log import create_propensity_view
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules, Product
 from pipelines.pairs.valuation import minimum_value_sql, recompute_value_sql
@@ -90,7 +90,7 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
         ("unmatched", unmatched / "unmatched.parquet"),
     ):
         connection.read_parquet(str(file), hive_partitioning=False).create_view(name)
-    create_chances_view(connection, matches)
+    create_propensity_view(connection, matches)
     connection.execute(
         f"""
         create view scored as
@@ -98,9 +98,9 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
             valued.*, {minimum_value_sql()} as is_worthwhile,
             coalesce(is_planned, false) as is_planned,
             coalesce(propensity, 0.0) as propensity,
-            if(is_by_lot, is_made, null) as is_made
+            if(is_randomised, is_made, null) as is_made
         from ({recompute_value_sql(pairs / "pairs.parquet")}) as valued
-        left join chances using ({KEY})
+        left join propensities using (channel_id, lead_id, institution_id, product_id)
         """
     )
     connection.execute(

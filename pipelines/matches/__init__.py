@@ -1,1 +1,1 @@
-"""From scored pairs to the matches of a day: the best plan, its proof, and every reason."""
+"""The day's matches: build the problem, explore, explain, reconcile, publish (`match_day.py`)."""

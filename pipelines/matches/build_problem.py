@@ -1,6 +1,6 @@
-"""From scored pairs to the plan of a day: numbers for the allocation, and what binds it."""
+"""From the scored pairs to the plan of a day: arrays for the allocation, and the limits on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,53 +11,60 @@ from numpy.typing import NDArray
 
 from expectations.policy_types import Limits
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.problem import Limit, PairColumns, build_budget_limit, build_quota_limit
-from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.matches.budgets import affordable_quota
-from pipelines.matches.policy_limits import (
-    Day,
-    Family,
-    Product,
-    exposed,
-    least_exposed,
-    paced,
-    promised,
+from pipelines.allocation.problem import (
+    INTEGER_TOLERANCE,
+    Limit,
+    PairColumns,
+    build_budget_limit,
+    build_quota_limit,
 )
-from pipelines.matches.shadow_prices import Told, prices_table, told_by
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.database import run_query
+from pipelines.matches.match_id import SQL
+from pipelines.matches.policy_limits import (
+    LimitFamily,
+    LimitInputs,
+    Product,
+    build_exposure_caps,
+    build_exposure_floors,
+    build_floors,
+    build_pacing_caps,
+)
+from pipelines.matches.shadow_prices import LimitUse, build_price_table, measure_use
 
 
 @dataclass(frozen=True)
 class DayPlan:
-    """The matches of a day, as row numbers of table `pairs`, and their proof."""
+    """The plan of a day, as row numbers of table `pairs`, and its certificate."""
 
     chosen: IntArray
-    short_of_budget: IntArray
-    """Not chosen, and dearer than what the plan leaves of their product's budget."""
-    short_of_share: IntArray
-    """Not chosen, and their lead's channel or group has all of the product that policy allows."""
+    budget_exhausted: IntArray
+    """Pairs not chosen whose spend exceeds the remaining budget of their product."""
+    share_exhausted: IntArray
+    """Pairs not chosen whose channel or group has its full share of the product."""
     value: float
     bound: float
-    """No plan that keeps quotas, budgets, offers a lead and what policy asks is worth more; floors
-    that no plan was found to keep count as lowered."""
+    """Dual bound: no plan within quotas, budgets, offers a lead and policy limits has a greater
+    value; infeasible floors count as relaxed."""
     gap: float
-    """The share of the bound that the value may fall short of the best plan."""
+    """Certified gap, a share of the bound."""
     price_of_quota: FloatArray
-    """What one more lead a day would add, by `product_row`."""
+    """Shadow price of one more lead a day, by `product_row`."""
     price_of_budget: FloatArray
-    """What one more unit of money a day (the product's currency) would add, by `product_row`; of
-    products that pay per lead the price of quota says it."""
-    told: pa.Table
-    """Every limit, what was used of it and its price; see `prices.SCHEMA`."""
+    """Shadow price of one more unit of money a day (the product's currency), by `product_row`; for
+    products that pay per lead it is part of the price of quota."""
+    price_table: pa.Table
+    """Every limit, its use and its shadow price; see `shadow_prices.SCHEMA`."""
     least_shortfall: int
-    """No plan misses the floors by fewer leads in all: proven, perhaps not attained."""
-    candidates: PairColumns
-    """What was chosen from, in the order of table `pairs`."""
+    """Lower bound on the total shortfall of the floors: proven, perhaps not attained."""
+    pairs: PairColumns
+    """The pairs of the problem, in the order of table `pairs`."""
     quota: IntArray
     """Leads a day that each product can take and pay for, by `product_row`."""
     limits: tuple[Limit, ...]
-    """What the plan keeps besides."""
+    """Further limits of the problem."""
     prices: Mapping[str, FloatArray]
-    """By name of the limit, as `allocate` tells them."""
+    """Shadow prices by name of the limit, as `Plan.prices`."""
 
 
 def plan_day(
@@ -65,70 +72,90 @@ def plan_day(
 ) -> DayPlan:
     """Return the best plan of a day.
 
-    A product that pays per lead spends the same for every match, so its budget is a quota; that of
-    the others is a limit of expected spend.
+    A product that pays per lead spends the same for every match, so its budget is a quota; the
+    budget of any other product limits the expected spend.
 
     Args:
         connection: With the tables `leads` (`lead_row`), `products` (`product_row`) and `pairs`
-            (`row`: its place in the file; expected value and spend).
+            (`row`: its position in the file; expected value and spend).
         day: The business date.
         most_offers: Most matches of one lead.
-        limits: What policy asks for on that day.
+        limits: The policy limits of the day.
 
     Raises:
-        IntegrityError: Policy limits by a column that the leads don't have.
+        IntegrityError: A policy limit names a column that the leads don't have.
     """
-    terms = _terms(connection)
-    candidates, spend = _candidates(connection, day)
-    numbered = Day(connection, candidates, terms.affordable, terms.products)
-    by_result = np.where(terms.is_per_lead, np.nan, terms.budget)
-    money = build_budget_limit(candidates.product, spend, by_result)
-    caps = [*paced(numbered, limits.pacing), *exposed(numbered, limits.exposure)]
-    families = [*caps, *promised(numbered, limits.floors)]
+    catalogue = _load_catalogue(connection)
+    pairs, spend = _load_pairs(connection, day)
+    inputs = LimitInputs(connection, pairs, catalogue.affordable, catalogue.products)
+    result_budget = np.where(catalogue.is_per_lead, np.nan, catalogue.budget)
+    budget = build_budget_limit(pairs.product, spend, result_budget)
+    caps = [
+        *build_pacing_caps(inputs, limits.pacing),
+        *build_exposure_caps(inputs, limits.exposure),
+    ]
+    families = [*caps, *build_floors(inputs, limits.floors)]
 
-    def keeping(plan: Plan) -> Plan:
-        """Return the plan itself where it keeps all limits, else one that does."""
-        binding = (money, *(family.limit for family in families))
+    def enforce_limits(plan: Plan) -> Plan:
+        """Return the plan itself if it satisfies all limits, else the best plan that does."""
+        binding = (budget, *(family.limit for family in families))
         if all(limit.is_satisfied(plan.rows) for limit in binding):
             return plan
-        return allocate(candidates, terms.affordable, most_offers=most_offers, limits=binding)
+        return allocate(pairs, catalogue.affordable, most_offers=most_offers, limits=binding)
 
-    plan = keeping(allocate(candidates, terms.affordable, most_offers=most_offers))
-    if least := least_exposed(numbered, limits.exposure, len(plan.rows)):
-        families += least
-        plan = keeping(plan)
-    told = [*_catalogue(numbered, terms, money, plan), *(told_by(plan, each) for each in families)]
+    plan = enforce_limits(allocate(pairs, catalogue.affordable, most_offers=most_offers))
+    if exposure_floors := build_exposure_floors(inputs, limits.exposure, len(plan.rows)):
+        families += exposure_floors
+        plan = enforce_limits(plan)
+    uses = [*_measure_catalogue(inputs, catalogue, budget, plan)]
+    uses += [measure_use(plan, family) for family in families]
     return DayPlan(
         chosen=plan.rows,
-        short_of_budget=np.flatnonzero(_finds_full(money, plan)),
-        short_of_share=np.flatnonzero(
-            np.logical_or.reduce(
-                [np.zeros_like(plan.chosen), *(_finds_full(cap.limit, plan) for cap in caps)]
-            )
-        ),
+        budget_exhausted=_find_exhausted([budget], plan),
+        share_exhausted=_find_exhausted([cap.limit for cap in caps], plan),
         value=plan.value,
         bound=plan.bound,
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
-        price_of_budget=plan.limit_prices(money),
-        told=prices_table(told),
-        least_shortfall=plan.least_shortfall + sum(family.out_of_reach for family in families),
-        candidates=candidates,
-        quota=terms.affordable,
-        limits=(money, *(family.limit for family in families)),
+        price_of_budget=plan.limit_prices(budget),
+        price_table=build_price_table(uses),
+        least_shortfall=plan.least_shortfall + sum(f.infeasible_leads for f in families),
+        pairs=pairs,
+        quota=catalogue.affordable,
+        limits=(budget, *(family.limit for family in families)),
         prices=plan.prices,
     )
 
 
-def _finds_full(limit: Limit, plan: Plan) -> BoolArray:
-    """Return which pairs aren't chosen and need more of their row than the plan leaves."""
-    left = np.append(limit.upper - limit.total_use(plan.rows), np.inf)
-    return ~plan.chosen & (limit.pair_use(np.arange(len(limit.row))) > left[limit.row])
+def _find_exhausted(limits: Sequence[Limit], plan: Plan) -> IntArray:
+    """Return the pairs not chosen that need more of a row than the plan leaves."""
+    is_exhausted: BoolArray = np.zeros_like(plan.chosen)
+    for limit in limits:
+        slack = np.append(limit.upper - limit.total_use(plan.rows), np.inf)
+        is_exhausted |= limit.pair_use(np.arange(len(limit.row))) > slack[limit.row]
+    return np.flatnonzero(is_exhausted & ~plan.chosen)
+
+
+def compute_affordable_quota(
+    quota: IntArray, budget: FloatArray, price: FloatArray, is_per_lead: BoolArray
+) -> IntArray:
+    """Return the leads a day that each product can take and, paying per lead, can pay for.
+
+    Args:
+        quota: Most leads a day.
+        budget: Largest spend a day, in the product's currency; NaN: unlimited.
+        price: Of one lead where `is_per_lead`, in the same currency.
+        is_per_lead: Flag of products that pay per lead.
+    """
+    is_limited = is_per_lead & np.isfinite(budget) & (price > 0)
+    affordable = np.full(len(quota), np.inf)
+    affordable[is_limited] = np.floor(budget[is_limited] / price[is_limited] + INTEGER_TOLERANCE)
+    return np.asarray(np.minimum(quota, affordable), dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class _Terms:
-    """What the catalogue asks, by `product_row`."""
+class _Catalogue:
+    """Terms of the products, by `product_row`."""
 
     products: list[Product]
     quota: IntArray
@@ -138,101 +165,79 @@ class _Terms:
 
     @property
     def affordable(self) -> IntArray:
-        """Return the leads a day that each product can take and, paying per lead, can afford."""
-        return affordable_quota(self.quota, self.budget, self.price, self.is_per_lead)
+        """Return the leads a day that each product can take and, paying per lead, can pay for."""
+        return compute_affordable_quota(self.quota, self.budget, self.price, self.is_per_lead)
 
 
-def _terms(connection: duckdb.DuckDBPyConnection) -> _Terms:
-    columns = connection.sql(
-        """
-        select
-            institution_id, product_id, price, price_model = 'cpl' as is_per_lead,
-            daily_quota as quota, cast(coalesce(daily_budget, 'nan') as double) as budget
-        from products order by product_row
-        """
-    ).fetchnumpy()
-    names = zip(columns["institution_id"], columns["product_id"], strict=True)
-    return _Terms(
-        products=[(str(institution), str(product)) for institution, product in names],
-        quota=_integers(columns["quota"]),
-        budget=_numbers(columns["budget"]),
-        price=_numbers(columns["price"]),
+def _load_catalogue(connection: duckdb.DuckDBPyConnection) -> _Catalogue:
+    columns = run_query(connection, SQL / "product_terms.sql").fetchnumpy()
+    keys = zip(columns["institution_id"], columns["product_id"], strict=True)
+    return _Catalogue(
+        products=[(str(institution), str(product)) for institution, product in keys],
+        quota=_as_integers(columns["quota"]),
+        budget=_as_floats(columns["budget"]),
+        price=_as_floats(columns["price"]),
         is_per_lead=np.asarray(columns["is_per_lead"], np.bool_),
     )
 
 
-def _catalogue(day: Day, terms: _Terms, money: Limit, plan: Plan) -> tuple[Told, Told]:
-    """Return what became of quotas and budgets.
+def _measure_catalogue(
+    inputs: LimitInputs, catalogue: _Catalogue, budget: Limit, plan: Plan
+) -> tuple[LimitUse, LimitUse]:
+    """Return the use and the shadow prices of quotas and budgets.
 
-    Where a product pays per lead and its budget buys less than its quota, it is the budget that the
-    price of a place is due to.
+    Where a product pays per lead and its budget pays for fewer leads than its quota, the shadow
+    price of the quota is the budget's.
     """
-    whom, price = day.by_product(), plan.price_of_quota
-    limit = build_quota_limit(day.candidates.product, terms.quota)
-    matches = limit.total_use(plan.rows)
-    is_by_budget = terms.affordable < terms.quota
-    of_money = np.where(terms.is_per_lead, 0.0, plan.limit_prices(money))
-    of_money[is_by_budget] = price[is_by_budget] / terms.price[is_by_budget]
+    owners, price = inputs.product_owners(), plan.price_of_quota
+    quota = build_quota_limit(inputs.pairs.product, catalogue.quota)
+    matches = quota.total_use(plan.rows)
+    is_by_budget = catalogue.affordable < catalogue.quota
+    budget_price = np.where(catalogue.is_per_lead, 0.0, plan.limit_prices(budget))
+    budget_price[is_by_budget] = price[is_by_budget] / catalogue.price[is_by_budget]
     spent = np.where(
-        terms.is_per_lead, matches * terms.price, money.total_use(plan.rows) / money.units
+        catalogue.is_per_lead,
+        matches * catalogue.price,
+        budget.total_use(plan.rows) / budget.units,
     )
+    quota_price = np.where(is_by_budget, 0, price)
     return (
-        Told(Family("quota", limit, whom, limit.upper), matches, np.where(is_by_budget, 0, price)),
-        Told(Family("budget", money, whom, terms.budget), spent, of_money),
+        LimitUse(LimitFamily("quota", quota, owners, quota.upper), matches, quota_price),
+        LimitUse(LimitFamily("budget", budget, owners, catalogue.budget), spent, budget_price),
     )
 
 
-def _candidates(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[PairColumns, FloatArray]:
-    """Return table `pairs` as numbers, in the order of its rows, and each pair's spend.
+def _load_pairs(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[PairColumns, FloatArray]:
+    """Return table `pairs` as arrays, in the order of its rows, and each pair's expected spend.
 
-    The lottery number of a pair comes from the date and its own keys alone, so a tie is broken
-    by lot, the same way whoever else is there.
+    The tie-break key of a pair depends on the date and its own keys alone, so the order between
+    equal pairs is random and doesn't depend on other leads.
     """
-    pairs = connection.execute(
-        """
-        select
-            lead_row, institution_row, product_row, expected_value, expected_spend,
-            lead_lot, product_lot
-        from pairs
-        join (
-            select
-                channel_id, lead_id, lead_row,
-                md5_number_lower(concat_ws(chr(31), $day, channel_id, lead_id)) as lead_lot
-            from leads
-        ) using (channel_id, lead_id)
-        join (
-            select
-                institution_id, product_id, product_row,
-                dense_rank() over (order by institution_id) - 1 as institution_row,
-                md5_number_lower(concat_ws(chr(31), institution_id, product_id)) as product_lot
-            from products
-        ) using (institution_id, product_id)
-        order by row
-        """,
-        {"day": day.isoformat()},
-    ).fetchnumpy()
-    lots = np.asarray(pairs["lead_lot"], np.uint64), np.asarray(pairs["product_lot"], np.uint64)
-    candidates = PairColumns(
-        lead=_integers(pairs["lead_row"]),
-        institution=_integers(pairs["institution_row"]),
-        product=_integers(pairs["product_row"]),
-        value=_numbers(pairs["expected_value"]),
-        tie_break_key=_drawn(*lots),
+    columns = run_query(connection, SQL / "pair_columns.sql", {"day": day.isoformat()}).fetchnumpy()
+    lead_hash, product_hash = (
+        np.asarray(columns[name], np.uint64) for name in ("lead_hash", "product_hash")
     )
-    return candidates, _numbers(pairs["expected_spend"])
+    pairs = PairColumns(
+        lead=_as_integers(columns["lead_row"]),
+        institution=_as_integers(columns["institution_row"]),
+        product=_as_integers(columns["product_row"]),
+        value=_as_floats(columns["expected_value"]),
+        tie_break_key=_mix_hashes(lead_hash, product_hash),
+    )
+    return pairs, _as_floats(columns["expected_spend"])
 
 
-def _drawn(lead_lot: NDArray[np.uint64], product_lot: NDArray[np.uint64]) -> IntArray:
-    """Return a number below 2**32 for each pair of lots, evenly spread (splitmix64's finaliser)."""
-    mixed = lead_lot ^ (product_lot * np.uint64(0x9E3779B97F4A7C15))
+def _mix_hashes(lead_hash: NDArray[np.uint64], product_hash: NDArray[np.uint64]) -> IntArray:
+    """Return a uniform number below 2**32 for each pair of hashes (splitmix64's finaliser)."""
+    mixed = lead_hash ^ (product_hash * np.uint64(0x9E3779B97F4A7C15))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return _integers((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32))
+    return _as_integers((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32))
 
 
-def _integers(column: NDArray[np.generic]) -> IntArray:
+def _as_integers(column: NDArray[np.generic]) -> IntArray:
     return np.asarray(column, dtype=np.int64)
 
 
-def _numbers(column: NDArray[np.generic]) -> FloatArray:
+def _as_floats(column: NDArray[np.generic]) -> FloatArray:
     return np.asarray(column, dtype=np.float64)

@@ -1,24 +1,24 @@
-"""Try out a few near-best pairs by lot, so that what was never shown can be learned about.
+"""Draw a few near-best pairs at random beside the plan, so that the models can learn.
 
-A plan that always follows the models never finds out where they are wrong. So a share of every
-product's places is filled by lot. For each product j
+A plan that always follows the models never finds out where they are wrong. So a share of each
+product's quota is filled by exploration. For each product j
 
-    x(j)      places to try out on average: the share of its quota
-    menu(j)   near-best pairs that the plan left out, of leads that have room for one more offer and
-              within every limit; the best of them, so many for each place
-    c(j)      places tried out: x(j) rounded up with the chance of its fraction, else down; at most
-              half of the menu, and no more than the limits bear if the dearest are drawn
-    drawn     c(j) of the menu: a simple random sample without replacement
+    x(j)      expected number of explored pairs: the share of its quota
+    menu(j)   near-best pairs that the plan left out, of leads with capacity for one more offer and
+              within every limit; the best of them, a fixed number for each unit of x(j)
+    c(j)      number drawn: x(j) rounded up with the probability of its fraction, else down; at most
+              half of the menu, and no more than the limits bear if the dearest pairs are drawn
+    drawn     c(j) pairs of the menu: a simple random sample without replacement
 
-so a pair of the menu is drawn with the probability E[c(j)] / |menu(j)|, exactly (Cochran 1977,
-Sampling Techniques, ch. 2). Where a product has no place left, its planned matches of least surplus
-give way: one that gives way only if x(j) is rounded up is made with the chance that it is not, one
-that gives way in any case never is. All other planned matches are certain: their propensity is 1.
+so the propensity of a pair of the menu is exactly E[c(j)] / |menu(j)| (Cochran 1977, Sampling
+Techniques, ch. 2). If a product has no quota left, its planned matches of least surplus are
+displaced: a match that is displaced only if x(j) is rounded up has the propensity that it is
+rounded down, and a match that is displaced in any case has 0. All other planned matches have 1.
 
-A lead is in the menus of no more products than it has room for, each of another institution, and a
-planned match gives way only to a trial of its own product, and never where it counts toward a floor
-of a group of leads: so whatever is drawn keeps every limit of leads, institutions, products and
-money, and every floor.
+A lead is in the menus of no more products than it has capacity for, each of another institution. A
+planned match is displaced by a pair of its own product only, and never if it counts toward a floor
+of a group of leads. So any draw satisfies every limit of leads, institutions, products and money,
+and every floor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,171 +30,176 @@ from expectations.policy_types import Exploration
 from pipelines.allocation.problem import INTEGER_TOLERANCE, Limit, PairColumns
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-AT_LEAST_TWO = 2
-"""Pairs of a menu for each that is drawn: what is certain is no trial."""
+LEAST_MENU = 2
+"""Least number of pairs in the menu per pair drawn: a certain draw is no exploration."""
 
-LOTS = 2**32
-"""A product's lot is a whole number below it."""
+KEY_RANGE = 2**32
+"""Tie-break keys and rounding keys are integers below it."""
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What bounds the trials of each product; columns by product code."""
+class ProductTerms:
+    """The terms of exploration of each product; columns by product code."""
 
     quota: IntArray
     decisions: IntArray
-    """What is known of it: how many of its leads were decided on."""
-    lot: IntArray
-    """A number below `LOTS` drawn from the day and the product, which rounds its share."""
+    """Number of its leads whose decision is known."""
+    rounding_key: IntArray
+    """A random number below `KEY_RANGE` of the day and the product, which rounds x(j)."""
 
 
 @dataclass(frozen=True)
-class Trials:
-    """The pairs that were left to the lot; columns of one length."""
+class ExplorationDraw:
+    """The pairs whose match was decided by the draw; columns of equal length."""
 
     row: IntArray
-    """Of the pair, among the candidates."""
+    """Row number of the pair."""
     is_planned: BoolArray
-    """Whether the plan made it a match; else it stood by in a menu."""
+    """Flag of pairs of the plan; the others are pairs of a menu."""
     propensity: FloatArray
-    """The probability with which the lot makes it a match."""
+    """Probability that the draw makes the pair a match."""
     is_made: BoolArray
-    """Whether it did."""
+    """Flag of pairs that the draw made a match."""
 
     @property
     def drawn(self) -> IntArray:
-        """Return the rows that were drawn."""
+        """Return the row numbers of explored matches."""
         return self.row[~self.is_planned & self.is_made]
 
     @property
-    def gave_way(self) -> IntArray:
-        """Return the planned rows that made room."""
+    def displaced(self) -> IntArray:
+        """Return the row numbers of planned pairs that were displaced."""
         return self.row[self.is_planned & ~self.is_made]
 
 
-def draw_trials(
-    candidates: PairColumns,
+def draw_exploration(
+    pairs: PairColumns,
     chosen: BoolArray,
     *,
     surplus: FloatArray,
-    terms: Terms,
+    terms: ProductTerms,
     limits: Sequence[Limit] = (),
     most_offers: int,
     policy: Exploration,
-) -> Trials:
-    """Draw the pairs that are tried out beside a plan; the same whatever the order of rows.
+) -> ExplorationDraw:
+    """Draw the pairs that are explored beside a plan; the same in any order of the rows.
 
     Args:
-        candidates: The pairs to choose from.
-        chosen: Which of them the plan makes matches.
-        surplus: Of each pair: its value less the prices of what it uses (`after_prices`).
-        terms: What bounds the trials of each product.
-        limits: What binds the plan besides the quotas of `terms`; rows are those of `candidates`.
+        pairs: The pairs of the problem.
+        chosen: Flag of the pairs of the plan.
+        surplus: Of each pair, as `compute_surplus` returns it.
+        terms: The terms of each product.
+        limits: The limits of the plan besides the quotas of `terms`, over the same pairs.
         most_offers: Most matches of one lead (K).
-        policy: How much is tried out, and what near-best means.
+        policy: The share that is explored, and the definition of near-best.
     """
-    wanted = _wanted(terms, policy)
+    wanted = _compute_expected_number(terms, policy)
     least = np.floor(wanted)
-    chances = np.floor((wanted - least) * LOTS)
-    left = [(limit, limit.upper - limit.total_use(np.flatnonzero(chosen))) for limit in limits]
-    left = [(limit, room) for limit, room in left if not limit.is_floor]
-    is_bound = chosen & _counts_toward_a_group(candidates.product, limits, len(wanted))
-    quota = terms.quota - np.bincount(candidates.product[is_bound], minlength=len(wanted))
-    fits = ~chosen & (wanted[candidates.product] > 0)
-    for limit, room in left:
-        fits &= ~(_of_pairs(limit) > np.append(room, np.inf)[limit.row])
-    menu = _menu(candidates, chosen, fits, surplus, most_offers, policy)
-    waiting = _place_within(candidates.product[menu], candidates.lead[menu], -surplus[menu])
-    most_waiting = np.maximum(AT_LEAST_TWO, policy.most_waiting_per_place * wanted)
-    menu = menu[waiting < np.floor(most_waiting + INTEGER_TOLERANCE)[candidates.product[menu]]]
-    product = candidates.product[menu]
-    offered = np.bincount(product, minlength=len(wanted))
-    most = np.minimum(np.floor(offered / AT_LEAST_TWO), quota)
-    for limit, room in left:
-        np.minimum(most, _affordable(product, limit, menu, room, most), out=most)
-    fewer, more = np.minimum(least, most), np.minimum(least + 1, most)
-    places = np.where(terms.lot < chances, more, fewer)
-    expected = fewer + (more - fewer) * chances / LOTS
-    place = _place_within(product, candidates.lead[menu], _lots(candidates, menu))
-    planned, behind = _behind(candidates, chosen & ~is_bound, surplus, quota)
-    in_question = behind < np.where(chances > 0, more, fewer)[candidates.product[planned]]
-    planned, behind = planned[in_question], behind[in_question]
-    owner = candidates.product[planned]
-    kept = np.where(behind < fewer[owner], 0.0, 1 - chances[owner] / LOTS)
-    return Trials(
+    fractions = np.floor((wanted - least) * KEY_RANGE)
+    slacks = [(limit, limit.upper - limit.total_use(np.flatnonzero(chosen))) for limit in limits]
+    slacks = [(limit, slack) for limit, slack in slacks if not limit.is_floor]
+    is_protected = chosen & _find_floor_pairs(pairs.product, limits, len(wanted))
+    quota = terms.quota - np.bincount(pairs.product[is_protected], minlength=len(wanted))
+    fits = ~chosen & (wanted[pairs.product] > 0)
+    for limit, slack in slacks:
+        fits &= ~(_use_or_one(limit) > np.append(slack, np.inf)[limit.row])
+    menu = _build_menu(pairs, chosen, fits, surplus, most_offers, policy)
+    rank = _rank_within(pairs.product[menu], pairs.lead[menu], -surplus[menu])
+    most_ranked = np.maximum(LEAST_MENU, policy.most_waiting_per_place * wanted)
+    menu = menu[rank < np.floor(most_ranked + INTEGER_TOLERANCE)[pairs.product[menu]]]
+    product = pairs.product[menu]
+    menu_size = np.bincount(product, minlength=len(wanted))
+    most = np.minimum(np.floor(menu_size / LEAST_MENU), quota)
+    for limit, slack in slacks:
+        np.minimum(most, _count_affordable(product, limit, menu, slack, most), out=most)
+    rounded_down, rounded_up = np.minimum(least, most), np.minimum(least + 1, most)
+    number = np.where(terms.rounding_key < fractions, rounded_up, rounded_down)
+    expected = rounded_down + (rounded_up - rounded_down) * fractions / KEY_RANGE
+    draw_rank = _rank_within(product, pairs.lead[menu], _derive_draw_keys(pairs, menu))
+    planned, position = _order_displacement(pairs, chosen & ~is_protected, surplus, quota)
+    is_affected = (
+        position < np.where(fractions > 0, rounded_up, rounded_down)[pairs.product[planned]]
+    )
+    planned, position = planned[is_affected], position[is_affected]
+    owner = pairs.product[planned]
+    remains = np.where(position < rounded_down[owner], 0.0, 1 - fractions[owner] / KEY_RANGE)
+    return ExplorationDraw(
         row=np.concatenate([menu, planned]),
         is_planned=np.repeat([False, True], [len(menu), len(planned)]),
-        propensity=np.concatenate([expected[product] / np.maximum(offered, 1)[product], kept]),
-        is_made=np.concatenate([place < places[product], behind >= places[owner]]),
+        propensity=np.concatenate([expected[product] / np.maximum(menu_size, 1)[product], remains]),
+        is_made=np.concatenate([draw_rank < number[product], position >= number[owner]]),
     )
 
 
-def after_prices(
+def compute_surplus(
     pairs: PairColumns, limits: Sequence[Limit], prices: Mapping[str, FloatArray]
 ) -> FloatArray:
-    """Return what each pair is worth to a plan, once all that it uses is paid for.
+    """Return the value of each pair less the shadow prices of its use.
 
     Args:
-        pairs: Those that the plan was chosen from.
-        limits: What binds the plan besides quotas.
-        prices: Of one unit of each row, by name of the limit, as the plan tells them.
+        pairs: The pairs of the problem.
+        limits: The limits of the plan besides quotas.
+        prices: Shadow prices by name of the limit, as `Plan.prices`.
     """
-    left = pairs.value - prices["quota"][pairs.product]
+    surplus = pairs.value - prices["quota"][pairs.product]
     for limit in limits:
         price = np.append(prices.get(limit.name, np.zeros(len(limit.upper))) / limit.units, 0.0)
-        left -= price[limit.row] * _of_pairs(limit)
-    return left
+        surplus -= price[limit.row] * _use_or_one(limit)
+    return surplus
 
 
-def _wanted(terms: Terms, policy: Exploration) -> FloatArray:
-    """Return how many places of each product are tried out on average."""
+def _compute_expected_number(terms: ProductTerms, policy: Exploration) -> FloatArray:
+    """Return the expected number of explored pairs of each product, x(j)."""
     is_new = terms.decisions < policy.new_product_decisions
     share = policy.share * np.where(is_new, policy.new_product_times, 1.0)
     return np.minimum(terms.quota * share, terms.quota)
 
 
-def _counts_toward_a_group(product: IntArray, limits: Sequence[Limit], products: int) -> BoolArray:
-    """Return which pairs count toward a floor that others of their product don't count toward."""
+def _find_floor_pairs(product: IntArray, limits: Sequence[Limit], products: int) -> BoolArray:
+    """Return the pairs that count toward a floor that other pairs of their product don't count
+    toward."""
     counts = np.zeros(len(product), np.bool_)
     for limit in limits:
         if limit.is_floor:
-            last = np.zeros(products, np.int64)
-            last[product] = limit.row
+            last_row = np.zeros(products, np.int64)
+            last_row[product] = limit.row
             is_mixed = np.zeros(products, np.bool_)
-            is_mixed[product[limit.row != last[product]]] = True
+            is_mixed[product[limit.row != last_row[product]]] = True
             counts |= is_mixed[product] & (limit.row < len(limit.upper))
     return counts
 
 
-def _of_pairs(limit: Limit) -> FloatArray:
-    """Return what each pair uses of its row."""
+def _use_or_one(limit: Limit) -> FloatArray:
+    """Return the use of its row by each pair."""
     return np.ones(len(limit.row)) if limit.use is None else limit.use
 
 
-def _affordable(
-    product: IntArray, limit: Limit, menu: IntArray, room: FloatArray, most: FloatArray
+def _count_affordable(
+    product: IntArray, limit: Limit, menu: IntArray, slack: FloatArray, most: FloatArray
 ) -> FloatArray:
-    """Return how many trials of each product a limit bears, whichever of the menu are drawn.
+    """Return the number of explored pairs of each product that a limit bears in any draw.
 
-    Where products share a row that does not bear the `most` trials of all of them, each may use an
-    equal part of what is left.
+    If products share a row that doesn't bear the `most` pairs of all of them, each may use an equal
+    part of its slack.
     """
-    row, use = limit.row[menu], _of_pairs(limit)[menu]
-    uses = (row < len(room)) & (use > 0)
-    row, product, use = row[uses], product[uses], use[uses]
-    dearest = np.zeros(len(room))
+    row, use = limit.row[menu], _use_or_one(limit)[menu]
+    has_use = (row < len(slack)) & (use > 0)
+    row, product, use = row[has_use], product[has_use], use[has_use]
+    dearest = np.zeros(len(slack))
     np.maximum.at(dearest, row, use)
-    both = np.unique(row * len(most) + product)
-    sharing = np.bincount(both // len(most), minlength=len(room))
-    wanted = np.bincount(both // len(most), weights=most[both % len(most)], minlength=len(room))
-    part = np.floor(room[row] / (dearest[row] * sharing[row]))
-    part[wanted[row] * dearest[row] <= room[row]] = np.inf
-    trials = np.full(len(most), np.inf)
-    np.minimum.at(trials, product, part)
-    return np.asarray(np.maximum(trials, 0), np.float64)
+    row_product = np.unique(row * len(most) + product)
+    sharing = np.bincount(row_product // len(most), minlength=len(slack))
+    wanted = np.bincount(
+        row_product // len(most), weights=most[row_product % len(most)], minlength=len(slack)
+    )
+    part = np.floor(slack[row] / (dearest[row] * sharing[row]))
+    part[wanted[row] * dearest[row] <= slack[row]] = np.inf
+    number = np.full(len(most), np.inf)
+    np.minimum.at(number, product, part)
+    return np.asarray(np.maximum(number, 0), np.float64)
 
 
-def _menu(
+def _build_menu(
     pairs: PairColumns,
     chosen: BoolArray,
     fits: BoolArray,
@@ -202,52 +207,52 @@ def _menu(
     most_offers: int,
     policy: Exploration,
 ) -> IntArray:
-    """Return the pairs that may be drawn: near-best, and never more of a lead than it has room for.
+    """Return the pairs that can be drawn: near-best, and within the remaining offers of each lead.
 
-    A lead whose places are all taken has no room; of the others each pair with a surplus would
-    be planned if its product had a place, so it is near-best if its surplus is almost that of none.
+    A lead with its most offers has none remaining. Each pair with a surplus of any other lead would
+    be planned if its product had quota left, so it is near-best if its surplus is almost 0.
     """
     leads = int(pairs.lead.max(initial=-1)) + 1
     planned = np.bincount(pairs.lead[chosen], minlength=leads)
-    room = np.minimum(most_offers - planned, policy.most_drawn_per_lead)
+    remaining = np.minimum(most_offers - planned, policy.most_drawn_per_lead)
     best = np.zeros(leads)
     np.maximum.at(best, pairs.lead, pairs.value)
-    visited = pairs.lead * (int(pairs.institution.max(initial=-1)) + 1) + pairs.institution
-    is_near = fits & (room[pairs.lead] > 0) & (surplus >= -policy.near_best * best[pairs.lead])
-    is_near &= ~np.isin(visited, visited[chosen])
+    group = pairs.lead_institution
+    is_near = fits & (remaining[pairs.lead] > 0) & (surplus >= -policy.near_best * best[pairs.lead])
+    is_near &= ~np.isin(group, group[chosen])
     near = np.flatnonzero(is_near)
-    order = near[np.lexsort((pairs.product[near], -surplus[near], visited[near]))]
-    once = order[np.flatnonzero(np.diff(visited[order], prepend=-1))]
+    order = near[np.lexsort((pairs.product[near], -surplus[near], group[near]))]
+    once = order[np.flatnonzero(np.diff(group[order], prepend=-1))]
     order = once[np.lexsort((pairs.product[once], -surplus[once], pairs.lead[once]))]
     lead = pairs.lead[order]
-    place = np.arange(len(order)) - np.searchsorted(lead, lead)
-    return order[place < room[lead]]
+    rank = np.arange(len(order)) - np.searchsorted(lead, lead)
+    return order[rank < remaining[lead]]
 
 
-def _lots(pairs: PairColumns, rows: IntArray) -> IntArray:
-    """Return a number for each pair, drawn from its lottery but unlike it (splitmix64)."""
+def _derive_draw_keys(pairs: PairColumns, rows: IntArray) -> IntArray:
+    """Return a random key of each pair, independent of its tie-break key (splitmix64)."""
     mixed = pairs.tie_break_key[rows].astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return np.asarray((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1), np.int64)
 
 
-def _place_within(group: IntArray, *by: IntArray | FloatArray) -> IntArray:
-    """Return the place of each row within its group, from 0, in the order of `by`, last first."""
+def _rank_within(group: IntArray, *by: IntArray | FloatArray) -> IntArray:
+    """Return the rank of each row within its group, from 0; the last of `by` is the first key."""
     order = np.lexsort((*by, group))
-    place = np.empty(len(group), np.int64)
-    place[order] = np.arange(len(group)) - np.searchsorted(group[order], group[order])
-    return place
+    rank = np.empty(len(group), np.int64)
+    rank[order] = np.arange(len(group)) - np.searchsorted(group[order], group[order])
+    return rank
 
 
-def _behind(
+def _order_displacement(
     pairs: PairColumns, chosen: BoolArray, surplus: FloatArray, quota: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """Return the planned rows, and how many trials of its product each stands before it gives way.
+    """Return the planned rows, and the number of explored pairs that each stays beside.
 
-    Those of least surplus give way first; a product's free places are filled before.
+    Matches of least surplus are displaced first, after the remaining quota is used.
     """
     planned = np.flatnonzero(chosen)
     product = pairs.product[planned]
     least_last = (pairs.lead[planned], pairs.tie_break_key[planned], -surplus[planned])
-    return planned, quota[product] - 1 - _place_within(product, *least_last)
+    return planned, quota[product] - 1 - _rank_within(product, *least_last)

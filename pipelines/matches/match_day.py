@@ -1,6 +1,7 @@
-"""Choose the day's matches and tell every lead why, or why not: matches, offers, unmatched."""
+"""Choose the day's matches and publish them, with offers, unmatched leads and reasons."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,20 +12,18 @@ from expectations import policy
 from models import model_set as models
 from models.features.encoder import numbers
 from models.validation.calibration_monitor import Told
-from pipelines.core.database import connect, create_known_view
+from pipelines.core.database import connect, create_known_view, query_table, run_query
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import hash_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.matches import exploration_log
 from pipelines.matches.build_problem import DayPlan, plan_day
-from pipelines.matches.exploration_log import TRIALS, Made, log, try_out
-from pipelines.matches.ids import MATCH_ID
-from pipelines.matches.lead_reconciliation import count_leads
-from pipelines.matches.offers import offers_sql
-from pipelines.matches.reason_tables import of_matches, of_unmatched, with_match_ids
-from pipelines.matches.rule_costs import rule_prices
-from pipelines.matches.shadow_price_text import PRICES
-from pipelines.matches.shadow_prices import short_floors
-from pipelines.matches.unmatched import unmatched_sql
+from pipelines.matches.exploration_log import ExploredPlan, build_exploration_log, explore_plan
+from pipelines.matches.lead_reconciliation import reconcile_leads
+from pipelines.matches.match_id import SQL, create_match_id_macro
+from pipelines.matches.reason_tables import add_match_ids, explain_adverse_actions, explain_matches
+from pipelines.matches.shadow_price_text import PRICES, RULE_COSTS
+from pipelines.matches.shadow_prices import compute_rule_costs, describe_missed_floors
 from pipelines.pairs.calibration_ledger import read_disclosed_odds
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules
@@ -60,233 +59,173 @@ SCHEMA = pa.schema(
 
 
 def match(settings: Settings, day: date) -> dict[str, Any]:
-    """Publish the day's `matches/`, `offers/` and `unmatched/`, once every lead is accounted for.
+    """Publish the day's `matches/`, `offers/`, `unmatched/` and `reasons/`, reconciled.
 
     Returns:
-        The lead counts, matches, institutions; value, bound and gap of the plan before trials,
-            how many were explored and what that costs; versions of policy and models. They stand
-            in the manifest of the matches, too.
+        The manifest of the matches: lead counts, matches, institutions; value, bound and gap of the
+        plan before exploration; number of explored matches and exploration cost; versions of policy
+        and models.
 
     Raises:
         InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
-            from other marts, models or policies than those of now.
-        IntegrityError: A lead is lost or counted twice, or the plan is not proven; nothing is published.
+            from other marts, models or policies than the current ones.
+        IntegrityError: A lead is lost or counted twice, or the plan has no certificate; nothing is
+            published.
     """
-    read_from = hash_inputs(
-        settings.day_folder(settings.lake / "leads", day),
-        settings.day_folder(settings.marts, day),
-        settings.day_folder(settings.pairs, day),
-        home=settings.home,
+    lake, marts, pairs = (
+        settings.day_folder(root, day)
+        for root in (settings.lake / "leads", settings.marts, settings.pairs)
     )
-    scored_by = read_manifest(settings.day_folder(settings.pairs, day))
+    input_hashes = hash_inputs(lake, marts, pairs, home=settings.home)
+    scoring = read_manifest(pairs)
     model_set = models.load(settings, day)
-    _must_be_current(scored_by, read_from, model_set)
+    _require_current(scoring, input_hashes, model_set)
     with connect(settings) as connection:
-        rules = _load(connection, settings, day)
+        rules = _load_tables(connection, settings, day)
         most_offers = policy.value().most_offers_per_lead
         plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
-        made = try_out(connection, plan, day, most_offers=most_offers, policy=policy.exploration())
-        _note(connection, plan, made, day)
-        _add_odds(connection, read_disclosed_odds(settings.day_folder(settings.pairs, day)))
-        told = _add_reasons(connection, model_set)
-        prefilter_loss = measure_day_loss(
-            connection, settings.day_folder(settings.pairs, day), plan.price_of_quota.tolist()
+        explored = explore_plan(
+            connection, plan, day, most_offers=most_offers, policy=policy.exploration()
         )
-        of_rules = rule_prices(connection, settings.day_folder(settings.pairs, day))
-        trials = log(connection, made.trials)
-        matches = _matches(connection, scored_by)
-        offers = connection.sql(
-            offers_sql("explained", "names", "told", "odds_shown")
-        ).to_arrow_table()
-        unmatched = connection.sql(
-            unmatched_sql("mart_leads", "funnel", "chosen", "short")
-        ).to_arrow_table()
-        connection.register("without_match", unmatched)
-        told_unmatched = of_unmatched(connection, model_set, rules, day)
-    counts = count_leads(settings, day, matches=matches, unmatched=unmatched)
-    facts = counts.as_dict() | {
+        _create_plan_tables(connection, plan, explored, day)
+        _create_odds_shown(connection, read_disclosed_odds(pairs))
+        match_reasons = _create_explained(connection, model_set)
+        prefilter_loss = measure_day_loss(connection, pairs, plan.price_of_quota.tolist())
+        beside_matches = {
+            RULE_COSTS: compute_rule_costs(connection, pairs),
+            PRICES: plan.price_table,
+            exploration_log.FILE: build_exploration_log(connection, explored.draw),
+        }
+        matches = _build_matches(connection, scoring["models"])
+        offers = query_table(connection, SQL / "offers.sql")
+        unmatched = query_table(connection, SQL / "unmatched.sql")
+        connection.register("unmatched", unmatched)
+        adverse_action_reasons = explain_adverse_actions(connection, model_set, rules, day)
+    counts = reconcile_leads(settings, day, matches=matches, unmatched=unmatched)
+    manifest = counts.as_dict() | {
         "matches": len(matches),
         "institutions": len(matches["institution_id"].unique()),
         "value": plan.value,
         "bound": plan.bound,
         "gap": plan.gap,
-        "explored": int(made.explored.sum()),
-        "price_of_learning": made.price_of_learning,
+        "explored": int(explored.explored.sum()),
+        "exploration_cost": explored.exploration_cost,
         "policy_version": policy.version(),
-        "models": scored_by["models"],
+        "models": scoring["models"],
     }
-    facts |= prefilter_loss | short_floors(plan.told, plan.least_shortfall)
-    with publishing(
-        settings.day_folder(settings.reasons, day), facts | {"inputs": read_from}
-    ) as folder:
-        write_parquet(told, folder / "matches.parquet")
-        write_parquet(told_unmatched, folder / "unmatched.parquet")
-    for root, table in (
-        (settings.unmatched, unmatched),
-        (settings.offers, offers),
-        (settings.matches, matches),
+    manifest |= prefilter_loss | describe_missed_floors(plan.price_table, plan.least_shortfall)
+    reasons = {"matches.parquet": match_reasons, "unmatched.parquet": adverse_action_reasons}
+    facts = manifest | {"inputs": input_hashes}
+    _publish(settings.day_folder(settings.reasons, day), reasons, facts)
+    for root, table, others in (
+        (settings.unmatched, unmatched, {}),
+        (settings.offers, offers, {}),
+        (settings.matches, matches, beside_matches),
     ):
-        with publishing(
-            settings.day_folder(root, day), facts | {"inputs": read_from, "rows": len(table)}
-        ) as folder:
-            write_parquet(table, folder / f"{root.name}.parquet")
-            if root == settings.matches:
-                write_parquet(of_rules, folder / "rule_prices.parquet")
-                write_parquet(plan.told, folder / PRICES)
-                write_parquet(trials, folder / TRIALS)
-    return facts
+        tables = {f"{root.name}.parquet": table} | others
+        _publish(settings.day_folder(root, day), tables, facts | {"rows": len(table)})
+    return manifest
 
 
-def _must_be_current(
-    scored_by: dict[str, Any], read_from: dict[str, str], model_set: models.ModelSet
+def _publish(folder: Path, tables: dict[str, pa.Table], manifest: dict[str, Any]) -> None:
+    with publishing(folder, manifest) as fresh:
+        for name, table in tables.items():
+            write_parquet(table, fresh / name)
+
+
+def _require_current(
+    scoring: dict[str, Any], input_hashes: dict[str, str], model_set: models.ModelSet
 ) -> None:
-    """Raise `InputMissing` where the pairs speak of other leads, models or policies than now.
+    """Raise `InputMissing` if the pairs were scored from other leads, models or policies.
 
-    Only the policies of value and limits may differ: the matching applies them anew.
+    Only the policies of value and limits may differ: the matching applies the current ones.
     """
-    now = {
+    current = {
         "models": model_set.version,
         "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
     }
-    changed = [name for name, version in now.items() if scored_by.get(name) != version]
-    changed += [name for name, made in scored_by["inputs"].items() if read_from[name] != made]
+    changed = [name for name, version in current.items() if scoring.get(name) != version]
+    changed += [name for name, hash_ in scoring["inputs"].items() if input_hashes[name] != hash_]
     if changed:
         raise InputMissing(
             f"the day's pairs were scored before this changed: {', '.join(changed)}. Nothing was "
-            "matched, and earlier matches stand. Run the step `score` for the date, then `match`."
+            "matched, and earlier matches are unchanged. Run the step `score` for the date, then "
+            "`match`."
         )
 
 
-def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> CompiledRules:
-    """Create the tables that plan and reasons are made from; return what the rules ask."""
+def _load_tables(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
+) -> CompiledRules:
+    """Create the tables that plan and reasons are made from; return the rules of the products."""
     marts, pairs = (settings.day_folder(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)
     load_pairs(connection, pairs)
     connection.read_parquet(str(marts / "leads.parquet")).create_view("mart_leads")
     create_known_view(connection, settings, "institutions", day)
-    connection.execute(
-        """
-        create view names as
-        select
-            institution_id, product_id, products.name as product_name,
-            coalesce(called.name, institution_id) as institution_name
-        from products
-        left join (
-            select institution_id, arg_max(name, (landed_on, known_at, name)) as name
-            from institutions
-            group by institution_id
-        ) as called using (institution_id)
-        """
-    )
+    run_query(connection, SQL / "product_names.sql")
+    create_match_id_macro(connection)
     return rules
 
 
-def _note(connection: duckdb.DuckDBPyConnection, plan: DayPlan, made: Made, day: date) -> None:
-    """Create `planned`, `chosen` (the matches, with rank, prices and chance) and `short`.
-
-    A match id comes from the date and the keys alone, so it stands when the day is run again. The
-    rank goes by value, a trial's too: 1 is the lead's best, however it came to be shown.
-    """
-    connection.register("planned_rows", pa.table({"row": plan.chosen}))
-    told_of_made = {"explored": made.explored, "propensity": made.propensity}
-    connection.register("chosen_rows", pa.table({"row": made.row} | told_of_made))
-    connection.register("of_budget", pa.table({"row": plan.short_of_budget}))
-    connection.register("of_share", pa.table({"row": plan.short_of_share}))
-    prices = {"price_of_quota": plan.price_of_quota, "price_of_budget": plan.price_of_budget}
+def _create_plan_tables(
+    connection: duckdb.DuckDBPyConnection, plan: DayPlan, explored: ExploredPlan, day: date
+) -> None:
+    """Create `planned`, `chosen` (the matches, with rank, prices, propensity) and `exhausted`."""
     rows = np.arange(len(plan.price_of_quota))
-    connection.register("quota_prices", pa.table({"product_row": rows, **prices}))
-    connection.execute(
-        f"""
-        create or replace table chosen as
-        select
-            pairs.*, lead_row, product_row, price_of_quota, price_of_budget, explored, propensity,
-            {MATCH_ID} as match_id,
-            row_number() over (
-                partition by lead_row order by expected_value desc, product_row
-            ) as rank
-        from pairs
-        join chosen_rows using (row)
-        join leads using (channel_id, lead_id)
-        join products using (institution_id, product_id)
-        join quota_prices using (product_row)
-        """,
-        {"day": day.isoformat()},
-    )
-    connection.execute(
-        """
-        create or replace table planned as
-        select pairs.*, price_of_quota, price_of_budget
-        from pairs
-        join planned_rows using (row)
-        join products using (institution_id, product_id)
-        join quota_prices using (product_row)
-        """
-    )
-    connection.execute(
-        """
-        create or replace table short as
-        select channel_id, lead_id, min(detail) as detail
-        from pairs
-        join (
-            select row, 'budget' as detail from of_budget
-            union all
-            select row, 'share_full' as detail from of_share
-        ) using (row)
-        group by all
-        """
-    )
+    prices = {"price_of_quota": plan.price_of_quota, "price_of_budget": plan.price_of_budget}
+    for name, columns in (
+        ("planned_rows", {"row": plan.chosen}),
+        (
+            "match_rows",
+            {
+                "row": explored.row,
+                "explored": explored.explored,
+                "propensity": explored.propensity,
+            },
+        ),
+        ("budget_exhausted_rows", {"row": plan.budget_exhausted}),
+        ("share_exhausted_rows", {"row": plan.share_exhausted}),
+        ("product_prices", {"product_row": rows, **prices}),
+    ):
+        connection.register(name, pa.table(columns))
+    run_query(connection, SQL / "chosen.sql", {"day": day.isoformat()})
+    run_query(connection, SQL / "planned.sql")
+    run_query(connection, SQL / "exhausted.sql")
 
 
-def _add_odds(connection: duckdb.DuckDBPyConnection, told: Told) -> None:
-    """Create `odds_shown`: by match id, how many in a hundred were approved at least; or null."""
+def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: Told) -> None:
+    """Create `odds_shown`: approvals in a hundred, at least, by match id; null if not shown."""
     chosen = connection.sql(
         "select match_id, segment, p_approve from chosen order by match_id"
     ).to_arrow_table()
-    shown = told.odds(chosen["segment"], numbers(chosen, "p_approve"))
+    shown = odds.odds(chosen["segment"], numbers(chosen, "p_approve"))
     table = pa.table({"match_id": chosen["match_id"], "odds_shown": shown})
-    connection.register("told_odds", table)
-    connection.execute("create or replace table odds_shown as from told_odds")
+    connection.register("odds_by_match", table)
+    connection.execute("create or replace table odds_shown as from odds_by_match")
 
 
-def _add_reasons(connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet) -> pa.Table:
-    """Create `explained`: table `chosen` with the codes of what spoke most for it, and return all
-    that spoke for and against each match, in words."""
-    score_leads(connection, model_set)  # what is assumed of an approval reads the lead's risk
-    read = load_pair_features(connection, "select lead_row, product_row from chosen")
-    told = of_matches(model_set, read)
-    connection.register("told", told)
-    connection.execute(
-        """
-        create or replace table explained as
-        from chosen
-        join (
-            select
-                channel_id, lead_id, institution_id, product_id,
-                list(code order by strength_rank) as reasons
-            from told
-            where effect = 'raises'
-            group by all
-        ) using (channel_id, lead_id, institution_id, product_id)
-        """
+def _create_explained(
+    connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet
+) -> pa.Table:
+    """Create `explained`, the matches with their reason codes; return all reasons as text."""
+    score_leads(connection, model_set)  # the prior of an approval reads the lead's risk
+    chosen = load_pair_features(connection, "select lead_row, product_row from chosen")
+    match_reasons = explain_matches(model_set, chosen)
+    connection.register("match_reasons", match_reasons)
+    run_query(connection, SQL / "explained.sql")
+    return add_match_ids(connection, match_reasons)
+
+
+def _build_matches(connection: duckdb.DuckDBPyConnection, model_version: str) -> pa.Table:
+    *bounded, last = policy.risk_tiers()
+    limits = [float(tier.pd_below or np.inf) for tier in bounded] + [np.inf]
+    tiers = {"pd_below": limits, "tier": [tier.tier for tier in (*bounded, last)]}
+    connection.register("risk_tiers", pa.table(tiers))
+    matches = query_table(
+        connection,
+        SQL / "matches.sql",
+        {"policy_version": policy.version(), "models": model_version},
     )
-    return with_match_ids(connection, told)
-
-
-def _matches(connection: duckdb.DuckDBPyConnection, scored_by: dict[str, Any]) -> pa.Table:
-    bounded = policy.risk_tiers()[:-1]
-    tiers = " ".join(f"when pd < {tier.pd_below} then '{tier.tier}'" for tier in bounded)
-    matches = connection.sql(
-        f"""
-        select
-            match_id, channel_id, lead_id, institution_id, product_id, segment, rank, pd,
-            case {tiers} else '{policy.risk_tiers()[-1].tier}' end as risk_tier,
-            suggested_apr, p_approve, p_fund, expected_value, expected_cost, price_of_quota,
-            reasons, explored, propensity,
-            $policy_version as policy_version, $models as models
-        from explained
-        order by channel_id, lead_id, rank
-        """,
-        params={"policy_version": policy.version(), "models": scored_by["models"]},
-    )
-    return matches.to_arrow_table().cast(SCHEMA)
+    return matches.cast(SCHEMA)

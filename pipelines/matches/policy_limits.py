@@ -1,8 +1,8 @@
-"""What binds a day's plan, from catalogue and policy: families of limits, each row with its name.
+"""Limits of a day from policy: pacing, exposure and floors, each row with its owner.
 
-Quotas and budgets come from the products, all else from `expectations/policy/limits.yml`. Each
-family is what the solver keeps (`constraints`), and beside it whom its rows bind, so that prices
-and shortfalls can be told by name.
+Quotas and budgets come from the products, all other limits from `expectations/policy/limits.yml`.
+A family has the rows for the solver (`Limit`) and the names of their owners, so that shadow prices
+and shortfalls can be reported by name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,44 +24,44 @@ from pipelines.allocation.problem import (
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.errors import IntegrityError
 
-NAMES = pa.schema(
+OWNER_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("institution_id", "product_id", "column", "group")]
 )
-"""Whom a row binds: an institution, a product of it, the leads with `group` in `column`."""
+"""Owner of a row: an institution, one of its products, or the leads with `group` in `column`."""
 
 Product = tuple[str, str]
 Owner = tuple[str, str | None]
-"""An institution, or a product of it."""
+"""An institution, or one of its products."""
 
 
 @dataclass(frozen=True)
-class Family:
+class LimitFamily:
     """Limits of one kind."""
 
     kind: str
     """quota, budget, pacing, exposure or floor."""
     limit: Limit
-    names: pa.Table
-    """`NAMES`, by row of the limit."""
+    owners: pa.Table
+    """`OWNER_SCHEMA`, by row of the limit."""
     stated: FloatArray
-    """What each row allows, or promises, in leads or in the product's currency; NaN: no limit. The
-    limit itself may be less: a floor asks for no more leads than there are."""
+    """Stated limit of each row, in leads or in the product's currency; NaN: unlimited. The row of a
+    floor can be lower: it asks for no more leads than have a pair with the owner."""
 
     @property
-    def out_of_reach(self) -> int:
-        """Return how many of the leads that floors promise aren't there at all."""
+    def infeasible_leads(self) -> int:
+        """Return the number of leads of the stated floors that have no pair with the owner."""
         if not self.limit.is_floor:
             return 0
         return int(np.nansum(self.stated + self.limit.upper))
 
 
 @dataclass(frozen=True)
-class Day:
-    """The numbered columns that the limits of a day are made from."""
+class LimitInputs:
+    """The numbered columns that the limits of a day are built from."""
 
     connection: duckdb.DuckDBPyConnection
     """With `leads` (`lead_row`) and `products` (`product_row`)."""
-    candidates: PairColumns
+    pairs: PairColumns
     quota: IntArray
     """By product."""
     products: Sequence[Product]
@@ -72,152 +72,168 @@ class Day:
         """Return the institutions by their code: in the order of their names."""
         return sorted({institution for institution, _ in self.products})
 
-    def by_product(self) -> pa.Table:
-        """Return the names of rows that are products."""
-        institutions, products = ([name[part] for name in self.products] for part in (0, 1))
-        return names(institution_id=institutions, product_id=products)
+    def product_owners(self) -> pa.Table:
+        """Return the owners of a family with one row per product."""
+        institutions, products = ([key[part] for key in self.products] for part in (0, 1))
+        return _name_owners(institution_id=institutions, product_id=products)
 
-    def groups(self, column: str) -> tuple[IntArray, list[str]]:
-        """Return of each pair the group of its lead in `column` (-1: none), and all groups.
+    def lead_groups(self, column: str) -> tuple[IntArray, list[str]]:
+        """Return the group of each pair's lead in `column` (-1: none), and all groups.
 
         Raises:
             IntegrityError: The leads of the marts have no such column.
         """
-        known = self.connection.table("leads").columns
-        if column not in known:
+        columns = self.connection.table("leads").columns
+        if column not in columns:
             raise IntegrityError(
-                f"expectations/policy/limits.yml limits the exposure by {column}, which the leads "
-                "of the marts don't have. Nothing was matched, and earlier matches stand. Name one "
-                f"of these: {', '.join(sorted(set(known) - {'lead_row'}))}."
+                f"expectations/policy/limits.yml limits the exposure by {column}, which is no "
+                "column of the leads in the marts. Nothing was matched, and earlier matches are "
+                f"unchanged. Choose a column: {', '.join(sorted(set(columns) - {'lead_row'}))}."
             )
         values = self.connection.sql(
             f'select cast("{column}" as varchar) as value from leads order by lead_row'
         ).to_arrow_table()["value"]
-        found = sorted(value for value in values.unique().to_pylist() if value is not None)
-        code = pc.index_in(values, value_set=pa.array(found, pa.string())).fill_null(-1)
-        return code.to_numpy().astype(np.int64)[self.candidates.lead], found
+        groups = sorted(value for value in values.unique().to_pylist() if value is not None)
+        code = pc.index_in(values, value_set=pa.array(groups, pa.string())).fill_null(-1)
+        return code.to_numpy().astype(np.int64)[self.pairs.lead], groups
 
 
-def names(**columns: Sequence[str | None]) -> pa.Table:
-    """Return the names of rows; a column not given is empty."""
+def _name_owners(**columns: Sequence[str | None]) -> pa.Table:
+    """Return the owners of rows; a column not given is null."""
     given = {name: pa.array(values, pa.string()) for name, values in columns.items()}
     rows = max(map(len, given.values()))
-    return pa.table([given.get(name, pa.nulls(rows, pa.string())) for name in NAMES.names], NAMES)
+    owners = [given.get(name, pa.nulls(rows, pa.string())) for name in OWNER_SCHEMA.names]
+    return pa.table(owners, OWNER_SCHEMA)
 
 
-def paced(day: Day, entries: Sequence[Pacing]) -> list[Family]:
-    """Return the limit of each channel's share in each product's quota; nothing without entries."""
-    share = np.array([_share_of(product, entries) for product in day.products], np.float64)
+def build_pacing_caps(inputs: LimitInputs, entries: Sequence[Pacing]) -> list[LimitFamily]:
+    """Return the cap on each channel's share of each product's quota; nothing without entries."""
+    share = np.array([_find_share(product, entries) for product in inputs.products], np.float64)
     if not np.isfinite(share).any():
         return []
-    channel, channels = day.groups("channel_id")
+    channel, channels = inputs.lead_groups("channel_id")
     limit = build_share_limit(
-        *("pacing", day.candidates.product, channel, len(channels)),
+        *("pacing", inputs.pairs.product, channel, len(channels)),
         share=share[:, None],
-        quota=day.quota,
+        quota=inputs.quota,
     )
-    return [_capped("pacing", limit, _products_by_group(day, "channel_id", channels))]
+    return [_build_cap("pacing", limit, _cross_products(inputs, "channel_id", channels))]
 
 
-def _share_of(product: Product, entries: Sequence[Pacing]) -> float:
-    """Return the share of the entries that name most of the product; NaN where none does."""
-    of_product = [
+def _find_share(product: Product, entries: Sequence[Pacing]) -> float:
+    """Return the share of the most specific entry for the product; NaN without one."""
+    matching = [
         ((entry.institution_id, entry.product_id).count(None), entry.share)
         for entry in entries
         if entry.institution_id in {None, product[0]} and entry.product_id in {None, product[1]}
     ]
-    _, share = min(of_product, default=(0, np.nan))
+    _, share = min(matching, default=(0, np.nan))
     return share
 
 
-def exposed(day: Day, entries: Sequence[Exposure]) -> list[Family]:
-    """Return the limits of what leads of a group may get of each product, a family by column."""
+def build_exposure_caps(inputs: LimitInputs, entries: Sequence[Exposure]) -> list[LimitFamily]:
+    """Return the caps on the share of each product for leads of a group, a family by column."""
     families = []
-    for column in _columns(entries, "most_share"):
-        group, groups = day.groups(column)
+    for column in _list_columns(entries, "most_share"):
+        group, groups = inputs.lead_groups(column)
         share = np.full(len(groups), np.nan)
         for entry in entries:
             if entry.column == column and entry.most_share and entry.group in groups:
-                place = groups.index(entry.group)
-                share[place] = np.fmin(share[place], entry.most_share)
+                index = groups.index(entry.group)
+                share[index] = np.fmin(share[index], entry.most_share)
         limit = build_share_limit(
-            *(f"exposure_{column}", day.candidates.product, group, len(groups)),
+            *(f"exposure_{column}", inputs.pairs.product, group, len(groups)),
             share=share,
-            quota=day.quota,
+            quota=inputs.quota,
         )
-        families.append(_capped("exposure", limit, _products_by_group(day, column, groups)))
+        families.append(_build_cap("exposure", limit, _cross_products(inputs, column, groups)))
     return families
 
 
-def least_exposed(day: Day, entries: Sequence[Exposure], matches: int) -> list[Family]:
-    """Return what leads of a group must get at least of all `matches`, a family by column."""
+def build_exposure_floors(
+    inputs: LimitInputs, entries: Sequence[Exposure], matches: int
+) -> list[LimitFamily]:
+    """Return the least share of `matches` for leads of a group, a family by column."""
     families = []
-    for column in _columns(entries, "least_share"):
-        group, groups = day.groups(column)
-        wanted = {
+    for column in _list_columns(entries, "least_share"):
+        group, groups = inputs.lead_groups(column)
+        floor_by_group = {
             entry.group: int(np.ceil(entry.least_share * matches - INTEGER_TOLERANCE))
             for entry in sorted(entries, key=lambda entry: entry.least_share or 0)
             if entry.column == column and entry.least_share
         }
-        groups = [*groups, *sorted(wanted.keys() - set(groups))]
-        least = np.array([wanted.get(name, 0) for name in groups], np.int64)
-        whom = names(column=[column] * len(groups), group=groups)
-        families.append(_floor(day, f"exposure_{column}", group, least, whom))
+        groups = [*groups, *sorted(floor_by_group.keys() - set(groups))]
+        least = np.array([floor_by_group.get(name, 0) for name in groups], np.int64)
+        owners = _name_owners(column=[column] * len(groups), group=groups)
+        families.append(_build_floor(inputs, f"exposure_{column}", group, least, owners))
     return families
 
 
-def _columns(entries: Sequence[Exposure], share: str) -> list[str]:
+def _list_columns(entries: Sequence[Exposure], share: str) -> list[str]:
     return sorted({entry.column for entry in entries if getattr(entry, share)})
 
 
-def promised(day: Day, entries: Sequence[Floor]) -> list[Family]:
-    """Return the floors of products and of institutions; strangers to the day have no leads."""
-    institutions: list[Owner] = [(institution, None) for institution in day.institutions]
-    of_products = [entry for entry in entries if entry.product_id is not None]
-    of_institutions = [entry for entry in entries if entry.product_id is None]
-    pairs = day.candidates
+def build_floors(inputs: LimitInputs, entries: Sequence[Floor]) -> list[LimitFamily]:
+    """Return the floors of products and of institutions; an owner without pairs has no leads."""
+    institutions: list[Owner] = [(institution, None) for institution in inputs.institutions]
+    product_entries = [entry for entry in entries if entry.product_id is not None]
+    institution_entries = [entry for entry in entries if entry.product_id is None]
+    pairs = inputs.pairs
     return [
-        *_promises(day, "product", pairs.product, [*day.products], of_products),
-        *_promises(day, "institution", pairs.institution, institutions, of_institutions),
+        *_build_floors_of_kind(
+            inputs, "product", pairs.product, [*inputs.products], product_entries
+        ),
+        *_build_floors_of_kind(
+            inputs, "institution", pairs.institution, institutions, institution_entries
+        ),
     ]
 
 
-def _promises(
-    day: Day, of: str, owner: IntArray, known: list[Owner], entries: Sequence[Floor]
-) -> Iterator[Family]:
+def _build_floors_of_kind(
+    inputs: LimitInputs,
+    kind: str,
+    owner: IntArray,
+    owners: list[Owner],
+    entries: Sequence[Floor],
+) -> Iterator[LimitFamily]:
     if not entries:
         return
-    promises: dict[Owner, int] = {}
-    for entry in entries:  # of several the greatest counts
+    floor_by_owner: dict[Owner, int] = {}
+    for entry in entries:  # of several, the greatest counts
         key = (entry.institution_id, entry.product_id)
-        promises[key] = max(entry.leads_a_day, promises.get(key, 0))
-    strangers = sorted(promises.keys() - set(known), key=lambda owner: (owner[0], owner[1] or ""))
-    whom = [*known, *strangers]
-    least = np.array([promises.get(name, 0) for name in whom], np.int64)
-    owners = names(
-        institution_id=[institution for institution, _ in whom],
-        product_id=[product for _, product in whom],
+        floor_by_owner[key] = max(entry.leads_a_day, floor_by_owner.get(key, 0))
+    absent = sorted(floor_by_owner.keys() - set(owners), key=lambda key: (key[0], key[1] or ""))
+    every_owner = [*owners, *absent]
+    least = np.array([floor_by_owner.get(key, 0) for key in every_owner], np.int64)
+    names = _name_owners(
+        institution_id=[institution for institution, _ in every_owner],
+        product_id=[product for _, product in every_owner],
     )
-    yield _floor(day, of, owner, least, owners)
+    yield _build_floor(inputs, kind, owner, least, names)
 
 
-def _floor(day: Day, of: str, owner: IntArray, least: IntArray, whom: pa.Table) -> Family:
-    """Return the floor, lowered to the leads that its owners have a pair with at all."""
+def _build_floor(
+    inputs: LimitInputs, kind: str, owner: IntArray, least: IntArray, owners: pa.Table
+) -> LimitFamily:
+    """Return the floors, lowered to the number of leads that have a pair with the owner."""
     inside = np.flatnonzero(owner >= 0)
-    pairs = np.unique(day.candidates.lead[inside] * len(least) + owner[inside])
-    leads = np.bincount(pairs % len(least), minlength=len(least))
+    lead_owner = np.unique(inputs.pairs.lead[inside] * len(least) + owner[inside])
+    leads = np.bincount(lead_owner % len(least), minlength=len(least))
     stated = np.where(least > 0, least, np.nan)
-    return Family("floor", build_floor_limit(of, owner, np.minimum(least, leads)), whom, stated)
+    limit = build_floor_limit(kind, owner, np.minimum(least, leads))
+    return LimitFamily("floor", limit, owners, stated)
 
 
-def _capped(kind: str, limit: Limit, whom: pa.Table) -> Family:
-    return Family(kind, limit, whom, np.where(np.isfinite(limit.upper), limit.upper, np.nan))
+def _build_cap(kind: str, limit: Limit, owners: pa.Table) -> LimitFamily:
+    stated = np.where(np.isfinite(limit.upper), limit.upper, np.nan)
+    return LimitFamily(kind, limit, owners, stated)
 
 
-def _products_by_group(day: Day, column: str, groups: list[str]) -> pa.Table:
-    return names(
-        institution_id=[institution for institution, _ in day.products for _ in groups],
-        product_id=[product for _, product in day.products for _ in groups],
-        column=[column] * (len(groups) * len(day.products)),
-        group=groups * len(day.products),
+def _cross_products(inputs: LimitInputs, column: str, groups: list[str]) -> pa.Table:
+    """Return the owners of a family with one row per product and group."""
+    return _name_owners(
+        institution_id=[institution for institution, _ in inputs.products for _ in groups],
+        product_id=[product for _, product in inputs.products for _ in groups],
+        column=[column] * (len(groups) * len(inputs.products)),
+        group=groups * len(inputs.products),
     )

@@ -1,7 +1,7 @@
-"""The prices of a product in words for its institution: of its quota, its budget and its own rules.
+"""The shadow prices of a product as text for its institution: quota, budget and its own rules.
 
-Made from what the day published alone, so the delivery and the report say the same. Money is what
-the day's matches would be worth more in all, by the value policy, in the base currency.
+Read from the published files of the day alone, so the delivery and the report agree. Money is the
+value that the day's matches would have more, by the value policy, in the base currency.
 """
 
 from collections import defaultdict
@@ -19,12 +19,15 @@ Row = dict[str, Any]
 Product = tuple[str, str]
 
 PRICES = "prices.parquet"
-"""Beside the matches of the day: every limit and its price."""
+"""Every limit of the day and its shadow price, beside the matches."""
 
-WHOLE_FROM = 10
-"""Amounts from this on are told without cents."""
+RULE_COSTS = "rule_costs.parquet"
+"""The cost of each hard rule of a product, beside the matches."""
 
-ASKED = {
+NO_CENTS_FROM = 10
+"""Amounts from this on are written without cents."""
+
+RULE_TEXT = {
     "ge": "{what} of at least {first}",
     "le": "{what} of at most {first}",
     "between": "{what} from {first} to {last}",
@@ -32,30 +35,30 @@ ASKED = {
     "not_in": "{what} other than {all}",
     "known": "known {what}",
 }
-"""Operator of a product's rule -> what it asks, in words."""
+"""Operator of a product's rule -> its text."""
 
-OF_TERMS = {
+TERM_TEXT = {
     "amount": "amounts from {amount_min:,.0f} to {amount_max:,.0f} {currency}",
     "term": "terms from {term_min_months} to {term_max_months} months",
     "risk_band": "a probability of default from {pd_min:.1%} to {pd_max:.1%}",
 }
-"""Step of the funnel -> what the product's own terms ask there."""
+"""Step of the funnel -> the text of the product's terms at this step."""
 
 
 @dataclass(frozen=True)
 class RulePrice:
-    """What one rule costs its product a day, to first order."""
+    """The cost of one rule to its product a day, to first order."""
 
     rule: str
     good_leads: float
-    """Leads that it alone keeps away and that would be matched."""
+    """Leads that it alone excludes and that would be matched."""
     value: float
-    """What they would add."""
+    """The value that they would add."""
 
 
 @dataclass(frozen=True)
 class ProductPrices:
-    """What the limits of one product cost on a day."""
+    """The shadow prices of the limits of one product on a day."""
 
     institution_id: str
     product_id: str
@@ -70,51 +73,53 @@ class ProductPrices:
     price_of_budget: float
     """Of one more unit of `currency` a day."""
     promised: int
-    """Leads a day that policy promises it; 0: none."""
+    """Floor of the policy, in leads a day; 0: none."""
     short: int
-    """Leads by which that promise is missed."""
+    """Leads by which the floor is missed."""
     price_of_floor: float
     """Of one lead less promised."""
     rules: tuple[RulePrice, ...]
-    """Its own rules that cost something, the dearest first."""
+    """Its own rules that have a cost, the greatest first."""
 
     @property
-    def words(self) -> list[str]:
-        """Return what its institution should know, a sentence each."""
-        return list(_sentences(self))
+    def sentences(self) -> list[str]:
+        """Return the text for the institution, a sentence each."""
+        return list(_write_sentences(self))
 
 
-def told_prices(matches: Path, marts: Path) -> list[ProductPrices]:
-    """Return the prices of the day's open products, by institution and product.
+def load_product_prices(matches: Path, marts: Path) -> list[ProductPrices]:
+    """Return the shadow prices of the day's open products, by institution and product.
 
     Args:
         matches: The published `matches/date=D`.
         marts: The published `marts/date=D`.
     """
-    limits = _by_product(matches / PRICES)
-    costs = _by_product(matches / "rule_prices.parquet")
-    asked = _by_product(marts / "product_rules.parquet")
-    terms = {name: row for name, (row,) in _by_product(marts / "products.parquet").items()}
+    limits = _group_by_product(matches / PRICES)
+    costs = _group_by_product(matches / RULE_COSTS)
+    rules = _group_by_product(marts / "product_rules.parquet")
+    terms = {key: row for key, (row,) in _group_by_product(marts / "products.parquet").items()}
     return [
-        _prices(terms[name], rows, costs[name], asked[name])
-        for name, rows in sorted(limits.items())
-        if name in terms
+        _build_prices(terms[key], rows, costs[key], rules[key])
+        for key, rows in sorted(limits.items())
+        if key in terms
     ]
 
 
-def _by_product(path: Path) -> defaultdict[Product, list[Row]]:
-    """Return the rows of a file by the product that they are of; of none: left out."""
+def _group_by_product(path: Path) -> defaultdict[Product, list[Row]]:
+    """Return the rows of a file by product; rows without a product are left out."""
     table = pq.read_table(path, partitioning=None)
-    found: defaultdict[Product, list[Row]] = defaultdict(list)
+    rows: defaultdict[Product, list[Row]] = defaultdict(list)
     for row in table.filter(pc.is_valid(table["product_id"])).to_pylist():
-        found[row["institution_id"], row["product_id"]].append(row)
-    return found
+        rows[row["institution_id"], row["product_id"]].append(row)
+    return rows
 
 
-def _prices(terms: Row, limits: list[Row], costs: list[Row], asked: list[Row]) -> ProductPrices:
-    of_kind = {row["kind"]: row for row in limits if row["column"] is None}
-    nothing = {"limit": None, "used": 0.0, "short": 0.0, "price": 0.0}
-    quota, budget, floor = (of_kind.get(kind, nothing) for kind in ("quota", "budget", "floor"))
+def _build_prices(
+    terms: Row, limits: list[Row], costs: list[Row], rules: list[Row]
+) -> ProductPrices:
+    by_kind = {row["kind"]: row for row in limits if row["column"] is None}
+    no_limit = {"limit": None, "used": 0.0, "short": 0.0, "price": 0.0}
+    quota, budget, floor = (by_kind.get(kind, no_limit) for kind in ("quota", "budget", "floor"))
     return ProductPrices(
         institution_id=terms["institution_id"],
         product_id=terms["product_id"],
@@ -129,66 +134,74 @@ def _prices(terms: Row, limits: list[Row], costs: list[Row], asked: list[Row]) -
         short=int(floor["short"]),
         price_of_floor=round(floor["price"], 4),
         rules=tuple(
-            RulePrice(_rule(row, terms, asked), round(row["good_leads"], 1), round(row["value"], 2))
+            RulePrice(
+                _describe_rule(row, terms, rules),
+                round(row["good_leads"], 1),
+                round(row["value"], 2),
+            )
             for row in costs
             if row["value"] > 0
         ),
     )
 
 
-def _rule(cost: Row, terms: Row, asked: list[Row]) -> str:
-    """Return what is asked, in words: of the rules on one attribute all together."""
-    if cost["step"] in OF_TERMS:
+def _describe_rule(cost: Row, terms: Row, rules: list[Row]) -> str:
+    """Return the text of a rule, or of all rules on the same attribute together."""
+    if cost["step"] in TERM_TEXT:
         band = {"pd_min": terms["pd_min"] or 0.0, "pd_max": terms["pd_max"] or 1.0}
-        return OF_TERMS[cost["step"]].format(**terms | band)
+        return TERM_TEXT[cost["step"]].format(**terms | band)
     code = policy.reason_codes().get(cost["attribute"], "")
     reason = policy.reason_by_code().get(code)
     what = reason.analyst.en if reason else cost["attribute"].replace("_", " ")
     return " and ".join(
-        ASKED[rule["op"]].format(what=what, **_values(rule["value"]))
-        for rule in asked
+        RULE_TEXT[rule["op"]].format(what=what, **_format_values(rule["value"]))
+        for rule in rules
         if rule["attribute"] == cost["attribute"]
     )
 
 
-def _values(text: str | None) -> dict[str, str]:
-    values = [_number(value) for value in (text or "").split("|")]
+def _format_values(text: str | None) -> dict[str, str]:
+    values = [_format_number(value) for value in (text or "").split("|")]
     return {"first": values[0], "last": values[-1], "all": ", ".join(values)}
 
 
-def _number(text: str) -> str:
-    """Return a number with thousands set off, anything else as it is."""
+def _format_number(text: str) -> str:
+    """Return a number with thousands separators, other text unchanged."""
     try:
         return f"{float(text):,.12g}"
     except ValueError:
         return text
 
 
-def _sentences(told: ProductPrices) -> Iterator[str]:
+def _write_sentences(prices: ProductPrices) -> Iterator[str]:
     base = policy.base_currency()
-    if told.price_of_quota > 0:
-        yield f"One more lead a day is worth {_money(told.price_of_quota)} {base}."
-    elif told.matches < told.quota:
+    if prices.price_of_quota > 0:
+        yield f"One more lead a day would add {_format_money(prices.price_of_quota)} {base}."
+    elif prices.matches < prices.quota:
         yield (
-            f"Your quota of {told.quota:,} leads a day is not used up ({told.matches:,} matched): "
-            "a larger one would add nothing."
+            f"Your quota of {prices.quota:,} leads a day is not used up ({prices.matches:,} "
+            "matched): a larger quota would add nothing."
         )
-    if told.price_of_budget > 0:
+    if prices.price_of_budget > 0:
         yield (
-            f"One more {told.currency} of your daily budget of {_money(told.budget or 0)} "
-            f"{told.currency} is worth {_money(told.price_of_budget)} {base}."
+            f"One more {prices.currency} of your daily budget of "
+            f"{_format_money(prices.budget or 0)} {prices.currency} would add "
+            f"{_format_money(prices.price_of_budget)} {base}."
         )
-    if told.short:
+    if prices.short:
         yield (
-            f"You were promised {told.promised:,} leads a day; {told.promised - told.short:,} is "
-            "the most that fit your rules and the other limits of the day."
+            f"You were promised {prices.promised:,} leads a day; "
+            f"{prices.promised - prices.short:,} is the most that your rules and the other limits "
+            "of the day allow."
         )
-    for cost in told.rules:
+    for cost in prices.rules:
         good = f"{cost.good_leads:,.0f} good lead" + ("" if round(cost.good_leads) == 1 else "s")
-        worth = f"{_money(cost.value)} {base}"
-        yield f"Your limit to {cost.rule} costs you {good} a day, worth {worth}."
+        yield (
+            f"Your limit to {cost.rule} excludes {good} a day, with a value of "
+            f"{_format_money(cost.value)} {base}."
+        )
 
 
-def _money(value: float) -> str:
-    """Return an amount as people say it: cents only where they matter."""
-    return f"{value:,.0f}" if abs(value) >= WHOLE_FROM else f"{value:,.2f}"
+def _format_money(value: float) -> str:
+    """Return an amount, with cents only if it is small."""
+    return f"{value:,.0f}" if abs(value) >= NO_CENTS_FROM else f"{value:,.2f}"

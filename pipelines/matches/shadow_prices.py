@@ -1,25 +1,40 @@
-"""What each limit of a day allowed, what was used of it, and what one unit more would add.
+"""Shadow prices of the day's limits, and the cost of each hard rule of a product.
 
-Prices are those that prove the plan. They hold to first order: for a few leads more or less, not
-for twice as many.
+Both are to first order, at the prices that certify the plan: they hold for a few leads more or
+less, not for twice as many. A lead that misses product j by one rule would gain
+
+    max(0, (value - price of quota - price of budget x expected spend) - displaced surplus)
+
+without the rule. The displaced surplus is that of its match with the same institution, if any; else
+the least surplus of its matches if it has its most offers; else 0. If a rule is loosened for many
+leads at once, the prices change, and the sum overstates the gain.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from expectations import policy
 from pipelines.allocation.allocate import Plan
 from pipelines.core.arrays import FloatArray
-from pipelines.matches.policy_limits import NAMES, Family
+from pipelines.core.database import query_table
+from pipelines.core.publishing import read_manifest
+from pipelines.matches.match_id import SQL
+from pipelines.matches.policy_limits import OWNER_SCHEMA, LimitFamily
+from pipelines.pairs.near_misses import NEAR_MISS_FILE
+from pipelines.pairs.valuation import minimum_value_sql, recompute_value_sql
 
 SCHEMA = pa.schema(
     [
         ("kind", pa.string()),
-        *NAMES,
+        *OWNER_SCHEMA,
         ("limit", pa.float64()),
         ("used", pa.float64()),
         ("short", pa.float64()),
@@ -27,67 +42,108 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `prices.parquet`, one row by limit. `limit` and `used` in leads a day, of a budget in
-the product's currency; `short`: leads by which a floor is missed; `price`: what one unit more of
-the limit (of a floor: one unit less) would add, in the base currency."""
+the product's currency; `short`: leads by which a floor is missed; `price`: value that one unit more
+of the limit (of a floor: one unit less) would add, in the base currency."""
+
+RULE_COSTS = pa.schema(
+    {
+        "institution_id": pa.string(),
+        "product_id": pa.string(),
+        "step": pa.string(),
+        "attribute": pa.string(),
+        "near_misses": pa.float64(),
+        "good_leads": pa.float64(),
+        "value": pa.float64(),
+    }
+)
+"""Columns of `rule_costs.parquet`: leads a day that fail this rule alone, the ones among them that
+would be matched, and the value they would add, in the base currency; scaled up from a sample."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """A family of limits with what the plan makes of it, by row."""
+class LimitUse:
+    """A family of limits with their use by the plan and their shadow prices, by row."""
 
-    family: Family
+    family: LimitFamily
     used: FloatArray
     price: FloatArray
 
     @property
     def short(self) -> FloatArray:
-        """Return by how many leads each floor is missed; 0 of what is no floor."""
+        """Return the leads by which each floor is missed; 0 for other limits."""
         if not self.family.limit.is_floor:
             return np.zeros(len(self.used))
         return np.maximum(np.nan_to_num(self.family.stated) - self.used, 0)
 
 
-def told_by(plan: Plan, family: Family) -> Told:
-    """Return what `plan` makes of a family whose limits count leads."""
+def measure_use(plan: Plan, family: LimitFamily) -> LimitUse:
+    """Return the use of a family whose limits count leads."""
     limit = family.limit
     leads = np.bincount(limit.row[plan.rows], minlength=len(limit.upper) + 1)[: len(limit.upper)]
-    return Told(family, leads.astype(np.float64), plan.limit_prices(limit))
+    return LimitUse(family, leads.astype(np.float64), plan.limit_prices(limit))
 
 
-def prices_table(told: Sequence[Told]) -> pa.Table:
-    """Return the limits of the day (`SCHEMA`), those of a kind together."""
+def build_price_table(uses: Sequence[LimitUse]) -> pa.Table:
+    """Return the limits of the day (`SCHEMA`), grouped by kind."""
     parts = [SCHEMA.empty_table()]
-    for each in told:
+    for use in uses:
         columns = {
-            "kind": pa.repeat(each.family.kind, len(each.used)),
-            **{name: each.family.names[name] for name in NAMES.names},
-            "limit": each.family.stated,
-            "used": each.used,
-            "short": each.short,
-            "price": each.price + 0.0,
+            "kind": pa.repeat(use.family.kind, len(use.used)),
+            **{name: use.family.owners[name] for name in OWNER_SCHEMA.names},
+            "limit": use.family.stated,
+            "used": use.used,
+            "short": use.short,
+            "price": use.price + 0.0,
         }
-        stated = pa.array(np.isfinite(each.family.stated))
-        parts.append(pa.table(columns).cast(SCHEMA).filter(stated))
+        is_limited = pa.array(np.isfinite(use.family.stated))
+        parts.append(pa.table(columns).cast(SCHEMA).filter(is_limited))
     return pa.concat_tables(parts).combine_chunks()
 
 
-def short_floors(limits: pa.Table, least_shortfall: int) -> dict[str, Any]:
-    """Return what a manifest says of floors that the plan misses; nothing where it keeps all.
+def describe_missed_floors(limits: pa.Table, least_shortfall: int) -> dict[str, Any]:
+    """Return the fields of a manifest about floors that the plan misses; none if it misses none.
 
     Args:
-        limits: As `prices_table` returns it.
-        least_shortfall: Leads by which no plan misses them less, in all.
+        limits: As `build_price_table` returns it.
+        least_shortfall: Lower bound on the total shortfall of every plan.
 
     Returns:
-        `floors_short`: each with whom it was promised to, `promised`, `kept` (the most it can be
-        with the other limits as they are) and `short`; `least_shortfall`, as given.
+        `floors_short`: each floor with its owner, `promised`, `attained` (the most that is feasible
+        with the other limits) and `short`; `least_shortfall`, as given.
     """
     short = limits.filter(pc.greater(limits["short"], 0))
     if not short.num_rows:
         return {}
     rows = [
-        {name: row[name] for name in NAMES.names if row[name] is not None}
-        | {"promised": int(row["limit"]), "kept": int(row["used"]), "short": int(row["short"])}
+        {name: row[name] for name in OWNER_SCHEMA.names if row[name] is not None}
+        | {"promised": int(row["limit"]), "attained": int(row["used"]), "short": int(row["short"])}
         for row in short.to_pylist()
     ]
     return {"floors_short": rows, "least_shortfall": least_shortfall}
+
+
+def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
+    """Return the cost a day of each rule of each product (`RULE_COSTS`, the greatest first).
+
+    Args:
+        connection: With `products`, `product_prices` (of quota and budget, by `product_row`) and
+            `planned` (the plan's pairs, with the same, `expected_value` and `expected_spend`).
+        pairs: The published `pairs/date=D`.
+    """
+    sample = read_manifest(pairs)["near_misses"]
+    connection.execute(
+        f"""
+        create or replace temp view valued_near_misses as
+        select *, {minimum_value_sql()} as is_worthwhile
+        from ({recompute_value_sql(pairs / NEAR_MISS_FILE)})
+        """
+    )
+    costs = query_table(
+        connection,
+        SQL / "rule_costs.sql",
+        {
+            "most_offers": policy.value().most_offers_per_lead,
+            "scale": Decimal(str(sample["of_leads"] / max(1, sample["leads"]))),
+        },
+    )
+    return costs.cast(RULE_COSTS)

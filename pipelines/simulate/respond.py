@@ -18,7 +18,7 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
-from pipelines.matches.ids import MATCH_ID
+from pipelines.matches.match_id import create_match_id_macro
 from pipelines.simulate.market.leads import DayLeads
 from pipelines.simulate.outcomes.ground_truth import PairTruth
 from pipelines.simulate.simulator import SimulatedMarket
@@ -157,11 +157,12 @@ def _known_pairs(
 
 def _join_leads(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
     """Return the delivered rows of known leads; the match id is computed as matches compute it."""
+    create_match_id_macro(connection)
     return connection.sql(
-        f"""
+        """
         select match_id, product_id, cast(rank as bigint) as rank, lead
         from delivered inner join leads using (phone)
-        where match_id = {MATCH_ID}
+        where match_id = make_match_id($day, channel_id, lead_id, institution_id, product_id)
         order by match_id
         """,
         params={"day": day.isoformat()},

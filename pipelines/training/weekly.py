@@ -7,7 +7,7 @@ from typing import Any
 from models import train_models
 from models.champion import registry
 from pipelines.core.settings import Settings
-from pipelines.evaluation.off_policy.challenger_evidence import by_log
+from pipelines.evaluation.off_policy.policy_value import evaluate_model_on_log
 from pipelines.training.retrain_triggers import find_trigger
 
 
@@ -20,7 +20,7 @@ def ensure(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    off_policy_tests = partial(by_log, settings)
+    off_policy_tests = partial(evaluate_model_on_log, settings)
     summary = train_models.ensure_model_set(settings, day, off_policy_tests)
     if summary["as_of"] == f"{day}":
         return summary
@@ -40,4 +40,6 @@ def retrain(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The marts of `day` are not published.
     """
-    return train_models.train(settings, day, off_policy_tests=partial(by_log, settings))
+    return train_models.train(
+        settings, day, off_policy_tests=partial(evaluate_model_on_log, settings)
+    )

@@ -234,7 +234,7 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
         "matches": 200,
         "gap": 0.0,
         "explored": 3,
-        "price_of_learning": 41.75,
+        "exploration_cost": 41.75,
         "policy_version": "5ad28ef3f2fc",
         "inputs": read,
     }

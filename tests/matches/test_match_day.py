@@ -1,4 +1,4 @@
-"""The day's matches: within every limit, explained, and every other lead told why not."""
+"""The day's matches: within every limit and explained; unmatched leads with stage and detail."""
 
 from collections import Counter
 from datetime import date, timedelta
@@ -15,7 +15,6 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches import match_day
-from pipelines.matches.lead_reconciliation import counts_of_day
 from pipelines.pairs import score_day as pairs
 from tests.helpers.day import (
     DUPLICATES,
@@ -31,6 +30,8 @@ from tests.helpers.matched_day import DAY
 
 Row = dict[str, Any]
 
+COUNTS = ("received", "quarantined", "duplicates", "suppressed", "matched", "unmatched")
+
 
 def table(settings: Settings, name: str) -> list[Row]:
     root = settings.home / name
@@ -39,7 +40,7 @@ def table(settings: Settings, name: str) -> list[Row]:
 
 
 def reasons_for(settings: Settings) -> dict[str, list[Row]]:
-    """Return match id -> what spoke for its approval, strongest first."""
+    """Return match id -> reasons for its approval, strongest first."""
     path = settings.day_folder(settings.reasons, DAY) / "matches.parquet"
     found: dict[str, list[Row]] = {}
     for row in pq.read_table(path).to_pylist():
@@ -84,7 +85,7 @@ def test_matches_have_the_agreed_columns_and_sensible_values(matched_home):
         assert row["price_of_quota"] >= 0
 
 
-def test_no_limit_is_broken(matched_home):
+def test_matches_violate_no_limit(matched_home):
     matches = table(matched_home, "matches")
     leads = Counter((row["channel_id"], row["lead_id"]) for row in matches)
     shown = Counter((row["channel_id"], row["lead_id"], row["institution_id"]) for row in matches)
@@ -95,7 +96,7 @@ def test_no_limit_is_broken(matched_home):
     assert all(count <= quotas[product] for product, count in products.items())
 
 
-def test_ranks_count_from_the_leads_most_valuable_match(matched_home):
+def test_rank_one_is_the_leads_most_valuable_match(matched_home):
     by_lead: dict[tuple[str, str], list[Row]] = {}
     for row in table(matched_home, "matches"):
         by_lead.setdefault((row["channel_id"], row["lead_id"]), []).append(row)
@@ -106,7 +107,7 @@ def test_ranks_count_from_the_leads_most_valuable_match(matched_home):
         assert values == sorted(values, reverse=True)
 
 
-def test_match_ids_are_unique_and_stand_when_other_leads_are_gone(matched_copy):
+def test_match_ids_are_unique_and_do_not_depend_on_other_leads(matched_copy):
     before = {
         (row["lead_id"], row["product_id"]): row["match_id"]
         for row in table(matched_copy, "matches")
@@ -123,20 +124,20 @@ def test_match_ids_are_unique_and_stand_when_other_leads_are_gone(matched_copy):
     assert all(before[key] == after[key] for key in both)
 
 
-def test_an_offer_says_in_words_what_the_match_is(matched_home):
+def test_offer_text_describes_the_match(matched_home):
     offers, matches = table(matched_home, "offers"), table(matched_home, "matches")
-    told = reasons_for(matched_home)
+    reasons = reasons_for(matched_home)
     assert [row["match_id"] for row in offers] == [row["match_id"] for row in matches]
     for offer, made in zip(offers, matches, strict=True):
         assert f"{made['suggested_apr']:.2%} a year, all costs included" in offer["words"]
         assert f"{offer['currency']} {offer['amount']:,.0f} over" in offer["words"]
-        for reason in told[made["match_id"]]:
+        for reason in reasons[made["match_id"]]:
             assert reason["person_en"] in offer["words"]
             assert reason["person_zh"] in offer["words_zh"]
         assert f"{made['suggested_apr']:.2%}" in offer["words_zh"]
 
 
-def test_an_offer_calls_the_institution_by_its_name_of_the_day(matched_copy):
+def test_offer_has_the_institution_name_of_the_day(matched_copy):
     named = {"institution_id": "bank-000", "name": "First Bank"}
     write_feed(matched_copy, "institutions", date(2026, 1, 1), [named | {"name": "Old Name"}])
     write_feed(matched_copy, "institutions", date(2026, 2, 1), [named])
@@ -151,24 +152,24 @@ def test_an_offer_calls_the_institution_by_its_name_of_the_day(matched_copy):
     assert names["bank-001"] == "bank-001"
 
 
-def test_every_lead_is_in_one_place_and_the_manifest_counts_them(matched_home):
+def test_manifest_counts_every_lead_once(matched_home):
     manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
-    counts = counts_of_day(matched_home, DAY).as_dict()
-    assert {name: manifest[name] for name in counts} == counts
+    counts = {name: manifest[name] for name in COUNTS}
+    assert counts["received"] == sum(counts[name] for name in COUNTS[1:])
     assert counts["received"] == 60 + QUARANTINED + DUPLICATES
     assert counts["matched"] == len({row["lead_id"] for row in table(matched_home, "matches")})
     assert counts["unmatched"] == len(table(matched_home, "unmatched"))
     assert (counts["quarantined"], counts["duplicates"]) == (QUARANTINED, DUPLICATES)
 
 
-def test_the_manifest_proves_the_plan(matched_home):
+def test_manifest_has_the_certificate_of_the_plan(matched_home):
     manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
     total = sum(row["expected_value"] for row in table(matched_home, "matches"))
-    assert manifest["value"] == pytest.approx(total + manifest["price_of_learning"])
+    assert manifest["value"] == pytest.approx(total + manifest["exploration_cost"])
     assert (manifest["bound"], manifest["gap"]) == (manifest["value"], 0)
 
 
-def test_the_same_day_gives_the_same_bytes_in_any_row_order_and_threads(matched_copy):
+def test_row_order_and_threads_do_not_change_a_byte(matched_copy):
     before = contents(matched_copy)
     with_marts(
         matched_copy,
@@ -179,22 +180,24 @@ def test_the_same_day_gives_the_same_bytes_in_any_row_order_and_threads(matched_
     assert contents(matched_copy) == before
 
 
-def test_leads_set_aside_keep_the_stage_and_detail_of_the_marts(tmp_path):
+def test_excluded_leads_keep_the_stage_and_detail_of_the_marts(tmp_path):
     settings = write_day_before_matching(tmp_path, DAY, leads=6)
     leads = mart(settings, "leads")
-    set_aside = [
+    exclusions = [
         ("identity", "phone_invalid"),
         ("suppressed", "do_not_contact"),
         ("consent", "withdrawn"),
         ("duplicate", "same_person"),
     ]
-    for lead, (stage, detail) in zip(leads, set_aside, strict=False):
+    for lead, (stage, detail) in zip(leads, exclusions, strict=False):
         lead |= {"exclusion_stage": stage, "exclusion_detail": detail}
     facts = run_matching(with_marts(settings, leads=leads), DAY)
-    told = {row["lead_id"]: (row["stage"], row["detail"]) for row in table(settings, "unmatched")}
-    for lead, expected in zip(leads[:3], set_aside, strict=False):
-        assert told[lead["lead_id"]] == expected
-    assert leads[3]["lead_id"] not in told
+    published = {
+        row["lead_id"]: (row["stage"], row["detail"]) for row in table(settings, "unmatched")
+    }
+    for lead, expected in zip(leads[:3], exclusions, strict=False):
+        assert published[lead["lead_id"]] == expected
+    assert leads[3]["lead_id"] not in published
     assert (facts["suppressed"], facts["duplicates"]) == (1, 1 + DUPLICATES)
 
 
@@ -222,7 +225,7 @@ def test_leads_set_aside_keep_the_stage_and_detail_of_the_marts(tmp_path):
         ({}, {"is_open": False, "closed_reason": "paused"}, "no_product", "no_open_product"),
     ],
 )
-def test_each_reason_why_a_lead_has_no_match(tmp_path, lead, product, stage, detail):
+def test_stage_and_detail_of_an_unmatched_lead(tmp_path, lead, product, stage, detail):
     settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
     fitting = {
         "segment": "consumer",
@@ -243,13 +246,13 @@ def test_each_reason_why_a_lead_has_no_match(tmp_path, lead, product, stage, det
     products = [open_one | {"pd_max": 0.5} | product, paused]
     with_marts(settings, leads=leads, products=products, product_rules=[rule])
     facts = run_matching(settings, DAY)
-    (told,) = table(settings, "unmatched")
-    assert (told["stage"], told["detail"]) == (stage, detail)
+    (row,) = table(settings, "unmatched")
+    assert (row["stage"], row["detail"]) == (stage, detail)
     assert facts["matches"] == 0
     assert facts["suppressed" if stage == "suppressed" else "unmatched"] == 1
 
 
-def test_the_lead_of_those_reasons_is_matched_when_nothing_speaks_against_it(tmp_path):
+def test_same_lead_without_an_obstacle_is_matched(tmp_path):
     settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
     fitting = {"segment": "consumer", "amount": 10_000.0, "term_months": 6}
     leads = [row | fitting | {"bureau_score": None} for row in mart(settings, "leads")]
@@ -258,7 +261,7 @@ def test_the_lead_of_those_reasons_is_matched_when_nothing_speaks_against_it(tmp
     assert run_matching(settings, DAY)["matches"] == 1
 
 
-def test_a_budget_in_money_is_kept_and_the_plan_is_still_proven(matched_copy):
+def test_budget_in_money_holds_and_the_gap_is_certified(matched_copy):
     def spend() -> float:
         made = {(row["lead_id"], row["product_id"]) for row in table(matched_copy, "matches")}
         return sum(
@@ -278,7 +281,7 @@ def test_a_budget_in_money_is_kept_and_the_plan_is_still_proven(matched_copy):
     assert facts["value"] <= facts["bound"]
 
 
-def test_a_day_without_leads_publishes_empty_tables(tmp_path):
+def test_day_without_leads_publishes_empty_tables(tmp_path):
     settings = write_day_before_matching(
         tmp_path, DAY, leads_table=SCHEMAS["leads"].empty_table(), products=4
     )
@@ -288,20 +291,20 @@ def test_a_day_without_leads_publishes_empty_tables(tmp_path):
     assert table(settings, "matches") == table(settings, "offers") == []
 
 
-def test_scoring_and_matching_again_change_no_byte(matched_copy):
+def test_scoring_and_matching_again_changes_no_byte(matched_copy):
     before = contents(matched_copy)
     pairs.score(matched_copy, DAY)
     match_day.match(matched_copy, DAY)
     assert contents(matched_copy) == before
 
 
-def test_pairs_of_other_marts_are_not_matched(matched_copy):
+def test_pairs_of_other_marts_are_an_error(matched_copy):
     with_marts(matched_copy, leads=mart(matched_copy, "leads")[::2])
     with pytest.raises(InputMissing, match=rf"changed: marts/date={DAY}"):
         match_day.match(matched_copy, DAY)
 
 
-def test_pairs_of_other_models_are_not_matched(matched_copy):
+def test_pairs_of_other_models_are_an_error(matched_copy):
     names = ("approval", "risk", "take_up")
     priors = {name: registry.ModelVersion(Prior(name, "another reason"), {}) for name in names}
     registry.save_set(matched_copy, DAY - timedelta(days=1), priors)

@@ -1,4 +1,4 @@
-"""Floors, pacing and exposure from the policy file: kept, or reported with the least relaxation."""
+"""Floors, pacing and exposure from the policy file: satisfied, or reported with their shortfall."""
 
 import re
 from collections import Counter
@@ -28,7 +28,7 @@ ENTRY = "from: 2026-11-01, source: test"
 
 @pytest.fixture
 def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that puts a policy of limits in force."""
+    """Return a function that writes the limits of the policy."""
     folder = tmp_path / "policy"
     folder.mkdir()
     for path in policy.FOLDER.glob("*.yml"):
@@ -37,12 +37,12 @@ def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(policy, "version", policy.version.__wrapped__)
     monkeypatch.setattr(policy, "limits", policy.limits.__wrapped__)
 
-    def put(**entries: str) -> None:
-        said = "".join(f"{kind}:\n- {{{entry}}}\n" for kind, entry in entries.items())
-        text = f"decided_on: 2026-11-24\nsource: test\n{said}"
+    def write(**entries: str) -> None:
+        lists = "".join(f"{kind}:\n- {{{entry}}}\n" for kind, entry in entries.items())
+        text = f"decided_on: 2026-11-24\nsource: test\n{lists}"
         (folder / "limits.yml").write_text(text, "utf-8")
 
-    return put
+    return write
 
 
 def table(settings: Settings, name: str, root: str = "matches") -> list[Row]:
@@ -89,7 +89,7 @@ def price(settings: Settings, kind: str, **named: str) -> Row:
     return row
 
 
-def test_the_policy_in_force_binds_nothing():
+def test_default_policy_sets_no_limits():
     assert policy.limits().on(DAY).model_dump(include={"floors", "pacing", "exposure"}) == {
         "floors": (),
         "pacing": (),
@@ -97,7 +97,7 @@ def test_the_policy_in_force_binds_nothing():
     }
 
 
-def test_a_floor_is_kept_and_costs_the_plan_what_its_price_says_at_most(matched_copy, limits):
+def test_floor_is_met_at_a_cost_of_at_most_its_shadow_price(matched_copy, limits):
     product = {"institution_id": "bank-000", "product_id": "loan-0000"}
     before = of_product(matched_copy, **product)
     value = read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["value"]
@@ -108,12 +108,12 @@ def test_a_floor_is_kept_and_costs_the_plan_what_its_price_says_at_most(matched_
     assert facts["value"] < value
     assert facts["value"] == pytest.approx(facts["bound"], abs=1e-2)
     assert "floors_short" not in facts
-    told = price(matched_copy, "floor", product_id="loan-0000")
-    assert (told["limit"], told["used"], told["short"]) == (before + 3, before + 3, 0)
-    assert 0 < value - facts["value"] <= 3 * told["price"] + 1e-3
+    row = price(matched_copy, "floor", product_id="loan-0000")
+    assert (row["limit"], row["used"], row["short"]) == (before + 3, before + 3, 0)
+    assert 0 < value - facts["value"] <= 3 * row["price"] + 1e-3
 
 
-def test_a_floor_that_the_plan_keeps_anyway_changes_no_match(matched_copy, limits):
+def test_floor_that_the_plan_meets_anyway_changes_no_match(matched_copy, limits):
     free = chosen(matched_copy)
     made = of_product(matched_copy, institution_id="bank-002")
     limits(floors=f"{ENTRY}, institution_id: bank-002, leads_a_day: {made}")
@@ -124,7 +124,7 @@ def test_a_floor_that_the_plan_keeps_anyway_changes_no_match(matched_copy, limit
     assert price(matched_copy, "floor", institution_id="bank-002")["price"] == 0
 
 
-def test_a_floor_out_of_reach_is_lowered_by_the_least_there_is_and_reported(matched_copy, limits):
+def test_infeasible_floor_is_relaxed_by_the_least_amount_and_reported(matched_copy, limits):
     product = {"institution_id": "bank-001", "product_id": "loan-0002"}
     pairs = table(matched_copy, "pairs", "pairs")
     eligible = {row["lead_id"] for row in pairs if row["product_id"] == "loan-0002"}
@@ -132,17 +132,14 @@ def test_a_floor_out_of_reach_is_lowered_by_the_least_there_is_and_reported(matc
     limits(floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: 900")
     facts = match_day.match(matched_copy, DAY)
     assert of_product(matched_copy, **product) == most
-    short = product | {"promised": 900, "kept": most, "short": 900 - most}
+    short = product | {"promised": 900, "attained": most, "short": 900 - most}
     assert (facts["floors_short"], facts["least_shortfall"]) == ([short], 900 - most)
     assert read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["floors_short"] == [
         short
     ]
 
 
-def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(
-    matched_copy, limits
-):
-    """Both want every lead of one product's quota: an institution and a group of leads."""
+def test_floor_against_pacing_is_missed_by_the_least_shortfall(matched_copy, limits):
     quota = quotas(matched_copy)["loan-0002"]
     limits(
         floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: {quota}",
@@ -156,48 +153,46 @@ def test_two_floors_that_exclude_each_other_are_missed_by_no_more_than_one_must(
     )
     assert max(channels.values()) <= max(1, quota // 10)
     (short,) = facts["floors_short"]
-    assert short["kept"] == sum(channels.values())
-    assert short["short"] == facts["least_shortfall"] == quota - short["kept"]
+    assert short["attained"] == sum(channels.values())
+    assert short["short"] == facts["least_shortfall"] == quota - short["attained"]
 
 
-def test_a_floor_of_a_product_that_the_day_does_not_have_is_told_and_changes_nothing(
-    matched_copy, limits
-):
+def test_floor_of_an_absent_institution_is_reported_and_changes_no_match(matched_copy, limits):
     free = chosen(matched_copy)
     limits(floors=f"{ENTRY}, institution_id: bank-999, leads_a_day: 7")
     facts = match_day.match(matched_copy, DAY)
     assert facts["floors_short"] == [
-        {"institution_id": "bank-999", "promised": 7, "kept": 0, "short": 7}
+        {"institution_id": "bank-999", "promised": 7, "attained": 0, "short": 7}
     ]
     assert (chosen(matched_copy), facts["gap"], facts["least_shortfall"]) == (free, 0, 7)
 
 
-def test_pacing_holds_by_product_and_the_entry_that_names_most_counts(matched_copy, limits):
+def test_pacing_holds_by_product_and_the_most_specific_entry_counts(matched_copy, limits):
     limits(
         pacing=f"{ENTRY}, share: 0.1}}\n- {{{ENTRY}, institution_id: bank-001, share: 0.9}}\n"
         f"- {{{ENTRY}, institution_id: bank-001, product_id: loan-0002, share: 0.2"
     )
     facts = match_day.match(matched_copy, DAY)
-    places = quotas(matched_copy)
+    quota = quotas(matched_copy)
     used = Counter((row["product_id"], row["channel_id"]) for row in table(matched_copy, "matches"))
     share = {"loan-0002": 0.2, "loan-0003": 0.9}
-    most = {name: max(1, int(share.get(name, 0.1) * places[name] + 1e-9)) for name in places}
+    most = {name: max(1, int(share.get(name, 0.1) * quota[name] + 1e-9)) for name in quota}
     assert all(count <= most[product] for (product, _), count in used.items())
     assert any(count == most[product] for (product, _), count in used.items())
     assert facts["value"] <= facts["bound"] + 1e-6
-    told = price(matched_copy, "pacing", product_id="loan-0002", group="channel-0")
-    assert told["limit"] == most["loan-0002"]
-    assert told["used"] == used["loan-0002", "channel-0"]
+    row = price(matched_copy, "pacing", product_id="loan-0002", group="channel-0")
+    assert row["limit"] == most["loan-0002"]
+    assert row["used"] == used["loan-0002", "channel-0"]
 
 
-def test_a_lead_that_pacing_keeps_out_is_told_so(matched_copy, limits):
+def test_lead_excluded_by_pacing_has_the_detail_share_full(matched_copy, limits):
     limits(pacing=f"{ENTRY}, share: 0.01")
     match_day.match(matched_copy, DAY)
     details = {row["detail"] for row in table(matched_copy, "unmatched", "unmatched")}
     assert "share_full" in details
 
 
-def test_exposure_keeps_the_most_and_the_least_share_of_a_group(matched_copy, limits):
+def test_exposure_limits_the_share_of_a_group_from_above_and_below(matched_copy, limits):
     with_quotas(matched_copy, 4)
     region = lead_column(matched_copy, "region")
     before = Counter(region[row["lead_id"]] for row in table(matched_copy, "matches"))
@@ -216,12 +211,12 @@ def test_exposure_keeps_the_most_and_the_least_share_of_a_group(matched_copy, li
         for row in table(matched_copy, "matches")
         if region[row["lead_id"]] == common
     )
-    places = quotas(matched_copy)
+    quota = quotas(matched_copy)
     assert of_group
-    assert all(count <= max(1, places[name] * 0.05) for name, count in of_group.items())
+    assert all(count <= max(1, quota[name] * 0.05) for name, count in of_group.items())
 
 
-def test_an_entry_binds_from_its_first_day_to_its_last(matched_copy, limits):
+def test_entry_applies_from_its_first_to_its_last_day(matched_copy, limits):
     free = chosen(matched_copy)
     for span in ("from: 2026-11-01, to: 2026-11-19", "from: 2026-11-21"):
         limits(pacing=f"{span}, share: 0.01, source: test")
@@ -232,7 +227,7 @@ def test_an_entry_binds_from_its_first_day_to_its_last(matched_copy, limits):
     assert chosen(matched_copy) != free
 
 
-def test_the_same_limits_give_the_same_bytes(matched_copy, limits):
+def test_threads_do_not_change_a_byte(matched_copy, limits):
     limits(floors=f"{ENTRY}, institution_id: bank-002, leads_a_day: 900")
     runs = []
     for threads in (1, 2):
@@ -244,7 +239,7 @@ def test_the_same_limits_give_the_same_bytes(matched_copy, limits):
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "message"),
     [
         ({"floors": f"{ENTRY}, institution_id: x, leads_a_day: 0"}, "4, floors.0.leads_a_day"),
         ({"floors": f"{ENTRY}, leads_a_day: 3"}, "4, floors.0.institution_id: Field required"),
@@ -261,15 +256,15 @@ def test_the_same_limits_give_the_same_bytes(matched_copy, limits):
         ({"floors": "[}"}, "line 4: not YAML"),
     ],
 )
-def test_a_wrong_policy_names_file_line_and_key(limits, entry, told):
+def test_invalid_policy_names_file_line_and_key(limits, entry, message):
     limits(**entry)
     with pytest.raises(
-        PolicyError, match=rf"(?s)expectations/policy/limits.yml.*{re.escape(told)}"
+        PolicyError, match=rf"(?s)expectations/policy/limits.yml.*{re.escape(message)}"
     ):
         policy.limits()
 
 
-def test_a_wrong_policy_ends_the_step_in_words_and_earlier_matches_stand(matched_copy, limits):
+def test_invalid_policy_fails_the_step_and_keeps_earlier_matches(matched_copy, limits):
     before = chosen(matched_copy)
     limits(pacing=f"{ENTRY}, share: 2")
     with pytest.raises(
@@ -279,9 +274,7 @@ def test_a_wrong_policy_ends_the_step_in_words_and_earlier_matches_stand(matched
     assert chosen(matched_copy) == before
 
 
-def test_exposure_by_a_column_that_leads_do_not_have_is_refused_with_those_they_have(
-    matched_copy, limits
-):
+def test_exposure_by_an_unknown_column_is_an_error_with_the_known_columns(matched_copy, limits):
     limits(exposure=f"{ENTRY}, column: planet, group: earth, most_share: 0.4")
-    with pytest.raises(IntegrityError, match=r"by planet.*one of these: .*region"):
+    with pytest.raises(IntegrityError, match=r"by planet.*Choose a column: .*region"):
         match_day.match(matched_copy, DAY)

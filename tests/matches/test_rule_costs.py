@@ -1,4 +1,4 @@
-"""What a hard rule costs its product is what the day is worth more once the rule is gone."""
+"""The cost of a hard rule is the value that the day gains without the rule."""
 
 from pathlib import Path
 from typing import Any
@@ -26,35 +26,35 @@ RULES = [
 
 
 def day_with(home: Path, quota: int, *rules: dict[str, str]) -> Settings:
-    """Return a day whose products have all the same quota; loan-0007 has `rules`."""
+    """Return a day whose products all have the same quota; loan-0007 has `rules`."""
     table = pa.Table.from_pylist([PRODUCT | rule for rule in rules], SCHEMAS["product_rules"])
     before = write_marts(home / "before", DAY, leads=150, products=12, pairs=1)
     catalogue = pq.read_table(before.day_folder(before.marts, DAY) / "products.parquet")
-    place = catalogue.column_names.index("daily_quota")
+    column = catalogue.column_names.index("daily_quota")
     catalogue = catalogue.set_column(
-        place, "daily_quota", pa.array([quota] * len(catalogue), pa.int64())
+        column, "daily_quota", pa.array([quota] * len(catalogue), pa.int64())
     )
     return write_day_before_matching(
         home, DAY, leads=150, products=12, product_rules_table=table, products_table=catalogue
     )
 
 
-def told(settings: Settings) -> list[dict[str, Any]]:
+def rule_costs(settings: Settings) -> list[dict[str, Any]]:
     folder = settings.day_folder(settings.matches, DAY)
-    return pq.read_table(folder / "rule_prices.parquet").to_pylist()
+    return pq.read_table(folder / "rule_costs.parquet").to_pylist()
 
 
 def of_rule(settings: Settings, attribute: str) -> dict[str, Any]:
     (row,) = (
         row
-        for row in told(settings)
+        for row in rule_costs(settings)
         if (row["product_id"], row["attribute"]) == (PRODUCT["product_id"], attribute)
     )
     return row
 
 
 @pytest.mark.parametrize("loosened", [0, 1])
-def test_where_quotas_are_free_a_rules_price_is_exactly_what_it_costs(tmp_path, loosened):
+def test_cost_is_exact_where_quotas_do_not_bind(tmp_path, loosened):
     strict = day_with(tmp_path / "strict", 1_000, *RULES)
     loose = day_with(tmp_path / "loose", 1_000, RULES[1 - loosened])
     before, after = run_matching(strict, DAY), run_matching(loose, DAY)
@@ -64,7 +64,7 @@ def test_where_quotas_are_free_a_rules_price_is_exactly_what_it_costs(tmp_path, 
     assert row["value"] > 0
 
 
-def test_where_quotas_bind_a_rules_price_bounds_what_it_costs(tmp_path):
+def test_cost_is_an_upper_bound_where_quotas_bind(tmp_path):
     strict = day_with(tmp_path / "strict", 4, *RULES)
     loose = day_with(tmp_path / "loose", 4, RULES[1])
     before, after = run_matching(strict, DAY), run_matching(loose, DAY)
@@ -72,13 +72,13 @@ def test_where_quotas_bind_a_rules_price_bounds_what_it_costs(tmp_path):
     assert 0 <= gained <= of_rule(strict, "bureau_score")["value"] + 1e-6
 
 
-def test_only_what_a_product_may_change_has_a_price(matched_home):
-    steps = {row["step"] for row in told(matched_home)}
+def test_only_rules_that_a_product_may_change_have_a_cost(matched_home):
+    steps = {row["step"] for row in rule_costs(matched_home)}
     assert steps
     assert steps <= {"amount", "term", "rules", "risk_band"}
 
 
-def test_a_sample_stands_for_all(tmp_path, monkeypatch):
+def test_sample_is_scaled_to_all_leads(tmp_path, monkeypatch):
     settings = day_with(tmp_path, 1_000, *RULES)
     run_matching(settings, DAY)
     every = of_rule(settings, "bureau_score")
@@ -86,15 +86,15 @@ def test_a_sample_stands_for_all(tmp_path, monkeypatch):
     rules = policy.pairs().model_copy(update={"near_misses": limits})
     monkeypatch.setattr(policy, "pairs", lambda: rules)
     run_matching(settings, DAY)
-    said = read_manifest(settings.day_folder(settings.pairs, DAY))["near_misses"]
-    assert (said["leads"], said["of_leads"]) == (70, 144)
+    sample = read_manifest(settings.day_folder(settings.pairs, DAY))["near_misses"]
+    assert (sample["leads"], sample["of_leads"]) == (70, 144)
     sampled = of_rule(settings, "bureau_score")
     assert sampled["near_misses"] == pytest.approx(every["near_misses"], rel=0.5)
     assert sampled["near_misses"] % (144 / 70) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("most", [0, 1, 40])
-def test_no_more_pairs_are_scored_than_policy_allows_and_no_lead_is_half_told(
+def test_scored_near_misses_stay_within_policy_with_whole_leads(
     matched_copy: Settings, monkeypatch, most
 ):
     limits = policy.pairs().near_misses.model_copy(update={"most_pairs": most})

@@ -1,4 +1,4 @@
-"""Each institution reads what its own limits cost, in words, and nothing of any other's."""
+"""Each institution reads the shadow prices of its own limits, and nothing of any other's."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver
 from pipelines.matches import match_day as match
-from pipelines.matches.shadow_price_text import ProductPrices, RulePrice, told_prices
+from pipelines.matches.shadow_price_text import ProductPrices, RulePrice, load_product_prices
 from pipelines.matches.shadow_prices import SCHEMA
 from tests.helpers.day import run_matching
 from tests.helpers.matched_day import DAY
@@ -53,7 +53,7 @@ def prices(settings: Settings) -> list[dict[str, Any]]:
     return table.to_pylist()
 
 
-def test_every_open_product_has_its_quota_told_with_what_was_used(matched_home):
+def test_every_open_product_has_its_quota_with_its_use(matched_home):
     quotas = {row["product_id"]: row for row in prices(matched_home) if row["kind"] == "quota"}
     catalogue = pq.read_table(folders(matched_home)[1] / "products.parquet").to_pylist()
     terms = {row["product_id"]: row for row in catalogue if row["is_open"]}
@@ -66,15 +66,15 @@ def test_every_open_product_has_its_quota_told_with_what_was_used(matched_home):
 
 
 @pytest.mark.parametrize("more", [1, 2])
-def test_one_more_lead_of_quota_adds_its_price(tmp_path, more):
+def test_one_more_lead_of_quota_adds_at_most_its_price(tmp_path, more):
     before = day_with(tmp_path / "before", 4)
     after = day_with(tmp_path / "after", 4 + more)
     gained = run_matching(after, DAY)["value"] - run_matching(before, DAY)["value"]
-    told = sum(row["price"] for row in prices(before) if row["kind"] == "quota")
-    assert 0 < gained <= more * told + 1e-3
+    total = sum(row["price"] for row in prices(before) if row["kind"] == "quota")
+    assert 0 < gained <= more * total + 1e-3
 
 
-def test_where_the_budget_of_a_product_paid_by_lead_binds_its_price_is_the_budgets(tmp_path):
+def test_binding_budget_of_a_product_that_pays_per_lead_has_the_price(tmp_path):
     home = day_with(tmp_path, 4)
     marts = home.day_folder(home.marts, DAY)
     tables = {path.name: pq.read_table(path) for path in sorted(marts.glob("*.parquet"))}
@@ -96,78 +96,80 @@ def test_where_the_budget_of_a_product_paid_by_lead_binds_its_price_is_the_budge
     assert budget["price"] > 0
 
 
-def test_the_manifest_of_an_institution_tells_its_own_products_alone(matched_copy):
+def test_manifest_of_an_institution_has_its_own_products_alone(matched_copy):
     manifests = deliver_all(matched_copy)
     catalogue = pq.read_table(folders(matched_copy)[1] / "products.parquet").to_pylist()
     owner = {row["product_id"]: row["institution_id"] for row in catalogue}
     assert len(manifests) > 2
     for name, manifest in manifests.items():
         own = {product for product, whose in owner.items() if whose == name}
-        assert {told["product_id"] for told in manifest["prices"]} <= own
+        assert {row["product_id"] for row in manifest["prices"]} <= own
         assert manifest["prices"]
         text = json.dumps(manifest)
         assert not [product for product in owner.keys() - own if product in text]
         assert not [other for other in set(owner.values()) - {name} if other in text]
 
 
-def test_a_rule_is_told_in_the_institutions_own_words_with_what_it_costs(tmp_path):
+def test_rule_has_a_text_with_its_cost(tmp_path):
     settings = day_with(tmp_path, 1_000, *RULES)
     run_matching(settings, DAY)
-    (told,) = (
-        each for each in told_prices(*folders(settings)) if each.product_id == PRODUCT["product_id"]
+    (prices_of_product,) = (
+        each
+        for each in load_product_prices(*folders(settings))
+        if each.product_id == PRODUCT["product_id"]
     )
-    dearest = {cost.rule: cost for cost in told.rules}
-    cost = dearest["score of a licensed bureau of at least 600"]
-    assert dearest.keys() >= {"region of residence or registration among CN-31, CN-44"}
-    assert [cost.value for cost in told.rules] == sorted(
-        (cost.value for cost in told.rules), reverse=True
+    costs = {cost.rule: cost for cost in prices_of_product.rules}
+    cost = costs["score of a licensed bureau of at least 600"]
+    assert costs.keys() >= {"region of residence or registration among CN-31, CN-44"}
+    assert [cost.value for cost in prices_of_product.rules] == sorted(
+        (cost.value for cost in prices_of_product.rules), reverse=True
     )
     assert (
-        "Your limit to score of a licensed bureau of at least 600 costs you "
-        f"{cost.good_leads:,.0f} good leads a day, worth {cost.value:,.0f} CNY."
-    ) in told.words
+        "Your limit to score of a licensed bureau of at least 600 excludes "
+        f"{cost.good_leads:,.0f} good leads a day, with a value of {cost.value:,.0f} CNY."
+    ) in prices_of_product.sentences
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "sentence"),
     [
-        ({"price_of_quota": 38.4}, "One more lead a day is worth 38 CNY."),
+        ({"price_of_quota": 38.4}, "One more lead a day would add 38 CNY."),
         (
             {"matches": 12},
-            "Your quota of 50 leads a day is not used up (12 matched): a larger one would add",
+            "Your quota of 50 leads a day is not used up (12 matched): a larger quota would add",
         ),
         (
             {"budget": 5_000.0, "price_of_budget": 0.52, "currency": "USD", "price_of_quota": 1.0},
-            "One more USD of your daily budget of 5,000 USD is worth 0.52 CNY.",
+            "One more USD of your daily budget of 5,000 USD would add 0.52 CNY.",
         ),
         (
             {"promised": 20, "short": 8},
-            "You were promised 20 leads a day; 12 is the most that fit your rules and the other",
+            "You were promised 20 leads a day; 12 is the most that your rules and the other",
         ),
         (
             {"rules": (RulePrice("income of at least 5,000", 1.0, 9.5),)},
-            "Your limit to income of at least 5,000 costs you 1 good lead a day, worth 9.50 CNY.",
+            "Your limit to income of at least 5,000 excludes 1 good lead a day, with a value of 9.50",
         ),
     ],
 )
-def test_each_price_has_its_sentence(changes, words):
-    told = ProductPrices(**{**vars(FREE), **changes})
-    assert told.words[-1].startswith(words)
+def test_each_price_has_its_sentence(changes, sentence):
+    product = ProductPrices(**{**vars(FREE), **changes})
+    assert product.sentences[-1].startswith(sentence)
 
 
-def test_a_product_that_nothing_costs_anything_has_nothing_to_be_told():
-    assert FREE.words == []
+def test_product_without_binding_limits_has_no_sentences():
+    assert FREE.sentences == []
 
 
-def test_other_prices_of_the_same_leads_change_the_manifest_and_not_the_version(matched_copy):
+def test_changed_prices_change_the_manifest_and_not_the_version(matched_copy):
     first = deliver_all(matched_copy)
     republish(matched_copy, lambda row: row | {"price": row["price"] + 5.0})
     second = deliver_all(matched_copy)
     for name, manifest in second.items():
         assert manifest["version"] == first[name]["version"] == 1
         assert manifest["files"] == first[name]["files"]
-        for told, before in zip(manifest["prices"], first[name]["prices"], strict=True):
-            assert told["price_of_quota"] == pytest.approx(before["price_of_quota"] + 5)
+        for row, before in zip(manifest["prices"], first[name]["prices"], strict=True):
+            assert row["price_of_quota"] == pytest.approx(before["price_of_quota"] + 5)
 
 
 def republish(settings: Settings, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -180,7 +182,7 @@ def republish(settings: Settings, changed: Callable[[dict[str, Any]], dict[str, 
             write_parquet(table, fresh / name)
 
 
-def test_prices_are_kept_with_the_day_and_come_out_the_same_again(matched_copy):
+def test_matching_again_gives_the_same_prices(matched_copy):
     before = prices(matched_copy)
     match.match(matched_copy, DAY)
     assert prices(matched_copy) == before

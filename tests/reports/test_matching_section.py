@@ -8,7 +8,7 @@ import pytest
 from expectations import policy
 from expectations.policy_types import Limits
 from pipelines.core.settings import Settings
-from pipelines.matches.shadow_price_text import told_prices
+from pipelines.matches.shadow_price_text import load_product_prices
 from pipelines.reports import report
 from tests.helpers.day import run_matching
 from tests.helpers.html import section_text
@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def prices(home: Settings) -> list:
-    return told_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
+    return load_product_prices(home.day_folder(home.matches, DAY), home.day_folder(home.marts, DAY))
 
 
 def section(settings: Settings) -> str:

@@ -22,7 +22,7 @@ from pipelines.evaluation.off_policy.estimate import (
     inverse_propensity,
     self_normalised,
 )
-from pipelines.evaluation.off_policy.promotion_test import judge
+from pipelines.evaluation.off_policy.policy_value import decide_promotion
 
 ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {
     "doubly_robust": doubly_robust,
@@ -97,7 +97,7 @@ def measure_coverage(days: Sequence[LoggedDay], runs: int, seed: int) -> Figures
     Returns:
         `explored`: share of matches from exploration; `exploration_cost`, as a share of the plan's
         expected value. `policies`: for each its `true_value`, `true_gain` over the logged plan,
-        `support`, the counts of `promoted`, `refused` and `abstained`, and for each estimator
+        `support`, the counts of `promoted`, `rejected` and `abstained`, and for each estimator
         `coverage` (share of runs), `width` (mean, as a share of the true value) and `bias`
         (likewise). Over all policies: `coverage` (the least), `width` and `bias` (means) of the
         doubly robust estimate; `harmful_promoted`.
@@ -123,7 +123,7 @@ def measure_coverage(days: Sequence[LoggedDay], runs: int, seed: int) -> Figures
         "width": round(float(np.mean([figures["width"] for figures in robust])), 4),
         "bias": round(float(np.mean([figures["bias"] for figures in robust])), 4),
         "harmful_promoted": policies[HARMFUL]["promoted"],
-        "harmful_refused": policies[HARMFUL]["refused"],
+        "harmful_rejected": policies[HARMFUL]["rejected"],
     }
 
 
@@ -140,7 +140,7 @@ def _run(
     } | {
         name: {
             **{by: estimate(log, plan) for by, estimate in ESTIMATORS.items()},
-            "verdict": judge(log, plan, is_planned, policy.exploration()),
+            "decision": decide_promotion(log, plan, is_planned, policy.exploration()),
         }
         for name, plan in plans.items()
     }
@@ -151,20 +151,20 @@ def _mean(results: Sequence[dict[str, Any]], name: str) -> float:
 
 
 def _policy_figures(true: float, logged: float, results: Sequence[dict[str, Any]]) -> Figures:
-    decisions = [run["verdict"].decision for run in results]
+    decisions = [run["decision"].decision for run in results]
     return {
         "true_value": round(true),
         "true_gain": round(true - logged),
         "support": round(float(np.mean([run["doubly_robust"].support for run in results])), 3),
-        **{name: decisions.count(name) for name in ("promoted", "refused", "abstained")},
+        **{name: decisions.count(name) for name in ("promoted", "rejected", "abstained")},
         **{by: _compare(true, [run[by] for run in results]) for by in ESTIMATORS},
-        "example": results[0]["verdict"].reason,
+        "example": results[0]["decision"].reason,
     }
 
 
 def _compare(true: float, estimates: Sequence[Estimate]) -> dict[str, float]:
     """Return coverage, width and bias of the estimates of a true value."""
-    value = np.array([estimate.worth for estimate in estimates])  # words: keep - field's name
+    value = np.array([estimate.value for estimate in estimates])
     low, high = (np.array([getattr(e, end) for e in estimates]) for end in ("low", "high"))
     return {
         "coverage": round(float(np.mean((low <= true) & (true <= high))), 3),

@@ -1,1 +1,1 @@
-"""What another way to match would have been worth, estimated from what was shown and came of it."""
+"""Off-policy evaluation: the value of another matching policy, from logged propensities."""

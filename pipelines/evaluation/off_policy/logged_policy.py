@@ -1,15 +1,15 @@
-"""What a logged day says of another policy: every pair, its chance, what came of it, who makes it.
+"""The log of matched days against a challenger: every pair, its propensity, outcome and plans.
 
-A pair's chance is its propensity: 1 if it was planned and could not be displaced, that of the lot
-where the lot decided, 0 elsewhere; nothing has to be guessed. A match's reward is what it brought
-by the outcomes that are known, valued as `policy.value()` values an expectation, with 1 or 0 for
-every probability; what was lent counts with the risk that it was scored with until it is 90 days
-overdue.
+A pair's propensity is 1 if it was planned and could not be displaced, that of the draw if it was
+randomised, and else 0; nothing is estimated. A match's reward is its realised value by the known
+outcomes, by the formula of the value policy with 1 or 0 for every probability; a loan counts with
+the risk that it was scored with until it is 90 days overdue.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -19,43 +19,38 @@ from expectations import policy
 from expectations.policy_types import Value
 from models.model_set import ModelSet
 from pipelines.core.arrays import BoolArray
-from pipelines.core.database import connect, create_known_view
+from pipelines.core.database import connect, create_known_view, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.evaluation.match_outcomes import create_results_view
-from pipelines.evaluation.off_policy.estimate import Log
+from pipelines.evaluation.match_outcomes import create_match_outcomes_view
+from pipelines.evaluation.off_policy.estimate import PolicyLog
 from pipelines.matches.build_problem import plan_day
-from pipelines.matches.exploration_log import KEY, create_chances_view
+from pipelines.matches.exploration_log import create_propensity_view
 from pipelines.pairs.eligibility.engine import find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import select_promising_pairs
 from pipelines.pairs.scoring import ASSUMED_WIDTHS, score_eligible_pairs, score_leads
-from pipelines.pairs.valuation import (
-    PAIR_SCHEMA,
-    PRODUCT_TERMS,
-    load_pairs,
-    minimum_value_sql,
-    recompute_value_sql,
-    value_sql,
-)
+from pipelines.pairs.valuation import PAIR_SCHEMA, load_pairs, recompute_value_sql, value_sql
 
-Challenger = Callable[[duckdb.DuckDBPyConnection, Settings, date], int]
-"""Leaves, as table `pairs`, those that it would choose from; returns its most offers a lead."""
+SQL = Path(__file__).parent / "sql"
+
+ChallengerPolicy = Callable[[duckdb.DuckDBPyConnection, Settings, date], int]
+"""Creates table `pairs`, the pairs that it chooses from; returns its most offers a lead."""
 
 
 @dataclass(frozen=True)
-class Logged:
-    """Pairs of some days; columns of one length."""
+class LoggedDays:
+    """Pairs of some days; columns of equal length."""
 
-    log: Log
+    log: PolicyLog
     planned: BoolArray
-    """Which pairs the logged policy planned: made matches, but for the lot."""
-    judged: BoolArray
-    """Which pairs the challenger plans."""
+    """Pairs that the logged policy planned: the matches without exploration."""
+    challenger: BoolArray
+    """Pairs that the challenger plans."""
 
 
-def by_value(value: Value) -> Challenger:
-    """Return the challenger that weighs the same scores by another value policy."""
+def build_value_challenger(value: Value) -> ChallengerPolicy:
+    """Return the challenger that values the same scores by another value policy."""
 
     def load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> int:
         load_pairs(connection, settings.day_folder(settings.pairs, day), value)
@@ -64,55 +59,53 @@ def by_value(value: Value) -> Challenger:
     return load
 
 
-def by_models(models_of: Callable[[date], ModelSet]) -> Challenger:
+def build_model_challenger(select_models: Callable[[date], ModelSet]) -> ChallengerPolicy:
     """Return the challenger that scores each day by other models, from the features of the day."""
 
     def load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> int:
-        model_set = models_of(day)
+        model_set = select_models(day)
         rules = load_products(connection, settings.day_folder(settings.marts, day), day)
         score_leads(connection, model_set)
-        judged = find_eligible_pairs(connection, rules, day)
-        chosen = select_promising_pairs(connection, model_set, judged, policy.pairs().candidates)
-        batches = score_eligible_pairs(connection, model_set, chosen.eligibility, ASSUMED_WIDTHS)
-        connection.register("rescored", pa.Table.from_batches(list(batches), PAIR_SCHEMA))
-        connection.execute(
-            f"""
-            create or replace table pairs as
-            select *, row_number() over (order by {KEY}) - 1 as row
-            from rescored
-            where {minimum_value_sql()}
-            order by row
-            """
+        eligible = find_eligible_pairs(connection, rules, day)
+        cut = select_promising_pairs(connection, model_set, eligible, policy.pairs().candidates)
+        batches = score_eligible_pairs(connection, model_set, cut.eligibility, ASSUMED_WIDTHS)
+        connection.register("valued_pairs", pa.Table.from_batches(list(batches), PAIR_SCHEMA))
+        run_query(
+            connection,
+            SQL / "challenger_pairs.sql",
+            {"minimum_value": policy.value().minimum_value},
         )
-        connection.unregister("rescored")
+        connection.unregister("valued_pairs")
         return policy.value().most_offers_per_lead
 
     return load
 
 
-def logged(
-    settings: Settings, days: Sequence[date], challenger: Challenger, known_by: date
-) -> Logged:
-    """Return what some days say of a challenger.
+def load_log(
+    settings: Settings, days: Sequence[date], challenger: ChallengerPolicy, known_by: date
+) -> LoggedDays:
+    """Return the log of some days with the plans of a challenger.
 
     Args:
-        settings: Where the days are published.
+        settings: With the published days.
         days: Business dates that were matched.
-        challenger: Whose plan of each day is judged.
-        known_by: Outcomes that the lake took in on it or before count.
+        challenger: The policy that plans each day again.
+        known_by: Outcomes that the lake took in on this day or before count.
 
     Raises:
         InputMissing: A day is not published.
     """
-    found = [_logged(settings, day, challenger, known_by) for day in days]
-    return Logged(
-        Log.together([each.log for each in found]),
-        np.concatenate([each.planned for each in found]),
-        np.concatenate([each.judged for each in found]),
+    loaded = [_load_day(settings, day, challenger, known_by) for day in days]
+    return LoggedDays(
+        PolicyLog.concatenate([each.log for each in loaded]),
+        np.concatenate([each.planned for each in loaded]),
+        np.concatenate([each.challenger for each in loaded]),
     )
 
 
-def _logged(settings: Settings, day: date, challenger: Challenger, known_by: date) -> Logged:
+def _load_day(
+    settings: Settings, day: date, challenger: ChallengerPolicy, known_by: date
+) -> LoggedDays:
     marts, pairs, matches = (
         settings.day_folder(root, day)
         for root in (settings.marts, settings.pairs, settings.matches)
@@ -124,60 +117,22 @@ def _logged(settings: Settings, day: date, challenger: Challenger, known_by: dat
         load_products(connection, marts, day)
         most_offers = challenger(connection, settings, day)
         plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
-        connection.register("judged_rows", pa.table({"row": plan.chosen}))
-        create_chances_view(connection, matches)
+        connection.register("challenger_rows", pa.table({"row": plan.chosen}))
+        create_propensity_view(connection, matches)
         create_known_view(connection, settings, "outcomes", known_by)
-        create_results_view(connection)
-        found = connection.sql(
-            _universe(recompute_value_sql(pairs / "pairs.parquet"), policy.value())
-        ).fetchnumpy()
+        create_match_outcomes_view(connection)
+        run_query(connection, SQL / "realised_terms.sql")
+        for name, query in (
+            ("realised_values", value_sql("realised_terms")),
+            ("scored_values", recompute_value_sql(pairs / "pairs.parquet")),
+        ):
+            connection.execute(f"create or replace view {name} as {query}")
+        columns = run_query(connection, SQL / "logged_pairs.sql").fetchnumpy()
     numbers = {
-        name: np.asarray(found[name], np.float64) for name in ("propensity", "reward", "expected")
+        name: np.asarray(columns[name], np.float64) for name in ("propensity", "reward", "expected")
     }
-    is_made, planned, judged = (
-        np.asarray(found[name], np.bool_) for name in ("is_made", "is_planned", "is_judged")
+    is_made, planned, is_challenger = (
+        np.asarray(columns[name], np.bool_) for name in ("is_made", "is_planned", "is_challenger")
     )
-    log = Log(lead=np.asarray(found["lead_row"], np.int64), is_made=is_made, **numbers)
-    return Logged(log, planned, judged)
-
-
-def _universe(scored: str, value: Value) -> str:
-    """Return SQL of every pair that either policy could make, ordered by key."""
-    ended = f"""
-        select
-            {", ".join(f"results.{name}" for name in KEY.split(", "))},
-            {", ".join(f"products.{name}" for name in PRODUCT_TERMS)},
-            case when lent > 0 then lent / exchange_rate else leads.amount end as amount,
-            leads.term_months,
-            if(is_defaulted, 1.0, matches.pd) as pd,
-            cast(is_approved as double) as p_approve,
-            cast(is_funded as double) as p_fund,
-            apr as suggested_apr,
-            cast(null as double) as cost_per_lead
-        from results
-        join matches using (match_id)
-        join leads on leads.channel_id = results.channel_id and leads.lead_id = results.lead_id
-        join products
-            on products.institution_id = results.institution_id
-            and products.product_id = results.product_id
-    """
-    return f"""
-        select
-            lead_row,
-            coalesce(propensity, 0.0) as propensity,
-            coalesce(is_made, false) as is_made,
-            coalesce(is_planned, false) as is_planned,
-            judged.row is not null as is_judged,
-            coalesce(ended.reward, 0.0) as reward,
-            coalesce(scored.expected, judged.expected) as expected
-        from (select {KEY}, expected_value as expected from ({scored})) as scored
-        full join (
-            select {KEY}, row, expected_value as expected from pairs join judged_rows using (row)
-        ) as judged using ({KEY})
-        join leads using (channel_id, lead_id)
-        left join chances using ({KEY})
-        left join (
-            select {KEY}, expected_value as reward from ({value_sql(f"({ended})", value)})
-        ) as ended using ({KEY})
-        order by {KEY}
-    """
+    log = PolicyLog(lead=np.asarray(columns["lead_row"], np.int64), is_made=is_made, **numbers)
+    return LoggedDays(log, planned, is_challenger)

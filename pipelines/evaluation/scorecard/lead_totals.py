@@ -20,7 +20,7 @@ from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import create_known_view, read_query, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.evaluation.match_outcomes import create_results_view
+from pipelines.evaluation.match_outcomes import create_match_outcomes_view
 from pipelines.evaluation.scorecard.daily_cache import DayOffers
 from pipelines.evaluation.scorecard.figures import Figures, LeadColumns, compute_figures
 from pipelines.evaluation.scorecard.policies import POLICIES
@@ -157,7 +157,7 @@ def total_by_outcomes(
     )
     connection.register("loaded_leads", leads.keys)
     create_known_view(connection, settings, "outcomes", date.max)
-    create_results_view(connection)
+    create_match_outcomes_view(connection)
     loss = {"loss_given_default": policy.value().loss_given_default}
     found = run_query(connection, SQL / "lead_outcomes.sql", loss).fetchnumpy()
     columns = {name: np.asarray(column, np.float64) for name, column in found.items()}

@@ -12,8 +12,8 @@ from expectations import policy
 from pipelines.core.database import run_query
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
-from pipelines.matches.lead_reconciliation import LEAD, LeadCounts
-from pipelines.matches.shadow_price_text import ProductPrices, told_prices
+from pipelines.matches.lead_reconciliation import LEAD_KEY, LeadCounts
+from pipelines.matches.shadow_price_text import ProductPrices, load_product_prices
 
 SQL = Path(__file__).parent / "sql"
 
@@ -124,7 +124,7 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
         "matches": manifest["matches"],
         "gap": manifest["gap"],
         "explored": manifest["explored"],
-        "exploration_cost": manifest["price_of_learning"],
+        "exploration_cost": manifest["exploration_cost"],
         "policy_version": manifest["policy_version"],
         "infeasible_floors": tuple(map(_infeasible_floor, manifest.get("floors_short", []))),
         "min_floor_shortfall": manifest.get("least_shortfall", 0),
@@ -135,12 +135,12 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
 def _infeasible_floor(floor: dict[str, Any]) -> InfeasibleFloor:
     owner = "/".join(floor[name] for name in ("institution_id", "product_id") if name in floor)
     group = owner or f"leads with {floor['column']} {floor['group']}"
-    return InfeasibleFloor(group, floor["promised"], floor["kept"])
+    return InfeasibleFloor(group, floor["promised"], floor["attained"])
 
 
 def load_prices(settings: Settings, day: date) -> tuple[ProductPrices, ...]:
     """Return shadow prices and rule costs by open product, the most expensive limit first."""
-    prices = told_prices(
+    prices = load_product_prices(
         settings.day_folder(settings.matches, day), settings.day_folder(settings.marts, day)
     )
     return tuple(sorted(prices, key=_by_highest_price))
@@ -170,7 +170,7 @@ def load_pairs(
 
 def _funnel(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Count, ...]:
     """Return the pairs that remain after each step, in the order of the table's columns."""
-    steps = [name for name in pq.read_schema(path).names if name not in LEAD]
+    steps = [name for name in pq.read_schema(path).names if name not in LEAD_KEY]
     sums = ", ".join(f'coalesce(sum("{step}"), 0)::bigint' for step in steps)
     row = connection.execute(f"select {sums} from read_parquet(?)", [str(path)]).fetchall()[0]
     return tuple(Count(step, count) for step, count in zip(steps, row, strict=True))

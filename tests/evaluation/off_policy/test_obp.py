@@ -1,4 +1,4 @@
-"""Our estimates agree with those of the package obp on the same logs."""
+"""The estimates equal the estimates of the package obp on the same logs."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation.off_policy.estimate import (
-    Log,
+    PolicyLog,
     doubly_robust,
     inverse_propensity,
     self_normalised,
@@ -18,25 +18,25 @@ REFERENCE = json.loads((Path(__file__).parent / "data" / "obp.json").read_text("
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_estimates_are_those_of_obp(number):
+def test_estimates_equal_obp(number):
     logged = REFERENCE["logs"][number]
     given = {name: np.asarray(values) for name, values in logged["inputs"].items()}
     rounds, actions = given["expected"].shape
     is_made = np.eye(actions, dtype=bool)[given["action"]]
-    log = Log(
+    log = PolicyLog(
         lead=np.repeat(np.arange(rounds), actions),
         propensity=given["behaviour"].ravel(),
         is_made=is_made.ravel(),
         reward=np.where(is_made, given["reward"][:, None], np.nan).ravel(),
         expected=given["expected"].ravel(),
     )
-    judged = given["judged"].ravel()
+    target = given["target"].ravel()
     ours = {
-        "inverse_propensity": inverse_propensity(log, judged),
-        "self_normalised": self_normalised(log, judged),
-        "doubly_robust": doubly_robust(log, judged, ratio=1.0),
+        "inverse_propensity": inverse_propensity(log, target),
+        "self_normalised": self_normalised(log, target),
+        "doubly_robust": doubly_robust(log, target, ratio=1.0),
     }
-    assert logged["worth_per_round"].keys() == ours.keys()
-    for name, theirs in logged["worth_per_round"].items():
+    assert logged["value_per_round"].keys() == ours.keys()
+    for name, theirs in logged["value_per_round"].items():
         assert theirs > 1
-        assert ours[name].worth / rounds == pytest.approx(theirs, abs=1e-9)
+        assert ours[name].value / rounds == pytest.approx(theirs, abs=1e-9)

@@ -1,4 +1,4 @@
-"""What another policy was worth is told from what was published and came of it, and gates it."""
+"""The value of a challenger is estimated from the published log, and gates its use."""
 
 import json
 from datetime import timedelta
@@ -14,9 +14,12 @@ from models import model_set as models
 from models.champion import registry
 from pipelines.cli.app import main
 from pipelines.core.settings import Settings
-from pipelines.evaluation.off_policy.challenger_evidence import by_log
-from pipelines.evaluation.off_policy.logged_policy import by_models, by_value, logged
-from pipelines.evaluation.off_policy.policy_value import worth
+from pipelines.evaluation.off_policy.logged_policy import (
+    build_model_challenger,
+    build_value_challenger,
+    load_log,
+)
+from pipelines.evaluation.off_policy.policy_value import evaluate_challenger, evaluate_model_on_log
 from pipelines.matches import match_day
 from tests.helpers.crowded_market import crowded_day, set_exploration_share
 from tests.helpers.lake import write_feed
@@ -36,19 +39,21 @@ def rows(settings: Settings, root: str, name: str = "") -> list[Row]:
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Return a matched day with trials, of which outcomes came on the next day and later."""
+    """Return a matched day with exploration, whose outcomes arrived on the next day and later."""
     settings = crowded_day(tmp_path_factory.mktemp("logged"))
     with pytest.MonkeyPatch.context() as patch:
         set_exploration_share(1 / 3, patch)
         match_day.match(settings, DAY)
     draws = np.random.default_rng(5).random((2_000, 2))
-    told: list[Row] = []
+    outcomes: list[Row] = []
     for made, (asked, taken) in zip(rows(settings, "matches"), draws, strict=False):
-        told += [outcome(settings, made, "approved" if asked < made["p_approve"] else "declined")]
+        outcomes += [
+            outcome(settings, made, "approved" if asked < made["p_approve"] else "declined")
+        ]
         if asked < made["p_approve"] and taken < made["p_fund"]:
-            told += [outcome(settings, made, "funded") | {"amount": 7_000.0, "currency": "CNY"}]
-    write_feed(settings, "outcomes", NEXT, told)
-    funded = next(row for row in told if row["event"] == "funded")
+            outcomes += [outcome(settings, made, "funded") | {"amount": 7_000.0, "currency": "CNY"}]
+    write_feed(settings, "outcomes", NEXT, outcomes)
+    funded = next(row for row in outcomes if row["event"] == "funded")
     late = {key: funded[key] for key in ("match_id", "institution_id", "product_id")}
     overdue = late | {"event": "overdue_90", "recorded_at": settings.day_start(LATER)}
     write_feed(settings, "outcomes", LATER, [overdue])
@@ -61,9 +66,13 @@ def outcome(settings: Settings, made: Row, event: str) -> Row:
     return named | {"event": event, "recorded_at": settings.day_start(NEXT) + timedelta(hours=hour)}
 
 
-def test_the_log_holds_every_scored_pair_with_its_logged_chance(market):
-    found = logged(market, [DAY], by_value(policy.value()), LATER)
-    log, matches, lots = found.log, rows(market, "matches"), rows(market, "matches", "trials")
+def test_log_has_every_scored_pair_with_its_propensity(market):
+    found = load_log(market, [DAY], build_value_challenger(policy.value()), LATER)
+    log, matches, lots = (
+        found.log,
+        rows(market, "matches"),
+        rows(market, "matches", "exploration_log"),
+    )
     assert len(log.lead) == len(rows(market, "pairs"))
     assert log.is_made.sum() == len(matches)
     chances = [row["propensity"] for row in matches]
@@ -73,13 +82,13 @@ def test_the_log_holds_every_scored_pair_with_its_logged_chance(market):
     assert (log.is_made & ~found.planned).sum() == explored >= 10
 
 
-def test_a_reward_is_what_the_outcomes_brought(market):
-    """By hand, on loans as they were told: 7,000 lent, at the price and pd of the match."""
+def test_reward_is_the_realised_value(market):
+    """Computed by hand: 7,000 lent, at the price and pd of the match."""
     value = policy.value().model_copy(update={"person_weight": 0.0})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(policy, "value", lambda: value)
-        log = logged(market, [DAY], by_value(value), NEXT).log
-        aged = logged(market, [DAY], by_value(value), LATER).log
+        log = load_log(market, [DAY], build_value_challenger(value), NEXT).log
+        aged = load_log(market, [DAY], build_value_challenger(value), LATER).log
     products = {row["product_id"]: row for row in rows(market, "marts", "products")}
     leads = {row["lead_id"]: row for row in rows(market, "marts", "leads")}
     lake = market.day_folder(market.lake / "outcomes", NEXT) / "outcomes.parquet"
@@ -104,56 +113,62 @@ def test_a_reward_is_what_the_outcomes_brought(market):
     assert not log.reward[~log.is_made].any()
 
 
-def test_the_policy_that_was_logged_gains_nothing_over_itself(market):
-    same = by_value(policy.value())
-    verdict, figures = worth(market, [DAY], same)
+def test_logged_policy_gains_nothing_over_itself(market):
+    same = build_value_challenger(policy.value())
+    decision, figures = evaluate_challenger(market, [DAY], same)
     assert figures["planned_by_both"] > 50
-    assert (verdict.gain.worth, verdict.gain.low, verdict.gain.high) == (0, 0, 0)
-    assert verdict.decision == "promoted"
+    assert (decision.gain.value, decision.gain.low, decision.gain.high) == (0, 0, 0)
+    assert decision.decision == "promoted"
     assert figures["logged"] == figures["challenger"]
-    assert figures["logged"]["low"] < figures["logged"]["worth"] < figures["logged"]["high"]
+    assert figures["logged"]["low"] < figures["logged"]["value"] < figures["logged"]["high"]
 
 
-def test_the_models_that_scored_the_day_plan_what_was_planned(market):
-    found = logged(market, [DAY], by_models(lambda day: models.load(market, day)), LATER)
-    assert (found.planned == found.judged).all()
-    assert found.judged.sum() > 50
+def test_models_of_the_day_plan_the_logged_plan(market):
+    found = load_log(
+        market, [DAY], build_model_challenger(lambda day: models.load(market, day)), LATER
+    )
+    assert (found.planned == found.challenger).all()
+    assert found.challenger.sum() > 50
 
 
-def test_the_contest_asks_days_that_are_old_enough_and_abstains_without_support(market):
+def test_model_evaluation_uses_mature_days_and_abstains_without_support(market):
     as_of, begins = DAY + timedelta(days=8), DAY + timedelta(days=7)
     present = models.load(market, DAY).estimators
-    decision, reason = by_log(market, "approval", as_of, present["approval"], begins)
+    decision, reason = evaluate_model_on_log(market, "approval", as_of, present["approval"], begins)
     assert (decision, "its gain is +0" in reason) == ("promoted", True)
-    other = by_log(market, "approval", as_of, present["take_up"], begins)
+    other = evaluate_model_on_log(market, "approval", as_of, present["take_up"], begins)
     assert other[0] == "abstained"
     assert "least_support_of_models" in other[1]
-    too_young = by_log(market, "approval", as_of - timedelta(days=1), present["approval"], begins)
-    assert too_young == ("abstained", "no day with a log of trials is old enough")
-    seen_before = by_log(market, "approval", as_of, present["approval"], begins + timedelta(days=1))
+    too_young = evaluate_model_on_log(
+        market, "approval", as_of - timedelta(days=1), present["approval"], begins
+    )
+    assert too_young == ("abstained", "no day with an exploration log is old enough")
+    seen_before = evaluate_model_on_log(
+        market, "approval", as_of, present["approval"], begins + timedelta(days=1)
+    )
     assert seen_before[0] == "abstained"
 
 
-def test_two_days_are_two_times_as_much_and_as_sure(market):
-    same = by_value(policy.value())
-    _, once = worth(market, [DAY], same)
-    _, twice = worth(market, [DAY, DAY], same)
-    assert twice["logged"]["worth"] == pytest.approx(2 * once["logged"]["worth"])
+def test_two_equal_days_double_the_value_and_its_variance(market):
+    same = build_value_challenger(policy.value())
+    _, once = evaluate_challenger(market, [DAY], same)
+    _, twice = evaluate_challenger(market, [DAY, DAY], same)
+    assert twice["logged"]["value"] == pytest.approx(2 * once["logged"]["value"])
     spread = [each["logged"]["high"] - each["logged"]["low"] for each in (once, twice)]
     assert spread[1] == pytest.approx(np.sqrt(2) * spread[0])
 
 
-def test_the_verb_refuses_a_policy_that_loses_and_says_by_how_much(market, tmp_path, capsys):
+def test_command_rejects_a_losing_policy_with_its_loss(market, tmp_path, capsys):
     present = (policy.FOLDER / "value.yml").read_text("utf-8")
     few = tmp_path / "few.yml"
     few.write_text(present.replace("minimum_value: 1.0", "minimum_value: 150.0"), "utf-8")
     asked = ["off-policy", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
     assert main([*asked, "--policy", f"{few}"]) == 1
-    told = capsys.readouterr()
-    figures = json.loads(told.out.splitlines()[-1])
-    assert figures["decision"] == "refused"
+    output = capsys.readouterr()
+    figures = json.loads(output.out.splitlines()[-1])
+    assert figures["decision"] == "rejected"
     assert figures["gain"]["high"] < 0
-    assert "it would lose" in told.err
+    assert "it would lose" in output.err
     same = tmp_path / "same.yml"
     same.write_text(present, "utf-8")
     assert main([*asked, "--policy", f"{same}"]) == 0
@@ -164,11 +179,11 @@ def test_the_verb_refuses_a_policy_that_loses_and_says_by_how_much(market, tmp_p
     ("option", "content", "code", "words"),
     [
         ("--policy", "revenue_weight: much", 2, "is no value policy"),
-        ("--models", f"{NEXT}", 2, "may have learned"),
+        ("--models", f"{NEXT}", 2, "may have been trained"),
         ("--models", f"{DAY - timedelta(days=400)}", 1, "no models of"),
     ],
 )
-def test_what_cannot_be_judged_is_said(
+def test_invalid_challenger_is_an_error(
     market, tmp_path: Path, capsys, option, content, code, words
 ):
     if option == "--policy":

@@ -5,17 +5,17 @@
 with results_with_terms as (
 
     select
-        results.*,
+        match_outcomes.*,
         products.price_model,
         case
             when products.price_model = 'cps' then products.price
             else products.price * products.exchange_rate
         end as price
-    from results
+    from match_outcomes
     inner join products
         on
-            results.institution_id = products.institution_id
-            and results.product_id = products.product_id
+            match_outcomes.institution_id = products.institution_id
+            and match_outcomes.product_id = products.product_id
 
 ),
 

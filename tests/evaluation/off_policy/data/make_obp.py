@@ -1,12 +1,12 @@
-"""Write `obp.json` anew: small random logs, and what the package obp estimates from them.
+"""Write `obp.json`: small random logs, and the estimates of the package obp from them.
 
-Runs in an environment of its own, since obp asks for torch, which the project does not use:
+Runs in an environment of its own, since obp needs torch, which the project does not use:
 
     python -m venv obp && obp/bin/pip install obp==0.4.1
-    obp/bin/python tests/evaluation/off_policy/data/make_obp.py > tests/offpolicy/data/obp.json
+    cd tests/evaluation/off_policy/data && python make_obp.py > obp.json
 
 Each log has rounds (leads), of which the logged policy picks one action (product) each, with its
-`behaviour` probability; `judged` is the share in which the judged policy picks each.
+`behaviour` probability; `target` is the probability of each under the target policy.
 """
 
 import json
@@ -30,15 +30,15 @@ def of_log(seed: int) -> dict[str, object]:
     action = np.array([random.choice(ACTIONS, p=row) for row in behaviour])
     expected = random.gamma(2.0, 20.0, (ROUNDS, ACTIONS))
     if seed % 2:  # a plan; else a policy that draws, too
-        judged = np.eye(ACTIONS)[random.integers(0, ACTIONS, ROUNDS)]
+        target = np.eye(ACTIONS)[random.integers(0, ACTIONS, ROUNDS)]
     else:
-        judged = random.dirichlet(np.ones(ACTIONS), ROUNDS)
+        target = random.dirichlet(np.ones(ACTIONS), ROUNDS)
     reward = expected[np.arange(ROUNDS), action] * random.exponential(1.0, ROUNDS)
     seen = {
         "reward": reward,
         "action": action,
         "pscore": behaviour[np.arange(ROUNDS), action],
-        "action_dist": judged[:, :, None],
+        "action_dist": target[:, :, None],
     }
     estimates = {
         "inverse_propensity": InverseProbabilityWeighting().estimate_policy_value(**seen),
@@ -50,10 +50,10 @@ def of_log(seed: int) -> dict[str, object]:
         ),
     }
     inputs = {"behaviour": behaviour, "action": action, "reward": reward}
-    inputs |= {"expected": expected, "judged": judged}
+    inputs |= {"expected": expected, "target": target}
     return {
         "inputs": {name: values.tolist() for name, values in inputs.items()},
-        "worth_per_round": {name: float(value) for name, value in estimates.items()},
+        "value_per_round": {name: float(value) for name, value in estimates.items()},
     }
 
 

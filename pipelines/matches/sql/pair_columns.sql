@@ -1,0 +1,34 @@
+-- The pairs as codes and numbers. The hashes of lead and product make the tie-break key of a pair.
+with
+
+lead_keys as (
+    select
+        channel_id,
+        lead_id,
+        lead_row,
+        md5_number_lower(concat_ws(chr(31), $day, channel_id, lead_id)) as lead_hash
+    from leads
+),
+
+product_keys as (
+    select
+        institution_id,
+        product_id,
+        product_row,
+        dense_rank() over (order by institution_id) - 1 as institution_row,
+        md5_number_lower(concat_ws(chr(31), institution_id, product_id)) as product_hash
+    from products
+)
+
+select
+    lead_keys.lead_row,
+    product_keys.institution_row,
+    product_keys.product_row,
+    pairs.expected_value,
+    pairs.expected_spend,
+    lead_keys.lead_hash,
+    product_keys.product_hash
+from pairs
+inner join lead_keys using (channel_id, lead_id)
+inner join product_keys using (institution_id, product_id)
+order by pairs.row

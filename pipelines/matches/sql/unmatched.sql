@@ -1,0 +1,61 @@
+-- Leads without a match: the stage at which the last product was excluded, and the detail. A
+-- duplicate isn't listed, since its canonical lead is.
+with
+
+exits (step, stage, detail) as (
+    values
+    ('open', 'no_product', 'no_open_product'),
+    ('consent', 'consent', 'no_institution_in_scope'),
+    ('suppressed', 'suppressed', 'every_institution'),
+    ('segment', 'no_product', 'segment'),
+    ('currency', 'no_product', 'currency'),
+    ('amount', 'no_product', 'amount'),
+    ('term', 'no_product', 'term'),
+    ('rules', 'no_product', 'rules'),
+    ('price_cap', 'price_cap', 'apr_above_cap'),
+    ('risk_band', 'risk_band', 'pd_outside_band'),
+    ('contact_frequency', 'no_product', 'contact_frequency'),
+    ('exclusive', 'no_product', 'promised_elsewhere'),
+    ('low_value', 'low_value', 'below_minimum')
+),
+
+last_steps as (
+    select
+        funnel.channel_id,
+        funnel.lead_id,
+        case
+            when funnel.open = 0 then 'open'
+            when funnel.consent = 0 then 'consent'
+            when funnel.suppressed = 0 then 'suppressed'
+            when funnel.segment = 0 then 'segment'
+            when funnel.currency = 0 then 'currency'
+            when funnel.amount = 0 then 'amount'
+            when funnel.term = 0 then 'term'
+            when funnel.rules = 0 then 'rules'
+            when funnel.price_cap = 0 then 'price_cap'
+            when funnel.risk_band = 0 then 'risk_band'
+            when funnel.contact_frequency = 0 then 'contact_frequency'
+            when funnel.exclusive = 0 then 'exclusive'
+            when funnel.low_value = 0 then 'low_value'
+        end as step
+    from funnel
+)
+
+select
+    mart_leads.channel_id,
+    mart_leads.lead_id,
+    coalesce(mart_leads.exclusion_stage, exits.stage, 'quota') as stage,
+    case
+        when mart_leads.exclusion_stage is not null then mart_leads.exclusion_detail
+        else coalesce(exits.detail, exhausted.detail, 'quota_full')
+    end as detail
+from mart_leads
+left join last_steps using (channel_id, lead_id)
+left join exits using (step)
+left join exhausted using (channel_id, lead_id)
+where
+    mart_leads.exclusion_stage is distinct from 'duplicate'
+    and (mart_leads.channel_id, mart_leads.lead_id) not in (
+        select (chosen.channel_id, chosen.lead_id) from chosen
+    )
+order by mart_leads.channel_id, mart_leads.lead_id
