@@ -1,8 +1,8 @@
-"""Gender and ethnicity, told otherwise by every channel, change no score by a single bit.
+"""Other values of gender and ethnicity change no score by a single bit.
 
-From landed files to scored pairs, by the real steps: a market long enough to train a model is run
-as it was sent, and again with the protected columns of its lead files dropped, shuffled or set to
-one value. It takes its time, since no shorter way passes through every step that could look.
+A market long enough to train a model runs from landed files to scored pairs by the real steps: as
+sent, and again with the protected columns of its lead files dropped, shuffled or constant. The test
+is slow, since only the whole run passes through every step that could read them.
 """
 
 import csv
@@ -57,16 +57,16 @@ CHANGES: tuple[Callable[[Rows], Rows], ...] = (dropped, shuffled, constant)
 
 
 def rewrite(path: Path, change: Callable[[Rows], Rows]) -> None:
-    """Write a lead file again, in its own format, with `change` made to its rows."""
+    """Rewrite a lead file in its own format with `change` applied to its rows."""
     if path.suffix == ".parquet":
         table = pq.read_table(path)
-        plain = {name: table.schema.field(name) for name in PROTECTED}
+        types = {name: table.schema.field(name) for name in PROTECTED}
         changed = change(table.select(list(PROTECTED)).to_pylist())
-        kept = table.drop_columns(list(PROTECTED))
+        rewritten = table.drop_columns(list(PROTECTED))
         for name in [name for name in PROTECTED if name in changed[0]]:
-            values = pa.array([row[name] for row in changed], plain[name].type)
-            kept = kept.append_column(plain[name], values)
-        pq.write_table(kept, path)
+            values = pa.array([row[name] for row in changed], types[name].type)
+            rewritten = rewritten.append_column(types[name], values)
+        pq.write_table(rewritten, path)
         return
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
@@ -90,20 +90,20 @@ def run(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Settings]:
-    """The market as it was sent, and the same with other protected attributes; both run."""
-    told = Settings(home=tmp_path_factory.mktemp("told"))
-    otherwise = Settings(home=tmp_path_factory.mktemp("otherwise") / "home")
-    simulate(told, PLAN)
-    shutil.copytree(told.home, otherwise.home)
-    files = sorted(otherwise.landing.glob("leads/*/*/*"))
+    """The market as sent, and the same with other protected attributes; both run."""
+    original = Settings(home=tmp_path_factory.mktemp("original"))
+    changed_home = Settings(home=tmp_path_factory.mktemp("changed") / "home")
+    simulate(original, PLAN)
+    shutil.copytree(original.home, changed_home.home)
+    files = sorted(changed_home.landing.glob("leads/*/*/*"))
     kinds = Counter()
     for number, path in enumerate(files):
         rewrite(path, CHANGES[number % len(CHANGES)])
         kinds[CHANGES[number % len(CHANGES)]] += 1
     assert len(kinds) == len(CHANGES)
-    for settings in (told, otherwise):
+    for settings in (original, changed_home):
         run(settings)
-    return told, otherwise
+    return original, changed_home
 
 
 def lake(settings: Settings) -> pa.Table:
@@ -113,14 +113,16 @@ def lake(settings: Settings) -> pa.Table:
     return pa.concat_tables([pq.read_table(path) for path in days])
 
 
-def test_the_attributes_that_arrive_are_not_the_same(homes):
-    told, otherwise = (lake(settings) for settings in homes)
-    assert told.num_rows == otherwise.num_rows > 3000
-    kept = [name for name in told.column_names if name not in {*PROTECTED, "file", "line"}]
-    assert told.select(kept).equals(otherwise.select(kept))
+def test_the_protected_attributes_differ(homes):
+    original, changed_home = (lake(settings) for settings in homes)
+    assert original.num_rows == changed_home.num_rows > 3000
+    other_columns = [
+        name for name in original.column_names if name not in {*PROTECTED, "file", "line"}
+    ]
+    assert original.select(other_columns).equals(changed_home.select(other_columns))
     for name in PROTECTED:
-        pairs = zip(told[name].to_pylist(), otherwise[name].to_pylist(), strict=True)
-        assert sum(one != other for one, other in pairs) > told.num_rows / 2
+        pairs = zip(original[name].to_pylist(), changed_home[name].to_pylist(), strict=True)
+        assert sum(one != other for one, other in pairs) > original.num_rows / 2
 
 
 def test_the_same_models_are_trained_byte_for_byte(homes):
@@ -141,4 +143,4 @@ def test_the_same_pairs_are_scored_byte_for_byte(homes):
         assert one.read_bytes() == other.read_bytes(), f"{name} differs"
     scored = pq.read_table(homes[0].day_folder(homes[0].pairs, DAY) / "pairs.parquet")
     assert scored.num_rows > 300
-    assert len(set(scored["p_approve"].to_pylist())) > 100  # a model speaks, not a prior
+    assert len(set(scored["p_approve"].to_pylist())) > 100  # by a model, not a prior
