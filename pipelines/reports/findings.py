@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from pipelines.core.formats import count, figure, plural, words
-from pipelines.evaluation.drift.figures import Drift, Figure, Grouping, Topic
+from pipelines.evaluation.drift.comparison import Drift, Figure, Grouping, Topic
 from pipelines.reports.report_data import Finding, Report
 from pipelines.reports.sections.drift import (
     current_value,

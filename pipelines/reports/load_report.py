@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.core.database import connect
 from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.settings import Settings
-from pipelines.evaluation.drift import Drift, drift
+from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
 from pipelines.reports.report_data import Finding, Report
 from pipelines.reports.sections import evidence, intake, matching, models
@@ -74,7 +74,7 @@ def load_report(settings: Settings, day: date) -> Report:
         ),
         calibration=load("calibration ledger", lambda: load_calibration(settings, day), ()),
         fairness=load("fairness figures", lambda: measure_proxies(settings, day), ()),
-        drift=load("drift figures", lambda: drift(settings, day), Drift()),
+        drift=load("drift figures", lambda: measure_drift(settings, day), Drift()),
         data_sources=load("data sources", lambda: evidence.load_data_sources(settings), ()),
     )
     points = reconcile(report.intake, report.marts, report.matching)

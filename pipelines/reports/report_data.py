@@ -5,7 +5,7 @@ from datetime import date
 from typing import Literal
 
 from models.fairness_proxies import AttributeInference
-from pipelines.evaluation.drift.figures import Drift
+from pipelines.evaluation.drift.comparison import Drift
 from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
 from pipelines.reports.sections.intake import (

@@ -21,10 +21,9 @@ from models.champion.registry import Champion
 from models.params import params
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.evaluation.drift import judged
-from pipelines.evaluation.drift.figures import Figure
-from pipelines.evaluation.drift.leads import lead_figures, score_figures
-from pipelines.evaluation.drift.window import Window, window
+from pipelines.evaluation.drift import assign_states
+from pipelines.evaluation.drift.comparison import Figure, Window, load_window
+from pipelines.evaluation.drift.lead_drift import lead_figures, score_figures
 
 WATCHED = frozenset({"leads", "scores"})
 """Drift topics that trigger a training; a change of volume alone does not change the leads."""
@@ -56,24 +55,24 @@ def find_trigger(settings: Settings, day: date) -> dict[str, Any] | None:
 
 def _measure_drift(settings: Settings, day: date, since: date) -> tuple[Figure, ...]:
     """Return the drift of leads since before `since`, and of scores since the first after it."""
-    current = window(settings, settings.marts, day).current
-    reference = window(settings, settings.marts, since - timedelta(days=1)).days
+    current = load_window(settings, settings.marts, day).current
+    reference = load_window(settings, settings.marts, since - timedelta(days=1)).days
     compared = Window(reference, tuple(one for one in current if one >= since))
     figures: list[Figure] = []
     if compared.has_reference:
         figures += lead_figures(settings, compared, ("all",))
     with connect(settings) as connection:
         figures += score_figures(settings, day - timedelta(days=1), connection, ("all",))
-    return judged(figures)
+    return assign_states(figures)
 
 
 def _to_record(figure: Figure) -> dict[str, Any]:
     return {
         "model": "",
-        "what": f"{figure.topic}: {figure.what}",
+        "what": f"{figure.topic}: {figure.measure}",
         "statistic": "psi",
         "value": figure.value,
-        "limit": figure.threshold,
+        "limit": figure.drift_threshold,
         "rows": figure.rows,
     }
 

@@ -12,7 +12,7 @@ from expectations.dbt_files import FIRST_LINE, LAST_LINE, MARTS
 from expectations.derive import ROOT, derive_files, main
 from expectations.dictionary import render_dictionary
 from pipelines.core.publishing import write_parquet
-from tests.helpers.drift import schema_drift, text_drift
+from tests.helpers.diff import diff_schema, diff_text
 
 DERIVED = derive_files()
 DERIVED_LINES = re.compile(f"(?<={FIRST_LINE}).*?(?={LAST_LINE})", re.DOTALL)
@@ -25,7 +25,7 @@ def test_seven_files_are_derived_from_eight_contracts():
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_a_derived_file_on_disk_is_up_to_date(name):
-    drift = text_drift(name, (ROOT / name).read_text("utf-8"), DERIVED[name])
+    drift = diff_text(name, (ROOT / name).read_text("utf-8"), DERIVED[name])
     assert not drift, f"run `python -m expectations.derive`:\n{drift}"
 
 
@@ -42,7 +42,7 @@ def test_deriving_again_writes_the_same_bytes(monkeypatch, tmp_path, capsys):
 
 
 def test_drift_names_the_file_and_the_lines_that_differ():
-    drift = text_drift("a.yml", "one\ntwo\n", "one\nthree\n")
+    drift = diff_text("a.yml", "one\ntwo\n", "one\nthree\n")
     assert "a.yml on disk" in drift
     assert "-two\n+three\n" in drift
 
@@ -62,7 +62,7 @@ def test_dbt_knows_the_columns_of_the_lake_and_their_types(feed, connection, tmp
 @pytest.mark.parametrize("feed", feeds())
 def test_a_lake_file_with_the_columns_of_its_contract_shows_no_drift(feed, tmp_path):
     write_parquet(load(feed).lake_schema.empty_table(), tmp_path / "lake.parquet")
-    assert schema_drift(load(feed), tmp_path / "lake.parquet") == ""
+    assert diff_schema(load(feed), tmp_path / "lake.parquet") == ""
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_lake_file_with_the_columns_of_its_contract_shows_no_drift(feed, tmp_p
 def test_schema_drift_is_reported_by_column(change, line, tmp_path):
     path = tmp_path / "lake.parquet"
     pq.write_table(change(load("leads").lake_schema).empty_table(), path)
-    assert line in schema_drift(load("leads"), path)
+    assert line in diff_schema(load("leads"), path)
 
 
 def test_the_dictionary_names_every_column_with_its_type():

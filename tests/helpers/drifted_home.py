@@ -1,4 +1,4 @@
-"""Some published days of a small market in which nothing, or one thing, has changed."""
+"""Published days of a small market, without a change or with one."""
 
 import shutil
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from tests.helpers.marts import write_marts
 
 LAST = date(2026, 11, 20)
 DAYS = [LAST - timedelta(days=back) for back in reversed(range(12))]
-STRUCK = DAYS[-3:]
-"""Days on which what is planted shows."""
+CHANGED_DAYS = DAYS[-3:]
+"""Days with the planted change."""
 MODELS = "2026-11-09:abc"
 CHANNEL, INDUSTRY, INSTITUTION = "channel-2", "C", "bank-003"
 INDUSTRIES = ("C", "F", "G")
@@ -28,43 +28,45 @@ INDUSTRIES = ("C", "F", "G")
 Change = Callable[[pa.Table], pa.Table]
 
 
-def publish_calm(home: Path) -> Settings:
-    """Publish `DAYS` below `home`, each like the others."""
+def publish_steady_days(home: Path) -> Settings:
+    """Publish `DAYS` below `home`, all similar."""
     for number, day in enumerate(DAYS):
         write_marts(home, day, leads=1200, products=24, pairs=10, seed=100 + number)
-        tables = marts_of(home, day)
+        tables = read_marts(home, day)
         quota = pa.array(np.full(tables["products"].num_rows, 20))
-        tables["products"] = replaced(tables["products"], "daily_quota", quota)
-        tables["leads"] = with_industries(tables["leads"], number)
+        tables["products"] = replace_column(tables["products"], "daily_quota", quota)
+        tables["leads"] = add_industries(tables["leads"], number)
         republish(home / "marts" / f"date={day}", tables)
         publish_scores(home, day, tables["leads"], MODELS)
     return Settings(home=home)
 
 
-def struck(calm: Settings, home: Path, models: str = MODELS, **changes: Change) -> Settings:
-    """Copy `calm` to `home`, with the tables named in `changes` changed on the days `STRUCK`."""
-    shutil.copytree(calm.home, home)
-    for day in STRUCK:
-        tables = marts_of(home, day)
+def publish_changed_days(
+    steady: Settings, home: Path, models: str = MODELS, **changes: Change
+) -> Settings:
+    """Copy `steady` to `home` and apply `changes`, by table, on `CHANGED_DAYS`."""
+    shutil.copytree(steady.home, home)
+    for day in CHANGED_DAYS:
+        tables = read_marts(home, day)
         tables |= {name: change(tables[name]) for name, change in changes.items()}
         republish(home / "marts" / f"date={day}", tables)
         publish_scores(home, day, tables["leads"], models)
     return Settings(home=home)
 
 
-def marts_of(home: Path, day: date) -> dict[str, pa.Table]:
+def read_marts(home: Path, day: date) -> dict[str, pa.Table]:
     folder = home / "marts" / f"date={day}"
     return {path.stem: pq.read_table(path) for path in folder.glob("*.parquet")}
 
 
-def with_industries(leads: pa.Table, seed: int) -> pa.Table:
+def add_industries(leads: pa.Table, seed: int) -> pa.Table:
     """Return `leads` with an industry, revenue and tax of each business."""
     random = np.random.default_rng(seed)
     is_person = np.array(leads["segment"].to_pylist()) == "consumer"
     industry = random.choice(INDUSTRIES, leads.num_rows)
     revenue = np.round(random.lognormal(14, 0.8, leads.num_rows))
-    leads = replaced(leads, "industry", pa.array(industry, mask=is_person))
-    return replaced(leads, "revenue_annual", pa.array(revenue, mask=is_person))
+    leads = replace_column(leads, "industry", pa.array(industry, mask=is_person))
+    return replace_column(leads, "revenue_annual", pa.array(revenue, mask=is_person))
 
 
 def publish_scores(home: Path, day: date, leads: pa.Table, models: str) -> None:
@@ -77,18 +79,18 @@ def publish_scores(home: Path, day: date, leads: pa.Table, models: str) -> None:
         "p_approve": score / 1000,
         "p_fund": np.full(len(score), 0.5),
     }
-    republish(home / "pairs" / f"date={day}", {"pairs": filled(PAIRS, columns)}, models=models)
+    republish(home / "pairs" / f"date={day}", {"pairs": fill_schema(PAIRS, columns)}, models=models)
 
 
-def decided_days(
+def publish_decided_days(
     home: Path, p_approve: Callable[[date, str], float], predicted: float = 0.4
 ) -> Settings:
     """Publish matches with their decisions, known the day after, and the marts of `LAST`.
 
     Args:
-        home: Where.
-        p_approve: The true chance, by the date of the match and the institution.
-        predicted: What the models said of each.
+        home: Where the days are published.
+        p_approve: The true probability, by the date of the match and the institution.
+        predicted: The probability that the models predicted.
     """
     random = np.random.default_rng(5)
     pairs, outcomes = [], []
@@ -102,21 +104,23 @@ def decided_days(
             "product_id": [f"{name}-loan" for name in institutions],
         }
         scored = keys | {"p_approve": np.full(count, predicted)}
-        republish(home / "matches" / f"date={day}", {"matches": filled(MATCHES, scored)})
+        republish(home / "matches" / f"date={day}", {"matches": fill_schema(MATCHES, scored)})
         chance = np.array([p_approve(day, name) for name in institutions])
         known = [Settings(home=home).day_start(day) + timedelta(days=1, hours=12)] * count
         events = np.where(random.random(count) < chance, "approved", "declined")
         times = dict.fromkeys(("event_at", "recorded_at", "known_at"), known)
         if day < LAST:
-            outcomes.append(filled(SCHEMAS["outcomes"], keys | times | {"event": events}))
-            pairs.append(filled(SCHEMAS["training_pairs"], keys | {"business_date": [day] * count}))
+            outcomes.append(fill_schema(SCHEMAS["outcomes"], keys | times | {"event": events}))
+            pairs.append(
+                fill_schema(SCHEMAS["training_pairs"], keys | {"business_date": [day] * count})
+            )
     return write_marts(
         home, LAST, outcomes=pa.concat_tables(outcomes), training_pairs=pa.concat_tables(pairs)
     )
 
 
-def filled(schema: pa.Schema, columns: dict[str, object]) -> pa.Table:
-    """Return a table of `schema`; a column that is not given is empty."""
+def fill_schema(schema: pa.Schema, columns: dict[str, object]) -> pa.Table:
+    """Return a table of `schema`; a column that is not in `columns` is empty."""
     given = pa.table(columns)
     arrays = [
         given[field.name].cast(field.type)
@@ -127,17 +131,17 @@ def filled(schema: pa.Schema, columns: dict[str, object]) -> pa.Table:
     return pa.table(arrays, schema=schema)
 
 
-def replaced(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    """Return `table` with other `values` of one column."""
-    place = table.schema.get_field_index(name)
+def replace_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """Return `table` with new `values` of one column."""
+    position = table.schema.get_field_index(name)
     field = table.schema.field(name)
-    return table.set_column(place, field, values.cast(field.type))
+    return table.set_column(position, field, values.cast(field.type))
 
 
-def where(table: pa.Table, name: str, value: str, column: str, change: Callable) -> pa.Table:
+def change_where(table: pa.Table, name: str, value: str, column: str, change: Callable) -> pa.Table:
     """Return `table` with `column` changed in the rows whose `name` is `value`."""
-    is_there = pc.fill_null(pc.equal(table[name], value), fill_value=False)
-    return replaced(table, column, pc.if_else(is_there, change(table[column]), table[column]))
+    is_match = pc.fill_null(pc.equal(table[name], value), fill_value=False)
+    return replace_column(table, column, pc.if_else(is_match, change(table[column]), table[column]))
 
 
 def republish(folder: Path, tables: dict[str, pa.Table], **facts: str) -> None:

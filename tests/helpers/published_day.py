@@ -1,6 +1,6 @@
-"""A small published day, written through the real `publishing`: what the report is made from.
+"""A small published day, written through the real `publishing`: the input of a report.
 
-Counts are chosen so that every figure of the page differs from every other.
+Counts are chosen so that all figures of the page differ from each other.
 """
 
 import json
@@ -36,7 +36,7 @@ PERSON = {
     "business_name": "Ouyang Noodles",
     "birth_date": "1949-12-31",
 }
-"""What is in the quarantined row, as received; none of it may reach the report."""
+"""Personal data of the quarantined row; none of it may be in the report."""
 
 LEADS = {
     "search": {"received": 210, "loaded": 190, "quarantined": 13, "duplicates": 7},

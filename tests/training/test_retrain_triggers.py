@@ -16,11 +16,17 @@ from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.training import weekly
 from pipelines.training.retrain_triggers import find_trigger
-from tests.helpers.drifted_home import LAST, STRUCK, publish_calm, replaced, struck
+from tests.helpers.drifted_home import (
+    CHANGED_DAYS,
+    LAST,
+    publish_changed_days,
+    publish_steady_days,
+    replace_column,
+)
 from tests.helpers.marts import write_marts
 from tests.helpers.trained_market import AS_OF, DAY
 
-MONDAY = STRUCK[0] - timedelta(days=2)
+MONDAY = CHANGED_DAYS[0] - timedelta(days=2)
 
 
 def with_models(settings: Settings, as_of: date = MONDAY) -> Settings:
@@ -32,12 +38,12 @@ def with_models(settings: Settings, as_of: date = MONDAY) -> Settings:
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home of days without drift, with models of Monday; read-only."""
-    return with_models(publish_calm(tmp_path_factory.mktemp("calm")))
+    return with_models(publish_steady_days(tmp_path_factory.mktemp("calm")))
 
 
 def with_other_incomes(leads: pa.Table) -> pa.Table:
     incomes = pc.multiply(leads["income_monthly"], pa.scalar(2.5))
-    return replaced(leads, "income_monthly", incomes)
+    return replace_column(leads, "income_monthly", incomes)
 
 
 def test_without_drift_no_training_is_triggered(calm: Settings):
@@ -46,7 +52,7 @@ def test_without_drift_no_training_is_triggered(calm: Settings):
 
 
 def test_drifted_leads_trigger_a_training_with_the_figures(calm: Settings, tmp_path: Path):
-    moved = struck(calm, tmp_path / "moved", leads=with_other_incomes)
+    moved = publish_changed_days(calm, tmp_path / "moved", leads=with_other_incomes)
     trigger = find_trigger(moved, LAST)
     assert trigger is not None
     assert trigger["trigger"] == "drift"
@@ -55,7 +61,7 @@ def test_drifted_leads_trigger_a_training_with_the_figures(calm: Settings, tmp_p
 
 
 def test_no_training_is_triggered_within_the_rest_days_of_a_set(calm: Settings, tmp_path: Path):
-    moved = struck(calm, tmp_path / "moved", leads=with_other_incomes)
+    moved = publish_changed_days(calm, tmp_path / "moved", leads=with_other_incomes)
     with_models(moved, LAST - timedelta(days=1))
     assert find_trigger(moved, LAST) is None
 
@@ -66,7 +72,7 @@ def approving_less(outcomes: pa.Table, settings: Settings) -> pa.Table:
     every_second = pa.array(np.arange(outcomes.num_rows) % 2 == 0)
     is_declined = pc.and_(pc.and_(is_new, every_second), pc.equal(outcomes["event"], "approved"))
     events = pc.if_else(is_declined, "declined", outcomes["event"])
-    return replaced(outcomes, "event", events)
+    return replace_column(outcomes, "event", events)
 
 
 @pytest.mark.parametrize("approve_less", [True, False])

@@ -1,163 +1,103 @@
-"""Whether channels cost and products offer what they did on the days before."""
+"""Drift of the catalogue and of channel costs: terms of products, cost per lead."""
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import duckdb
 
 from expectations import policy
 from expectations.policy_types import Levels
+from pipelines.core.database import run_query
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import round_significant
-from pipelines.evaluation.drift.figures import Figure, Grouping, Topic
-from pipelines.evaluation.drift.window import Window
+from pipelines.evaluation.drift.comparison import Figure, Grouping, Topic, Window
 
-TERMS = {
-    "price": "price_model, price",
-    "annual cost": "apr_min, apr_max",
-    "quota": "daily_quota, daily_budget",
-    "rules": "rules",
-    "status": "is_open",
-}
-"""What of a product may change, and the columns that say so."""
-
-CATALOGUE = """
-create or replace temp table catalogue as
-with rules as (
-
-    select
-        "date" as day,
-        institution_id,
-        product_id,
-        string_agg(attribute || ' ' || op || ' ' || value, ';' order by attribute, op, value)
-            as rules
-    from read_parquet($rules, hive_partitioning = true)
-    group by all
-
-)
-
-select
-    products."date" as day,
-    products.*,
-    rules.rules
-from read_parquet($products, hive_partitioning = true) as products
-left join rules
-    on
-        products."date" = rules.day
-        and products.institution_id = rules.institution_id
-        and products.product_id = rules.product_id
-"""
+SQL = Path(__file__).parent / "sql"
+TERMS = ("price", "annual cost", "quota", "rules", "status")
+"""Terms of a product whose changes are counted, in the order of the query's columns."""
 
 
 def catalogue_figures(
-    settings: Settings, within: Window, connection: duckdb.DuckDBPyConnection
+    settings: Settings, window: Window, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Figure]:
-    """Yield how many products changed since the day before, and what the open ones offer."""
+    """Yield the share of products that changed since the day before, and the open products."""
+    files = {"products": "products", "rules": "product_rules"}
     paths = {
         name: [
-            str(settings.day_folder(settings.marts, day) / f"{mart}.parquet") for day in within.days
+            str(settings.day_folder(settings.marts, day) / f"{mart}.parquet") for day in window.days
         ]
-        for name, mart in {"products": "products", "rules": "product_rules"}.items()
+        for name, mart in files.items()
     }
-    connection.execute(CATALOGUE, paths)
-    today = within.days[-1]
-    for what, columns in TERMS.items():
-        yield from _changed(what, columns, today, connection)
-    yield from _offered(today, connection)
+    run_query(connection, SQL / "catalogue.sql", paths)
+    today = window.days[-1]
+    days = run_query(connection, SQL / "catalogue_changes.sql").fetchall()
+    for column, measure in enumerate(TERMS, start=2):
+        shares = [(row[0], row[1], row[column]) for row in days]
+        yield from _change_figure(measure, shares, today)
+    yield from _open_product_figures(today, connection)
 
 
-def _changed(
-    what: str, columns: str, today: date, connection: duckdb.DuckDBPyConnection
+def _change_figure(
+    measure: str, days: list[tuple[date, int, int]], today: date
 ) -> Iterator[Figure]:
-    """Yield the share of products of which `columns` are not what they were the day before."""
-    rules = policy.drift()
-    shares = connection.execute(
-        f"""
-        select day, count(*), count(*) filter (terms is distinct from terms_before)
-        from (
-            select
-                day,
-                row({columns}) as terms,
-                lag(row({columns})) over the_product as terms_before,
-                row_number() over the_product > 1 as was_there
-            from catalogue
-            window the_product as (partition by institution_id, product_id order by day)
-        )
-        where was_there
-        group by day
-        order by day
-        """
-    ).fetchall()
-    usual = [changed / products for day, products, changed in shares if day < today]
-    for day, products, changed in shares:
+    """Yield today's share of changed products; `days` have their products and changed products."""
+    lines = policy.drift().lines.changed
+    usual = [changed / products for day, products, changed in days if day < today]
+    for day, products, changed in days:
         if day == today:
             yield Figure(
                 topic="changed",
-                what=what,
+                measure=measure,
                 grouping="all",
                 group="",
                 statistic="share",
                 value=round_significant(changed / products),
                 reference=round_significant(sum(usual) / len(usual)) if usual else None,
                 distance=round_significant(changed / products),
-                watch_from=round_significant(max(rules.lines.changed.watch, *usual, 0)),
-                threshold=round_significant(max(rules.lines.changed.drift, *usual, 0)),
+                watch_threshold=round_significant(max(lines.watch, *usual, 0)),
+                drift_threshold=round_significant(max(lines.drift, *usual, 0)),
                 p_value=None,
                 rows=products,
-                reference_rows=sum(products for day, products, _ in shares if day < today),
+                reference_rows=sum(products for day, products, _ in days if day < today),
                 reference_days=len(usual),
             )
 
 
-def _offered(today: date, connection: duckdb.DuckDBPyConnection) -> Iterator[Figure]:
-    """Yield the mean highest price of the open products, and how many are open."""
-    rows = connection.execute(
-        """
-        select day, count(*), cast(avg(cast(apr_max as decimal(18, 6))) as double)
-        from catalogue where is_open group by day order by day
-        """
-    ).fetchall()
+def _open_product_figures(today: date, connection: duckdb.DuckDBPyConnection) -> Iterator[Figure]:
+    """Yield the number of open products and the mean of their highest annual cost."""
+    rows = run_query(connection, SQL / "open_products.sql").fetchall()
     lines = policy.drift().lines.offer
-    for what, place in {"open products": 1, "highest annual cost": 2}.items():
-        values = {row[0]: (float(row[place]), row[1]) for row in rows}
-        yield from _against_mean("offer", what, "all", "", values, today, lines)
+    for measure, column in {"open products": 1, "highest annual cost": 2}.items():
+        values = {row[0]: (float(row[column]), row[1]) for row in rows}
+        yield from _compare_with_mean("offer", measure, ("all", ""), values, today, lines)
 
 
 def cost_figures(
-    settings: Settings, within: Window, connection: duckdb.DuckDBPyConnection
+    settings: Settings, window: Window, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Figure]:
-    """Yield what a lead of each channel cost over the last 30 days known, as the marts have it."""
-    today = within.days[-1]
-    rows = connection.execute(
-        """
-        select channel_id, "date", cost_per_lead, coalesce(leads_30d, 0)
-        from read_parquet($channels, hive_partitioning = true)
-        where cost_per_lead is not null
-        order by channel_id, "date"
-        """,
-        {
-            "channels": [
-                str(settings.day_folder(settings.marts, day) / "channels.parquet")
-                for day in within.days
-            ]
-        },
-    ).fetchall()
+    """Yield the cost per lead of each channel over the last 30 days known, as the marts have it."""
+    today = window.days[-1]
+    paths = [
+        str(settings.day_folder(settings.marts, day) / "channels.parquet") for day in window.days
+    ]
+    rows = run_query(connection, SQL / "cost_per_lead.sql", {"channels": paths}).fetchall()
+    lines = policy.drift().lines.cost
     for channel in sorted({row[0] for row in rows}):
         values = {day: (cost, leads) for name, day, cost, leads in rows if name == channel}
-        lines = policy.drift().lines.cost
-        yield from _against_mean("cost", "cost per lead", "channel", channel, values, today, lines)
+        where: tuple[Grouping, str] = ("channel", channel)
+        yield from _compare_with_mean("cost", "cost per lead", where, values, today, lines)
 
 
-def _against_mean(
+def _compare_with_mean(
     topic: Topic,
-    what: str,
-    grouping: Grouping,
-    group: str,
+    measure: str,
+    where: tuple[Grouping, str],
     values: dict[date, tuple[float, int]],
     today: date,
     lines: Levels,
 ) -> Iterator[Figure]:
-    """Yield today's value against the mean of the days before; `values` come with their rows."""
+    """Yield today's value against the mean of the days before; `values` have their rows."""
     before = [value for day, (value, _) in values.items() if day < today]
     if today not in values or len(before) < policy.drift().least_reference_days:
         return
@@ -166,15 +106,15 @@ def _against_mean(
         return
     yield Figure(
         topic=topic,
-        what=what,
-        grouping=grouping,
-        group=group,
+        measure=measure,
+        grouping=where[0],
+        group=where[1],
         statistic="mean",
         value=round_significant(value),
         reference=round_significant(mean),
         distance=round_significant(max(value / mean, mean / value) - 1),
-        watch_from=lines.watch,
-        threshold=lines.drift,
+        watch_threshold=lines.watch,
+        drift_threshold=lines.drift,
         p_value=None,
         rows=rows,
         reference_rows=sum(rows for day, (_, rows) in values.items() if day < today),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.core.formats import NOTHING, count, figure, money, share, words
-from pipelines.evaluation.drift.figures import Drift, Figure, Topic
+from pipelines.evaluation.drift.comparison import Drift, Figure, Topic
 
 TOPICS: dict[Topic, str] = {
     "leads": "Features of the leads",
@@ -54,7 +54,8 @@ def summarize_topics(drift: Drift) -> list[TopicSummary]:
 def _summary(topic: Topic, figures: Sequence[Figure]) -> TopicSummary:
     states = Counter(row.state for row in figures)
     slots = Counter(
-        min(int(SLOTS * row.distance / row.threshold / SLOTS_END), SLOTS - 1) for row in figures
+        min(int(SLOTS * row.distance / row.drift_threshold / SLOTS_END), SLOTS - 1)
+        for row in figures
     )
     return TopicSummary(
         topic=TOPICS[topic],
@@ -69,7 +70,7 @@ def _summary(topic: Topic, figures: Sequence[Figure]) -> TopicSummary:
 def select_beyond_threshold(drift: Drift) -> list[Figure]:
     """Return the figures in state drift, then watch, the farthest first."""
     rows = [row for row in drift.figures if row.state != "steady"]
-    return sorted(rows, key=lambda row: (row.state != "drift", -row.distance / row.threshold))
+    return sorted(rows, key=lambda row: (row.state != "drift", -row.distance / row.drift_threshold))
 
 
 def group_label(row: Figure) -> str:
@@ -81,8 +82,8 @@ def group_label(row: Figure) -> str:
 
 def measure_label(row: Figure) -> str:
     """Return the name of the figure's measure."""
-    name = NAMES.get(row.what, words(row.what))
-    return f"{name}: {words(row.level_of)}" if row.level_of else name
+    name = NAMES.get(row.measure, words(row.measure))
+    return f"{name}: {words(row.category)}" if row.category else name
 
 
 def current_value(row: Figure) -> str:
@@ -98,11 +99,11 @@ def reference_value(row: Figure) -> str:
 def _format(row: Figure, value: float | None) -> str:
     if value is None:
         return NOTHING
-    if row.level_of:
+    if row.category:
         return share(value)
     if row.statistic == "psi":
         return count(value) if abs(value) >= LARGE else f"{value:.3g}"
-    if row.statistic == "share" or row.what == "highest annual cost":
+    if row.statistic == "share" or row.measure == "highest annual cost":
         return share(value)
     if row.topic == "cost":
         return money(value)

@@ -1,6 +1,6 @@
 -- Every loaded lead of a day with its cost in the base currency, in the order of the keys.
 --
--- A lead costs its channel's spend of the day divided by the channel's leads, whatever its outcome.
+-- A lead costs its channel's spend of the day divided by the channel's leads, matched or not.
 -- While the spend is not reported, it costs what the channel's leads cost before.
 
 with spend_reports as (

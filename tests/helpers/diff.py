@@ -1,4 +1,4 @@
-"""What tests compare with what is promised, told as a diff that a person can act on."""
+"""Compare files with what they are derived from, as a diff that a person can act on."""
 
 import difflib
 from pathlib import Path
@@ -9,19 +9,19 @@ import pyarrow.parquet as pq
 from expectations.contracts import Contract
 
 
-def text_drift(name: str, on_disk: str, derived: str) -> str:
-    """Return a unified diff from `on_disk` to `derived`; empty where they are the same."""
+def diff_text(name: str, on_disk: str, derived: str) -> str:
+    """Return a unified diff from `on_disk` to `derived`; empty if they are equal."""
     lines = (text.splitlines(keepends=True) for text in (on_disk, derived))
     return "".join(difflib.unified_diff(*lines, f"{name} on disk", f"{name} as derived", n=1))
 
 
-def schema_drift(contract: Contract, path: Path) -> str:
-    """Return how the Arrow schema of a lake file differs from its contract; empty if it doesn't.
+def diff_schema(contract: Contract, path: Path) -> str:
+    """Return the difference of a lake file's Arrow schema from its contract; empty if none.
 
     Names, types, time zones and order of the columns count.
     """
-    held = "".join(map(_line, pq.read_schema(path)))
-    return text_drift(f"schema of {path.name}", held, "".join(map(_line, contract.lake_schema)))
+    on_disk = "".join(map(_line, pq.read_schema(path)))
+    return diff_text(f"schema of {path.name}", on_disk, "".join(map(_line, contract.lake_schema)))
 
 
 def _line(field: pa.Field) -> str:

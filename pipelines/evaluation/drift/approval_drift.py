@@ -1,0 +1,131 @@
+"""Drift of approvals: recent decisions of each group against what the models predicted."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from scipy import special
+
+from expectations import policy
+from pipelines.core.arrays import FloatArray
+from pipelines.core.database import read_query, run_query
+from pipelines.core.settings import Settings
+from pipelines.core.statistics import round_significant
+from pipelines.evaluation.drift.comparison import Figure, Grouping, load_window
+
+SQL = Path(__file__).parent / "sql"
+GROUPINGS: tuple[Grouping, ...] = ("all", "institution", "channel", "industry")
+MIN_GROUPS = 8
+"""Groups that are needed to estimate the variance between groups."""
+CHI_SQUARE_MEDIAN = 0.4549
+"""Median of chi-square with one degree of freedom."""
+
+
+def approval_figures(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Figure]:
+    """Yield approved over predicted, for each group with enough decisions.
+
+    Matches of the days just before `day` count if they are decided by its end; earlier matches
+    count only if they were decided as fast, because fast decisions differ from slow ones.
+
+    Args:
+        settings: Where the matches and outcomes are.
+        day: Only outcomes known by its end count.
+        connection: Gets the temporary table `decided`.
+    """
+    window = load_window(settings, settings.matches, day - timedelta(days=1))
+    if not window.has_reference:
+        return
+    marts = settings.day_folder(settings.marts, day)
+    matches = [
+        str(settings.day_folder(settings.matches, date) / "matches.parquet") for date in window.days
+    ]
+    newest = connection.execute("select max(models) from read_parquet(?)", [matches[-1]])
+    parameters = {
+        "time_zone": settings.time_zone,
+        "outcomes": str(marts / "outcomes.parquet"),
+        "pairs": str(marts / "training_pairs.parquet"),
+        "matches": matches,
+        "models": newest.fetchall()[0][0],
+        "last_reference": window.reference[-1],
+        "max_days": policy.drift().current_days,
+    }
+    run_query(connection, SQL / "decided_matches.sql", parameters)
+    for grouping in GROUPINGS:
+        query = read_query(SQL / "approvals_by_group.sql")
+        groups = connection.sql(query, params={"grouping": grouping}).to_arrow_table()
+        yield from _figures(grouping, groups)
+
+
+def _figures(grouping: Grouping, groups: pa.Table) -> Iterator[Figure]:
+    """Yield the figures of one grouping from its sums, one row a group."""
+    rules = policy.drift()
+    sums = {name: groups[name].to_numpy().astype(np.float64) for name in groups.column_names[1:]}
+    enough = np.minimum(sums["current_decided"], sums["reference_decided"]) >= rules.least_rows
+    enough &= (
+        np.minimum(sums["current_predicted"], sums["reference_predicted"]) >= rules.least_expected
+    )
+    enough &= sums["reference_days"] >= rules.least_reference_days
+    names = np.array(groups["group_name"].to_pylist(), np.str_)[enough]
+    sums = {name: column[enough] for name, column in sums.items()}
+    current, reference = (
+        (sums[f"{side}_approved"] + 0.5) / (sums[f"{side}_predicted"] + 0.5)
+        for side in ("current", "reference")
+    )
+    # The ratio that the current models have shown so far; 1 is the prior of new models.
+    evidence = sums["same_models_predicted"] + rules.word_of_new_models
+    usual = (sums["same_models_approved"] + rules.word_of_new_models) / evidence
+    p_values = _p_values(
+        sums["current_approved"], sums["current_predicted"] * usual, evidence * usual
+    )
+    for position, name in enumerate(names):
+        distance = _distance(current[position], current[position] / reference[position])
+        yield Figure(
+            topic="approval",
+            measure="approved to predicted",
+            grouping=grouping,
+            group=str(name),
+            statistic="ratio",
+            value=round_significant(current[position]),
+            reference=round_significant(reference[position]),
+            distance=round_significant(distance),
+            watch_threshold=rules.lines.approval.watch,
+            drift_threshold=rules.lines.approval.drift,
+            p_value=round_significant(p_values[position]),
+            rows=int(sums["current_decided"][position]),
+            reference_rows=int(sums["reference_decided"][position]),
+            reference_days=int(sums["reference_days"][position]),
+        )
+
+
+def _distance(*ratios: float) -> float:
+    """Return the distance of the ratio nearest to 1; 0 if `ratios` lie on both sides of 1.
+
+    Approvals drift only if they differ from the prediction now and did not before. A new model
+    may be right where the old one was wrong, and an institution that was never predicted well has
+    not changed.
+    """
+    logs = np.log(ratios)
+    return 0.0 if np.ptp(np.sign(logs)) else float(np.exp(np.abs(logs).min()) - 1)
+
+
+def _p_values(
+    approved: FloatArray, expected: FloatArray, expected_before: FloatArray
+) -> FloatArray:
+    """Return the probability that approvals differ so much from the expectation by chance.
+
+    Twice the root of a count has variance 1 (F. Anscombe, Biometrika 35, 1948). The uncertainty of
+    the expectation adds to it: by the decisions before, and by the variance between groups, which
+    is estimated on all groups of the day, of which most have not changed (B. Efron, Journal of the
+    American Statistical Association 99, 2004).
+    """
+    difference = 2 * (np.sqrt(approved + 0.375) - np.sqrt(expected + 0.375))
+    variance = 1 + expected / expected_before
+    if approved.size >= MIN_GROUPS:
+        between = np.median((difference**2 / CHI_SQUARE_MEDIAN - variance) / expected)
+        variance = variance + max(0.0, float(between)) * expected
+    return np.asarray(special.chdtrc(1, difference**2 / variance))
