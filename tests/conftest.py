@@ -1,4 +1,4 @@
-"""Which tests share a worker, where several run side by side."""
+"""Distribution of the tests over parallel workers."""
 
 from collections.abc import Mapping
 
@@ -7,26 +7,26 @@ from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 
-TOGETHER: Mapping[str, str] = {
+SHARED_WORKER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",
     "tests/bench/test_real_records.py": "one worker prepares the files, once",
     "tests/models/test_protected.py": "one worker trains the models, once",
 }
-"""Start of a test's path -> why all tests of that start share a worker."""
+"""Prefix of a test's path -> the reason why all tests with that prefix share a worker."""
 
 
-class Together(LoadScopeScheduling):
-    """Hands out tests one by one, those of `TOGETHER` as one.
+class PrefixScheduling(LoadScopeScheduling):
+    """Schedule each test alone, and the tests of a prefix in `SHARED_WORKER` as one unit.
 
-    In the place of marks `xdist_group`, which pytest-xdist 3.8 writes where pytest 9.2 doesn't read
-    them any more, so that they do nothing.
+    It replaces the mark `xdist_group`, which has no effect: pytest-xdist 3.8 writes it where pytest
+    9.2 no longer reads it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+        return next((start for start in SHARED_WORKER if nodeid.startswith(start)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
-    """Return how tests are dealt out."""
-    return Together(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> PrefixScheduling:
+    """Return the scheduler."""
+    return PrefixScheduling(config, log)

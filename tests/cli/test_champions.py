@@ -1,4 +1,4 @@
-"""A reader of the registry sees which model scored which day, and why it did."""
+"""`champions` lists the tenure of each model and the reason for its promotion."""
 
 import json
 from datetime import date
@@ -10,7 +10,7 @@ from pipelines.cli.app import main
 from pipelines.core.settings import Settings
 
 
-def test_the_table_and_the_figures_say_who_served_when_and_why(tmp_path: Path, capsys):
+def test_the_table_and_the_figures_list_tenures_with_reasons(tmp_path: Path, capsys):
     for day, reason in ((2, "the first"), (9, "on 840 outcomes AUC 0.9 against 0.8")):
         as_of = date(2026, 3, day)
         facts = {"source": "prior", "rows": 1234, "trained_as_of": f"{as_of}"}
@@ -25,6 +25,6 @@ def test_the_table_and_the_figures_say_who_served_when_and_why(tmp_path: Path, c
     assert [row["until"] for row in json.loads(figures)["approval"]] == ["2026-03-08", None]
 
 
-def test_without_any_model_it_says_so(tmp_path: Path, capsys):
+def test_an_empty_registry_is_reported(tmp_path: Path, capsys):
     assert main(["champions", "--home", str(tmp_path)]) == 0
     assert "No model has been trained yet." in capsys.readouterr().out

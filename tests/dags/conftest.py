@@ -1,4 +1,4 @@
-"""Airflow reads its home when it is imported: it gets one of its own before any test does so."""
+"""A home for Airflow, set before a test imports it: Airflow reads its variables on import."""
 
 import os
 import tempfile

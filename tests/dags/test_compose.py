@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps the Compose specification and says the same as runs on one machine."""
+"""docker-compose.yml follows the Compose specification and agrees with runs on one machine."""
 
 import subprocess
 import sys
@@ -13,28 +13,28 @@ compose = yaml.safe_load(COMPOSE.read_text())
 OWN = {"api-server", "dag-processor", "migration", "scheduler", "triggerer"}
 
 
-def test_it_keeps_the_compose_specification():
+def test_it_follows_the_compose_specification():
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    ended = subprocess.run([*check, str(COMPOSE)], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
+    process = subprocess.run([*check, str(COMPOSE)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
 
 
-def test_airflow_stands_beside_postgresql_and_an_sftp_server():
+def test_the_services_are_airflow_postgresql_and_sftp():
     assert set(compose["services"]) == OWN | {"postgres", "sftp"}
 
 
-def test_what_is_told_to_airflow_is_what_is_told_on_one_machine():
-    here = airflow_environment(Settings()) | NO_STATISTICS
-    there = compose["x-airflow"]["environment"]
-    of_the_place = {name for name in here if "HOME" in name or "FOLDER" in name or "PATH" in name}
-    shared = here.keys() & there.keys() - of_the_place
+def test_shared_variables_equal_the_ones_of_a_local_run():
+    local = airflow_environment(Settings()) | NO_STATISTICS
+    composed = compose["x-airflow"]["environment"]
+    paths = {name for name in local if "HOME" in name or "FOLDER" in name or "PATH" in name}
+    shared = local.keys() & composed.keys() - paths
     assert {"AIRFLOW__CORE__EXECUTOR", "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"} <= shared
-    assert {name: there[name] for name in shared} == {name: here[name] for name in shared}
+    assert {name: composed[name] for name in shared} == {name: local[name] for name in shared}
 
 
-def test_no_secret_is_written_in_it():
-    said = compose["x-airflow"]["environment"]
-    assert said["AIRFLOW__API_AUTH__JWT_SECRET"].startswith("${BANYAN_SECRET")
+def test_it_contains_no_secret():
+    environment = compose["x-airflow"]["environment"]
+    assert environment["AIRFLOW__API_AUTH__JWT_SECRET"].startswith("${BANYAN_SECRET")
     assert compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"] == "${BANYAN_SECRET}"
 
 

@@ -1,4 +1,4 @@
-"""Every DAG parses lightly, owns up to what it does, and keeps to the rules all of them share."""
+"""Every DAG parses without heavy imports, describes itself and follows the shared rules."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def test_every_dag_file_parses():
 
 
 @every_dag
-def test_a_dag_carries_its_description_and_never_catches_up_by_itself(dag):
+def test_a_dag_has_a_description_and_no_catchup(dag):
     assert len(dag.doc_md) > 200
     assert dag.tags
     assert not dag.catchup
@@ -31,7 +31,7 @@ def test_a_dag_carries_its_description_and_never_catches_up_by_itself(dag):
 
 
 @every_dag
-def test_every_task_has_retries_a_limit_of_time_and_runs_the_step_of_its_name(dag):
+def test_every_task_has_retries_a_timeout_and_the_name_of_its_step(dag):
     assert dag.tasks
     for task in dag.tasks:
         assert task.retries >= 1
@@ -40,16 +40,16 @@ def test_every_task_has_retries_a_limit_of_time_and_runs_the_step_of_its_name(da
 
 
 @every_dag
-def test_every_dag_can_be_asked_for_a_business_date(dag):
+def test_every_dag_has_the_parameter_business_date(dag):
     assert dag.params.get_param("business_date").schema["format"] == "date"
 
 
-def test_only_the_tasks_that_open_the_warehouse_wait_for_its_one_slot():
+def test_only_tasks_that_open_the_warehouse_use_its_pool():
     pooled = [task.task_id for task in bag.dags["daily_match"].tasks if task.pool == "warehouse"]
     assert sorted(pooled) == ["features", "intermediate", "marts", "staging"]
 
 
-def test_the_day_runs_station_after_station():
+def test_the_day_runs_step_after_step():
     dag = bag.dags["daily_match"]
     order = [task.task_id for task in dag.topological_sort()]
     assert order == [
@@ -61,7 +61,7 @@ def test_the_day_runs_station_after_station():
         assert before in dag.get_task(after).upstream_task_ids
 
 
-def test_the_report_runs_whatever_happened_and_the_close_fails_the_run_if_anything_did():
+def test_the_report_always_runs_and_close_fails_after_any_failure():
     dag = bag.dags["daily_match"]
     assert dag.get_task("report").trigger_rule == "all_done"
     assert [task.task_id for task in dag.leaves] == ["close"]
@@ -74,7 +74,7 @@ def test_sources_and_institutions_are_mapped_in_shards():
     assert {task.task_id for task in dag.tasks if task.is_mapped} == {"ingest", "deliver"}
 
 
-def test_what_others_may_be_scheduled_on_is_an_outlet():
+def test_every_asset_is_an_outlet():
     outlets = {out.name for dag in bag.dags.values() for task in dag.tasks for out in task.outlets}
     assert outlets == {
         f"banyan-{name}" for name in ("lake", "matches", "models", "outbox", "reports")

@@ -1,4 +1,4 @@
-"""A task finds its business date, whoever started its run, and tells no value when it breaks."""
+"""A task finds the business date of every kind of run and redacts values in error texts."""
 
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
@@ -15,23 +15,23 @@ from dags.task_runner import business_date, redact_values
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
-def context(**given):
+def context(**fields):
     run = SimpleNamespace(run_after=datetime(2026, 3, 6, 1, tzinfo=SHANGHAI))
-    return {"params": {"business_date": None}, "dag_run": run} | given
+    return {"params": {"business_date": None}, "dag_run": run} | fields
 
 
-def test_a_scheduled_run_is_for_the_date_that_its_interval_covers():
+def test_a_scheduled_run_is_for_the_date_of_its_interval():
     restriction = TimeRestriction(datetime(2026, 3, 5, tzinfo=SHANGHAI), None, True)
     info = daily_match().timetable.next_dagrun_info(
         last_automated_data_interval=None, restriction=restriction
     )
-    started = context(logical_date=info.logical_date)
-    assert business_date(started, SHANGHAI) == date(2026, 3, 5)
+    scheduled = context(logical_date=info.logical_date)
+    assert business_date(scheduled, SHANGHAI) == date(2026, 3, 5)
     assert info.data_interval.start == datetime(2026, 3, 5, tzinfo=SHANGHAI)
     assert info.data_interval.end == datetime(2026, 3, 6, tzinfo=SHANGHAI)
 
 
-def test_the_weekly_training_is_for_the_monday_that_has_just_been_matched():
+def test_the_weekly_training_is_for_the_last_matched_monday():
     tuesday = TimeRestriction(datetime(2026, 3, 3, tzinfo=SHANGHAI), None, True)
     info = retrain_models().timetable.next_dagrun_info(
         last_automated_data_interval=None, restriction=tuesday
@@ -40,23 +40,23 @@ def test_the_weekly_training_is_for_the_monday_that_has_just_been_matched():
     assert business_date(context(logical_date=info.logical_date), SHANGHAI) == date(2026, 3, 2)
 
 
-def test_the_date_is_the_platforms_whatever_zone_the_moment_is_told_in():
+def test_the_date_is_in_the_platforms_time_zone():
     moment = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)  # midnight in Shanghai
     assert business_date(context(logical_date=moment), SHANGHAI) == date(2026, 3, 5)
 
 
-def test_a_person_who_asks_for_a_date_gets_it():
-    asked = context(params={"business_date": "2026-01-31"}, logical_date=datetime.now(UTC))
-    assert business_date(asked, SHANGHAI) == date(2026, 1, 31)
+def test_the_parameter_has_precedence_over_the_logical_date():
+    requested = context(params={"business_date": "2026-01-31"}, logical_date=datetime.now(UTC))
+    assert business_date(requested, SHANGHAI) == date(2026, 1, 31)
 
 
-def test_a_run_started_by_hand_without_a_date_is_for_the_last_whole_day():
+def test_a_manual_run_without_a_date_is_for_the_last_complete_day():
     assert business_date(context(), SHANGHAI) == date(2026, 3, 5)
 
 
-def test_an_unforeseen_error_is_told_without_what_it_quotes():
-    told = redact_values("Could not convert '110101199003077598' of \"Li Lei\" at 13800138000")
-    assert told == "Could not convert ... of ... at ..."
+def test_quotations_and_long_numbers_of_an_error_are_redacted():
+    text = redact_values("Could not convert '110101199003077598' of \"Li Lei\" at 13800138000")
+    assert text == "Could not convert ... of ... at ..."
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_an_unforeseen_error_is_told_without_what_it_quotes():
         (None, ""),
     ],
 )
-def test_a_steps_counts_become_one_line(counts, line):
+def test_counts_are_formatted_as_one_line(counts, line):
     assert format_counts(counts) == line

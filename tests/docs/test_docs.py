@@ -1,4 +1,4 @@
-"""The pages say what is in the tree: their links, verbs, targets, tasks, folders and messages."""
+"""The pages agree with the tree: links, verbs, targets, tasks, folders and messages."""
 
 import re
 from pathlib import Path
@@ -16,12 +16,12 @@ RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text("utf-8")
 FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
 
 
-def test_there_are_pages():
+def test_the_pages_exist():
     assert {page.name for page in PAGES} >= {"README.md", "runbook.md", "how-data-flows.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
-def test_every_link_leads_somewhere(page: Path):
+def test_every_link_has_a_target(page: Path):
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
@@ -36,13 +36,15 @@ def test_every_verb_of_the_readme_is_one_of_the_command_line():
 def test_every_make_target_of_the_readme_is_in_the_makefile():
     targets = set(re.findall(r"make ([a-z]+)`", README))
     assert targets >= {"run", "test", "airflow"}
-    made = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert targets <= made
+    defined = set(
+        re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    )
+    assert targets <= defined
 
 
 def test_every_step_of_the_day_is_in_how_the_data_flows():
-    told = {name.removesuffix("[…]") for name in re.findall(r"`([a-z_]+(?:\[…\])?)`", FLOW)}
-    assert set(STEPS) - told == set()
+    named = {name.removesuffix("[…]") for name in re.findall(r"`([a-z_]+(?:\[…\])?)`", FLOW)}
+    assert set(STEPS) - named == set()
 
 
 def test_every_folder_of_the_home_is_in_how_the_data_flows():
@@ -54,20 +56,20 @@ def test_every_folder_of_the_home_is_in_how_the_data_flows():
     assert {folder for folder in folders if f"`{folder}" not in FLOW} == set()
 
 
-def test_every_code_file_that_is_named_is_there():
+def test_every_named_code_file_exists():
     named = re.findall(r"`((?:dags|dbt_project|expectations|models|pipelines)/[\w/.]+)`", FLOW)
     assert len(named) > len(FOLDERS)
     assert [name for name in named if not (PROJECT / name).exists()] == []
 
 
 def messages() -> list[str]:
-    """Return the quoted messages of the runbook, each as its pieces between ellipses."""
+    """Return the quoted messages of the runbook."""
     rows = re.findall(r"^\| (\*.+?\*)(?: \([^|]*\))? \|", RUNBOOK, flags=re.MULTILINE)
-    return [words for row in rows for words in re.findall(r"\*([^*]+)\*", row)]
+    return [message for row in rows for message in re.findall(r"\*([^*]+)\*", row)]
 
 
 @pytest.mark.parametrize("message", messages())
-def test_every_message_of_the_runbook_can_be_said(message: str):
+def test_every_message_of_the_runbook_is_in_the_code(message: str):
     code = " ".join(
         re.sub(r'"\s*\n\s*f?"', "", path.read_text("utf-8"))
         for folder in FOLDERS
@@ -76,5 +78,5 @@ def test_every_message_of_the_runbook_can_be_said(message: str):
     names = r"\b(?:[A-Z]{3,}|[DHNX])\b|…|:|_"
     pieces = [piece.strip(" ,.") for piece in re.split(names, message)]
     pieces = [piece for piece in pieces if len(piece.split()) > 1]
-    assert pieces, "no piece is long enough to be looked for"
+    assert pieces, "no piece is long enough for a search"
     assert [piece for piece in pieces if piece not in code] == []

@@ -1,4 +1,4 @@
-"""One market that was simulated and run once; tests that change something copy it."""
+"""One simulated market, run once; a test that changes something copies it."""
 
 import shutil
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 from tests.e2e.market import MONDAY, SUNDAY, run, simulate
 
 
-class Ran(NamedTuple):
-    """A home whose dates were run, and what `run --json` said of each."""
+class CompletedRun(NamedTuple):
+    """A home whose dates were run, and the figures of `run --json` for each date."""
 
     home: Path
     figures: dict[str, dict[str, object]]
@@ -18,19 +18,19 @@ class Ran(NamedTuple):
 
 @pytest.fixture(scope="session")
 def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home where the market's files lie and nothing has been run."""
+    """A home with the market's landed files; no date has been run."""
     home = tmp_path_factory.mktemp("landed")
     simulate(home)
     return home
 
 
 @pytest.fixture(scope="session")
-def ran(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A home where both dates were run in order, undisturbed."""
-    home = copied(landed, tmp_path_factory.mktemp("ran"))
-    return Ran(home, run(home, SUNDAY, MONDAY))
+def ran(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
+    """A home where both dates were run in order, without interruption."""
+    home = copy_home(landed, tmp_path_factory.mktemp("ran"))
+    return CompletedRun(home, run(home, SUNDAY, MONDAY))
 
 
-def copied(home: Path, to: Path) -> Path:
+def copy_home(home: Path, to: Path) -> Path:
     """Copy a home to the (empty) folder `to`."""
     return Path(shutil.copytree(home, to, dirs_exist_ok=True))

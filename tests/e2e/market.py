@@ -1,4 +1,4 @@
-"""A small market in a home of its own, and the real commands run on it."""
+"""A small simulated market in its own home, and the real commands on it."""
 
 import csv
 import gzip
@@ -16,12 +16,12 @@ from pipelines.core.settings import PROJECT
 
 SUNDAY = date(2026, 3, 1)
 MONDAY = date(2026, 3, 2)
-"""From one date to the other the week's models change."""
+"""The week's models change between the two dates."""
 SIZE = ("--leads-per-day", "150", "--institutions", "8", "--channels", "3", "--seed", "7")
 
 
 def banyan(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipelines` as a person does."""
+    """Run `python -m pipelines` as on the command line."""
     return subprocess.run(
         [sys.executable, "-m", "pipelines", *arguments, "--home", str(home)],
         cwd=PROJECT,
@@ -33,17 +33,17 @@ def banyan(home: Path, *arguments: str, **environment: str) -> subprocess.Comple
 
 
 def simulate(home: Path, *, days: int = 2) -> None:
-    """Land the small market below `home`, from Sunday on."""
-    ended = banyan(home, "simulate", "--start", f"{SUNDAY}", "--days", f"{days}", *SIZE)
-    assert ended.returncode == 0, ended.stderr
+    """Write the small market's files below `home`, from Sunday on."""
+    process = banyan(home, "simulate", "--start", f"{SUNDAY}", "--days", f"{days}", *SIZE)
+    assert process.returncode == 0, process.stderr
 
 
 def run(home: Path, first: date, last: date, **environment: str) -> dict[str, dict[str, object]]:
     """Run the daily job for a range of dates and return its figures by date."""
     dates = ("--date", f"{first}", "--to", f"{last}")
-    ended = banyan(home, "run", *dates, "--json", **environment)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])
+    process = banyan(home, "run", *dates, "--json", **environment)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def landed_rows(home: Path) -> Counter[tuple[str, str, str]]:

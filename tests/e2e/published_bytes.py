@@ -1,4 +1,4 @@
-"""Hash every file that a home publishes, knowing nothing of the code that wrote it.
+"""Hash every file that a home publishes, without the code that wrote it.
 
 `python tests/e2e/published_bytes.py HOME` prints one line per file, for `diff`.
 """
@@ -19,15 +19,15 @@ def published(home: Path) -> dict[str, str]:
         path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in PUBLISHED
         for path in sorted((home / folder).rglob("*"))
-        if path.is_file() and not path.name.startswith(".")  # those are caches
+        if path.is_file() and not path.name.startswith(".")  # a hidden file is a cache
     }
 
 
 def differences(one: Path, other: Path) -> list[str]:
     """Return the paths that only one of two homes has, or that differ; both must hold files."""
     hashes, others = published(one), published(other)
-    assert hashes, f"{one} has published nothing; nothing was compared"
-    assert others, f"{other} has published nothing; nothing was compared"
+    assert hashes, f"{one} has no published file; nothing was compared"
+    assert others, f"{other} has no published file; nothing was compared"
     return sorted(
         path for path in hashes.keys() | others.keys() if hashes.get(path) != others.get(path)
     )

@@ -1,4 +1,4 @@
-"""Trials go the way of every match, and tell what another policy would have been worth."""
+"""Exploration matches are delivered like all others and support off-policy estimates."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,17 +12,17 @@ from pipelines.ingest import ingest
 from pipelines.matches.match_day import match
 from pipelines.simulate import respond
 from pipelines.transform.build import transform
-from tests.e2e.conftest import Ran, copied
+from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY
 from tests.helpers.crowded_market import set_exploration_share
 
 TUESDAY = MONDAY + timedelta(days=1)
 
 
-def test_what_was_drawn_is_delivered_answered_and_learned_from(
-    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_exploration_matches_are_delivered_answered_and_used_in_training(
+    ran: CompletedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    settings = Settings(home=copied(ran.home, tmp_path / "home"))
+    settings = Settings(home=copy_home(ran.home, tmp_path / "home"))
     set_exploration_share(0.5, monkeypatch)
     facts = match(settings, MONDAY)
     assert facts["explored"] >= 5
@@ -40,10 +40,10 @@ def test_what_was_drawn_is_delivered_answered_and_learned_from(
         )
     )
     key = "channel_id, lead_id, institution_id, product_id"
-    (asked,) = duckdb.sql(
+    (answered_pairs,) = duckdb.sql(
         f"select count(*) from {matches} join {answered} using (match_id) where explored"
     ).fetchall()[0]
-    assert asked >= 5  # those that the broadcast of the day had shown as well are not asked again
+    assert answered_pairs >= 5  # a pair that the day's broadcast showed as well is not answered
     (known,) = duckdb.sql(
         f"""
         select count(*)

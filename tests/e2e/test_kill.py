@@ -1,4 +1,4 @@
-"""`kill -9` in each task of the day, then a run to the end: the bytes of an undisturbed run."""
+"""`kill -9` in each task of the day, then a complete run: the bytes of an uninterrupted run."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.settings import PROJECT
-from tests.e2e.conftest import Ran, copied
+from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, run
 from tests.e2e.published_bytes import differences
 
@@ -25,7 +25,7 @@ MOMENTS = (0.0, 0.15)
 
 def kill_in(home: Path, task: str, after: float) -> None:
     """Run the first date and kill its process `after` seconds into `task`."""
-    terminal, stderr = os.openpty()  # where a person watches, tasks are told as they begin
+    terminal, stderr = os.openpty()  # on a terminal each task is shown when it begins
     process = subprocess.Popen(
         [*(sys.executable, "-m", "pipelines", "run"), "--date", f"{SUNDAY}", "--home", str(home)],
         cwd=PROJECT,
@@ -43,10 +43,10 @@ def kill_in(home: Path, task: str, after: float) -> None:
 
 
 @pytest.mark.parametrize("after", MOMENTS)
-def test_a_day_that_is_killed_in_each_of_its_tasks_ends_as_if_it_never_was(
-    after: float, landed: Path, ran: Ran, tmp_path: Path
+def test_a_day_killed_in_each_task_ends_with_the_same_bytes(
+    after: float, landed: Path, ran: CompletedRun, tmp_path: Path
 ):
-    home = copied(landed, tmp_path)
+    home = copy_home(landed, tmp_path)
     for task in TASKS:
         kill_in(home, task, after)
     run(home, SUNDAY, MONDAY)

@@ -1,4 +1,4 @@
-"""A season in which everything happens at once: each shock is in the report within three days."""
+"""A season with every shock at once: the report shows each within three days."""
 
 import json
 from datetime import date, timedelta
@@ -23,8 +23,8 @@ from tests.e2e.market import banyan
 pytestmark = pytest.mark.prove
 
 FIRST = date(2026, 3, 2)
-STRUCK = FIRST + timedelta(days=7)
-"""A Monday: who reports on Mondays and Thursdays has told of three struck days by Thursday."""
+SHOCK_DATE = FIRST + timedelta(days=7)
+"""A Monday: a source that reports on Mondays and Thursdays has reported three days by Thursday."""
 WITHIN = timedelta(days=3)
 SIZE = ("--leads-per-day", "2000", "--institutions", "60", "--history", "21", "--days", "11")
 TOPICS = {
@@ -33,7 +33,7 @@ TOPICS = {
     INSTITUTION_TIGHTENS: ("approval", "institution"),
     PRICE_CAP: ("changed", "all"),
 }
-"""Shock -> topic and kind of group under which it shows."""
+"""Shock -> topic and kind of group of its finding."""
 
 
 LARGEST = {
@@ -44,11 +44,11 @@ LARGEST = {
     " order by sum(daily_quota) desc",
     PRICE_CAP: "select ''",
 }
-"""Shock -> the group that it strikes: the largest of its kind, by what was published before."""
+"""Shock -> the group that it affects: the largest of its kind in the marts before it."""
 
 
-def struck_group(home: Path, shock: str) -> str:
-    before = [STRUCK - timedelta(days=back) for back in range(1, 8)]
+def affected_group(home: Path, shock: str) -> str:
+    before = [SHOCK_DATE - timedelta(days=back) for back in range(1, 8)]
     with duckdb.connect() as connection:
         for mart in ("leads", "products"):
             files = [str(home / f"marts/date={day}/{mart}.parquet") for day in before]
@@ -56,8 +56,8 @@ def struck_group(home: Path, shock: str) -> str:
         return str(connection.sql(LARGEST[shock]).limit(1).fetchall()[0][0])
 
 
-def drifting(home: Path) -> dict[date, set[tuple[tuple[str, str], str]]]:
-    """Return what drifts on each day: topic and kind of group, and the group."""
+def load_drift(home: Path) -> dict[date, set[tuple[tuple[str, str], str]]]:
+    """Return each day's drift: topic and kind of group, and the group."""
     found = {}
     for path in sorted(home.glob("reports/date=*/quality.json")):
         figures = json.loads(path.read_text("utf-8"))["drift"]["figures"]
@@ -72,39 +72,41 @@ def drifting(home: Path) -> dict[date, set[tuple[tuple[str, str], str]]]:
 @pytest.fixture(scope="module")
 def season(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("shocks")
-    shocks = [part for name in NAMES for part in ("--shock", f"{name}@{STRUCK}")]
-    ended = banyan(home, "season", "--start", f"{FIRST}", *SIZE, *shocks)
-    assert ended.returncode == 0, ended.stderr
+    shocks = [part for name in NAMES for part in ("--shock", f"{name}@{SHOCK_DATE}")]
+    process = banyan(home, "season", "--start", f"{FIRST}", *SIZE, *shocks)
+    assert process.returncode == 0, process.stderr
     return home
 
 
 @pytest.mark.parametrize("shock", sorted(TOPICS))
-def test_a_shock_is_told_under_its_group_within_three_days_and_not_before(season: Path, shock: str):
-    figure = (TOPICS[shock], struck_group(season, shock))
-    told = [day for day, figures in drifting(season).items() if figure in figures]
-    assert told, f"{shock} is in no report"
-    assert STRUCK <= told[0] <= STRUCK + WITHIN
+def test_a_shock_is_reported_for_its_group_within_three_days_and_not_before(
+    season: Path, shock: str
+):
+    figure = (TOPICS[shock], affected_group(season, shock))
+    days = [day for day, figures in load_drift(season).items() if figure in figures]
+    assert days, f"{shock} is in no report"
+    assert SHOCK_DATE <= days[0] <= SHOCK_DATE + WITHIN
 
 
-def test_hardly_anything_is_told_before(season: Path):
-    calm = [figures for day, figures in drifting(season).items() if day < STRUCK]
+def test_at_most_one_finding_precedes_the_shocks(season: Path):
+    calm = [figures for day, figures in load_drift(season).items() if day < SHOCK_DATE]
     assert len(calm) == 7
     assert sum(map(len, calm)) <= 1
 
 
 def test_the_scorecard_shows_what_the_shocks_cost(season: Path):
     settings = Settings(home=season)
-    before = [day_by_truth(settings, STRUCK - timedelta(days=back)) for back in range(1, 5)]
-    after = [day_by_truth(settings, STRUCK + timedelta(days=on)) for on in range(4)]
+    before = [day_by_truth(settings, SHOCK_DATE - timedelta(days=back)) for back in range(1, 5)]
+    after = [day_by_truth(settings, SHOCK_DATE + timedelta(days=on)) for on in range(4)]
     shares = [combine_days(days)["broadcast"]["cost_share_of_yield"] for days in (before, after)]
     assert shares[1] > 1.3 * shares[0]  # the price cap takes a third of the yield
-    channel = struck_group(season, CHANNEL_TURNS_BAD)
+    channel = affected_group(season, CHANNEL_TURNS_BAD)
     of_channel = [
         next(part.share for part in cost_by_channel(days, "broadcast") if part.name == channel)
         for days in (before, after)
     ]
     assert of_channel[1] / of_channel[0] > shares[1] / shares[0]
-    institution = struck_group(season, INSTITUTION_TIGHTENS)
+    institution = affected_group(season, INSTITUTION_TIGHTENS)
     funded = [
         next(
             part.funded / part.count

