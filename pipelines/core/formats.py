@@ -1,17 +1,13 @@
 """Text of numbers, dates and names, independent of the machine's language."""
 
 import re
+from collections.abc import Callable
 from datetime import date
 from itertools import zip_longest
 
 from markupsafe import Markup, escape
 
 NOTHING = "\N{EN DASH}"
-FILTERS = (
-    *("count", "share", "percent", "figure", "small", "money"),
-    *("plural", "words", "prose", "long_date"),
-)
-"""The functions of this module that are filters of the templates."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -88,3 +84,13 @@ def without_personal(text: str) -> str:
     Messages and file names hold none by design; this is a second check for published pages.
     """
     return PERSONAL.sub("[masked]", text)
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    function.__name__: function
+    for function in (
+        *(count, share, percent, figure, small, money),
+        *(plural, words, prose, long_date),
+    )
+}
+"""The functions that the templates use as filters, by name."""

@@ -39,5 +39,5 @@ def environment(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.globals["charts"] = svg
-    made.filters |= {name: getattr(formats, name) for name in formats.FILTERS}
+    made.filters |= formats.FILTERS
     return made

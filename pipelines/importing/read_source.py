@@ -2,7 +2,7 @@
 
 `received` has the file's own columns (text from csv and jsonl, native types from Parquet) and
 `row_line`, the physical line (of Parquet the row, from 1). Records that cannot be read are in the
-table `unreadable (row_line, rule, message, received)`. Text is split into records as ingest does it.
+table `unreadable (row_line, rule, message, received)`. Text is split by ingest's record splitter.
 """
 
 import codecs

@@ -40,7 +40,7 @@ class FeedSplitter:
     window: DateWindow
 
     def prepare_rows(self) -> None:
-        """Turn `received` into `prepared`, with `row_sha256` and the columns that the mapping defines.
+        """Turn `received` into `prepared`, with `row_sha256` and the columns of `define`.
 
         `row_sha256` is over the row's texts by column name, so that it does not depend on the
         order of the file's rows and columns.

@@ -11,11 +11,6 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumber
 WORLD = "001"
 """The region of a code without a country, in `phonenumbers`."""
 
-KINDS = (
-    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number",
-    "pager", "uan", "voicemail",
-)  # fmt: skip
-
 
 @cache
 def is_phone_valid_sql(number: str, codes: tuple[int, ...]) -> str:
@@ -73,8 +68,17 @@ def _is_in_region_sql(national: str, metadata: PhoneMetadata) -> str:
 
 def _has_kind_sql(national: str, metadata: PhoneMetadata) -> str:
     general = _matches_sql(national, metadata.general_desc)
-    kinds = [_matches_sql(national, getattr(metadata, kind)) for kind in KINDS]
+    kinds = [_matches_sql(national, description) for description in list_kinds(metadata)]
     return f"({general} and ({' or '.join(dict.fromkeys(kinds))}))"
+
+
+def list_kinds(metadata: PhoneMetadata) -> tuple[PhoneNumberDesc | None, ...]:
+    """Return the description of each kind of number in a region."""
+    return (
+        *(metadata.fixed_line, metadata.mobile, metadata.toll_free, metadata.premium_rate),
+        *(metadata.shared_cost, metadata.voip, metadata.personal_number, metadata.pager),
+        *(metadata.uan, metadata.voicemail),
+    )
 
 
 def _matches_sql(national: str, description: PhoneNumberDesc | None) -> str:

@@ -59,9 +59,9 @@ class Market:
         sellers = [f"id-{self.random.randrange(400)}" for _ in range(30)]
         for seller in sellers:
             link = {"buyer_id": f"id-{self.random.randrange(400)}", "seller_id": seller}
-            amount, reported = self.random.random() * 1000, self.settings.day_start(day)
+            amount, start = self.random.random() * 1000, self.settings.day_start(day)
             self.add(day, "supply_links", link | {
-                "month": "2026-02", "amount": amount, "paid_late_share": 0.5, "recorded_at": reported,
+                "month": "2026-02", "amount": amount, "paid_late_share": 0.5, "recorded_at": start,
             })  # fmt: skip
         if day.day % 3 == 1:
             self.add(day, "institutions", *({"institution_id": f"bank-{n}"} for n in range(3)))
@@ -71,7 +71,7 @@ class Market:
             ))  # fmt: skip
 
     def _add_outcomes(self, day: date, lead: Row, product: tuple[str, str]) -> None:
-        """Add a decision, sometimes with a correction, sometimes reported days after it was recorded."""
+        """Add a decision, sometimes with a correction, sometimes reported days later."""
         recorded = self.settings.day_start(day) + timedelta(hours=self.random.randrange(13, 60))
         for _ in range(self.random.choice([1, 1, 2])):
             event = self.random.choice(["approved", "declined", "funded", "received"])

@@ -1,8 +1,8 @@
-"""Make the sample files of this folder from the whole public files.
+"""Make the sample files of this folder from the complete public files.
 
     python expectations/mappings/samples/make.py HMDA.parquet LENDERS.parquet SBA.csv
 
-The choice depends on nothing but the rows, so the same files give the same samples.
+The choice depends only on the rows, so equal files give equal samples.
 """
 
 import gzip
@@ -19,10 +19,10 @@ with hashed as (
     select *, md5(cast(whole as varchar)) as digest
     from read_parquet(?) as whole
 ),
-placed as (
+ranked as (
     select
         *,
-        row_number() over (partition by lei order by digest) as place,
+        row_number() over (partition by lei order by digest) as rank,
         count(*) over (partition by digest) as copies
     from hashed
 ),
@@ -36,14 +36,14 @@ chosen as (
     from lenders
     where size <= 110 or (applications between 3 and 20 and size % 100 = 0)
 )
-select placed.* exclude (digest, place, copies)
-from placed
+select ranked.* exclude (digest, rank, copies)
+from ranked
 join chosen using (lei)
 where
-    not is_large  -- a small lender stays whole: it is what a cold start looks like
-    or place <= 50  -- so many rows at least
+    not is_large  -- all rows of a small lender, as at a cold start
+    or rank <= 50  -- at least as many rows
     or ('0x' || digest[1:8])::bigint < 0.19 * 4294967296
-    or copies > 1 or applicant_income_000s < 0 or loan_to_value_ratio > 500  -- invalid values are included
+    or copies > 1 or applicant_income_000s < 0 or loan_to_value_ratio > 500  -- invalid rows
 order by lei, activity_year, digest
 """
 
@@ -52,10 +52,10 @@ def make(hmda: Path, lenders: Path, sba: Path) -> None:
     """Write the samples beside this script: parts of `hmda` and of its `lenders`, all of `sba`."""
     rows = duckdb.execute(CHOICE, [str(hmda)]).to_arrow_table()
     pq.write_table(rows, HERE / "hmda_sample.parquet", compression="zstd")
-    of_sample = duckdb.from_parquet(str(lenders)).filter(
+    lender_years = duckdb.from_parquet(str(lenders)).filter(
         f"lei in (select lei from '{HERE / 'hmda_sample.parquet'}')"
     )
-    years = of_sample.order("lei, year").to_arrow_table()
+    years = lender_years.order("lei, year").to_arrow_table()
     pq.write_table(years, HERE / "hmda_lenders_by_year.parquet", compression="zstd")
     packed = gzip.compress(sba.read_bytes(), compresslevel=9, mtime=0)
     (HERE / "sba_7a_loans.csv.gz").write_bytes(packed)

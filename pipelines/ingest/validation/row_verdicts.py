@@ -149,7 +149,7 @@ def validate_batch(
 
 
 def _without_consequences(violations: pa.Table, misfits: pa.Table) -> pa.Table:
-    """Return `violations` without the violations of a misfit's value, which is null after parsing."""
+    """Return `violations` except for misfits, whose values are null after parsing."""
     if not misfits.num_rows or not violations.num_rows:
         return violations
     is_misfit = pc.is_in(_identify(violations), value_set=_identify(misfits).combine_chunks())
