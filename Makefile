@@ -42,7 +42,7 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 	@python -m pipelines bench score --pairs 5000000
 	@python -m pipelines bench eligibility --leads 1000000 --products 1000 --rules 5
 	@python -m pipelines bench leaks
-	@python -m pipelines bench offpolicy
+	@python -m pipelines bench off-policy
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet
 	@python -m pipelines bench allocate --leads 100000 --products 500 --candidates 20 --seed 1 --peers
 	@python -m pipelines bench budgets --leads 50000 --products 500 --candidates 20 --seed 1 --peers --warm

@@ -2,10 +2,10 @@
 
     python tests/data/make.py HMDA.parquet LENDERS.parquet SBA.csv
 
-Of home loans those that the mapping dates to the 5th or 6th of a month, at the 40 largest lenders
-and some small ones; of SBA loans those approved on the 27 days that have most, four of them late.
-So the files have few days, which is what preparing them costs, and rows enough for a model. The
-choice depends on nothing but the rows.
+Home loans: the applications that the mapping dates to the 5th or 6th of a month, at the 40 largest
+lenders and some small ones. SBA: the loans approved on the 27 days with the most loans, four of them
+late. So the files have few days, which keeps their preparation short, and enough rows for a model.
+The selection depends on the rows only.
 """
 
 import gzip
@@ -24,7 +24,7 @@ from pipelines.importing.split_by_feed import DateWindow, FeedSplitter
 
 HERE = Path(__file__).parent
 
-LARGE = 40
+LARGEST_LENDERS = 40
 HMDA = """
 select {columns} from prepared
 where day(applied_on) in (5, 6) and lei in (
@@ -42,13 +42,13 @@ with days as (
         approved_on, count(*) as loans,
         row_number() over (
             partition by approved_on >= date '2004-12-01' order by loans desc, approved_on
-        ) as place
+        ) as number
     from prepared where approved_on >= date '2003-01-01' group by approved_on
 )
 select {columns} from prepared
 where approved_on in (
     select approved_on from days
-    where place <= if(approved_on >= date '2004-12-01', 4, 23)
+    where number <= if(approved_on >= date '2004-12-01', 4, 23)
 )
 order by LoanNr_ChkDgt
 """
@@ -56,30 +56,30 @@ order by LoanNr_ChkDgt
 
 def make(hmda: Path, lenders: Path, sba: Path) -> None:
     """Write the three files."""
-    chosen = _chosen("hmda", hmda, HMDA.replace("{large}", f"{LARGE}"))
-    pq.write_table(chosen, HERE / "hmda_applications_2022_2024.parquet", compression="zstd")
-    years = duckdb.from_parquet(str(lenders)).filter(
+    selected = _select_rows("hmda", hmda, HMDA.replace("{large}", f"{LARGEST_LENDERS}"))
+    pq.write_table(selected, HERE / "hmda_applications_2022_2024.parquet", compression="zstd")
+    lender_years = duckdb.from_parquet(str(lenders)).filter(
         f"lei in (select lei from '{HERE}/hmda_applications_2022_2024.parquet')"
     )
     pq.write_table(
-        years.order("lei, year").to_arrow_table(),
+        lender_years.order("lei, year").to_arrow_table(),
         HERE / "hmda_lenders_by_year.parquet",
         compression="zstd",
     )
-    written = io.BytesIO()
-    csv.write_csv(_chosen("sba", sba, SBA), written)
-    packed = gzip.compress(written.getvalue(), compresslevel=9, mtime=0)
+    text = io.BytesIO()
+    csv.write_csv(_select_rows("sba", sba, SBA), text)
+    packed = gzip.compress(text.getvalue(), compresslevel=9, mtime=0)
     (HERE / "sba_7a_loans.csv.gz").write_bytes(packed)
 
 
-def _chosen(name: str, file: Path, query: str) -> pa.Table:
+def _select_rows(name: str, file: Path, query: str) -> pa.Table:
     loaded = mapping.load(name)
     with duckdb.connect() as connection:
         columns = read_source(connection, file, loaded.mapping.file)
         read_companion_tables(connection, file, loaded.mapping.beside)
         FeedSplitter(connection, loaded, columns, DateWindow(None, None)).prepare_rows()
-        named = ", ".join(f'"{column}"' for column in columns)
-        return connection.sql(query.replace("{columns}", named)).to_arrow_table()
+        names = ", ".join(f'"{column}"' for column in columns)
+        return connection.sql(query.replace("{columns}", names)).to_arrow_table()
 
 
 if __name__ == "__main__":
