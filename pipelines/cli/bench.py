@@ -79,7 +79,7 @@ def _real() -> click.Command:
 
 def _reasons() -> click.Command:
     """The fidelity of the stated reasons."""
-    from pipelines.bench.studies.reasons import command
+    from pipelines.bench.benchmarks.reasons import command
 
     return command
 

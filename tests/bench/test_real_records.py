@@ -8,10 +8,10 @@ import pytest
 
 from models.validation.metrics import spread
 from pipelines.bench.benchmarks import models, real_records
+from pipelines.bench.benchmarks.leaks import SourceLeaks
 from pipelines.bench.benchmarks.real_records_tables import TARGETS, check_targets, format_study
 from pipelines.bench.evaluate import load_closed_portfolio
 from pipelines.bench.shell import run_benchmark
-from pipelines.bench.source_leaks import SourceLeaks
 from pipelines.bench.studies import why_time_split_differs
 from pipelines.bench.studies.why_time_split_differs import Portfolio
 from pipelines.core.errors import UsageError

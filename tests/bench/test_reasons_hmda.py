@@ -2,8 +2,8 @@
 
 import pytest
 
+from pipelines.bench.benchmarks.reasons import command
 from pipelines.bench.shell import run_benchmark
-from pipelines.bench.studies.reasons import command
 from pipelines.core.settings import PROJECT, Settings
 
 pytestmark = pytest.mark.prove

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 
 from pipelines.bench.shell import run_benchmark
-from pipelines.bench.studies import reject_inference
-from pipelines.bench.studies.oracle_metrics import Predictions, compare_metrics, compute_metrics
+from pipelines.bench.studies.reject_inference import (
+    Predictions,
+    command,
+    compare_metrics,
+    compute_metrics,
+)
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import auc, expected_calibration_error
 
@@ -53,4 +57,4 @@ def test_a_comparison_resamples_the_same_people(truth, guess):
 
 def test_a_market_too_short_for_a_loan_to_end_is_refused(tmp_path):
     with pytest.raises(click.UsageError):
-        run_benchmark(reject_inference.command, Settings(home=tmp_path), ["--days", "20"])
+        run_benchmark(command, Settings(home=tmp_path), ["--days", "20"])

@@ -15,6 +15,7 @@ import click
 
 from models.params import Label, params
 from models.training.dataset import examples
+from pipelines.bench.benchmarks.leaks import check_source
 from pipelines.bench.evaluate import Experiment, run_experiment
 from pipelines.bench.shell import (
     Figures,
@@ -24,7 +25,6 @@ from pipelines.bench.shell import (
     split_list,
     temporary_home,
 )
-from pipelines.bench.source_leaks import check_source
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import PROJECT, Settings

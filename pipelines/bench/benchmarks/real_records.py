@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from models.training.dataset import examples
+from pipelines.bench.benchmarks.leaks import SourceLeaks, check_source
 from pipelines.bench.benchmarks.models import prepared_home
 from pipelines.bench.benchmarks.real_records_tables import (
     check_targets,
@@ -23,7 +24,6 @@ from pipelines.bench.benchmarks.real_records_tables import (
 )
 from pipelines.bench.evaluate import Experiment, run_experiment
 from pipelines.bench.shell import Figures, Stopwatch, show_progress, split_list
-from pipelines.bench.source_leaks import SourceLeaks, check_source
 from pipelines.bench.studies import why_time_split_differs
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import PROJECT, Settings

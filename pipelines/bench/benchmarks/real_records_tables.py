@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.bench.source_leaks import SourceLeaks
+from pipelines.bench.benchmarks.leaks import SourceLeaks
 from pipelines.core.statistics import wilson_interval
 
 Rows = Mapping[str, Mapping[str, Any]]

@@ -6,8 +6,10 @@ probability of default is known in a simulated market only.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -24,14 +26,10 @@ from models.training.fit_model import TooLittle, fit
 from models.training.reject_inference import for_all_who_ask, inferred
 from models.validation import splits
 from pipelines.bench.shell import Figures, Stopwatch, count_option, seed_option, temporary_home
-from pipelines.bench.studies.oracle_metrics import (
-    Predictions,
-    compare_metrics,
-    compute_metrics,
-)
-from pipelines.core.arrays import FloatArray
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import connect, read_query
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import auc_of_counts, mean_bin_error
 from pipelines.ingest import ingest
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import World
@@ -53,6 +51,85 @@ WITHIN_HORIZON = 0.5 * math.erfc(-math.log((365.25 - 120) / 90) / 0.8 / math.sqr
 """Share of simulated defaults that are 90 days overdue within a year. They are 30 days overdue
 60 + 90 exp(0.8 z) days after funding, z standard normal, and 90 days overdue 60 days later
 (pipelines/simulate/outcomes/events.py). The truth of the world is that of any default."""
+
+RESAMPLES = 200
+SEED = 20_261_124
+METRICS = ("auc", "ece", "mean_ratio")
+"""Metrics of the predictions; `mean_ratio` is calibration in the large."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted probabilities of some people, and the true ones.
+
+    Metrics against true probabilities are expected values, not values of one draw of outcomes.
+    """
+
+    predicted: FloatArray
+    truth: FloatArray
+
+    def auc(self, counts: FloatArray) -> float:
+        """Return the expected AUC: each person is a default with the true probability."""
+        positives = np.bincount(self._code, weights=counts * self.truth)
+        negatives = np.bincount(self._code, weights=counts * (1 - self.truth))
+        return float(auc_of_counts(np.asarray(positives), np.asarray(negatives)))
+
+    def ece(self, counts: FloatArray) -> float:
+        """Return the mean distance from the truth, over bins of equal count by prediction."""
+        distance = (counts * (self.predicted - self.truth))[self._order]
+        return mean_bin_error(distance, float(counts.sum()))
+
+    def mean_ratio(self, counts: FloatArray) -> float:
+        """Return the mean prediction over the mean truth (calibration in the large)."""
+        return float((counts * self.predicted).sum() / (counts * self.truth).sum())
+
+    @cached_property
+    def _code(self) -> IntArray:
+        """The position of each prediction among the distinct ones."""
+        return np.unique(self.predicted, return_inverse=True)[1]
+
+    @cached_property
+    def _order(self) -> IntArray:
+        return np.argsort(self.predicted, kind="stable")
+
+    def metrics(self, counts: FloatArray) -> FloatArray:
+        """Return `METRICS`, with each person counted `counts` times."""
+        return np.array([self.auc(counts), self.ece(counts), self.mean_ratio(counts)])
+
+
+def compute_metrics(predictions: Predictions) -> dict[str, float]:
+    """Return each metric with its 95% bootstrap interval over people."""
+    people = len(predictions.truth)
+    resampled = np.array([predictions.metrics(counts) for counts in _resamples(people)])
+    return _with_intervals(predictions.metrics(np.ones(people)), resampled)
+
+
+def compare_metrics(predictions: Predictions, baseline: Predictions) -> dict[str, float]:
+    """Return the difference of each metric from that of `baseline`, on the same people."""
+
+    def difference(counts: FloatArray) -> FloatArray:
+        return predictions.metrics(counts) - baseline.metrics(counts)
+
+    people = len(predictions.truth)
+    resampled = np.array([difference(counts) for counts in _resamples(people)])
+    return _with_intervals(difference(np.ones(people)), resampled)
+
+
+def _resamples(people: int) -> Iterator[FloatArray]:
+    random = np.random.default_rng(SEED)
+    for _ in range(RESAMPLES):
+        drawn = random.integers(0, people, people)
+        yield np.bincount(drawn, minlength=people).astype(np.float64)
+
+
+def _with_intervals(point: FloatArray, resampled: FloatArray) -> dict[str, float]:
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+    intervals = {}
+    for number, name in enumerate(METRICS):
+        for key, values in ((name, point), (f"{name}_low", low), (f"{name}_high", high)):
+            intervals[key] = round(float(values[number]), 5)
+    return intervals
+
 
 Predict = Callable[[Estimator], Predictions]
 
