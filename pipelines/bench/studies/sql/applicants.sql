@@ -15,8 +15,9 @@ select
 from read_parquet($pairs, hive_partitioning = false) as pairs
 inner join truth using (channel_id, lead_id)
 where pairs.business_date >= $since
-qualify row_number() over (
-    partition by pairs.channel_id, pairs.lead_id
-    order by pairs.institution_id, pairs.product_id
-) = 1
+qualify
+    row_number() over (
+        partition by pairs.channel_id, pairs.lead_id
+        order by pairs.institution_id, pairs.product_id
+    ) = 1
 order by pairs.channel_id, pairs.lead_id
