@@ -10,11 +10,12 @@ class ForbiddenFeature(BanyanError):
     """A feature list names a column that a model must never see."""
 
     def __init__(self, names: Sequence[str]):
+        self.names = names
         super().__init__(
             f"models/params.yml names {len(names)} feature(s) that a model must never see: "
             f"{', '.join(names)}. Protected attributes are listed in "
             "expectations/policy/protected.yml, protected and personal columns in "
-            "expectations/contracts/. Nothing was trained or scored. Take them out of "
+            "expectations/contracts/. Nothing was trained or scored. Remove them from "
             "`features` in models/params.yml."
         )
 
@@ -41,32 +42,34 @@ class LeakingFeatures(BanyanError):
 
 
 class MissingColumns(BanyanError):
-    """A table lacks columns that a model looks at."""
+    """A table lacks columns that a model reads."""
 
     def __init__(self, names: Sequence[str]):
+        self.names = names
         super().__init__(
-            f"the table to be scored or trained on lacks {len(names)} column(s) that the models "
-            f"look at: {', '.join(names)}. Nothing was scored or trained. They are named in "
-            "`features` of models/params.yml and come from the marts (dbt_project/models/marts): "
-            "rebuild the marts of the day, or train again if the columns were removed on purpose."
+            f"the table to score or train on lacks {len(names)} column(s) that the models read: "
+            f"{', '.join(names)}. Nothing was scored or trained. They are named in `features` of "
+            "models/params.yml and come from the marts (dbt_project/marts): build the marts of the "
+            "day again, or train again if the columns were removed on purpose."
         )
 
 
 class UnknownFeature(BanyanError):
-    """Someone asked to drop a feature that no model has."""
+    """A feature to drop is not a feature of the model."""
 
     def __init__(self, names: Sequence[str], known: Sequence[str]):
+        self.names = names
         super().__init__(
-            f"no feature is named {', '.join(names)}; nothing was run. The features of this "
+            f"no feature has the name {', '.join(names)}; nothing was run. The features of this "
             f"model are: {', '.join(known)}."
         )
 
 
 class TooFewRows(BanyanError):
-    """A benchmark has too little to learn from or to check on."""
+    """A benchmark has too few rows to train or validate on."""
 
     def __init__(self, target: str, reason: object):
         super().__init__(
-            f"too little to measure `{target}` on: {reason}. Nothing was measured. Take a larger "
-            "file, another split, or lower the limit."
+            f"too few rows to measure `{target}`: {reason}. Nothing was measured. Use a larger "
+            "file or another split, or lower the limit."
         )

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from models.features.encoder import Encoder
 from models.params import Features, params
-from models.validation.splits import at_random
+from models.validation.splits import split_at_random
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.statistics import auc_with_interval, quantile_edges
 
@@ -99,8 +99,8 @@ def _infer_attribute(
     is_known = pc.fill_null(pc.greater(pc.utf8_length(values), 0), fill_value=False)
     rows = _draw_rows(np.flatnonzero(is_known.to_numpy()))
     table, labels = leads.take(rows), values.take(rows).to_numpy()
-    encoder = Encoder.learned_from(table, features, least_rows=params().min_rows_of_a_category)
-    matrix = encoder.matrix(table)
+    encoder = Encoder.fit(table, features, min_rows=params().min_rows_of_a_category)
+    matrix = encoder.encode(table)
     groups = [
         _infer_group(name, group, (labels == group).astype(np.float64), matrix, encoder)
         for group in _large_groups(labels)
@@ -165,11 +165,16 @@ def _predict_out_of_fold(
     """Return the prediction for each lead by trees that were trained on the other folds."""
     settings = params().boosting | {"verbosity": -1, "num_leaves": 15, "learning_rate": 0.05}
     predicted = np.empty(len(is_member))
-    for fold in at_random(len(is_member), FOLDS):
+    for fold in split_at_random(len(is_member), FOLDS):
         data = lightgbm.Dataset(
-            matrix[fold.fit], is_member[fold.fit], categorical_feature=categories, params=settings
+            matrix[fold.train],
+            is_member[fold.train],
+            categorical_feature=categories,
+            params=settings,
         )
-        predicted[fold.check] = lightgbm.train(settings, data, TREES).predict(matrix[fold.check])
+        predicted[fold.validate] = lightgbm.train(settings, data, TREES).predict(
+            matrix[fold.validate]
+        )
     return predicted
 
 
@@ -177,12 +182,12 @@ def _predict_by_bin(values: FloatArray, is_member: FloatArray) -> FloatArray:
     """Return the group's share in the bin of each lead's value, estimated on the other folds."""
     bins = _bin(values)
     predicted = np.empty(len(is_member))
-    for fold in at_random(len(is_member), FOLDS):
-        mean = is_member[fold.fit].mean()
-        count = np.bincount(bins[fold.fit], minlength=bins.max() + 1)
-        members = np.bincount(bins[fold.fit], is_member[fold.fit], minlength=bins.max() + 1)
+    for fold in split_at_random(len(is_member), FOLDS):
+        mean = is_member[fold.train].mean()
+        count = np.bincount(bins[fold.train], minlength=bins.max() + 1)
+        members = np.bincount(bins[fold.train], is_member[fold.train], minlength=bins.max() + 1)
         share = (members + PRIOR_LEADS * mean) / (count + PRIOR_LEADS)
-        predicted[fold.check] = share[bins[fold.check]]
+        predicted[fold.validate] = share[bins[fold.validate]]
     return predicted
 
 

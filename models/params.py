@@ -1,4 +1,4 @@
-"""The parameters of the models, read and checked: `models/params.yml` is the only place of them."""
+"""The parameters of the models, read from `models/params.yml` and validated."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,38 +13,43 @@ from expectations.contracts import contracts
 from expectations.strict_model import StrictModel
 from models.errors import ForbiddenFeature
 
-FILE = Path(__file__).parent / "params.yml"
+PARAMS_FILE = Path(__file__).parent / "params.yml"
 
-Group = Literal["lead", "product", "pair", "history", "effect", "offer"]
+FeatureGroup = Literal["lead", "product", "pair", "history", "effect", "offer"]
 Label = Literal["approved", "funded", "defaulted", "charged_off"]
 RejectMethod = Literal["none", "weighting", "augmentation", "parcelling"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 class Features(StrictModel):
-    """Columns by kind: numbers (and yes or no) as they are, categories by their vocabulary."""
+    """Columns by kind: numbers (and booleans) as they are, categories by their vocabulary."""
 
     numbers: tuple[str, ...]
     categories: tuple[str, ...] = ()
-    rises_with: tuple[str, ...] = ()
-    """Columns of which more never lowers what is predicted."""
-    falls_with: tuple[str, ...] = ()
-    """Columns of which more never raises it."""
+    monotone_increasing: tuple[str, ...] = ()
+    """Columns in which the prediction never falls."""
+    monotone_decreasing: tuple[str, ...] = ()
+    """Columns in which the prediction never rises."""
 
     @model_validator(mode="after")
-    def _directions_are_of_numbers(self) -> Self:
-        stated = [*self.rises_with, *self.falls_with]
-        wrong = set(stated) - set(self.numbers) | {n for n in stated if stated.count(n) > 1}
-        if wrong:
+    def _constrain_numbers_only(self) -> Self:
+        constrained = [*self.monotone_increasing, *self.monotone_decreasing]
+        repeated = {name for name in constrained if constrained.count(name) > 1}
+        if wrong := set(constrained) - set(self.numbers) | repeated:
             raise ValueError(
-                f"rises_with and falls_with name numbers that the model reads, each once: {wrong}"
+                "monotone_increasing and monotone_decreasing name numbers among the features, "
+                f"each once: {wrong}"
             )
         return self
 
     @property
-    def directions(self) -> list[int]:
-        """For each column: 1 where more never lowers the prediction, -1 never raises it, else 0."""
-        return [int(n in self.rises_with) - int(n in self.falls_with) for n in self.names]
+    def monotone_constraints(self) -> list[int]:
+        """For each column 1 (increasing), -1 (decreasing) or 0 (unconstrained)."""
+        return [
+            int(name in self.monotone_increasing) - int(name in self.monotone_decreasing)
+            for name in self.names
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,43 +57,44 @@ class Features(StrictModel):
         return self.numbers + self.categories
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What LightGBM is told beyond `boosting` of the parameters."""
-        return {"monotone_constraints": self.directions} if any(self.directions) else {}
+    def lightgbm_kwargs(self) -> dict[str, Any]:
+        """LightGBM parameters that depend on the features."""
+        constraints = self.monotone_constraints
+        return {"monotone_constraints": constraints} if any(constraints) else {}
 
     def without(self, dropped: frozenset[str]) -> "Features":
         """Return these features without the columns in `dropped`."""
         return Features(
             numbers=tuple(name for name in self.numbers if name not in dropped),
             categories=tuple(name for name in self.categories if name not in dropped),
-            rises_with=tuple(name for name in self.rises_with if name not in dropped),
-            falls_with=tuple(name for name in self.falls_with if name not in dropped),
+            monotone_increasing=tuple(n for n in self.monotone_increasing if n not in dropped),
+            monotone_decreasing=tuple(n for n in self.monotone_decreasing if n not in dropped),
         )
 
 
 class ModelSpec(StrictModel):
-    """What one model predicts, which groups of features it looks at, and which way they count."""
+    """The label of one model, its groups of features, and its monotone constraints."""
 
     label: Label
-    reads: tuple[Group, ...]
-    rises_with: tuple[str, ...] = ()
-    falls_with: tuple[str, ...] = ()
+    feature_groups: tuple[FeatureGroup, ...]
+    monotone_increasing: tuple[str, ...] = ()
+    monotone_decreasing: tuple[str, ...] = ()
 
 
-class RejectInference(StrictModel):
-    """How the risk model is made to hold for those who got no loan; see `models.training.reject_inference`."""
+class RejectInferenceParams(StrictModel):
+    """Parameters of `models.training.reject_inference`."""
 
     method: RejectMethod
-    most_weight: float = Field(ge=1)
-    """Of a loan that stands for many applicants, as a multiple of the average one."""
-    most_others: int = Field(ge=1)
-    """Of those who got no loan, so many at most are looked at."""
-    odds_of_the_rejected: float = Field(gt=0)
-    """Odds of default of someone who got no loan, over those of a like borrower."""
+    max_weight: float = Field(ge=1)
+    """Largest weight of a loan, as a multiple of the average one (weighting)."""
+    max_rejected: int = Field(ge=1)
+    """Largest number of applicants without a loan that are used."""
+    rejected_odds_factor: float = Field(gt=0)
+    """Odds of default of an applicant without a loan, over the odds of a similar borrower."""
 
 
-class Margins(StrictModel):
-    """How much worse a challenger may seem, by figure, before it counts."""
+class Tolerances(StrictModel):
+    """The loss of each metric up to which a challenger counts as no worse."""
 
     auc: float = Field(ge=0)
     log_loss: float = Field(ge=0)
@@ -96,181 +102,182 @@ class Margins(StrictModel):
     value: float = Field(ge=0)
 
 
-class Challenge(StrictModel):
-    """When a challenger takes the champion's place."""
+class ChallengeParams(StrictModel):
+    """The rule by which a challenger replaces the champion."""
 
-    least_rows: int = Field(ge=1)
-    least_rows_of_a_class: int = Field(ge=1)
-    most_rows: int = Field(ge=1)
-    most_days: int = Field(ge=1)
-    most_loans: int = Field(ge=1)
-    most_days_of_loans: int = Field(ge=1)
-    draws: int = Field(ge=50)
-    margins: Margins
+    min_rows: int = Field(ge=1)
+    min_rows_of_a_class: int = Field(ge=1)
+    max_rows: int = Field(ge=1)
+    window_days: int = Field(ge=1)
+    max_loans: int = Field(ge=1)
+    loan_window_days: int = Field(ge=1)
+    bootstrap_draws: int = Field(ge=50)
+    tolerances: Tolerances
     calibration_band: float = Field(gt=0)
     growth_factor: float = Field(gt=1)
-    most_past_lost: float = Field(ge=0, lt=1)
+    max_history_loss: float = Field(ge=0, lt=1)
 
 
-class Triggers(StrictModel):
-    """When a training does not wait for the anchor weekday."""
+class TriggerParams(StrictModel):
+    """The rule by which a training does not wait for the anchor weekday."""
 
-    rest_days: int = Field(ge=1)
+    cooldown_days: int = Field(ge=1)
     standard_deviations: float = Field(gt=0)
 
 
-class Odds(StrictModel):
-    """Which matches the ledger of odds counts, and how many it takes to judge."""
+class CalibrationMonitorParams(StrictModel):
+    """The matches that the calibration monitor counts, and the number a rate needs."""
 
     window_days: int = Field(ge=1)
-    least_rows: int = Field(ge=1)
-    told_in_steps_of: int = Field(ge=1)
+    min_rows: int = Field(ge=1)
+    disclosed_step: int = Field(ge=1)
 
 
-class Uncertainty(StrictModel):
-    """What is assumed of errors until they are seen, on the scale of log-odds."""
+class UncertaintyParams(StrictModel):
+    """Prior variances of prediction errors, on the scale of log-odds."""
 
     product_variances: tuple[float, float, float, float, float]
     lead_variance: float = Field(gt=0)
     band_variance: float = Field(gt=0)
-    few_pairs: float = Field(gt=0)
-    few_matches: float = Field(gt=0)
+    prior_pairs: float = Field(gt=0)
+    prior_matches: float = Field(gt=0)
     deviations: float = Field(gt=0)
 
 
-class Level(StrictModel):
-    """One level of the lenders' effects: whose they are, and how hard they shrink."""
+class EffectLevel(StrictModel):
+    """One level of the hierarchy of lender effects."""
 
     name: str
-    of: tuple[str, ...] = Field(min_length=1)
-    """Columns whose values together make a cell; numbers count by bands."""
-    below: str | None = None
-    """The level that this one starts from, named before it; None: from nothing."""
-    strength: float = Field(gt=0)
-    """Rows of even odds that speak for no effect."""
+    columns: tuple[str, ...] = Field(min_length=1)
+    """Columns whose values together make a group; numbers count by quantile bin."""
+    parent: str | None = None
+    """The level toward which this one shrinks, named before it; None: toward zero."""
+    prior_rows: float = Field(gt=0)
+    """Strength of the shrinkage: rows of even odds with as much information as the prior."""
 
 
-class EffectParams(StrictModel):
-    """How the lenders' effects are learned; what each entry means is said in `params.yml`."""
+class LenderEffectParams(StrictModel):
+    """How lender effects are estimated; `params.yml` explains each entry."""
 
-    margin_reads: tuple[Group, ...]
-    margin_trees: int = Field(ge=1)
-    margin: dict[str, Any]
+    base_feature_groups: tuple[FeatureGroup, ...]
+    base_trees: int = Field(ge=1)
+    base_boosting: dict[str, Any]
     folds: int = Field(ge=2)
-    bands: int = Field(ge=2)
-    strangers: float = Field(ge=0, lt=1)
-    levels: tuple[Level, ...]
+    bins: int = Field(ge=2)
+    unseen_lender_share: float = Field(ge=0, lt=1)
+    levels: tuple[EffectLevel, ...]
 
     @model_validator(mode="after")
-    def _levels_stand_on_those_before(self) -> Self:
+    def _name_parents_first(self) -> Self:
         named: set[str] = set()
         for level in self.levels:
-            if level.below is not None and level.below not in named:
-                raise ValueError(
-                    f"{level.name} lies below {level.below}, which is no level before it"
-                )
+            if level.parent is not None and level.parent not in named:
+                raise ValueError(f"{level.name} has the parent {level.parent}, no level before it")
             named.add(level.name)
         return self
 
 
 class Stage(StrictModel):
-    """One of the stages that a model is boosted in, each from where the one before it ends."""
+    """One stage of boosting; each begins where the one before it ends."""
 
-    most_trees: int = Field(ge=1)
-    grows: bool
-    """Whether more rows carry more trees, in proportion."""
+    max_trees: int = Field(ge=1)
+    scales_with_rows: bool
+    """Whether the number of trees grows in proportion to the rows."""
     boosting: dict[str, Any]
-    """What LightGBM is told beyond `boosting` of the parameters."""
+    """LightGBM parameters, which override `boosting` of the parameters."""
 
 
-class Shape(StrictModel):
-    """How a model is made: the members that it is the mean of, and the stages of each."""
+class EnsembleSpec(StrictModel):
+    """The members of an ensemble and the stages of each; the model is the members' mean."""
 
     members: tuple[dict[str, Any], ...] = Field(min_length=1)
-    """What LightGBM is told of each beyond what its stage says."""
+    """LightGBM parameters of each member, which override its stage's."""
     stages: tuple[Stage, ...] = Field(min_length=1)
 
 
 class Params(StrictModel):
-    """The content of `params.yml`; what each entry means is said there."""
+    """The content of `params.yml`, which explains each entry."""
 
-    anchor_weekday: Literal[
-        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
-    ]
-    features: dict[Group, Features]
-    effects: EffectParams
+    anchor_weekday: Weekday
+    features: dict[FeatureGroup, Features]
+    lender_effects: LenderEffectParams
     models: dict[str, ModelSpec]
-    reject_inference: RejectInference
+    reject_inference: RejectInferenceParams
     decision_maturity_days: int = Field(ge=0)
-    young_days: int = Field(ge=0)
-    decision_maturity_days_when_young: int = Field(ge=0)
+    young_market_days: int = Field(ge=0)
+    young_market_maturity_days: int = Field(ge=0)
     min_rows: int = Field(ge=1)
     min_rows_of_a_class: int = Field(ge=1)
     min_rows_of_a_category: int = Field(ge=1)
     half_life_days: float = Field(gt=0)
-    cuts: tuple[float, ...] = Field(min_length=2)
-    challenge: Challenge
-    triggers: Triggers
-    odds: Odds
-    uncertainty: Uncertainty
-    shapes: dict[str, Shape] = Field(min_length=1)
+    time_split_cuts: tuple[float, ...] = Field(min_length=2)
+    challenge: ChallengeParams
+    triggers: TriggerParams
+    calibration_monitor: CalibrationMonitorParams
+    uncertainty: UncertaintyParams
+    ensembles: dict[str, EnsembleSpec] = Field(min_length=1)
     early_stopping_rounds: int = Field(ge=1)
     boosting: dict[str, Any]
-    most_reasons: int = Field(ge=1)
-    least_share_of_a_reason: float = Field(ge=0, lt=1)
+    max_reasons: int = Field(ge=1)
+    min_reason_share: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _cuts_rise_within_the_rows(self) -> Self:
-        if list(self.cuts) != sorted(set(self.cuts)) or not 0 < self.cuts[0] <= self.cuts[-1] < 1:
-            raise ValueError(f"cuts must rise strictly between 0 and 1: {list(self.cuts)}")
+    def _sort_cuts_within_the_rows(self) -> Self:
+        cuts = self.time_split_cuts
+        if list(cuts) != sorted(set(cuts)) or not 0 < cuts[0] <= cuts[-1] < 1:
+            raise ValueError(
+                f"time_split_cuts must rise strictly between 0 and 1, but are {list(cuts)}"
+            )
         return self
 
-    def features_of(self, model: str) -> Features:
-        """Return the features that `model` looks at, group by group."""
+    def model_features(self, model: str) -> Features:
+        """Return the features of `model` with its monotone constraints, group by group."""
         spec = self.models[model]
-        found = self.features_in(spec.reads)
-        return found.model_copy(
-            update={"rises_with": spec.rises_with, "falls_with": spec.falls_with}
+        return self.group_features(spec.feature_groups).model_copy(
+            update={
+                "monotone_increasing": spec.monotone_increasing,
+                "monotone_decreasing": spec.monotone_decreasing,
+            }
         )
 
-    def features_in(self, groups: Sequence[Group]) -> Features:
+    def group_features(self, groups: Sequence[FeatureGroup]) -> Features:
         """Return the features of some groups, group by group."""
-        found = [self._features_of_group(group) for group in groups]
+        by_group = [self._one_group(group) for group in groups]
         return Features(
-            numbers=tuple(name for group in found for name in group.numbers),
-            categories=tuple(name for group in found for name in group.categories),
+            numbers=tuple(name for features in by_group for name in features.numbers),
+            categories=tuple(name for features in by_group for name in features.categories),
         )
 
-    def _features_of_group(self, group: Group) -> Features:
+    def _one_group(self, group: FeatureGroup) -> Features:
         if group == "effect":
-            return Features(numbers=tuple(level.name for level in self.effects.levels))
+            return Features(numbers=tuple(level.name for level in self.lender_effects.levels))
         return self.features[group]
 
 
 @cache
 def params() -> Params:
     """Return the parameters of `params.yml`."""
-    return parse(FILE.read_text("utf-8"))
+    return parse_params(PARAMS_FILE.read_text("utf-8"))
 
 
-def parse(text: str) -> Params:
+def parse_params(text: str) -> Params:
     """Return the parameters that YAML `text` states.
 
     Raises:
-        ForbiddenFeature: A feature is a protected attribute or says who a person is.
+        ForbiddenFeature: A feature is a protected attribute or identifies a person.
         ValidationError: A parameter is missing, unknown or out of its range.
     """
-    found = Params.model_validate(yaml.safe_load(text))
-    named = {name for group in found.features.values() for name in group.names}
-    named |= {name for level in found.effects.levels for name in level.of}
-    if refused := sorted(named & forbidden()):
+    parsed = Params.model_validate(yaml.safe_load(text))
+    named = {name for group in parsed.features.values() for name in group.names}
+    named |= {name for level in parsed.lender_effects.levels for name in level.columns}
+    if refused := sorted(named & forbidden_columns()):
         raise ForbiddenFeature(refused)
-    return found
+    return parsed
 
 
 @cache
-def forbidden() -> frozenset[str]:
-    """Return the columns that are never a feature: by policy, and by what the contracts mark."""
+def forbidden_columns() -> frozenset[str]:
+    """Return the columns that are never a feature, by policy and by the marks of the contracts."""
     marked = {
         column.name
         for contract in contracts()

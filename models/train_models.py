@@ -23,8 +23,8 @@ from models.explanations.fidelity import measure_sample
 from models.leakage import check
 from models.params import Features, params
 from models.scoring.estimators import Estimator, Prior
-from models.training.dataset import anchor
-from models.training.fit_model import TooLittle, fit
+from models.training.dataset import find_anchor
+from models.training.fit_model import InsufficientData, fit
 from models.validation import splits
 from pipelines.core.errors import BanyanError
 from pipelines.core.settings import Settings
@@ -56,7 +56,7 @@ def train(
     Args:
         settings: Where the home is.
         day: A business date whose marts are published.
-        as_of: The date of the set, on or before `day`; by default `anchor(day)`.
+        as_of: The date of the set, on or before `day`; by default `find_anchor(day)`.
         trigger: The trigger of the training, with its figures; by default the week.
         off_policy_tests: The off-policy evaluation of a challenger; by default none.
 
@@ -67,7 +67,7 @@ def train(
         InputMissing: The marts of `day` are not published.
         BanyanError: A challenger is refused before it is trained, and there is no champion.
     """
-    as_of = as_of or anchor(day)
+    as_of = as_of or find_anchor(day)
     champions = registry.load_champions(settings, as_of)
     decisions = {
         model: _train_and_decide(
@@ -97,7 +97,7 @@ def _train_and_decide(
     off_policy_tests: OffPolicyTests | None,
 ) -> ChampionDecision:
     """Return the decision on `model`; a challenger refused before training leaves the champion."""
-    refit = partial(fit_or_use_prior, model, features=params().features_of(model))
+    refit = partial(fit_or_use_prior, model, features=params().model_features(model))
     try:
         challenger = refit(load_training_rows(settings, day, model, as_of=as_of))
         if champion is None:
@@ -118,10 +118,10 @@ def ensure_model_set(
 ) -> dict[str, Any]:
     """Train the set that scores `day` unless the registry has it; return as `train` does.
 
-    It is the set of the week, `anchor(day)`. In a market's first `young_days` each day has a set of
+    It is the set of the week, `find_anchor(day)`. In a market's first `young_days` each day has a set of
     its own, so that a new market need not wait for Monday.
     """
-    week = anchor(day)
+    week = find_anchor(day)
     summary = _train_once(settings, day, week, WEEKLY, off_policy_tests)
     if week == day or not _is_young(settings, week):
         return summary
@@ -143,7 +143,7 @@ def _train_once(
 def _is_young(settings: Settings, as_of: date) -> bool:
     """Return whether the first lead with a decision came less than `young_days` ago."""
     first = registry.load_metadata(settings, as_of)[FIRST_LABELLED].get("first_lead_on")
-    return first is None or (as_of - date.fromisoformat(first)).days < params().young_days
+    return first is None or (as_of - date.fromisoformat(first)).days < params().young_market_days
 
 
 def fit_or_use_prior(model: str, table: pa.Table, features: Features) -> ModelVersion:
@@ -160,8 +160,8 @@ def fit_or_use_prior(model: str, table: pa.Table, features: Features) -> ModelVe
     }
     try:
         prior = Prior(model, "compared") if model == COMPARED_WITH_PRIOR else None
-        estimator, facts = fit(table, features, splits.in_time(table), prior=prior)
-    except TooLittle as error:
+        estimator, facts = fit(table, features, splits.split_by_time(table), prior=prior)
+    except InsufficientData as error:
         metadata |= {"source": "prior", "reason": f"{error}"}
         return ModelVersion(Prior(model, f"{error}"), metadata)
     facts["reasons"] = measure_sample(estimator, facts["reference_profile"], table)

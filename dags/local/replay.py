@@ -18,7 +18,7 @@ from typing import Any
 
 from dags.local.in_process import run_dates
 from models.champion import registry
-from models.training.dataset import anchor
+from models.training.dataset import find_anchor
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings, use_home
@@ -102,7 +102,7 @@ def _link(home: Path, name: Path, scratch: Path) -> None:
 
 def _model_sets_trained_on(settings: Settings, day: date) -> set[Path]:
     """Return the model set that `day` trains; empty if an earlier day of the week trained it."""
-    possible = {registry.set_folder(settings, as_of) for as_of in (day, anchor(day))}
+    possible = {registry.set_folder(settings, as_of) for as_of in (day, find_anchor(day))}
     return possible & {_model_set_folder(settings, day)}
 
 

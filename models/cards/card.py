@@ -22,7 +22,7 @@ from expectations.contracts import load
 from expectations.strict_model import StrictModel
 from models.features.feature_definitions import describe_features
 from models.params import Label, params
-from models.validation.backtest import FEWEST_ROWS
+from models.validation.backtest import MIN_PART_ROWS
 from pipelines.core import svg
 from pipelines.core.formats import NOTHING
 from pipelines.core.html import environment
@@ -152,7 +152,7 @@ def list_limits(
     limits = [*_purpose(model).limits, *load_text().limits]
     if metadata.get("source") == "prior":
         limits.insert(0, "No model: all leads of a band get the same stated figure.")
-    if variance := metadata.get("lenders_move"):
+    if variance := metadata.get("lender_drift"):
         low, high = sigmoid(Z_95 * sqrt(variance) * np.array([-1, 1]))
         limits.append(
             "Lender drift: on later leads the log-odds of a lender differ from the prediction with "
@@ -160,7 +160,7 @@ def list_limits(
             f"{low:.0%} and {high:.0%}, with 95% probability."
         )
     if validation:
-        limits.append(f"Periods and groups with fewer than {FEWEST_ROWS} rows are not shown.")
+        limits.append(f"Periods and groups with fewer than {MIN_PART_ROWS} rows are not shown.")
         single = [name for name, groups in validation["groups"].items() if len(groups) == 1]
         if single:
             names = ", ".join(single).replace("_", " ")

@@ -23,7 +23,7 @@ from models.champion.evaluation_window import (
 from models.champion.registry import Champion, ModelVersion
 from models.params import params
 from models.scoring.estimators import Estimator
-from models.training.fit_model import CHANCE
+from models.training.fit_model import RANDOM_AUC
 from models.training.paired_bootstrap import LOWER_IS_BETTER, Difference, compare
 
 FIGURE_NAMES = {"auc": "AUC", "log_loss": "log loss", "ece": "ECE", "value": "value"}
@@ -157,7 +157,7 @@ def _decide_on_prior(challenger: ModelVersion, champion: Champion, as_of: date) 
 def _check_own_figures(challenger: ModelVersion) -> Evidence:
     """Return the objections from the challenger's own figures on later leads."""
     figures, evidence = challenger.metadata["figures"], Evidence()
-    if figures["auc_low"] <= CHANCE:
+    if figures["auc_low"] <= RANDOM_AUC:
         evidence.objections.append(
             f"on later leads its AUC is not above 0.5 beyond chance (AUC {figures['auc']:.3f}, "
             f"{figures['auc_low']:.3f} to {figures['auc_high']:.3f} with 95% confidence)"
@@ -215,7 +215,7 @@ def _compare_figures(evaluation: Evaluation, window: EvaluationWindow, evidence:
         for side, model in (("champion", champion), ("challenger", recipe))
     }
     differences = compare(outcomes, predictions["champion"], predictions["challenger"])
-    expected = {side: outcomes.exposure.chance(p) for side, p in predictions.items()}
+    expected = {side: outcomes.exposure.window_probability(p) for side, p in predictions.items()}
     miscalibrated = {side: is_miscalibrated(p, outcomes) for side, p in expected.items()}
     evidence.figures["evaluation"] = {
         "rows": window.rows.num_rows,
@@ -243,7 +243,7 @@ def _compare_figures(evaluation: Evaluation, window: EvaluationWindow, evidence:
     if miscalibrated["challenger"] and not miscalibrated["champion"]:
         evidence.objections.append(
             "miscalibrated where the champion is not: predicted "
-            f"{expected['challenger'].mean():.4f}, observed {outcomes.happened.mean():.4f}, "
+            f"{expected['challenger'].mean():.4f}, observed {outcomes.labels.mean():.4f}, "
             f"champion {expected['champion'].mean():.4f}"
         )
 
@@ -279,7 +279,7 @@ def _find_losses(
     Tolerances of losses and rates are for probabilities of the whole horizon; where only a part of
     it could be observed, they are that part.
     """
-    for name, stated in params().challenge.margins.model_dump().items():
+    for name, stated in params().challenge.tolerances.model_dump().items():
         tolerance = stated * observable_share if name in LOWER_IS_BETTER else stated
         difference = differences[name]
         sign = -1.0 if name in LOWER_IS_BETTER else 1.0

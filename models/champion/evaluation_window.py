@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.champion.registry import Champion
-from models.features.encoder import numbers
+from models.features.encoder import to_floats
 from models.params import params
 from models.training import loan_maturity
-from models.training.dataset import examples, loans, told_until
+from models.training.dataset import knowledge_cutoff, load_examples, load_loans
 from models.training.loan_maturity import Exposure
-from models.training.paired_bootstrap import KNOWN_WHOLE, Outcomes
-from models.training.reject_inference import for_all_who_ask
+from models.training.paired_bootstrap import FULL_EXPOSURE, ModelOutcomes
+from models.training.reject_inference import add_rejected_applicants
 from models.validation import splits
 from pipelines.core.arrays import FloatArray, spread_evenly
 from pipelines.core.publishing import code_version
@@ -46,7 +46,7 @@ class EvaluationWindow:
     """Outcomes that became known from this day on are compared."""
     load_training_rows: Callable[[], pa.Table]
     """Loads the training rows of a model as of `starts_on`."""
-    exposure: Exposure = KNOWN_WHOLE
+    exposure: Exposure = FULL_EXPOSURE
     """The part of the label that could be observed within the window, row by row."""
 
     @cached_property
@@ -64,12 +64,12 @@ class EvaluationWindow:
         """Return a sentence if there are too few outcomes to compare; empty if there are enough."""
         rules, rows = params().challenge, self.rows.num_rows
         rarer = int(min(self.positives, rows - self.positives))
-        if rows >= rules.least_rows and rarer >= rules.least_rows_of_a_class:
+        if rows >= rules.min_rows and rarer >= rules.min_rows_of_a_class:
             return ""
         return (
             f"too few outcomes that are new to the champion are known since {self.starts_on}: "
             f"{rows:,}, of which {rarer:,} of the rarer class; `challenge` in models/params.yml "
-            f"asks for {rules.least_rows:,} and {rules.least_rows_of_a_class:,}"
+            f"asks for {rules.min_rows:,} and {rules.min_rows_of_a_class:,}"
         )
 
 
@@ -80,8 +80,12 @@ def load_training_rows(settings: Settings, day: date, model: str, *, as_of: date
         InputMissing: The marts of `day` are not published.
     """
     label = params().models[model].label
-    table = examples(settings, day, label, as_of=as_of)
-    return for_all_who_ask(settings, day, table, as_of=as_of) if label == "defaulted" else table
+    table = load_examples(settings, day, label, as_of=as_of)
+    return (
+        add_rejected_applicants(settings, day, table, as_of=as_of)
+        if label == "defaulted"
+        else table
+    )
 
 
 def load_evaluation_window(
@@ -95,7 +99,7 @@ def load_evaluation_window(
     label = params().models[model].label
     if label == "defaulted":
         return _load_loan_window(settings, day, model, champion, as_of=as_of)
-    return select_new_labels(champion, examples(settings, day, label, as_of=as_of), as_of)
+    return select_new_labels(champion, load_examples(settings, day, label, as_of=as_of), as_of)
 
 
 def _load_loan_window(
@@ -103,11 +107,13 @@ def _load_loan_window(
 ) -> EvaluationWindow:
     """Return the outcomes of the loans at risk since `champion` was trained."""
     rules = params().challenge
-    starts_on = _start(champion, as_of, rules.most_days_of_loans)
-    days = (told_until(settings, as_of) - told_until(settings, starts_on)) / DAY
-    curve = loan_maturity.curve_of(loans(settings, day, as_of=starts_on))
-    rows, exposure = loan_maturity.newly_shown(loans(settings, day, as_of=as_of), days, curve)
-    drawn = spread_evenly(rows.num_rows, rules.most_loans)
+    starts_on = _start(champion, as_of, rules.loan_window_days)
+    days = (knowledge_cutoff(settings, as_of) - knowledge_cutoff(settings, starts_on)) / DAY
+    curve = loan_maturity.fit_loan_curve(load_loans(settings, day, as_of=starts_on))
+    rows, exposure = loan_maturity.select_loans_at_risk(
+        load_loans(settings, day, as_of=as_of), days, curve
+    )
+    drawn = spread_evenly(rows.num_rows, rules.max_loans)
     earlier = partial(load_training_rows, settings, day, model, as_of=starts_on)
     return EvaluationWindow(rows.take(pa.array(drawn)), starts_on, earlier, exposure.take(drawn))
 
@@ -120,16 +126,16 @@ def select_new_labels(champion: Champion, table: pa.Table, as_of: date) -> Evalu
     after its last one count.
     """
     rules, metadata = params().challenge, champion.version.metadata
-    starts_on = _start(champion, as_of, rules.most_days)
+    starts_on = _start(champion, as_of, rules.window_days)
     is_new = pc.greater_equal(table["label_known_on"], pa.scalar(starts_on))
     was_quicker = (metadata.get("least_age_days") or 0) < (min_label_age(table) or 0)
     if was_quicker and "last_lead_on" in metadata:
         last = date.fromisoformat(metadata["last_lead_on"])
         is_new = pc.and_(is_new, pc.greater(table["business_date"], pa.scalar(last)))
     rows = table.filter(is_new)
-    if rows.num_rows > rules.most_rows:
+    if rows.num_rows > rules.max_rows:
         known_on = np.sort(rows["label_known_on"].to_numpy())
-        starts_on = known_on[-rules.most_rows].astype("datetime64[D]").astype(object)
+        starts_on = known_on[-rules.max_rows].astype("datetime64[D]").astype(object)
         rows = rows.filter(pc.greater_equal(rows["label_known_on"], pa.scalar(starts_on)))
     earlier = table.filter(pc.less(table["label_known_on"], pa.scalar(starts_on)))
     return EvaluationWindow(rows, starts_on, lambda: earlier)
@@ -151,26 +157,30 @@ def is_refit_of_champion(champion: Champion, window: EvaluationWindow) -> bool:
     """
     if window.starts_on != champion.trained_as_of or champion.code_version != code_version():
         return False
-    rows, tolerance = champion.version.metadata["rows"], params().challenge.most_past_lost
+    rows, tolerance = champion.version.metadata["rows"], params().challenge.max_history_loss
     if abs(window.training_rows.num_rows - rows) > tolerance * rows:
         return False
     observed = window.training_rows.filter(pa.array(~splits.is_inferred(window.training_rows)))
     if not observed.num_rows:
         return False
     sample = observed.take(pa.array(spread_evenly(observed.num_rows, MAX_ROWS_RANKED)))
-    labels = numbers(sample, "label")
+    labels = to_floats(sample, "label")
     if labels.min() == labels.max():
         return False
     area, _ = auc(champion.version.estimator.predict(sample, threads=THREADS), labels)
     return area >= float(champion.version.metadata["figures"]["auc_low"])
 
 
-def to_outcomes(model: str, window: EvaluationWindow) -> Outcomes:
+def to_outcomes(model: str, window: EvaluationWindow) -> ModelOutcomes:
     """Return the rows of the window as input of the paired bootstrap."""
-    return Outcomes.of(window.rows, params().models[model].label, exposure=window.exposure)
+    return ModelOutcomes.from_examples(
+        window.rows, params().models[model].label, exposure=window.exposure
+    )
 
 
-def is_miscalibrated(predicted: FloatArray, outcomes: Outcomes, deviations: float = Z_95) -> bool:
+def is_miscalibrated(
+    predicted: FloatArray, outcomes: ModelOutcomes, deviations: float = Z_95
+) -> bool:
     """Return whether predicted over observed is outside the calibration band beyond chance.
 
     Args:
@@ -178,11 +188,11 @@ def is_miscalibrated(predicted: FloatArray, outcomes: Outcomes, deviations: floa
         outcomes: The outcomes; rows of one lead count as one draw.
         deviations: The standard errors that are attributed to chance.
     """
-    residuals = predicted - outcomes.happened
+    residuals = predicted - outcomes.labels
     by_lead = np.bincount(outcomes.lead, residuals - residuals.mean())
     standard_error = np.sqrt(np.sum(by_lead**2)) / len(residuals)
     certain = abs(residuals.mean()) - deviations * standard_error
-    return bool(certain > params().challenge.calibration_band * outcomes.happened.mean())
+    return bool(certain > params().challenge.calibration_band * outcomes.labels.mean())
 
 
 def _start(champion: Champion, as_of: date, most_days: int) -> date:

@@ -21,8 +21,8 @@ from typing import Any
 from models.cards import card
 from models.explanations.reference_profile import ReferenceProfile
 from models.features.feature_definitions import describe_features
-from models.params import FILE as PARAMS
-from models.scoring.estimators import Estimator, Prior, Trained
+from models.params import PARAMS_FILE as PARAMS
+from models.scoring.estimators import Estimator, Prior, TrainedModel
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, write_json
 from pipelines.core.settings import Settings
@@ -190,7 +190,7 @@ def _write_version(path: Path, version: ModelVersion) -> None:
         return
     path.mkdir(parents=True)
     estimator = version.estimator
-    if isinstance(estimator, Trained):
+    if isinstance(estimator, TrainedModel):
         (path / "model.txt").write_text(estimator.trees, "utf-8")
         shutil.copyfile(PARAMS, path / "params.yml")
     write_json(path / "model.json", estimator.as_dict())
@@ -204,4 +204,4 @@ def _load_estimator(folder: Path) -> Estimator:
     content = json.loads((folder / "model.json").read_text("utf-8"))
     if content["source"] == "prior":
         return Prior(folder.name, content["reason"])
-    return Trained.from_dict(content, (folder / "model.txt").read_text("utf-8"))
+    return TrainedModel.from_dict(content, (folder / "model.txt").read_text("utf-8"))

@@ -21,7 +21,7 @@ from expectations import policy
 from models.explanations.reason_text import TOGETHER
 from models.explanations.reasons import Explainer
 from models.explanations.reference_profile import ReferenceProfile
-from models.scoring.estimators import Trained
+from models.scoring.estimators import TrainedModel
 from pipelines.core.arrays import FloatArray
 
 DRAWS = 20
@@ -62,7 +62,7 @@ def measure_fidelity(explainer: Explainer, table: pa.Table) -> Fidelity:
         ValueError: The explainer's model is a stated prior, or it gives no reason.
     """
     model, profile = explainer.estimator, explainer.profile
-    if not isinstance(model, Trained) or profile is None:
+    if not isinstance(model, TrainedModel) or profile is None:
         raise ValueError("fidelity is measured for trained models only")
     reasons = explainer.explain(table)
     if not reasons.num_rows:
@@ -83,7 +83,7 @@ def measure_fidelity(explainer: Explainer, table: pa.Table) -> Fidelity:
 
 
 def measure_sample(
-    model: Trained, reference_profile: Mapping[str, Any], table: pa.Table
+    model: TrainedModel, reference_profile: Mapping[str, Any], table: pa.Table
 ) -> dict[str, Any]:
     """Return the fidelity of the reasons of rows spread over `table`, for the registry.
 
@@ -106,7 +106,7 @@ class _Perturbation:
 
     def __init__(
         self,
-        model: Trained,
+        model: TrainedModel,
         profile: ReferenceProfile,
         table: pa.Table,
         reasons: pa.Table,
@@ -115,7 +115,7 @@ class _Perturbation:
         names = np.array(model.features)
         codes = np.array([policy.reason_codes()[name] for name in model.features])
         self._model, self._threads = model, threads
-        self._matrix = model.encoder.matrix(table)
+        self._matrix = model.encoder.encode(table)
         self._groups = profile.peer_groups(table)
         self._reference = profile.reference_values(self._groups)
         self._rows = reasons["row"].to_numpy()
@@ -158,4 +158,4 @@ class _Perturbation:
         return shifts
 
     def _log_odds(self, matrix: FloatArray) -> FloatArray:
-        return self._model.log_odds(matrix, threads=self._threads)
+        return self._model.predict_log_odds(matrix, threads=self._threads)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expectations import policy
 from expectations.policy_types import UNKNOWN, Reason
 from models.explanations.reference_profile import ALL, ReferenceProfile
-from models.scoring.estimators import Estimator, Trained
+from models.scoring.estimators import Estimator, TrainedModel
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 SCHEMA = pa.schema(
@@ -113,10 +113,10 @@ def _describe_values(
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return the level, the decile (0: none) and the peer group of each reason's value."""
     count = len(selected.rows)
-    if not isinstance(estimator, Trained) or profile is None:
+    if not isinstance(estimator, TrainedModel) or profile is None:
         empty = pa.repeat("", count)
         return empty, pa.array(np.zeros(count, dtype=np.int64)), empty
-    values = estimator.encoder.matrix(table)[selected.rows, selected.features]
+    values = estimator.encoder.encode(table)[selected.rows, selected.features]
     groups = profile.peer_groups(table)[selected.rows]
     deciles = profile.feature_deciles(groups, selected.features)
     is_category = np.isin(selected.features, estimator.encoder.categorical_indexes)
@@ -157,11 +157,11 @@ def _probability_contributions(
     estimator: Estimator, table: pa.Table, selected: SelectedReasons, threads: int
 ) -> FloatArray:
     """Return the probability with each code's contribution less that without it."""
-    if isinstance(estimator, Trained):
-        matrix = estimator.encoder.matrix(table)
-        scores = estimator.log_odds(matrix, threads=threads)[selected.rows]
-        without = estimator.calibrated(scores - selected.log_odds)
-        return estimator.calibrated(scores) - without
+    if isinstance(estimator, TrainedModel):
+        matrix = estimator.encoder.encode(table)
+        scores = estimator.predict_log_odds(matrix, threads=threads)[selected.rows]
+        without = estimator.calibrate(scores - selected.log_odds)
+        return estimator.calibrate(scores) - without
     stated = estimator.predict(table, threads=threads)[selected.rows]
     return stated - 0.5  # the band decides as a whole; its log-odds are relative to a half
 

@@ -19,7 +19,7 @@ from expectations import policy
 from models.explanations.reason_text import SCHEMA, SelectedReasons, write_reasons
 from models.explanations.reference_profile import MEDIAN, ReferenceProfile
 from models.params import params
-from models.scoring.estimators import Estimator, Trained
+from models.scoring.estimators import Estimator, TrainedModel
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Effect = Literal["raises", "lowers"]
@@ -70,7 +70,7 @@ class Explainer:
     """Whether only confirmed codes are named."""
 
     def explain(self, table: pa.Table, effects: Sequence[Effect] = EFFECTS) -> pa.Table:
-        """Return the reasons of each row of `table`: at most `most_reasons` for each of `effects`.
+        """Return the reasons of each row of `table`: at most `max_reasons` for each of `effects`.
 
         Each row has at least one reason of the first of `effects`: if none is confirmed, the
         strongest is named. The result is a function of each row alone.
@@ -130,9 +130,9 @@ class Explainer:
         ranked = np.argsort(-sign * by_code, axis=1, kind="stable")[:, :CANDIDATES]
         strength = sign * np.take_along_axis(by_code, ranked, axis=1)
         strongest = np.abs(by_code).max(axis=1, initial=0.0)[:, None]
-        min_strength = params().least_share_of_a_reason * strongest
+        min_strength = params().min_reason_share * strongest
         is_candidate = (strength > 0) & (strength >= min_strength)
-        most = params().most_reasons
+        most = params().max_reasons
         chosen = self._confirm_codes(table, contributions, ranked, is_candidate, sign, most)
         if is_first and not chosen.any(axis=1).all():
             empty = np.flatnonzero(~chosen.any(axis=1))
@@ -152,15 +152,17 @@ class Explainer:
     ) -> BoolArray:
         """Return whether each reason holds with only its named feature at the reference value."""
         model, profile = self.estimator, self.profile
-        if not self.requires_confirmation or not isinstance(model, Trained) or profile is None:
+        if not self.requires_confirmation or not isinstance(model, TrainedModel) or profile is None:
             return np.ones(len(rows), dtype=bool)
-        matrix = model.encoder.matrix(table)
-        scores = model.log_odds(matrix, threads=self.threads)[rows]
+        matrix = model.encoder.encode(table)
+        scores = model.predict_log_odds(matrix, threads=self.threads)[rows]
         changed = matrix[rows]
         reference = profile.reference_values(profile.peer_groups(table))[rows]
         every = np.arange(len(rows))
         changed[every, features] = reference[every, features]
-        return np.asarray(sign * (scores - model.log_odds(changed, threads=self.threads)) > 0)
+        return np.asarray(
+            sign * (scores - model.predict_log_odds(changed, threads=self.threads)) > 0
+        )
 
     def _confirm_codes(
         self,
@@ -173,11 +175,11 @@ class Explainer:
     ) -> BoolArray:
         """Return the first confirmed candidates of each row, at most `most`."""
         model, profile = self.estimator, self.profile
-        if not self.requires_confirmation or not isinstance(model, Trained) or profile is None:
+        if not self.requires_confirmation or not isinstance(model, TrainedModel) or profile is None:
             return is_candidate & (is_candidate.cumsum(axis=1) <= most)
         chosen = np.zeros(is_candidate.shape, dtype=bool)
-        matrix, groups = model.encoder.matrix(table), profile.peer_groups(table)
-        scores = model.log_odds(matrix, threads=self.threads)
+        matrix, groups = model.encoder.encode(table), profile.peer_groups(table)
+        scores = model.predict_log_odds(matrix, threads=self.threads)
         references = [profile.reference_values(groups, decile) for decile in CONFIRMING_DECILES]
         for at, codes in enumerate(ranked.T):
             rows = np.flatnonzero(is_candidate[:, at] & (chosen.sum(axis=1) < most))
@@ -185,7 +187,7 @@ class Explainer:
             for reference in references:
                 in_code = contributions.code_of_feature[None, :] == codes[rows][:, None]
                 changed = np.where(in_code, reference[rows], matrix[rows])
-                shift = scores[rows] - model.log_odds(changed, threads=self.threads)
+                shift = scores[rows] - model.predict_log_odds(changed, threads=self.threads)
                 if reference is references[0]:
                     confirmed = sign * shift > 0
                     rows, shift, total = rows[confirmed], shift[confirmed], total[confirmed]

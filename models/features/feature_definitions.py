@@ -33,7 +33,7 @@ def describe_features(names: Iterable[str]) -> dict[str, str]:
 def _describe_lender_effects() -> dict[str, str]:
     """Return lender effect -> its meaning."""
     return {
-        level.name: f"Effect of {' and '.join(level.of)} on the log-odds, shrunken, beyond "
-        f"{'the base margin and ' + level.below if level.below else 'the base margin'}."
-        for level in params().effects.levels
+        level.name: f"Effect of {' and '.join(level.columns)} on the log-odds, shrunken, beyond "
+        f"{'the base margin and ' + level.parent if level.parent else 'the base margin'}."
+        for level in params().lender_effects.levels
     }

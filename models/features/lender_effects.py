@@ -1,17 +1,17 @@
-"""What a lender does otherwise than leads and terms would say: effects that shrink to the group.
+"""Lender effects: hierarchical target encoding with shrinkage (empirical Bayes).
 
-Each level of a hierarchy (a kind of institution, an institution, its product, its product for one
-purpose, ...) has a shift of the log-odds for each of its cells. A cell's shift is the most probable
-one, given the decisions of its rows beyond what the *margin* (the log-odds without lender) and the
-level above expect, under a normal prior around nothing:
+Each level of a hierarchy (kind of institution, institution, product, product by purpose, ...) has
+an effect on the log-odds for each of its groups. The effect of a group is the maximum a posteriori
+estimate, given the labels of its rows beyond what the *base margin* (log-odds without lender
+columns) and the parent level expect, under a normal prior around zero:
 
-    max over b:  sum log p(label | margin + above + b)  -  strength / 8 * b^2
+    max over b:  sum log p(label | base_margin + parent + b)  -  prior_rows / 8 * b^2
 
-so a cell with few rows stays near the level above it and one that was never seen is equal to it: a
-new product borrows from its institution, a new institution from its kind. `strength` is in rows of
-even odds, since such a row tells 1/4 (Breslow and Clayton 1993, "Approximate inference in
-generalized linear mixed models", section 2; here one level at a time). A row is told the shift of
-its cell at each level; those of a cell and of all above it add up.
+A group with few rows stays near its parent and an unseen group equals it: a new product borrows
+from its institution, a new institution from its kind. `prior_rows` is in rows of even odds, each of
+which has the information 1/4 (Breslow and Clayton 1993, "Approximate inference in generalized
+linear mixed models", section 2; here one level at a time). A row gets one column a level; the
+effects of a group and of all its ancestors add up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,66 +23,65 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import MissingColumns
-from models.params import Level
+from models.params import EffectLevel
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.statistics import quantile_edges, round_significant, sigmoid
 
 NO_CODES = np.zeros(0, dtype=np.int64)
 NEWTON_STEPS = 6
-LONGEST_STEP = 2.0
+MAX_STEP = 2.0
 INFORMATION_OF_A_ROW = 0.25
-"""Of a row with even odds: p (1 - p)."""
+"""p (1 - p) of a row with even odds."""
 DIGITS = 9
-"""Of a shift in the registry."""
+"""Significant digits of an effect in the registry."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """The values of one column that a level knows, each by its place; those it doesn't: -1."""
+class Vocabulary:
+    """The known values of one column, each with its code; an unknown value has the code -1."""
 
     texts: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
-    """Of a column of numbers: the lower ends of all its bands but the first."""
+    """Of a numeric column: the lower edges of all its bins but the first."""
 
     @classmethod
-    def learned_from(cls, column: pa.ChunkedArray, bands: int) -> "Words":
-        """Return the texts of `column`, or the ends of `bands` bands of about equal count."""
+    def fit(cls, column: pa.ChunkedArray, bins: int) -> "Vocabulary":
+        """Return the texts of `column`, or the edges of `bins` bins of about equal count."""
         if pa.types.is_string(column.type):
-            found = pc.drop_null(pc.unique(column)).to_pylist()
-            return cls(texts=tuple(sorted(found)))
-        values = _floats(column)
+            return cls(texts=tuple(sorted(pc.drop_null(pc.unique(column)).to_pylist())))
+        values = _to_floats(column)
         known = values[~np.isnan(values)]
         if not len(known):
             return cls()
-        return cls(edges=tuple(quantile_edges(known, bands, "higher").tolist()))
+        return cls(edges=tuple(quantile_edges(known, bins, "higher").tolist()))
 
     def __len__(self) -> int:
         return len(self.texts) or len(self.edges) + 1
 
-    def places(self, column: pa.ChunkedArray) -> IntArray:
-        """Return the place of each value, -1 where it is unknown."""
+    def encode(self, column: pa.ChunkedArray) -> IntArray:
+        """Return the code of each value, -1 if it is unknown."""
         if self.texts:
             known = pa.array(self.texts, type=pa.string())
-            found = pc.fill_null(pc.index_in(column, value_set=known, skip_nulls=True), -1)
-            return np.asarray(found.to_numpy(), dtype=np.int64)
+            codes = pc.fill_null(pc.index_in(column, value_set=known, skip_nulls=True), -1)
+            return np.asarray(codes.to_numpy(), dtype=np.int64)
         if pa.types.is_string(column.type):
             return np.full(len(column), -1, dtype=np.int64)
-        values = _floats(column)
-        places = np.searchsorted(np.array(self.edges), values, side="right")
-        return np.asarray(np.where(np.isnan(values), -1, places), dtype=np.int64)
+        values = _to_floats(column)
+        bins = np.searchsorted(np.array(self.edges), values, side="right")
+        return np.asarray(np.where(np.isnan(values), -1, bins), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Shifts:
-    """The cells of one level: sorted codes, and the shift of each."""
+class LevelEffects:
+    """The groups of one level, by sorted code, and the effect of each."""
 
-    level: Level
+    level: EffectLevel
     codes: IntArray
     values: FloatArray
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Shifts)
+            isinstance(other, LevelEffects)
             and self.level == other.level
             and np.array_equal(self.codes, other.codes)
             and np.array_equal(self.values, other.values)
@@ -91,160 +90,186 @@ class Shifts:
     def __hash__(self) -> int:
         return hash(self.level.name)
 
-    def of(self, codes: IntArray) -> FloatArray:
-        """Return the shift of each code; 0 where the cell was never seen."""
+    def look_up(self, codes: IntArray) -> FloatArray:
+        """Return the effect of each code; 0 for a group without rows in training."""
         if not len(self.codes):
             return np.zeros(len(codes))
-        place = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
-        return np.where(self.codes[place] == codes, self.values[place], 0.0)
+        position = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        return np.where(self.codes[position] == codes, self.values[position], 0.0)
 
 
 @dataclass(frozen=True)
-class Effects:
-    """The shifts of all levels, as learned from some rows: a pure function of each row."""
+class LenderEffects:
+    """The effects of all levels, estimated on some rows: a pure function of each row."""
 
-    words: Mapping[str, Words]
-    shifts: tuple[Shifts, ...]
-    """In the order of the levels; one that stands on another comes after it."""
+    vocabularies: Mapping[str, Vocabulary]
+    """By column."""
+    by_level: tuple[LevelEffects, ...]
+    """In the order of the levels; a parent comes before its children."""
 
     @classmethod
-    def unlearned(cls, words: Mapping[str, Words], levels: Sequence[Level]) -> "Effects":
-        """Return effects of `levels` that know of no cell yet, so that each is 0."""
-        return cls(words, tuple(Shifts(level, NO_CODES, np.zeros(0)) for level in levels))
+    def unfitted(
+        cls, vocabularies: Mapping[str, Vocabulary], levels: Sequence[EffectLevel]
+    ) -> "LenderEffects":
+        """Return effects of `levels` without any group, so that each is 0."""
+        empty = np.zeros(0)
+        return cls(vocabularies, tuple(LevelEffects(level, NO_CODES, empty) for level in levels))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that this gives."""
-        return tuple(shift.level.name for shift in self.shifts)
+        """The feature that each level gives."""
+        return tuple(effects.level.name for effects in self.by_level)
 
     @property
-    def levels(self) -> tuple[Level, ...]:
-        """The levels, from the top down."""
-        return tuple(shift.level for shift in self.shifts)
+    def levels(self) -> tuple[EffectLevel, ...]:
+        """The levels, parents first."""
+        return tuple(effects.level for effects in self.by_level)
 
-    def columns(self, table: pa.Table) -> FloatArray:
-        """Return what each level says of each row, in log-odds; shape (rows, levels).
+    def encode(self, table: pa.Table) -> FloatArray:
+        """Return each level's effect on the log-odds of each row; shape (rows, levels).
 
         Raises:
             MissingColumns: `table` lacks columns of a level.
         """
-        return self.of(Cells.of(table, self.words, self.levels))
+        return self.encode_groups(LenderGroups.from_table(table, self.vocabularies, self.levels))
 
-    def of(self, cells: "Cells") -> FloatArray:
-        """Return the same of rows whose cells are known already."""
-        told = [shift.of(codes) for shift, codes in zip(self.shifts, cells.codes, strict=True)]
-        return np.stack(told, axis=1)
+    def encode_groups(self, groups: "LenderGroups") -> FloatArray:
+        """Return the same as `encode` for rows whose groups are known already."""
+        columns = [
+            effects.look_up(codes)
+            for effects, codes in zip(self.by_level, groups.codes, strict=True)
+        ]
+        return np.stack(columns, axis=1)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the effects for the registry; equal effects give equal text."""
         return {
-            "words": {
-                name: {"texts": list(words.texts), "edges": list(words.edges)}
-                for name, words in sorted(self.words.items())
+            "vocabularies": {
+                name: {"texts": list(vocabulary.texts), "edges": list(vocabulary.edges)}
+                for name, vocabulary in sorted(self.vocabularies.items())
             },
             "levels": [
                 {
-                    "level": shift.level.model_dump(mode="json"),
-                    "codes": shift.codes.tolist(),
-                    "shifts": shift.values.tolist(),
+                    "level": effects.level.model_dump(mode="json"),
+                    "codes": effects.codes.tolist(),
+                    "effects": effects.values.tolist(),
                 }
-                for shift in self.shifts
+                for effects in self.by_level
             ],
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Effects":
-        """Return what `as_dict` described."""
-        words = {
-            name: Words(tuple(known["texts"]), tuple(known["edges"]))
-            for name, known in content["words"].items()
+    def from_dict(cls, content: Mapping[str, Any]) -> "LenderEffects":
+        """Return the effects that `as_dict` described."""
+        vocabularies = {
+            name: Vocabulary(tuple(values["texts"]), tuple(values["edges"]))
+            for name, values in content["vocabularies"].items()
         }
-        shifts = tuple(
-            Shifts(
-                Level.model_validate(each["level"]),
-                np.array(each["codes"], dtype=np.int64),
-                np.array(each["shifts"], dtype=np.float64),
+        by_level = tuple(
+            LevelEffects(
+                EffectLevel.model_validate(entry["level"]),
+                np.array(entry["codes"], dtype=np.int64),
+                np.array(entry["effects"], dtype=np.float64),
             )
-            for each in content["levels"]
+            for entry in content["levels"]
         )
-        return cls(words, shifts)
+        return cls(vocabularies, by_level)
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Which cell of each level each row of a table lies in, -1 where a value is unknown."""
+class LenderGroups:
+    """The group of each row of a table at each level, -1 if a value is unknown."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[EffectLevel, ...]
     codes: tuple[IntArray, ...]
 
     @classmethod
-    def of(cls, table: pa.Table, words: Mapping[str, Words], levels: Sequence[Level]) -> "Cells":
-        """Return the cells of `table`."""
-        if absent := sorted(set(words) - set(table.column_names)):
-            raise MissingColumns(absent)
-        places = {name: known.places(table[name]) for name, known in words.items()}
-        codes = [_combined([(places[name], len(words[name])) for name in v.of]) for v in levels]
-        return cls(tuple(levels), tuple(codes))
+    def from_table(
+        cls,
+        table: pa.Table,
+        vocabularies: Mapping[str, Vocabulary],
+        levels: Sequence[EffectLevel],
+    ) -> "LenderGroups":
+        """Return the groups of the rows of `table`."""
+        _require_columns(table, vocabularies)
+        codes = {name: values.encode(table[name]) for name, values in vocabularies.items()}
+        sizes = {name: len(values) for name, values in vocabularies.items()}
+        combined = [
+            _combine_codes([(codes[name], sizes[name]) for name in level.columns])
+            for level in levels
+        ]
+        return cls(tuple(levels), tuple(combined))
 
-    def of_rows(self, rows: BoolArray) -> "Cells":
-        """Return the cells of some rows."""
-        return Cells(self.levels, tuple(codes[rows] for codes in self.codes))
+    def select(self, rows: BoolArray) -> "LenderGroups":
+        """Return the groups of some rows."""
+        return LenderGroups(self.levels, tuple(codes[rows] for codes in self.codes))
 
 
-def learned_words(table: pa.Table, levels: Sequence[Level], bands: int) -> dict[str, Words]:
-    """Return the words of every column that a level is of, from all rows of `table`.
+def fit_vocabularies(
+    table: pa.Table, levels: Sequence[EffectLevel], bins: int
+) -> dict[str, Vocabulary]:
+    """Return the vocabulary of every column of a level, from all rows of `table`.
 
-    They hold no label: that a lender was there is no secret.
+    They contain no label, so rows that are later predicted may take part.
 
     Raises:
-        MissingColumns: `table` lacks one of them.
+        MissingColumns: `table` lacks one of the columns.
     """
-    names = sorted({name for level in levels for name in level.of})
+    names = sorted({name for level in levels for name in level.columns})
+    _require_columns(table, names)
+    return {name: Vocabulary.fit(table[name], bins) for name in names}
+
+
+def fit_lender_effects(
+    groups: LenderGroups,
+    vocabularies: Mapping[str, Vocabulary],
+    base_margin: FloatArray,
+    labels: FloatArray,
+) -> LenderEffects:
+    """Return the effects that the labels show beyond the `base_margin`, in log-odds."""
+    total: dict[str, FloatArray] = {}
+    by_level = []
+    for level, codes in zip(groups.levels, groups.codes, strict=True):
+        parent = total[level.parent] if level.parent else np.zeros(len(labels))
+        effects = _fit_level(level, codes, base_margin + parent, labels)
+        total[level.name] = parent + effects.look_up(codes)
+        by_level.append(effects)
+    return LenderEffects(vocabularies, tuple(by_level))
+
+
+def _fit_level(
+    level: EffectLevel, codes: IntArray, offset: FloatArray, labels: FloatArray
+) -> LevelEffects:
+    """Return the maximum a posteriori effect of each group that has a row, by Newton's method."""
+    known = codes >= 0
+    group_codes, group = np.unique(codes[known], return_inverse=True)
+    offset, labels, number = offset[known], labels[known], len(group_codes)
+    precision = level.prior_rows * INFORMATION_OF_A_ROW
+    values = np.zeros(number)
+    for _ in range(NEWTON_STEPS):
+        expected = sigmoid(offset + values[group])
+        slope = np.bincount(group, weights=labels - expected, minlength=number)
+        information = np.bincount(group, weights=expected * (1 - expected), minlength=number)
+        step = (slope - precision * values) / (information + precision)
+        values = values + np.clip(step, -MAX_STEP, MAX_STEP)
+    rounded = np.array([round_significant(value, DIGITS) for value in values.tolist()])
+    return LevelEffects(level, group_codes, rounded)
+
+
+def _combine_codes(parts: Sequence[tuple[IntArray, int]]) -> IntArray:
+    """Return one code of several, each with its number of values; -1 if one is unknown."""
+    combined = np.zeros(len(parts[0][0]), dtype=np.int64)
+    known = np.ones(len(combined), dtype=bool)
+    for codes, size in parts:
+        combined, known = combined * size + codes, known & (codes >= 0)
+    return np.where(known, combined, -1)
+
+
+def _require_columns(table: pa.Table, names: Mapping[str, Any] | Sequence[str]) -> None:
     if absent := sorted(set(names) - set(table.column_names)):
         raise MissingColumns(absent)
-    return {name: Words.learned_from(table[name], bands) for name in names}
 
 
-def learn(
-    cells: Cells, words: Mapping[str, Words], margin: FloatArray, labels: FloatArray
-) -> Effects:
-    """Return the effects that the rows of `cells` show beyond their `margin`, in log-odds."""
-    told: dict[str, FloatArray] = {}
-    shifts = []
-    for level, codes in zip(cells.levels, cells.codes, strict=True):
-        above = told[level.below] if level.below else np.zeros(len(labels))
-        shift = _shifts(level, codes, margin + above, labels)
-        told[level.name] = above + shift.of(codes)
-        shifts.append(shift)
-    return Effects(words, tuple(shifts))
-
-
-def _shifts(level: Level, codes: IntArray, margin: FloatArray, labels: FloatArray) -> Shifts:
-    """Return the most probable shift of each cell that has a row, by Newton's method."""
-    known = codes >= 0
-    cells, place = np.unique(codes[known], return_inverse=True)
-    margin, labels = margin[known], labels[known]
-    prior = level.strength * INFORMATION_OF_A_ROW
-    values = np.zeros(len(cells))
-    for _ in range(NEWTON_STEPS):
-        expected = sigmoid(margin + values[place])
-        slope = np.bincount(place, weights=labels - expected, minlength=len(cells))
-        spread = np.bincount(place, weights=expected * (1 - expected), minlength=len(cells))
-        step = (slope - prior * values) / (spread + prior)
-        values = values + np.clip(step, -LONGEST_STEP, LONGEST_STEP)
-    rounded = np.array([round_significant(value, DIGITS) for value in values.tolist()])
-    return Shifts(level, cells, rounded)
-
-
-def _combined(parts: Sequence[tuple[IntArray, int]]) -> IntArray:
-    """Return one code of several places with their counts; -1 where one is unknown."""
-    whole = np.zeros(len(parts[0][0]), dtype=np.int64)
-    known = np.ones(len(whole), dtype=bool)
-    for places, count in parts:
-        whole, known = whole * count + places, known & (places >= 0)
-    return np.where(known, whole, -1)
-
-
-def _floats(column: pa.ChunkedArray) -> FloatArray:
+def _to_floats(column: pa.ChunkedArray) -> FloatArray:
     values = pc.cast(column, pa.float64()).to_numpy()
     return np.asarray(np.where(np.isfinite(values), values, np.nan), dtype=np.float64)

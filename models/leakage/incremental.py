@@ -14,7 +14,7 @@ from expectations import policy
 from models.leakage.columns import Groupings
 from models.leakage.univariate import BestGrouping, LeakSample, LeakTestResult, group_rates
 from models.params import params
-from models.validation.splits import at_random
+from models.validation.splits import split_at_random
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.statistics import logit, sigmoid
 
@@ -117,10 +117,10 @@ def cross_fit_rates(codes: IntArray, sample: LeakSample) -> FloatArray:
     """Return group rates in which no training row contributes to its own."""
     rates = group_rates(codes, sample.outcome, sample.train_rows)
     rows = np.flatnonzero(sample.train_rows)
-    for fold in at_random(len(rows), INNER_FOLDS):
+    for fold in split_at_random(len(rows), INNER_FOLDS):
         others = np.zeros(len(codes), dtype=bool)
-        others[rows[fold.fit]] = True
-        rates[rows[fold.check]] = group_rates(codes, sample.outcome, others)[rows[fold.check]]
+        others[rows[fold.train]] = True
+        rates[rows[fold.validate]] = group_rates(codes, sample.outcome, others)[rows[fold.validate]]
     return rates
 
 

@@ -1,4 +1,4 @@
-"""Beta calibration: bend a model's probabilities so that "30%" happens 30 times in 100.
+"""Beta calibration of a model's probabilities, so that "30%" happens 30 times in 100.
 
 Kull, Silva Filho and Flach (2017), "Beta calibration: a well-founded and easily implemented
 improvement on logistic calibration for binary classifiers", AISTATS:
@@ -17,17 +17,19 @@ import numpy as np
 from pipelines.core.arrays import FloatArray
 from pipelines.core.statistics import clip_probability, round_significant, sigmoid
 
-MOST_STEPS = 100
-SMALL_GAIN = 1e-12
-"""A step that lowers the loss by no more than this share is the last."""
+MAX_STEPS = 100
+MIN_RELATIVE_GAIN = 1e-12
+"""Relative decrease of the loss up to which the iteration has converged."""
 
 RIDGE = 1e-6
-"""Keeps a step defined where a column says nothing."""
+"""Keeps the Newton step defined if a column is constant."""
+
+DIGITS = 9
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The curve above; the default leaves probabilities as they are."""
+    """The three coefficients; the default is the identity."""
 
     a: float = 1.0
     b: float = 1.0
@@ -35,72 +37,73 @@ class Calibration:
 
     def __call__(self, raw: FloatArray) -> FloatArray:
         """Return calibrated probabilities of `raw` ones, element by element."""
-        low, high = _terms(raw)
-        return sigmoid(self.a * low + self.b * high + self.c)
+        log_p, minus_log_q = _log_terms(raw)
+        return sigmoid(self.a * log_p + self.b * minus_log_q + self.c)
 
     def as_dict(self) -> dict[str, float]:
-        """Return the curve as plain figures for the registry."""
+        """Return the coefficients for the registry."""
         return asdict(self)
 
 
-def fit(raw: FloatArray, happened: FloatArray, counts: FloatArray | None = None) -> Calibration:
-    """Return the curve that fits best what `happened` (0 or 1) to probabilities `raw`.
+def fit_calibration(
+    raw: FloatArray, outcomes: FloatArray, weights: FloatArray | None = None
+) -> Calibration:
+    """Return the calibration of probabilities `raw` with the highest likelihood of `outcomes`.
 
-    A row is as many as `counts` says; without it one.
-
-    Where the best fit would turn the order of rows around, the offending slope is left out.
+    A coefficient that would be negative, which reverses the order of rows, is set to 0.
     """
-    low, high = _terms(raw)
-    counts = np.ones(len(raw)) if counts is None else counts
-    a, b, c = _logistic([low, high], happened, counts)
+    log_p, minus_log_q = _log_terms(raw)
+    weights = np.ones(len(raw)) if weights is None else weights
+    a, b, c = _fit_logistic([log_p, minus_log_q], outcomes, weights)
     if a < 0:
-        a, (b, c) = 0.0, _logistic([high], happened, counts)
+        a, (b, c) = 0.0, _fit_logistic([minus_log_q], outcomes, weights)
     elif b < 0:
-        b, (a, c) = 0.0, _logistic([low], happened, counts)
+        b, (a, c) = 0.0, _fit_logistic([log_p], outcomes, weights)
     return Calibration(max(a, 0.0), max(b, 0.0), c)
 
 
-def _terms(raw: FloatArray) -> tuple[FloatArray, FloatArray]:
-    inside = clip_probability(raw)
-    return np.log(inside), -np.log1p(-inside)
+def _log_terms(raw: FloatArray) -> tuple[FloatArray, FloatArray]:
+    clipped = clip_probability(raw)
+    return np.log(clipped), -np.log1p(-clipped)
 
 
-def _logistic(columns: list[FloatArray], happened: FloatArray, counts: FloatArray) -> list[float]:
+def _fit_logistic(
+    columns: list[FloatArray], outcomes: FloatArray, weights: FloatArray
+) -> list[float]:
     """Return the slopes and, last, the intercept of a logistic regression.
 
-    Newton's method from slopes of 1, each step halved until the likelihood gains. Sums are
-    numpy's own, not the linear algebra library's, whose result depends on its threads.
+    Newton's method from slopes of 1; each step is halved until the likelihood rises. Sums are
+    numpy's own, because the sums of BLAS depend on its threads.
     """
-    design = [*columns, np.ones(len(happened))]
-    weights = np.array([1.0] * len(columns) + [0.0])
-    loss = _loss(weights, design, happened, counts)
-    for _ in range(MOST_STEPS):
-        step = _newton_step(weights, design, happened, counts)
-        while (smaller := _loss(weights + step, design, happened, counts)) > loss:
+    design = [*columns, np.ones(len(outcomes))]
+    coefficients = np.array([1.0] * len(columns) + [0.0])
+    loss = _log_loss(coefficients, design, outcomes, weights)
+    for _ in range(MAX_STEPS):
+        step = _newton_step(coefficients, design, outcomes, weights)
+        while (smaller := _log_loss(coefficients + step, design, outcomes, weights)) > loss:
             step = step / 2
-        if loss - smaller <= SMALL_GAIN * loss:
+        if loss - smaller <= MIN_RELATIVE_GAIN * loss:
             break
-        weights, loss = weights + step, smaller
-    return [round_significant(weight, 9) for weight in weights]
+        coefficients, loss = coefficients + step, smaller
+    return [round_significant(coefficient, DIGITS) for coefficient in coefficients]
 
 
-def _logits(weights: FloatArray, design: list[FloatArray]) -> FloatArray:
-    return np.asarray(np.sum([w * x for w, x in zip(weights, design, strict=True)], axis=0))
+def _linear_predictor(coefficients: FloatArray, design: list[FloatArray]) -> FloatArray:
+    return np.asarray(np.sum([b * x for b, x in zip(coefficients, design, strict=True)], axis=0))
 
 
-def _loss(
-    weights: FloatArray, design: list[FloatArray], happened: FloatArray, counts: FloatArray
+def _log_loss(
+    coefficients: FloatArray, design: list[FloatArray], outcomes: FloatArray, weights: FloatArray
 ) -> float:
-    """Return minus the log-likelihood."""
-    logit = _logits(weights, design)
-    return float(np.sum(counts * (np.logaddexp(0, logit) - happened * logit)))
+    log_odds = _linear_predictor(coefficients, design)
+    return float(np.sum(weights * (np.logaddexp(0, log_odds) - outcomes * log_odds)))
 
 
 def _newton_step(
-    weights: FloatArray, design: list[FloatArray], happened: FloatArray, counts: FloatArray
+    coefficients: FloatArray, design: list[FloatArray], outcomes: FloatArray, weights: FloatArray
 ) -> FloatArray:
-    fitted = sigmoid(_logits(weights, design))
-    slope, spread = counts * (happened - fitted), counts * fitted * (1 - fitted)
-    gradient = [np.sum(x * slope) for x in design]
-    curvature = [[np.sum(x * z * spread) for z in design] for x in design]
-    return np.asarray(np.linalg.solve(curvature + RIDGE * np.eye(len(design)), gradient))
+    fitted = sigmoid(_linear_predictor(coefficients, design))
+    residual, variance = weights * (outcomes - fitted), weights * fitted * (1 - fitted)
+    gradient = [np.sum(x * residual) for x in design]
+    hessian = [[np.sum(x * z * variance) for z in design] for x in design]
+    return np.asarray(np.linalg.solve(hessian + RIDGE * np.eye(len(design)), gradient))

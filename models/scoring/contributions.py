@@ -1,9 +1,9 @@
 """Exact Shapley values of LightGBM's trees, many rows at a time.
 
-What a feature adds to a row's log-odds is its Shapley value in the game of Lundberg, Erion and Lee
+The contribution of a feature to a row's log-odds is its Shapley value in the game of Lundberg, Erion and Lee
 (2018), "Consistent individualized feature attribution for tree ensembles": features outside a
 coalition follow both branches, weighted by the rows that took them in training. LightGBM computes
-it row by row. The same sum can be taken leaf by leaf. Let a leaf of value v have d features on its
+it row by row. Here the same sum is taken leaf by leaf. Let a leaf of value v have d features on its
 path, z_j the share of rows that follow all of its conditions on j, and o_j be 1 where a row meets
 them, else 0:
 
@@ -12,8 +12,8 @@ them, else 0:
 
 since the weight of a coalition of size k is the Beta integral of t^k (1 - t)^(d-1-k). The integrand
 is a polynomial of degree d - 1, so ceil(d / 2) Gauss-Legendre nodes give it exactly. It depends on
-the row only by the d bits o, so it is looked up: 2^d patterns a leaf (as in Yang 2021, "Fast
-TreeSHAP"), or only those that occur where d is large.
+the row only by the d bits o, so it is tabulated: all 2^d patterns of a leaf (as in Yang 2021, "Fast
+TreeSHAP"), or only the patterns that occur if d is large.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,133 +23,133 @@ from typing import Any
 
 import numpy as np
 
-from models.scoring.lightgbm_text import Split, Tree, parse
+from models.scoring.lightgbm_text import Tree, TreeSplit, parse_model
 from pipelines.core.arrays import BoolArray, FloatArray
 
 Codes = np.ndarray[tuple[int], np.dtype[Any]]
-"""Whole numbers."""
+"""Integers of one or eight bytes."""
 
-MOST_IN_TABLE = 8
+MAX_TABLE_FEATURES = 8
 """Features on a path up to which all its patterns are tabulated."""
 
 Conditions = tuple[tuple[int, bool], ...]
-"""Splits by number, and whether the path goes left there."""
+"""Numbers of splits, and whether the path goes left there."""
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A leaf, the conditions on its path by feature, and what each pattern of them adds."""
+    """A leaf, the conditions on its path by feature, and the contributions by pattern of them."""
 
     value: float
     features: tuple[int, ...]
     conditions: tuple[Conditions, ...]
     """By feature."""
     shares: tuple[float, ...]
-    """By feature: the share of training rows that follow its conditions."""
+    """By feature: the share of training rows that meet its conditions."""
     table: FloatArray | None
-    """Shape (features, patterns): what each feature adds; None where patterns are too many."""
+    """Contributions, shape (features, patterns); None if there are too many patterns."""
 
-    def codes(self, sides: Mapping[bool, Sequence[BoolArray]]) -> Codes:
+    def encode_patterns(self, sides: Mapping[bool, Sequence[BoolArray]]) -> Codes:
         """Return the pattern of each row: bit j is 1 where it meets the conditions on feature j.
 
         Args:
-            sides: For left and right, which rows go there at each split.
+            sides: For left (True) and right, the rows that go there at each split.
         """
         width: type[np.uint8 | np.int64] = np.uint8 if self.table is not None else np.int64
-        found = np.zeros(len(sides[True][0]), dtype=width)
-        for place, ((split, is_left), *others) in enumerate(self.conditions):
+        codes = np.zeros(len(sides[True][0]), dtype=width)
+        for position, ((split, is_left), *others) in enumerate(self.conditions):
             met = sides[is_left][split]
             for other, is_other_left in others:
                 met = met & sides[is_other_left][other]
-            found |= np.left_shift(met.astype(width), place)
-        return found
+            codes |= np.left_shift(met.astype(width), position)
+        return codes
 
-    def added(self, codes: Codes) -> FloatArray:
-        """Return what each feature adds for rows whose patterns are `codes`: (features, rows)."""
+    def look_up(self, codes: Codes) -> FloatArray:
+        """Return the contributions for rows with the patterns `codes`: (features, rows)."""
         if self.table is not None:
             return self.table.take(codes, axis=1)
-        found, position = np.unique(codes, return_inverse=True)
-        return _shapley(found, self.shares, self.value)[:, position]
+        distinct, position = np.unique(codes, return_inverse=True)
+        return _shapley_values(distinct, self.shares, self.value)[:, position]
 
 
 @dataclass(frozen=True)
-class Paths:
-    """One tree, path by path: its splits, and the leaves to which they lead."""
+class TreePaths:
+    """One tree, path by path: its splits, and its leaves."""
 
-    splits: tuple[Split, ...]
+    splits: tuple[TreeSplit, ...]
     leaves: tuple[Leaf, ...]
 
     @classmethod
-    def of(cls, tree: Tree) -> "Paths":
-        """Return the paths of `tree`; one that never splits has none: it says the same of all."""
-        return cls(tree.splits, tuple(_leaves(tree)) if tree.splits else ())
+    def from_tree(cls, tree: Tree) -> "TreePaths":
+        """Return the paths of `tree`; a constant tree has none."""
+        return cls(tree.splits, tuple(_list_leaves(tree)) if tree.splits else ())
 
     def add_to(self, total: FloatArray, columns: FloatArray) -> None:
-        """Add what the tree says of some rows, whose features are the rows of `columns`."""
+        """Add the tree's contributions to `total`; both arrays have shape (features, rows)."""
         left = [split.goes_left(columns[split.feature]) for split in self.splits]
         sides = {True: left, False: [~rows for rows in left]}
         for leaf in self.leaves:
-            codes = leaf.codes(sides)
-            for feature, values in zip(leaf.features, leaf.added(codes), strict=True):
+            codes = leaf.encode_patterns(sides)
+            for feature, values in zip(leaf.features, leaf.look_up(codes), strict=True):
                 total[feature] += values
 
 
-def read_paths(text: str) -> list[Paths]:
-    """Return the paths of each tree of a model in LightGBM's own text.
+def read_paths(text: str) -> list[TreePaths]:
+    """Return the paths of each tree of a model in LightGBM's text.
 
     Raises:
-        Unsupported: The model isn't one of plain trees for a number or a yes or no.
+        UnsupportedModel: The model is no regression or binary model with constant leaves.
     """
-    return [Paths.of(tree) for tree in parse(text).trees]
+    return [TreePaths.from_tree(tree) for tree in parse_model(text).trees]
 
 
-def contributions(paths: Sequence[Paths], matrix: FloatArray) -> FloatArray:
-    """Return what each feature added to the log-odds of each row: shape of `matrix`.
+def compute_contributions(paths: Sequence[TreePaths], matrix: FloatArray) -> FloatArray:
+    """Return the contribution of each feature to the log-odds of each row: shape of `matrix`.
 
     Args:
-        paths: Of each tree, as `read_paths` returns them.
-        matrix: Rows as the trees were trained on, nan where unknown.
+        paths: The paths of each tree, from `read_paths`.
+        matrix: Rows of the encoder's matrix; nan if a value is unknown.
     """
     columns = np.ascontiguousarray(matrix.T)
     total = np.zeros((columns.shape[0], columns.shape[1]))
-    for of_tree in paths:
-        of_tree.add_to(total, columns)
+    for tree in paths:
+        tree.add_to(total, columns)
     return np.ascontiguousarray(total.T)
 
 
-def _leaves(tree: Tree) -> Iterator[Leaf]:
-    """Walk from the root and yield each leaf with its path."""
-    waiting: list[tuple[int, dict[int, tuple[float, Conditions]]]] = [(0, {})]
-    while waiting:
-        node, path = waiting.pop()
+def _list_leaves(tree: Tree) -> Iterator[Leaf]:
+    """Yield each leaf with its path, from the root down."""
+    pending: list[tuple[int, dict[int, tuple[float, Conditions]]]] = [(0, {})]
+    while pending:
+        node, path = pending.pop()
         if node < 0:
-            yield _leaf(float(tree.leaves[~node]), path)
+            yield _make_leaf(float(tree.leaves[~node]), path)
             continue
         feature = tree.splits[node].feature
         for child, is_left in ((tree.right[node], False), (tree.left[node], True)):
             rows = tree.rows_of_leaves[~child] if child < 0 else tree.rows_of_splits[child]
             share, conditions = path.get(feature, (1.0, ()))
             step = share * rows / tree.rows_of_splits[node], (*conditions, (node, is_left))
-            waiting.append((child, path | {feature: step}))
+            pending.append((child, path | {feature: step}))
 
 
-def _leaf(value: float, path: Mapping[int, tuple[float, Conditions]]) -> Leaf:
+def _make_leaf(value: float, path: Mapping[int, tuple[float, Conditions]]) -> Leaf:
     shares = tuple(share for share, _ in path.values())
     table = None
-    if len(path) <= MOST_IN_TABLE:
-        table = _shapley(np.arange(2 ** len(path)), shares, value)
+    if len(path) <= MAX_TABLE_FEATURES:
+        table = _shapley_values(np.arange(2 ** len(path)), shares, value)
     return Leaf(value, tuple(path), tuple(met for _, met in path.values()), shares, table)
 
 
 @cache
 def _quadrature(count: int) -> tuple[FloatArray, FloatArray]:
-    """Return the nodes and weights of Gauss and Legendre on -1 to 1."""
+    """Return the Gauss-Legendre nodes and weights on -1 to 1."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return np.asarray(nodes), np.asarray(weights)
 
 
-def _shapley(codes: Codes, shares: tuple[float, ...], value: float) -> FloatArray:
-    """Return what each feature adds for each pattern of bits: shape (features, patterns)."""
+def _shapley_values(codes: Codes, shares: tuple[float, ...], value: float) -> FloatArray:
+    """Return the contributions for each pattern of bits: shape (features, patterns)."""
     share = np.array(shares)[:, None]
     meets = (codes[None, :] >> np.arange(len(shares))[:, None] & 1).astype(np.float64)
     total = np.zeros(meets.shape)

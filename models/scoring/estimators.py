@@ -1,4 +1,4 @@
-"""What gives a probability: a trained model with its calibration, or a stated prior."""
+"""The estimators of a probability: a trained model with its calibration, or a stated prior."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,40 +12,40 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.policy_types import Segment
-from models.features.encoder import Encoder, numbers
-from models.features.lender_effects import Effects
+from models.features.encoder import Encoder, to_floats
+from models.features.lender_effects import LenderEffects
 from models.params import Features
 from models.scoring.calibration import Calibration
-from models.scoring.contributions import Paths, contributions, read_paths
-from models.scoring.predictor import predictor
+from models.scoring.contributions import TreePaths, compute_contributions, read_paths
+from models.scoring.tree_predictor import make_predictor
 from pipelines.core.arrays import FloatArray
 from pipelines.core.statistics import logit, sigmoid
 
 
 class Estimator(Protocol):
-    """A probability for each row of a table, and what it rests on."""
+    """An estimator of a probability for each row of a table."""
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that it looks at."""
+        """The columns that it reads."""
 
     def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
-        """Return the probability of each row; it depends on that row alone."""
+        """Return the probability of each row; it depends on that row only."""
 
     def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:
-        """Return what each feature added to each row's log-odds, shape (rows, features)."""
+        """Return each feature's contribution to each row's log-odds, shape (rows, features)."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the registry keeps of it as JSON."""
+        """Return the JSON description for the registry."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """Boosted trees with the encoder they were trained with and their calibration."""
 
     encoder: Encoder
     trees: str
-    """LightGBM's own text of the model."""
+    """The model in LightGBM's text format."""
     calibration: Calibration
 
     @property
@@ -58,60 +58,62 @@ class Trained:
         return lightgbm.Booster(model_str=self.trees)
 
     @cached_property
-    def _paths(self) -> list[Paths]:
+    def _paths(self) -> list[TreePaths]:
         return read_paths(self.trees)
 
     @cached_property
-    def _probabilities(self) -> Callable[[FloatArray], FloatArray]:
-        return predictor(self.trees)
+    def _predictor(self) -> Callable[[FloatArray], FloatArray]:
+        return make_predictor(self.trees)
 
     def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
-        """Return calibrated probabilities: `calibration` of `raw`."""
-        return self.calibration(self.raw(table, threads=threads))
+        """Return calibrated probabilities: `calibration` of `predict_raw`."""
+        return self.calibration(self.predict_raw(table, threads=threads))
 
-    def raw(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  one is enough
-        """Return the trees' own probabilities, the logistic function of their sum."""
-        matrix = self.encoder.matrix(table)
+    def predict_raw(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  one is enough
+        """Return the trees' probabilities before calibration."""
+        matrix = self.encoder.encode(table)
         if not len(matrix):
             return np.empty(0)
-        return self._probabilities(matrix)
+        return self._predictor(matrix)
 
-    def log_odds(self, matrix: FloatArray, *, threads: int) -> FloatArray:
-        """Return what the trees say of rows of the encoder's matrix, before calibration."""
+    def predict_log_odds(self, matrix: FloatArray, *, threads: int) -> FloatArray:
+        """Return the trees' log-odds for rows of the encoder's matrix, before calibration."""
         if not len(matrix):
             return np.empty(0)
         return np.asarray(self._booster.predict(matrix, num_threads=threads, raw_score=True))
 
-    def calibrated(self, log_odds: FloatArray) -> FloatArray:
-        """Return the calibrated probability of what the trees say."""
+    def calibrate(self, log_odds: FloatArray) -> FloatArray:
+        """Return the calibrated probability of the trees' log-odds."""
         return self.calibration(sigmoid(log_odds))
 
     def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  one
         """Return exact Shapley values of the trees (Lundberg et al. 2018), before calibration."""
-        return contributions(self._paths, self.encoder.matrix(table))
+        return compute_contributions(self._paths, self.encoder.encode(table))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all but the trees as plain figures, for the registry."""
+        """Return everything but the trees, for the registry."""
+        categories = self.encoder.categories
         return {
             "source": "model",
             "features": self.encoder.features.model_dump(mode="json"),
-            "vocabulary": {name: list(words) for name, words in self.encoder.vocabulary.items()},
-            "effects": self.encoder.effects.as_dict(),
+            "categories": {name: list(values) for name, values in categories.items()},
+            "lender_effects": self.encoder.effects.as_dict(),
             "calibration": self.calibration.as_dict(),
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any], trees: str) -> "Trained":
-        """Return what `as_dict` described, with its trees."""
-        vocabulary = {name: tuple(words) for name, words in content["vocabulary"].items()}
+    def from_dict(cls, content: dict[str, Any], trees: str) -> "TrainedModel":
+        """Return the model that `as_dict` described, with its trees."""
+        categories = {name: tuple(values) for name, values in content["categories"].items()}
         features = Features.model_validate(content["features"])
-        encoder = Encoder(features, vocabulary, Effects.from_dict(content["effects"]))
+        effects = LenderEffects.from_dict(content["lender_effects"])
+        encoder = Encoder(features, categories, effects)
         return cls(encoder, trees, Calibration(**content["calibration"]))
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is assumed while too little is known: by segment and band of risk."""
+    """The stated probability by segment and risk band, for a model with too few outcomes."""
 
     model: str
     reason: str
@@ -119,55 +121,55 @@ class Prior:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that decide the band, the one that counts most last."""
+        """The columns that define the band, the decisive one last."""
         bands = {"risk": ("bureau_score",), "approval": ("pd_max",), "take_up": ()}
         return ("segment", *bands[self.model])
 
     def predict(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002  a look-up
-        """Return the assumed probability of each row's band."""
+        """Return the stated probability of each row's band."""
         segments = pc.cast(table["segment"], pa.string())
-        assumed = np.full(table.num_rows, np.nan)
+        probabilities = np.full(table.num_rows, np.nan)
         for segment in policy.priors().approve:
             rows = pc.equal(segments, segment).to_numpy()
-            assumed[rows] = self._of_segment(segment, table)[rows]
-        return assumed
+            probabilities[rows] = self._predict_segment(segment, table)[rows]
+        return probabilities
 
     def contributions(self, table: pa.Table, *, threads: int) -> FloatArray:
-        """Return how far each row's log-odds lie from even; the band decides them as a whole."""
-        odds = self.predict(table, threads=threads)
-        filled = np.zeros((table.num_rows, len(self.features)))
-        filled[:, -1] = logit(odds)
-        return filled
+        """Return each row's log-odds as the contribution of the band's decisive column."""
+        probabilities = self.predict(table, threads=threads)
+        contributions = np.zeros((table.num_rows, len(self.features)))
+        contributions[:, -1] = logit(probabilities)
+        return contributions
 
     def as_dict(self) -> dict[str, Any]:
-        """Return that it is a prior, and why, for the registry."""
+        """Return the source and the reason, for the registry."""
         return {"source": "prior", "reason": self.reason}
 
-    def _of_segment(self, segment: Segment, table: pa.Table) -> FloatArray:
+    def _predict_segment(self, segment: Segment, table: pa.Table) -> FloatArray:
         priors = policy.priors()
         if self.model == "take_up":
             return np.full(table.num_rows, priors.take_up[segment])
         if self.model == "approval":
             approve = priors.approve[segment]
-            odds = _headroom(table) * approve / (1 - approve)
+            odds = _headroom_factor(table) * approve / (1 - approve)
             return odds / (1 + odds)
         bands = [band for band in priors.pd if band.segment == segment]
         unscored = next(band.pd for band in bands if band.score_from is None)
         scored = sorted((b.score_from, b.pd) for b in bands if b.score_from is not None)
         starts = np.array([start for start, _ in scored])
         rates = np.array([unscored, *(rate for _, rate in scored)])
-        scores = numbers(table, "bureau_score")
+        scores = to_floats(table, "bureau_score")
         position = np.searchsorted(starts, scores, side="right")
         return np.where(np.isnan(scores), unscored, rates[position])
 
 
-def _headroom(table: pa.Table) -> FloatArray:
-    """Return what the distance of each pd from its product's limit makes of the odds."""
+def _headroom_factor(table: pa.Table) -> FloatArray:
+    """Return the factor on the odds of approval by the distance of `pd` from the product's limit."""
     bands = policy.priors().headroom
     starts = np.array([band.share_from for band in bands])
-    times = np.array([band.times for band in bands])
-    pd, limit = numbers(table, "pd"), numbers(table, "pd_max")
-    beyond = np.where(np.isnan(pd), np.nan, np.inf)  # any risk, where none is wanted
-    taken = np.divide(pd, limit, out=beyond, where=limit != 0)
-    position = np.maximum(np.searchsorted(starts, taken, side="right") - 1, 0)
-    return np.where(np.isnan(taken), 1.0, times[position])
+    factors = np.array([band.times for band in bands])
+    pd, limit = to_floats(table, "pd"), to_floats(table, "pd_max")
+    without_limit = np.where(np.isnan(pd), np.nan, np.inf)  # a limit of 0 is exceeded by any risk
+    used = np.divide(pd, limit, out=without_limit, where=limit != 0)
+    position = np.maximum(np.searchsorted(starts, used, side="right") - 1, 0)
+    return np.where(np.isnan(used), 1.0, factors[position])

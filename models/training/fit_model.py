@@ -1,4 +1,4 @@
-"""Fit one model: choose its size, calibrate it and measure it on rows it was not fitted on."""
+"""Fit one model: select its size, validate it out of time, calibrate it and train it on all rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,26 +10,31 @@ import pyarrow.compute as pc
 
 from models.explanations.reference_profile import ReferenceProfile
 from models.params import Features, params
-from models.scoring import calibration
-from models.scoring.estimators import Prior, Trained
-from models.training import boosting
-from models.training.boosting import Examples, Lesson, Size
-from models.training.paired_bootstrap import Outcomes, compare
-from models.validation.backtest import checked
-from models.validation.metrics import evaluate, movement
-from models.validation.splits import Split, weights_of
+from models.scoring.calibration import fit_calibration
+from models.scoring.estimators import Prior, TrainedModel
+from models.training.boosting import (
+    EnsembleSize,
+    Examples,
+    TrainingSet,
+    select_size,
+    train_ensemble,
+)
+from models.training.paired_bootstrap import ModelOutcomes, compare
+from models.validation.backtest import run_backtest
+from models.validation.metrics import estimate_lender_drift, evaluate
+from models.validation.splits import Split, row_weights
 from pipelines.core.arrays import FloatArray, spread_evenly
 from pipelines.core.statistics import sigmoid
 
 THREADS = 1
-"""As in training: more gain little and lose much where another process wants a core."""
+"""As in training: more threads gain little and lose much if another process needs a core."""
 
-CHANCE = 0.5
-"""AUC of a coin."""
+RANDOM_AUC = 0.5
+"""AUC of a random order."""
 
 
-class TooLittle(Exception):
-    """There is too little to learn from or to check on; the text says how much and the limit."""
+class InsufficientData(Exception):
+    """There are too few rows to train or validate on; the text has the number and the limit."""
 
 
 def fit(
@@ -37,130 +42,133 @@ def fit(
     features: Features,
     splits: Sequence[Split],
     *,
-    forgets: bool = True,
+    use_recency: bool = True,
     prior: Prior | None = None,
-) -> tuple[Trained, dict[str, Any]]:
-    """Return a calibrated model of the labels of `table`, and the facts of how it was checked.
+) -> tuple[TrainedModel, dict[str, Any]]:
+    """Return a calibrated model of the labels of `table`, and the metadata of its validation.
 
     Args:
-        table: Examples as `dataset.examples` returns them, in an order that never changes. Rows
-            count by its column `weight`, if there is one.
-        features: What the model looks at.
-        splits: Two or more. The first chooses the number of trees; the last gives the figures,
-            calibrated on the one before it, and calibrates what is kept.
-        forgets: Whether older rows count less to learn from, as they do where later leads are asked
-            about.
-        prior: What is compared with the model on the rows of those figures; None: nothing.
+        table: Examples as `dataset.load_examples` returns them, in an order that never changes. The
+            weight of a row is its column `weight`, if there is one.
+        features: The features of the model.
+        splits: Two or more. The first selects the number of trees; the last gives the metrics,
+            calibrated on the one before it, and calibrates the final model.
+        use_recency: Whether older rows weigh less in training, as they do if the model predicts
+            later leads.
+        prior: The prior that is compared with the model on the rows of the metrics.
 
     Raises:
-        TooLittle: A split has too few rows, or too few of a class; or what was learned turns out
-            worse than chance on later leads, so that there was nothing to learn.
+        InsufficientData: A split has too few rows, or too few of a class; or the model ranks later
+            leads worse than chance.
     """
-    labels, weights = np.asarray(table["label"].to_numpy(), dtype=np.float64), weights_of(table)
+    labels, weights = np.asarray(table["label"].to_numpy(), dtype=np.float64), row_weights(table)
     for split in splits:
-        _demand_enough(labels[split.fit], "known early enough to fit a model that is checked")
-        _demand_enough(labels[split.check], "to check a model on")
-    seen = Examples.of(table, features, forgets=forgets)
-    lessons = [Lesson.of(seen, split.fit) for split in splits]
-    size = boosting.size(lessons[0], splits[0].check)
+        _require_rows(labels[split.train], "known early enough to train a model for validation")
+        _require_rows(labels[split.validate], "to validate a model on")
+    examples = Examples.encode(table, features, use_recency=use_recency)
+    training_sets = [TrainingSet.prepare(examples, split.train) for split in splits]
+    size = select_size(training_sets[0], splits[0].validate)
+    base_weights = weights[splits[0].train]
     raw = [
-        _checked(lesson, split, _grown(size, weights[split.fit], weights[splits[0].fit]))
-        for lesson, split in zip(lessons, splits, strict=True)
+        _predict_later(training_set, split, _scale(size, weights[split.train], base_weights))
+        for training_set, split in zip(training_sets, splits, strict=True)
     ]
-    happened = [labels[split.check] for split in splits]
-    counts = [weights[split.check] for split in splits]
-    before, last = (calibration.fit(raw[at], happened[at], counts[at]) for at in (-2, -1))
-    figures = evaluate(before(raw[-1]), happened[-1], counts[-1]).as_dict()
-    _demand_better_than_chance(figures)
-    last_rows = table.filter(pa.array(splits[-1].check))
-    everything = np.ones(len(labels), dtype=bool)
-    size = _grown(size, weights, weights[splits[0].fit])
-    whole = Lesson.of(seen, everything)
-    model = replace(boosting.learn(whole, size), calibration=last)
-    facts = {
-        "figures": figures,
-        "figures_before_calibration": evaluate(raw[-1], happened[-1], counts[-1]).as_dict(),
-        "lenders_move": _moved(table, splits, raw, happened, counts),
+    outcomes = [labels[split.validate] for split in splits]
+    counts = [weights[split.validate] for split in splits]
+    before, last = (fit_calibration(raw[at], outcomes[at], counts[at]) for at in (-2, -1))
+    metrics = evaluate(before(raw[-1]), outcomes[-1], counts[-1]).as_dict()
+    _require_discrimination(metrics)
+    last_rows = table.filter(pa.array(splits[-1].validate))
+    size = _scale(size, weights, base_weights)
+    whole = TrainingSet.prepare(examples, np.ones(len(labels), dtype=bool))
+    model = replace(train_ensemble(whole, size), calibration=last)
+    metadata = {
+        "figures": metrics,
+        "figures_before_calibration": evaluate(raw[-1], outcomes[-1], counts[-1]).as_dict(),
+        "lender_drift": _estimate_drift(table, splits, raw, outcomes, counts),
         "trees": size.total,
-        "shape": size.shape,
-        "data_sha256": seen.sha256(),
+        "ensemble": size.ensemble,
+        "data_sha256": examples.sha256(),
         "reference_profile": ReferenceProfile.fit(table, model.encoder, whole.matrix).as_dict(),
-        "validation": checked(last_rows, before(raw[-1])),
+        "validation": run_backtest(last_rows, before(raw[-1])),
     }
     if prior:
-        facts["against_prior"] = _against(prior, last_rows, before(raw[-1]), counts[-1])
-    return model, facts
+        metadata["against_prior"] = _compare_to_prior(prior, last_rows, before(raw[-1]), counts[-1])
+    return model, metadata
 
 
-def _against(
+def _compare_to_prior(
     prior: Prior, rows: pa.Table, predicted: FloatArray, counts: FloatArray
 ) -> dict[str, dict[str, float]]:
-    """Return what the prior shows on later leads, what the model shows, and their difference."""
-    some = spread_evenly(rows.num_rows, params().challenge.most_rows)
-    rows = rows.take(pa.array(some))
-    found = Outcomes.of(rows, params().models[prior.model].label, counts=counts[some])
-    differences = compare(found, prior.predict(rows, threads=THREADS), predicted[some])
+    """Return the metrics of prior and model on later leads, and their difference."""
+    sample = spread_evenly(rows.num_rows, params().challenge.max_rows)
+    rows = rows.take(pa.array(sample))
+    label = params().models[prior.model].label
+    outcomes = ModelOutcomes.from_examples(rows, label, weights=counts[sample])
+    differences = compare(outcomes, prior.predict(rows, threads=THREADS), predicted[sample])
     return {name: difference.as_dict() for name, difference in differences.items()}
 
 
-def _checked(lesson: Lesson, split: Split, size: Size) -> FloatArray:
-    """Return what a model of the rows to fit on says of those to check on, uncalibrated."""
-    said = boosting.learn(lesson, size).log_odds(lesson.matrix[split.check], threads=THREADS)
-    return sigmoid(said)
+def _predict_later(training_set: TrainingSet, split: Split, size: EnsembleSize) -> FloatArray:
+    """Return the uncalibrated probabilities of the validation rows by a model of the earlier ones."""
+    model = train_ensemble(training_set, size)
+    return sigmoid(model.predict_log_odds(training_set.matrix[split.validate], threads=THREADS))
 
 
-def _moved(
+def _estimate_drift(
     table: pa.Table,
     splits: Sequence[Split],
-    said: Sequence[FloatArray],
-    happened: Sequence[FloatArray],
-    counts: Sequence[FloatArray],
+    predicted: Sequence[FloatArray],
+    outcomes: Sequence[FloatArray],
+    weights: Sequence[FloatArray],
 ) -> float:
-    """Return how far lenders moved from what was said of them: a variance of log-odds.
+    """Return the variance of the lenders' log-odds around their prediction (lender drift).
 
-    Each lender counts once for each stretch that a model was checked on; rows without one tell
-    nothing, and a table without lenders neither.
+    Each lender is one group for each validation window; rows without a lender are left out, and a
+    table without lenders has no drift.
     """
     if "institution_id" not in table.column_names:
         return 0.0
-    named = pc.dictionary_encode(table["institution_id"].combine_chunks())
-    lenders = pc.fill_null(named.indices, -1).to_numpy()
-    of_stretches = [lenders[split.check] for split in splits]
-    known = np.concatenate(of_stretches) >= 0
+    encoded = pc.dictionary_encode(table["institution_id"].combine_chunks())
+    lenders = pc.fill_null(encoded.indices, -1).to_numpy()
+    by_window = [lenders[split.validate] for split in splits]
+    known = np.concatenate(by_window) >= 0
     groups = np.concatenate(
-        [number * len(named.dictionary) + codes for number, codes in enumerate(of_stretches)]
+        [number * len(encoded.dictionary) + codes for number, codes in enumerate(by_window)]
     )
-    of_rows = (np.concatenate(parts)[known] for parts in (said, happened, counts))
-    predicted, outcomes, weights = of_rows
-    return movement(predicted, outcomes, groups[known].astype(np.int64), weights)
+    rows = (np.concatenate(parts)[known] for parts in (predicted, outcomes, weights))
+    all_predicted, all_outcomes, all_weights = rows
+    return estimate_lender_drift(
+        all_predicted, all_outcomes, groups[known].astype(np.int64), all_weights
+    )
 
 
-def _grown(size: Size, weights: FloatArray, sized_on: FloatArray) -> Size:
-    """Return the size for rows of these weights, when `size` serves best those of `sized_on`."""
-    return size.grown(float(weights.sum()) / float(sized_on.sum()))
+def _scale(size: EnsembleSize, weights: FloatArray, base_weights: FloatArray) -> EnsembleSize:
+    """Return the size for rows of these weights, if `size` was selected on `base_weights`."""
+    return size.scale(float(weights.sum()) / float(base_weights.sum()))
 
 
-def _demand_enough(labels: FloatArray, purpose: str) -> None:
-    rows, positive = len(labels), int(labels.sum())
-    fewest = min(positive, rows - positive)
+def _require_rows(labels: FloatArray, purpose: str) -> None:
+    rows, positives = len(labels), int(labels.sum())
+    rarer = min(positives, rows - positives)
     if rows < params().min_rows:
-        raise TooLittle(
+        raise InsufficientData(
             f"{rows:,} rows {purpose}; `min_rows` in models/params.yml is {params().min_rows:,}"
         )
-    if fewest < params().min_rows_of_a_class:
-        raise TooLittle(
-            f"{fewest:,} rows of the rarer class {purpose}; `min_rows_of_a_class` in "
+    if rarer < params().min_rows_of_a_class:
+        raise InsufficientData(
+            f"{rarer:,} rows of the rarer class {purpose}; `min_rows_of_a_class` in "
             f"models/params.yml is {params().min_rows_of_a_class:,}"
         )
 
 
-def _demand_better_than_chance(figures: dict[str, Any]) -> None:
-    """Refuse a model that puts later leads in the wrong order beyond doubt; a prior does no harm.
+def _require_discrimination(metrics: dict[str, Any]) -> None:
+    """Reject a model that ranks later leads in the wrong order; a prior does less harm.
 
-    It happens where labels mean another thing later, such as funding told on another date.
+    It happens if labels change their meaning, such as funding reported under another date.
     """
-    if figures["auc_high"] < CHANCE:
-        raise TooLittle(
-            f"a model ranked later leads worse than chance (AUC {figures['auc']:.3f}, at most "
-            f"{figures['auc_high']:.3f} with 95% confidence)"
+    if metrics["auc_high"] < RANDOM_AUC:
+        raise InsufficientData(
+            f"a model ranked later leads worse than chance (AUC {metrics['auc']:.3f}, at most "
+            f"{metrics['auc_high']:.3f} with 95% confidence)"
         )

@@ -1,24 +1,25 @@
-"""What loans still running already say: how much each weighs, by how far it has come.
+"""Loan maturity: the weights of right-censored loans, by the part of the horizon that was observed.
 
-A sample of loans whose horizon is over waits for a year; one that takes young loans for sound
-learns that nobody defaults. Here each loan counts for as much as has been seen of it.
+A sample of loans with a complete horizon is a year late; one that counts young loans as good learns
+that nobody defaults. Here each loan weighs by what has been observed of it.
 
 Discrete-time survival (Singer and Willett 1993, "It's about time", J. Educ. Stat. 18; Kvamme and
 Borgan 2019, "Continuous and discrete-time survival prediction with neural networks"): the hazard of
-a month on books is its defaults over the loans that lived to see it, so that running loans give
-their months and nothing more. All loans together give the curve F, the share of a horizon's
-defaults that have shown by a month. That F is the same for every borrower is our assumption. Then
-a loan that defaults with probability p has shown it by month t with p F, and has not with 1 - p F.
-One row a loan tells a binary loss p in both cases if the second kind weighs
+a month on books is its defaults over the loans at risk, so a right-censored loan contributes its
+observed months only. All loans together give the maturity curve F, the share of a horizon's
+defaults that show by an age. Our assumption is that F is the same for every borrower. Then a loan
+that defaults with probability p has shown it by age t with p F, and has not with 1 - p F. One row a
+loan gives the same binary loss if a loan without default has the weight
 
     w = F (1 - p) / (1 - p F),    since then    p F / (p F + (1 - p F) w) = p
 
-With the rate of the whole book for the p in w this is one weight a row: exact for the book at any
-age and for every loan at maturity, where w = 1; before it, a loan far from the rate is drawn to it.
+With the portfolio's default rate for the p in w this is one weight a row: exact for the portfolio at
+any age and for every loan at maturity, where w = 1; before it, a loan far from the rate is biased
+toward it.
 
-A default shows before it is one: most loans 30 days behind go on to 90. So F is the curve of the
-first arrears of loans that default, and a loan that is behind now counts in part as either, by the
-share of such loans that went on (the roll rate).
+A default shows before its date: most loans that are 30 days overdue reach 90. So F is the curve of
+the first arrears of loans that default, and a loan in arrears counts in part as either class, by
+the roll rate of such loans.
 """
 
 from dataclasses import dataclass
@@ -27,199 +28,205 @@ import numpy as np
 import pyarrow as pa
 
 from expectations import policy
-from models.features.encoder import numbers
+from models.features.encoder import to_floats
 from models.scoring.estimators import Prior
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-DEFAULT = 90
-"""Days behind that are a default."""
+DEFAULT_DAYS = 90
+"""Days overdue that define a default."""
 
-RESOLVED_AFTER = 90
-"""Days after which a loan that fell behind and did not default has caught up; ours."""
+CURED_AFTER_DAYS = 90
+"""Days after which a loan in arrears that did not default counts as cured; ours."""
 
-STATE = ("horizon", "seen", "behind_30", "behind_60", "behind_90")
-"""Columns that say how a loan stands, in days since it was funded: how long defaults count, how
-long it has been watched, and when it first was so far behind (nan: it was not)."""
+ARREARS = ("overdue_30_after", "overdue_60_after", "overdue_90_after")
 
-State = dict[str, FloatArray]
+LOAN_STATE = ("horizon_days", "observed_days", *ARREARS)
+"""Columns of a loan's state, in days since funding: the horizon of defaults, the time on books that
+was observed, and the first day on which it was so many days overdue (nan: never)."""
+
+LoanState = dict[str, FloatArray]
 
 
 @dataclass(frozen=True)
-class Curve:
-    """When arrears show, of loans that default within the horizon."""
+class MaturityCurve:
+    """The timing of first arrears among loans that default within the horizon."""
 
     shown: FloatArray
     """Share by the end of each equal part of the horizon; rises to 1."""
     rate: float
     """Share of all loans that default within the horizon."""
 
-    def shown_by(self, progress: FloatArray) -> FloatArray:
+    def share_shown(self, progress: FloatArray) -> FloatArray:
         """Return the share that has shown by a part of the horizon (0 to 1)."""
         ends = np.linspace(0, 1, len(self.shown) + 1)
         return np.asarray(np.interp(progress, ends, [0.0, *self.shown]))
 
-    def weight(self, progress: FloatArray) -> FloatArray:
-        """Return what a loan without arrears weighs, by the part of the horizon seen (0 to 1)."""
-        shown = self.shown_by(progress)
+    def weigh(self, progress: FloatArray) -> FloatArray:
+        """Return the weight of a loan without arrears, by the observed part of the horizon."""
+        shown = self.share_shown(progress)
         return np.asarray(shown * (1 - self.rate) / (1 - self.rate * shown))
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """How much of what a probability is about could show in a stretch of time, row by row."""
+    """The part of a probability's horizon that falls into an evaluation window, row by row."""
 
     begin: FloatArray
-    """Share that has shown when the stretch begins."""
+    """Share of the events that has shown when the window begins."""
     end: FloatArray
-    """Share that has shown when it ends."""
+    """Share of the events that has shown when it ends."""
 
     def take(self, rows: IntArray) -> "Exposure":
-        """Return that of some rows, by their numbers."""
+        """Return the exposure of some rows, by their numbers."""
         return Exposure(self.begin[rows], self.end[rows])
 
     @property
     def mean(self) -> float:
-        """The share that shows within the stretch, on average."""
+        """The mean share of the events that shows within the window."""
         return float(np.mean(self.end - self.begin))
 
-    def chance(self, probability: FloatArray) -> FloatArray:
-        """Return the chance that it shows within the stretch, as it had not when that began.
+    def window_probability(self, probability: FloatArray) -> FloatArray:
+        """Return the probability of the event in the window, given that it had not shown before.
 
-        Of all that happens with probability p, p F has shown by t, and 1 - p F of the rows have
-        shown nothing. Of those p (F(t2) - F(t1)) show by t2.
+        With probability p over the horizon, p F(t1) has shown when the window begins, so 1 - p F(t1)
+        of the rows are at risk, of which p (F(t2) - F(t1)) show the event in it.
         """
         return probability * (self.end - self.begin) / (1 - probability * self.begin)
 
 
-def weighed(loans: pa.Table) -> pa.Table:
-    """Return `loans` with `label` and `weight` in place of the columns of `STATE`.
+def label_loans(loans: pa.Table) -> pa.Table:
+    """Return `loans` with `label` and `weight` in place of the columns of `LOAN_STATE`.
 
-    A loan that is behind and may still default has two rows, the one of its default first. All
-    depends on the table alone, and no row is left out.
+    A loan in arrears that may still default has two rows, its default first. The result depends on
+    the table only, and no row is left out.
     """
-    state = _state(loans)
-    likely = likely_to_default(state)
-    weight = curve_of(loans).weight(np.minimum(state["seen"] / state["horizon"], 1))
-    is_behind = (likely > 0) & (likely < 1)
-    rows = np.repeat(np.arange(loans.num_rows), np.where(is_behind, 2, 1))
-    is_bad = (np.diff(rows, prepend=-1) != 0) & (likely[rows] > 0)
+    state = _read_state(loans)
+    probability = estimate_default_probability(state)
+    curve = fit_loan_curve(loans)
+    weight = curve.weigh(np.minimum(state["observed_days"] / state["horizon_days"], 1))
+    is_open = (probability > 0) & (probability < 1)
+    rows = np.repeat(np.arange(loans.num_rows), np.where(is_open, 2, 1))
+    is_default = (np.diff(rows, prepend=-1) != 0) & (probability[rows] > 0)
     share = np.where(
-        is_bad, likely[rows], np.where(is_behind[rows], 1 - likely[rows], weight[rows])
+        is_default,
+        probability[rows],
+        np.where(is_open[rows], 1 - probability[rows], weight[rows]),
     )
-    return _labelled(loans.take(pa.array(rows)), is_bad.astype(np.float64)).append_column(
-        "weight", pa.array(share)
-    )
+    labelled = _replace_state(loans.take(pa.array(rows)), is_default.astype(np.float64))
+    return labelled.append_column("weight", pa.array(share))
 
 
-def newly_shown(loans: pa.Table, days: float, known: Curve) -> tuple[pa.Table, Exposure]:
-    """Return what the last `days` of being watched have shown of the loans at risk in them.
+def select_loans_at_risk(
+    loans: pa.Table, days: float, curve: MaturityCurve
+) -> tuple[pa.Table, Exposure]:
+    """Return the loans at risk in the last `days` of observation, and their outcomes in them.
 
-    At risk are loans that had never been behind when the stretch began, or when they did, and whose
-    horizon was not over. Who is one depends on nothing that happened within the stretch.
+    A loan is at risk if it had never been in arrears when the window began, or when it was funded
+    in it, and its horizon was not over. That depends on no event in the window.
 
     Args:
-        loans: As they stand at its end, with the columns of `STATE`.
-        days: Length of the stretch.
-        known: When arrears show, as it was known when the stretch began.
+        loans: In their state at the window's end, with the columns of `LOAN_STATE`.
+        days: Length of the window.
+        curve: The maturity curve that was known when the window began.
 
     Returns:
-        The loans at risk, with `label` in place of the columns of `STATE`: how likely a loan that
-        fell behind within the stretch is to default, 0 of all others. And what could show.
+        The loans at risk, with `label` in place of the columns of `LOAN_STATE`: the probability of
+        default of a loan that entered arrears in the window, else 0. And their exposure.
     """
-    state = _state(loans)
-    begin = np.maximum(state["seen"] - days, 0)
-    began = _first_behind(state)
-    likely = likely_to_default(state)
-    is_at_risk = (begin < state["horizon"]) & ~(began < begin)
+    state = _read_state(loans)
+    begin = np.maximum(state["observed_days"] - days, 0)
+    first_arrears = _first_arrears(state)
+    probability = estimate_default_probability(state)
+    is_at_risk = (begin < state["horizon_days"]) & ~(first_arrears < begin)
     shown = (
-        known.shown_by(np.minimum(at / state["horizon"], 1)[is_at_risk])
-        for at in (begin, state["seen"])
+        curve.share_shown(np.minimum(at / state["horizon_days"], 1)[is_at_risk])
+        for at in (begin, state["observed_days"])
     )
-    return _labelled(loans, likely).filter(pa.array(is_at_risk)), Exposure(*shown)
+    return _replace_state(loans, probability).filter(pa.array(is_at_risk)), Exposure(*shown)
 
 
-def _state(loans: pa.Table) -> State:
-    return {name: numbers(loans, name) for name in STATE}
+def estimate_default_probability(state: LoanState) -> FloatArray:
+    """Return the probability that each loan in arrears is in default by its horizon.
 
-
-def _first_behind(state: State) -> FloatArray:
-    """Return when each loan was first behind; nan: it was not."""
-    return np.asarray(np.fmin.reduce([state[f"behind_{days}"] for days in (30, 60, 90)]))
-
-
-def _labelled(loans: pa.Table, label: FloatArray) -> pa.Table:
-    return loans.drop_columns(list(STATE)).append_column("label", pa.array(label))
-
-
-def likely_to_default(state: State) -> FloatArray:
-    """Return how likely each loan is in default by its horizon, of those that fell behind.
-
-    1 for those that are; 0 for those that never fell behind, caught up, or fell behind too late.
+    1 for loans in default; 0 for loans that never entered arrears, cured, or entered them too late.
     """
-    likely = np.zeros(len(state["seen"]))
+    probability = np.zeros(len(state["observed_days"]))
     for days in (30, 60):
-        begun = state[f"behind_{days}"]
-        counts = begun + DEFAULT - days <= state["horizon"]
-        is_running = state["seen"] < state["horizon"]
-        is_open = counts & is_running & (state["seen"] - begun < RESOLVED_AFTER)
-        likely[is_open] = _roll_rate(state, counts & ~is_open, days)
-    likely[state["behind_90"] <= state["horizon"]] = 1.0
-    return likely
+        began = state[f"overdue_{days}_after"]
+        counts = began + DEFAULT_DAYS - days <= state["horizon_days"]
+        is_censored = state["observed_days"] < state["horizon_days"]
+        is_open = counts & is_censored & (state["observed_days"] - began < CURED_AFTER_DAYS)
+        probability[is_open] = _roll_rate(state, counts & ~is_open, days)
+    probability[state["overdue_90_after"] <= state["horizon_days"]] = 1.0
+    return probability
 
 
-def curve_of(loans: pa.Table) -> Curve:
-    """Return when arrears show, from `loans` with the columns of `STATE`.
+def fit_loan_curve(loans: pa.Table) -> MaturityCurve:
+    """Return the maturity curve of `loans` with the columns of `LOAN_STATE`.
 
-    Without any it is the stated shape.
+    Without any loan it is the stated shape.
     """
     if not loans.num_rows:
-        return Curve(np.array(policy.priors().defaulted_by), 0.0)
-    state = _state(loans)
-    stated = Prior("risk", "shape of a young book").predict(loans, threads=1)
-    return curve(state, likely_to_default(state), float(np.mean(stated)))
+        return MaturityCurve(np.array(policy.priors().defaulted_by), 0.0)
+    state = _read_state(loans)
+    stated = Prior("risk", "shape of a young portfolio").predict(loans, threads=1)
+    return fit_curve(state, estimate_default_probability(state), float(np.mean(stated)))
 
 
-def curve(state: State, likely: FloatArray, stated_rate: float) -> Curve:
-    """Return when arrears show, from loans in every `state`, each `likely` to default.
+def fit_curve(state: LoanState, probability: FloatArray, stated_rate: float) -> MaturityCurve:
+    """Return the maturity curve of loans in a `state`, each with a `probability` of default.
 
-    The stated hazards (expectations/policy/priors.yml) are scaled to the level of the book, then
-    each is drawn to what was seen of it; they weigh as much as `timing_counts_as` defaults.
+    The stated hazards (expectations/policy/priors.yml) are scaled to the level of the portfolio,
+    then each is combined with the observed one; the prior weighs `timing_counts_as` defaults.
     """
-    weighs = policy.priors().timing_counts_as
-    shown, at_risk = _life_table(state, likely)
+    prior = policy.priors().timing_counts_as
+    shown, at_risk = _life_table(state, probability)
     stated = _stated_hazards(state, stated_rate)
-    level = (shown.sum() + weighs) / ((at_risk * stated).sum() + weighs)
-    seen = (shown + weighs) / (at_risk * stated * level + weighs)
-    lives = np.cumprod(1 - np.minimum(stated * level * seen, 1 - 1e-6))
-    return Curve((1 - lives) / (1 - lives[-1]), float(1 - lives[-1]))
+    level = (shown.sum() + prior) / ((at_risk * stated).sum() + prior)
+    ratio = (shown + prior) / (at_risk * stated * level + prior)
+    survival = np.cumprod(1 - np.minimum(stated * level * ratio, 1 - 1e-6))
+    return MaturityCurve((1 - survival) / (1 - survival[-1]), float(1 - survival[-1]))
 
 
-def _roll_rate(state: State, resolved: np.ndarray, days: int) -> float:
-    """Return the share of the `resolved` loans once so many `days` behind that defaulted."""
+def _read_state(loans: pa.Table) -> LoanState:
+    return {name: to_floats(loans, name) for name in LOAN_STATE}
+
+
+def _first_arrears(state: LoanState) -> FloatArray:
+    """Return the first day in arrears of each loan; nan: never."""
+    return np.asarray(np.fmin.reduce([state[name] for name in ARREARS]))
+
+
+def _replace_state(loans: pa.Table, label: FloatArray) -> pa.Table:
+    return loans.drop_columns(list(LOAN_STATE)).append_column("label", pa.array(label))
+
+
+def _roll_rate(state: LoanState, resolved: BoolArray, days: int) -> float:
+    """Return the share of the `resolved` loans in arrears of so many days that defaulted."""
     priors = policy.priors()
-    went_on = float((state["behind_90"][resolved] <= state["horizon"][resolved]).sum())
+    defaulted = state["overdue_90_after"][resolved] <= state["horizon_days"][resolved]
     stated = priors.timing_counts_as * priors.roll_rates[days]
-    return (went_on + stated) / (float(resolved.sum()) + priors.timing_counts_as)
+    return (float(defaulted.sum()) + stated) / (float(resolved.sum()) + priors.timing_counts_as)
 
 
-def _life_table(state: State, likely: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return, for each part of the horizon, the arrears that showed in it and the loans at risk."""
+def _life_table(state: LoanState, probability: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return first arrears of loans that default, and loans at risk, by part of the horizon."""
     parts = len(policy.priors().defaulted_by)
-    length = state["horizon"] / parts
-    began = _first_behind(state)
-    shows = likely > 0
-    part = np.clip(began[shows] / length[shows], 0, parts - 1).astype(int)
-    lived = np.where(shows, began, state["seen"]) / length
-    shown = np.bincount(part, weights=likely[shows], minlength=parts)
-    at_risk = [float(np.clip(lived - number, 0, 1).sum()) for number in range(parts)]
+    length = state["horizon_days"] / parts
+    first_arrears = _first_arrears(state)
+    shows = probability > 0
+    part = np.clip(first_arrears[shows] / length[shows], 0, parts - 1).astype(int)
+    survived = np.where(shows, first_arrears, state["observed_days"]) / length
+    shown = np.bincount(part, weights=probability[shows], minlength=parts)
+    at_risk = [float(np.clip(survived - number, 0, 1).sum()) for number in range(parts)]
     return np.asarray(shown), np.array(at_risk)
 
 
-def _stated_hazards(state: State, rate: float) -> FloatArray:
-    """Return the stated hazard of arrears in each part, for a book of which `rate` defaults."""
-    by = np.array([0.0, *policy.priors().defaulted_by])
-    ends = np.linspace(0, 1, len(by))
-    sooner = (DEFAULT - 30) / float(np.mean(state["horizon"]))
-    shown = rate * np.interp(ends + sooner, ends, by)
+def _stated_hazards(state: LoanState, rate: float) -> FloatArray:
+    """Return the stated hazard of arrears by part of the horizon, for the default rate `rate`."""
+    defaulted_by = np.array([0.0, *policy.priors().defaulted_by])
+    ends = np.linspace(0, 1, len(defaulted_by))
+    lead_time = (DEFAULT_DAYS - 30) / float(np.mean(state["horizon_days"]))
+    shown = rate * np.interp(ends + lead_time, ends, defaulted_by)
     shown[0] = 0.0
     return np.asarray(np.diff(shown) / (1 - shown[:-1]))

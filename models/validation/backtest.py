@@ -1,7 +1,7 @@
-"""How a model did on the later leads that it was checked on: by what it said, by time and by group.
+"""Backtest: predicted against observed rates on later leads, by score, time, group and lender.
 
-Each part has what was said on average, what happened, and the 95% interval of what happened. No
-protected attribute is among the groups: those are kept apart from everything that models read.
+Each part has its mean prediction and its observed rate with a 95% interval. No protected attribute
+is among the groups: they are kept apart from everything that models read.
 """
 
 from collections.abc import Iterator
@@ -12,116 +12,120 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.validation.metrics import spread
+from models.validation.metrics import estimate_intervals
 from pipelines.core.arrays import FloatArray
 from pipelines.core.statistics import auc_with_interval, equal_count_bins, wilson_interval
 
-CALIBRATION_BINS = 10
-FEWEST_ROWS = 50
-"""Rows below which a part says too little to be shown."""
+CALIBRATION_PLOT_BINS = 10
+MIN_PART_ROWS = 50
+"""Rows from which on a part is shown."""
 
-FEWEST_OF_A_CLASS = 10
-"""Rows of either class from which on a part has an AUC."""
+MIN_CLASS_ROWS = 10
+"""Rows of each class from which on a part has an AUC."""
 
-MOST_GROUPS = 12
-"""Groups of an attribute that are shown: those with most rows."""
+MAX_GROUPS = 12
+"""Groups of an attribute that are shown: the largest ones."""
 
 GROUPED_BY = ("segment", "channel_id", "region", "institution_kind", "employment", "housing")
 AGES = (25, 35, 45, 55, 65)
-"""Where bands of age begin."""
+"""Lower ends of the age bands but the first."""
 
-MANY_DAYS = 70
-"""Days from which on time is told by month, not by week."""
+MONTHLY_FROM_DAYS = 70
+"""Days from which on periods are months, not weeks."""
 
-LEAST_ROWS_OF_A_LENDER = 100
+MIN_LENDER_ROWS = 100
 
 
-def checked(table: pa.Table, predicted: FloatArray) -> dict[str, Any]:
-    """Return how calibrated probabilities `predicted` of the rows of `table` held.
+def run_backtest(table: pa.Table, predicted: FloatArray) -> dict[str, Any]:
+    """Return predicted and observed rates of the rows of `table` by part.
 
     Args:
-        table: Examples out of time, with `label`, `business_date` and the columns of leads and
+        table: Out-of-time examples with `label`, `business_date` and the columns of leads and
             products; an attribute whose column is absent is left out.
-        predicted: What was said of each row.
+        predicted: The calibrated probability of each row.
 
     Returns:
         `figures` (Brier score, ECE and base rate with `low` and `high`), `bins` (ten of equal
-        count), `time` (months, or weeks), `groups` (by attribute) and `lenders` (how many of
-        those with enough rows have what was said within the interval of what happened).
+        count), `time` (months, or weeks), `groups` (by attribute) and `lenders` (how many of the
+        lenders with enough rows have their prediction within the interval of the observed rate).
     """
-    happened = np.asarray(table["label"].to_numpy(), dtype=np.float64)
+    outcomes = np.asarray(table["label"].to_numpy(), dtype=np.float64)
     return {
-        "figures": _intervals(predicted, happened),
-        "bins": _bins(predicted, happened),
-        "time": _parts(_periods(table), predicted, happened),
+        "figures": _summarize(predicted, outcomes),
+        "bins": _list_bins(predicted, outcomes),
+        "time": _list_parts(_periods(table), predicted, outcomes),
         "groups": {
             name: parts
-            for name, labels in _groups(table)
-            if (parts := _most(_parts(labels, predicted, happened)))
+            for name, labels in _groupings(table)
+            if (parts := _select_largest(_list_parts(labels, predicted, outcomes)))
         },
-        "lenders": _lenders(table, predicted, happened),
+        "lenders": _count_lenders(table, predicted, outcomes),
     }
 
 
-def _rate(name: str, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
-    """Return what was said of some rows, and what happened with its interval."""
-    rows, positive = len(happened), float(happened.sum())
-    low, high = wilson_interval(positive, rows)
+def _rates(name: str, predicted: FloatArray, outcomes: FloatArray) -> dict[str, Any]:
+    """Return the mean prediction of some rows, and the observed rate with its interval."""
+    rows, positives = len(outcomes), float(outcomes.sum())
+    low, high = wilson_interval(positives, rows)
     return {
         "name": name,
         "rows": rows,
-        "predicted": _rounded(predicted.mean()),
-        "observed": _rounded(positive / rows),
-        "low": _rounded(float(low)),
-        "high": _rounded(float(high)),
+        "predicted": _round(predicted.mean()),
+        "observed": _round(positives / rows),
+        "low": _round(float(low)),
+        "high": _round(float(high)),
     }
 
 
-def _part(name: str, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
-    """Return the rate of a part, and how well it was ordered where both classes are there."""
-    part = _rate(name, predicted, happened)
-    rows, positive = len(happened), float(happened.sum())
-    if min(positive, rows - positive) < FEWEST_OF_A_CLASS:
+def _part(name: str, predicted: FloatArray, outcomes: FloatArray) -> dict[str, Any]:
+    """Return the rates of a part, and its AUC if both classes have enough rows."""
+    part = _rates(name, predicted, outcomes)
+    rows, positives = len(outcomes), float(outcomes.sum())
+    if min(positives, rows - positives) < MIN_CLASS_ROWS:
         return part
-    area, low, high = auc_with_interval(predicted, happened)
-    return part | {"auc": _rounded(area), "auc_low": _rounded(low), "auc_high": _rounded(high)}
+    area, low, high = auc_with_interval(predicted, outcomes)
+    return part | {"auc": _round(area), "auc_low": _round(low), "auc_high": _round(high)}
 
 
-def _parts(labels: Any, predicted: FloatArray, happened: FloatArray) -> list[dict[str, Any]]:
+def _list_parts(labels: Any, predicted: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:
     """Return the parts that have enough rows, in the order of their labels."""
-    names, position, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    names, part, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return [
-        _part(str(name), predicted[position == at], happened[position == at])
-        for at, name in enumerate(names)
-        if name and counts[at] >= FEWEST_ROWS
+        _part(str(name), predicted[part == number], outcomes[part == number])
+        for number, name in enumerate(names)
+        if name and counts[number] >= MIN_PART_ROWS
     ]
 
 
-def _most(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = sorted(parts, key=lambda part: (-part["rows"], part["name"]))[:MOST_GROUPS]
-    return sorted(kept, key=lambda part: part["name"])
+def _select_largest(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    largest = sorted(parts, key=lambda part: (-part["rows"], part["name"]))[:MAX_GROUPS]
+    return sorted(largest, key=lambda part: part["name"])
 
 
-def _bins(predicted: FloatArray, happened: FloatArray) -> list[dict[str, Any]]:
-    parts = equal_count_bins(predicted, CALIBRATION_BINS)
-    return [_rate(f"{n + 1}", predicted[p], happened[p]) for n, p in enumerate(parts) if len(p)]
+def _list_bins(predicted: FloatArray, outcomes: FloatArray) -> list[dict[str, Any]]:
+    bins = equal_count_bins(predicted, CALIBRATION_PLOT_BINS)
+    return [
+        _rates(f"{number}", predicted[rows], outcomes[rows])
+        for number, rows in enumerate(bins, start=1)
+        if len(rows)
+    ]
 
 
 def _periods(table: pa.Table) -> Any:
-    """Return the month of each lead, or in a short stretch the Monday of its week."""
+    """Return the month of each lead, or the Monday of its week if the leads span few days."""
     days = table["business_date"].to_numpy().astype("datetime64[D]")
-    if (days.max() - days.min()).astype(int) >= MANY_DAYS:
+    if (days.max() - days.min()).astype(int) >= MONTHLY_FROM_DAYS:
         return days.astype("datetime64[M]").astype(str)
     since_monday = (days.astype(int) + 3) % 7  # 1970-01-01 was a Thursday
     return (days - since_monday).astype(str)
 
 
-def _groups(table: pa.Table) -> Iterator[tuple[str, Any]]:
-    there = set(table.column_names)
+def _groupings(table: pa.Table) -> Iterator[tuple[str, Any]]:
+    """Yield each attribute of the table with the group of each row; empty if it is unknown."""
     for name in GROUPED_BY:
-        if name in there:
-            yield name, _texts(table[name])
-    if "age_years" in there:
+        if name in table.column_names:
+            yield name, _to_texts(table[name])
+    if "age_years" in table.column_names:
         ages = pc.cast(table["age_years"], pa.float64()).to_numpy()
         names = np.array([f"{AGES[0] - 1} and below", *(f"{age} and above" for age in AGES)])
         names[1:-1] = [f"{a} to {b - 1}" for a, b in pairwise(AGES)]
@@ -129,36 +133,36 @@ def _groups(table: pa.Table) -> Iterator[tuple[str, Any]]:
         yield "age", np.where(np.isnan(ages), "", band)
 
 
-def _texts(column: pa.ChunkedArray) -> Any:
-    told = pc.fill_null(pc.cast(column, pa.string()), "")
-    return np.array(told.to_pylist(), dtype=np.str_)
+def _to_texts(column: pa.ChunkedArray) -> Any:
+    texts = pc.fill_null(pc.cast(column, pa.string()), "")
+    return np.array(texts.to_pylist(), dtype=np.str_)
 
 
-def _lenders(table: pa.Table, predicted: FloatArray, happened: FloatArray) -> dict[str, Any]:
-    """Return how many lenders were as generous as was said, up to chance."""
+def _count_lenders(table: pa.Table, predicted: FloatArray, outcomes: FloatArray) -> dict[str, Any]:
+    """Return how many lenders approved as many as predicted, up to chance."""
     lenders = table["institution_id"] if "institution_id" in table.column_names else None
-    named = np.repeat("", table.num_rows) if lenders is None else _texts(lenders)
-    _, position, counts = np.unique(named, return_inverse=True, return_counts=True)
-    said = np.bincount(position, weights=predicted) / counts
-    came = np.bincount(position, weights=happened)
-    enough = counts >= LEAST_ROWS_OF_A_LENDER
-    low, high = wilson_interval(came[enough], counts[enough])
-    within = (low <= said[enough]) & (said[enough] <= high)
+    names = np.repeat("", table.num_rows) if lenders is None else _to_texts(lenders)
+    _, lender, rows = np.unique(names, return_inverse=True, return_counts=True)
+    expected = np.bincount(lender, weights=predicted) / rows
+    positives = np.bincount(lender, weights=outcomes)
+    enough = rows >= MIN_LENDER_ROWS
+    low, high = wilson_interval(positives[enough], rows[enough])
+    is_within = (low <= expected[enough]) & (expected[enough] <= high)
     return {
-        "rows_at_least": LEAST_ROWS_OF_A_LENDER,
+        "rows_at_least": MIN_LENDER_ROWS,
         "lenders": int(enough.sum()),
-        "within": int(within.sum()),
+        "within": int(is_within.sum()),
     }
 
 
-def _intervals(predicted: FloatArray, happened: FloatArray) -> dict[str, dict[str, float]]:
+def _summarize(predicted: FloatArray, outcomes: FloatArray) -> dict[str, dict[str, float]]:
     """Return the 95% intervals of Brier score, ECE and base rate."""
-    told = spread(predicted, happened)
+    ends = estimate_intervals(predicted, outcomes)
     return {
-        name: {"low": told[f"{name}_low"], "high": told[f"{name}_high"]}
+        name: {"low": ends[f"{name}_low"], "high": ends[f"{name}_high"]}
         for name in ("brier", "ece", "base_rate")
     }
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return round(float(value), 6)

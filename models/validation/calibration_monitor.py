@@ -1,10 +1,9 @@
-"""Odds that were given and what came of them: a ledger, and what a person may be told of it.
+"""The calibration monitor: predictions in service and their outcomes, and the rates that are shown.
 
-Nobody is told more than was observed. For matches of a band of predicted approval, within a
-segment where enough of them are decided and over all else, it is the lower end of the 95% interval
-of the rate observed (E. Wilson, Journal of the American Statistical Association 22, 1927), as whole
-ones in a hundred, and never more than what is predicted for the person. Where too few are decided,
-nothing is told.
+A person is never shown a higher rate than was observed. For matches of a band of predicted
+approval, in a segment with enough decided matches or over all, the shown rate is the lower end of
+the 95% Wilson interval of the observed rate, in whole percent, and at most the person's own
+prediction. With too few decided matches no rate is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import numbers
+from models.features.encoder import to_floats
 from models.params import params
-from models.scoring.uncertainty import BANDS
-from models.validation.splits import weights_of
+from models.validation.splits import row_weights
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.statistics import wilson_interval
 
@@ -37,10 +35,10 @@ LEDGER = pa.schema(
         "state": pa.string(),
     }
 )
-"""One row a group of matches whose outcome is known; a loan that still runs is the part of one
-that has been seen of it. `low` and `high` bound the rate behind what was observed (95%); `state`:
-*held* where they hold what was predicted, *too high* or *too low* where the prediction was, *few*
-below the least rows."""
+"""One row a group of matches with a known outcome; a right-censored loan counts by the part of its
+horizon that was observed. `low` and `high` are the 95% interval of the observed rate; `state`:
+*held* if it contains the predicted rate, *too high* or *too low* if the prediction is, *few* below
+the minimum rows."""
 
 GROUPINGS = {
     "all": None,
@@ -52,55 +50,59 @@ GROUPINGS = {
     "evidence": "evidence",
 }
 """Grouping of the ledger -> column; None: all together."""
+BANDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Probabilities at which the next band begins."""
 CLUSTERS = ("institution_id", "business_date")
-"""Within which matches resemble each other."""
+"""Columns whose values correlate the matches that share them."""
 DIGITS = 6
+ROUNDING = 1e-9
+"""Added before a percentage is rounded down, so that 0.29 x 100 is 29."""
 
 
-def band_names(predicted: FloatArray) -> pa.Array:
-    """Return in words the band of each probability: `0.05 to 0.10`."""
+def name_bands(predicted: FloatArray) -> pa.Array:
+    """Return the name of the band of each probability: `0.05 to 0.10`."""
     edges = (0.0, *BANDS, 1.0)
     names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
-    return pa.array(names).take(pa.array(np.searchsorted(BANDS, predicted, side="right")))
+    return pa.array(names).take(pa.array(find_bands(predicted)))
 
 
-def ledger(model: str, given: pa.Table) -> pa.Table:
+def summarize_calibration(model: str, decided: pa.Table) -> pa.Table:
     """Return the ledger of one model.
 
     Args:
         model: Its name.
-        given: Matches whose outcome is known, with `predicted`, `label`, the columns of
-            `GROUPINGS` and, where they don't all count as one, `weight`.
+        decided: Matches with a known outcome, with `predicted`, `label`, the columns of `GROUPINGS`
+            and, unless all weigh 1, `weight`.
     """
-    parts = [_grouped(model, grouping, given) for grouping in GROUPINGS]
+    parts = [_summarize_grouping(model, grouping, decided) for grouping in GROUPINGS]
     return pa.concat_tables(parts).cast(LEDGER)
 
 
-def _grouped(model: str, grouping: str, given: pa.Table) -> pa.Table:
+def _summarize_grouping(model: str, grouping: str, decided: pa.Table) -> pa.Table:
     column = GROUPINGS[grouping]
-    names = given[column] if column else pa.repeat("", given.num_rows)
-    counts = weights_of(given)
-    parts = {"rows": counts} | {
-        name: counts * numbers(given, column)
+    names = decided[column] if column else pa.repeat("", decided.num_rows)
+    weights = row_weights(decided)
+    parts = {"rows": weights} | {
+        name: weights * to_floats(decided, column)
         for name, column in (("happened", "label"), ("predicted", "predicted"))
     }
     table = pa.table({"group": names} | parts)
-    sums = table.filter(pc.is_valid(table["group"])).group_by("group", use_threads=False)
-    found = sums.aggregate([(name, "sum") for name in parts]).sort_by("group")
-    rows, happened, predicted = (numbers(found, f"{name}_sum") for name in parts)
+    grouped = table.filter(pc.is_valid(table["group"])).group_by("group", use_threads=False)
+    sums = grouped.aggregate([(name, "sum") for name in parts]).sort_by("group")
+    rows, positives, predicted = (to_floats(sums, f"{name}_sum") for name in parts)
     predicted = predicted / rows
-    low, high = wilson_interval(happened, rows)
+    low, high = wilson_interval(positives, rows)
     states = np.where(predicted > high, "too high", np.where(predicted < low, "too low", "held"))
-    states = np.where(rows < params().odds.least_rows, "few", states)
+    states = np.where(rows < params().calibration_monitor.min_rows, "few", states)
     return pa.table(
         {
-            "model": pa.repeat(model, found.num_rows),
-            "grouping": pa.repeat(grouping, found.num_rows),
-            "group": found["group"].cast(pa.string()),
+            "model": pa.repeat(model, sums.num_rows),
+            "grouping": pa.repeat(grouping, sums.num_rows),
+            "group": sums["group"].cast(pa.string()),
             "rows": rows.round().astype(np.int64),
-            "happened": happened.round().astype(np.int64),
+            "happened": positives.round().astype(np.int64),
             "predicted": predicted.round(DIGITS),
-            "observed": (happened / rows).round(DIGITS),
+            "observed": (positives / rows).round(DIGITS),
             "low": low.round(DIGITS),
             "high": high.round(DIGITS),
             "state": states,
@@ -109,68 +111,75 @@ def _grouped(model: str, grouping: str, given: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Of how many in a hundred it may be said that they were approved, by segment and band."""
+class DisclosedOdds:
+    """The approval rates that a person may be shown, in whole percent, by segment and band."""
 
-    of_segment: Mapping[str, tuple[int, ...]]
-    """0 where too little is known, and the band over all counts."""
-    of_all: tuple[int, ...]
+    by_segment: Mapping[str, tuple[int, ...]]
+    """0 if the segment has too few matches in the band; then the rate over all counts."""
+    overall: tuple[int, ...]
 
     @classmethod
-    def learned(cls, given: pa.Table) -> "Told":
-        """Return what outcomes allow; `given` as `ledger` takes it, with `segment`."""
-        segments = sorted(set(given["segment"].to_pylist()))
-        of_segment = {
-            name: _allowed(given.filter(pc.equal(given["segment"], name))) for name in segments
+    def fit(cls, decided: pa.Table) -> "DisclosedOdds":
+        """Return the rates that outcomes allow; `decided` as `summarize_calibration` takes it."""
+        segments = sorted(set(decided["segment"].to_pylist()))
+        by_segment = {
+            name: _lower_ends(decided.filter(pc.equal(decided["segment"], name)))
+            for name in segments
         }
-        return cls(of_segment, _allowed(given))
+        return cls(by_segment, _lower_ends(decided))
 
-    def odds(self, segment: pa.Array | pa.ChunkedArray, predicted: FloatArray) -> pa.Array:
-        """Return for each row how many in a hundred were approved at least; null: not told."""
-        bands = np.searchsorted(BANDS, predicted, side="right")
-        told = np.array(self.of_all)[bands]
-        for name, allowed in self.of_segment.items():
+    def look_up(self, segment: pa.Array | pa.ChunkedArray, predicted: FloatArray) -> pa.Array:
+        """Return the percentage that each row may be shown; null if none."""
+        bands = find_bands(predicted)
+        percent = np.array(self.overall)[bands]
+        for name, allowed in self.by_segment.items():
             rows = pc.equal(segment, name).to_numpy(zero_copy_only=False).astype(bool)
             own = np.array(allowed)[bands]
-            told = np.where(rows & (own > 0), own, told)
-        told = np.minimum(told, np.floor(100 * predicted + 1e-9)).astype(np.int64)
-        step = params().odds.told_in_steps_of
-        told = np.where(told >= step, told - told % step, told)
-        return pa.array(told, mask=told < 1)
+            percent = np.where(rows & (own > 0), own, percent)
+        percent = np.minimum(percent, np.floor(100 * predicted + ROUNDING)).astype(np.int64)
+        step = params().calibration_monitor.disclosed_step
+        percent = np.where(percent >= step, percent - percent % step, percent)
+        return pa.array(percent, mask=percent < 1)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures, for a file."""
-        return {"of_segment": dict(self.of_segment), "of_all": list(self.of_all)}
+        """Return the rates for a file."""
+        return {"by_segment": dict(self.by_segment), "overall": list(self.overall)}
 
     @classmethod
-    def from_dict(cls, said: dict[str, Any]) -> "Told":
-        """Return what `as_dict` gave."""
-        of_segment = {name: tuple(allowed) for name, allowed in said["of_segment"].items()}
-        return cls(of_segment, tuple(said["of_all"]))
+    def from_dict(cls, content: dict[str, Any]) -> "DisclosedOdds":
+        """Return the rates that `as_dict` described."""
+        by_segment = {name: tuple(rates) for name, rates in content["by_segment"].items()}
+        return cls(by_segment, tuple(content["overall"]))
 
 
-def _allowed(given: pa.Table) -> tuple[int, ...]:
-    label, clusters = numbers(given, "label"), [_codes(given[name]) for name in CLUSTERS]
-    bands = np.searchsorted(BANDS, numbers(given, "predicted"), side="right")
+def _lower_ends(decided: pa.Table) -> tuple[int, ...]:
+    labels = to_floats(decided, "label")
+    clusters = [_encode(decided[name]) for name in CLUSTERS]
+    bands = find_bands(to_floats(decided, "predicted"))
     in_bands = (bands == band for band in range(len(BANDS) + 1))
-    return tuple(_lower_end(label[rows], [codes[rows] for codes in clusters]) for rows in in_bands)
+    return tuple(_lower_end(labels[rows], [codes[rows] for codes in clusters]) for rows in in_bands)
 
 
-def _codes(column: pa.ChunkedArray) -> IntArray:
+def find_bands(predicted: FloatArray) -> IntArray:
+    """Return the number of the band of each probability."""
+    return np.asarray(np.searchsorted(BANDS, predicted, side="right"))
+
+
+def _encode(column: pa.ChunkedArray) -> IntArray:
     return np.asarray(pc.dictionary_encode(column.combine_chunks()).indices.to_numpy(), np.int64)
 
 
-def _lower_end(label: FloatArray, clusters: Sequence[IntArray]) -> int:
-    """Return the lower end of a band's rate, in whole ones of a hundred; 0: too few are known.
+def _lower_end(labels: FloatArray, clusters: Sequence[IntArray]) -> int:
+    """Return the lower end of a band's rate in whole percent; 0 if there are too few rows.
 
-    Matches of one lender or one day resemble each other, and tomorrow's are others: they count as
-    fewer, as far as their rates lie apart more than chance explains (design effect of clusters).
+    Matches of one lender or one day are correlated, and tomorrow's are others. So the rows are
+    divided by the design effect of clusters: the variance of cluster totals over that by chance.
     """
-    if len(label) < params().odds.least_rows:
+    if len(labels) < params().calibration_monitor.min_rows:
         return 0
-    rows, rate = float(len(label)), float(label.mean())
+    rows, rate = float(len(labels)), float(labels.mean())
     by_chance = max(rows * rate * (1 - rate), 1e-9)
-    effects = [np.sum(np.bincount(codes, label - rate) ** 2) / by_chance for codes in clusters]
-    worth = rows / max(1.0, *map(float, effects))
-    low, _ = wilson_interval(rate * worth, worth)
-    return int(np.floor(100 * low + 1e-9))
+    effects = [np.sum(np.bincount(codes, labels - rate) ** 2) / by_chance for codes in clusters]
+    effective_rows = rows / max(1.0, *map(float, effects))
+    low, _ = wilson_interval(rate * effective_rows, effective_rows)
+    return int(np.floor(100 * low + ROUNDING))

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import TooFewRows, UnknownFeature
-from models.features.encoder import of_a_new_lender
-from models.params import Features, Group, Label, params
-from models.training.dataset import examples
-from models.training.fit_model import TooLittle, fit
+from models.features.encoder import mask_lender
+from models.params import FeatureGroup, Features, Label, params
+from models.training.dataset import load_examples
+from models.training.fit_model import InsufficientData, fit
 from models.validation import splits
-from models.validation.metrics import evaluate, spread, within_by_group
+from models.validation.metrics import count_groups_within_interval, estimate_intervals, evaluate
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
@@ -45,7 +45,7 @@ outcome that was not known by the split does not count, unless the experiment sa
 MODELS: dict[Label, str] = {"approved": "approval", "funded": "take_up", "defaulted": "risk"}
 """Label -> the model whose features are used."""
 
-PORTFOLIO_FEATURES: tuple[Group, ...] = ("lead", "product", "pair", "effect")
+PORTFOLIO_FEATURES: tuple[FeatureGroup, ...] = ("lead", "product", "pair", "effect")
 """Feature groups of a closed portfolio. It holds granted loans only: no model of a day exists for
 it, and earlier approval rates carry no information where only approvals are recorded."""
 
@@ -77,13 +77,13 @@ class Experiment:
     def features(self) -> Features:
         """The features of the target's model, without dropped ones and effects made of them."""
         if self.target == CLOSED_PORTFOLIO:
-            known = params().features_in(PORTFOLIO_FEATURES)
+            known = params().group_features(PORTFOLIO_FEATURES)
         else:
-            known = params().features_of(MODELS[self.target])
+            known = params().model_features(MODELS[self.target])
         if unknown := sorted(self.drop - set(known.names)):
             raise UnknownFeature(unknown, known.names)
-        levels = params().effects.levels
-        derived = {level.name for level in levels if self.drop & set(level.of)}
+        levels = params().lender_effects.levels
+        derived = {level.name for level in levels if self.drop & set(level.columns)}
         remaining = known.without(self.drop | derived)
         days = (DAY_AS_NUMBER,) if self.with_day else ()
         return remaining.model_copy(update={"numbers": (*remaining.numbers, *days)})
@@ -129,7 +129,7 @@ def run_experiment(settings: Settings, day: date, experiment: Experiment) -> dic
     Returns:
         The fields of `models.validation.metrics.Figures` except `rows`, and of `spread`;
         `rows_train`, `rows_test`; `lenders_checked`, the lenders with 100 or more predicted rows,
-        and of them `lenders_within` (see `within_by_group`) with the lender drift measured during
+        and of them `lenders_within` (see `count_groups_within_interval`) with the lender drift measured during
         calibration (`lender_drift`, a variance of log-odds), and `lenders_within_without_drift`,
         the count without an allowance, as across folds; `labels_known`, by the split or at the end.
         By time also `split`, and `models`, the number of models fitted one after another.
@@ -142,7 +142,7 @@ def run_experiment(settings: Settings, day: date, experiment: Experiment) -> dic
     table = (
         load_closed_portfolio(settings, day)
         if is_closed
-        else examples(settings, day, experiment.target, as_of=day)
+        else load_examples(settings, day, experiment.target, as_of=day)
     )
     if experiment.with_day:
         days = pc.cast(table[LEAD_DAY], pa.int32())
@@ -151,13 +151,13 @@ def run_experiment(settings: Settings, day: date, experiment: Experiment) -> dic
         if experiment.time is None:
             return _predict_folds(settings, table, experiment)
         return _predict_later(settings, day, table, experiment)
-    except TooLittle as reason:
+    except InsufficientData as reason:
         raise TooFewRows(experiment.target, reason) from None
 
 
 def load_closed_portfolio(settings: Settings, day: date) -> pa.Table:
     """Return all loans of a closed portfolio, each labelled as of its lead's day."""
-    table = examples(settings, day, CLOSED_PORTFOLIO, as_of=day)
+    table = load_examples(settings, day, CLOSED_PORTFOLIO, as_of=day)
     position = table.column_names.index("label_known_on")
     return table.set_column(position, "label_known_on", table[LEAD_DAY])
 
@@ -173,18 +173,18 @@ def _predict_later(
     test_rows, predicted, drifts = [], [], []
     for start, window in _test_windows(experiment, split, table):
         if experiment.is_as_of_split:
-            before = examples(settings, day, experiment.target, as_of=start.as_py())
+            before = load_examples(settings, day, experiment.target, as_of=start.as_py())
         else:
             before = table.filter(pc.less(table[experiment.time], start))
         rows = window
         if experiment.unseen is not None:
             before = before.filter(pa.array(~_is_held_out(before[experiment.unseen])))
             rows = window.filter(pa.array(_is_held_out(window[experiment.unseen])))
-        model, facts = fit(before, experiment.features, splits.in_time(before))
+        model, facts = fit(before, experiment.features, splits.split_by_time(before))
         test_rows.append(rows)
-        as_scored = of_a_new_lender(rows) if experiment.unseen == LENDER else rows
+        as_scored = mask_lender(rows) if experiment.unseen == LENDER else rows
         predicted.append(model.predict(as_scored, threads=settings.threads))
-        drifts.append(facts["lenders_move"])  # words: keep - the name in the training facts
+        drifts.append(facts["lender_drift"])  # words: keep - the name in the training facts
     figures = _figures(
         np.asarray(np.concatenate(predicted)),
         pa.concat_tables(test_rows),
@@ -249,8 +249,8 @@ def _predict_folds(settings: Settings, table: pa.Table, experiment: Experiment) 
 def random_folds(rows: int, folds: int) -> IntArray:
     """Return the random fold of each row."""
     fold_of_row = np.zeros(rows, dtype=np.int64)
-    for number, fold in enumerate(splits.at_random(rows, folds)):
-        fold_of_row[fold.check] = number
+    for number, fold in enumerate(splits.split_at_random(rows, folds)):
+        fold_of_row[fold.validate] = number
     return fold_of_row
 
 
@@ -269,8 +269,8 @@ def predict_held_out(
     for group in np.unique(groups):
         is_held_out = groups == group
         others = table.filter(pa.array(~is_held_out))
-        folds = splits.at_random(others.num_rows, CALIBRATION_FOLDS)
-        model, _ = fit(others, features, folds, forgets=False)
+        folds = splits.split_at_random(others.num_rows, CALIBRATION_FOLDS)
+        model, _ = fit(others, features, folds, use_recency=False)
         held_out = table.filter(pa.array(is_held_out))
         predicted[is_held_out] = model.predict(held_out, threads=threads)
     return predicted
@@ -284,12 +284,14 @@ def _figures(
     rows_test = figures.pop("rows")
     lenders = pc.dictionary_encode(rows[LENDER].combine_chunks()).indices.to_numpy()
     within, without_drift = (
-        within_by_group(predicted, outcomes, lenders, least=FEWEST_ROWS_OF_A_LENDER, moved=variance)
+        count_groups_within_interval(
+            predicted, outcomes, lenders, min_rows=FEWEST_ROWS_OF_A_LENDER, drift_variance=variance
+        )
         for variance in (lender_drift, 0.0)
     )
     return (
         figures
-        | spread(predicted, outcomes)
+        | estimate_intervals(predicted, outcomes)
         | {
             "rows_train": rows_train,
             "rows_test": rows_test,

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from expectations import policy
 from models import model_set as models
-from models.features.encoder import numbers
-from models.validation.calibration_monitor import Told
+from models.features.encoder import to_floats
+from models.validation.calibration_monitor import DisclosedOdds
 from pipelines.core.database import connect, create_known_view, query_table, run_query
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import hash_inputs, publishing, read_manifest, write_parquet
@@ -195,12 +195,12 @@ def _create_plan_tables(
     run_query(connection, SQL / "exhausted.sql")
 
 
-def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: Told) -> None:
+def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: DisclosedOdds) -> None:
     """Create `odds_shown`: approvals in a hundred, at least, by match id; null if not shown."""
     chosen = connection.sql(
         "select match_id, segment, p_approve from chosen order by match_id"
     ).to_arrow_table()
-    shown = odds.odds(chosen["segment"], numbers(chosen, "p_approve"))
+    shown = odds.look_up(chosen["segment"], to_floats(chosen, "p_approve"))
     table = pa.table({"match_id": chosen["match_id"], "odds_shown": shown})
     connection.register("odds_by_match", table)
     connection.execute("create or replace table odds_shown as from odds_by_match")

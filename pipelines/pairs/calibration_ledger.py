@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.features.encoder import numbers
+from models.features.encoder import to_floats
 from models.model_set import OUTPUTS
 from models.params import params
-from models.scoring.uncertainty import EVIDENCE, Widths
-from models.training.dataset import KEYS, examples
-from models.validation.calibration_monitor import Told, band_names, ledger
-from models.validation.splits import weights_of
+from models.scoring.uncertainty import EVIDENCE_STEPS, IntervalModel
+from models.training.dataset import KEYS, load_examples
+from models.validation.calibration_monitor import DisclosedOdds, name_bands, summarize_calibration
+from models.validation.splits import row_weights
 from pipelines.core.database import connect, run_query
 from pipelines.core.publishing import MANIFEST, write_json, write_parquet
 from pipelines.core.settings import Settings
@@ -40,9 +40,9 @@ GROUP_COLUMNS = (
 class CalibrationLedger:
     """The ledger, and what is estimated from it."""
 
-    widths: dict[str, Widths]
+    widths: dict[str, IntervalModel]
     """By model."""
-    disclosed_odds: Told
+    disclosed_odds: DisclosedOdds
     """Of approval."""
     table: pa.Table
     """The ledger of all models."""
@@ -56,11 +56,11 @@ def build_ledger(settings: Settings, day: date) -> CalibrationLedger:
     """
     predictions = {model: _load_predictions(settings, day, model) for model in sorted(OUTPUTS)}
     widths = {
-        model: Widths.learned(table, numbers(table, "predicted"))
+        model: IntervalModel.fit(table, to_floats(table, "predicted"))
         for model, table in predictions.items()
     }
-    tables = [ledger(model, table) for model, table in predictions.items()]
-    odds = Told.learned(predictions["approval"])
+    tables = [summarize_calibration(model, table) for model, table in predictions.items()]
+    odds = DisclosedOdds.fit(predictions["approval"])
     return CalibrationLedger(widths, odds, pa.concat_tables(tables))
 
 
@@ -72,10 +72,10 @@ def write_ledger(folder: Path, built: CalibrationLedger) -> None:
     write_json(folder / STATISTICS_FILE, statistics)
 
 
-def read_disclosed_odds(folder: Path) -> Told:
+def read_disclosed_odds(folder: Path) -> DisclosedOdds:
     """Return the odds that `write_ledger` stored in `folder`."""
     statistics = json.loads((folder / STATISTICS_FILE).read_text("utf-8"))
-    return Told.from_dict(statistics["disclosed_odds"])
+    return DisclosedOdds.from_dict(statistics["disclosed_odds"])
 
 
 def _load_predictions(settings: Settings, day: date, model: str) -> pa.Table:
@@ -85,11 +85,11 @@ def _load_predictions(settings: Settings, day: date, model: str) -> pa.Table:
     decisions are more often approvals. A right-censored loan counts by the part that was observed,
     and one in arrears as a partial default.
     """
-    known = examples(settings, day, params().models[model].label, as_of=day)
-    weight = pa.array(weights_of(known))
+    known = load_examples(settings, day, params().models[model].label, as_of=day)
+    weight = pa.array(row_weights(known))
     known = known.select([*KEYS, "business_date", *GROUP_COLUMNS, "label"])
     known = known.append_column("weight", weight)
-    youngest, window = params().decision_maturity_days, params().odds.window_days
+    youngest, window = params().decision_maturity_days, params().calibration_monitor.window_days
     days = [day - timedelta(days=back) for back in range(youngest, youngest + window)]
     folders = [settings.day_folder(settings.matches, earlier) for earlier in sorted(days)]
     files = [str(path / "matches.parquet") for path in folders if (path / MANIFEST).is_file()]
@@ -107,13 +107,13 @@ def _load_predictions(settings: Settings, day: date, model: str) -> pa.Table:
 
 def _add_groups(predictions: pa.Table) -> pa.Table:
     """Return `predictions` with the names of the groups that the ledger reports."""
-    steps = ("none", *(f"{least} or more" for least in EVIDENCE))
-    decisions = np.nan_to_num(numbers(predictions, "product_decisions"), nan=0.0)
-    step = np.searchsorted(EVIDENCE, decisions, side="right")
+    steps = ("none", *(f"{least} or more" for least in EVIDENCE_STEPS))
+    decisions = np.nan_to_num(to_floats(predictions, "product_decisions"), nan=0.0)
+    step = np.searchsorted(EVIDENCE_STEPS, decisions, side="right")
     days = predictions["business_date"].to_pylist()
     weeks = [f"{day.isocalendar().year}-W{day.isocalendar().week:02}" for day in days]
     return (
-        predictions.append_column("band", band_names(numbers(predictions, "predicted")))
+        predictions.append_column("band", name_bands(to_floats(predictions, "predicted")))
         .append_column("evidence", pa.array(steps).take(pa.array(step)))
         .append_column("week", pa.array(weeks, pa.string()))
     )

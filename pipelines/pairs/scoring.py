@@ -6,14 +6,14 @@ import duckdb
 import pyarrow as pa
 
 from models.model_set import OUTPUTS, ModelSet
-from models.scoring.uncertainty import Widths, with_intervals
+from models.scoring.uncertainty import IntervalModel, add_intervals
 from pipelines.pairs.eligibility.engine import Eligibility
 from pipelines.pairs.valuation import PAIR_SCHEMA, suggest_apr_sql, value_sql
 
 PAIRS_PER_BATCH = 200_000
 """About how many pairs are scored together; the pairs of a lead stay together."""
 
-ASSUMED_WIDTHS: Mapping[str, Widths] = {}
+ASSUMED_WIDTHS: Mapping[str, IntervalModel] = {}
 """Interval widths before any outcome is known, as `models/params.yml` assumes them."""
 
 
@@ -29,7 +29,7 @@ def score_eligible_pairs(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     eligibility: Eligibility,
-    widths: Mapping[str, Widths],
+    widths: Mapping[str, IntervalModel],
 ) -> Iterator[pa.RecordBatch]:
     """Yield the eligible pairs with scores and value, columns `PAIR_SCHEMA`, ordered by key.
 
@@ -50,7 +50,7 @@ def score_pairs(
     connection: duckdb.DuckDBPyConnection,
     model_set: ModelSet,
     pairs: pa.Table,
-    widths: Mapping[str, Widths] = ASSUMED_WIDTHS,
+    widths: Mapping[str, IntervalModel] = ASSUMED_WIDTHS,
 ) -> pa.Table:
     """Return `lead_row`, `product_row` and `PAIR_SCHEMA` of some pairs, ordered by key.
 
@@ -60,10 +60,12 @@ def score_pairs(
         pairs: `lead_row` and `product_row`; few enough for memory.
         widths: As `score_eligible_pairs` takes it.
     """
-    by_output = {column: widths.get(model, Widths.assumed()) for model, column in OUTPUTS.items()}
+    by_output = {
+        column: widths.get(model, IntervalModel.prior()) for model, column in OUTPUTS.items()
+    }
     connection.register("batch", pairs)
     features = load_pair_features(connection, "select lead_row, product_row from batch")
-    connection.register("scored", with_intervals(model_set.score(features), by_output))
+    connection.register("scored", add_intervals(model_set.score(features), by_output))
     scored = connection.sql(
         f"""
         select lead_row, product_row, {", ".join(PAIR_SCHEMA.names)}

@@ -38,7 +38,7 @@ def find_trigger(settings: Settings, day: date) -> dict[str, Any] | None:
         InputMissing: The marts of `day`, or a model set, are not published.
     """
     since = registry.find_active_set(settings, day)
-    if day - since < timedelta(days=params().triggers.rest_days):
+    if day - since < timedelta(days=params().triggers.cooldown_days):
         return None
     drifted = [
         _to_record(figure)
@@ -92,13 +92,13 @@ def _check_calibration(
         return
     outcomes = to_outcomes(model, on)
     predicted = champion.version.estimator.predict(on.rows, threads=THREADS)
-    expected = outcomes.exposure.chance(predicted)
+    expected = outcomes.exposure.window_probability(predicted)
     if is_miscalibrated(expected, outcomes, params().triggers.standard_deviations):
         yield {
             "model": model,
             "what": "predicted over observed",
             "statistic": "ratio",
-            "value": round(float(expected.mean() / max(outcomes.happened.mean(), 1e-9)), 4),
+            "value": round(float(expected.mean() / max(outcomes.labels.mean(), 1e-9)), 4),
             "limit": params().challenge.calibration_band,
             "rows": on.rows.num_rows,
         }

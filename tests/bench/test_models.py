@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import TooFewRows, UnknownFeature
-from models.training.dataset import examples
+from models.training.dataset import load_examples
 from pipelines.bench.benchmarks.models import command
 from pipelines.bench.evaluate import Experiment, _is_held_out, run_experiment
 from pipelines.bench.shell import run_benchmark
@@ -39,7 +39,7 @@ def test_a_split_by_time_gives_every_figure(by_time):
 
 
 def test_a_split_by_the_leads_day_fits_only_what_was_known_by_then(market, by_time):
-    known = examples(market, DAY, "approved", as_of=date(2026, 11, 1))
+    known = load_examples(market, DAY, "approved", as_of=date(2026, 11, 1))
     assert by_time["labels_known"] == "by the split"
     assert by_time["rows_train"] == known.num_rows
 
@@ -47,7 +47,7 @@ def test_a_split_by_the_leads_day_fits_only_what_was_known_by_then(market, by_ti
 def test_late_outcomes_of_rows_before_the_split_can_count(market, by_time):
     experiment = Experiment("approved", "business_date", "2026-11-01", with_late_outcomes=True)
     figures = run_experiment(market, DAY, experiment)
-    days = examples(market, DAY, "approved", as_of=DAY)["business_date"].to_pylist()
+    days = load_examples(market, DAY, "approved", as_of=DAY)["business_date"].to_pylist()
     assert figures["rows_train"] == sum(day < date(2026, 11, 1) for day in days)
     assert figures["rows_train"] > by_time["rows_train"]
     assert figures["rows_test"] == by_time["rows_test"]
@@ -89,7 +89,7 @@ def test_the_leads_day_is_a_feature_in_random_folds_only(market):
 
 
 def test_without_a_split_the_last_fifth_is_predicted(market):
-    table = examples(market, DAY, "approved", as_of=DAY)
+    table = load_examples(market, DAY, "approved", as_of=DAY)
     figures = run_experiment(market, DAY, Experiment("approved", "business_date"))
     assert figures["rows_test"] / table.num_rows == pytest.approx(0.2, abs=0.02)
     assert "2026-10-20" < figures["split"] < "2026-11-10"
@@ -100,7 +100,7 @@ def test_unseen_lenders_are_predicted_without_history_and_never_fitted(market, b
     figures = run_experiment(market, DAY, experiment)
     assert 0 < figures["rows_test"] < by_time["rows_test"] / 2
     assert 0 < figures["rows_train"] < by_time["rows_train"]
-    lenders = examples(market, DAY, "approved", as_of=DAY)["institution_id"]
+    lenders = load_examples(market, DAY, "approved", as_of=DAY)["institution_id"]
     held = _is_held_out(lenders)
     assert not set(lenders.filter(pa.array(held)).to_pylist()) & set(
         lenders.filter(pa.array(~held)).to_pylist()
@@ -137,7 +137,7 @@ def test_a_closed_portfolio_counts_every_outcome_regardless_of_its_date(market, 
     assert figures["labels_known"] == "at the end"
     assert (
         figures["rows_train"] + figures["rows_test"]
-        == examples(settings, DAY, "charged_off", as_of=DAY).num_rows
+        == load_examples(settings, DAY, "charged_off", as_of=DAY).num_rows
     )
     assert figures["auc_low"] > 0.6
 

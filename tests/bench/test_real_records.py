@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.validation.metrics import spread
+from models.validation.metrics import estimate_intervals
 from pipelines.bench.benchmarks import models, real_records
 from pipelines.bench.benchmarks.leaks import SourceLeaks
 from pipelines.bench.benchmarks.real_records_tables import TARGETS, check_targets, format_study
@@ -193,7 +193,7 @@ def test_a_95_percent_interval_covers_the_figure_of_all_rows_19_times_in_20():
     brier = float(np.mean((predicted - whole) ** 2))
     inside = []
     for part in np.array_split(random.permutation(true.size), 200):
-        figures = spread(predicted[part], whole[part])
+        figures = estimate_intervals(predicted[part], whole[part])
         inside.append(figures["brier_low"] <= brier <= figures["brier_high"])
     assert 0.90 <= np.mean(inside) <= 0.99
 
@@ -204,7 +204,7 @@ def test_true_probabilities_have_the_calibration_error_of_chance():
     for _ in range(100):
         true = random.uniform(0.05, 0.95, 4_000)
         happened = (random.uniform(size=true.size) < true).astype(float)
-        figures = spread(true, happened)
+        figures = estimate_intervals(true, happened)
         middle = (figures["ece_low"] + figures["ece_high"]) / 2
         errors.append((middle, figures["ece_by_chance"]))
     measured, chance = np.mean(errors, axis=0)

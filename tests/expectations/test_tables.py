@@ -53,7 +53,7 @@ def test_tables_have_the_columns_and_descriptions_of_dbts_manifest(layer, manife
 
 @pytest.mark.parametrize("model", ["risk", "approval", "take_up"])
 def test_a_feature_has_the_meaning_of_the_mart_that_models_read(model, manifest):
-    names = params().features_of(model).names
+    names = params().model_features(model).names
     described = describe_features(names)
     columns = manifest["marts"]["training_pairs"]
     assert {name: described[name] for name in names if name in columns} == {

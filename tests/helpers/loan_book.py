@@ -1,4 +1,4 @@
-"""A book of loans, written as dbt would publish it: of whom, since when, and which fell behind."""
+"""A loan portfolio with known default probabilities, written as dbt publishes it."""
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -13,44 +13,44 @@ from tests.helpers.marts import write_marts
 
 DAY = date(2026, 11, 20)  # a Friday
 FIRST = date(2025, 7, 1)
-SHOWN_BY = (0.0, 0.03, 0.08, 0.2, 0.4, 0.6, 0.75, 0.86, 0.94, 1.0)
-"""When loans that default are first behind, by ninth of the time in which it counts."""
-BEHIND = (30, 60, 90)
+FIRST_ARREARS_BY = (0.0, 0.03, 0.08, 0.2, 0.4, 0.6, 0.75, 0.86, 0.94, 1.0)
+"""Share of the defaulting loans that have been in arrears, by ninth of the time that counts."""
+OVERDUE_DAYS = (30, 60, 90)
 
 
 @dataclass(frozen=True)
-class Book:
-    """Loans and who got none, one lead each; days are counted from `FIRST`."""
+class LoanBook:
+    """Loans and applicants without one, one lead each; days count from `FIRST`."""
 
     score: np.ndarray
     amount: np.ndarray
     day: np.ndarray
-    """Of the lead; it is decided and funded on the next one."""
+    """Day of the lead; it is decided and funded on the next one."""
     is_loan: np.ndarray
-    behind: np.ndarray
-    """Day on which a loan is first 30 days behind; nan: never."""
+    overdue: np.ndarray
+    """Day on which a loan is first 30 days overdue; nan: never."""
 
-    def shuffled(self, before: date) -> "Book":
-        """Return the book with arrears begun before a day dealt out among the loans of each day."""
+    def shuffle_arrears(self, before: date) -> "LoanBook":
+        """Return the book with arrears before a day permuted among the loans of each lead day."""
         random = np.random.default_rng(1)
-        early = self.is_loan & ~(self.behind >= (before - FIRST).days)
+        early = self.is_loan & ~(self.overdue >= (before - FIRST).days)
         order = np.lexsort((random.uniform(size=len(self.day)), self.day))
-        plain = np.lexsort((np.arange(len(self.day)), self.day))
-        behind = self.behind.copy()
-        behind[plain[early[plain]]] = self.behind[order[early[order]]]
-        return replace(self, behind=behind)
+        by_day = np.lexsort((np.arange(len(self.day)), self.day))
+        overdue = self.overdue.copy()
+        overdue[by_day[early[by_day]]] = self.overdue[order[early[order]]]
+        return replace(self, overdue=overdue)
 
-    def without_arrears(self, which: np.ndarray) -> "Book":
-        """Return the book in which some loans never fall behind."""
-        return replace(self, behind=np.where(which, np.nan, self.behind))
+    def remove_arrears(self, which: np.ndarray) -> "LoanBook":
+        """Return the book in which the loans `which` never enter arrears."""
+        return replace(self, overdue=np.where(which, np.nan, self.overdue))
 
 
-def book(leads: int = 16_000, *, times: float = 1.0, since: date = DAY) -> Book:
-    """Return a book in which a low score, and a little a high amount, mean default.
+def make_loan_book(leads: int = 16_000, *, times: float = 1.0, since: date = DAY) -> LoanBook:
+    """Return a book whose default probability falls with the score and rises with the amount.
 
     Args:
-        leads: How many; four of five get a loan.
-        times: By so much more loans fall behind from `since` on.
+        leads: Number of leads; four of five get a loan.
+        times: Factor on the loans that enter arrears from `since` on.
         since: See `times`.
     """
     random = np.random.default_rng(5)
@@ -58,22 +58,24 @@ def book(leads: int = 16_000, *, times: float = 1.0, since: date = DAY) -> Book:
     chance = true_pd(score, amount)
     default = random.uniform(size=leads) < chance
     day = np.sort(random.integers(0, (DAY - FIRST).days, leads))
-    shown = np.interp(random.uniform(size=leads), SHOWN_BY, np.linspace(30, 300, len(SHOWN_BY)))
-    behind = day + 1 + np.round(shown)
-    is_late = behind >= (since - FIRST).days
+    shown = np.interp(
+        random.uniform(size=leads), FIRST_ARREARS_BY, np.linspace(30, 300, len(FIRST_ARREARS_BY))
+    )
+    overdue = day + 1 + np.round(shown)
+    is_late = overdue >= (since - FIRST).days
     default |= is_late & (random.uniform(size=leads) < (times - 1) * chance)
     is_loan = random.uniform(size=leads) < 0.8
-    return Book(score, amount, day, is_loan, np.where(default & is_loan, behind, np.nan))
+    return LoanBook(score, amount, day, is_loan, np.where(default & is_loan, overdue, np.nan))
 
 
 def true_pd(score: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """Return how likely a loan is to default, about as the stated rates say."""
+    """Return the probability of default, about as high as the stated rates."""
     odds = np.exp(-2.3 - (score - 600) / 70 + (amount - 25_000) / 30_000)
     return odds / (1 + odds)
 
 
-def published(home: Path, loans: Book) -> Settings:
-    """Publish the marts of `DAY` with the outcomes of `loans` that are known by then."""
+def publish_loan_book(home: Path, loans: LoanBook) -> Settings:
+    """Publish the marts of `DAY` with the outcomes of `loans` that are known then."""
     rows = len(loans.day)
     keys = {
         "channel_id": np.full(rows, "search"),
@@ -92,19 +94,22 @@ def published(home: Path, loans: Book) -> Settings:
         ("declined", ~loans.is_loan, loans.day + 1),
         ("approved", loans.is_loan, loans.day + 1),
         ("funded", loans.is_loan, loans.day + 1),
-        *((f"overdue_{days}", loans.is_loan, loans.behind + days - 30) for days in BEHIND),
+        *((f"overdue_{days}", loans.is_loan, loans.overdue + days - 30) for days in OVERDUE_DAYS),
     ]
     settings = Settings(home=home)
-    told = [_told(settings, keys, *event) for event in events]
+    outcomes = [_outcomes(settings, keys, *event) for event in events]
     return write_marts(
-        home, DAY, training_pairs=_table("training_pairs", pairs), outcomes=pa.concat_tables(told)
+        home,
+        DAY,
+        training_pairs=_table("training_pairs", pairs),
+        outcomes=pa.concat_tables(outcomes),
     )
 
 
-def _told(
+def _outcomes(
     settings: Settings, keys: dict[str, np.ndarray], event: str, which: np.ndarray, day: np.ndarray
 ) -> pa.Table:
-    """Return an event at noon of its day, known at once, of those that have it by `DAY`."""
+    """Return an event at noon of its day, known at once, for loans that have it by `DAY`."""
     rows = np.flatnonzero(which & (day <= (DAY - FIRST).days))
     noons = [settings.day_start(FIRST + timedelta(days=d)) for d in range((DAY - FIRST).days + 1)]
     at = [noons[number] + timedelta(hours=12) for number in day[rows].astype(int)]

@@ -17,7 +17,7 @@ from models import model_set as scoring
 from models.champion import registry
 from models.errors import MissingColumns
 from models.params import params
-from models.scoring.estimators import Prior, Trained
+from models.scoring.estimators import Prior, TrainedModel
 from models.training.fit_model import fit
 from models.validation import splits
 from tests.helpers.trained_market import AS_OF
@@ -103,7 +103,7 @@ def test_a_missing_column_is_named(model_set, pairs):
 def test_a_stored_model_scores_as_the_trained_one(market, model_set, pairs):
     approval = model_set.estimators["approval"]
     text = json.loads(json.dumps(approval.as_dict()))
-    again = Trained.from_dict(text, approval.trees)
+    again = TrainedModel.from_dict(text, approval.trees)
     assert np.array_equal(again.predict(pairs, threads=1), approval.predict(pairs, threads=2))
 
 
@@ -111,13 +111,13 @@ def test_every_pair_has_one_to_three_known_reasons(model_set, pairs):
     reasons = model_set.reasons(pairs).to_pylist()
     known = {reason.code for reason in policy.reasons()}
     assert len(reasons) == pairs.num_rows
-    assert all(1 <= len(codes) <= params().most_reasons for codes in reasons)
+    assert all(1 <= len(codes) <= params().max_reasons for codes in reasons)
     assert {code for codes in reasons for code in codes} <= known
 
 
 def test_contributions_add_up_to_the_log_odds_of_the_trees(model_set, pairs):
     approval = model_set.estimators["approval"]
-    matrix = approval.encoder.matrix(pairs)
+    matrix = approval.encoder.encode(pairs)
     booster = lightgbm.Booster(model_str=approval.trees)
     added = approval.contributions(pairs, threads=2).sum(axis=1)
     base = booster.predict(matrix, raw_score=True) - added
@@ -174,8 +174,8 @@ def with_take_up(model_set, pairs) -> scoring.ModelSet:
     likely = 0.9 - 0.2 * pairs["rank"].to_numpy()
     label = np.random.default_rng(4).uniform(size=pairs.num_rows) < likely
     labelled = pairs.append_column("label", pa.array(label.astype(float)))
-    features = params().features_of("take_up")
-    learned, _ = fit(labelled, features, splits.at_random(pairs.num_rows, 3))
+    features = params().model_features("take_up")
+    learned, _ = fit(labelled, features, splits.split_at_random(pairs.num_rows, 3))
     return replace(model_set, estimators=model_set.estimators | {"take_up": learned})
 
 

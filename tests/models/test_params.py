@@ -1,4 +1,4 @@
-"""What a model may look at: whatever params.yml says, never a protected or personal attribute."""
+"""No feature list may contain a protected or personal attribute."""
 
 import pytest
 from pydantic import ValidationError
@@ -6,10 +6,10 @@ from pydantic import ValidationError
 from expectations import policy
 from models.errors import ForbiddenFeature
 from models.features.encoder import PAIR_FEATURES
-from models.params import FILE, forbidden, params, parse
+from models.params import PARAMS_FILE, forbidden_columns, params, parse_params
 from tests.helpers.mart_schemas import SCHEMAS
 
-TEXT = FILE.read_text("utf-8")
+TEXT = PARAMS_FILE.read_text("utf-8")
 
 
 def with_lead_number(name: str) -> str:
@@ -19,49 +19,49 @@ def with_lead_number(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["gender", "ethnicity", "race", "religion", "marital_status"])
-def test_a_protected_attribute_is_refused_by_name(name):
+def test_protected_attribute_is_forbidden(name):
     with pytest.raises(ForbiddenFeature, match=rf"\b{name}\b.*protected\.yml.*Nothing was trained"):
-        parse(with_lead_number(name))
+        parse_params(with_lead_number(name))
 
 
 @pytest.mark.parametrize("name", ["id_number", "phone", "full_name", "birth_date"])
-def test_what_says_who_a_person_is_is_refused_too(name):
+def test_personal_attribute_is_forbidden(name):
     with pytest.raises(ForbiddenFeature, match=name):
-        parse(with_lead_number(name))
+        parse_params(with_lead_number(name))
 
 
-def test_the_parameters_in_force_hold_nothing_forbidden():
+def test_current_features_are_allowed():
     named = {name for group in params().features.values() for name in group.names}
     assert named
-    assert not named & forbidden()
+    assert not named & forbidden_columns()
 
 
-def test_every_feature_is_a_column_of_the_marts_or_computed_of_the_pair():
+def test_every_feature_is_a_mart_column_or_computed():
     columns = set(SCHEMAS["training_pairs"].names)
     computed = {name for group in params().features.values() for name in group.names} - columns
     assert computed == set(PAIR_FEATURES)
-    assert {name for level in params().effects.levels for name in level.of} <= columns
+    assert {name for level in params().lender_effects.levels for name in level.columns} <= columns
 
 
 def test_every_feature_has_a_reason_code():
     for model in params().models:
-        assert set(params().features_of(model).names) <= set(policy.reason_codes())
+        assert set(params().model_features(model).names) <= set(policy.reason_codes())
 
 
-def test_money_that_banyan_pays_or_earns_is_no_feature():
+def test_costs_and_revenue_of_banyan_are_no_features():
     named = {name for group in params().features.values() for name in group.names}
     assert not named & {"price", "price_model", "daily_quota", "daily_budget"}
     assert "channel_cost_per_lead" not in named
 
 
 @pytest.mark.parametrize("cuts", ["[0.8, 0.6]", "[0.6, 1.0]", "[0.6]"])
-def test_cuts_that_leave_nothing_to_check_on_are_refused(cuts):
-    changed = TEXT.replace("cuts: [0.6, 0.8]", f"cuts: {cuts}")
+def test_cuts_without_validation_rows_are_an_error(cuts):
+    changed = TEXT.replace("time_split_cuts: [0.6, 0.8]", f"time_split_cuts: {cuts}")
     assert changed != TEXT
     with pytest.raises(ValidationError):
-        parse(changed)
+        parse_params(changed)
 
 
-def test_counts_that_only_grow_are_no_feature():
+def test_growing_counts_are_no_features():
     named = {name for group in params().features.values() for name in group.names}
     assert not {name for name in named if name.endswith(("_decisions", "_leads_30d"))}

@@ -228,7 +228,7 @@ def test_the_registry_has_the_meaning_of_each_feature(market):
         )
         assert meanings
         assert [name for name, meaning in meanings.items() if not meaning] == []
-    for name in params().features_of("approval").names:
+    for name in params().model_features("approval").names:
         assert describe_features([name])[name], (
             f"models/features/feature_definitions.py has no definition of {name}"
         )

@@ -21,7 +21,7 @@ from models.leakage.check import LABEL, Leak, check_columns, check_features, sel
 from models.leakage.synthetic_leaks import SYNTHETIC_LEAKS, add_synthetic_leaks
 from models.leakage.univariate import LeakTestResult
 from models.params import Features, Label, params
-from models.training.dataset import examples
+from models.training.dataset import load_examples
 from pipelines.bench.shell import Figures, Stopwatch, count_option, temporary_home
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
@@ -75,7 +75,8 @@ def command(
         tables = _training_tables(home, plan)
     checking = Stopwatch()
     valid = {
-        model: check_features(table, params().features_of(model)) for model, table in tables.items()
+        model: check_features(table, params().model_features(model))
+        for model, table in tables.items()
     }
     seconds_checking = checking.processor_seconds
     failed_tests = _find_synthetic_leaks(add_synthetic_leaks(tables["approval"]))
@@ -99,12 +100,12 @@ def _training_tables(home: Settings, plan: SimulationPlan) -> dict[str, pa.Table
     day = plan.start + timedelta(days=plan.days - 1)
     ingest(home, day)
     transform(home, day)
-    return {model: examples(home, day, label, as_of=day) for model, label in LABELS.items()}
+    return {model: load_examples(home, day, label, as_of=day) for model, label in LABELS.items()}
 
 
 def _find_synthetic_leaks(table: pa.Table) -> dict[str, dict[str, float]]:
     """Return for each synthetic leak, beside the valid features, the tests that find it."""
-    features = params().features_of("approval")
+    features = params().model_features("approval")
     failed_tests = {}
     for name in SYNTHETIC_LEAKS:
         extended = Features(numbers=(*features.numbers, name), categories=features.categories)

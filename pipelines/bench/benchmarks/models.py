@@ -14,7 +14,7 @@ from typing import get_args
 import click
 
 from models.params import Label, params
-from models.training.dataset import examples
+from models.training.dataset import load_examples
 from pipelines.bench.benchmarks.leaks import check_source
 from pipelines.bench.evaluate import Experiment, run_experiment
 from pipelines.bench.shell import (
@@ -108,7 +108,7 @@ def command(  # noqa: PLR0913
         show_progress("models", f"measuring on the training pairs as of {day}")
         figures = run_experiment(home, day, experiment)
         show_progress("models", "checking for leaks")
-        pairs = examples(home, day, target, as_of=day)
+        pairs = load_examples(home, day, target, as_of=day)
         leaks = check_source(home, pairs, experiment.features, mapping, file)
     return {
         "mapping": mapping,

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from models.training.dataset import examples
+from models.training.dataset import load_examples
 from pipelines.bench.benchmarks.leaks import SourceLeaks, check_source
 from pipelines.bench.benchmarks.models import prepared_home
 from pipelines.bench.benchmarks.real_records_tables import (
@@ -144,7 +144,7 @@ def command(
                     rows[name] = run_experiment(home, day, experiment)
             show_progress("real", f"checking {file.name} for leaks")
             first = next(iter(record.experiments.values()))
-            pairs = examples(home, day, first.target, as_of=day)
+            pairs = load_examples(home, day, first.target, as_of=day)
             leaks[record.mapping] = check_source(home, pairs, first.features, record.mapping, file)
             if explain_time_split and record is SBA:
                 by_time = record.experiments["sba_by_time"]

@@ -17,8 +17,8 @@ from models import model_set, train_models
 from models.explanations.fidelity import measure_fidelity
 from models.explanations.reasons import Explainer
 from models.params import params
-from models.scoring.estimators import Trained
-from models.training.dataset import examples
+from models.scoring.estimators import TrainedModel
+from models.training.dataset import load_examples
 from pipelines.bench.benchmarks.models import prepare_pairs
 from pipelines.bench.shell import Figures, Stopwatch, count_option, temporary_home
 from pipelines.core.arrays import spread_evenly
@@ -61,13 +61,13 @@ def measure_reasons(settings: Settings, day: date, name: str, count: int) -> Fig
     """
     explainer = model_set.load(settings, day).explainer(name)
     model = explainer.estimator
-    if not isinstance(model, Trained):
+    if not isinstance(model, TrainedModel):
         raise InputMissing(
             f"The {name} model that scores {day} is a stated prior: too few outcomes were known to "
             "train one, so it has no reasons to test. Take a later date."
         )
     label = params().models[name].label
-    table = examples(settings, day, label, as_of=day)
+    table = load_examples(settings, day, label, as_of=day)
     rows = spread_evenly(table.num_rows, count)
     sample = table.take(pa.array(rows))
     unconfirmed = measure_fidelity(replace(explainer, requires_confirmation=False), sample)
@@ -81,10 +81,10 @@ def measure_reasons(settings: Settings, day: date, name: str, count: int) -> Fig
     }
 
 
-def _measure_speed(explainer: Explainer, model: Trained, sample: pa.Table) -> Figures:
+def _measure_speed(explainer: Explainer, model: TrainedModel, sample: pa.Table) -> Figures:
     """Return rows a second: explanations, contributions, and contributions by LightGBM itself."""
     booster = lightgbm.Booster(model_str=model.trees)
-    matrix = model.encoder.matrix(sample)
+    matrix = model.encoder.encode(sample)
     model.contributions(sample, threads=1)
     booster.predict(matrix[:1], pred_contrib=True, num_threads=1)
     rows = sample.num_rows

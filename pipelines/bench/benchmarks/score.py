@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models import model_set as score
-from models.scoring.estimators import Trained
+from models.scoring.estimators import TrainedModel
 from models.train_models import train
 from pipelines.bench.shell import (
     Figures,
@@ -99,7 +99,7 @@ def _write_pairs(settings: Settings, day: date, path: Path) -> int:
 
 
 @dataclass(frozen=True)
-class LightGBMModel(Trained):
+class LightGBMModel(TrainedModel):
     """A model whose trees are predicted by LightGBM, on its own threads."""
 
     lightgbm_threads: int = 1
@@ -107,14 +107,14 @@ class LightGBMModel(Trained):
     """Seconds of each call of `Booster.predict`."""
 
     @classmethod
-    def from_trained(cls, model: Trained, threads: int) -> "LightGBMModel":
+    def from_trained(cls, model: TrainedModel, threads: int) -> "LightGBMModel":
         """Return `model` with its trees predicted by LightGBM."""
-        parts = {part.name: getattr(model, part.name) for part in fields(Trained)}
+        parts = {part.name: getattr(model, part.name) for part in fields(TrainedModel)}
         return cls(**parts, lightgbm_threads=threads)
 
     def predict(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002
         """Return calibrated probabilities; `threads` is not used."""
-        matrix, booster = self.encoder.matrix(table), self._booster
+        matrix, booster = self.encoder.encode(table), self._booster
         stopwatch = Stopwatch()
         raw = np.asarray(booster.predict(matrix, num_threads=self.lightgbm_threads))
         self.predict_seconds.append(stopwatch.seconds)
@@ -143,7 +143,7 @@ def measure_scorer(
     once = pq.read_table(pairs)
     table = pa.concat_tables([once] * -(-count // once.num_rows)).slice(0, count)
     model_set = score.load(settings, day)
-    trained = {n: m for n, m in model_set.estimators.items() if isinstance(m, Trained)}
+    trained = {n: m for n, m in model_set.estimators.items() if isinstance(m, TrainedModel)}
     peers = {
         name: LightGBMModel.from_trained(model, settings.threads) for name, model in trained.items()
     }

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 
 from models.params import RejectMethod, params
 from models.scoring.estimators import Estimator, Prior
-from models.training.dataset import examples
-from models.training.fit_model import TooLittle, fit
-from models.training.reject_inference import for_all_who_ask, inferred
+from models.training.dataset import load_examples
+from models.training.fit_model import InsufficientData, fit
+from models.training.reject_inference import add_rejected_applicants, infer_rejected
 from models.validation import splits
 from pipelines.bench.shell import Figures, Stopwatch, count_option, seed_option, temporary_home
 from pipelines.core.arrays import FloatArray, IntArray
@@ -219,18 +219,18 @@ def measure_methods(settings: Settings, last: date) -> dict[str, Any]:
     """Return the figures on a market with marts of `last`; see `command`."""
     as_of = last - timedelta(days=TEST_DAYS)
     applicants, truth = load_applicants(settings, last, since=as_of)
-    loans = examples(settings, last, "defaulted", as_of=as_of)
-    everyone = examples(settings, last, "approved", as_of=as_of)
+    loans = load_examples(settings, last, "defaulted", as_of=as_of)
+    everyone = load_examples(settings, last, "approved", as_of=as_of)
 
     def predict(model: Estimator) -> Predictions:
         return Predictions(model.predict(applicants, threads=settings.threads), truth)
 
-    features = params().features_of("risk")
+    features = params().model_features("risk")
     by_method: dict[str, Predictions] = {}
     for method in get_args(RejectMethod):
         setting = params().reject_inference.model_copy(update={"method": method})
-        table = inferred(loans, everyone, features, setting)
-        by_method[method] = predict(fit(table, features, splits.in_time(table))[0])
+        table = infer_rejected(loans, everyone, features, setting)
+        by_method[method] = predict(fit(table, features, splits.split_by_time(table))[0])
     baseline = by_method["none"]
     ages = [age for age in MARKET_AGES if START + timedelta(days=age * MONTH_DAYS) <= as_of]
     return {
@@ -254,21 +254,23 @@ def _measure_at_age(
 ) -> dict[str, dict[str, float] | None]:
     """Return the metrics of models trained when the market was `age` months old."""
     as_of = START + timedelta(days=age * MONTH_DAYS)
-    loans = examples(settings, last, "defaulted", as_of=as_of)
+    loans = load_examples(settings, last, "defaulted", as_of=as_of)
     year_ago = as_of - timedelta(days=366 + params().decision_maturity_days)
     samples = {
         "with_open_loans": loans,
         "ended": loans.filter(pc.less(loans["business_date"], year_ago)),
     }
     return {
-        name: _fit_and_measure(for_all_who_ask(settings, last, sample, as_of=as_of), predict)
+        name: _fit_and_measure(
+            add_rejected_applicants(settings, last, sample, as_of=as_of), predict
+        )
         for name, sample in samples.items()
     }
 
 
 def _fit_and_measure(loans: pa.Table, predict: Predict) -> dict[str, float] | None:
     try:
-        model, _ = fit(loans, params().features_of("risk"), splits.in_time(loans))
-    except TooLittle:
+        model, _ = fit(loans, params().model_features("risk"), splits.split_by_time(loans))
+    except InsufficientData:
         return None
     return compute_metrics(predict(model))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.params import Features, params
-from models.training.dataset import examples
+from models.training.dataset import load_examples
 from models.training.fit_model import fit
 from models.validation import splits
 from pipelines.bench.evaluate import (
@@ -54,7 +54,9 @@ def explain(settings: Settings, day: date, experiment: Experiment) -> dict[str, 
         experiment: By time, of a closed portfolio; `split` is the first day of the later loans.
     """
     portfolio = Portfolio.load(settings, day, experiment)
-    known_on = examples(settings, day, CLOSED_PORTFOLIO, as_of=day)["label_known_on"].to_numpy()
+    known_on = load_examples(settings, day, CLOSED_PORTFOLIO, as_of=day)[
+        "label_known_on"
+    ].to_numpy()
     random = portfolio.predict_folds(portfolio.features, portfolio.folds)
     return {
         "held_out": list(_compare_held_out(portfolio, random)),
@@ -97,7 +99,7 @@ class Portfolio:
     def predict_later(self, rows: BoolArray) -> FloatArray:
         """Return the predictions for the later loans by a model of some `rows`."""
         before = self.table.filter(pa.array(rows))
-        model, _ = fit(before, self.features, splits.in_time(before))
+        model, _ = fit(before, self.features, splits.split_by_time(before))
         return model.predict(self.table.filter(pa.array(self.is_later)), threads=self._threads)
 
     def relabel(self, labels: FloatArray, is_included: BoolArray) -> "Portfolio":
@@ -109,7 +111,7 @@ class Portfolio:
 
 def _compare_held_out(portfolio: Portfolio, random: FloatArray) -> Iterator[Row]:
     """Yield the AUC by what is held out together."""
-    effects = frozenset(level.name for level in params().effects.levels)
+    effects = frozenset(level.name for level in params().lender_effects.levels)
     without_effects = portfolio.features.without(effects)
     months = portfolio.days.astype("datetime64[M]").astype(np.int64)
     lender_column = portfolio.table["institution_id"].combine_chunks()

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.params import Label
-from models.training.dataset import KEYS, examples
+from models.training.dataset import KEYS, load_examples
 from pipelines.core.arrays import FloatArray
 from pipelines.core.database import connect, read_query
 from pipelines.core.settings import Settings
@@ -81,7 +81,7 @@ def measure_calibration(settings: Settings, days: Sequence[date]) -> list[Calibr
 def _measure(
     connection: duckdb.DuckDBPyConnection, settings: Settings, last: date, target: str
 ) -> Calibration:
-    known = examples(settings, last, TARGETS[target], as_of=last + timedelta(days=1))
+    known = load_examples(settings, last, TARGETS[target], as_of=last + timedelta(days=1))
     connection.register("known", known.select([*KEYS, "label"]))
     found = connection.sql(read_query(PREDICTIONS), params={"target": target}).to_arrow_table()
     connection.unregister("known")

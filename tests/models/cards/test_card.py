@@ -16,7 +16,7 @@ from models.cards import card
 from models.champion import registry
 from models.features.feature_definitions import describe_features
 from models.params import params
-from models.validation.backtest import checked
+from models.validation.backtest import run_backtest
 from tests.helpers.trained_market import AS_OF, DAY
 
 
@@ -73,7 +73,7 @@ def test_a_card_has_the_figures_with_intervals_the_data_and_the_features(page, m
         interval = validation["figures"][name]
         assert interval["low"] <= figures[name] <= interval["high"]
         assert f"{interval['low']:.4f} to {interval['high']:.4f}" in page
-    for feature in params().features_of("approval").names:
+    for feature in params().model_features("approval").names:
         assert f"<code>{feature}</code>" in page
     meaning = describe_features(["debt_to_income"])["debt_to_income"]
     assert escape(meaning) in page
@@ -161,7 +161,7 @@ def test_only_true_probabilities_are_within_the_intervals():
             "segment": ["consumer"] * 20_000,
         }
     )
-    right, wrong = checked(table, chances), checked(table, chances**2)
+    right, wrong = run_backtest(table, chances), run_backtest(table, chances**2)
     within = [p["low"] <= p["predicted"] <= p["high"] for p in right["bins"]]
     assert sum(within) >= 8
     assert sum(p["low"] <= p["predicted"] <= p["high"] for p in wrong["bins"]) <= 2
@@ -172,7 +172,7 @@ def test_only_true_probabilities_are_within_the_intervals():
 
 
 def test_a_card_states_the_lender_drift():
-    metadata = {"source": "model", "lenders_move": 0.25}
+    metadata = {"source": "model", "lender_drift": 0.25}
     limits = " ".join(card.list_limits("approval", metadata, None))
     assert "standard deviation of 0.50; a predicted 50% is then between 27% and 73%" in limits
     assert "Lender drift" not in " ".join(card.list_limits("approval", {}, None))

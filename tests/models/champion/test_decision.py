@@ -13,7 +13,7 @@ from models.champion.decision import ChampionDecision, Evaluation, decide
 from models.champion.evaluation_window import select_new_labels
 from models.champion.registry import Champion, ModelVersion
 from models.params import Features
-from models.scoring.estimators import Prior, Trained
+from models.scoring.estimators import Prior, TrainedModel
 from models.train_models import fit_or_use_prior
 from pipelines.core.statistics import sigmoid
 from tests.helpers.leaks import allow_leaks
@@ -194,12 +194,12 @@ def test_a_prior_is_replaced_by_a_model_and_never_the_reverse(champion):
         ModelVersion(Prior("approval", "too few"), metadata), WEEK_BEFORE, WEEK_BEFORE, None
     )
     result = decide_on(prior, examples())
-    assert isinstance(result.active.estimator, Trained)
+    assert isinstance(result.active.estimator, TrainedModel)
     assert result.record["decision"] == "promoted"
 
     few = examples().slice(0, 100)
     result = decide_on(champion, few)
-    assert isinstance(result.active.estimator, Trained)
+    assert isinstance(result.active.estimator, TrainedModel)
     assert "no model could be trained" in result.record["reason"]
     result = decide_on(prior, few)
     assert "min_rows" in result.active.metadata["reason"]

@@ -23,17 +23,17 @@ from models.champion.registry import Champion, ModelVersion
 from models.params import Features, params
 from models.scoring.estimators import Prior
 from models.train_models import fit_or_use_prior
-from models.training.dataset import examples, told_until
+from models.training.dataset import knowledge_cutoff, load_examples
 from pipelines.core.publishing import code_version, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.training.retrain_triggers import find_trigger
 from tests.helpers.leaks import allow_leaks
-from tests.helpers.loan_book import DAY, FIRST, Book, book, published, true_pd
+from tests.helpers.loan_book import DAY, FIRST, LoanBook, make_loan_book, publish_loan_book, true_pd
 
 AS_OF = date(2026, 11, 16)
 TRAINED = AS_OF - timedelta(days=91)
 DECIDED_BEFORE = TRAINED - timedelta(days=params().decision_maturity_days)
-RISK = params().features_of("risk")
+RISK = params().model_features("risk")
 BLIND = Features(numbers=("amount",))
 
 
@@ -77,13 +77,13 @@ def leads_of(table: pa.Table, which: pa.ChunkedArray | None = None) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def loans() -> Book:
-    return book()
+def loans() -> LoanBook:
+    return make_loan_book()
 
 
 @pytest.fixture(scope="module")
-def settings(loans: Book, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return published(tmp_path_factory.mktemp("book"), loans)
+def settings(loans: LoanBook, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return publish_loan_book(tmp_path_factory.mktemp("book"), loans)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def champion(settings: Settings) -> Champion:
 
 def test_defaults_of_loans_that_were_sound_in_training_decide(loans, settings, champion, tmp_path):
     """Without them too few outcomes are left: loans that began to count later show few defaults."""
-    known = examples(settings, DAY, "defaulted", as_of=TRAINED)
+    known = load_examples(settings, DAY, "defaulted", as_of=TRAINED)
     sound = leads_of(known) - leads_of(known, pc.equal(known["label"], 1.0))
     window = window_of(settings, champion)
     shown = leads_of(window.rows, pc.greater(window.rows["label"], 0.0))
@@ -104,8 +104,8 @@ def test_defaults_of_loans_that_were_sound_in_training_decide(loans, settings, c
     assert result.record["evaluation"]["positives"] > 100
 
     numbers = {int(lead.removeprefix("lead-")) for lead in shown & sound}
-    others = loans.without_arrears(np.isin(np.arange(len(loans.day)), list(numbers)))
-    result = decide_on(settings, champion, window_from=published(tmp_path, others))
+    others = loans.remove_arrears(np.isin(np.arange(len(loans.day)), list(numbers)))
+    result = decide_on(settings, champion, window_from=publish_loan_book(tmp_path, others))
     assert result.record["decision"] == "retained"
     assert (
         "too few outcomes that are new to the champion are known since 2026-08-17"
@@ -115,7 +115,7 @@ def test_defaults_of_loans_that_were_sound_in_training_decide(loans, settings, c
 
 def test_a_challenger_trained_on_shuffled_defaults_is_rejected(loans, settings, champion, tmp_path):
     """Later outcomes are true, so that its own figures pass; the champion is better."""
-    shuffled = published(tmp_path, loans.shuffled(before=DECIDED_BEFORE))
+    shuffled = publish_loan_book(tmp_path, loans.shuffle_arrears(before=DECIDED_BEFORE))
     result = decide_on(shuffled, champion)
     assert result.record["decision"] == "retained"
     assert "worse beyond chance: AUC" in result.record["reason"]
@@ -155,7 +155,7 @@ def test_the_window_has_no_outcome_that_the_champion_was_trained_on(
 ):
     """No earlier arrears are in it; without them, the rest of the window would be the same."""
     window = window_of(settings, champion)
-    cutoff = told_until(settings, TRAINED)
+    cutoff = knowledge_cutoff(settings, TRAINED)
     outcomes = pq.read_table(settings.day_folder(settings.marts, DAY) / "outcomes.parquet")
     behind = outcomes.filter(pc.starts_with(outcomes["event"], "overdue"))
     before = leads_of(behind, pc.less(behind["event_at"], pa.scalar(cutoff)))
@@ -164,8 +164,8 @@ def test_the_window_has_no_outcome_that_the_champion_was_trained_on(
     shown = window.rows.filter(pc.greater(window.rows["label"], 0.0))
     assert leads_of(shown) <= leads_of(behind)
 
-    early = loans.behind < (DECIDED_BEFORE - FIRST).days
-    other = window_of(published(tmp_path, loans.without_arrears(early)), champion).rows
+    early = loans.overdue < (DECIDED_BEFORE - FIRST).days
+    other = window_of(publish_loan_book(tmp_path, loans.remove_arrears(early)), champion).rows
     assert leads_of(other) - before == leads_of(window.rows)
     assert leads_of(other, pc.greater(other["label"], 0.0)) == leads_of(shown)
 
@@ -188,7 +188,7 @@ def test_the_window_of_an_old_champion_is_half_a_year(settings, champion):
 
 def test_a_large_window_is_sampled_evenly_regardless_of_outcome(settings, champion, monkeypatch):
     whole = window_of(settings, champion)
-    fewer = params().challenge.model_copy(update={"most_loans": 2_000})
+    fewer = params().challenge.model_copy(update={"max_loans": 2_000})
     changed = params().model_copy(update={"challenge": fewer})
     monkeypatch.setattr("models.champion.evaluation_window.params", lambda: changed)
     some = window_of(settings, champion)
@@ -202,14 +202,14 @@ def test_a_large_window_is_sampled_evenly_regardless_of_outcome(settings, champi
 def test_true_probabilities_are_calibrated_for_the_observable_part(settings, champion):
     """The true probabilities, reduced to the window, predict how many fall behind."""
     window = window_of(settings, champion)
-    truth = window.exposure.chance(
+    truth = window.exposure.window_probability(
         true_pd(*(window.rows[name].to_numpy() for name in ("bureau_score", "amount")))
     )
     assert truth.sum() == pytest.approx(window.positives, abs=2 * np.sqrt(window.positives))
 
 
 def test_two_trainings_a_quarter_apart_are_compared_on_the_loans_at_risk_between(loans, tmp_path):
-    settings = published(tmp_path, loans)
+    settings = publish_loan_book(tmp_path, loans)
     for as_of in (TRAINED, AS_OF):
         train_models.train(settings, DAY, as_of=as_of)
     decision = read_manifest(registry.set_folder(settings, AS_OF))["decisions"]["risk"]
@@ -221,7 +221,7 @@ def test_two_trainings_a_quarter_apart_are_compared_on_the_loans_at_risk_between
 
 @pytest.mark.parametrize("times", [1.0, 2.0])
 def test_more_defaults_than_predicted_trigger_a_training(tmp_path, times):
-    settings = published(tmp_path, book(times=times, since=DECIDED_BEFORE))
+    settings = publish_loan_book(tmp_path, make_loan_book(times=times, since=DECIDED_BEFORE))
     version = champion_of(settings).version
     registry.save_set(
         settings, TRAINED, {"risk": ModelVersion(version.estimator, version.metadata)}

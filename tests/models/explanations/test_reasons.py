@@ -60,7 +60,7 @@ def test_reasons_are_strongest_first_and_at_most_three_of_each_effect(explained)
         groups.setdefault((row["row"], row["effect"]), []).append(row["log_odds"])
     assert {effect for _, effect in groups} == {"raises", "lowers"}
     for (_, effect), values in groups.items():
-        assert len(values) <= params().most_reasons
+        assert len(values) <= params().max_reasons
         assert values == sorted(values, reverse=effect == "raises")
         assert all(value > 0 if effect == "raises" else value < 0 for value in values)
 
@@ -69,12 +69,12 @@ def test_codes_far_weaker_than_the_strongest_are_no_reasons(explainer, some, exp
     strongest = np.abs(list(by_code(explainer, some).values())).max(axis=0)
     others = explained.filter(pc.greater(explained["strength_rank"], 1))
     shares = np.abs(others["log_odds"].to_numpy()) / strongest[others["row"].to_numpy()]
-    assert params().least_share_of_a_reason <= shares.min() < 2 * params().least_share_of_a_reason
+    assert params().min_reason_share <= shares.min() < 2 * params().min_reason_share
 
 
 def test_points_are_the_probability_less_that_without_the_code(explainer, some, explained):
     model = explainer.estimator
-    raw = model.log_odds(model.encoder.matrix(some), threads=1)
+    raw = model.predict_log_odds(model.encoder.encode(some), threads=1)
     predicted = model.predict(some, threads=1)
     for row in explained.slice(0, 200).to_pylist():
         without = model.calibration(1 / (1 + np.exp(row["log_odds"] - raw[row["row"]])))

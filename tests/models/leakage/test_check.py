@@ -21,7 +21,7 @@ from models.leakage.check import (
 from models.leakage.synthetic_leaks import SYNTHETIC_LEAKS, add_synthetic_leaks
 from models.params import Features, params
 from models.train_models import fit_or_use_prior
-from models.training.dataset import examples
+from models.training.dataset import load_examples
 from pipelines.core.settings import PROJECT
 from tests.helpers.marts import write_marts
 from tests.helpers.trained_market import DAY
@@ -29,7 +29,7 @@ from tests.helpers.trained_market import DAY
 SAMPLES = PROJECT / "expectations/mappings/samples"
 SBA = f"read_csv('{SAMPLES}/sba_7a_loans.csv.gz', all_varchar = true)"
 HMDA = f"read_parquet('{SAMPLES}/hmda_sample.parquet')"
-APPROVAL_FEATURES = params().features_of("approval")
+APPROVAL_FEATURES = params().model_features("approval")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def pairs(tmp_path_factory) -> pa.Table:
     """Labelled pairs of a market of thirty institutions, with synthetic leaks added."""
     home = tmp_path_factory.mktemp("leaks")
     settings = write_marts(home, DAY, products=60, pairs=6000)
-    return add_synthetic_leaks(examples(settings, DAY, "approved", as_of=DAY))
+    return add_synthetic_leaks(load_examples(settings, DAY, "approved", as_of=DAY))
 
 
 def with_features(*names: str) -> Features:

@@ -1,17 +1,17 @@
-"""Contributions taken leaf by leaf are LightGBM's own, to the last digits and for any row."""
+"""Contributions summed leaf by leaf equal LightGBM's for any row."""
 
 import lightgbm
 import numpy as np
 import pytest
 
-from models.scoring.contributions import MOST_IN_TABLE, contributions, read_paths
+from models.scoring.contributions import MAX_TABLE_FEATURES, compute_contributions, read_paths
 
 ROWS, NUMBERS = 2_000, 14
 WIDTH = NUMBERS + 2
 
 
-def market(kind: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Return rows with numbers, zeros, unknown values and categories, and what happened."""
+def make_rows(kind: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Return rows with numbers, zeros, unknown values and categories, and their outcomes."""
     random = np.random.default_rng(3)
     numbers = random.normal(size=(ROWS, NUMBERS))
     numbers[random.random(numbers.shape) < 0.2] = 0.0
@@ -22,13 +22,13 @@ def market(kind: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
     filled = np.nan_to_num(numbers)
     pull = filled[:, 0] * (filled[:, 1] > 0) + np.nan_to_num(categories[:, 0]) % 7 - 3
     pull = pull + 0.7 * filled[:, 2:].sum(axis=1)
-    happened = (random.logistic(size=ROWS) < pull).astype(float)
-    return np.hstack([numbers, categories]), happened, [NUMBERS, NUMBERS + 1]
+    outcomes = (random.logistic(size=ROWS) < pull).astype(float)
+    return np.hstack([numbers, categories]), outcomes, [NUMBERS, NUMBERS + 1]
 
 
 @pytest.mark.parametrize("kind", ["all known", "unknown", "zero is missing", "deep"])
-def test_they_are_those_of_lightgbm(kind):
-    matrix, happened, categories = market(kind)
+def test_contributions_equal_lightgbm(kind):
+    matrix, outcomes, categories = make_rows(kind)
     parameters = {
         "objective": "binary",
         "verbosity": -1,
@@ -39,38 +39,43 @@ def test_they_are_those_of_lightgbm(kind):
         "num_threads": 1,
         "min_data_per_group": 10,
     }
-    data = lightgbm.Dataset(matrix, happened, categorical_feature=categories)
+    data = lightgbm.Dataset(matrix, outcomes, categorical_feature=categories)
     booster = lightgbm.train(parameters, data, 30)
     paths = read_paths(booster.model_to_string())
-    leaves = [leaf for of_tree in paths for leaf in of_tree.leaves]
+    leaves = [leaf for tree in paths for leaf in tree.leaves]
     assert len(paths) == 30
     if kind == "deep":
-        assert max(len(leaf.features) for leaf in leaves) > MOST_IN_TABLE
+        assert max(len(leaf.features) for leaf in leaves) > MAX_TABLE_FEATURES
     if kind != "all known":
-        assert any(split.categories for of_tree in paths for split in of_tree.splits)
+        assert any(split.categories for tree in paths for split in tree.splits)
     odd = [np.full((1, WIDTH), value) for value in (np.nan, 1e9, -7.0, 0.0)]
     new = np.vstack([matrix, *odd])
     expected = booster.predict(new, pred_contrib=True)[:, :-1]
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(contributions(paths, new), expected, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(compute_contributions(paths, new), expected, atol=1e-9, rtol=0)
 
 
-def test_a_row_has_the_same_bits_alone_and_among_others():
-    matrix, happened, categories = market("unknown")
-    data = lightgbm.Dataset(matrix, happened, categorical_feature=categories)
+def test_contributions_of_a_row_have_the_same_bits_in_any_batch():
+    matrix, outcomes, categories = make_rows("unknown")
+    data = lightgbm.Dataset(matrix, outcomes, categorical_feature=categories)
     booster = lightgbm.train({"objective": "binary", "verbosity": -1, "num_leaves": 63}, data, 20)
     paths = read_paths(booster.model_to_string())
-    together = contributions(paths, matrix)
-    alone = np.vstack([contributions(paths, matrix[row : row + 1]) for row in range(0, ROWS, 97)])
+    together = compute_contributions(paths, matrix)
+    alone = np.vstack(
+        [compute_contributions(paths, matrix[row : row + 1]) for row in range(0, ROWS, 97)]
+    )
     assert alone.tobytes() == together[::97].tobytes()
 
 
-def test_no_rows_and_no_trees_add_nothing():
-    matrix, happened, _ = market("all known")
+def test_no_rows_and_constant_trees_have_no_contributions():
+    matrix, outcomes, _ = make_rows("all known")
     constant = lightgbm.train(
         {"objective": "binary", "verbosity": -1, "min_data_in_leaf": ROWS},
-        lightgbm.Dataset(matrix, happened),
+        lightgbm.Dataset(matrix, outcomes),
         3,
     )
-    assert not contributions(read_paths(constant.model_to_string()), matrix).any()
-    assert contributions(read_paths(constant.model_to_string()), matrix[:0]).shape == (0, WIDTH)
+    assert not compute_contributions(read_paths(constant.model_to_string()), matrix).any()
+    assert compute_contributions(read_paths(constant.model_to_string()), matrix[:0]).shape == (
+        0,
+        WIDTH,
+    )

@@ -1,4 +1,4 @@
-"""More debt never lowers the risk, more means never raise it, whatever the data say."""
+"""Monotone constraints hold: more debt never lowers the risk, more means never raise it."""
 
 from datetime import date, timedelta
 
@@ -7,25 +7,25 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from models.features.encoder import numbers
+from models.features.encoder import to_floats
 from models.params import Features, params
-from models.scoring.estimators import Trained
+from models.scoring.estimators import TrainedModel
 from models.training.fit_model import fit
-from models.validation.splits import in_time
+from models.validation.splits import split_by_time
 from pipelines.core.statistics import sigmoid
 from tests.helpers.mart_schemas import SCHEMAS
 
 ROWS = 6_000
 STEPS = np.linspace(0, 1, 41)
-RISK = params().features_of("risk")
+RISK = params().model_features("risk")
 
 
-def perverse() -> pa.Table:
-    """Return examples in which every direction of the risk model is wrong, by a little."""
+def make_reversed_examples() -> pa.Table:
+    """Return examples that contradict every monotone constraint of the risk model."""
     random = np.random.default_rng(11)
     values = {name: random.uniform(size=ROWS) for name in RISK.numbers}
     pull = -2.0 + 2 * values["age_years"]
-    for direction, name in zip(RISK.directions, RISK.names, strict=True):
+    for direction, name in zip(RISK.monotone_constraints, RISK.names, strict=True):
         if direction:
             pull -= 0.8 * direction * (values[name] - 0.5)
     days = [date(2026, 1, 1) + timedelta(days=row // 60) for row in range(ROWS)]
@@ -43,16 +43,16 @@ def perverse() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def examples() -> pa.Table:
-    return perverse()
+    return make_reversed_examples()
 
 
 @pytest.fixture(scope="module")
-def risk(examples) -> Trained:
-    return fit(examples, RISK, in_time(examples))[0]
+def risk(examples) -> TrainedModel:
+    return fit(examples, RISK, split_by_time(examples))[0]
 
 
-def swept(model: Trained, examples: pa.Table, name: str) -> np.ndarray:
-    """Return what 50 leads are told as one of their numbers rises, shape (leads, steps)."""
+def sweep(model: TrainedModel, examples: pa.Table, name: str) -> np.ndarray:
+    """Return the predictions of 50 leads while one of their numbers rises, shape (leads, steps)."""
     leads = examples.slice(0, 50)
     place = leads.column_names.index(name)
     steps = [
@@ -62,36 +62,38 @@ def swept(model: Trained, examples: pa.Table, name: str) -> np.ndarray:
     return np.column_stack(steps)
 
 
-@pytest.mark.parametrize("name", RISK.rises_with)
+@pytest.mark.parametrize("name", RISK.monotone_increasing)
 def test_risk_never_falls_with(risk, examples, name):
-    assert (np.diff(swept(risk, examples, name)) >= 0).all()
+    assert (np.diff(sweep(risk, examples, name)) >= 0).all()
 
 
-@pytest.mark.parametrize("name", RISK.falls_with)
+@pytest.mark.parametrize("name", RISK.monotone_decreasing)
 def test_risk_never_rises_with(risk, examples, name):
-    assert (np.diff(swept(risk, examples, name)) <= 0).all()
+    assert (np.diff(sweep(risk, examples, name)) <= 0).all()
 
 
-def test_the_data_alone_would_say_the_opposite(examples):
+def test_without_constraints_the_data_reverse_the_directions(examples):
     free = Features(numbers=RISK.numbers, categories=RISK.categories)
-    told = fit(examples, free, in_time(examples))[0]
+    model = fit(examples, free, split_by_time(examples))[0]
     for name, direction in (("debt_monthly", 1), ("bureau_score", -1), ("income_monthly", -1)):
-        ends = swept(told, examples, name)[:, [0, -1]]
+        ends = sweep(model, examples, name)[:, [0, -1]]
         assert (direction * np.diff(ends)).mean() < -0.01
 
 
-def test_the_model_has_learned_what_no_direction_forbids(risk, examples):
-    told = risk.predict(examples, threads=1)
-    assert np.corrcoef(told, numbers(examples, "age_years"))[0, 1] > 0.5
+def test_unconstrained_feature_is_learned(risk, examples):
+    predicted = risk.predict(examples, threads=1)
+    assert np.corrcoef(predicted, to_floats(examples, "age_years"))[0, 1] > 0.5
 
 
-def test_what_lenders_and_regulators_expect_is_among_the_directions():
-    assert {"debt_monthly", "debt_to_income", "supply_buyers_late_share"} <= set(RISK.rises_with)
-    assert {"bureau_score", "income_monthly"} <= set(RISK.falls_with)
-    assert "suggested_apr" in params().features_of("take_up").falls_with
+def test_constraints_include_what_lenders_and_regulators_expect():
+    assert {"debt_monthly", "debt_to_income", "supply_buyers_late_share"} <= set(
+        RISK.monotone_increasing
+    )
+    assert {"bureau_score", "income_monthly"} <= set(RISK.monotone_decreasing)
+    assert "suggested_apr" in params().model_features("take_up").monotone_decreasing
 
 
 @pytest.mark.parametrize("stated", [("region",), ("income_monthly", "income_monthly")])
-def test_a_direction_of_no_number_or_told_twice_is_refused(stated):
-    with pytest.raises(ValidationError, match="rises_with"):
-        Features(numbers=("income_monthly",), categories=("region",), rises_with=stated)
+def test_constraint_on_a_category_or_stated_twice_is_an_error(stated):
+    with pytest.raises(ValidationError, match="monotone_increasing"):
+        Features(numbers=("income_monthly",), categories=("region",), monotone_increasing=stated)
