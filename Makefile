@@ -27,11 +27,12 @@ coverage: venv  ## run every test and measure which lines they run
 prove: venv  ## run the long proofs: kill -9 in each task, a backfill on PostgreSQL
 	@python -m pytest -q -m prove
 
-lint: venv  ## style, types, layers, SQL
+lint: venv  ## style, types, layers, SQL, words
 	@ruff check . && ruff format --check . && mypy
 	@lint-imports --no-logo && python .ci/check_imports.py
 	@sqlfluff lint dbt_project --disable-progress-bar
 	@sqlfluff lint dags models pipelines --templater placeholder --disable-progress-bar
+	@python .ci/check_words.py
 
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 	@python -m pipelines airflow

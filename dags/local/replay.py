@@ -125,10 +125,10 @@ def _hash_files(settings: Settings, day: date) -> dict[str, str]:
 
 
 def _hash(path: Path) -> str:
-    """Return a file's hash; a manifest's without the version of the code that wrote it."""
+    """Return a file's hash; a manifest's without the versions of the code that wrote it."""
     if path.name != MANIFEST:
         return sha256(path)
-    manifest = json.loads(path.read_text("utf-8")) | {"code_version": None}
+    manifest = json.loads(path.read_text("utf-8")) | {"code_version": None, "package_version": None}
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

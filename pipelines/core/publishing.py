@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contracts import feeds
+from pipelines import __version__
 from pipelines.core.errors import InputMissing
 from pipelines.core.settings import PROJECT, Settings
 
@@ -177,6 +178,7 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
         "rows": facts.get("rows", sum(file.get("rows", 0) for file in files.values())),
         "content_sha256": hashlib.sha256(hashes.encode()).hexdigest(),
         "code_version": code_version(),
+        "package_version": __version__,
     }
     write_json(folder / MANIFEST, manifest)
 

@@ -5,8 +5,10 @@ import json
 import pyarrow as pa
 import pytest
 
+from pipelines import __version__
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import (
+    code_version,
     hash_inputs,
     publishing,
     read_manifest,
@@ -94,3 +96,10 @@ def test_a_missing_manifest_names_the_folder_and_the_step_to_run(tmp_path):
         InputMissing, match=r"marts/date=2026-03-05 is not published.*pipelines run"
     ):
         read_manifest(tmp_path / "marts" / "date=2026-03-05")
+
+
+def test_a_manifest_states_the_versions_of_code_and_package(tmp_path):
+    publish(tmp_path / "matches")
+    manifest = read_manifest(tmp_path / "matches")
+    assert manifest["code_version"] == code_version()
+    assert manifest["package_version"] == __version__
