@@ -11,13 +11,13 @@ from pipelines.core.settings import PROJECT, Settings
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("dags/*.md")])
 README = (PROJECT / "README.md").read_text("utf-8")
-FLOW = (PROJECT / "docs" / "how-data-flows.md").read_text("utf-8")
+FLOW = (PROJECT / "docs" / "architecture.md").read_text("utf-8")
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text("utf-8")
 FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
 
 
 def test_the_pages_exist():
-    assert {page.name for page in PAGES} >= {"README.md", "runbook.md", "how-data-flows.md"}
+    assert {page.name for page in PAGES} >= {"README.md", "runbook.md", "architecture.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
