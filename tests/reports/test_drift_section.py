@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pipelines.evaluation.drift.figures import Drift, Figure
+from pipelines.evaluation.drift.comparison import Drift, Figure
 
 from pipelines.core.settings import Settings
 from pipelines.reports import report
