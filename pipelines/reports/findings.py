@@ -157,13 +157,14 @@ def _rejected_files(report: Report) -> Iterator[Finding]:
         if row.rejected_files:
             yield Finding(
                 "act",
-                f"{plural(row.rejected_files, 'file')} of {row.source} refused ({words(row.feed)})",
+                f"{plural(row.rejected_files, 'file')} of {row.source} rejected "
+                f"({words(row.feed)})",
                 _reasons(report, row),
             )
 
 
 def _reasons(report: Report, intake: FeedIntake) -> str:
-    """Return the messages of the source's refused files; each begins with the file's path."""
+    """Return the messages of the source's rejected files; each begins with the file's path."""
     return " ".join(
         row.message
         for row in report.quarantine
@@ -173,7 +174,7 @@ def _reasons(report: Report, intake: FeedIntake) -> str:
 
 def _files_not_read(report: Report) -> Iterator[Finding]:
     for file in report.landed_files:
-        if file.is_refused:
+        if file.is_rejected:
             yield Finding("act", f"{file.path} was not read", file.note)
 
 

@@ -21,7 +21,7 @@ SEVERITIES = {"incomplete": "incomplete", "act": "action", "note": "note"}
 """Severity of a finding -> its label."""
 MEANINGS = {
     "quarantined": "rows that broke a critical rule; stored as received, with the reason",
-    "duplicates": "the same row again, or the same person within the window of days",
+    "duplicates": "same row again, or same person within the window of days",
     "suppressed": "do not contact, erasure or fraud; no institution may receive them",
     "unmatched": "no product could take them; the reasons are listed below",
     "matched": "matched with at least one product",
@@ -63,7 +63,7 @@ class Headline:
         served = sum(row.matches > 0 for row in matching.institutions)
         channels = {row.source for row in intake if row.feed == "leads"}
         files = sum(row.files for row in intake)
-        refused = sum(row.rejected_files for row in intake)
+        rejected = sum(row.rejected_files for row in intake)
         return [
             Tile("Leads received", count(received), f"from {plural(len(channels), 'channel')}"),
             Tile("Leads matched", count(matched), f"{share(matched, received)} of received"),
@@ -73,7 +73,7 @@ class Headline:
                 count(served) if matching.matches else NOTHING,
                 f"of {len(matching.institutions)} with an open product",
             ),
-            Tile("Files refused", count(refused), f"of {plural(files, 'file')}"),
+            Tile("Files rejected", count(rejected), f"of {plural(files, 'file')}"),
         ]
 
     def _leads(self, name: str) -> int | None:

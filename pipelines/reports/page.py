@@ -47,7 +47,7 @@ def render(report: Report) -> str:
         counts=tuple(COUNTS),
         count_columns=[(heading, "n") for heading in COUNTS.values()],
         totals=feed_totals(report.intake),
-        refused=[row for row in report.quarantine if row.is_file],
+        rejected=[row for row in report.quarantine if row.is_file],
         rules=rule_totals(report.quarantine),
         failed=[row for row in report.expectations if row.unexpected],
         passed=[row for row in report.expectations if not row.unexpected],

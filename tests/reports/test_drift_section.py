@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from pipelines.evaluation.drift.comparison import Drift, Figure
 
 from pipelines.core.settings import Settings
+from pipelines.evaluation.drift.comparison import Drift, Figure
 from pipelines.reports import report
 from pipelines.reports.findings import drift_findings
 from tests.evaluation.drift.test_drift import capped, lower_scores

@@ -29,11 +29,11 @@ def titles(found: PublishedReport, severity: str) -> list[str]:
     return [f["title"] for f in found.quality["findings"] if f["severity"] == severity]
 
 
-def test_a_day_with_a_refused_file_is_complete_with_findings(whole: PublishedReport):
+def test_a_day_with_a_rejected_file_is_complete_with_findings(whole: PublishedReport):
     assert whole.returned["state"] == whole.quality["state"] == "findings"
     assert titles(whole, "incomplete") == []
     assert titles(whole, "act") == [
-        "1 file of broker refused (leads)",
+        "1 file of broker rejected (leads)",
         f"spam/{DAY}/x.csv was not read",
     ]
 

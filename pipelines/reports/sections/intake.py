@@ -60,10 +60,10 @@ class QuarantinedRule:
     rule: str
     severity: str
     records: int
-    """Rows, or values, that broke the rule; 1 for a file that was refused whole."""
+    """Rows, or values, that broke the rule; 1 for a file that was rejected whole."""
     rows: int
     """Received rows that these records account for: a row that broke several rules counts for one
-    of them, an emptied value counts as none, a refused file counts with all its rows."""
+    of them, an emptied value counts as none, a rejected file counts with all its rows."""
     first_line: int | None
     message: str
     is_file: bool
@@ -76,7 +76,7 @@ class LandedFile:
     path: str
     """Below `landing/`."""
     is_late: bool
-    is_refused: bool
+    is_rejected: bool
     note: str
 
 
@@ -186,7 +186,7 @@ def _landed_file(entry: dict[str, Any]) -> LandedFile:
     return LandedFile(
         path=without_personal(entry["path"]),
         is_late=entry["is_late"],
-        is_refused=entry["state"] == "rejected",
+        is_rejected=entry["state"] == "rejected",
         note="; ".join(note for note in notes if note),
     )
 
@@ -231,7 +231,7 @@ def feed_totals(intake: Sequence[FeedIntake]) -> list[FeedTotal]:
 
 
 def rule_totals(quarantine: Sequence[QuarantinedRule]) -> list[RuleTotal]:
-    """Return one line per feed, column and rule, most records first, without refused files."""
+    """Return one line per feed, column and rule, most records first, without rejected files."""
     by_rule: dict[tuple[str, str, str, str], list[QuarantinedRule]] = defaultdict(list)
     for row in quarantine:
         if not row.is_file:
