@@ -118,7 +118,7 @@ def ensure_model_set(
 ) -> dict[str, Any]:
     """Train the set that scores `day` unless the registry has it; return as `train` does.
 
-    It is the set of the week, `find_anchor(day)`. In a market's first `young_days` each day has a set of
+    It is the set of the week, `find_anchor(day)`. In a market's first `young_market_days` each day has a set of
     its own, so that a new market need not wait for Monday.
     """
     week = find_anchor(day)
@@ -141,7 +141,7 @@ def _train_once(
 
 
 def _is_young(settings: Settings, as_of: date) -> bool:
-    """Return whether the first lead with a decision came less than `young_days` ago."""
+    """Return whether the first lead with a decision came less than `young_market_days` ago."""
     first = registry.load_metadata(settings, as_of)[FIRST_LABELLED].get("first_lead_on")
     return first is None or (as_of - date.fromisoformat(first)).days < params().young_market_days
 

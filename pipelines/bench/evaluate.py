@@ -260,7 +260,7 @@ def predict_held_out(
     """Return the predictions for each group of rows by a model of all other groups.
 
     Args:
-        table: Labelled rows, as `examples` returns them.
+        table: Labelled rows, as `load_examples` returns them.
         features: The features of the models.
         groups: The group of each row.
         threads: Threads of the prediction.
