@@ -1,1 +1,1 @@
-"""Feature lists, the encoder that makes matrices of them, and lender effects."""
+"""Features: the encoder of the feature matrix, lender effects, and the meaning of each feature."""

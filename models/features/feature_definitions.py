@@ -14,7 +14,7 @@ COMPUTED = {
     "amount_to_max": "Requested amount over the largest amount that the product lends.",
     "amount_to_min": "Requested amount over the smallest amount that the product lends.",
     "term_to_max": "Requested term over the longest term of the product.",
-    "payment_to_income": "Level monthly payment at the product's highest cost, over monthly income.",
+    "payment_to_income": "Level monthly payment at the product's highest cost, over income.",
     "payment_to_revenue": "Payments of a year at the product's highest cost, over annual revenue.",
     "register_approval_rate": "Share approved by a public register, (approvals + 1) / (all + 2).",
     "pd": "Probability of default that the risk model gives.",

@@ -1,1 +1,1 @@
-"""From a matrix of features to probabilities: estimators, calibration, compiled tree ensembles, uncertainty."""
+"""Scoring: estimators, calibration, tree ensembles as lookup tables, contributions, uncertainty."""

@@ -1,7 +1,7 @@
 """Exact Shapley values of LightGBM's trees, many rows at a time.
 
-The contribution of a feature to a row's log-odds is its Shapley value in the game of Lundberg, Erion and Lee
-(2018), "Consistent individualized feature attribution for tree ensembles": features outside a
+A feature's contribution to a row's log-odds is its Shapley value in the game of Lundberg, Erion and
+Lee (2018), "Consistent individualized feature attribution for tree ensembles": features outside a
 coalition follow both branches, weighted by the rows that took them in training. LightGBM computes
 it row by row. Here the same sum is taken leaf by leaf. Let a leaf of value v have d features on its
 path, z_j the share of rows that follow all of its conditions on j, and o_j be 1 where a row meets

@@ -164,7 +164,7 @@ class Prior:
 
 
 def _headroom_factor(table: pa.Table) -> FloatArray:
-    """Return the factor on the odds of approval by the distance of `pd` from the product's limit."""
+    """Return the factor on the odds of approval, by `pd` over the product's limit."""
     bands = policy.priors().headroom
     starts = np.array([band.share_from for band in bands])
     factors = np.array([band.times for band in bands])

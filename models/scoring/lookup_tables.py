@@ -70,7 +70,7 @@ class LeafLayout:
 
     @classmethod
     def build(cls, leaves: Sequence[FloatArray]) -> "LeafLayout":
-        """Return the layout of trees with these leaves; a tree with many leaves has several words."""
+        """Return the layout of trees with these leaves; a large tree has several words."""
         counts = [len(values) for values in leaves]
         bits = SMALL_WORD if max(counts, default=1) <= SMALL_WORD else LARGE_WORD
         parts = [[min(count - start, bits) for start in range(0, count, bits)] for count in counts]
@@ -98,7 +98,7 @@ class LeafLayout:
 
 @dataclass(frozen=True)
 class _SplitLeaves:
-    """A split of one of the trees, and the leaves below each side, the first leaf the lowest bit."""
+    """A split of a tree, and the leaves below each side; the first leaf is the lowest bit."""
 
     tree: int
     split: TreeSplit

@@ -1,10 +1,11 @@
-"""A predictor for LightGBM models by lookup tables: the same probabilities in a fraction of the time.
+"""A predictor for LightGBM models by lookup tables: equal probabilities in less time.
 
 A row's score is a lookup for each feature: the sum of its curves, and the AND of its leaf bits,
 which leaves one leaf a tree. Pairs come lead by lead, and few products meet many leads: columns of
 the lead are constant over a run of rows, columns of the product repeat. Such columns are combined
 once for all rows that share their values. They are detected from the values, not by name; the
-detection changes the time, never a result. Measurements: docs/decisions/scoring-by-lookup-tables.md.
+detection changes the time, never a result. Measurements are in
+docs/decisions/scoring-by-lookup-tables.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""How one model is fitted: its dataset, boosting, right-censored loans, and reject inference."""
+"""Training: examples, boosting, right-censored loans, reject inference, paired bootstrap."""

@@ -1,4 +1,4 @@
-"""Fit one model: select its size, validate it out of time, calibrate it and train it on all rows."""
+"""Fit one model: select its size, validate it out of time, calibrate it, train it on all rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -110,7 +110,7 @@ def _compare_to_prior(
 
 
 def _predict_later(training_set: TrainingSet, split: Split, size: EnsembleSize) -> FloatArray:
-    """Return the uncalibrated probabilities of the validation rows by a model of the earlier ones."""
+    """Return uncalibrated probabilities of the validation rows by a model of earlier rows."""
     model = train_ensemble(training_set, size)
     return sigmoid(model.predict_log_odds(training_set.matrix[split.validate], threads=THREADS))
 

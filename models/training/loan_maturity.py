@@ -13,9 +13,9 @@ loan gives the same binary loss if a loan without default has the weight
 
     w = F (1 - p) / (1 - p F),    since then    p F / (p F + (1 - p F) w) = p
 
-With the portfolio's default rate for the p in w this is one weight a row: exact for the portfolio at
-any age and for every loan at maturity, where w = 1; before it, a loan far from the rate is biased
-toward it.
+With the portfolio's default rate for the p in w this is one weight a row: exact for the portfolio
+at any age and for every loan at maturity, where w = 1; before it, a loan far from the rate is
+biased toward it.
 
 A default shows before its date: most loans that are 30 days overdue reach 90. So F is the curve of
 the first arrears of loans that default, and a loan in arrears counts in part as either class, by
@@ -88,8 +88,8 @@ class Exposure:
     def window_probability(self, probability: FloatArray) -> FloatArray:
         """Return the probability of the event in the window, given that it had not shown before.
 
-        With probability p over the horizon, p F(t1) has shown when the window begins, so 1 - p F(t1)
-        of the rows are at risk, of which p (F(t2) - F(t1)) show the event in it.
+        With probability p over the horizon, p F(t1) has shown when the window begins, so a share
+        1 - p F(t1) is at risk, of which p (F(t2) - F(t1)) show the event in the window.
         """
         return probability * (self.end - self.begin) / (1 - probability * self.begin)
 

@@ -6,8 +6,8 @@ methods of the literature, each an option of `models/params.yml`:
 - `weighting` (Horvitz and Thompson 1952; for credit Banasik and Crook 2007, "Reject inference,
   augmentation, and sample selection"): each loan represents all applicants like it, so it weighs
   1 / p(loan | columns). Right if the columns contain all that the selection used.
-- `augmentation` (fuzzy augmentation; Siddiqi 2006, "Credit Risk Scorecards"): an applicant without a
-  loan joins the sample in part as bad and in part as good, by the model of the loans, with the odds
+- `augmentation` (fuzzy augmentation; Siddiqi 2006, "Credit Risk Scorecards"): an applicant without
+  a loan joins the sample in part as bad and in part as good, by the model of the loans, with the odds
   of bad raised by a stated factor for the lenders' additional information.
 - `parcelling` (ibid.): the same by bands of the bureau score, with the stated rates of the bands
   (expectations/policy/priors.yml), which also cover applicants that no lender accepts.
@@ -116,7 +116,7 @@ def _reweight(
 
 
 def _append_rejected(loans: pa.Table, rejected: pa.Table, probability: FloatArray) -> pa.Table:
-    """Append each rejected applicant twice, as bad and as good; in total they weigh as the loans."""
+    """Append each rejected applicant as bad and as good; in total they weigh as the loans."""
     weight = float(row_weights(loans).sum()) / max(1, rejected.num_rows)
     observed = loans.append_column("is_inferred", pa.array(_all(loans, value=False)))
     parts = [observed]

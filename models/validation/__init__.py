@@ -1,1 +1,1 @@
-"""How models are judged: splits in time, metrics, backtests, and calibration in service."""
+"""Validation: splits in time, metrics, backtests, and the calibration monitor."""

@@ -1,4 +1,4 @@
-"""Validation metrics of probabilities, and lender drift: groups whose rates leave their prediction."""
+"""Validation metrics of probabilities, and lender drift beyond chance."""
 
 from dataclasses import asdict, dataclass
 

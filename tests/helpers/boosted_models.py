@@ -60,7 +60,7 @@ def make_tree_predictor(booster: lightgbm.Booster) -> TreePredictor:
 
 
 def make_rows(booster: lightgbm.Booster, matrix: np.ndarray, seed: int) -> np.ndarray:
-    """Return training rows, some values replaced by thresholds, their neighbours and special values."""
+    """Return training rows, with some thresholds, their neighbours and special values."""
     random = np.random.default_rng(seed)
     rows = matrix[random.integers(0, len(matrix), 1500)].copy()
     trees = parse_model(booster.model_to_string()).trees

@@ -171,7 +171,7 @@ def test_other_columns_are_kept():
 
 @pytest.mark.parametrize(("begins", "ends"), [(0, 60), (90, 180), (200, 228), (300, 365)])
 def test_window_probability_equals_a_simulation(begins, ends):
-    """Brute force: loans of three risks are drawn, and the ones without earlier arrears are counted."""
+    """Brute force: loans of three risks are drawn; loans without earlier arrears are counted."""
     random, rows = np.random.default_rng(8), 900_000
     pd = np.array([0.02, 0.1, 0.4])[np.arange(rows) % 3]
     curve = MaturityCurve(
@@ -204,7 +204,7 @@ def test_loans_with_earlier_arrears_are_not_at_risk():
         100, observed_days=200.0, overdue_30_after=overdue, overdue_90_after=[NEVER] * 4 + [100.0]
     )
     assert rows == [0, 2, 3]
-    # The third cured. The fourth is in arrears: one of three defaulted, and 5.5 of ten by priors.yml.
+    # The third cured. The fourth is open: one of three defaulted, 5.5 of ten by priors.yml.
     assert label == [0.0, 0.0, 0.5]
 
 
