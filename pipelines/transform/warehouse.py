@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from dbt.cli.main import dbtRunner
+from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from expectations import policy
 from expectations.contracts import contracts
@@ -55,25 +55,43 @@ def build(
     """
     _mark_stale(settings, day, layer)
     _write_typed_files(settings)
-    outcome = dbtRunner().invoke(
+    outcome = run_dbt(
+        settings,
+        day,
+        "build",
+        f"--select=path:{layer}",
+        "--indirect-selection=buildable",
+        *([] if with_unit_tests else ["--exclude-resource-type=unit_test"]),
+    )
+    results = check_results(settings, day, layer, outcome)
+    _mark_built(settings, day, layer)
+    return _count_results(results)
+
+
+def generate_docs(settings: Settings, day: date) -> Path:
+    """Write dbt's documentation of every table as one page; return its path."""
+    run_dbt(settings, day, "docs", "generate", "--static", "--empty-catalog")
+    page = settings.home / "docs" / "dbt.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(state_folder(settings) / "target" / "static_index.html", page)
+    return page
+
+
+def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
+    """Run one dbt command on the warehouse as of `day`, in this process; return dbt's result."""
+    return dbtRunner().invoke(
         [
             "--quiet",
             "--log-level=none",
             "--log-level-file=none",
             f"--log-path={state_folder(settings)}",
-            "build",
-            f"--select=path:{layer}",
-            "--indirect-selection=buildable",
-            *([] if with_unit_tests else ["--exclude-resource-type=unit_test"]),
+            *command,
             f"--project-dir={PROJECT_FOLDER}",
             f"--profiles-dir={PROJECT_FOLDER}",
             f"--target-path={state_folder(settings) / 'target'}",
             f"--vars={json.dumps(variables(settings, day))}",
         ]
     )
-    results = check_results(settings, day, layer, outcome)
-    _mark_built(settings, day, layer)
-    return _count_results(results)
 
 
 def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
