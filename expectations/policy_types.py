@@ -42,9 +42,9 @@ class Dated(_Strict):
 
 
 class Burst(_Strict):
-    """More than `most_leads` within `window_days` from one device or phone are suspect."""
+    """More than `max_leads` within `window_days` from one device or phone are suspect."""
 
-    most_leads: int = Field(ge=1)
+    max_leads: int = Field(ge=1)
     window_days: int = Field(ge=1)
 
 
@@ -132,7 +132,7 @@ class Value(Decision):
     person_weight: float = Field(ge=0)
     institution_weight: float = Field(ge=0)
     minimum_value: float
-    most_offers_per_lead: int = Field(ge=1)
+    max_offers_per_lead: int = Field(ge=1)
     funding_cost: Fraction
     loss_given_default: Fraction
     amount_room_weight: Fraction
@@ -151,7 +151,7 @@ class Exclusive(_Strict):
 class Candidates(_Strict):
     """How the pairs of a large day are cut before the models score them."""
 
-    most_pairs: int = Field(ge=0)
+    max_pairs: int = Field(ge=0)
     """Eligible pairs up to which none is cut."""
     per_lead: int = Field(ge=1)
     """Pairs that leads keep on average, the most promising of all."""
@@ -166,7 +166,7 @@ class NearMisses(_Strict):
 
     sampled_leads: int = Field(ge=0)
     """Leads in the random sample; 0: no rule cost is estimated."""
-    most_pairs: int = Field(ge=0)
+    max_pairs: int = Field(ge=0)
     """Pairs that are scored; of more leads than they reach for, the rest is left out."""
 
 
@@ -231,17 +231,17 @@ class Exposure(Limit):
 
     column: str
     group: str
-    least_share: float | None = Field(default=None, gt=0, le=1)
+    min_share: float | None = Field(default=None, gt=0, le=1)
     """Of as many matches as the plan has without this limit."""
-    most_share: float | None = Field(default=None, gt=0, le=1)
+    max_share: float | None = Field(default=None, gt=0, le=1)
     """Of each product's quota."""
 
     @model_validator(mode="after")
     def _says_something_that_can_be_kept(self) -> Self:
-        if self.least_share is None and self.most_share is None:
-            raise ValueError("says neither least_share nor most_share")
-        if self.least_share and self.most_share and self.least_share > self.most_share:
-            raise ValueError(f"least_share {self.least_share} exceeds most_share {self.most_share}")
+        if self.min_share is None and self.max_share is None:
+            raise ValueError("says neither min_share nor max_share")
+        if self.min_share and self.max_share and self.min_share > self.max_share:
+            raise ValueError(f"min_share {self.min_share} exceeds max_share {self.max_share}")
         return self
 
 
@@ -266,13 +266,13 @@ class Exploration(Decision):
 
     share: Fraction
     near_best: Fraction
-    most_waiting_per_place: int = Field(ge=2)
-    most_drawn_per_lead: int = Field(ge=1)
+    max_candidates_per_draw: int = Field(ge=2)
+    max_drawn_per_lead: int = Field(ge=1)
     new_product_decisions: int = Field(ge=0)
     new_product_times: float = Field(ge=1)
-    most_lost: Fraction
-    least_support: Fraction
-    least_support_of_models: Fraction
+    max_loss: Fraction
+    min_support: Fraction
+    min_model_support: Fraction
 
 
 class RiskTier(_Strict):
@@ -348,12 +348,12 @@ class Drift(Decision):
 
     current_days: int = Field(ge=1)
     reference_days: int = Field(ge=2)
-    least_reference_days: int = Field(ge=2)
-    least_rows: int = Field(ge=1)
+    min_reference_days: int = Field(ge=2)
+    min_rows: int = Field(ge=1)
     bins: int = Field(ge=2)
-    least_expected: float = Field(gt=0)
-    most_categories: int = Field(ge=1)
-    word_of_new_models: float = Field(gt=0)
+    min_expected: float = Field(gt=0)
+    max_categories: int = Field(ge=1)
+    new_model_weight: float = Field(gt=0)
     false_discoveries: Levels
     lines: DriftLines
 
@@ -394,8 +394,8 @@ class Leaks(Decision):
 
     limits: LeakLimits
     deviations: float = Field(gt=0)
-    least_rows_of_a_class: int = Field(ge=2)
-    most_rows: int = Field(ge=2)
+    min_rows_of_a_class: int = Field(ge=2)
+    max_rows: int = Field(ge=2)
     allowed: tuple[AllowedLeak, ...]
 
 

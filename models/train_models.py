@@ -154,7 +154,7 @@ def fit_or_use_prior(model: str, table: pa.Table, features: Features) -> ModelVe
     """
     metadata: dict[str, Any] = {
         "rows": table.num_rows,
-        "least_age_days": min_label_age(table),
+        "min_age_days": min_label_age(table),
         **_lead_dates(table),
         "leaks": check.require_no_leaks(model, table, features),
     }

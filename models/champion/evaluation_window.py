@@ -128,7 +128,7 @@ def select_new_labels(champion: Champion, table: pa.Table, as_of: date) -> Evalu
     rules, metadata = params().challenge, champion.version.metadata
     starts_on = _start(champion, as_of, rules.window_days)
     is_new = pc.greater_equal(table["label_known_on"], pa.scalar(starts_on))
-    was_quicker = (metadata.get("least_age_days") or 0) < (min_label_age(table) or 0)
+    was_quicker = (metadata.get("min_age_days") or 0) < (min_label_age(table) or 0)
     if was_quicker and "last_lead_on" in metadata:
         last = date.fromisoformat(metadata["last_lead_on"])
         is_new = pc.and_(is_new, pc.greater(table["business_date"], pa.scalar(last)))
@@ -195,5 +195,5 @@ def is_miscalibrated(
     return bool(certain > params().challenge.calibration_band * outcomes.labels.mean())
 
 
-def _start(champion: Champion, as_of: date, most_days: int) -> date:
-    return max(champion.trained_as_of, as_of - timedelta(days=most_days))
+def _start(champion: Champion, as_of: date, max_days: int) -> date:
+    return max(champion.trained_as_of, as_of - timedelta(days=max_days))

@@ -158,8 +158,8 @@ def _without_inferred(table: pa.Table) -> pa.Table:
 
 
 def _draw_rows(labelled: IntArray) -> IntArray:
-    """Return at most `most_rows` of the rows, drawn by a fixed seed, in their order."""
-    most = policy.leaks().most_rows
+    """Return at most `max_rows` of the rows, drawn by a fixed seed, in their order."""
+    most = policy.leaks().max_rows
     return np.sort(np.random.default_rng(_seed()).permutation(labelled)[:most])
 
 

@@ -181,7 +181,7 @@ def _find_pure_subgroups(
     """Yield for each grouping and outcome the evaluation rows of the groups pure in it."""
     outcome = sample.outcome[sample.evaluation_rows]
     probability = sigmoid(log_odds[sample.evaluation_rows])
-    min_rows = max(policy.leaks().least_rows_of_a_class, MIN_PURE_SHARE_OF_ROWS * len(outcome))
+    min_rows = max(policy.leaks().min_rows_of_a_class, MIN_PURE_SHARE_OF_ROWS * len(outcome))
     for name, codes in groupings:
         pure_outcome = _pure_outcomes(codes, sample)[codes[sample.evaluation_rows]]
         for side in (0, 1):

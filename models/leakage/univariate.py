@@ -98,7 +98,7 @@ def has_both_classes(outcome: FloatArray) -> bool:
     """Return whether each class has the number of rows that the policy asks for."""
     positive = float(outcome.sum())
     rarer = min(positive, len(outcome) - positive)
-    return rarer >= policy.leaks().least_rows_of_a_class
+    return rarer >= policy.leaks().min_rows_of_a_class
 
 
 def group_rates(codes: IntArray, outcome: FloatArray, train_rows: BoolArray) -> FloatArray:
@@ -140,7 +140,7 @@ def run_date_test(groupings: Groupings) -> Iterator[LeakTestResult]:
     if days is None or lead_days is None:
         return
     known = ~np.isnan(days) & ~np.isnan(lead_days)
-    if known.sum() < policy.leaks().least_rows_of_a_class:
+    if known.sum() < policy.leaks().min_rows_of_a_class:
         return
     after = days[known] > lead_days[known] + groupings.column.is_timestamp
     share, limit = float(after.mean()), policy.leaks().limits.future_dates
@@ -153,7 +153,7 @@ def run_missing_label_test(column: Column, no_label: BoolArray) -> Iterator[Leak
     """Yield the test `missing_label_overlap`: the Jaccard index of missing values and labels."""
     rules, missing = policy.leaks(), column.is_missing
     either = missing | no_label
-    if no_label.sum() < rules.least_rows_of_a_class or not missing.any():
+    if no_label.sum() < rules.min_rows_of_a_class or not missing.any():
         return
     share = float((missing & no_label).sum() / either.sum())
     limit = rules.limits.missing_label_overlap

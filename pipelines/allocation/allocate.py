@@ -45,7 +45,7 @@ class Plan:
     """Limit -> shadow price by row: the value that one more unit (a lead, a unit of money) adds."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
     """Floor -> number of leads by which each row is missed."""
-    least_shortfall: int = 0
+    min_shortfall: int = 0
     """Lower bound on the total shortfall of every plan: proven, perhaps not attained."""
     evaluations: int = 0
     """Evaluations of the dual function."""
@@ -74,7 +74,7 @@ def allocate(
     pairs: PairColumns,
     quota: IntArray,
     *,
-    most_offers: int,
+    max_offers: int,
     limits: Sequence[Limit] = (),
     start: Mapping[str, FloatArray] | None = None,
     options: SolverOptions | None = None,
@@ -84,7 +84,7 @@ def allocate(
     Args:
         pairs: The pairs to choose from.
         quota: Most leads of each product, >= 0, by product code.
-        most_offers: Most pairs chosen for one lead (K), >= 1.
+        max_offers: Most pairs chosen for one lead (K), >= 1.
         limits: Further limits over the same pairs, in the same order.
         start: Start prices, as `Plan.prices` of an earlier plan; a limit without prices, or with
             another number of rows, starts at 0.
@@ -99,18 +99,18 @@ def allocate(
     units = choose_units(ordered, len(quota))
     value = np.rint(ordered.value * units)
     if not further:
-        solution = _solve_flow(ordered, value, quota, most_offers)
+        solution = _solve_flow(ordered, value, quota, max_offers)
     else:
         solution = solve_lagrangian(
             ordered,
             value,
             (build_quota_limit(ordered.product, quota), *further),
-            most_offers,
+            max_offers,
             start={name: price * units for name, price in (start or {}).items()},
             options=options or SolverOptions(),
         )
     bound = dual_bound(
-        ordered.lead, ordered.institution, value, solution.limits, solution.prices, most_offers
+        ordered.lead, ordered.institution, value, solution.limits, solution.prices, max_offers
     )
     return Plan(
         chosen=_restore_order(solution.chosen, order),
@@ -121,15 +121,15 @@ def allocate(
             for limit, price in zip(solution.limits, solution.prices, strict=True)
         },
         shortfall=solution.shortfall,
-        least_shortfall=solution.least_shortfall,
+        min_shortfall=solution.min_shortfall,
         evaluations=solution.evaluations,
     )
 
 
 def _solve_flow(
-    pairs: PairColumns, value: FloatArray, quota: IntArray, most_offers: int
+    pairs: PairColumns, value: FloatArray, quota: IntArray, max_offers: int
 ) -> Solution:
-    plan = solve_quotas(pairs, value.astype(np.int64), quota, most_offers)
+    plan = solve_quotas(pairs, value.astype(np.int64), quota, max_offers)
     limits = (build_quota_limit(pairs.product, quota),)
     return Solution(plan.chosen, limits, [plan.price_of_quota.astype(np.float64)])
 
@@ -148,7 +148,7 @@ def dual_bound(
     value: FloatArray,
     limits: Sequence[Limit],
     prices: Sequence[FloatArray],
-    most_offers: int,
+    max_offers: int,
 ) -> float:
     """Return D(p), in units of `value`; the surplus of each lead is rounded up.
 
@@ -158,7 +158,7 @@ def dual_bound(
         value: Of each pair.
         limits: The limits.
         prices: One array by limit, one price by row, >= 0.
-        most_offers: Most pairs of one lead (K).
+        max_offers: Most pairs of one lead (K).
     """
     surplus = value.astype(np.float64)
     capacity_value = 0.0
@@ -172,7 +172,7 @@ def dual_bound(
     is_first = (np.diff(lead, prepend=-1) != 0) | (np.diff(institution, prepend=-1) != 0)
     first = np.flatnonzero(is_first)
     best = np.maximum.reduceat(surplus, first)
-    return capacity_value + _sum_best(lead[first], best, most_offers)
+    return capacity_value + _sum_best(lead[first], best, max_offers)
 
 
 def _sum_best(lead: IntArray, surplus: FloatArray, count: int) -> int:

@@ -40,7 +40,7 @@ class StoppingRule:
     """Continue while D decreases by this share of itself ..."""
     window: int = 10
     """... within this number of evaluations."""
-    most_evaluations: int = 400
+    max_evaluations: int = 400
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def minimise_dual(
     search = _QuasiNewton(dual, upper / scale, scale)
     search.evaluate_start(start / scale)
     values = [search.value]
-    while search.evaluations < rule.most_evaluations and search.step():
+    while search.evaluations < rule.max_evaluations and search.step():
         values += [search.value] * (search.evaluations - len(values))
         before = values[-1 - min(rule.window, len(values) - 1)]
         if len(values) > rule.window and before - search.value < rule.progress * abs(before):

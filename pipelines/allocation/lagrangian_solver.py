@@ -32,7 +32,7 @@ TARGET_GAP = 1e-3
 """A plan with a smaller gap is not polished."""
 POLISH_EFFORT = 0.5
 """Deterministic time of the integer solver; some seconds at most."""
-MOST_POLISHED = 1_000
+MAX_POLISHED = 1_000
 """Most pairs that are polished: the pairs with the smallest absolute reduced cost."""
 REACH = 0.5
 """The repair uses pairs whose reduced cost is above minus this share of a typical value."""
@@ -64,7 +64,7 @@ class Solution:
     """The limits that the plan satisfies: infeasible floors are relaxed to what it attains."""
     prices: Sequence[FloatArray]
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
-    least_shortfall: int = 0
+    min_shortfall: int = 0
     evaluations: int = 0
 
 
@@ -72,7 +72,7 @@ def solve_lagrangian(
     pairs: PairColumns,
     value: FloatArray,
     limits: tuple[Limit, ...],
-    most_offers: int,
+    max_offers: int,
     *,
     start: Mapping[str, FloatArray],
     options: SolverOptions,
@@ -83,11 +83,11 @@ def solve_lagrangian(
         pairs: The pairs, by lead, institution and product.
         value: Of each pair, in integer units, > 0.
         limits: The limits.
-        most_offers: Most pairs of one lead.
+        max_offers: Most pairs of one lead.
         start: Limit -> start prices, in units of value for one unit of what is limited.
         options: How to search.
     """
-    relaxation = _Relaxation(pairs, limits, most_offers, options)
+    relaxation = _Relaxation(pairs, limits, max_offers, options)
     penalty = LONGEST_CHAIN * float(value.max(initial=0))
     best, least = relaxation.solve(value, penalty, start), 0
     if best.missed:
@@ -102,7 +102,7 @@ def solve_lagrangian(
     }
     if best.missed:  # the relaxed floors have other prices, and perhaps a better plan
         limits = tuple(_relax_floor(limit, np.flatnonzero(best.chosen)) for limit in limits)
-        relaxation = _Relaxation(pairs, limits, most_offers, options)
+        relaxation = _Relaxation(pairs, limits, max_offers, options)
         again = relaxation.solve(value, penalty, start, floor_plan=best.chosen)
         best = replace(best if again.missed else again, dual=again.dual)
     return Solution(
@@ -110,7 +110,7 @@ def solve_lagrangian(
         limits=limits,
         prices=relaxation.split_by_limit(best.dual.prices),
         shortfall=shortfall,
-        least_shortfall=least,
+        min_shortfall=least,
         evaluations=best.dual.evaluations,
     )
 
@@ -132,11 +132,11 @@ class _Relaxation:
         self,
         pairs: PairColumns,
         limits: tuple[Limit, ...],
-        most_offers: int,
+        max_offers: int,
         options: SolverOptions,
     ) -> None:
         self.limits = limits
-        self._pairs, self._most_offers, self._options = pairs, most_offers, options
+        self._pairs, self._max_offers, self._options = pairs, max_offers, options
         is_possible = np.ones(len(pairs.lead), np.bool_)
         for limit in limits:
             if not limit.is_floor:
@@ -165,7 +165,7 @@ class _Relaxation:
             value[rows] + self._pairs.tie_break_key[rows] * TIE_BREAK_UNIT,
             self._pairs.tie_break_key[rows],
             tuple(limit.take(rows) for limit in self.limits),
-            self._most_offers,
+            self._max_offers,
             penalty,
         )
         leads = LeadSubproblems(
@@ -173,7 +173,7 @@ class _Relaxation:
             problem.group,
             problem.value,
             problem.limits,
-            most_offers=self._most_offers,
+            max_offers=self._max_offers,
             parts=self._options.parts,
             threads=self._options.threads,
         )
@@ -260,7 +260,7 @@ def _select_free(problem: RestrictedProblem, reduced_cost: FloatArray) -> IntArr
     if len(reduced_cost) <= SMALL:
         return np.arange(len(reduced_cost))
     nearest = np.lexsort((problem.tie_break_key, np.abs(reduced_cost)))
-    return nearest[:MOST_POLISHED]
+    return nearest[:MAX_POLISHED]
 
 
 def _relax_floor(limit: Limit, rows: IntArray) -> Limit:

@@ -88,7 +88,7 @@ class LeadSubproblems:
         group: Code of lead and institution, in rising order.
         value: Of each pair, in integer units, >= 0.
         limits: The limits of the pairs.
-        most_offers: Most pairs of one lead (K).
+        max_offers: Most pairs of one lead (K).
         parts: Number of parts; the result is the same.
         threads: Blocks evaluated at once; the result is the same.
     """
@@ -100,12 +100,12 @@ class LeadSubproblems:
         value: FloatArray,
         limits: Sequence[Limit],
         *,
-        most_offers: int,
+        max_offers: int,
         parts: int = 1,
         threads: int = 1,
     ) -> None:
         self._limits = limits
-        self._most_offers = most_offers
+        self._max_offers = max_offers
         self._threads = threads
         ends = np.flatnonzero(np.diff(lead, append=-1))
         first = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
@@ -158,7 +158,7 @@ class LeadSubproblems:
         self, block: Block, prices: Sequence[FloatArray]
     ) -> tuple[int, list[IntArray]]:
         surplus = block.surplus(prices)
-        best = _find_largest(surplus, self._most_offers + 1)
+        best = _find_largest(surplus, self._max_offers + 1)
         chosen = np.flatnonzero(surplus > best[:, :1])
         total = int(np.ceil(best[:, 1:]).sum())
         use_by_limit = []
@@ -187,7 +187,7 @@ class LeadSubproblems:
         self, block: Block, prices: Sequence[FloatArray], reach: float
     ) -> tuple[IntArray, FloatArray]:
         surplus = block.surplus(prices)
-        best = _find_largest(surplus, self._most_offers + 1)
+        best = _find_largest(surplus, self._max_offers + 1)
         is_chosen = surplus > best[:, :1]
         reduced_cost = surplus - np.where(is_chosen, best[:, :1], best[:, 1:2])
         near = np.flatnonzero(reduced_cost > -reach)

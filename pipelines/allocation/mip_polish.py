@@ -111,7 +111,7 @@ def _build_program(problem: RestrictedProblem, free: IntArray, fixed: BoolArray)
     for limit, slack in zip(problem.limits, problem.compute_slack(fixed), strict=True):
         blocks.append(_build_matrix(limit.row[free], limit.pair_use(free), len(limit.upper)))
         row_upper.append(np.where(np.isfinite(slack), slack, UNLIMITED))
-    for code, upper in ((problem.lead, problem.most_offers), (problem.group, 1)):
+    for code, upper in ((problem.lead, problem.max_offers), (problem.group, 1)):
         row, codes = _renumber_by_appearance(code[free])
         used = np.bincount(
             np.searchsorted(np.sort(codes), code[rows][np.isin(code[rows], codes)]),
@@ -121,14 +121,14 @@ def _build_program(problem: RestrictedProblem, free: IntArray, fixed: BoolArray)
         row_upper.append(upper - used.astype(np.float64))
     use = vstack(blocks).tocsr()
     shortfall = _build_shortfall_columns(problem.limits, use.shape[0])
-    most_shortfall = np.maximum(-np.concatenate(row_upper)[shortfall.coords[0]], 0)
+    max_shortfall = np.maximum(-np.concatenate(row_upper)[shortfall.coords[0]], 0)
     return _Program(
         objective=np.concatenate(
             [problem.value[free], np.full(shortfall.shape[1], -problem.penalty)]
         ),
         use=hstack([use, shortfall]).tocsr(),
         row_upper=np.concatenate(row_upper),
-        variable_upper=np.concatenate([np.ones(len(free)), most_shortfall]),
+        variable_upper=np.concatenate([np.ones(len(free)), max_shortfall]),
     )
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipelines.allocation.problem import Limit
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-MOST_ROUNDS = 200
+MAX_ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RestrictedProblem:
     value: FloatArray
     tie_break_key: IntArray
     limits: tuple[Limit, ...]
-    most_offers: int
+    max_offers: int
     penalty: float = 0.0
     """Value of one lead less in the shortfall of a floor."""
 
@@ -89,7 +89,7 @@ def _drop_excess(
 def improve(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
     """Return the plan after moves of single leads, until none gains."""
     plan = chosen.copy()
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         moves = _propose_moves(problem, plan)
         is_accepted = (
             _accept_moves(problem, plan, moves) if len(moves.enters) else np.zeros(0, np.bool_)
@@ -157,7 +157,7 @@ def _find_displaced(
     start = np.searchsorted(leads, problem.lead[enters])
     number = np.searchsorted(leads, problem.lead[enters], side="right") - start
     least = by_lead[start.clip(max=len(planned) - 1)]
-    return np.where(is_same, same, np.where(number >= problem.most_offers, least, -1))
+    return np.where(is_same, same, np.where(number >= problem.max_offers, least, -1))
 
 
 def _accept_moves(problem: RestrictedProblem, plan: BoolArray, moves: _Moves) -> BoolArray:

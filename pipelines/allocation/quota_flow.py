@@ -40,7 +40,7 @@ CORE_PROBLEM_FROM = 100_000
 SAMPLE_EVERY = 10
 """Prices are first estimated from one lead in this many."""
 SAMPLE_RULE = StoppingRule(progress=1e-4)
-REFINING_RULE = StoppingRule(progress=1e-4, window=4, most_evaluations=30)
+REFINING_RULE = StoppingRule(progress=1e-4, window=4, max_evaluations=30)
 NEAR_ZERO = 0.03
 """A reduced cost within this share of the product's mean value is near 0."""
 
@@ -65,7 +65,7 @@ def choose_units(pairs: PairColumns, products: int) -> int:
 
 
 def solve_quotas(
-    pairs: PairColumns, value: IntArray, quota: IntArray, most_offers: int
+    pairs: PairColumns, value: IntArray, quota: IntArray, max_offers: int
 ) -> QuotaPlan:
     """Return the plan of greatest value, and among equals of the greatest sum of tie-break keys.
 
@@ -73,13 +73,13 @@ def solve_quotas(
         pairs: The pairs, by lead, institution and product.
         value: Of each pair, in integer units, >= 0.
         quota: Most leads of each product, by product code.
-        most_offers: Most pairs of one lead.
+        max_offers: Most pairs of one lead.
     """
-    network = build_quota_network(pairs, value, quota, most_offers)
+    network = build_quota_network(pairs, value, quota, max_offers)
     if len(value) < CORE_PROBLEM_FROM:
         flows = solve_min_cost_flow(network)
     else:
-        chosen = _solve_core_problem(pairs, value, quota, most_offers)
+        chosen = _solve_core_problem(pairs, value, quota, max_offers)
         flows = _build_flows(network, chosen, len(quota), int(pairs.lead.max(initial=-1)) + 1)
     sink = len(network.supplies) - 1
     distances = compute_residual_distances(network, flows, sink)
@@ -90,7 +90,7 @@ def solve_quotas(
 
 
 def build_quota_network(
-    pairs: PairColumns, value: IntArray, quota: IntArray, most_offers: int
+    pairs: PairColumns, value: IntArray, quota: IntArray, max_offers: int
 ) -> Network:
     """Return the network; its first arcs are the pairs, then the quotas by product.
 
@@ -108,7 +108,7 @@ def build_quota_network(
     group_lead = pairs.lead[first]
     first_product = leads + int(is_shared.sum())
     sink = first_product + len(quota)
-    lead_capacity = np.minimum(np.bincount(group_lead, minlength=leads), most_offers)
+    lead_capacity = np.minimum(np.bincount(group_lead, minlength=leads), max_offers)
     products = np.arange(first_product, sink)
     ones = np.ones(len(value), np.int64)
     return Network(
@@ -167,16 +167,16 @@ def _read_quota_prices(network: Network, distances: IntArray, products: int) -> 
 
 
 def _solve_core_problem(
-    pairs: PairColumns, value: IntArray, quota: IntArray, most_offers: int
+    pairs: PairColumns, value: IntArray, quota: IntArray, max_offers: int
 ) -> BoolArray:
     """Return the pairs of an optimal plan, by a flow of the free leads alone."""
-    fixing = VariableFixing(pairs, value, quota, most_offers)
+    fixing = VariableFixing(pairs, value, quota, max_offers)
     while True:
         rows = fixing.free_pairs
         free = pairs.take(rows)
         lead = np.cumsum(np.diff(free.lead, prepend=-1) != 0) - 1
         network = build_quota_network(
-            replace(free, lead=lead), value[rows], fixing.remaining_quota, most_offers
+            replace(free, lead=lead), value[rows], fixing.remaining_quota, max_offers
         )
         flows = solve_min_cost_flow(network)
         distances = compute_residual_distances(network, flows, len(network.supplies) - 1)
@@ -193,17 +193,17 @@ class VariableFixing:
         pairs: The pairs, by lead, institution and product.
         value: Of each pair, in integer units, >= 0.
         quota: Most leads of each product, by product code.
-        most_offers: Most pairs of one lead.
+        max_offers: Most pairs of one lead.
     """
 
     def __init__(
-        self, pairs: PairColumns, value: IntArray, quota: IntArray, most_offers: int
+        self, pairs: PairColumns, value: IntArray, quota: IntArray, max_offers: int
     ) -> None:
         self._pairs, self._quota = pairs, quota
-        self._leads = _build_subproblems(pairs, value, quota, most_offers)
+        self._leads = _build_subproblems(pairs, value, quota, max_offers)
         mean_value = _compute_mean_value(pairs.product, value, len(quota))
         sample = np.flatnonzero(pairs.lead % SAMPLE_EVERY == 0)
-        sampled = _build_subproblems(pairs.take(sample), value[sample], quota, most_offers)
+        sampled = _build_subproblems(pairs.take(sample), value[sample], quota, max_offers)
         start = _estimate_prices(
             sampled, quota / SAMPLE_EVERY, np.zeros(len(quota)), mean_value, SAMPLE_RULE
         )
@@ -274,7 +274,7 @@ def _estimate_prices(
 
 
 def _build_subproblems(
-    pairs: PairColumns, value: IntArray, quota: IntArray, most_offers: int
+    pairs: PairColumns, value: IntArray, quota: IntArray, max_offers: int
 ) -> LeadSubproblems:
     limits = (build_quota_limit(pairs.product, quota),)
     return LeadSubproblems(
@@ -282,7 +282,7 @@ def _build_subproblems(
         pairs.lead_institution,
         value.astype(np.float64),
         limits,
-        most_offers=most_offers,
+        max_offers=max_offers,
     )
 
 

@@ -47,7 +47,7 @@ class RandomInstance:
     """By product; NaN: none."""
     channel: IntArray
     """Channel of each pair's lead."""
-    most_offers: int
+    max_offers: int
 
     def limits(self) -> tuple[Limit, ...]:
         """Return budgets and pacing."""
@@ -64,13 +64,13 @@ class RandomInstance:
         institutions = int(pairs.institution.max()) + 1
         at_institution = pairs.lead[rows] * institutions + pairs.institution[rows]
         _, times = np.unique(at_institution, return_counts=True)
-        too_many = int((offers > self.most_offers).sum()) + int((times > 1).sum())
+        too_many = int((offers > self.max_offers).sum()) + int((times > 1).sum())
         quota = build_quota_limit(pairs.product, self.quota)
         return too_many + sum(limit.count_violations(rows) for limit in (quota, *limits))
 
 
 def generate_instance(
-    leads: int, products: int, candidates: int, seed: int, most_offers: int
+    leads: int, products: int, candidates: int, seed: int, max_offers: int
 ) -> RandomInstance:
     """Return the instance of that size and seed; `candidates` is at most `products`."""
     rng = np.random.default_rng(seed)
@@ -78,13 +78,13 @@ def generate_instance(
     quality, price = rng.lognormal(0, 0.4, leads), rng.lognormal(3, 0.6, products)
     value = quality[:, None] * price[product] * rng.lognormal(0, 0.5, product.shape)
     is_paid = rng.random(products) < PRICED_BY_RESULT
-    most_spend = np.where(is_paid, 3 * price, 0.0)
-    spend = most_spend[product] * rng.beta(*APPROVAL, product.shape)
+    max_spend = np.where(is_paid, 3 * price, 0.0)
+    spend = max_spend[product] * rng.beta(*APPROVAL, product.shape)
     by_channel = 1 / np.arange(1, CHANNELS + 1)
     channel = rng.choice(CHANNELS, leads, p=by_channel / by_channel.sum())
     size = rng.lognormal(0, 0.5, products)
-    quota = np.maximum(1, np.rint(DEMAND_MET * most_offers * leads * size / size.sum()))
-    mean_spend = most_spend * APPROVAL[0] / sum(APPROVAL)
+    quota = np.maximum(1, np.rint(DEMAND_MET * max_offers * leads * size / size.sum()))
+    mean_spend = max_spend * APPROVAL[0] / sum(APPROVAL)
     budget = np.where(is_paid, quota * mean_spend * rng.uniform(0.3, 0.9, products), np.nan)
     flat = product.reshape(-1)
     return RandomInstance(
@@ -99,7 +99,7 @@ def generate_instance(
         spend=spend.reshape(-1),
         budget=np.asarray(np.round(budget, 2), np.float64),
         channel=np.repeat(channel, candidates),
-        most_offers=most_offers,
+        max_offers=max_offers,
     )
 
 

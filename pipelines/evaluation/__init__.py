@@ -1,1 +1,1 @@
-"""What the matching was worth: scorecard, off-policy evaluation and drift."""
+"""The value of the matching: scorecard, off-policy evaluation and drift."""

@@ -71,7 +71,7 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
     return explanation
 
 
-def explain_decision(pair: Row, planned: Sequence[Row], most_offers: int) -> str:
+def explain_decision(pair: Row, planned: Sequence[Row], max_offers: int) -> str:
     """Return the decision about a scored pair, a key of `DECISIONS`.
 
     The shadow price of a product's quota is what one more lead a day would add there. So the plan
@@ -81,12 +81,12 @@ def explain_decision(pair: Row, planned: Sequence[Row], most_offers: int) -> str
         pair: `institution_id`, `product_id`, `expected_value`, `is_worthwhile`, `price_of_quota`,
             and `is_made` if it was in the exploration draw.
         planned: The pairs that the plan chose for the lead, with the same columns.
-        most_offers: Most matches of one lead.
+        max_offers: Most matches of one lead.
     """
     is_drawn = pair.get("is_made")
     if any(_product(pair) == _product(match) for match in planned):
         return "displaced" if is_drawn is False else CHOSEN
-    return "explored" if is_drawn else _explain_rejection(pair, planned, most_offers)
+    return "explored" if is_drawn else _explain_rejection(pair, planned, max_offers)
 
 
 def compute_net_value(pair: Row) -> float:
@@ -94,7 +94,7 @@ def compute_net_value(pair: Row) -> float:
     return float(pair["expected_value"]) - float(pair["price_of_quota"])
 
 
-def _explain_rejection(pair: Row, planned: Sequence[Row], most_offers: int) -> str:
+def _explain_rejection(pair: Row, planned: Sequence[Row], max_offers: int) -> str:
     """Return why the plan did not choose the pair."""
     if not pair["is_worthwhile"]:
         return "low_value"
@@ -105,7 +105,7 @@ def _explain_rejection(pair: Row, planned: Sequence[Row], most_offers: int) -> s
     if net_value <= TOLERANCE:
         return "price_of_quota"
     least = min((compute_net_value(match) for match in planned), default=0.0)
-    if len(planned) >= most_offers and net_value <= least + TOLERANCE:
+    if len(planned) >= max_offers and net_value <= least + TOLERANCE:
         return "better_offers"
     return "budget_or_tie"
 
@@ -215,7 +215,7 @@ def _explain_pair(
     if pair is None:
         why = "not among the promising pairs that the prefilter of a large day keeps"
         return row | {"decision": "not_scored", "why": why}
-    decision = explain_decision(pair, planned, policy.value().most_offers_per_lead)
+    decision = explain_decision(pair, planned, policy.value().max_offers_per_lead)
     figures = {name: pair[name] for name in FIGURES}
     figures["value_after_price"] = compute_net_value(pair)
     return row | {"decision": decision, "why": DECISIONS[decision]} | figures

@@ -56,9 +56,9 @@ def _count_decisions(published: PublishedDay, pairs: list[Row], key: Row) -> lis
     planned: dict[tuple[str, str], list[Row]] = {}
     for match in published.query_file("planned_rivals", **key):
         planned.setdefault((match["channel_id"], match["lead_id"]), []).append(match)
-    most_offers = policy.value().most_offers_per_lead
+    max_offers = policy.value().max_offers_per_lead
     decisions = [
-        explain_decision(pair, planned.get((pair["channel_id"], pair["lead_id"]), []), most_offers)
+        explain_decision(pair, planned.get((pair["channel_id"], pair["lead_id"]), []), max_offers)
         for pair in pairs
     ]
     return [

@@ -55,7 +55,7 @@ class DayPlan:
     products that pay per lead it is part of the price of quota."""
     price_table: pa.Table
     """Every limit, its use and its shadow price; see `shadow_prices.SCHEMA`."""
-    least_shortfall: int
+    min_shortfall: int
     """Lower bound on the total shortfall of the floors: proven, perhaps not attained."""
     pairs: PairColumns
     """The pairs of the problem, in the order of table `pairs`."""
@@ -68,7 +68,7 @@ class DayPlan:
 
 
 def plan_day(
-    connection: duckdb.DuckDBPyConnection, day: date, *, most_offers: int, limits: Limits
+    connection: duckdb.DuckDBPyConnection, day: date, *, max_offers: int, limits: Limits
 ) -> DayPlan:
     """Return the best plan of a day.
 
@@ -79,7 +79,7 @@ def plan_day(
         connection: With the tables `leads` (`lead_row`), `products` (`product_row`) and `pairs`
             (`row`: its position in the file; expected value and spend).
         day: The business date.
-        most_offers: Most matches of one lead.
+        max_offers: Most matches of one lead.
         limits: The policy limits of the day.
 
     Raises:
@@ -101,9 +101,9 @@ def plan_day(
         binding = (budget, *(family.limit for family in families))
         if all(limit.is_satisfied(plan.rows) for limit in binding):
             return plan
-        return allocate(pairs, catalogue.affordable, most_offers=most_offers, limits=binding)
+        return allocate(pairs, catalogue.affordable, max_offers=max_offers, limits=binding)
 
-    plan = enforce_limits(allocate(pairs, catalogue.affordable, most_offers=most_offers))
+    plan = enforce_limits(allocate(pairs, catalogue.affordable, max_offers=max_offers))
     if exposure_floors := build_exposure_floors(inputs, limits.exposure, len(plan.rows)):
         families += exposure_floors
         plan = enforce_limits(plan)
@@ -119,7 +119,7 @@ def plan_day(
         price_of_quota=plan.price_of_quota,
         price_of_budget=plan.limit_prices(budget),
         price_table=build_price_table(uses),
-        least_shortfall=plan.least_shortfall + sum(f.infeasible_leads for f in families),
+        min_shortfall=plan.min_shortfall + sum(f.infeasible_leads for f in families),
         pairs=pairs,
         quota=catalogue.affordable,
         limits=(budget, *(family.limit for family in families)),

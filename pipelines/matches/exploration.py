@@ -30,7 +30,7 @@ from expectations.policy_types import Exploration
 from pipelines.allocation.problem import INTEGER_TOLERANCE, Limit, PairColumns
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-LEAST_MENU = 2
+MIN_MENU = 2
 """Least number of pairs in the menu per pair drawn: a certain draw is no exploration."""
 
 KEY_RANGE = 2**32
@@ -79,7 +79,7 @@ def draw_exploration(
     surplus: FloatArray,
     terms: ProductTerms,
     limits: Sequence[Limit] = (),
-    most_offers: int,
+    max_offers: int,
     policy: Exploration,
 ) -> ExplorationDraw:
     """Draw the pairs that are explored beside a plan; the same in any order of the rows.
@@ -90,7 +90,7 @@ def draw_exploration(
         surplus: Of each pair, as `compute_surplus` returns it.
         terms: The terms of each product.
         limits: The limits of the plan besides the quotas of `terms`, over the same pairs.
-        most_offers: Most matches of one lead (K).
+        max_offers: Most matches of one lead (K).
         policy: The share that is explored, and the definition of near-best.
     """
     wanted = _compute_expected_number(terms, policy)
@@ -103,13 +103,13 @@ def draw_exploration(
     fits = ~chosen & (wanted[pairs.product] > 0)
     for limit, slack in slacks:
         fits &= ~(_use_or_one(limit) > np.append(slack, np.inf)[limit.row])
-    menu = _build_menu(pairs, chosen, fits, surplus, most_offers, policy)
+    menu = _build_menu(pairs, chosen, fits, surplus, max_offers, policy)
     rank = _rank_within(pairs.product[menu], pairs.lead[menu], -surplus[menu])
-    most_ranked = np.maximum(LEAST_MENU, policy.most_waiting_per_place * wanted)
-    menu = menu[rank < np.floor(most_ranked + INTEGER_TOLERANCE)[pairs.product[menu]]]
+    menu_limit = np.maximum(MIN_MENU, policy.max_candidates_per_draw * wanted)
+    menu = menu[rank < np.floor(menu_limit + INTEGER_TOLERANCE)[pairs.product[menu]]]
     product = pairs.product[menu]
     menu_size = np.bincount(product, minlength=len(wanted))
-    most = np.minimum(np.floor(menu_size / LEAST_MENU), quota)
+    most = np.minimum(np.floor(menu_size / MIN_MENU), quota)
     for limit, slack in slacks:
         np.minimum(most, _count_affordable(product, limit, menu, slack, most), out=most)
     rounded_down, rounded_up = np.minimum(least, most), np.minimum(least + 1, most)
@@ -204,7 +204,7 @@ def _build_menu(
     chosen: BoolArray,
     fits: BoolArray,
     surplus: FloatArray,
-    most_offers: int,
+    max_offers: int,
     policy: Exploration,
 ) -> IntArray:
     """Return the pairs that can be drawn: near-best, and within the remaining offers of each lead.
@@ -214,7 +214,7 @@ def _build_menu(
     """
     leads = int(pairs.lead.max(initial=-1)) + 1
     planned = np.bincount(pairs.lead[chosen], minlength=leads)
-    remaining = np.minimum(most_offers - planned, policy.most_drawn_per_lead)
+    remaining = np.minimum(max_offers - planned, policy.max_drawn_per_lead)
     best = np.zeros(leads)
     np.maximum.at(best, pairs.lead, pairs.value)
     group = pairs.lead_institution
@@ -254,5 +254,5 @@ def _order_displacement(
     """
     planned = np.flatnonzero(chosen)
     product = pairs.product[planned]
-    least_last = (pairs.lead[planned], pairs.tie_break_key[planned], -surplus[planned])
-    return planned, quota[product] - 1 - _rank_within(product, *least_last)
+    sort_keys = (pairs.lead[planned], pairs.tie_break_key[planned], -surplus[planned])
+    return planned, quota[product] - 1 - _rank_within(product, *sort_keys)

@@ -59,7 +59,7 @@ def explore_plan(
     plan: DayPlan,
     day: date,
     *,
-    most_offers: int,
+    max_offers: int,
     policy: Exploration,
 ) -> ExploredPlan:
     """Return the matches of the plan after the day's exploration draw.
@@ -70,7 +70,7 @@ def explore_plan(
         connection: With the table `products`.
         plan: The plan of `day`.
         day: The business date.
-        most_offers: Most matches of one lead.
+        max_offers: Most matches of one lead.
         policy: The share that is explored; 0: none.
     """
     columns = run_query(
@@ -88,7 +88,7 @@ def explore_plan(
             np.asarray(columns["rounding_key"], np.int64),
         ),
         limits=plan.limits,
-        most_offers=most_offers,
+        max_offers=max_offers,
         policy=policy,
     )
     propensity = is_planned.astype(np.float64)

@@ -82,10 +82,10 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     _require_current(scoring, input_hashes, model_set)
     with connect(settings) as connection:
         rules = _load_tables(connection, settings, day)
-        most_offers = policy.value().most_offers_per_lead
-        plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
+        max_offers = policy.value().max_offers_per_lead
+        plan = plan_day(connection, day, max_offers=max_offers, limits=policy.limits().on(day))
         explored = explore_plan(
-            connection, plan, day, most_offers=most_offers, policy=policy.exploration()
+            connection, plan, day, max_offers=max_offers, policy=policy.exploration()
         )
         _create_plan_tables(connection, plan, explored, day)
         _create_odds_shown(connection, read_disclosed_odds(pairs))
@@ -113,7 +113,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "policy_version": policy.version(),
         "models": scoring["models"],
     }
-    manifest |= prefilter_loss | describe_missed_floors(plan.price_table, plan.least_shortfall)
+    manifest |= prefilter_loss | describe_missed_floors(plan.price_table, plan.min_shortfall)
     reasons = {"matches.parquet": match_reasons, "unmatched.parquet": adverse_action_reasons}
     facts = manifest | {"inputs": input_hashes}
     _publish(settings.day_folder(settings.reasons, day), reasons, facts)

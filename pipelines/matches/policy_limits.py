@@ -134,13 +134,13 @@ def _find_share(product: Product, entries: Sequence[Pacing]) -> float:
 def build_exposure_caps(inputs: LimitInputs, entries: Sequence[Exposure]) -> list[LimitFamily]:
     """Return the caps on the share of each product for leads of a group, a family by column."""
     families = []
-    for column in _list_columns(entries, "most_share"):
+    for column in _list_columns(entries, "max_share"):
         group, groups = inputs.lead_groups(column)
         share = np.full(len(groups), np.nan)
         for entry in entries:
-            if entry.column == column and entry.most_share and entry.group in groups:
+            if entry.column == column and entry.max_share and entry.group in groups:
                 index = groups.index(entry.group)
-                share[index] = np.fmin(share[index], entry.most_share)
+                share[index] = np.fmin(share[index], entry.max_share)
         limit = build_share_limit(
             *(f"exposure_{column}", inputs.pairs.product, group, len(groups)),
             share=share,
@@ -155,12 +155,12 @@ def build_exposure_floors(
 ) -> list[LimitFamily]:
     """Return the least share of `matches` for leads of a group, a family by column."""
     families = []
-    for column in _list_columns(entries, "least_share"):
+    for column in _list_columns(entries, "min_share"):
         group, groups = inputs.lead_groups(column)
         floor_by_group = {
-            entry.group: int(np.ceil(entry.least_share * matches - INTEGER_TOLERANCE))
-            for entry in sorted(entries, key=lambda entry: entry.least_share or 0)
-            if entry.column == column and entry.least_share
+            entry.group: int(np.ceil(entry.min_share * matches - INTEGER_TOLERANCE))
+            for entry in sorted(entries, key=lambda entry: entry.min_share or 0)
+            if entry.column == column and entry.min_share
         }
         groups = [*groups, *sorted(floor_by_group.keys() - set(groups))]
         least = np.array([floor_by_group.get(name, 0) for name in groups], np.int64)

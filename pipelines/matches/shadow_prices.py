@@ -100,16 +100,16 @@ def build_price_table(uses: Sequence[LimitUse]) -> pa.Table:
     return pa.concat_tables(parts).combine_chunks()
 
 
-def describe_missed_floors(limits: pa.Table, least_shortfall: int) -> dict[str, Any]:
+def describe_missed_floors(limits: pa.Table, min_shortfall: int) -> dict[str, Any]:
     """Return the fields of a manifest about floors that the plan misses; none if it misses none.
 
     Args:
         limits: As `build_price_table` returns it.
-        least_shortfall: Lower bound on the total shortfall of every plan.
+        min_shortfall: Lower bound on the total shortfall of every plan.
 
     Returns:
         `floors_short`: each floor with its owner, `promised`, `attained` (the most that is feasible
-        with the other limits) and `short`; `least_shortfall`, as given.
+        with the other limits) and `short`; `min_shortfall`, as given.
     """
     short = limits.filter(pc.greater(limits["short"], 0))
     if not short.num_rows:
@@ -119,7 +119,7 @@ def describe_missed_floors(limits: pa.Table, least_shortfall: int) -> dict[str, 
         | {"promised": int(row["limit"]), "attained": int(row["used"]), "short": int(row["short"])}
         for row in short.to_pylist()
     ]
-    return {"floors_short": rows, "least_shortfall": least_shortfall}
+    return {"floors_short": rows, "min_shortfall": min_shortfall}
 
 
 def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
@@ -142,7 +142,7 @@ def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa
         connection,
         SQL / "rule_costs.sql",
         {
-            "most_offers": policy.value().most_offers_per_lead,
+            "max_offers": policy.value().max_offers_per_lead,
             "scale": Decimal(str(sample["of_leads"] / max(1, sample["leads"]))),
         },
     )

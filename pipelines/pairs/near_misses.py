@@ -67,7 +67,7 @@ def score_near_misses(
     _sample_leads(connection, limits.sampled_leads)
     requirements = build_requirements(connection, rules, day)
     missed = _list_product_misses(connection, requirements, int(products))
-    kept, kept_leads = _keep_whole_leads(connection, missed, limits.most_pairs)
+    kept, kept_leads = _keep_whole_leads(connection, missed, limits.max_pairs)
     facts = {"leads": kept_leads, "of_leads": int(leads), "pairs": kept.num_rows}
     return NearMissSample(_score(connection, model_set, kept, requirements), facts)
 

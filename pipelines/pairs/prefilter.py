@@ -61,7 +61,7 @@ def select_promising_pairs(
     eligibility: Eligibility,
     limits: Candidates,
 ) -> Prefiltered:
-    """Return the promising pairs, or all eligible ones if they are at most `most_pairs`.
+    """Return the promising pairs, or all eligible ones if they are at most `max_pairs`.
 
     Args:
         connection: With `leads` (with `pd`) and `products`.
@@ -70,7 +70,7 @@ def select_promising_pairs(
         limits: How many pairs to keep.
     """
     eligible = int(eligibility.pairs_per_lead.sum())
-    if eligible <= limits.most_pairs:
+    if eligible <= limits.max_pairs:
         return Prefiltered(eligibility, None, {})
     sampled = _sample_leads(connection, limits.sampled_leads)
     scored = _score_sample(connection, model_set, eligibility, sampled)
@@ -111,7 +111,7 @@ def estimate_approval_rates(connection: duckdb.DuckDBPyConnection, scored: pa.Ta
 
 
 def estimate_quota_prices(
-    lead: IntArray, product: IntArray, value: FloatArray, quota: FloatArray, most_offers: int
+    lead: IntArray, product: IntArray, value: FloatArray, quota: FloatArray, max_offers: int
 ) -> FloatArray:
     """Return about what the shadow price of each product's quota will be, before any plan.
 
@@ -131,12 +131,12 @@ def estimate_quota_prices(
         product: Of each pair; codes 0, 1, 2 ...
         value: Of each pair.
         quota: By product, for these leads; a fraction where the leads are a sample.
-        most_offers: Most offers of a lead.
+        max_offers: Most offers of a lead.
     """
     prices = np.zeros(len(quota))
     whole_quota = np.floor(quota).astype(np.int64)
     for _ in range(PRICE_ROUNDS):
-        _, given_up = rank_offers(lead, value - prices[product], most_offers)
+        _, given_up = rank_offers(lead, value - prices[product], max_offers)
         bid = value - given_up
         order = np.lexsort((-bid, product))
         ends = np.searchsorted(product[order], np.arange(len(quota) + 1))
@@ -149,11 +149,11 @@ def estimate_quota_prices(
 
 
 def rank_offers(
-    lead: IntArray, net_value: FloatArray, most_offers: int
+    lead: IntArray, net_value: FloatArray, max_offers: int
 ) -> tuple[IntArray, FloatArray]:
     """Return each pair's rank among its lead's, from 0, and the value that the lead gives up.
 
-    The lead gives up its K-th best offer, with K = `most_offers`, or the one after that for its K
+    The lead gives up its K-th best offer, with K = `max_offers`, or the one after that for its K
     best offers themselves. It gives up nothing while it has fewer offers of positive value.
     """
     order = np.lexsort((-net_value, lead))
@@ -161,7 +161,7 @@ def rank_offers(
     starts = np.searchsorted(sorted_lead, sorted_lead)
     ends = np.searchsorted(sorted_lead, sorted_lead, side="right")
     sorted_rank = np.arange(len(lead)) - starts
-    rival = starts + np.where(sorted_rank < most_offers, most_offers, most_offers - 1)
+    rival = starts + np.where(sorted_rank < max_offers, max_offers, max_offers - 1)
     has_rival = rival < ends
     sorted_given_up = np.zeros(len(lead))
     sorted_given_up[has_rival] = np.maximum(sorted_value[rival[has_rival]], 0.0)
@@ -172,7 +172,7 @@ def rank_offers(
 
 def _best_per_lead(limits: Candidates) -> int:
     """Return how many of its best pairs a lead keeps in any case."""
-    return min(policy.value().most_offers_per_lead, limits.per_lead)
+    return min(policy.value().max_offers_per_lead, limits.per_lead)
 
 
 def _sample_leads(connection: duckdb.DuckDBPyConnection, leads: int) -> IntArray:
@@ -232,10 +232,10 @@ def _estimate_values(
 
 
 def _rank_by_advantage(
-    lead: IntArray, net_value: FloatArray, most_offers: int
+    lead: IntArray, net_value: FloatArray, max_offers: int
 ) -> tuple[IntArray, FloatArray]:
     """Return each pair's rank among its lead's, and its advantage over what the lead gives up."""
-    rank, given_up = rank_offers(lead, net_value, most_offers)
+    rank, given_up = rank_offers(lead, net_value, max_offers)
     return rank, net_value - given_up
 
 

@@ -56,7 +56,7 @@ def measure_loss(
     ((best, best_kept),) = run_query(
         connection,
         Path(__file__).parent / "sql" / "prefilter_loss.sql",
-        {"most_offers": value.most_offers_per_lead, "minimum_value": value.minimum_value},
+        {"max_offers": value.max_offers_per_lead, "minimum_value": value.minimum_value},
     ).fetchall()
     connection.unregister("prefilter_sample")
     connection.unregister("sample_prices")

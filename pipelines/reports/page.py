@@ -54,7 +54,7 @@ def render(report: Report) -> str:
         served=[row for row in report.matching.institutions if row.matches],
         delivery_of={row.institution_id: row for row in report.matching.deliveries},
         currency=policy.base_currency(),
-        max_offers=policy.value().most_offers_per_lead,
+        max_offers=policy.value().max_offers_per_lead,
         details=DETAILS,
         funnel=_funnel(report),
         funnel_labels=FUNNEL,

@@ -35,10 +35,10 @@ def quota(*leads: int) -> IntArray:
 
 
 @st.composite
-def markets(draw: st.DrawFn, most_leads: int = 6, most_products: int = 5, top: int = 9):
+def markets(draw: st.DrawFn, max_leads: int = 6, max_products: int = 5, top: int = 9):
     """Draw a small market with many equal values, quotas of 0 and two products per institution."""
-    leads = draw(st.integers(1, most_leads))
-    products = draw(st.integers(1, most_products))
+    leads = draw(st.integers(1, max_leads))
+    products = draw(st.integers(1, max_products))
     keys = [(lead, product) for lead in range(leads) for product in range(products)]
     chosen = draw(st.lists(st.sampled_from(keys), min_size=1, unique=True))
     rows = [(*key, draw(st.integers(1, top))) for key in chosen]
@@ -94,27 +94,27 @@ def best_value_by_integer_solver(pairs: PairColumns, quotas: IntArray, most: int
     return float(round(solver.objective_value))  # an integer, returned as 13.000000000000002
 
 
-@given(markets(most_leads=3, most_products=4))
+@given(markets(max_leads=3, max_products=4))
 @settings(max_examples=60, deadline=None)
 def test_value_equals_the_best_of_all_subsets(market):
     pairs, quotas, most = market
-    plan = allocate(pairs, quotas, most_offers=most)
+    plan = allocate(pairs, quotas, max_offers=most)
     assert plan.value == best_value_by_enumeration(pairs, quotas, most)
 
 
-@given(markets(most_leads=9, most_products=8, top=50))
+@given(markets(max_leads=9, max_products=8, top=50))
 @settings(max_examples=60, deadline=None)
 def test_value_equals_that_of_an_integer_solver(market):
     pairs, quotas, most = market
-    plan = allocate(pairs, quotas, most_offers=most)
+    plan = allocate(pairs, quotas, max_offers=most)
     assert plan.value == best_value_by_integer_solver(pairs, quotas, most)
 
 
-@given(markets(most_leads=9, most_products=8))
+@given(markets(max_leads=9, max_products=8))
 @settings(max_examples=150, deadline=None)
 def test_plan_is_feasible_and_its_gap_is_zero(market):
     pairs, quotas, most = market
-    plan = allocate(pairs, quotas, most_offers=most)
+    plan = allocate(pairs, quotas, max_offers=most)
     assert is_feasible(pairs, plan.chosen, quotas, most)
     assert plan.value == pairs.value[plan.chosen].sum()
     assert (plan.bound, plan.gap) == (plan.value, 0)
@@ -126,16 +126,16 @@ def test_row_order_does_not_change_the_plan(market, random):
     pairs, quotas, most = market
     shuffled = list(range(len(pairs.lead)))
     random.shuffle(shuffled)
-    first = allocate(pairs, quotas, most_offers=most).chosen
-    second = allocate(pairs.take(np.array(shuffled)), quotas, most_offers=most).chosen
+    first = allocate(pairs, quotas, max_offers=most).chosen
+    second = allocate(pairs.take(np.array(shuffled)), quotas, max_offers=most).chosen
     assert first[shuffled].tolist() == second.tolist()
 
 
-@given(markets(most_leads=3, most_products=4, top=2))
+@given(markets(max_leads=3, max_products=4, top=2))
 @settings(max_examples=60, deadline=None)
 def test_tie_break_keys_decide_between_plans_of_equal_value(market):
     pairs, quotas, most = market
-    plan = allocate(pairs, quotas, most_offers=most)
+    plan = allocate(pairs, quotas, max_offers=most)
     rows = range(len(pairs.lead))
     sums_of_keys = [
         pairs.tie_break_key[list(subset)].sum()
@@ -151,22 +151,22 @@ def test_tie_break_keys_decide_between_plans_of_equal_value(market):
 @settings(max_examples=80, deadline=None)
 def test_price_of_quota_is_the_value_of_one_more_lead(market):
     pairs, quotas, most = market
-    plan = allocate(pairs, quotas, most_offers=most)
+    plan = allocate(pairs, quotas, max_offers=most)
     for product, price in enumerate(plan.price_of_quota):
         wider = quotas.copy()
         wider[product] += 1
-        assert allocate(pairs, wider, most_offers=most).value == plan.value + price
+        assert allocate(pairs, wider, max_offers=most).value == plan.value + price
 
 
 def plan_both_ways(pairs: PairColumns, quotas: IntArray, most: int) -> tuple[Plan, Plan]:
     """Return the plan by a flow of all leads, and by the core problem."""
-    whole = allocate(pairs, quotas, most_offers=most)
+    whole = allocate(pairs, quotas, max_offers=most)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quota_flow, "CORE_PROBLEM_FROM", 0)
-        return whole, allocate(pairs, quotas, most_offers=most)
+        return whole, allocate(pairs, quotas, max_offers=most)
 
 
-@given(markets(most_leads=30, most_products=8, top=50))
+@given(markets(max_leads=30, max_products=8, top=50))
 @settings(max_examples=150, deadline=None)
 def test_core_problem_gives_the_plan_and_prices_of_the_whole_flow(market):
     whole, core = plan_both_ways(*market)
@@ -176,16 +176,16 @@ def test_core_problem_gives_the_plan_and_prices_of_the_whole_flow(market):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_core_problem_gives_the_plan_of_a_medium_market(seed):
-    market = generate_instance(2_000, 8 * (seed + 1), 8, seed, most_offers=1 + seed % 3)
+    market = generate_instance(2_000, 8 * (seed + 1), 8, seed, max_offers=1 + seed % 3)
     assert len(market.candidates.lead) < quota_flow.CORE_PROBLEM_FROM
-    whole, core = plan_both_ways(market.candidates, market.quota, market.most_offers)
+    whole, core = plan_both_ways(market.candidates, market.quota, market.max_offers)
     assert core.chosen.tobytes() == whole.chosen.tobytes()
     assert core.price_of_quota.tolist() == whole.price_of_quota.tolist()
     assert core.gap == 0
 
 
 def test_best_pair_takes_the_last_unit_of_quota():
-    plan = allocate(pairs_of((0, 0, 40.0), (1, 0, 90.0)), quota(1), most_offers=5)
+    plan = allocate(pairs_of((0, 0, 40.0), (1, 0, 90.0)), quota(1), max_offers=5)
     assert plan.chosen.tolist() == [False, True]
     assert plan.price_of_quota.tolist() == [40.0]
 
@@ -193,24 +193,24 @@ def test_best_pair_takes_the_last_unit_of_quota():
 def test_plan_beats_the_greedy_choice():
     greedy_choice = (0, 0, 10.0)
     better = [(0, 2, 9.0), (1, 0, 9.0)]
-    plan = allocate(pairs_of(greedy_choice, *better), quota(1, 0, 1), most_offers=1)
+    plan = allocate(pairs_of(greedy_choice, *better), quota(1, 0, 1), max_offers=1)
     assert plan.chosen.tolist() == [False, True, True]
 
 
 def test_lead_gets_one_product_of_an_institution():
-    plan = allocate(pairs_of((0, 0, 10.0), (0, 1, 20.0)), quota(5, 5), most_offers=5)
+    plan = allocate(pairs_of((0, 0, 10.0), (0, 1, 20.0)), quota(5, 5), max_offers=5)
     assert plan.chosen.tolist() == [False, True]
 
 
 def test_no_pairs_give_an_empty_plan():
     no_pairs = PairColumns(*(np.zeros(0, int),) * 3, np.zeros(0), np.zeros(0, int))
-    plan = allocate(no_pairs, quota(3), most_offers=5)
+    plan = allocate(no_pairs, quota(3), max_offers=5)
     assert (plan.chosen.tolist(), plan.value, plan.bound, plan.gap) == ([], 0, 0, 0)
 
 
 def test_values_too_large_for_fine_units_use_coarser_units():
     pairs = pairs_of((0, 0, 3e13), (1, 0, 2e13), (1, 2, 1e13))
-    plan = allocate(pairs, quota(1, 0, 1), most_offers=2)
+    plan = allocate(pairs, quota(1, 0, 1), max_offers=2)
     assert plan.chosen.tolist() == [True, False, True]
     assert plan.value == pytest.approx(4e13)
 
@@ -218,9 +218,9 @@ def test_values_too_large_for_fine_units_use_coarser_units():
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
 def test_pair_without_a_positive_value_is_an_error(value):
     with pytest.raises(IntegrityError, match="1 of 2 pairs have no value above 0"):
-        allocate(pairs_of((0, 0, value), (1, 0, 1.0)), quota(1), most_offers=1)
+        allocate(pairs_of((0, 0, value), (1, 0, 1.0)), quota(1), max_offers=1)
 
 
 def test_duplicate_pair_is_an_error():
     with pytest.raises(IntegrityError, match="1 pairs of lead and product occur twice"):
-        allocate(pairs_of((0, 0, 1.0), (0, 0, 2.0)), quota(1), most_offers=1)
+        allocate(pairs_of((0, 0, 1.0), (0, 0, 2.0)), quota(1), max_offers=1)

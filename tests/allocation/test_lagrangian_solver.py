@@ -34,7 +34,7 @@ def solve(market: RandomInstance, limits: tuple[Limit, ...], **how: object) -> P
     return allocate(
         market.candidates,
         market.quota,
-        most_offers=market.most_offers,
+        max_offers=market.max_offers,
         limits=limits,
         options=SolverOptions(**how),  # type: ignore[arg-type]
     )
@@ -51,7 +51,7 @@ def solve_exactly(market: RandomInstance, limits: tuple[Limit, ...]) -> tuple[fl
 
     for lead in np.unique(pairs.lead):
         of_lead = np.flatnonzero(pairs.lead == lead)
-        model.add(sum(takes[row] for row in of_lead) <= market.most_offers)
+        model.add(sum(takes[row] for row in of_lead) <= market.max_offers)
         for institution in np.unique(pairs.institution[of_lead]):
             both = of_lead[pairs.institution[of_lead] == institution]
             model.add(sum(takes[row] for row in both) <= 1)
@@ -84,7 +84,7 @@ def compare_with_exact(seed: int) -> None:
     missed = sum(int(each.sum()) for each in plan.shortfall.values())
     assert market.count_violations(plan, market.limits()) == 0
     assert sum(limit.count_violations(np.flatnonzero(plan.chosen)) for limit in limits) == 0
-    assert plan.least_shortfall <= least == missed, f"seed {seed}"
+    assert plan.min_shortfall <= least == missed, f"seed {seed}"
     assert plan.value <= plan.bound + 1e-3
     assert plan.value == pytest.approx(best, abs=1e-3), f"seed {seed}"
 
@@ -102,7 +102,7 @@ def test_two_thousand_small_plans_equal_the_exact_optimum():
 
 
 def test_parts_threads_and_order_of_leads_do_not_change_the_plan():
-    market = generate_instance(3_000, 60, 12, seed=3, most_offers=3)
+    market = generate_instance(3_000, 60, 12, seed=3, max_offers=3)
     plan = solve(market, market.limits())
     for how in ({"parts": 2}, {"parts": 8, "threads": 2}):
         again = solve(market, market.limits(), **how)
@@ -121,14 +121,14 @@ def test_parts_threads_and_order_of_leads_do_not_change_the_plan():
 
 
 def test_gap_of_a_medium_market_is_below_a_fifth_of_a_percent():
-    market = generate_instance(3_000, 60, 12, seed=4, most_offers=3)
+    market = generate_instance(3_000, 60, 12, seed=4, max_offers=3)
     plan = solve(market, market.limits())
     assert market.count_violations(plan, market.limits()) == 0
     assert 0 < plan.gap < 0.002
 
 
 def test_shadow_prices_predict_the_change_of_the_bound():
-    market = generate_instance(3_000, 30, 12, seed=5, most_offers=3)
+    market = generate_instance(3_000, 30, 12, seed=5, max_offers=3)
     plan = solve(market, market.limits())
     priced = np.flatnonzero((plan.prices["budget"] > 0) & np.isfinite(market.budget))
     assert len(priced), "no budget binds, so the test would check nothing"

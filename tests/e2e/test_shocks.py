@@ -88,7 +88,7 @@ def test_a_shock_is_reported_for_its_group_within_three_days_and_not_before(
     assert SHOCK_DATE <= days[0] <= SHOCK_DATE + WITHIN
 
 
-def test_at_most_one_finding_precedes_the_shocks(season: Path):
+def test_at_max_one_finding_precedes_the_shocks(season: Path):
     calm = [figures for day, figures in load_drift(season).items() if day < SHOCK_DATE]
     assert len(calm) == 7
     assert sum(map(len, calm)) <= 1

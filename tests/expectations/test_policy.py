@@ -89,8 +89,8 @@ def test_every_segment_has_its_priors_and_its_horizon():
         assert policy.outcomes().default_horizon_months[segment] >= 1
 
 
-def test_a_lead_gets_at_most_the_five_offers_that_were_agreed():
-    assert policy.value().most_offers_per_lead == 5
+def test_a_lead_gets_at_max_the_five_offers_that_were_agreed():
+    assert policy.value().max_offers_per_lead == 5
 
 
 def test_risk_tiers_rise_without_a_gap_to_the_certain_default():

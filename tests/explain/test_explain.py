@@ -213,7 +213,7 @@ def test_the_decision_follows_from_values_and_prices(pair, chosen, decision):
     others = [base | {"institution_id": f"b{n}"} | match for n, match in enumerate(chosen)]
     if decision == "chosen":
         others = [base | chosen[0]]
-    assert explain_decision(base | pair, others, most_offers=2) == decision
+    assert explain_decision(base | pair, others, max_offers=2) == decision
 
 
 def test_the_command_prints_text_or_json(explained_home, capsys):

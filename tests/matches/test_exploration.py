@@ -22,7 +22,7 @@ from pipelines.matches.exploration import (
     draw_exploration,
 )
 
-MOST_OFFERS = 3
+MAX_OFFERS = 3
 PRODUCTS = 20
 POLICY = policy.exploration().model_copy(update={"share": 0.2, "new_product_decisions": 0})
 
@@ -50,14 +50,14 @@ def instance(
 def draw_for(
     pairs: PairColumns, terms: ProductTerms, limits: tuple[Limit, ...] = (), **changed: float
 ) -> tuple[ExplorationDraw, np.ndarray]:
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS, limits=limits)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS, limits=limits)
     draw = draw_exploration(
         pairs,
         plan.chosen,
         surplus=compute_surplus(pairs, limits, plan.prices),
         terms=terms,
         limits=limits,
-        most_offers=MOST_OFFERS,
+        max_offers=MAX_OFFERS,
         policy=POLICY.model_copy(update=changed),
     )
     made = plan.chosen.copy()
@@ -71,7 +71,7 @@ def test_any_draw_satisfies_quotas_offers_and_one_product_an_institution(seed):
     draw, made = draw_for(pairs, terms)
     assert len(draw.drawn) > 0
     assert (np.bincount(pairs.product[made], minlength=20) <= terms.quota).all()
-    assert np.bincount(pairs.lead[made]).max() <= MOST_OFFERS
+    assert np.bincount(pairs.lead[made]).max() <= MAX_OFFERS
     visits = pairs.lead[made] * 100 + pairs.institution[made]
     assert len(np.unique(visits)) == len(visits)
 
@@ -81,7 +81,7 @@ def limits_with_little_slack(
 ) -> tuple[Limit, ...]:
     """Return limits of every kind of which the plan leaves little or nothing."""
     random = np.random.default_rng([seed, 1])
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     product, channel = pairs.product, pairs.lead % 4
     spend = 100 * random.random(len(product))
     limits = (
@@ -103,14 +103,14 @@ def limits_with_little_slack(
 def test_any_draw_satisfies_budgets_shares_and_floors(seed):
     pairs, terms = instance(seed)
     limits = limits_with_little_slack(pairs, terms, seed)
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     draw = draw_exploration(
         pairs,
         plan.chosen,
         surplus=compute_surplus(pairs, limits, plan.prices),
         terms=terms,
         limits=limits,
-        most_offers=MOST_OFFERS,
+        max_offers=MAX_OFFERS,
         policy=POLICY,
     )
     made = plan.chosen.copy()
@@ -127,7 +127,7 @@ def test_any_draw_satisfies_budgets_shares_and_floors(seed):
 def test_draw_displaces_no_lead_of_a_group_with_a_floor(seed):
     pairs, terms = instance(seed)
     group = pairs.lead % 4
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     planned = np.bincount(group[plan.chosen], minlength=4)
     floor = build_floor_limit("exposure_region", group, np.where(np.arange(4) < 2, planned, 0))
     draw, made = draw_for(pairs, terms, (floor,))
@@ -141,14 +141,14 @@ def test_whole_menu_satisfies_the_offers_of_every_lead():
     pairs, terms = instance(1)
     draw, made = draw_for(pairs, terms)
     made[draw.row] = True
-    assert np.bincount(pairs.lead[made]).max() <= MOST_OFFERS
+    assert np.bincount(pairs.lead[made]).max() <= MAX_OFFERS
 
 
 def test_pairs_are_matched_as_often_as_their_propensity():
     pairs, terms = instance(3)
     random = np.random.default_rng(4)
     runs = 1_000
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     made, propensity = np.zeros(len(pairs.lead)), plan.chosen.astype(np.float64)
     for _ in range(runs):  # without ties, the keys decide the draws alone
         again = PairColumns(
@@ -160,7 +160,7 @@ def test_pairs_are_matched_as_often_as_their_propensity():
             plan.chosen,
             surplus=compute_surplus(pairs, (), plan.prices),
             terms=ProductTerms(terms.quota, terms.decisions, keys),
-            most_offers=MOST_OFFERS,
+            max_offers=MAX_OFFERS,
             policy=POLICY,
         )
         is_made = plan.chosen.copy()
@@ -179,7 +179,7 @@ def test_pairs_are_matched_as_often_as_their_propensity():
 
 def test_propensities_sum_to_the_quota():
     pairs, terms = instance(4)
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     draw, _ = draw_for(pairs, terms)
     expected = np.bincount(pairs.product[plan.chosen], minlength=PRODUCTS).astype(float)
     assert (expected == terms.quota).sum() > 10
@@ -188,9 +188,9 @@ def test_propensities_sum_to_the_quota():
     assert full == pytest.approx(terms.quota[terms.quota == np.round(expected)], abs=1e-9)
 
 
-def test_propensity_is_at_least_the_share_of_a_full_menu():
+def test_propensity_is_at_min_the_share_of_a_full_menu():
     pairs, terms = instance(2, leads=3_000)
-    draw, _ = draw_for(pairs, terms, most_waiting_per_place=7)
+    draw, _ = draw_for(pairs, terms, max_candidates_per_draw=7)
     drawn = draw.propensity[~draw.is_planned]
     assert len(drawn) > 100
     assert (drawn >= 1 / 7 - 1e-9).all()
@@ -217,7 +217,7 @@ def test_new_products_are_explored_more_often():
 
 def test_only_near_best_pairs_are_drawn():
     pairs, terms = instance(8)
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     draw, _ = draw_for(pairs, terms, near_best=0.1)
     best = np.zeros(400)
     np.maximum.at(best, pairs.lead, pairs.value)
@@ -241,7 +241,7 @@ def test_product_without_remaining_budget_explores_nothing():
 def test_share_of_zero_draws_nothing():
     pairs, terms = instance(10)
     draw, made = draw_for(pairs, terms, share=0.0)
-    plan = allocate(pairs, terms.quota, most_offers=MOST_OFFERS)
+    plan = allocate(pairs, terms.quota, max_offers=MAX_OFFERS)
     assert len(draw.row) == 0
     assert (made == plan.chosen).all()
 

@@ -78,7 +78,7 @@ def test_draw_violates_no_limit(explored):
     matches, products = rows(explored, "matches"), rows(explored, "marts", "products")
     scored = {key(row): row for row in rows(explored, "pairs")}
     leads = Counter(key(row)[:2] for row in matches)
-    assert max(leads.values()) <= policy.value().most_offers_per_lead
+    assert max(leads.values()) <= policy.value().max_offers_per_lead
     assert set(Counter(key(row)[:3] for row in matches).values()) == {1}
     bound = 0
     for product in products:

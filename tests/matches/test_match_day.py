@@ -96,7 +96,7 @@ def test_matches_violate_no_limit(matched_home):
     assert all(count <= quotas[product] for product, count in products.items())
 
 
-def test_rank_one_is_the_leads_most_valuable_match(matched_home):
+def test_rank_one_is_the_leads_max_valuable_match(matched_home):
     by_lead: dict[tuple[str, str], list[Row]] = {}
     for row in table(matched_home, "matches"):
         by_lead.setdefault((row["channel_id"], row["lead_id"]), []).append(row)

@@ -97,7 +97,7 @@ def test_default_policy_sets_no_limits():
     }
 
 
-def test_floor_is_met_at_a_cost_of_at_most_its_shadow_price(matched_copy, limits):
+def test_floor_is_met_at_a_cost_of_at_max_its_shadow_price(matched_copy, limits):
     product = {"institution_id": "bank-000", "product_id": "loan-0000"}
     before = of_product(matched_copy, **product)
     value = read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["value"]
@@ -124,7 +124,7 @@ def test_floor_that_the_plan_meets_anyway_changes_no_match(matched_copy, limits)
     assert price(matched_copy, "floor", institution_id="bank-002")["price"] == 0
 
 
-def test_infeasible_floor_is_relaxed_by_the_least_amount_and_reported(matched_copy, limits):
+def test_infeasible_floor_is_relaxed_by_the_min_amount_and_reported(matched_copy, limits):
     product = {"institution_id": "bank-001", "product_id": "loan-0002"}
     pairs = table(matched_copy, "pairs", "pairs")
     eligible = {row["lead_id"] for row in pairs if row["product_id"] == "loan-0002"}
@@ -133,13 +133,13 @@ def test_infeasible_floor_is_relaxed_by_the_least_amount_and_reported(matched_co
     facts = match_day.match(matched_copy, DAY)
     assert of_product(matched_copy, **product) == most
     short = product | {"promised": 900, "attained": most, "short": 900 - most}
-    assert (facts["floors_short"], facts["least_shortfall"]) == ([short], 900 - most)
+    assert (facts["floors_short"], facts["min_shortfall"]) == ([short], 900 - most)
     assert read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))["floors_short"] == [
         short
     ]
 
 
-def test_floor_against_pacing_is_missed_by_the_least_shortfall(matched_copy, limits):
+def test_floor_against_pacing_is_missed_by_the_min_shortfall(matched_copy, limits):
     quota = quotas(matched_copy)["loan-0002"]
     limits(
         floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: {quota}",
@@ -154,7 +154,7 @@ def test_floor_against_pacing_is_missed_by_the_least_shortfall(matched_copy, lim
     assert max(channels.values()) <= max(1, quota // 10)
     (short,) = facts["floors_short"]
     assert short["attained"] == sum(channels.values())
-    assert short["short"] == facts["least_shortfall"] == quota - short["attained"]
+    assert short["short"] == facts["min_shortfall"] == quota - short["attained"]
 
 
 def test_floor_of_an_absent_institution_is_reported_and_changes_no_match(matched_copy, limits):
@@ -164,10 +164,10 @@ def test_floor_of_an_absent_institution_is_reported_and_changes_no_match(matched
     assert facts["floors_short"] == [
         {"institution_id": "bank-999", "promised": 7, "attained": 0, "short": 7}
     ]
-    assert (chosen(matched_copy), facts["gap"], facts["least_shortfall"]) == (free, 0, 7)
+    assert (chosen(matched_copy), facts["gap"], facts["min_shortfall"]) == (free, 0, 7)
 
 
-def test_pacing_holds_by_product_and_the_most_specific_entry_counts(matched_copy, limits):
+def test_pacing_holds_by_product_and_the_max_specific_entry_counts(matched_copy, limits):
     limits(
         pacing=f"{ENTRY}, share: 0.1}}\n- {{{ENTRY}, institution_id: bank-001, share: 0.9}}\n"
         f"- {{{ENTRY}, institution_id: bank-001, product_id: loan-0002, share: 0.2"
@@ -199,12 +199,12 @@ def test_exposure_limits_the_share_of_a_group_from_above_and_below(matched_copy,
     matches = sum(before.values())
     (common, _), *_, (rare, few) = before.most_common()
     wanted = (few + 3) / matches
-    limits(exposure=f"{ENTRY}, column: region, group: {rare}, least_share: {wanted}")
+    limits(exposure=f"{ENTRY}, column: region, group: {rare}, min_share: {wanted}")
     match_day.match(matched_copy, DAY)
     after = Counter(region[row["lead_id"]] for row in table(matched_copy, "matches"))
     assert after[rare] >= few + 3
     assert price(matched_copy, "floor", group=rare)["price"] > 0
-    limits(exposure=f"{ENTRY}, column: region, group: {common}, most_share: 0.05")
+    limits(exposure=f"{ENTRY}, column: region, group: {common}, max_share: 0.05")
     match_day.match(matched_copy, DAY)
     of_group = Counter(
         row["product_id"]
@@ -247,12 +247,12 @@ def test_threads_do_not_change_a_byte(matched_copy, limits):
         ({"pacing": f"{ENTRY}, share: 0.5, product_id: p"}, "needs the institution_id"),
         ({"pacing": f"{ENTRY}, to: 2026-10-01, share: 0.5"}, "before it begins on 2026-11-01"),
         ({"pacing": f"{ENTRY}, share: 0.5, shares: 1"}, "4, pacing.0.shares: Extra inputs"),
-        ({"exposure": f"{ENTRY}, column: region, group: a"}, "neither least_share nor most_share"),
+        ({"exposure": f"{ENTRY}, column: region, group: a"}, "neither min_share nor max_share"),
         (
-            {"exposure": f"{ENTRY}, column: r, group: a, least_share: 0.5, most_share: 0.4"},
-            "exceeds most_share",
+            {"exposure": f"{ENTRY}, column: r, group: a, min_share: 0.5, max_share: 0.4"},
+            "exceeds max_share",
         ),
-        ({"exposure": f"{ENTRY}, column: gender, group: female, most_share: 0.4"}, "protected"),
+        ({"exposure": f"{ENTRY}, column: gender, group: female, max_share: 0.4"}, "protected"),
         ({"floors": "[}"}, "line 4: not YAML"),
     ],
 )
@@ -275,6 +275,6 @@ def test_invalid_policy_fails_the_step_and_keeps_earlier_matches(matched_copy, l
 
 
 def test_exposure_by_an_unknown_column_is_an_error_with_the_known_columns(matched_copy, limits):
-    limits(exposure=f"{ENTRY}, column: planet, group: earth, most_share: 0.4")
+    limits(exposure=f"{ENTRY}, column: planet, group: earth, max_share: 0.4")
     with pytest.raises(IntegrityError, match=r"by planet.*Choose a column: .*region"):
         match_day.match(matched_copy, DAY)

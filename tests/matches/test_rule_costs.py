@@ -97,7 +97,7 @@ def test_sample_is_scaled_to_all_leads(tmp_path, monkeypatch):
 def test_scored_near_misses_stay_within_policy_with_whole_leads(
     matched_copy: Settings, monkeypatch, most
 ):
-    limits = policy.pairs().near_misses.model_copy(update={"most_pairs": most})
+    limits = policy.pairs().near_misses.model_copy(update={"max_pairs": most})
     rules = policy.pairs().model_copy(update={"near_misses": limits})
     before = near(matched_copy)
     monkeypatch.setattr(policy, "pairs", lambda: rules)

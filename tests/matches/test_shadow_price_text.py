@@ -66,7 +66,7 @@ def test_every_open_product_has_its_quota_with_its_use(matched_home):
 
 
 @pytest.mark.parametrize("more", [1, 2])
-def test_one_more_lead_of_quota_adds_at_most_its_price(tmp_path, more):
+def test_one_more_lead_of_quota_adds_at_max_its_price(tmp_path, more):
     before = day_with(tmp_path / "before", 4)
     after = day_with(tmp_path / "after", 4 + more)
     gained = run_matching(after, DAY)["value"] - run_matching(before, DAY)["value"]

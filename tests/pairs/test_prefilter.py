@@ -25,7 +25,7 @@ from pipelines.pairs.scoring import score_leads
 from tests.helpers.day import write_day_before_matching
 from tests.helpers.matched_day import DAY
 
-LIMITS = Candidates(most_pairs=0, per_lead=3, quota_times=1.0, sampled_leads=10_000)
+LIMITS = Candidates(max_pairs=0, per_lead=3, quota_times=1.0, sampled_leads=10_000)
 
 Day = tuple[duckdb.DuckDBPyConnection, Any, Eligibility]
 
@@ -57,10 +57,10 @@ def prefilter_with(loaded: Day, **changes: float) -> Prefiltered:
 
 def test_a_day_within_the_limit_is_not_prefiltered(loaded):
     eligible = int(loaded[2].pairs_per_lead.sum())
-    whole = prefilter_with(loaded, most_pairs=eligible)
+    whole = prefilter_with(loaded, max_pairs=eligible)
     assert whole.eligibility is loaded[2]
     assert (whole.sample, whole.facts) == (None, {})
-    assert prefilter_with(loaded, most_pairs=eligible - 1).facts["eligible"] == eligible
+    assert prefilter_with(loaded, max_pairs=eligible - 1).facts["eligible"] == eligible
 
 
 def test_each_lead_keeps_its_best_pairs_and_gets_no_other(loaded):

@@ -42,7 +42,7 @@ def section(settings: Settings) -> str:
     return section_text(page.read_text("utf-8"), "prices")
 
 
-def test_every_open_product_has_its_quota_matches_price_and_most_costly_rules(home, prices):
+def test_every_open_product_has_its_quota_matches_price_and_max_costly_rules(home, prices):
     text = section(home)
     assert len(prices) == 11
     for row in prices:

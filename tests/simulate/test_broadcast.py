@@ -13,12 +13,12 @@ def test_the_lowest_tie_break_keys_come_first_and_other_leads_take_their_next_ch
         preference=np.array([9.0, 1.0, 9.0, 1.0]),
         tie_break=np.array([0.5, 0.1, 0.2, 0.9]),
         quota=np.array([1, 5]),
-        most_offers=1,
+        max_offers=1,
     )
     assert rank.tolist() == [0, 1, 1, 0]
 
 
-def test_an_institution_is_shown_once_to_a_lead_by_its_most_preferred_product():
+def test_an_institution_is_shown_once_to_a_lead_by_its_max_preferred_product():
     rank = allocate_in_rounds(
         lead=np.array([0, 0, 0]),
         institution=np.array([0, 0, 1]),
@@ -26,7 +26,7 @@ def test_an_institution_is_shown_once_to_a_lead_by_its_most_preferred_product():
         preference=np.array([1.0, 3.0, 2.0]),
         tie_break=np.zeros(3),
         quota=np.array([5, 5, 5]),
-        most_offers=5,
+        max_offers=5,
     )
     assert rank.tolist() == [0, 1, 2]
 
@@ -39,7 +39,7 @@ def test_every_limit_holds_and_no_further_pair_could_be_shown():
     institution, quota = product // 2, random.integers(0, 60, 12)
     rank = allocate_in_rounds(
         lead, institution, product,
-        random.random(lead.size), random.random(lead.size), quota, most_offers=3,
+        random.random(lead.size), random.random(lead.size), quota, max_offers=3,
     )  # fmt: skip
     shown = rank > 0
     used = np.bincount(product[shown], minlength=12)
@@ -63,5 +63,5 @@ def test_a_lead_ranks_its_offers_by_preference():
 def test_no_pairs_give_no_offers():
     empty = np.zeros(0, np.int64)
     floats = empty * 1.0
-    rank = allocate_in_rounds(empty, empty, empty, floats, floats, np.array([4]), most_offers=5)
+    rank = allocate_in_rounds(empty, empty, empty, floats, floats, np.array([4]), max_offers=5)
     assert rank.size == 0

@@ -121,7 +121,7 @@ def _solve(
     plan = allocate(
         instance.candidates,
         instance.quota,
-        most_offers=instance.most_offers,
+        max_offers=instance.max_offers,
         limits=limits,
         start=start.prices if start else None,
         options=solver,
@@ -175,7 +175,7 @@ def _solve_by_ortools(instance: RandomInstance, _: tuple[Limit, ...]) -> Solutio
     from pipelines.allocation.quota_flow import build_quota_network  # noqa: PLC0415
 
     value = np.rint(instance.candidates.value * UNITS).astype(np.int64)
-    network = build_quota_network(instance.candidates, value, instance.quota, instance.most_offers)
+    network = build_quota_network(instance.candidates, value, instance.quota, instance.max_offers)
     solver = SimpleMinCostFlow()
     solver.add_arcs_with_capacity_and_unit_cost(
         network.tails.astype(np.int32),
@@ -230,9 +230,9 @@ def _constraint_matrix(instance: RandomInstance, limits: tuple[Limit, ...]) -> t
     _, shared = np.unique(at_institution[size[at_institution] > 1], return_inverse=True)
     has_other = np.flatnonzero(size[at_institution] > 1)
     pair = np.arange(len(pairs.lead))
-    most_offers = np.full(pairs.lead.max() + 1, instance.most_offers)
+    max_offers = np.full(pairs.lead.max() + 1, instance.max_offers)
     rows = [
-        (pairs.lead, pair, np.ones(pair.size), most_offers),
+        (pairs.lead, pair, np.ones(pair.size), max_offers),
         (shared, has_other, np.ones(has_other.size), np.ones(int(shared.max(initial=-1)) + 1)),
         (pairs.product, pair, np.ones(pair.size), instance.quota),
     ]

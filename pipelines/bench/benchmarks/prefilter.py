@@ -112,7 +112,7 @@ def _prefilter(
     sampled_leads: int,
 ) -> tuple[Prefiltered, float]:
     show_progress("prefilter", f"selecting {per_lead} pairs a lead")
-    changed = {"most_pairs": 0, "per_lead": per_lead, "sampled_leads": sampled_leads}
+    changed = {"max_pairs": 0, "per_lead": per_lead, "sampled_leads": sampled_leads}
     limits = policy.pairs().candidates.model_copy(update=changed)
     stopwatch = Stopwatch()
     result = select_promising_pairs(connection, model_set, eligible, limits)
@@ -127,7 +127,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, day: date, eligible: Eligibilit
     return plan_day(
         connection,
         day,
-        most_offers=policy.value().most_offers_per_lead,
+        max_offers=policy.value().max_offers_per_lead,
         limits=policy.limits().on(day),
     )
 

@@ -33,7 +33,7 @@ def measure_drift(settings: Settings, day: date) -> Drift:
     return Drift(
         current_days=tuple(f"{date}" for date in window.current),
         reference_days=tuple(f"{date}" for date in window.reference),
-        least_reference_days=policy.drift().least_reference_days,
+        min_reference_days=policy.drift().min_reference_days,
         figures=assign_states(figures),
     )
 

@@ -65,11 +65,11 @@ def _figures(grouping: Grouping, groups: pa.Table) -> Iterator[Figure]:
     """Yield the figures of one grouping from its sums, one row a group."""
     rules = policy.drift()
     sums = {name: groups[name].to_numpy().astype(np.float64) for name in groups.column_names[1:]}
-    enough = np.minimum(sums["current_decided"], sums["reference_decided"]) >= rules.least_rows
+    enough = np.minimum(sums["current_decided"], sums["reference_decided"]) >= rules.min_rows
     enough &= (
-        np.minimum(sums["current_predicted"], sums["reference_predicted"]) >= rules.least_expected
+        np.minimum(sums["current_predicted"], sums["reference_predicted"]) >= rules.min_expected
     )
-    enough &= sums["reference_days"] >= rules.least_reference_days
+    enough &= sums["reference_days"] >= rules.min_reference_days
     names = np.array(groups["group_name"].to_pylist(), np.str_)[enough]
     sums = {name: column[enough] for name, column in sums.items()}
     current, reference = (
@@ -77,8 +77,8 @@ def _figures(grouping: Grouping, groups: pa.Table) -> Iterator[Figure]:
         for side in ("current", "reference")
     )
     # The ratio that the current models have shown so far; 1 is the prior of new models.
-    evidence = sums["same_models_predicted"] + rules.word_of_new_models
-    usual = (sums["same_models_approved"] + rules.word_of_new_models) / evidence
+    evidence = sums["same_models_predicted"] + rules.new_model_weight
+    usual = (sums["same_models_approved"] + rules.new_model_weight) / evidence
     p_values = _p_values(
         sums["current_approved"], sums["current_predicted"] * usual, evidence * usual
     )

@@ -99,7 +99,7 @@ def _compare_with_mean(
 ) -> Iterator[Figure]:
     """Yield today's value against the mean of the days before; `values` have their rows."""
     before = [value for day, (value, _) in values.items() if day < today]
-    if today not in values or len(before) < policy.drift().least_reference_days:
+    if today not in values or len(before) < policy.drift().min_reference_days:
         return
     (value, rows), mean = values[today], sum(before) / len(before)
     if min(value, mean) <= 0:

@@ -59,14 +59,14 @@ class Drift:
     """Dates that are compared with the reference, taken together."""
     reference_days: tuple[str, ...] = ()
     """Dates before them that are published."""
-    least_reference_days: int | None = None
+    min_reference_days: int | None = None
     """Fewer days are no reference; None if nothing was compared."""
     figures: tuple[Figure, ...] = ()
 
     @property
     def has_reference(self) -> bool:
         """Return whether enough days before are published to compare the leads with."""
-        return len(self.reference_days) >= (self.least_reference_days or 1)
+        return len(self.reference_days) >= (self.min_reference_days or 1)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Window:
     @property
     def has_reference(self) -> bool:
         """Return whether the reference has enough days to measure the variance between days."""
-        return bool(self.current) and len(self.reference) >= policy.drift().least_reference_days
+        return bool(self.current) and len(self.reference) >= policy.drift().min_reference_days
 
 
 def load_window(settings: Settings, root: Path, day: date) -> Window:

@@ -111,7 +111,7 @@ def _volume_figures(sample: Sample) -> Iterator[Figure]:
         for position, group in enumerate(groups.names):
             counts = sample.counts(groups)[:, position, 0].astype(np.float64)
             reference, now = counts[: sample.reference_days], counts[sample.reference_days :]
-            if max(reference.sum(), now.sum()) < rules.least_rows or not reference.sum():
+            if max(reference.sum(), now.sum()) < rules.min_rows or not reference.sum():
                 continue
             ratio = max(now.mean(), 1 / now.size) / reference.mean()  # no lead counts as below one
             effect = design_effect((reference - reference.mean()) ** 2 / reference.mean())

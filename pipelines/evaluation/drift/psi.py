@@ -131,9 +131,9 @@ class Bins:
         by_count = sorted(
             (-row["counts"], row["values"])
             for row in counts.to_pylist()
-            if row["counts"] >= rules.least_rows
+            if row["counts"] >= rules.min_rows
         )
-        frequent = [value for _, value in by_count[: rules.most_categories]]
+        frequent = [value for _, value in by_count[: rules.max_categories]]
         found = pc.index_in(column, pa.array(frequent, pa.string()), skip_nulls=True)
         codes = found.fill_null(len(frequent)).to_numpy().astype(np.int64)
         missing = pc.is_null(column).to_numpy()
@@ -151,7 +151,7 @@ class Bins:
             fullest_first = np.argsort(-reference, kind="stable")
             counts, reference = counts[:, fullest_first], reference[fullest_first]
         expected = reference * counts[reference_days:].sum() / max(reference.sum(), 1)
-        begins = np.floor((np.cumsum(expected) - expected) / policy.drift().least_expected)
+        begins = np.floor((np.cumsum(expected) - expected) / policy.drift().min_expected)
         firsts = np.flatnonzero(np.diff(begins, prepend=-1))
         return np.asarray(np.add.reduceat(counts, firsts, axis=1))
 
@@ -178,7 +178,7 @@ def _psi_figure(
 ) -> Iterator[Figure]:
     """Yield the figure of one group from its rows by day and bin, if it has enough."""
     rules = policy.drift()
-    if min(reference.sum(), now.sum()) < rules.least_rows:
+    if min(reference.sum(), now.sum()) < rules.min_rows:
         return
     if psi := compute_psi(reference, now.sum(axis=0)):
         yield Figure(

@@ -30,7 +30,7 @@ from pipelines.core.statistics import Z_95
 Probabilities = BoolArray | FloatArray
 """Probability of each pair to be a match under a policy; a plan has flags."""
 
-LEAST_PROPENSITY = 0.02
+MIN_PROPENSITY = 0.02
 """A pair with a smaller propensity has no support: one outcome would count for fifty."""
 
 
@@ -130,7 +130,7 @@ def doubly_robust(
 
 def _compute_weights(log: PolicyLog, change: Probabilities) -> FloatArray:
     """Return the weight of each match: its probability under the target over its propensity."""
-    has_support = log.is_made & (log.propensity >= LEAST_PROPENSITY)
+    has_support = log.is_made & (log.propensity >= MIN_PROPENSITY)
     weight = np.zeros(len(log.lead))
     np.divide(change, log.propensity, out=weight, where=has_support)
     return weight
@@ -145,7 +145,7 @@ def _build_estimate(
 ) -> Estimate:
     deviation = float(np.sqrt((np.bincount(log.lead, weights=effects) ** 2).sum()))
     expected = np.maximum(change, 0) * log.expected
-    supported = expected[log.propensity >= LEAST_PROPENSITY].sum()
+    supported = expected[log.propensity >= MIN_PROPENSITY].sum()
     return Estimate(
         value=value,
         low=value - Z_95 * deviation,

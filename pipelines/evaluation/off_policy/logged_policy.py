@@ -54,7 +54,7 @@ def build_value_challenger(value: Value) -> ChallengerPolicy:
 
     def load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> int:
         load_pairs(connection, settings.day_folder(settings.pairs, day), value)
-        return value.most_offers_per_lead
+        return value.max_offers_per_lead
 
     return load
 
@@ -76,7 +76,7 @@ def build_model_challenger(select_models: Callable[[date], ModelSet]) -> Challen
             {"minimum_value": policy.value().minimum_value},
         )
         connection.unregister("valued_pairs")
-        return policy.value().most_offers_per_lead
+        return policy.value().max_offers_per_lead
 
     return load
 
@@ -115,8 +115,8 @@ def _load_day(
     with connect(settings) as connection:
         load_leads(connection, marts)
         load_products(connection, marts, day)
-        most_offers = challenger(connection, settings, day)
-        plan = plan_day(connection, day, most_offers=most_offers, limits=policy.limits().on(day))
+        max_offers = challenger(connection, settings, day)
+        plan = plan_day(connection, day, max_offers=max_offers, limits=policy.limits().on(day))
         connection.register("challenger_rows", pa.table({"row": plan.chosen}))
         create_propensity_view(connection, matches)
         create_known_view(connection, settings, "outcomes", known_by)

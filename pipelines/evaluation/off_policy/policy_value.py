@@ -41,7 +41,7 @@ from pipelines.matches import exploration_log
 
 Decision = Literal["promoted", "rejected", "abstained"]
 
-MOST_DAYS = 3
+MAX_DAYS = 3
 """Days that are scored and planned again for a challenger of the weekly evaluation; each takes as
 long as the day itself."""
 
@@ -87,10 +87,10 @@ def decide_promotion(
     """
     ours, theirs = doubly_robust(log, champion), doubly_robust(log, challenger)
     gain = doubly_robust(log, challenger, baseline=champion)
-    largest_loss = limits.most_lost * ours.value
+    largest_loss = limits.max_loss * ours.value
     figures = f"{gain.value:+,.0f} ({gain.low:+,.0f} to {gain.high:+,.0f}) on {ours.value:,.0f}"
     decision: Decision = "rejected"
-    name = "least_support_of_models" if compares_models else "least_support"
+    name = "min_model_support" if compares_models else "min_support"
     least = float(getattr(limits, name))
     if gain.high < 0 and not (compares_models and gain.support < least):
         reason = f"it would lose; its gain is {figures}"
@@ -102,7 +102,7 @@ def decide_promotion(
         )
     elif gain.low < -largest_loss:
         reason = (
-            f"it may lose more than the {limits.most_lost:.1%} that `most_lost` in "
+            f"it may lose more than the {limits.max_loss:.1%} that `max_loss` in "
             f"exploration.yml allows; its gain is {figures}"
         )
     else:
@@ -236,7 +236,7 @@ def evaluate_model_on_log(
         begins: Outcomes known from this day on are new to it.
     """
     maturity = params().decision_maturity_days
-    newest = [as_of - timedelta(days=maturity + number) for number in range(1, MOST_DAYS + 1)]
+    newest = [as_of - timedelta(days=maturity + number) for number in range(1, MAX_DAYS + 1)]
     first = begins - timedelta(days=maturity)
     days = sorted(day for day in newest if day >= first and _has_log(settings, day))
     if not days:

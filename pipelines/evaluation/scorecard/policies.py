@@ -43,7 +43,7 @@ def _allocate_in_rounds(market: DayMarket, preference: FloatArray, keys: FloatAr
         preference,
         keys,
         market.quota,
-        most_offers=policy.value().most_offers_per_lead,
+        max_offers=policy.value().max_offers_per_lead,
     )
 
 
@@ -57,7 +57,7 @@ def _allocate_optimally(market: DayMarket, value: FloatArray, keys: FloatArray) 
         value=value,
         tie_break_key=np.asarray(keys * 2**32, np.int64),
     ).take(positive)
-    plan = allocate(pairs, market.quota, most_offers=policy.value().most_offers_per_lead)
+    plan = allocate(pairs, market.quota, max_offers=policy.value().max_offers_per_lead)
     is_shown = np.zeros(value.size, np.bool_)
     is_shown[positive[plan.chosen]] = True
     return rank_offers(market.lead, value, is_shown)

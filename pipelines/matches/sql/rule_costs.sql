@@ -15,7 +15,7 @@ full_leads as (
     select
         channel_id,
         lead_id,
-        case when count(*) >= $most_offers then min(surplus) else 0 end as least_surplus
+        case when count(*) >= $max_offers then min(surplus) else 0 end as min_surplus
     from planned_surplus
     group by channel_id, lead_id
 ),
@@ -29,7 +29,7 @@ gains as (
         near.is_worthwhile,
         near.expected_value - product_prices.price_of_quota
         - product_prices.price_of_budget * near.expected_spend
-        - coalesce(rival.surplus, full_leads.least_surplus, 0) as gain
+        - coalesce(rival.surplus, full_leads.min_surplus, 0) as gain
     from valued_near_misses as near
     inner join products using (institution_id, product_id)
     inner join product_prices using (product_row)

@@ -1,7 +1,7 @@
 -- Best value after quota prices that the leads of `prefilter_sample` can reach: with every pair,
 -- and with the pairs that the prefilter keeps.
 --
--- A lead takes at most one offer an institution and `$most_offers` in all. Values are in whole
+-- A lead takes at most one offer an institution and `$max_offers` in all. Values are in whole
 -- ten-thousandths, so that sums do not depend on their order.
 
 with net_values as (
@@ -43,11 +43,11 @@ leads_of_sample as (
 
     select
         list_sum(
-            list_slice(list_sort(list(greatest(best, 0)), 'desc'), 1, $most_offers)
+            list_slice(list_sort(list(greatest(best, 0)), 'desc'), 1, $max_offers)
         ) as best,
         list_sum(
             list_slice(
-                list_sort(list(greatest(coalesce(best_kept, 0), 0)), 'desc'), 1, $most_offers
+                list_sort(list(greatest(coalesce(best_kept, 0), 0)), 'desc'), 1, $max_offers
             )
         ) as best_kept
     from institutions

@@ -127,7 +127,7 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
         "exploration_cost": manifest["exploration_cost"],
         "policy_version": manifest["policy_version"],
         "infeasible_floors": tuple(map(_infeasible_floor, manifest.get("floors_short", []))),
-        "min_floor_shortfall": manifest.get("least_shortfall", 0),
+        "min_floor_shortfall": manifest.get("min_shortfall", 0),
         "prefilter_loss": manifest.get("prefilter_loss"),
     }
 

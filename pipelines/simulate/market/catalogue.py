@@ -166,9 +166,9 @@ def rule_table(products: Products) -> pa.Table:
     person, firm = number[~is_business], number[is_business]
     refused = np.where(products.refuses_idle, "student|unemployed", "")
     rules = [
-        _rules(number, "bureau_score", "ge", products.least_score),
-        _rules(person, "income_monthly", "ge", products.least_income[person]),
-        _rules(firm, "revenue_annual", "ge", products.least_income[firm]),
+        _rules(number, "bureau_score", "ge", products.min_score),
+        _rules(person, "income_monthly", "ge", products.min_income[person]),
+        _rules(firm, "revenue_annual", "ge", products.min_income[firm]),
         _age_rules(person, products.age_min[person], products.age_max[person]),
         _rules(firm, "business_age_years", "ge", products.age_min[firm]),
         _rules(number, "employment", "not_in", refused),

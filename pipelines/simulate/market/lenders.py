@@ -54,8 +54,8 @@ class Products:
     price_model: IntArray
     price: FloatArray
     quota: IntArray
-    least_score: FloatArray
-    least_income: FloatArray
+    min_score: FloatArray
+    min_income: FloatArray
     """A month for people; a year's revenue for firms."""
     age_min: FloatArray
     """Years of a person or of a firm."""
@@ -164,8 +164,8 @@ def _rules(random: KeyedRandom, number: IntArray, is_business: BoolArray) -> Col
     age_max = 50.0 + 5 * random.integers("age ceiling", 3, number)
     has_industries = has_rule("industries", 0.3) & is_business
     return {
-        "least_score": np.where(has_rule("score floor", 0.3), score, np.nan),
-        "least_income": np.where(has_rule("income floor", 0.35), income, np.nan),
+        "min_score": np.where(has_rule("score floor", 0.3), score, np.nan),
+        "min_income": np.where(has_rule("income floor", 0.35), income, np.nan),
         "age_min": np.where(has_rule("age", 0.6), age_min, np.nan),
         "age_max": np.where(has_rule("age", 0.6) & ~is_business, age_max, np.nan),
         "refuses_idle": has_rule("idle", 0.4) & ~is_business,

@@ -36,7 +36,7 @@ SAMPLED_LEADS = 5_000
 """Leads by which a day's expected yield is estimated: a small day's leads several times, the first
 of a large one."""
 DRAWINGS = 4
-SAMPLED_PRODUCTS, MOST_OFFERS = 400, 5
+SAMPLED_PRODUCTS, MAX_OFFERS = 400, 5
 """Products considered for each lead, drawn where there are more, and most offers of one lead."""
 
 
@@ -68,13 +68,13 @@ def allocate_in_rounds(
     tie_break: FloatArray,
     quota: IntArray,
     *,
-    most_offers: int,
+    max_offers: int,
 ) -> IntArray:
     """Return each pair's rank among its lead's offers, 1 is the first; 0 if it is not shown.
 
     In each round every lead requests the product that it prefers of the products still open to it.
     Where a quota has fewer left than are requested, the lowest tie-break keys come first. The
-    limits of a plan hold: at most `most_offers` a lead, one an institution, and each product's
+    limits of a plan hold: at most `max_offers` a lead, one an institution, and each product's
     quota.
 
     Args:
@@ -84,7 +84,7 @@ def allocate_in_rounds(
         preference: Greatest first, within a lead; equal ones by `tie_break`.
         tie_break: One key for each pair.
         quota: Most leads of each product, by code.
-        most_offers: Most offers of one lead.
+        max_offers: Most offers of one lead.
     """
     rank = np.zeros(lead.size, np.int64)
     offers = np.zeros(int(lead.max(initial=-1)) + 1, np.int64)
@@ -103,7 +103,7 @@ def allocate_in_rounds(
         waiting = waiting[~is_first]
         waiting = waiting[
             (remaining[product[waiting]] > 0)
-            & (offers[lead[waiting]] < most_offers)
+            & (offers[lead[waiting]] < max_offers)
             & (granted_by[lead[waiting]] != institution[waiting])
         ]
     return rank
@@ -157,7 +157,7 @@ def expected_broadcast_yield(
             np.zeros(lead.size),
             world.random.uniform("bid", lead, product, drawing),
             scaled_quota,
-            most_offers=MOST_OFFERS,
+            max_offers=MAX_OFFERS,
         )
         pairs = lead[rank > 0], product[rank > 0], rank[rank > 0]
         truth = compute_pair_truth(world, lenders, products, leads, *pairs)

@@ -20,7 +20,7 @@ APPLICATION_RATE = 0.85
 """Share of leads that apply for a product they are shown."""
 APPROVAL_SLOPE, APPROVAL_INTERCEPT = 1.8, 3.55
 """Log-odds of approval for each unit of strength above the cut-off, and subtracted for all."""
-LEAST_GRANTED = 0.5
+MIN_GRANTED = 0.5
 """Share of the requested amount that is granted to leads at the cut-off."""
 STRENGTH_PENALTY = 0.4
 """Log-odds of take-up lost with each unit of strength: strong leads find other lenders."""
@@ -70,8 +70,8 @@ def meets_hard_rules(
     meets = (products.segment[product] == BUSINESS) == traits["is_firm"]
     meets &= (products.amount_min[product] <= amount) & (amount <= products.amount_max[product])
     meets &= (products.term_min[product] <= term) & (term <= products.term_max[product])
-    meets &= at_least(traits["score"], products.least_score[product])
-    meets &= at_least(traits["income"], products.least_income[product])
+    meets &= at_least(traits["score"], products.min_score[product])
+    meets &= at_least(traits["income"], products.min_income[product])
     meets &= at_least(traits["age"], products.age_min[product])
     meets &= at_least(-traits["age"], -products.age_max[product])
     meets &= ~(products.refuses_idle[product] & traits["idle"])
@@ -114,7 +114,7 @@ def compute_pair_truth(
     above_cut = strength + preference + mood + observed - products.cut[product]
     log_odds = APPROVAL_SLOPE * above_cut - APPROVAL_INTERCEPT
     p_approve = APPLICATION_RATE * rounded_sigmoid(log_odds)
-    granted = np.round(requested * np.clip(0.6 + 0.2 * above_cut, LEAST_GRANTED, 1), -2)
+    granted = np.round(requested * np.clip(0.6 + 0.2 * above_cut, MIN_GRANTED, 1), -2)
 
     apr = _offered_rates(world, products, leads, product, strength)
     excess_rate = apr / world.highest_rate(day) - 0.95

@@ -132,7 +132,7 @@ def test_a_value_that_goes_missing_drifts(steady: Settings, tmp_path: Path):
     }
 
 
-def test_the_category_that_moved_most_is_named_unless_it_is_rare(steady: Settings, tmp_path: Path):
+def test_the_category_that_moved_max_is_named_unless_it_is_rare(steady: Settings, tmp_path: Path):
     def free_text(leads: pa.Table) -> pa.Table:
         leads = replace_column(leads, "purpose", pa.array([f"for {n}" for n in range(len(leads))]))
         every_other = pa.array([n % 2 == 0 for n in range(len(leads))])

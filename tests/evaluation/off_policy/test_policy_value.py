@@ -138,7 +138,7 @@ def test_model_evaluation_uses_mature_days_and_abstains_without_support(market):
     assert (decision, "its gain is +0" in reason) == ("promoted", True)
     other = evaluate_model_on_log(market, "approval", as_of, present["take_up"], begins)
     assert other[0] == "abstained"
-    assert "least_support_of_models" in other[1]
+    assert "min_model_support" in other[1]
     too_young = evaluate_model_on_log(
         market, "approval", as_of - timedelta(days=1), present["approval"], begins
     )

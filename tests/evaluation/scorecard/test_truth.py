@@ -87,7 +87,7 @@ def test_every_reference_respects_quotas_and_offers_per_lead(matched, market):
         shown = ranks[name] > 0
         lead = market.lead[shown]
         assert np.bincount(market.product[shown]).max() == QUOTA, name
-        assert np.bincount(lead).max() <= policy.value().most_offers_per_lead, name
+        assert np.bincount(lead).max() <= policy.value().max_offers_per_lead, name
         pairs = np.unique(np.stack([lead, institution[shown]]), axis=1)
         assert pairs.shape[1] == shown.sum(), name
 

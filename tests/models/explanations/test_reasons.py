@@ -54,7 +54,7 @@ def test_a_reason_has_the_exact_contribution_of_its_features(explainer, some, ex
         assert row["log_odds"] == pytest.approx(sums[row["code"]][row["row"]], abs=1e-12)
 
 
-def test_reasons_are_strongest_first_and_at_most_three_of_each_effect(explained):
+def test_reasons_are_strongest_first_and_at_max_three_of_each_effect(explained):
     groups: dict[tuple[int, str], list[float]] = {}
     for row in explained.to_pylist():
         groups.setdefault((row["row"], row["effect"]), []).append(row["log_odds"])

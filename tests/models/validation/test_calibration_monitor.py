@@ -50,7 +50,7 @@ def make_matches(rows: int = ROWS, seed: int = 7, lenders: int = 40) -> tuple[pa
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
-def test_disclosed_odds_are_at_most_the_true_rate(seed):
+def test_disclosed_odds_are_at_max_the_true_rate(seed):
     disclosed = DisclosedOdds.fit(make_matches(seed=seed)[0])
     others, true = make_matches(seed=seed + 100)
     shown = disclosed.look_up(others["segment"], others["predicted"].to_numpy())
