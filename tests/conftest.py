@@ -1,9 +1,14 @@
 """Distribution of the tests over parallel workers."""
 
+import os
 from collections.abc import Mapping
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.helpers.identifier_key import TEST_KEY
+
+os.environ.setdefault("BANYAN_IDENTIFIER_KEY", TEST_KEY)
 
 pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 

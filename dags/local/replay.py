@@ -82,8 +82,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     for ledger in (*earlier, settings.ledger / f"{today}.jsonl"):
         for entry in map(json.loads, ledger.read_text("utf-8").splitlines()):
             _link(settings.home, Path("landing") / entry["path"], scratch)
-    for ledger in (*earlier, settings.ledger / "origins.json"):
-        _link(settings.home, ledger.relative_to(settings.home), scratch)
+    for beside in (*earlier, settings.ledger / "origins.json", settings.identifier_key_file):
+        _link(settings.home, beside.relative_to(settings.home), scratch)
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}
         write_json(scratch / "ledger" / "closed.json", closed)

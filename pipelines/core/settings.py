@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     airflow_port: int = Field(default=8080, gt=0, lt=65_536)
     """The port of the web page of `make airflow`."""
 
+    identifier_key: SecretStr | None = None
+    """The key of hashed identifiers; None: the one in `identifier_key_file`. Set it where two homes
+    must give equal hashes."""
+
     shard_bytes: int = Field(default=64_000_000, gt=0)
     """Target size of one ingest shard, in landed bytes; more bytes make more shards."""
 
@@ -67,6 +71,11 @@ class Settings(BaseSettings):
     def ledger(self) -> Path:
         """The files that count for each business date, by content hash: date=D.jsonl."""
         return self.home / "ledger"
+
+    @cached_property
+    def identifier_key_file(self) -> Path:
+        """The key of hashed identifiers, made at first use; who has it can reverse the hashes."""
+        return self.home / "keys" / "identifiers.key"
 
     @cached_property
     def lake(self) -> Path:

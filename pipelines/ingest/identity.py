@@ -1,7 +1,9 @@
 """Derived identity columns: hashes and validity of identity numbers and phones, person, age.
 
 Normalised means: an identity number in capitals without spaces and hyphens; a phone in E.164,
-without spaces, hyphens, dots and brackets. Later steps use only hashes of them.
+without spaces, hyphens, dots and brackets. Later steps use only keyed hashes of them: HMAC-SHA256
+with the secret key of the home, over the plain SHA-256. So the SHA-256 lists of partners match after
+their hashes are keyed as well, and a reader of the warehouse can reverse no hash by trying.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from stdnum.cn import ric, uscc
 from stdnum.us import ein
 
 from expectations.contracts import Contract
+from pipelines.core.identifier_key import create_keyed_hash_macro
 from pipelines.ingest.phones import country_code_pattern, is_phone_valid_sql
 from pipelines.ingest.reading.text_table import query_rows
 
@@ -30,16 +33,23 @@ MAX_AGE = 130
 
 
 def derive_columns(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, rows: pa.Table, zone: str
+    connection: duckdb.DuckDBPyConnection, contract: Contract, rows: pa.Table, zone: str, key: str
 ) -> pa.Table:
     """Return `rows` with the columns that `contract` derives, in its order.
+
+    The hashes that a suppression list holds are keyed in place.
 
     Args:
         connection: Runs the queries.
         contract: Names the derived columns.
         rows: Typed rows with the source column.
         zone: The platform's time zone; the age is taken on the date of capture in it.
+        key: The key of the home's identifiers.
     """
+    create_keyed_hash_macro(connection, key)
+    if contract.feed == "suppressions":
+        index = rows.schema.get_field_index("subject")
+        return rows.set_column(index, "subject", query_rows(connection, _SUBJECTS, rows)["subject"])
     derive = {"leads": _derive_leads, "supply_links": _derive_supply_links}.get(contract.feed)
     if derive is None:
         return rows
@@ -54,8 +64,8 @@ def _derive_supply_links(
 ) -> pa.Table:
     sql = f"""
         select
-            sha256({_normalise_id_sql("buyer_id")}) as buyer_sha256,
-            sha256({_normalise_id_sql("seller_id")}) as seller_sha256
+            keyed_hash(sha256({_normalise_id_sql("buyer_id")})) as buyer_sha256,
+            keyed_hash(sha256({_normalise_id_sql("seller_id")})) as seller_sha256
         from received
     """
     return query_rows(connection, sql, rows)
@@ -142,6 +152,15 @@ _NORMALISED = f"""
     from received
 """
 
+_SUBJECTS = """
+    select
+        case
+            when subject_type in ('id_number', 'phone') then keyed_hash(lower(subject))
+            else subject
+        end as subject
+    from received
+"""
+
 _COUNTRY_CODES = f"""
     select distinct regexp_extract(phone, '{country_code_pattern()}', 1) as code
     from received
@@ -178,17 +197,17 @@ def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
         )
 
         select
-            sha256(id) as id_number_sha256,
-            sha256(phone) as phone_sha256,
+            keyed_hash(sha256(id)) as id_number_sha256,
+            keyed_hash(sha256(phone)) as phone_sha256,
             is_id_valid,
             is_phone_valid,
-            sha256(
+            keyed_hash(sha256(
                 case
                     when is_id_valid then 'id_number|' || id
                     when is_phone_valid then 'phone|' || phone
                     else 'lead|' || channel_id || '/' || lead_id
                 end
-            ) as person_key,
+            )) as person_key,
             case when age between 0 and {MAX_AGE} then age end as age_years
         from aged
     """

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from expectations.contracts import Contract, load
 from pipelines.core.database import connect
+from pipelines.core.identifier_key import load_identifier_key
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import find_dropped_rows
@@ -90,6 +91,7 @@ def _write_rows(
     contract, connection = reader.contract, reader.connection
     schema = rows_schema(contract)
     lineage = _file_lineage(settings, contract, reader.tasks)
+    key = load_identifier_key(settings)
     next_row = 0
     with (
         _open_writer(folder / "rows.parquet", schema) as rows_file,
@@ -104,7 +106,7 @@ def _write_rows(
             file_findings.add(findings)
             findings_file.write_table(findings)
             rows = _add_lineage(contract, rows, lineage)
-            rows = derive_columns(connection, contract, rows, settings.time_zone)
+            rows = derive_columns(connection, contract, rows, settings.time_zone, key)
             rows_file.write_table(rows.select(schema.names).cast(schema))
             del rows, findings
 

@@ -165,7 +165,7 @@ def _load_tables(
     connection.read_parquet(str(marts / "leads.parquet")).create_view("mart_leads")
     create_known_view(connection, settings, "institutions", day)
     run_query(connection, SQL / "product_names.sql")
-    create_match_id_macro(connection)
+    create_match_id_macro(connection, settings)
     return rules
 
 

@@ -147,7 +147,7 @@ def _known_pairs(
     with connect(settings) as connection:
         connection.register("delivered", rows)
         connection.register("leads", to_arrow(keys).append_column("lead", pa.array(position)))
-        found = _join_leads(connection, leads.day)
+        found = _join_leads(connection, settings, leads.day)
     product = product_positions(market, found["product_id"].to_numpy().astype(str))
     known = found.append_column("product", pa.array(product)).filter(pa.array(product >= 0))
     lead, product, rank = (known[name].to_numpy() for name in ("lead", "product", "rank"))
@@ -155,9 +155,9 @@ def _known_pairs(
     return known["match_id"].to_numpy().astype(str), truth
 
 
-def _join_leads(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
+def _join_leads(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> pa.Table:
     """Return the delivered rows of known leads; the match id is computed as matches compute it."""
-    create_match_id_macro(connection)
+    create_match_id_macro(connection, settings)
     return connection.sql(
         """
         select match_id, product_id, cast(rank as bigint) as rank, lead

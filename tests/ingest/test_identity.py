@@ -1,8 +1,8 @@
 """Identity: whole columns agree with `python-stdnum` and `phonenumbers`."""
 
+import hashlib
 import random
 from datetime import UTC, date, datetime
-from hashlib import sha256
 
 import duckdb
 import phonenumbers
@@ -15,6 +15,7 @@ from expectations.contracts import load
 from pipelines.ingest.identity import RESIDENT_CHECKS, RESIDENT_WEIGHTS, derive_columns
 from pipelines.ingest.phones import is_phone_valid_sql, list_kinds
 from tests.helpers.feeds import good
+from tests.helpers.identifier_key import TEST_KEY, keyed
 
 RESIDENT = "11010519491231002X"
 USCC = "91110000600037341L"
@@ -34,11 +35,7 @@ def derive_all(feed, rows):
     table = table.append_column(contract.source_column, source)
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
-    return derive_columns(connection, contract, table, "Asia/Shanghai").to_pylist()
-
-
-def digest(text):
-    return sha256(text.encode()).hexdigest()
+    return derive_columns(connection, contract, table, "Asia/Shanghai", TEST_KEY).to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -144,10 +141,10 @@ def test_a_phone_is_valid_in_e_164(phone, is_valid):
 
 def test_hashes_are_taken_of_the_normalised_values():
     lead = derive(id_type="us_ein", id_number="91-1144442", phone="+86 138 0013 8000")
-    assert lead["id_number_sha256"] == digest("911144442")
-    assert lead["phone_sha256"] == digest("+8613800138000")
+    assert lead["id_number_sha256"] == keyed("911144442")
+    assert lead["phone_sha256"] == keyed("+8613800138000")
     link = derive("supply_links", buyer_id=USCC.lower(), seller_id="91-1144442")
-    assert (link["buyer_sha256"], link["seller_sha256"]) == (digest(USCC), digest("911144442"))
+    assert (link["buyer_sha256"], link["seller_sha256"]) == (keyed(USCC), keyed("911144442"))
 
 
 def test_a_person_is_identified_by_valid_number_else_valid_phone_else_lead():
@@ -174,3 +171,17 @@ def test_a_person_is_identified_by_valid_number_else_valid_phone_else_lead():
 )  # fmt: skip
 def test_age_is_taken_on_the_day_of_capture_from_a_valid_resident_id_first(changes, age):
     assert derive(**changes)["age_years"] == age
+
+
+def test_a_partners_list_of_plain_hashes_matches_the_keyed_ones():
+    plain = hashlib.sha256(b"+8613912345678").hexdigest()
+    subjects = [plain, plain.upper(), hashlib.sha256(RESIDENT.encode()).hexdigest(), "search/ann"]
+    types = ["phone", "phone", "id_number", "lead"]
+    rows = [
+        good("suppressions", subject_type=kind, subject=subject)
+        for kind, subject in zip(types, subjects, strict=True)
+    ]
+    listed = [row["subject"] for row in derive_all("suppressions", rows)]
+    lead = derive(id_type="prc_resident_id", id_number=RESIDENT, phone="+8613912345678")
+    assert listed == [lead["phone_sha256"]] * 2 + [lead["id_number_sha256"], "search/ann"]
+    assert plain not in listed

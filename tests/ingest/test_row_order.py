@@ -1,7 +1,5 @@
 """Derived columns belong to their own row, also in a table of many chunks."""
 
-from hashlib import sha256
-
 import pyarrow as pa
 
 from expectations.contracts import load
@@ -9,6 +7,7 @@ from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 from pipelines.ingest.identity import derive_columns
 from tests.helpers.feeds import good
+from tests.helpers.identifier_key import TEST_KEY, keyed
 
 
 def test_a_hash_is_computed_from_the_phone_of_its_own_row(tmp_path):
@@ -21,6 +20,6 @@ def test_a_hash_is_computed_from_the_phone_of_its_own_row(tmp_path):
     )
     assert rows["phone"].num_chunks == 100
     with connect(Settings(home=tmp_path, threads=2)) as connection:
-        derived = derive_columns(connection, contract, rows, "Asia/Shanghai")
-    digests = [sha256(phone.encode()).hexdigest() for phone in rows["phone"].to_pylist()]
+        derived = derive_columns(connection, contract, rows, "Asia/Shanghai", TEST_KEY)
+    digests = [keyed(phone) for phone in rows["phone"].to_pylist()]
     assert derived["phone_sha256"].to_pylist() == digests
