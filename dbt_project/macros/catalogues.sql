@@ -35,6 +35,7 @@
 {# Every row of the effective catalogues, with the dates between which it was the latest word on
    its `key`: from `known_from` (the first row of a key: from ever, so that an outcome older than
    its product's first catalogue has terms at all) until before `known_until` (null: no end).
+   `replaced_on`: when the owner's next catalogue took effect (null: this is its latest).
    `is_in_force`: it belongs to a catalogue in force on the business date; once per key. #}
 {% macro catalogue_versions(sent, owner, key) %}
     select
@@ -44,6 +45,7 @@
     from (
         select
             sent.*,
+            catalogues.replaced_on,
             catalogues.replaced_on is null as is_latest_catalogue,
             case
                 when lag(sent.known_on) over (

@@ -1,5 +1,6 @@
 -- One row per product of the catalogues in force on the business date: its terms, its institution's
--- admission, whether it takes leads at all, and what had been decided on it before.
+-- admission, whether it takes leads at all, and what had been decided on it before. What restricts
+-- it and could not be read closes it.
 
 with products as (
 
@@ -12,6 +13,18 @@ institutions as (
 
     select * from {{ ref("int_institutions__versions") }}
     where is_in_force
+
+),
+
+admissions as (
+
+    select * from {{ ref("int_institutions__admissions") }}
+
+),
+
+restrictions as (
+
+    select * from {{ ref("int_restrictions__in_force") }}
 
 ),
 
@@ -56,8 +69,8 @@ described as (
         products.status,
         products.valid_from,
         products.valid_to,
-        institutions.admitted_from,
-        institutions.admitted_to,
+        coalesce(admissions.admitted_from, institutions.admitted_from) as admitted_from,
+        coalesce(admissions.admitted_to, institutions.admitted_to) as admitted_to,
         institutions.delivery,
         institutions.format,
         institutions.fields,
@@ -65,12 +78,14 @@ described as (
         case
             when institutions.institution_id is null then 'unknown_institution'
             when
-                institutions.admitted_from > {{ run_day() }}
-                or institutions.admitted_to < {{ run_day() }}
+                not coalesce(admissions.is_listed, false)
+                or admissions.admitted_from > {{ run_day() }}
+                or admissions.admitted_to < {{ run_day() }}
                 then 'not_admitted'
             when products.status = 'paused' then 'paused'
             when products.valid_from > {{ run_day() }} then 'not_valid_yet'
             when products.valid_to < {{ run_day() }} then 'expired'
+            else restrictions.closed_reason
         end as closed_reason,
         institution_history.decisions as institution_decisions,
         institution_history.approval_rate as institution_approval_rate,
@@ -83,6 +98,12 @@ described as (
     from products
     left join institutions
         on products.institution_id = institutions.institution_id
+    left join admissions
+        on products.institution_id = admissions.institution_id
+    left join restrictions
+        on
+            products.institution_id = restrictions.institution_id
+            and products.product_id = restrictions.product_id
     inner join institution_history
         on products.institution_id = institution_history.institution_id
     inner join product_history

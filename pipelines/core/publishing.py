@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from expectations.contracts import feeds
 from pipelines import __version__
+from pipelines.core import restrictions
 from pipelines.core.errors import InputMissing
 from pipelines.core.settings import PROJECT, Settings
 
@@ -106,7 +107,8 @@ def hash_mart_inputs(settings: Settings, day: date) -> dict[str, str]:
     outcome is joined to its lead through the matches of earlier days.
     """
     lake = {
-        f"lake/{feed}": _hash_partitions(settings.lake / feed, f"date={day}") for feed in feeds()
+        f"lake/{feed}": _hash_partitions(settings.lake / feed, f"date={day}")
+        for feed in (*feeds(), restrictions.FEED)
     }
     earlier = _hash_partitions(settings.matches, f"date={day}", inclusive=False)
     return lake | {"matches": earlier}

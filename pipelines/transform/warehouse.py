@@ -16,6 +16,7 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from expectations import policy
 from expectations.contracts import contracts
+from pipelines.core import restrictions
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import PROJECT, Settings
@@ -175,7 +176,8 @@ def _write_typed_files(settings: Settings) -> None:
     in it.
     """
     schemas = {contract.feed: contract.lake_schema for contract in contracts()}
-    for name, schema in (schemas | {"matches": MATCHES}).items():
+    beside_feeds = {"matches": MATCHES, restrictions.FEED: restrictions.SCHEMA}
+    for name, schema in (schemas | beside_feeds).items():
         write_parquet(schema.empty_table(), _typed_folder(settings) / f"{name}.parquet")
 
 

@@ -1,0 +1,240 @@
+-- One row per product in force that stays closed because something that restricts it could not be
+-- read, with the reason. A restriction ends when its source's next readable catalogue takes effect.
+
+with restrictions as (
+
+    select * from {{ ref("stg_lake__restrictions") }}
+    where "action" in ('close_product', 'close_institution')
+
+),
+
+sent_products as (
+
+    select * from {{ ref("stg_lake__products") }}
+
+),
+
+sent_rules as (
+
+    select * from {{ ref("stg_lake__product_rules") }}
+
+),
+
+sent_institutions as (
+
+    select * from {{ ref("stg_lake__institutions") }}
+
+),
+
+product_catalogues as (
+
+    {{ effective_catalogues("sent_products", "institution_id") }}
+
+),
+
+sets_of_rules as (
+
+    {{ effective_catalogues("sent_rules", "institution_id") }}
+
+),
+
+lists_of_institutions as (
+
+    {{ effective_catalogues("sent_institutions", "platform_id") }}
+
+),
+
+readable as (
+
+    select
+        'products' as feed,
+        institution_id as source,
+        max(known_on) as known_on
+    from product_catalogues
+    group by institution_id
+    union all
+    select
+        'product_rules' as feed,
+        institution_id as source,
+        max(known_on) as known_on
+    from sets_of_rules
+    group by institution_id
+    union all
+    select
+        'institutions' as feed,
+        platform_id as source,
+        max(known_on) as known_on
+    from lists_of_institutions
+    group by platform_id
+
+),
+
+unmended as (
+
+    select restrictions.*
+    from restrictions
+    left join readable
+        on
+            restrictions.feed = readable.feed
+            and restrictions.source = readable.source
+            and restrictions.known_on < readable.known_on
+    where readable.feed is null
+
+),
+
+products as (
+
+    select
+        institution_id,
+        product_id
+    from {{ ref("int_products__versions") }}
+    where is_in_force
+
+),
+
+-- every product that an institution ever named in a catalogue, readable or not
+named_products as (
+
+    select
+        institution_id,
+        product_id
+    from sent_products
+    union
+    select
+        coalesce(institution_id, source) as institution_id,
+        product_id
+    from restrictions
+    where feed = 'products' and product_id is not null
+
+),
+
+listed as (
+
+    select distinct
+        platform_id,
+        institution_id
+    from sent_institutions
+
+),
+
+-- what could not be read, by the institution that it concerns
+owned as (
+
+    select
+        unmended.feed,
+        unmended."action",
+        unmended.product_id,
+        coalesce(
+            unmended.institution_id,
+            listed.institution_id,
+            case when unmended.feed in ('products', 'product_rules') then unmended.source end
+        ) as institution_id
+    from unmended
+    left join listed
+        on
+            unmended.feed = 'institutions'
+            and unmended.institution_id is null
+            and unmended.source = listed.platform_id
+
+),
+
+scoped as (
+
+    select
+        owned.*,
+        named_products.product_id is not null as is_named
+    from owned
+    left join named_products
+        on
+            owned.institution_id = named_products.institution_id
+            and owned.product_id = named_products.product_id
+
+),
+
+rules_in_force as (
+
+    select
+        sent_rules.institution_id,
+        sent_rules.product_id,
+        sent_rules.attribute,
+        sent_rules.op,
+        sent_rules.value
+    from sent_rules
+    inner join sets_of_rules
+        on
+            sent_rules.institution_id = sets_of_rules.institution_id
+            and sent_rules.landed_on = sets_of_rules.landed_on
+            and sent_rules.known_on = sets_of_rules.known_on
+    where sets_of_rules.replaced_on is null
+
+),
+
+-- readable rules of a product that no catalogue of the institution ever named
+stray_rules as (
+
+    select rules_in_force.*
+    from rules_in_force
+    left join named_products
+        on
+            rules_in_force.institution_id = named_products.institution_id
+            and rules_in_force.product_id = named_products.product_id
+    where named_products.product_id is null
+
+),
+
+closings as (
+
+    select
+        products.institution_id,
+        products.product_id,
+        case scoped.feed
+            when 'product_rules' then 'unreadable_rule'
+            when 'products' then 'unreadable_catalogue'
+            when 'institutions' then 'unreadable_admission'
+            else 'unreadable_restriction'
+        end as closed_reason
+    from products
+    inner join scoped
+        on
+            products.institution_id = scoped.institution_id
+            and (
+                scoped."action" = 'close_institution' or products.product_id = scoped.product_id
+            )
+    union all
+    -- of an unknown product: it could be any of the institution's
+    select
+        products.institution_id,
+        products.product_id,
+        'rule_of_unknown_product' as closed_reason
+    from products
+    inner join scoped on products.institution_id = scoped.institution_id
+    where
+        scoped."action" = 'close_product'
+        and scoped.feed = 'product_rules'
+        and not scoped.is_named
+    union all
+    -- a product with the same rule of its own is as strict with the stray rule as without it
+    select
+        products.institution_id,
+        products.product_id,
+        'rule_of_unknown_product' as closed_reason
+    from products
+    inner join stray_rules on products.institution_id = stray_rules.institution_id
+    left join rules_in_force as own_rules
+        on
+            products.institution_id = own_rules.institution_id
+            and products.product_id = own_rules.product_id
+            and stray_rules.attribute = own_rules.attribute
+            and stray_rules.op = own_rules.op
+            and stray_rules.value = own_rules.value
+    where own_rules.product_id is null
+
+)
+
+-- of several reasons the most specific one
+select
+    institution_id,
+    product_id,
+    max(closed_reason) as closed_reason
+from closings
+group by institution_id, product_id
