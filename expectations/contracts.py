@@ -21,6 +21,13 @@ Severity = Literal["critical", "warning", "info"]
 """Effect of a broken rule: the row is quarantined; the value is emptied and kept in quarantine; or
 the row is only counted."""
 
+Action = Literal[
+    "close_product", "close_institution", "hold_delivery", "suppress_subject", "keep_previous"
+]
+"""What stays closed where something that restricts can't be read: one product; every product of an
+institution; every delivery that the order could concern; the person or lead that the row names; or
+nothing further, because the row is absent and what is absent is closed already."""
+
 ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "list": pa.list_(pa.string()),
@@ -53,6 +60,12 @@ class Column(StrictModel):
     """A protected attribute; never a feature."""
     feature: bool = False
     """Whether models and product rules may use it: the warehouse then carries it to every mart."""
+    restricts: bool = False
+    """Whether the value can exclude somebody, so that losing it opens what it closes."""
+    on_unreadable: Action | None = None
+    """What stays closed where the value can't be read; else the row's action of the feed."""
+    means_every: tuple[str, ...] = ()
+    """Values (in any case) that mean the same as an empty one: every institution."""
 
     @model_validator(mode="after")
     def _is_no_forbidden_feature(self) -> Self:
@@ -74,6 +87,45 @@ class Order(StrictModel):
     severity: Severity = "critical"
 
 
+class ConditionalPattern(StrictModel):
+    """A pattern of a column that applies where another column has one of some values."""
+
+    column: str
+    pattern: str
+    requirement: str
+    """The pattern in words: what the value must be."""
+    when: str
+    """The other column."""
+    values: tuple[str, ...]
+    severity: Severity = "critical"
+
+
+class Unreadable(StrictModel):
+    """What stays closed where a file, or a row of it, can't be read."""
+
+    file: Action
+    row: Action
+
+
+class SaferFirst(StrictModel):
+    """One criterion by which one of two rows of a key is the more careful one."""
+
+    column: str
+    known_first: bool = False
+    order: tuple[str, ...] = ()
+    smallest_first: bool = False
+    """An empty value is no limit, so it comes last; of lists the shorter one comes first, and a
+    list that names `all` last."""
+    largest_first: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_criterion(self) -> Self:
+        stated = (self.known_first, self.order, self.smallest_first, self.largest_first)
+        if sum(map(bool, stated)) != 1:
+            raise ValueError(f"{self.column}: state exactly one criterion of safety")
+        return self
+
+
 class Contract(StrictModel):
     """The contract of one feed."""
 
@@ -83,9 +135,16 @@ class Contract(StrictModel):
     """Meaning of the folder's SOURCE, and its column in the lake."""
     key: tuple[str, ...]
     """Columns (with `source_column` where it counts) that no two rows of the feed share."""
+    safer_first: tuple[SaferFirst, ...] = ()
+    """Of rows that share a key on one day, the most careful one by these criteria is loaded."""
     duplicates: tuple[str, ...] = ()
-    """Of rows that share a key, the first by these columns is loaded, among equals the first by the
+    """Of equally careful rows the first by these columns is loaded, among equals the first by the
     values of all columns. The order of rows in the file never counts."""
+    person: tuple[str, ...] = ()
+    """The columns that say whom a row names: identity number, phone, name. Rows of one key that
+    name different persons are no repeats; they are quarantined."""
+    on_unreadable: Unreadable | None = None
+    """Of a feed that restricts: what stays closed where a file or row of it can't be read."""
     unique_within: Literal["history", "day"] = "day"
     """Whether the key is unique over all days ever received or within one business date."""
     recorded_at: str | None = None
@@ -98,6 +157,7 @@ class Contract(StrictModel):
     derived: tuple[Column, ...] = ()
     """Columns that ingest adds."""
     orders: tuple[Order, ...] = ()
+    conditional_patterns: tuple[ConditionalPattern, ...] = ()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -105,11 +165,40 @@ class Contract(StrictModel):
         used = {
             *self.key,
             *self.duplicates,
+            *self.person,
+            *(criterion.column for criterion in self.safer_first),
             *(n for o in self.orders for n in (o.earlier, o.later)),
+            *(n for p in self.conditional_patterns for n in (p.column, p.when)),
         }
         if missing := used - names:
             raise ValueError(f"{self.feed}: no column is named {sorted(missing)}")
         return self
+
+    @model_validator(mode="after")
+    def _states_what_stays_closed(self) -> Self:
+        restricting = {c.name for c in self.columns if c.restricts}
+        stated = {c.name for c in self.columns if c.on_unreadable}
+        if (restricting or stated) and self.on_unreadable is None:
+            raise ValueError(f"{self.feed} restricts: state on_unreadable of its files and rows")
+        if self.on_unreadable and not restricting:
+            raise ValueError(f"{self.feed} states on_unreadable: mark the columns that restrict")
+        if missing := {c.column for c in self.safer_first} - restricting:
+            raise ValueError(
+                f"{self.feed}: mark as restricting, as safer_first says: {sorted(missing)}"
+            )
+        if lenient := [c.name for c in self.columns if c.restricts and c.severity != "critical"]:
+            raise ValueError(
+                f"{self.feed}: {lenient} restrict, so an unreadable value can't just be emptied; "
+                "their severity is critical"
+            )
+        return self
+
+    def action_of(self, column: str | None) -> Action | None:
+        """Return what stays closed where a row's `column` (None: the whole row) can't be read."""
+        if self.on_unreadable is None:
+            return None
+        own = self[column].on_unreadable if column in self.names else None
+        return own or self.on_unreadable.row
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

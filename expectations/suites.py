@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import great_expectations.expectations as gxe
+from great_expectations.expectations import row_conditions
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from expectations.contracts import Column, Contract, Order, Severity
+from expectations.contracts import Column, ConditionalPattern, Contract, Order, Severity
 
 
 def make_expectations(contract: Contract) -> Iterator[Expectation]:
@@ -23,6 +24,8 @@ def make_expectations(contract: Contract) -> Iterator[Expectation]:
     """
     for column in contract.columns:
         yield from column_expectations(column)
+    for pattern in contract.conditional_patterns:
+        yield conditional_expectation(pattern)
     for order in contract.orders:
         yield order_expectation(order)
 
@@ -55,6 +58,22 @@ def column_expectations(column: Column) -> Iterator[Expectation]:
         )
 
 
+def conditional_expectation(pattern: ConditionalPattern) -> Expectation:
+    """Return the expectation of a pattern that applies to some rows; `meta` names their column."""
+    rule = _describe_rule(
+        "conditional_pattern",
+        pattern.severity,
+        f"must {pattern.requirement} where `{pattern.when}` is {' or '.join(pattern.values)}",
+    )
+    rule["meta"]["when"] = pattern.when
+    return gxe.ExpectColumnValuesToMatchRegex(
+        column=pattern.column,
+        regex=rf"(?:{pattern.pattern})\Z",
+        row_condition=row_conditions.Column(pattern.when).is_in(list(pattern.values)),
+        **rule,
+    )
+
+
 def order_expectation(order: Order) -> Expectation:
     """Return the expectation that a row's `later` is not below its `earlier`."""
     return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
@@ -81,4 +100,5 @@ def _describe_range(column: Column) -> str:
 def list_columns(rule: ExpectationConfiguration) -> tuple[str, ...]:
     """Return the columns that `rule` evaluates; violations are reported for the first."""
     names = ("column", "column_A", "column_B")
-    return tuple(rule.kwargs[name] for name in names if name in rule.kwargs)
+    columns = [rule.kwargs[name] for name in names if name in rule.kwargs]
+    return (*columns, *([rule.meta["when"]] if rule.meta and "when" in rule.meta else []))

@@ -230,7 +230,7 @@ def _parquet_text(
     connection: duckdb.DuckDBPyConnection, contract: Contract, batch: pa.Table, file: int, line: int
 ) -> pa.Table:
     names = [name for name in batch.schema.names if name in contract.names]
-    known = {name: _column_as_text(name, batch[name]) for name in names}
+    known = {name: _column_as_text(contract[name], batch[name]) for name in names}
     unknown = batch.drop_columns(names)
     rows = batch.num_rows
     columns = known | {
@@ -243,15 +243,17 @@ def _parquet_text(
     return make_text_table(contract, columns)
 
 
-def _column_as_text(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _column_as_text(contracted: Column, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return `column` as text that parses to the same value.
 
     Raises:
-        FileRejected: Its type is nested.
+        FileRejected: Its type is nested, or it holds binary numbers where text is required.
     """
-    type_ = column.type
+    name, type_ = contracted.name, column.type
     if pa.types.is_dictionary(type_):
-        return _column_as_text(name, column.cast(type_.value_type))
+        return _column_as_text(contracted, column.cast(type_.value_type))
+    if pa.types.is_floating(type_) and contracted.type in {"text", "list"}:
+        return _mark_floats(contracted, column)
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
         return pc.binary_join(column.cast(pa.list_(pa.string())), "|")
     if pa.types.is_timestamp(type_) and type_.tz is not None:
@@ -259,3 +261,23 @@ def _column_as_text(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_nested(type_):
         raise FileRejected("type", f"column {name} is {type_}, and a single value is expected")
     return column.cast(pa.string())
+
+
+def _mark_floats(contracted: Column, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the binary numbers of a text column as untypable values, NaN as missing ones.
+
+    As in JSON: the text of a binary number may differ from the text that was meant. An empty column
+    of type float, as a data frame writes it, is an empty column of text.
+
+    Raises:
+        FileRejected: The column is required, so no row of the file could be loaded.
+    """
+    is_number = pc.and_(pc.is_valid(column), pc.invert(pc.is_nan(column)))
+    is_number = pc.fill_null(is_number, fill_value=False)
+    if contracted.required and pc.any(is_number).as_py():
+        raise FileRejected(
+            "type",
+            f"column {contracted.name} is {column.type}, and text is required: a binary number has "
+            "lost digits of long ids; write the column as text",
+        )
+    return pc.if_else(is_number, UNTYPABLE, pa.scalar(None, pa.string()))

@@ -83,9 +83,7 @@ def parse_columns(
 
 @cache
 def _parse_sql(contract: Contract) -> str:
-    trimmed = ", ".join(
-        f"nullif(trim({name}, {WHITE_SPACE}), '') as {name}" for name in contract.names
-    )
+    trimmed = ", ".join(f"{_trim(column)} as {column.name}" for column in contract.columns)
     parses = ",\n".join(
         f"{PARSERS[column.type].replace('VALUE', column.name)} as {_typed(column)}"
         for column in contract.columns
@@ -100,6 +98,15 @@ def _parse_sql(contract: Contract) -> str:
         parsed as (select *, {parses} from trimmed)
         select {selected} from parsed
     """
+
+
+def _trim(column: Column) -> str:
+    """Return the SQL of a column's trimmed text; null where it means the same as empty."""
+    value = f"nullif(trim({column.name}, {WHITE_SPACE}), '')"
+    if not column.means_every:
+        return value
+    words = ", ".join(f"'{word.lower()}'" for word in column.means_every)
+    return f"case when lower({value}) not in ({words}) then {value} end"
 
 
 def _typed(column: Column) -> str:

@@ -48,7 +48,7 @@ class RuleCounts:
         day_of_row = self._day_of_file[files.to_numpy()]
         known = {name: self._by_day(day_of_row, _is_known(typed, name)) for name in contract.names}
         all_rows = self._by_day(day_of_row, np.ones(typed.num_rows, bool))
-        orders = iter(contract.orders)
+        orders, conditions = iter(contract.orders), iter(contract.conditional_patterns)
         for column in contract.columns:
             unexpected = self._count(day_of_row, misfits, {"column": column.name})
             rule = {"rule": "type", "expectation": TYPE_RULE, "column": column.name}
@@ -59,6 +59,11 @@ class RuleCounts:
             if summary["rule"] == "order":
                 order = next(orders)
                 both = _is_known(typed, order.earlier) & _is_known(typed, order.later)
+                evaluated = self._by_day(day_of_row, both)
+            elif summary["rule"] == "conditional_pattern":
+                condition = next(conditions)
+                applies = pc.is_in(typed[condition.when], value_set=pa.array(condition.values))
+                both = applies.to_numpy() & _is_known(typed, condition.column)
                 evaluated = self._by_day(day_of_row, both)
             match = {name: summary[name] for name in ("column", "rule", "message")}
             rule = {k: v for k, v in summary.items() if isinstance(v, str) and k != "message"}

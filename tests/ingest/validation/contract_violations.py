@@ -23,6 +23,7 @@ FEEDS = sorted(GOOD)
 BREAKS_PATTERN = {
     "^[A-Z]{3}$": ["cny", "CN", "CNYX", "CNY\n", "人民币"],
     r"^\S+$": ["a b", "a\tb", " a", "a\n"],
+    r"^(?![0-9](?:[.][0-9]+)?E[+][0-9]+$)\S+$": ["a b", " a", "a\n", "2.60110E+14", "2E+14"],
     "^[a-z0-9][a-z0-9_-]{0,63}$": ["Bank", "-bank", "bank 1", "b" * 65],
     r"^\d{4}-(?:0[1-9]|1[0-2])$": ["2026-13", "2026-00", "2026-1", "2026-10-01", "202610"],
     "^[a-z][a-z0-9_]*$": ["Income", "1st", "a-b", "a b"],
@@ -62,6 +63,11 @@ def cases(feed: str) -> Iterator[Case]:
             violation = (name, rule, "critical" if rule == "required" else severity)
             orders = _broken_orders(contract, GOOD[feed] | {name: value}) if rule == "range" else []
             yield Case(feed, {name: value}, sorted([violation, *orders]))
+    for pattern in contract.get("conditional_patterns", []):
+        for value in ("+8613800138000", "sha256:" + "a" * 64, "f" * 32, "a" * 64 + "\n"):
+            changes = {pattern["when"]: pattern["values"][0], pattern["column"]: value}
+            violation = (pattern["column"], "conditional_pattern", "critical")
+            yield Case(feed, changes, [violation])
     for order in contract.get("orders", []):
         changes = {order["later"]: _below(GOOD[feed][order["earlier"]])}
         yield Case(feed, changes, _broken_orders(contract, GOOD[feed] | changes))
@@ -115,6 +121,16 @@ def broken_rules(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "range"
         if len(str(value)) > column.get("max_length", math.inf):
             yield name, "max_length"
+    yield from _broken_rules_of_two_columns(contract, row)
+
+
+def _broken_rules_of_two_columns(
+    contract: dict[str, Any], row: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
+    for pattern in contract.get("conditional_patterns", []):
+        value, applies = row[pattern["column"]], row[pattern["when"]] in pattern["values"]
+        if applies and value and not re.fullmatch(pattern["pattern"].strip("^$"), value):
+            yield pattern["column"], "conditional_pattern"
     for order in contract.get("orders", []):
         earlier, later = row[order["earlier"]], row[order["later"]]
         if earlier is not None and later is not None and later < earlier:
