@@ -101,9 +101,9 @@ def _report(settings: Settings, day: date) -> Any:
 
 
 def _close(settings: Settings, day: date) -> Any:
-    from pipelines.reports.reconcile_day import reconcile_day
+    from pipelines.reports.reconcile_day import close_day
 
-    return reconcile_day(settings, day)
+    return close_day(settings, day)
 
 
 STEPS: dict[str, Callable[..., Any]] = {

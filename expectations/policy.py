@@ -33,6 +33,8 @@ from expectations.policy_types import (
     RiskTier,
     RiskTiers,
     Value,
+    Verdict,
+    VerdictRule,
 )
 
 FOLDER = Path(__file__).parent / "policy"
@@ -184,6 +186,12 @@ def reason_by_code() -> dict[str, Reason]:
 def reason_codes() -> dict[str, str]:
     """Return feature -> reason code."""
     return {feature: reason.code for reason in reasons() for feature in reason.features}
+
+
+@cache
+def verdict_rules() -> dict[str, VerdictRule]:
+    """Return the rules of the verdict: id of a finding -> its severity and words."""
+    return {rule.id: rule for rule in _read("verdict", Verdict).rules}
 
 
 @cache

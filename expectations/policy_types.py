@@ -433,3 +433,34 @@ class Reason(_Strict):
         if level == UNKNOWN:
             return Words(en=f"we do not know {self.person.en}", zh=f"尚不了解{self.person.zh}")
         return self.person
+
+
+Severity = Literal["fit", "remark", "not_fit"]
+"""A finding is for information, is a remark on the day, or makes the day not fit."""
+
+
+class VerdictRule(Decision):
+    """How severe a finding is, and the words for it."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    severity: Severity
+    importance: int = Field(default=3, ge=1, le=4)
+    """Order among findings of one severity; 1 comes first."""
+    wording: str = Field(min_length=1)
+    """The title; it may name figures in braces, such as `{count}`."""
+    action: str = Field(min_length=1)
+    limits: dict[str, float] = Field(default_factory=dict)
+    """The figures from which a finding is made."""
+
+
+class Verdict(_Strict):
+    """The rules of all findings."""
+
+    rules: tuple[VerdictRule, ...]
+
+    @model_validator(mode="after")
+    def _one_rule_a_finding(self) -> Self:
+        ids = [rule.id for rule in self.rules]
+        if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"verdict.yml: more than one rule for {', '.join(repeated)}")
+        return self

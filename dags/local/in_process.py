@@ -17,13 +17,16 @@ from dags.local.run_summary import describe_failure
 from dags.local.terminal import StepProgress, redirect_output
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
-from pipelines.reports.reconcile_day import load_figures
+from pipelines.reports.reconcile_day import NOT_FIT, reconcile_day
 
 DayFigures = dict[str, Any]
 
 
 def run_dates(settings: Settings, first: date, last: date) -> dict[str, DayFigures]:
     """Run every date from `first` to `last` and return each one's figures.
+
+    A day that is not fit is published whole and doesn't stop the dates after it: its figures say
+    `verdict` not_fit, and the caller ends with 1.
 
     Raises:
         HomeLocked: Another run is at work on the home.
@@ -61,13 +64,21 @@ def prepare_day_runner(
                 f"{day} lies before {dag.start_date:%Y-%m-%d}, the first date that the DAG knows "
                 "(`start_date` in dags/daily_match.py). Nothing was run."
             )
+        progress.failures.clear()
         run = dag.test(logical_date=settings.day_start(day))
-        if run.state != "success":
+        is_done = run.state == "success" or _failed_tasks(run) == {"close"}
+        figures = reconcile_day(settings, day) if is_done else {}
+        if run.state != "success" and figures.get("verdict") != NOT_FIT:
             raise IntegrityError(describe_failure(settings, day, last, run, progress.failures, log))
         seconds = round(monotonic() - started, 1)
-        return load_figures(settings, day) | {"seconds": seconds, "state": "success"}
+        return figures | {"seconds": seconds, "state": str(run.state)}
 
     return run_day
+
+
+def _failed_tasks(run: Any) -> set[str]:
+    states = {str(task.task_id): str(task.state) for task in run.get_task_instances()}
+    return {name for name, state in states.items() if state in {"failed", "upstream_failed"}}
 
 
 def _load_daily_match() -> Any:

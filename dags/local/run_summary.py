@@ -8,12 +8,14 @@ from typing import Any
 from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import DESTINATIONS
 
+VERDICTS = {"fit": "fit", "remarks": "fit, with remarks", "not_fit": "NOT FIT"}
+"""Verdict of a day -> its words on the terminal."""
 NEGLIGIBLE_GAP = 5e-5
 """A smaller gap would show as 0.00%."""
 
 
 def describe_results(settings: Settings, dates: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one paragraph per date, and the paths of the last date's results."""
+    """Return one paragraph per date, the paths of the last date's results, and the verdicts."""
     last = date.fromisoformat(max(dates))
     lead_file = next(
         iter(sorted(settings.day_folder(settings.outbox, last).glob("*/leads*"))), None
@@ -25,7 +27,19 @@ def describe_results(settings: Settings, dates: Mapping[str, Mapping[str, Any]])
     }
     paragraphs = [_headline(day, figures) for day, figures in dates.items()]
     lines = [f"{name:<10} {_shorten(path)}" for name, path in paths.items()]
-    return "\n".join([*paragraphs, "", *lines])
+    return "\n".join([*paragraphs, "", *lines, "", *describe_verdicts(dates)])
+
+
+def describe_verdicts(dates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the verdict of each date with its reasons, one line each."""
+    return [
+        line
+        for day, figures in dates.items()
+        for line in (
+            f"{day} is {VERDICTS[figures['verdict']]}{':' if figures['reasons'] else '.'}",
+            *(f"  - {reason}" for reason in figures["reasons"]),
+        )
+    ]
 
 
 def _headline(day: str, figures: Mapping[str, Any]) -> str:

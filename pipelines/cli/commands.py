@@ -135,17 +135,18 @@ def import_file(
 @json_option
 @with_settings
 def run(settings: Settings, day: date, last: date | None, as_json: bool) -> int:  # noqa: FBT001
-    """Run the whole day in this process, for each date in order."""
+    """Run the whole day in this process, for each date in order; exit 1: a day is not fit."""
     from dags.local.in_process import run_dates
-    from dags.local.run_summary import describe_results
+    from dags.local.run_summary import describe_results, describe_verdicts
 
     _check_order(day, last, "Nothing was run.")
     results = run_dates(settings, day, last or day)
     if as_json:
+        print("\n".join(describe_verdicts(results)), file=sys.stderr)
         print_json(results)
     else:
         print(describe_results(settings, results))
-    return 0
+    return 1 if any(figures["verdict"] == "not_fit" for figures in results.values()) else 0
 
 
 def _add_step(name: str, text: str) -> None:

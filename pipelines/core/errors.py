@@ -31,3 +31,7 @@ class InputMissing(BanyanError):
 
 class IntegrityError(BanyanError):
     """A guarantee about Banyan's own output does not hold; nothing was published."""
+
+
+class DayNotFit(BanyanError):
+    """The day is published and counts add up, but its verdict is `not fit`."""

@@ -22,16 +22,18 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
     It works after any failure: the page names each result that is missing, stale or unreadable.
 
     Returns:
-        The state of the day (complete, findings, incomplete), the number of findings, and the
-        day's headline figures; a figure is None if it is not known.
+        The verdict (fit, remarks, not_fit), the number of findings, and the day's headline
+        figures; a figure is None if it is not known.
     """
     loaded = load_report(settings, day)
-    with publishing(settings.day_folder(settings.reports, day), {"state": loaded.state}) as folder:
+    with publishing(
+        settings.day_folder(settings.reports, day), {"verdict": loaded.verdict.name}
+    ) as folder:
         (folder / "index.html").write_text(render(loaded), "utf-8")
         write_json(folder / "quality.json", as_json(loaded))
     leads = loaded.matching.leads
     return {
-        "state": loaded.state,
+        "verdict": loaded.verdict.name,
         "findings": len(loaded.findings),
         "received": leads and leads.received,
         "matched": leads and leads.matched,
@@ -41,4 +43,9 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
 
 def as_json(loaded: Report) -> dict[str, Any]:
     """Return the content of `quality.json`."""
-    return asdict(loaded) | {"day": f"{loaded.day}", "state": loaded.state}
+    verdict = loaded.verdict
+    return asdict(loaded) | {
+        "day": f"{loaded.day}",
+        "verdict": verdict.name,
+        "reasons": [finding.title for finding in verdict.reasons],
+    }

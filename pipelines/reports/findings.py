@@ -1,4 +1,4 @@
-"""The findings of a day, most severe first; the state of the day follows from them."""
+"""The findings that follow from the content of a day's report; the verdict follows from them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from datetime import date
 
 from pipelines.core.formats import count, figure, plural, words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Grouping, Topic
-from pipelines.reports.report_data import Finding, Report
+from pipelines.reports.report_data import Report
 from pipelines.reports.sections.drift import (
     current_value,
     group_label,
@@ -16,28 +16,21 @@ from pipelines.reports.sections.drift import (
 )
 from pipelines.reports.sections.intake import FeedIntake
 from pipelines.reports.sections.models import ModelSet
+from pipelines.reports.verdict import Finding, make_finding, name_places
 
 MAX_NAMES = 5
 """Names that a finding lists."""
 MAX_FIGURES = 3
 """Drift figures of one group that a finding lists."""
 
-DRIFT_TITLES: dict[Topic, str] = {
-    "leads": "The leads of {groups} have drifted",
-    "scores": "The scores of {groups} have drifted",
-    "volume": "The number of leads of {groups} has drifted",
-    "cost": "The cost per lead of {groups} has drifted",
-    "approval": "Approvals of {groups} differ from the predictions",
-    "changed": "Many products have changed since the day before",
-    "offer": "What open products offer has changed",
-}
-"""Topic of drift -> title of its finding."""
+ORDER_FEEDS = frozenset({"suppressions"})
+"""Feeds of orders: without one of their files people who objected may be in the lead files."""
 
 
 def collect_findings(report: Report) -> tuple[Finding, ...]:
-    """Return every finding of `report`; severity `incomplete` comes first."""
+    """Return every finding that follows from the content of `report`."""
     return (
-        *(Finding("incomplete", f"{row.step} did not finish", row.message)
+        *(make_finding("step_failed", row.message, where=row.step, step=row.step)
           for row in report.failed_steps),
         *_folders(report),
         *_reconciliation(report),
@@ -60,25 +53,30 @@ def _folders(report: Report) -> Iterator[Finding]:
             by_state[row.step, row.state].append(f"{row.folder}: {row.evidence}")
     for (step, state), evidence in by_state.items():
         more = f"; and {plural(len(evidence) - 1, 'more folder')}" if evidence[1:] else ""
-        yield Finding("incomplete", f"The result of {step} is {state}", evidence[0] + more)
+        yield make_finding(
+            f"result_{state}", evidence[0] + more, amount=len(evidence), where=step, step=step
+        )
 
 
 def _reconciliation(report: Report) -> Iterator[Finding]:
     for row in report.intake:
         if not row.adds_up:
-            yield Finding(
-                "incomplete",
-                f"Rows of {words(row.feed)} from {row.source} do not add up",
+            yield make_finding(
+                "rows_do_not_add_up",
                 f"{count(row.received)} received, {count(row.loaded)} loaded, "
                 f"{count(row.quarantined)} quarantined, {count(row.duplicates)} duplicates",
+                where=f"{row.feed}/{row.source}",
+                feed=words(row.feed),
+                source=row.source,
             )
     for point in report.reconciliation:
         if not point.adds_up:
             out = " + ".join(f"{count(part.count)} {words(part.name)}" for part in point.parts)
-            yield Finding(
-                "incomplete",
-                f"The counts from {point.name} do not add up",
+            yield make_finding(
+                "stages_do_not_add_up",
                 f"{count(point.received)} in, out {out}",
+                where=point.name,
+                point=point.name,
             )
     yield from _quarantine(report)
     yield from _leads(report)
@@ -90,11 +88,13 @@ def _quarantine(report: Report) -> Iterator[Finding]:
         stated = sum(row.quarantined + row.duplicates for row in report.intake if row.feed == feed)
         stored = sum(row.rows for row in report.quarantine if row.feed == feed)
         if stated != stored:
-            yield Finding(
-                "incomplete",
-                f"The quarantine of {words(feed)} is not complete",
+            yield make_finding(
+                "quarantine_incomplete",
                 f"{count(stated)} rows were quarantined by the lake's manifest, "
                 f"{count(stored)} are in quarantine",
+                amount=abs(stated - stored),
+                where=feed,
+                feed=words(feed),
             )
 
 
@@ -104,17 +104,17 @@ def _leads(report: Report) -> Iterator[Finding]:
         return
     accounted_for = sum(leads.as_dict().values()) - leads.received
     if leads.received != accounted_for:
-        yield Finding(
-            "incomplete",
-            "Leads do not add up",
+        yield make_finding(
+            "leads_do_not_add_up",
             f"{count(leads.received)} received, {count(accounted_for)} accounted for",
+            amount=abs(leads.received - accounted_for),
         )
     received = sum(row.received for row in report.intake if row.feed == "leads")
     if received != leads.received:
-        yield Finding(
-            "incomplete",
-            "The matching and the lake count different leads",
+        yield make_finding(
+            "lead_counts_differ",
             f"lake/leads: {count(received)} received; matches: {count(leads.received)}",
+            amount=abs(leads.received - received),
         )
 
 
@@ -123,43 +123,58 @@ def _deliveries(report: Report) -> Iterator[Finding]:
     matched = {row.institution_id: row.matches for row in report.matching.institutions}
     delivered = {row.institution_id: row for row in report.matching.deliveries}
     if missing := sorted(name for name, rows in matched.items() if rows and name not in delivered):
-        yield Finding(
-            "incomplete",
-            f"{plural(len(missing), 'institution')} matched but not delivered to",
-            f"no manifest in outbox/date={report.day} for {', '.join(missing[:MAX_NAMES])}"
-            + (", …" if missing[MAX_NAMES:] else ""),
+        yield make_finding(
+            "delivery_missing",
+            f"no manifest in outbox/date={report.day} for {name_places(missing)}",
+            amount=len(missing),
+            where=name_places(missing),
+            institutions=plural(len(missing), "institution"),
         )
     for name, delivery in delivered.items():
         if delivery.held_back:
-            yield Finding("act", f"The leads of {name} were held back", delivery.message)
+            yield make_finding(
+                "delivery_held_back",
+                delivery.message,
+                amount=delivery.held_back,
+                where=name,
+                institution=name,
+            )
         elif delivery.rows != matched.get(name, 0):
-            yield Finding(
-                "incomplete",
-                f"The delivery to {name} differs from its matches",
+            yield make_finding(
+                "delivery_differs",
                 f"{count(matched.get(name, 0))} matches, {plural(delivery.rows, 'row')} delivered",
+                amount=abs(delivery.rows - matched.get(name, 0)),
+                where=name,
+                institution=name,
             )
 
 
 def _floors(report: Report) -> Iterator[Finding]:
     for floor in report.matching.infeasible_floors:
-        yield Finding(
-            "act",
-            f"The floor of {plural(floor.promised, 'lead')} a day for {floor.group} is infeasible: "
-            f"{count(floor.attainable)} can be matched",
+        yield make_finding(
+            "floor_infeasible",
             f"the floor was relaxed by {count(floor.promised - floor.attainable)}; every plan "
             f"misses all floors together by at least {count(report.matching.min_floor_shortfall)} "
             "(expectations/policy/limits.yml)",
+            amount=floor.promised - floor.attainable,
+            where=floor.group,
+            promised=plural(floor.promised, "lead"),
+            group=floor.group,
+            attainable=count(floor.attainable),
         )
 
 
 def _rejected_files(report: Report) -> Iterator[Finding]:
     for row in report.intake:
         if row.rejected_files:
-            yield Finding(
-                "act",
-                f"{plural(row.rejected_files, 'file')} of {row.source} rejected "
-                f"({words(row.feed)})",
+            yield make_finding(
+                "order_list_rejected" if row.feed in ORDER_FEEDS else "file_rejected",
                 _reasons(report, row),
+                amount=row.rejected_files,
+                where=f"{row.feed}/{row.source}",
+                files=plural(row.rejected_files, "file"),
+                source=row.source,
+                feed=words(row.feed),
             )
 
 
@@ -175,7 +190,7 @@ def _reasons(report: Report, intake: FeedIntake) -> str:
 def _files_not_read(report: Report) -> Iterator[Finding]:
     for file in report.landed_files:
         if file.is_rejected:
-            yield Finding("act", f"{file.path} was not read", file.note)
+            yield make_finding("file_not_read", file.note, where=file.path, path=file.path)
 
 
 def drift_findings(drift: Drift) -> Iterator[Finding]:
@@ -187,10 +202,12 @@ def drift_findings(drift: Drift) -> Iterator[Finding]:
     for (topic, grouping), groups in sorted(found.items()):
         evidence = [_drift_evidence(group, rows) for group, rows in groups.items()]
         more = f"; and {len(evidence) - MAX_NAMES} more" if evidence[MAX_NAMES:] else ""
-        yield Finding(
-            "act",
-            DRIFT_TITLES[topic].format(groups=_groups(topic, grouping, len(groups))),
+        yield make_finding(
+            f"drift_{topic}",
             " | ".join(evidence[:MAX_NAMES]) + more,
+            amount=len(groups),
+            where=name_places(name for name in groups if name),
+            groups=_groups(topic, grouping, len(groups)),
         )
 
 
@@ -216,41 +233,48 @@ def champion_findings(day: date, model_set: ModelSet) -> Iterator[Finding]:
     if model_set.as_of != f"{day}":
         return
     if model_set.is_unscheduled:
-        title = "The models were trained before their week was over"
-        yield Finding("note", title, model_set.trigger)
+        yield make_finding("training_unscheduled", model_set.trigger)
     for row in model_set.champions:
         if row.has_rejected_challenger:
-            title = f"The challenger of the {words(row.model)} model was rejected"
-            yield Finding("note", title, row.reason)
+            model = words(row.model)
+            yield make_finding("challenger_rejected", row.reason, where=model, model=model)
 
 
 def _priors(report: Report) -> Iterator[Finding]:
     for model in report.model_set.models:
         if model.is_prior:
-            title = f"The {words(model.name)} model is a stated prior"
-            yield Finding("note", title, model.reason)
+            name = words(model.name)
+            yield make_finding("model_is_prior", model.reason, where=name, model=name)
 
 
 def _notes(report: Report) -> Iterator[Finding]:
     if late := [file for file in report.landed_files if file.is_late]:
-        yield Finding(
-            "note",
-            f"{plural(len(late), 'file')} came late: the rows count from this day on",
+        yield make_finding(
+            "late_files",
             "listed under Reconciliation",
+            amount=len(late),
+            where=name_places(file.path for file in late),
+            files=plural(len(late), "file"),
         )
     if silent := report.matching.silent_channels:
-        title = f"{plural(len(silent), 'channel')} sent leads in the 30 days before and none today"
-        yield Finding("note", title, ", ".join(silent))
+        yield make_finding(
+            "channel_silent",
+            ", ".join(silent),
+            amount=len(silent),
+            where=name_places(silent),
+            channels=plural(len(silent), "channel"),
+        )
     if report.unknown_columns:
-        sources = {(row.feed, row.source) for row in report.unknown_columns}
-        yield Finding(
-            "note",
-            f"{plural(len(sources), 'source')} sent columns that are not in the contract",
+        sources = {f"{row.feed}/{row.source}" for row in report.unknown_columns}
+        yield make_finding(
+            "unknown_columns",
             "listed under Quality",
+            amount=len(sources),
+            where=name_places(sources),
+            sources=plural(len(sources), "source"),
         )
     for source in report.data_sources:
         if source.kind == "simulate":
-            yield Finding("note", f"The data is simulated: {source.name}", "listed under Evidence")
+            yield make_finding("data_simulated", "listed under Evidence", name=source.name)
         elif source.invented:
-            title = f"Imported data has invented columns: {source.name}"
-            yield Finding("note", title, "listed under Evidence")
+            yield make_finding("data_invented", "listed under Evidence", name=source.name)

@@ -2,23 +2,19 @@
 
 from dataclasses import dataclass
 
+from expectations.policy_types import Severity
 from pipelines.core.formats import NOTHING, count, plural, share
 from pipelines.core.html import Tile
 from pipelines.reports.report_data import Report
 
-STATES = {
-    "complete": ("Complete.", "Every step is published and every count adds up."),
-    "findings": (
-        "Complete, with findings that need action.",
-        "Every step is published and every count adds up.",
-    ),
-    "incomplete": (
-        "Incomplete.",
-        "A step is missing, stale or does not add up; do not rely on this day yet.",
-    ),
-}
-SEVERITIES = {"incomplete": "incomplete", "act": "action", "note": "note"}
+SEVERITIES: dict[Severity, str] = {"not_fit": "not fit", "remark": "remark", "fit": "note"}
 """Severity of a finding -> its label."""
+EXPLANATIONS: dict[Severity, str] = {
+    "fit": "Every step is published, every count adds up, and no rule of the verdict objects.",
+    "remark": "The lead files may be used. Somebody should look at this:",
+    "not_fit": "Don't send the lead files, or stop their use, until this is corrected:",
+}
+"""Severity of the verdict -> its meaning, in front of the reasons."""
 MEANINGS = {
     "quarantined": "rows that broke a critical rule; stored as received, with the reason",
     "duplicates": "same row again, or same person within the window of days",
@@ -46,14 +42,15 @@ class Headline:
         self._report = report
 
     @property
-    def state(self) -> str:
-        """Return the state of the day in a few words."""
-        return STATES[self._report.state][0]
+    def verdict(self) -> str:
+        """Return the verdict of the day in words: fit, fit with remarks, not fit."""
+        label = self._report.verdict.label
+        return label[0].upper() + label[1:]
 
     @property
     def explanation(self) -> str:
-        """Return the meaning of the state."""
-        return STATES[self._report.state][1]
+        """Return the meaning of the verdict."""
+        return EXPLANATIONS[self._report.verdict.severity]
 
     @property
     def tiles(self) -> list[Tile]:

@@ -14,11 +14,13 @@ from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
-from pipelines.reports.report_data import Finding, Report
+from pipelines.reports.report_data import Report
 from pipelines.reports.sections import evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.fairness import measure_proxies
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
+from pipelines.reports.stage_findings import collect_stage_findings
+from pipelines.reports.verdict import Finding, make_finding, sort_findings
 
 Part = TypeVar("Part")
 
@@ -47,8 +49,7 @@ class PartLoader:
         except NOT_PUBLISHED:
             return default
         except UNREADABLE as error:
-            title = f"The {name} of this day cannot be read"
-            self.findings.append(Finding("incomplete", title, type(error).__name__))
+            self.findings.append(make_finding("part_unreadable", type(error).__name__, part=name))
             return default
 
 
@@ -79,7 +80,12 @@ def load_report(settings: Settings, day: date) -> Report:
     )
     points = reconcile(report.intake, report.marts, report.matching)
     report = replace(report, reconciliation=points)
-    return replace(report, findings=(*parts.findings, *collect_findings(report)))
+    findings = (
+        *parts.findings,
+        *collect_findings(report),
+        *collect_stage_findings(settings, day),
+    )
+    return replace(report, findings=sort_findings(findings))
 
 
 def _load_matching(settings: Settings, day: date, parts: PartLoader) -> matching.Matching:

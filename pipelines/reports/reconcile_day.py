@@ -1,15 +1,46 @@
-"""Reconcile a finished day: verify its files against their manifests and add up its leads."""
+"""Reconcile a finished day: verify its files, add up its leads, and state its verdict.
 
+Counts that add up are necessary, not sufficient: the verdict of the report counts as well.
+"""
+
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import IntegrityError
+from pipelines.core.errors import DayNotFit, InputMissing, IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256
 from pipelines.core.settings import Settings
 
 DESTINATIONS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
 """Each received lead ends in exactly one of these."""
+
+
+NOT_FIT = "not_fit"
+
+
+def close_day(settings: Settings, day: date) -> dict[str, Any]:
+    """Reconcile `day` and return its figures with its verdict.
+
+    Raises:
+        InputMissing: A folder of the day was not published.
+        IntegrityError: A published file differs from its manifest, or leads were lost or added.
+        DayNotFit: The verdict of the day is `not_fit`. What is published stays published.
+    """
+    figures = reconcile_day(settings, day)
+    if figures["verdict"] == NOT_FIT:
+        raise DayNotFit(describe_not_fit(settings, day, figures["reasons"]))
+    return figures
+
+
+def describe_not_fit(settings: Settings, day: date, reasons: list[str]) -> str:
+    """Return why `day` is not fit, what was not done, where to look and what to do."""
+    page = settings.day_folder(settings.reports, day) / "index.html"
+    return (
+        f"{day} is not fit: {'; '.join(reasons)}. Every step is published and nothing was removed; "
+        f"don't send the lead files on. What to do is on the first lines of {page}, and the rules "
+        "are in expectations/policy/verdict.yml. Correct the cause and run the date again."
+    )
 
 
 def reconcile_day(settings: Settings, day: date) -> dict[str, Any]:
@@ -50,7 +81,20 @@ def load_figures(settings: Settings, day: date) -> dict[str, Any]:
     """Return the day's headline figures, as `run --json` prints them."""
     manifest = read_manifest(settings.day_folder(settings.matches, day))
     names = ("received", *DESTINATIONS, "matches", "institutions", "explored", "gap")
-    return {name: manifest[name] for name in names}
+    return {name: manifest[name] for name in names} | _load_verdict(settings, day)
+
+
+def _load_verdict(settings: Settings, day: date) -> dict[str, Any]:
+    """Return `verdict` (fit, remarks, not_fit) and `reasons` of the day's report."""
+    path = settings.day_folder(settings.reports, day) / "quality.json"
+    try:
+        quality = json.loads(path.read_text("utf-8"))
+        return {name: quality[name] for name in ("verdict", "reasons")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputMissing(
+            f"{day} has no verdict: {path} is missing, damaged or of an earlier version. Nothing "
+            f"was changed. Write the report again: `python -m pipelines report --date {day}`."
+        ) from None
 
 
 def _verify(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
 
 from models.fairness_proxies import AttributeInference
 from pipelines.evaluation.drift.comparison import Drift
@@ -18,22 +17,7 @@ from pipelines.reports.sections.intake import (
 from pipelines.reports.sections.matching import Matching
 from pipelines.reports.sections.models import ModelSet
 from pipelines.reports.sections.reconciliation import MartCounts, ReconciliationPoint
-
-State = Literal["complete", "findings", "incomplete"]
-"""Every step published and nothing to check; every step published and something to check; a step
-missing, stale or not reconciled."""
-
-Severity = Literal["incomplete", "act", "note"]
-"""The finding makes the day incomplete, needs somebody to act, or is for information."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence that a reader should not miss, with its evidence."""
-
-    severity: Severity
-    title: str
-    evidence: str
+from pipelines.reports.verdict import Finding, Verdict, decide
 
 
 @dataclass(frozen=True)
@@ -60,9 +44,6 @@ class Report:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def state(self) -> State:
-        """Return the state of the day, which follows from its most severe finding."""
-        severities = {finding.severity for finding in self.findings}
-        if "incomplete" in severities:
-            return "incomplete"
-        return "findings" if "act" in severities else "complete"
+    def verdict(self) -> Verdict:
+        """Return the verdict of the day, which follows from its findings."""
+        return decide(self.findings)

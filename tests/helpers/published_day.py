@@ -232,6 +232,7 @@ def publish_matches(settings: Settings, counts: dict[str, int] | None = None) ->
     )
     facts = (counts or LEAD_COUNTS) | {
         "matches": 200,
+        "institutions": 2,
         "gap": 0.0,
         "explored": 3,
         "exploration_cost": 41.75,

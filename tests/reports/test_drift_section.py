@@ -30,14 +30,14 @@ def test_a_day_without_earlier_days_has_no_reference(whole: PublishedReport):
 
 def test_an_empty_home_has_a_report(tmp_path: Path):
     settings = Settings(home=tmp_path)
-    assert report(settings, LAST)["state"] == "incomplete"
+    assert report(settings, LAST)["verdict"] == "not_fit"
     assert "No reference yet" in (tmp_path / "reports" / f"date={LAST}" / "index.html").read_text()
 
 
 def test_a_drifting_group_is_a_finding(changed_day: PublishedReport):
     findings = {row["title"]: row for row in changed_day.quality["findings"]}
     leads = findings["The leads of 1 channel have drifted"]
-    assert leads["severity"] == "act"
+    assert leads["severity"] == "remark"
     assert leads["evidence"].startswith(f"{CHANNEL}: bureau score ")
     assert "highest annual cost" in findings["What open products offer has changed"]["evidence"]
 

@@ -29,10 +29,10 @@ def titles(found: PublishedReport, severity: str) -> list[str]:
     return [f["title"] for f in found.quality["findings"] if f["severity"] == severity]
 
 
-def test_a_day_with_a_rejected_file_is_complete_with_findings(whole: PublishedReport):
-    assert whole.returned["state"] == whole.quality["state"] == "findings"
-    assert titles(whole, "incomplete") == []
-    assert titles(whole, "act") == [
+def test_a_day_with_a_rejected_file_is_fit_with_remarks(whole: PublishedReport):
+    assert whole.returned["verdict"] == whole.quality["verdict"] == "remarks"
+    assert titles(whole, "not_fit") == []
+    assert titles(whole, "remark") == [
         "1 file of broker rejected (leads)",
         f"spam/{DAY}/x.csv was not read",
     ]
@@ -87,9 +87,9 @@ def test_exploration_and_its_cost_equal_the_manifest(whole: PublishedReport):
 
 def test_an_empty_home_has_a_report_with_every_step_missing(tmp_path):
     found = publish_report(Settings(home=tmp_path))
-    assert found.returned["state"] == "incomplete"
-    assert "The result of ingest is missing" in titles(found, "incomplete")
-    assert "The result of match is missing" in titles(found, "incomplete")
+    assert found.returned["verdict"] == "not_fit"
+    assert "The result of ingest is missing" in titles(found, "not_fit")
+    assert "The result of match is missing" in titles(found, "not_fit")
 
 
 FOLDERS_OF_STEP = {
@@ -105,7 +105,7 @@ def test_a_missing_step_is_named_with_its_folder(settings: Settings, step: str):
     for folder in FOLDERS_OF_STEP[step]:
         shutil.rmtree(settings.day_folder(settings.home / folder, DAY))
     found = publish_report(settings)
-    assert found.returned["state"] == "incomplete"
+    assert found.returned["verdict"] == "not_fit"
     finding = next(
         f for f in found.quality["findings"] if f["title"] == f"The result of {step} is missing"
     )
@@ -121,14 +121,14 @@ def test_a_missing_feed_does_not_hide_the_matching(settings: Settings, feed: str
 def test_a_truncated_manifest_is_reported_as_unreadable(settings: Settings):
     (settings.day_folder(settings.matches, DAY) / "manifest.json").write_text('{"rows": 1', "utf-8")
     found = publish_report(settings)
-    assert "The result of match is unreadable" in titles(found, "incomplete")
+    assert "The result of match is unreadable" in titles(found, "not_fit")
 
 
 def test_a_file_changed_after_publication_is_reported(settings: Settings):
     file = settings.day_folder(settings.unmatched, DAY) / "unmatched.parquet"
     file.write_bytes(file.read_bytes()[:-9])
     found = publish_report(settings)
-    assert "The result of match is unreadable" in titles(found, "incomplete")
+    assert "The result of match is unreadable" in titles(found, "not_fit")
     evidence = json.dumps(found.quality["findings"])
     assert "unmatched.parquet is not the file that was published" in evidence
 
@@ -136,8 +136,8 @@ def test_a_file_changed_after_publication_is_reported(settings: Settings):
 def test_matches_of_earlier_marts_are_stale(settings: Settings):
     publish_marts(settings, seed=8)
     found = publish_report(settings)
-    assert "The result of match is stale" in titles(found, "incomplete")
-    assert "The result of score is stale" in titles(found, "incomplete")
+    assert "The result of match is stale" in titles(found, "not_fit")
+    assert "The result of score is stale" in titles(found, "not_fit")
 
 
 def test_a_late_file_in_an_earlier_partition_makes_the_marts_stale(settings: Settings):
@@ -145,25 +145,25 @@ def test_a_late_file_in_an_earlier_partition_makes_the_marts_stale(settings: Set
     with publishing(folder, {}) as fresh:
         write_parquet(load("outcomes").lake_schema.empty_table(), fresh / "outcomes.parquet")
     found = publish_report(settings)
-    assert titles(found, "incomplete") == ["The result of marts is stale"]
+    assert titles(found, "not_fit") == ["The result of marts is stale"]
 
 
 def test_pairs_scored_by_models_that_were_replaced_are_stale(settings: Settings):
     publish_models(settings, changed="max_bin: 63\n")
-    assert "The result of score is stale" in titles(publish_report(settings), "incomplete")
+    assert "The result of score is stale" in titles(publish_report(settings), "not_fit")
 
 
-def test_leads_that_do_not_add_up_make_the_day_incomplete(settings: Settings):
+def test_leads_that_do_not_add_up_make_the_day_not_fit(settings: Settings):
     publish_matches(settings, LEAD_COUNTS | {"unmatched": 54})
     found = publish_report(settings)
-    assert "Leads do not add up" in titles(found, "incomplete")
-    assert "The counts from marts to matches do not add up" in titles(found, "incomplete")
+    assert "Leads do not add up" in titles(found, "not_fit")
+    assert "The counts from marts to matches do not add up" in titles(found, "not_fit")
     assert "does not add up" in found.page
 
 
-def test_rows_lost_at_intake_make_the_day_incomplete(settings: Settings):
+def test_rows_lost_at_intake_make_the_day_not_fit(settings: Settings):
     publish_lake(settings, "leads", {"search": LEADS["search"] | {"loaded": 189}})
-    incomplete = titles(publish_report(settings), "incomplete")
+    incomplete = titles(publish_report(settings), "not_fit")
     assert "Rows of leads from search do not add up" in incomplete
     assert "The quarantine of leads is not complete" in incomplete
     assert "The matching and the lake count different leads" in incomplete
@@ -172,13 +172,13 @@ def test_rows_lost_at_intake_make_the_day_incomplete(settings: Settings):
 def test_an_institution_without_its_file_is_named(settings: Settings):
     shutil.rmtree(settings.day_folder(settings.outbox, DAY) / "bank-001")
     found = publish_report(settings)
-    assert "1 institution matched but not delivered to" in titles(found, "incomplete")
+    assert "1 institution matched but not delivered to" in titles(found, "not_fit")
     assert "bank-001" in json.dumps(found.quality["findings"])
 
 
 def test_a_delivery_that_differs_from_the_matches_is_reported(settings: Settings):
     publish_deliveries(settings, {"bank-000": 198})
-    incomplete = titles(publish_report(settings), "incomplete")
+    incomplete = titles(publish_report(settings), "not_fit")
     assert incomplete == [
         "The counts from matches to outbox do not add up",
         "The delivery to bank-000 differs from its matches",

@@ -65,7 +65,7 @@ def test_an_infeasible_floor_is_a_finding_with_its_shortfall(home):
     assert floor == {"group": "bank-002", "promised": 400, "attainable": 10}
     assert quality["matching"]["min_floor_shortfall"] == 390
     (finding,) = (row for row in quality["findings"] if "infeasible" in row["title"])
-    assert finding["severity"] == "act"
+    assert finding["severity"] == "remark"
     assert "400 leads a day for bank-002" in finding["title"]
     assert "relaxed by 390" in finding["evidence"]
     assert "at least 390" in finding["evidence"]

@@ -19,7 +19,7 @@ def fail(settings: Settings, step: str, error: Exception, shard: object = ()) ->
 def test_the_report_lists_a_failed_step_with_its_message(settings: Settings):
     fail(settings, "marts", IntegrityError("3 of 40 tests failed; see target/run_results.json"))
     found = publish_report(settings)
-    assert found.returned["state"] == "incomplete"
+    assert found.returned["verdict"] == "not_fit"
     assert found.quality["findings"][0]["title"] == "marts did not finish"
     assert "3 of 40 tests failed" in found.page
 

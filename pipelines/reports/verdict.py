@@ -1,0 +1,111 @@
+"""The verdict of a day: fit, fit with remarks or not fit, from its findings by rule.
+
+The rules are in `expectations/policy/verdict.yml`: the severity of each finding and its words.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+from expectations import policy
+from expectations.policy_types import Severity
+from pipelines.core.formats import count, without_personal
+
+MAX_REASONS = 3
+"""Reasons that the first lines of the page and the end of a run name."""
+MAX_PLACES = 5
+"""Places that a finding names."""
+LABELS: dict[Severity, str] = {"fit": "fit", "remark": "fit with remarks", "not_fit": "not fit"}
+"""Most severe finding -> the verdict in words."""
+VERDICTS: dict[Severity, str] = {"fit": "fit", "remark": "remarks", "not_fit": "not_fit"}
+"""Most severe finding -> the verdict in `quality.json` and `run --json`."""
+ORDER: tuple[Severity, ...] = ("not_fit", "remark", "fit")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence that a reader should not miss: what, how much, where, and what to do."""
+
+    id: str
+    """The rule in `expectations/policy/verdict.yml`."""
+    severity: Severity
+    title: str
+    evidence: str = ""
+    amount: int | None = None
+    where: str = ""
+    """Sources, files, folders or institutions."""
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to the question whether the day's files may be used."""
+
+    severity: Severity
+    reasons: tuple[Finding, ...] = ()
+    """The most important findings of that severity."""
+    others: int = 0
+    """Further findings of that severity."""
+
+    @property
+    def name(self) -> str:
+        """Return the verdict as programs read it: fit, remarks or not_fit."""
+        return VERDICTS[self.severity]
+
+    @property
+    def label(self) -> str:
+        """Return the verdict in words."""
+        return LABELS[self.severity]
+
+
+class _Fields(dict[str, Any]):
+    """The figures of a wording; one that is not stated shows as such."""
+
+    def __missing__(self, name: str) -> str:
+        return f"({name} not stated)"
+
+
+def make_finding(
+    rule_id: str, evidence: str = "", *, amount: int | None = None, where: str = "", **words: str
+) -> Finding:
+    """Return the finding of a rule; one without a rule becomes `finding_unknown`.
+
+    Args:
+        rule_id: The id in `expectations/policy/verdict.yml`.
+        evidence: The details, in one or two sentences.
+        amount: How many rows, files, leads or institutions it concerns.
+        where: Their sources, files or folders.
+        words: The figures that the wording of the rule names, besides `count` and `sources`.
+    """
+    rules = policy.verdict_rules()
+    if rule_id not in rules:
+        evidence = f"`{rule_id}`: {evidence}" if evidence else f"`{rule_id}`"
+        rule_id = "finding_unknown"
+    rule = rules[rule_id]
+    fields = _Fields({"count": count(amount), "sources": where or "an unknown source"} | words)
+    title = Formatter().vformat(rule.wording, (), fields)
+    return Finding(rule_id, rule.severity, title, evidence, amount, where, rule.action)
+
+
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return `findings`, most severe and most important first; else in their order."""
+    rules = policy.verdict_rules()
+    return tuple(sorted(findings, key=lambda f: (ORDER.index(f.severity), rules[f.id].importance)))
+
+
+def decide(findings: Iterable[Finding]) -> Verdict:
+    """Return the verdict that follows from `findings`, with its most important reasons."""
+    ranked = sort_findings(findings)
+    severity: Severity = ranked[0].severity if ranked else "fit"
+    if severity == "fit":
+        return Verdict("fit")
+    reasons = [finding for finding in ranked if finding.severity == severity]
+    return Verdict(severity, tuple(reasons[:MAX_REASONS]), len(reasons[MAX_REASONS:]))
+
+
+def name_places(places: Iterable[str]) -> str:
+    """Return the first places, sorted, and the number of the others."""
+    names = sorted({without_personal(place) for place in places})
+    more = f" and {len(names) - MAX_PLACES} more" if names[MAX_PLACES:] else ""
+    return ", ".join(names[:MAX_PLACES]) + more
