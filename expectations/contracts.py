@@ -230,7 +230,7 @@ class Contract(StrictModel):
 
     @property
     def lake_columns(self) -> tuple[Column, ...]:
-        """The columns of the lake: the source, the columns received, the columns added by ingest."""
+        """The columns of the lake: the source, received columns, columns added by ingest."""
         source = Column(
             name=self.source_column,
             type="text",
@@ -260,8 +260,8 @@ LINEAGE = (
         type="timestamp",
         required=True,
         description=(
-            "Time at which Banyan knew the row: the source's time of recording, but never before the "
-            "start of the business date on which the file was taken in."
+            "Time at which Banyan knew the row: the source's time of recording, but never before "
+            "the start of the business date on which the file was taken in."
         ),
     ),
 )

@@ -102,10 +102,11 @@ def render_attributes() -> str:
     """Return the text of the macro `lead_attributes`."""
     names = "".join(f'        "{name}",\n' for name in _attribute_names())
     return (
-        f"{{# The columns of a lead that models and product rules may use, in the order of the marts; no\n"
-        f"   protected or personal one is among them.\n"
+        f"{{# The columns of a lead that models and product rules may use, in the order of the\n"
+        f"   marts; no protected or personal one is among them.\n"
         f"   {NOTICE} #}}\n"
-        f"{{% macro lead_attributes() %}}\n    {{{{ return([\n{names}    ]) }}}}\n{{% endmacro %}}\n"
+        f"{{% macro lead_attributes() %}}\n    {{{{ return([\n{names}    ]) }}}}\n"
+        f"{{% endmacro %}}\n"
     )
 
 
@@ -129,7 +130,8 @@ def _attribute_names() -> Iterator[str]:
 def _attribute(name: str, column: Column | None) -> str:
     if column:
         return _column(column, f"{{{{ doc('leads__{name}') }}}}")
-    return f"{{name: {name}, data_type: double, description: \"{{{{ doc('lead_features__{name}') }}}}\"}}"
+    description = _quote(f"{{{{ doc('lead_features__{name}') }}}}")
+    return f"{{name: {name}, data_type: double, description: {description}}}"
 
 
 def _column(column: Column, description: str) -> str:

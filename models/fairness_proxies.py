@@ -1,8 +1,8 @@
 """Fairness proxies: how well the features of leads predict their protected attributes.
 
-A model that never reads an attribute may still act on it through a correlated feature (a proxy). For
-each group, trees are trained to separate it from all others by the features, and evaluated on leads
-that they were not trained on. An AUC of 0.5 means that the features carry no information.
+A model that never reads an attribute may still act on it through a correlated feature (a proxy).
+For each group, trees are trained to separate it from all others by the features, and evaluated on
+leads that they were not trained on. An AUC of 0.5 means that the features carry no information.
 
 The input has protected values; the output has statistics of groups and nothing of a single lead.
 """

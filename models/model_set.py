@@ -1,4 +1,4 @@
-"""The model set of a day: three probabilities for each pair, and the reasons of the chosen pairs."""
+"""The model set of a day: three probabilities for each pair, and reasons of the chosen pairs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

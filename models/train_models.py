@@ -118,8 +118,8 @@ def ensure_model_set(
 ) -> dict[str, Any]:
     """Train the set that scores `day` unless the registry has it; return as `train` does.
 
-    It is the set of the week, `find_anchor(day)`. In a market's first `young_market_days` each day has a set of
-    its own, so that a new market need not wait for Monday.
+    It is the set of the week, `find_anchor(day)`. In a market's first `young_market_days` each day
+    has a set of its own, so that a new market need not wait for Monday.
     """
     week = find_anchor(day)
     summary = _train_once(settings, day, week, WEEKLY, off_policy_tests)

@@ -1,4 +1,4 @@
-"""Output of a run: the libraries' output goes to a log file, the run's own lines to the terminal."""
+"""Output of a run: library output goes to a log file, the run's own lines to the terminal."""
 
 import logging
 import os

@@ -290,7 +290,8 @@ def _find_losses(
         if best_case < 0:
             yield f"worse beyond chance: {_describe(name, difference)}"
         elif not has_large_growth:
-            yield f"worse by more than the tolerance of {tolerance:g}: {_describe(name, difference)}"
+            described = _describe(name, difference)
+            yield f"worse by more than the tolerance of {tolerance:g}: {described}"
 
 
 def _describe_champion(name: str, difference: Difference) -> str:

@@ -41,7 +41,7 @@ class EvaluationWindow:
     """The rows of a comparison, and the training rows that were known before it."""
 
     rows: pa.Table
-    """Rows with `label`: the outcome, 0 or 1; between them, its probability by present knowledge."""
+    """Rows with `label`: the outcome, 0 or 1; in between, its probability as known now."""
     starts_on: date
     """Outcomes that became known from this day on are compared."""
     load_training_rows: Callable[[], pa.Table]

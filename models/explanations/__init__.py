@@ -1,1 +1,1 @@
-"""Why a model gives the score it gives: reasons, the reference profile they compare with, and their fidelity."""
+"""Reasons of a score: reason codes, the reference profile they compare with, their fidelity."""

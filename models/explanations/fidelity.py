@@ -5,8 +5,8 @@ when the features of the code are changed. Two kinds of change are measured:
 
 - reference: the features take the values of the reference profile, by which reasons are confirmed;
   also measured with only the feature that the reason's text names;
-- peers: the features take the values of other leads of the peer group, drawn at random and averaged.
-  No reason is selected by this measure, so it is the independent one.
+- peers: the features take the values of other leads of the peer group, drawn at random and
+  averaged. No reason is selected by this measure, so it is the independent one.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,8 @@
 
 A history is a column with one value for all leads of an entity (institution, product or channel)
 on a day, such as an approval rate. A history of past outcomes correlates with the outcomes of the
-days before it. One computed over later days as well also correlates with later outcomes. Each column is compared with both, within its entity, less the mean of all entities on the day.
+days before it. One computed over later days as well also correlates with later outcomes. Each
+column is compared with both, within its entity, less the mean of all entities on the day.
 """
 
 from collections.abc import Iterable, Iterator

@@ -7,8 +7,8 @@ methods of the literature, each an option of `models/params.yml`:
   augmentation, and sample selection"): each loan represents all applicants like it, so it weighs
   1 / p(loan | columns). Right if the columns contain all that the selection used.
 - `augmentation` (fuzzy augmentation; Siddiqi 2006, "Credit Risk Scorecards"): an applicant without
-  a loan joins the sample in part as bad and in part as good, by the model of the loans, with the odds
-  of bad raised by a stated factor for the lenders' additional information.
+  a loan joins the sample in part as bad and in part as good, by the model of the loans, with the
+  odds of bad raised by a stated factor for the lenders' additional information.
 - `parcelling` (ibid.): the same by bands of the bureau score, with the stated rates of the bands
   (expectations/policy/priors.yml), which also cover applicants that no lender accepts.
 """

@@ -129,8 +129,9 @@ def run_experiment(settings: Settings, day: date, experiment: Experiment) -> dic
     Returns:
         The fields of `models.validation.metrics.Figures` except `rows`, and of `spread`;
         `rows_train`, `rows_test`; `lenders_checked`, the lenders with 100 or more predicted rows,
-        and of them `lenders_within` (see `count_groups_within_interval`) with the lender drift measured during
-        calibration (`lender_drift`, a variance of log-odds), and `lenders_within_without_drift`,
+        and of them `lenders_within` (see `count_groups_within_interval`) with the lender drift
+        measured during calibration (`lender_drift`, a variance of log-odds), and
+        `lenders_within_without_drift`,
         the count without an allowance, as across folds; `labels_known`, by the split or at the end.
         By time also `split`, and `models`, the number of models fitted one after another.
 

@@ -3,8 +3,8 @@
     python tests/data/make.py HMDA.parquet LENDERS.parquet SBA.csv
 
 Home loans: the applications that the mapping dates to the 5th or 6th of a month, at the 40 largest
-lenders and some small ones. SBA: the loans approved on the 27 days with the most loans, four of them
-late. So the files have few days, which keeps their preparation short, and enough rows for a model.
+lenders and some small ones. SBA: the loans approved on the 27 days with the most loans, four of
+them late. So the files have few days, which keeps preparation short, and enough rows for a model.
 The selection depends on the rows only.
 """
 

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,7 +13,7 @@ class CompletedRun(NamedTuple):
     """A home whose dates were run, and the figures of `run --json` for each date."""
 
     home: Path
-    figures: dict[str, dict[str, object]]
+    figures: dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")

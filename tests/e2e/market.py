@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -38,7 +39,7 @@ def simulate(home: Path, *, days: int = 2) -> None:
     assert process.returncode == 0, process.stderr
 
 
-def run(home: Path, first: date, last: date, **environment: str) -> dict[str, dict[str, object]]:
+def run(home: Path, first: date, last: date, **environment: str) -> dict[str, dict[str, Any]]:
     """Run the daily job for a range of dates and return its figures by date."""
     dates = ("--date", f"{first}", "--to", f"{last}")
     process = banyan(home, "run", *dates, "--json", **environment)

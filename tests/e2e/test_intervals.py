@@ -1,7 +1,7 @@
 """Intervals of a day's pairs contain the true probabilities of the simulated market.
 
-The approval model is left out: in a market's first days it is a stated prior, twice too high in this
-market (docs/figures.md has the coverage once a model is trained).
+The approval model is left out: in a market's first days it is a stated prior, twice too high in
+this market (docs/figures.md has the coverage once a model is trained).
 """
 
 import numpy as np

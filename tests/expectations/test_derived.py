@@ -12,7 +12,7 @@ from expectations.dbt_files import FIRST_LINE, LAST_LINE, MARTS
 from expectations.derive import ROOT, derive_files, main
 from expectations.dictionary import render_dictionary
 from pipelines.core.publishing import write_parquet
-from tests.helpers.diff import diff_schema, diff_text
+from tests.expectations.diff import diff_schema, diff_text
 
 DERIVED = derive_files()
 DERIVED_LINES = re.compile(f"(?<={FIRST_LINE}).*?(?={LAST_LINE})", re.DOTALL)

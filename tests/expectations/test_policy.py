@@ -1,6 +1,7 @@
 """The policies in force on a day, and the guarantees of each."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -68,7 +69,12 @@ def test_a_day_before_every_entry_is_refused_with_the_first_day_covered():
 
 
 def test_every_entry_states_its_source():
-    stated = (*policy.price_caps(), policy.priors(), policy.value(), policy.outcomes())
+    stated: tuple[Any, ...] = (
+        *policy.price_caps(),
+        policy.priors(),
+        policy.value(),
+        policy.outcomes(),
+    )
     assert all(len(entry.source) > 10 for entry in stated)
 
 
@@ -83,7 +89,8 @@ def test_the_prior_of_default_falls_with_the_score_and_has_a_band_for_no_score(s
 
 
 def test_every_segment_has_its_priors_and_its_horizon():
-    for segment in load("leads")["segment"].allowed:
+    segments: tuple[Any, ...] = load("leads")["segment"].allowed
+    for segment in segments:
         assert 0 < policy.priors().approve[segment] < 1
         assert 0 < policy.priors().take_up[segment] < 1
         assert policy.outcomes().default_horizon_months[segment] >= 1

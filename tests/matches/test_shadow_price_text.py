@@ -148,7 +148,10 @@ def test_rule_has_a_text_with_its_cost(tmp_path):
         ),
         (
             {"rules": (RulePrice("income of at least 5,000", 1.0, 9.5),)},
-            "Your limit to income of at least 5,000 excludes 1 good lead a day, with a value of 9.50",
+            (
+                "Your limit to income of at least 5,000 excludes 1 good lead a day, "
+                "with a value of 9.50"
+            ),
         ),
     ],
 )

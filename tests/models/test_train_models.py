@@ -17,7 +17,7 @@ from models.champion.history import load_tenures
 from models.features.feature_definitions import describe_features
 from models.model_set import load
 from models.params import params
-from models.scoring.estimators import Prior
+from models.scoring.estimators import Prior, TrainedModel
 from models.train_models import ensure_model_set, train
 from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.publishing import read_manifest
@@ -193,9 +193,10 @@ def test_a_retained_champion_is_copied_into_each_set_byte_for_byte(market, tmp_p
     assert (next_week / "challenger" / "approval" / "model.txt").is_file()
     decision = read_manifest(next_week)["decisions"]["approval"]
     assert "its data is stale" in decision["reason"]
-    assert load(settings, later).estimators["approval"].trees == (
-        load(settings, DAY).estimators["approval"].trees
-    )
+    retained, champion = (load(settings, day).estimators["approval"] for day in (later, DAY))
+    assert isinstance(retained, TrainedModel)
+    assert isinstance(champion, TrainedModel)
+    assert retained.trees == champion.trees
 
     tenures = {tenure.model: tenure for tenure in load_tenures(settings)}
     assert tenures["approval"].trained_as_of == AS_OF

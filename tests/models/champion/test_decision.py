@@ -16,7 +16,7 @@ from models.params import Features
 from models.scoring.estimators import Prior, TrainedModel
 from models.train_models import fit_or_use_prior
 from pipelines.core.statistics import sigmoid
-from tests.helpers.leaks import allow_leaks
+from tests.models.champion.leak_waivers import allow_leaks
 
 FEATURES = Features(numbers=("bureau_score", "amount"))
 FIRST, AS_OF = date(2026, 1, 1), date(2026, 4, 11)

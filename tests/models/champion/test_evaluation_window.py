@@ -27,8 +27,15 @@ from models.training.dataset import knowledge_cutoff, load_examples
 from pipelines.core.publishing import code_version, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.training.retrain_triggers import find_trigger
-from tests.helpers.leaks import allow_leaks
-from tests.helpers.loan_book import DAY, FIRST, LoanBook, make_loan_book, publish_loan_book, true_pd
+from tests.models.champion.leak_waivers import allow_leaks
+from tests.models.champion.loan_book import (
+    DAY,
+    FIRST,
+    LoanBook,
+    make_loan_book,
+    publish_loan_book,
+    true_pd,
+)
 
 AS_OF = date(2026, 11, 16)
 TRAINED = AS_OF - timedelta(days=91)

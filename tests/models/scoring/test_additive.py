@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.scoring.lookup_tables import round_curves
 from models.scoring.tree_predictor import TreePredictor
-from tests.helpers.boosted_models import (
+from tests.models.scoring.boosted_models import (
     ADDITIVE_STAGE,
     CATEGORIES,
     NUMBERS,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.scoring import tree_predictor
 from models.scoring.lightgbm_text import UnsupportedModel
 from models.scoring.tree_predictor import TreePredictor, find_shared_columns, make_predictor
-from tests.helpers.boosted_models import (
+from tests.models.scoring.boosted_models import (
     ADDITIVE_STAGE,
     TREE_STAGE,
     make_rows,

@@ -11,8 +11,9 @@ from expectations.contracts import Contract
 
 def diff_text(name: str, on_disk: str, derived: str) -> str:
     """Return a unified diff from `on_disk` to `derived`; empty if they are equal."""
-    lines = (text.splitlines(keepends=True) for text in (on_disk, derived))
-    return "".join(difflib.unified_diff(*lines, f"{name} on disk", f"{name} as derived", n=1))
+    before, after = (text.splitlines(keepends=True) for text in (on_disk, derived))
+    names = (f"{name} on disk", f"{name} as derived")
+    return "".join(difflib.unified_diff(before, after, *names, n=1))
 
 
 def diff_schema(contract: Contract, path: Path) -> str:
