@@ -20,10 +20,13 @@ SQL = Path(__file__).parent / "sql"
 PERSONAL = tuple(column.name for column in load("leads").columns if column.personal)
 
 
-def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:
+def load_evidence(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date, as_of: date
+) -> None:
     """Create the tables `lake_leads` (of table `matches`) and `suppression_orders` against them.
 
-    Both are as known by the end of `day`, and serve the audits of all institutions.
+    The leads are those of `day`, the orders those known by the end of `as_of`. They serve the
+    audits of all institutions.
     """
     connection.execute(
         """
@@ -33,7 +36,7 @@ def load_evidence(connection: duckdb.DuckDBPyConnection, settings: Settings, day
         """,
         {"leads": str(settings.day_folder(settings.lake / "leads", day) / "leads.parquet")},
     )
-    create_known_view(connection, settings, "suppressions", day)
+    create_known_view(connection, settings, "suppressions", as_of)
     run_query(connection, SQL / "suppression_orders.sql")
 
 
@@ -43,15 +46,17 @@ def find_violations(
     institution_id: str,
     settings: Settings,
     day: date,
+    as_of: date,
 ) -> dict[str, int]:
     """Return the violations of a lead file: kind -> number of rows.
 
     Args:
-        connection: With the tables of `load_evidence` and the table `matches`.
+        connection: With the tables of `load_evidence`, `later_consents` and the table `matches`.
         delivered: The content of the file, with `match_id` and `product_id`.
         institution_id: The recipient.
         settings: The settings, for the platform's time zone.
         day: The business date of the matches.
+        as_of: The date up to which orders and withdrawals are known.
     """
     consent = policy.consent(day)
     connection.register("delivered", delivered)
@@ -64,6 +69,7 @@ def find_violations(
             "every_institution": consent.every_institution,
             "oldest_consent": settings.day_start(day - timedelta(days=consent.longest_days)),
             "day_end": settings.day_start(day + timedelta(days=1)),
+            "known_end": settings.day_start(as_of + timedelta(days=1)),
         },
     ).fetchall()
     connection.unregister("audited_rows")

@@ -1,7 +1,9 @@
 """Deliver step of a day: give each institution its matched leads, its columns, with consent.
 
 A delivered file never changes. If a day is run again with another result, the institution gets a
-new file, `leads.v2.csv`, that replaces the one before; the same result changes nothing. Personal
+new file, `leads.v2.csv`, that replaces the one before; the same result changes nothing. The manifest
+lists the matches that a correction retracts. Each file is judged by what is known when it is written,
+and an order list that can't be read holds the delivery of everybody whom it could concern. Personal
 columns come from the lake only, and each file is audited from its bytes before it is published.
 """
 
@@ -25,6 +27,14 @@ from pipelines.deliveries.institution_delivery import (
     DeliveryResult,
     Facts,
     Recipient,
+    read_delivered_ids,
+)
+from pipelines.deliveries.present_knowledge import (
+    find_judgement_dates,
+    find_latest_knowledge,
+    judge_rows,
+    load_holds,
+    load_present_knowledge,
 )
 from pipelines.matches.shadow_price_text import load_product_prices
 
@@ -74,16 +84,44 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
         settings.day_folder(settings.lake / "leads", day),
         home=settings.home,
     )
-    with connect(settings) as connection:
-        _load_tables(connection, settings, day, shard["institutions"])
-        recipients = _load_recipients(connection)
-        prices = load_price_feedback(settings, day)
-        deliveries = DayDeliveries(settings, day, connection, read_from, prices)
-        results = [
-            deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
-            for name in shard["institutions"]
-        ]
+    prices = load_price_feedback(settings, day)
+    results = []
+    for as_of, names in find_judgement_dates(settings, day, shard["institutions"]).items():
+        with connect(settings) as connection:
+            load_delivery_tables(connection, settings, day, as_of, names)
+            recipients = _load_recipients(connection)
+            holds = load_holds(connection, settings, as_of, _list_known(connection))
+            deliveries = DayDeliveries(settings, day, as_of, connection, read_from, holds, prices)
+            results += [
+                deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
+                for name in names
+            ]
     return _summarise(results, day)
+
+
+def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[str]]]:
+    """Return the delivered rows of `day` that would be held back today.
+
+    Returns:
+        Institution -> reason -> match ids in its newest file that present knowledge excludes. They
+        are judged like new rows, and nothing is written.
+
+    Raises:
+        InputMissing: The day's matches or marts are not published.
+    """
+    names = sorted(_list_delivered(settings.day_folder(settings.outbox, day)))
+    as_of = find_latest_knowledge(settings, day)
+    found: dict[str, dict[str, list[str]]] = {}
+    with connect(settings) as connection:
+        load_delivery_tables(connection, settings, day, as_of, names)
+        for name in names:
+            folder = settings.day_folder(settings.outbox, day) / name
+            delivered = set(read_delivered_ids(folder))
+            for row in judge_rows(connection, name, (), settings, as_of).to_pylist():
+                if row["match_id"] in delivered:
+                    reasons = found.setdefault(name, {})
+                    reasons.setdefault(row["reason"], []).append(row["match_id"])
+    return found
 
 
 def load_price_feedback(settings: Settings, day: date) -> dict[str, Facts]:
@@ -131,10 +169,14 @@ def _list_delivered(outbox: Path) -> set[str]:
     }
 
 
-def _load_tables(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date, names: list[str]
+def load_delivery_tables(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    day: date,
+    as_of: date,
+    names: list[str],
 ) -> None:
-    """Create `matches` of these institutions, `mart_products` and the evidence of the audit."""
+    """Create `matches` of these institutions, `mart_products` and what they are judged by."""
     connection.execute(
         """
         create table matches as
@@ -148,7 +190,14 @@ def _load_tables(
     )
     products = settings.day_folder(settings.marts, day) / "products.parquet"
     connection.read_parquet(str(products), hive_partitioning=False).create_view("mart_products")
-    load_evidence(connection, settings, day)
+    load_evidence(connection, settings, day, as_of)
+    load_present_knowledge(connection, settings, day, as_of)
+
+
+def _list_known(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the institutions of the catalogue."""
+    rows = connection.execute("select distinct institution_id from mart_products").fetchall()
+    return {name for (name,) in rows}
 
 
 def _load_recipients(connection: duckdb.DuckDBPyConnection) -> dict[str, Recipient]:

@@ -1,6 +1,7 @@
 """Delivery to one institution: write its lead file, audit the bytes, publish the next version."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pipelines.core.publishing import MANIFEST, publishing, read_manifest, resto
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.consent_audit import find_violations
+from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
 
 PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr")
 """Columns that every lead file begins with."""
@@ -25,6 +27,9 @@ LEAD_COLUMNS = {column.name: column for column in load("leads").lake_columns}
 
 PRICE_FIELDS = ("prices", "prices_currency", "prices_note", "floors_short")
 """Price feedback in a manifest; a receiver may ignore it."""
+
+STATE_FIELDS = ("state", "rows", "held_back", "held_reasons", "retracted", "findings")
+"""What a manifest states of rows sent, held back and retracted."""
 
 Facts = dict[str, Any]
 
@@ -66,15 +71,48 @@ class DeliveryResult:
 
 
 @dataclass(frozen=True)
+class JudgedRows:
+    """Matches of one institution that must not be sent now."""
+
+    reasons: dict[str, int]
+    """Reason -> number of rows."""
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return sum(self.reasons.values())
+
+    @property
+    def findings(self) -> list[Facts]:
+        """Return the finding on the rows; none if there are none."""
+        if not self.reasons:
+            return []
+        return [{"id": "delivery_rows_held", "count": self.rows, "sources": list(self.reasons)}]
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why an institution gets no file."""
+
+    reason: str
+    message: str
+    findings: list[Facts]
+
+
+@dataclass(frozen=True)
 class DayDeliveries:
     """The deliveries of one day, institution by institution."""
 
     settings: Settings
     day: date
+    as_of: date
+    """The date up to which orders, withdrawals, ends, pauses and caps are known."""
     connection: duckdb.DuckDBPyConnection
-    """With the tables `matches`, `lake_leads` and `suppression_orders`."""
+    """With the tables of `deliver.load_delivery_tables`."""
     read_from: dict[str, str]
     """Inputs as the manifests state them."""
+    holds: Holds = field(default_factory=list)
+    """Unreadable orders that hold deliveries."""
     price_feedback: Mapping[str, Facts] = field(default_factory=dict)
     """Institution -> `PRICE_FIELDS` of its own products, and of no other's."""
 
@@ -82,22 +120,78 @@ class DayDeliveries:
         """Publish the recipient's file unless it is unchanged, must wait or must not be sent."""
         folder = self._folder(recipient.institution_id)
         restore(folder)
+        delivered_ids = read_delivered_ids(folder)
+        judged = self._judge_rows(recipient, delivered_ids)
         leads = self._load_leads(recipient)
-        if recipient.public_key is not None:
-            return self._hold_back(recipient, folder, leads.num_rows)
+        retracted = sorted(set(delivered_ids) - set(leads["match_id"].to_pylist()))
+        matches = leads.num_rows + judged.rows
+        if hold := self._find_hold(recipient, matches):
+            return self._hold_back(recipient, folder, matches, hold, retracted)
         with _scratch_folder(folder) as scratch:
             file = scratch / f"leads.{recipient.format}"
             lead_file.write(leads, file)
             versions = _read_versions(folder)
             is_same = versions[-1]["sha256"] == sha256(file) if versions else not leads.num_rows
+            if hold := self._find_hold_of_file(
+                recipient, judged, matches, versions, is_same=is_same
+            ):
+                return self._hold_back(recipient, folder, matches, hold, retracted)
             if is_same:
-                self._update_prices(recipient, folder)
+                self._update_facts(recipient, folder, leads.num_rows, judged)
                 return DeliveryResult("unchanged", leads.num_rows)
             if violations := self._describe_violations(recipient, file, leads.num_rows):
                 message = f"{recipient.institution_id}: {violations}"
                 return DeliveryResult("refused", leads.num_rows, message)
-            self._publish(recipient, folder, file, leads.num_rows)
-        return DeliveryResult("delivered", leads.num_rows, self._describe_transport(recipient))
+            self._publish(recipient, folder, file, leads.num_rows, judged, retracted)
+        messages = (
+            self._describe_held_rows(recipient, judged, matches),
+            self._describe_transport(recipient),
+        )
+        return DeliveryResult("delivered", leads.num_rows, " ".join(filter(None, messages)))
+
+    def _find_hold(self, recipient: Recipient, matches: int) -> Hold | None:
+        """Return why the recipient gets no file at all, whatever would be in it."""
+        holds = [
+            hold
+            for hold in self.holds
+            if hold["institution_id"] in {None, recipient.institution_id}
+        ]
+        if holds:
+            sources = sorted({f"{hold['source']}" for hold in holds})
+            finding = {"id": "delivery_held", "count": matches, "sources": sources}
+            message = self._describe_unreadable_orders(recipient, holds, matches)
+            return Hold("unreadable_orders", message, [finding])
+        if recipient.public_key is not None:
+            message = (
+                f"{recipient.institution_id} has a public key, so its leads must not go out "
+                f"unencrypted, and encryption isn't built yet: {matches:,} leads were held back. "
+                f"They are in matches/date={self.day}."
+            )
+            return Hold("encryption", message, [])
+        return None
+
+    def _find_hold_of_file(
+        self,
+        recipient: Recipient,
+        judged: JudgedRows,
+        matches: int,
+        versions: list[Facts],
+        *,
+        is_same: bool,
+    ) -> Hold | None:
+        """Return why a written file must not be published, by what is known now."""
+        if is_same and not versions and judged.rows:
+            message = self._describe_held_rows(recipient, judged, matches)
+            return Hold("present_knowledge", message, judged.findings)
+        if not is_same and not is_admitted(self.connection, recipient.institution_id):
+            message = (
+                f"{recipient.institution_id} is not admitted any more, so no personal data goes to "
+                f"it: {matches:,} leads were held back. Those that it must delete are listed under "
+                "`retracted`; tell it."
+            )
+            finding = {"id": "delivery_rows_held", "count": matches, "sources": ["not_admitted"]}
+            return Hold("not_admitted", message, [finding])
+        return None
 
     def former_recipient(self, institution_id: str) -> Recipient:
         """Return how an institution was delivered to before it lost its last product."""
@@ -113,6 +207,14 @@ class DayDeliveries:
     def _folder(self, institution_id: str) -> Path:
         return self.settings.day_folder(self.settings.outbox, self.day) / institution_id
 
+    def _judge_rows(self, recipient: Recipient, delivered_ids: list[str]) -> JudgedRows:
+        """Create `held_rows`, the matches that must not be sent now; return them by reason."""
+        held = judge_rows(
+            self.connection, recipient.institution_id, delivered_ids, self.settings, self.as_of
+        )
+        self.connection.register("held_rows", held)
+        return JudgedRows(dict(sorted(Counter(held["reason"].to_pylist()).items())))
+
     def _load_leads(self, recipient: Recipient) -> pa.Table:
         """Return the rows of the recipient's file."""
         columns = [f"matches.{name}" for name in PLATFORM_COLUMNS]
@@ -121,7 +223,9 @@ class DayDeliveries:
             f"""
             select {", ".join(columns)}
             from matches left join lake_leads using (channel_id, lead_id)
-            where institution_id = $institution
+            where
+                institution_id = $institution
+                and match_id not in (select held_rows.match_id from held_rows)
             order by product_id, rank, match_id
             """,
             params={"institution": recipient.institution_id},
@@ -133,7 +237,8 @@ class DayDeliveries:
         if delivered.num_rows != rows:
             return f"{rows:,} rows were written but {delivered.num_rows:,} read back"
         violations = find_violations(
-            self.connection, delivered, recipient.institution_id, self.settings, self.day
+            *(self.connection, delivered, recipient.institution_id),
+            *(self.settings, self.day, self.as_of),
         )
         return ", ".join(f"{count:,} rows {kind}" for kind, count in violations.items())
 
@@ -145,49 +250,109 @@ class DayDeliveries:
             f"built yet: its file waits in outbox/date={self.day}/{recipient.institution_id}."
         )
 
-    def _update_prices(self, recipient: Recipient, folder: Path) -> None:
-        """Rewrite the manifest if only the price feedback changed; no new version."""
+    def _describe_held_rows(self, recipient: Recipient, judged: JudgedRows, matches: int) -> str:
+        if not judged.rows:
+            return ""
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in judged.reasons.items())
+        return (
+            f"{recipient.institution_id}: {judged.rows:,} of {matches:,} leads were held back by "
+            f"what is known on {self.as_of}: {reasons}."
+        )
+
+    def _describe_unreadable_orders(self, recipient: Recipient, holds: Holds, matches: int) -> str:
+        lists = ", ".join(
+            sorted({f"landing/{hold['source']}/{hold['landed_on']}" for hold in holds})
+        )
+        return (
+            f"{recipient.institution_id}: {matches:,} leads were held back, because orders not to "
+            f"send people could not be read: {lists}. People who objected may be among the leads. "
+            "Get a readable list and put it in the same folder, then run the date again; "
+            f"quarantine/ has the reason. The leads are in matches/date={self.day}."
+        )
+
+    def _update_facts(
+        self, recipient: Recipient, folder: Path, rows: int, judged: JudgedRows
+    ) -> None:
+        """Rewrite the manifest if prices or rows held back changed, but no row of the file."""
         if not (folder / MANIFEST).is_file():
             return
         manifest = read_manifest(folder)
-        facts = {name: manifest[name] for name in ("version", "rows", "deliveries")}
-        facts |= self._facts(recipient)
-        if any(manifest.get(name) != facts.get(name) for name in PRICE_FIELDS):
+        versions = manifest["deliveries"]
+        facts = self._state_facts(recipient, versions, rows, judged)
+        if any(manifest.get(name) != facts.get(name) for name in (*PRICE_FIELDS, *STATE_FIELDS)):
             with publishing(folder, facts) as new_folder:
                 _copy_versions(folder, new_folder)
 
-    def _publish(self, recipient: Recipient, folder: Path, file: Path, rows: int) -> None:
+    def _publish(
+        self,
+        recipient: Recipient,
+        folder: Path,
+        file: Path,
+        rows: int,
+        judged: JudgedRows,
+        retracted: list[str],
+    ) -> None:
         versions = _read_versions(folder)
         number = len(versions) + 1
         name = file.name if number == 1 else f"leads.v{number}.{recipient.format}"
-        version = {"version": number, "file": name, "rows": rows, "sha256": sha256(file)}
-        facts = self._facts(recipient) | {
+        version = {
             "version": number,
+            "file": name,
             "rows": rows,
-            "deliveries": [*versions, version],
+            "sha256": sha256(file),
+            "judged_as_of": f"{self.as_of}",
+            "retracted": retracted,
         }
+        facts = self._state_facts(recipient, [*versions, version], rows, judged)
         with publishing(folder, facts) as new_folder:
             _copy_versions(folder, new_folder)
             shutil.move(file, new_folder / name)
 
-    def _hold_back(self, recipient: Recipient, folder: Path, rows: int) -> DeliveryResult:
+    def _state_facts(
+        self, recipient: Recipient, versions: list[Facts], rows: int, judged: JudgedRows
+    ) -> Facts:
+        """Return the manifest of a delivery whose newest file is in force."""
+        retracted = versions[-1].get("retracted", []) if versions else []
+        findings = list(judged.findings)
+        if len(versions) > 1:
+            findings.append(
+                {
+                    "id": "delivery_corrected",
+                    "count": len(retracted),
+                    "sources": [recipient.institution_id],
+                }
+            )
+        return self._facts(recipient) | {
+            "state": "delivered",
+            "version": len(versions),
+            "rows": rows,
+            "deliveries": versions,
+            "retracted": retracted,
+            "held_back": judged.rows,
+            "held_reasons": judged.reasons,
+            "message": self._describe_held_rows(recipient, judged, rows + judged.rows),
+            "findings": findings,
+        }
+
+    def _hold_back(
+        self, recipient: Recipient, folder: Path, rows: int, hold: Hold, retracted: list[str]
+    ) -> DeliveryResult:
         """Write a manifest with the reason why there is no file; earlier versions stay."""
-        message = (
-            f"{recipient.institution_id} has a public key, so its leads must not go out "
-            f"unencrypted, and encryption isn't built yet: {rows:,} leads were held back. They "
-            f"are in matches/date={self.day}."
-        )
         versions = _read_versions(folder)
         facts = self._facts(recipient) | {
+            "state": "held",
             "version": len(versions),
             "rows": 0,
             "deliveries": versions,
+            "retracted": retracted,
             "held_back": rows,
-            "message": message,
+            "held_reasons": {hold.reason: rows} if rows else {},
+            "message": hold.message,
+            "findings": hold.findings,
         }
         with publishing(folder, facts) as new_folder:
             _copy_versions(folder, new_folder)
-        return DeliveryResult("held_back", rows, message)
+        return DeliveryResult("held_back", rows, hold.message)
 
     def _facts(self, recipient: Recipient) -> Facts:
         return {
@@ -198,6 +363,7 @@ class DayDeliveries:
             "columns": recipient.columns,
             "withheld_fields": recipient.withheld,
             "inputs": self.read_from,
+            "judged_as_of": f"{self.as_of}",
             **self.price_feedback.get(recipient.institution_id, {}),
         }
 
@@ -220,6 +386,15 @@ def _read_versions(folder: Path) -> list[Facts]:
         return []
     versions: list[Facts] = read_manifest(folder)["deliveries"]
     return versions
+
+
+def read_delivered_ids(folder: Path) -> list[str]:
+    """Return the match ids of the newest file of a delivery; empty if there is none."""
+    versions = _read_versions(folder)
+    if not versions:
+        return []
+    ids: list[str] = lead_file.read(folder / versions[-1]["file"])["match_id"].to_pylist()
+    return ids
 
 
 def _copy_versions(folder: Path, new_folder: Path) -> None:

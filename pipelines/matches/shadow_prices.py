@@ -29,7 +29,11 @@ from pipelines.core.publishing import read_manifest
 from pipelines.matches.match_id import SQL
 from pipelines.matches.policy_limits import OWNER_SCHEMA, LimitFamily
 from pipelines.pairs.near_misses import NEAR_MISS_FILE
-from pipelines.pairs.valuation import minimum_value_sql, recompute_value_sql
+from pipelines.pairs.valuation import (
+    impossible_value_sql,
+    minimum_value_sql,
+    recompute_value_sql,
+)
 
 SCHEMA = pa.schema(
     [
@@ -136,6 +140,7 @@ def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa
         create or replace temp view valued_near_misses as
         select *, {minimum_value_sql()} as is_worthwhile
         from ({recompute_value_sql(pairs / NEAR_MISS_FILE)})
+        where not ({impossible_value_sql()})
         """
     )
     costs = query_table(

@@ -21,7 +21,7 @@ from pipelines.pairs.near_misses import NEAR_MISS_FILE, score_near_misses
 from pipelines.pairs.prefilter import select_promising_pairs
 from pipelines.pairs.prefilter_loss import SAMPLE_FILE
 from pipelines.pairs.scoring import score_eligible_pairs, score_leads
-from pipelines.pairs.valuation import PAIR_SCHEMA, minimum_value_sql
+from pipelines.pairs.valuation import PAIR_SCHEMA, impossible_value_sql, minimum_value_sql
 
 
 def score(settings: Settings, day: date) -> dict[str, Any]:
@@ -85,6 +85,10 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
             "inputs": read_from,
             "prefilter": selected.facts,
             "near_misses": near_misses.facts,
+            "findings": [
+                *_list_impossible_terms(connection),
+                *_list_impossible_pairs(connection, folder / "pairs.parquet"),
+            ],
         }
     return counts | {"policy_version": facts["policy_version"], "models": facts["models"]}
 
@@ -112,6 +116,45 @@ def _build_funnel(
         """,
         params={"scored": str(scored)},
     ).to_arrow_table()
+
+
+def _list_impossible_terms(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Return the finding on products that their own rules or impossible terms close."""
+    rows = connection.sql(
+        """
+        select
+            case when reason like 'rule %' then 'product_closed_by_own_rule'
+            else 'product_terms_impossible' end as id,
+            count(*) as products,
+            list(institution_id || '/' || product_id order by institution_id, product_id) as names
+        from closed_products
+        where reason like 'rule %' or reason like 'impossible %'
+        group by id
+        order by id
+        """
+    ).fetchall()
+    return [{"id": id_, "count": count, "sources": names} for id_, count, names in rows]
+
+
+def _list_impossible_pairs(
+    connection: duckdb.DuckDBPyConnection, scored: Path
+) -> list[dict[str, Any]]:
+    """Return the finding on products with pairs of an impossible value; no such pair is matched."""
+    rows = connection.sql(
+        f"""
+        select institution_id || '/' || product_id as name, count(*) as pairs
+        from read_parquet($scored, hive_partitioning = false)
+        where {impossible_value_sql()}
+        group by name
+        order by name
+        """,
+        params={"scored": str(scored)},
+    ).fetchall()
+    if not rows:
+        return []
+    pairs = sum(count for _, count in rows)
+    names = [name for name, _ in rows]
+    return [{"id": "pair_value_impossible", "count": pairs, "sources": names}]
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -28,6 +28,7 @@ import pyarrow as pa
 from expectations import policy
 from expectations.policy_types import Value
 from pipelines.core.database import read_query
+from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
 
 SQL = Path(__file__).parent / "sql"
 
@@ -141,8 +142,19 @@ def recompute_value_sql(path: Path, weights: Value | None = None) -> str:
 
 
 def minimum_value_sql(weights: Value | None = None) -> str:
-    """Return the SQL condition that a pair reaches the minimum value of a match."""
-    return f"expected_value >= {(weights or policy.value()).minimum_value} and expected_value > 0"
+    """Return the SQL condition that a pair has a possible value, of the minimum at least.
+
+    A value that is no finite number, or above `MAX_PAIR_VALUE`, is impossible.
+    """
+    least = (weights or policy.value()).minimum_value
+    return (
+        f"expected_value >= {least} and expected_value > 0 and expected_value <= {MAX_PAIR_VALUE!r}"
+    )
+
+
+def impossible_value_sql() -> str:
+    """Return the SQL condition that the value of a pair is impossible."""
+    return f"not coalesce(abs(expected_value) <= {MAX_PAIR_VALUE!r}, false)"
 
 
 def load_pairs(

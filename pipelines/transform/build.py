@@ -77,6 +77,7 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         connection.execute(f"attach '{path}' as warehouse (read_only)")
         connection.execute("use warehouse")
         counts = facts["counts"] = _count_marts(connection)
+        facts["findings"] = _list_closed_by_restrictions(connection)
         with publishing(settings.day_folder(settings.marts, day), facts) as folder:
             for name, order in SORT_KEYS.items():
                 rows = connection.sql(f"select * from {name} order by {order}")
@@ -94,6 +95,27 @@ def _count_marts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         query = f"select {column}, count(*) from {table} where {column} is not null group by all"
         counts[name] = dict(sorted(connection.execute(query).fetchall()))
     return counts
+
+
+def _list_closed_by_restrictions(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Return the finding on products that something unreadable keeps closed, with the reasons."""
+    rows = connection.execute(
+        """
+        select
+            count(*) as products,
+            list(
+                institution_id || '/' || product_id || ' (' || closed_reason || ')'
+                order by institution_id, product_id
+            ) as names
+        from products
+        where closed_reason like 'unreadable_%' or closed_reason = 'rule_of_unknown_product'
+        having count(*) > 0
+        """
+    ).fetchall()
+    return [
+        {"id": "product_closed_unreadable", "count": count, "sources": names}
+        for count, names in rows
+    ]
 
 
 def _query_count(connection: duckdb.DuckDBPyConnection, query: str) -> int:

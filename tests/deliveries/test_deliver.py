@@ -102,8 +102,16 @@ def test_the_manifest_states_version_rows_and_hash(matched_copy):
     file = folder_of(matched_copy, CSV_BANK) / "leads.csv"
     rows = len(matches_of(matched_copy, CSV_BANK))
     assert manifest["deliveries"] == [
-        {"version": 1, "file": "leads.csv", "rows": rows, "sha256": sha256(file)}
+        {
+            "version": 1,
+            "file": "leads.csv",
+            "rows": rows,
+            "sha256": sha256(file),
+            "judged_as_of": f"{DAY}",
+            "retracted": [],
+        }
     ]
+    assert (manifest["state"], manifest["held_back"], manifest["findings"]) == ("delivered", 0, [])
     assert (manifest["version"], manifest["rows"]) == (1, rows)
     assert manifest["inputs"].keys() == {f"matches/date={DAY}", f"lake/leads/date={DAY}"}
 
@@ -138,6 +146,8 @@ def test_another_result_is_a_new_version_beside_the_old_file(matched_copy):
     assert manifest["version"] == 2
     assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes() == first
     assert removed not in (folder_of(matched_copy, CSV_BANK) / "leads.v2.csv").read_text()
+    assert manifest["retracted"] == manifest["deliveries"][1]["retracted"] == [removed]
+    assert manifest["findings"] == [{"id": "delivery_corrected", "count": 1, "sources": [CSV_BANK]}]
     assert read_manifest(folder_of(matched_copy, PARQUET_BANK))["version"] == 1
 
 

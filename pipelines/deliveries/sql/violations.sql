@@ -7,7 +7,7 @@ with suppressed as (
         channel_id,
         lead_id
     from suppression_orders
-    where coalesce(institution_id, $institution) = $institution and effective_at < $day_end
+    where coalesce(institution_id, $institution) = $institution and effective_at < $known_end
 
 ),
 
@@ -23,7 +23,10 @@ audited as (
                     or list_contains(audited_rows.consent_scope, $institution), false
                 )
                 then 'consent does not cover it'
-            when audited_rows.consent_withdrawn_at is not null then 'consent withdrawn'
+            when
+                audited_rows.consent_withdrawn_at is not null
+                or coalesce(later_consents.is_withdrawn, false)
+                then 'consent withdrawn'
             when
                 not coalesce(
                     audited_rows.consent_at >= $oldest_consent
@@ -38,6 +41,10 @@ audited as (
         on
             audited_rows.channel_id = suppressed.channel_id
             and audited_rows.lead_id = suppressed.lead_id
+    left join later_consents
+        on
+            audited_rows.channel_id = later_consents.channel_id
+            and audited_rows.lead_id = later_consents.lead_id
 
 )
 

@@ -14,6 +14,12 @@ from pipelines.pairs.eligibility.rules import CompiledRules, Product, compile_ru
 
 SQL = Path(__file__).parent / "sql"
 
+MAX_PAIR_VALUE = 1e9
+"""Largest value of a match, in the base currency. More is a mistyped price; and the solver's costs
+(value x units x pairs) must stay within 64 bits."""
+MAX_QUOTA = 10_000_000
+"""Largest daily quota that counts: ten times the leads that a day is sized for."""
+
 
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
     """Create table `leads`: the leads that are not excluded, numbered by key as `lead_row`.
@@ -64,8 +70,8 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
     connection.register(
         "exchange_rates", pa.table({"currency": list(rates), "exchange_rate": list(rates.values())})
     )
-    run_query(connection, SQL / "catalogue.sql")
-    run_query(connection, SQL / "products.sql")
+    run_query(connection, SQL / "catalogue.sql", {"max_pair_value": MAX_PAIR_VALUE})
+    run_query(connection, SQL / "products.sql", {"max_quota": MAX_QUOTA})
     run_query(connection, SQL / "closed_products.sql")
     run_query(connection, SQL / "channel_costs.sql", {"channels": str(marts / "channels.parquet")})
     return rules

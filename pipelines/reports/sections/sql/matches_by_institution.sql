@@ -22,7 +22,7 @@ quotas as (
 
     select
         institution_id,
-        cast(sum(daily_quota) as bigint) as quota
+        cast(sum(least(daily_quota, 10000000)) as bigint) as quota
     from read_parquet($products)
     where is_open
     group by institution_id

@@ -1,0 +1,265 @@
+"""A delivery is judged by what is known when it is written, not by its own day alone."""
+
+import shutil
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.core.publishing import publishing, read_manifest, write_parquet
+from pipelines.core.restrictions import SCHEMA as RESTRICTIONS
+from pipelines.core.settings import Settings
+from pipelines.deliveries import deliver, lead_file
+from tests.deliveries.test_deliver import (
+    CSV_BANK,
+    PARQUET_BANK,
+    deliver_all,
+    filter_matches,
+    folder_of,
+    matches_of,
+)
+from tests.helpers.lake import at, write_feed
+from tests.helpers.matched_day import DAY
+
+NEXT = DAY + timedelta(days=1)
+LATER = DAY + timedelta(days=3)
+
+
+def order(match: dict[str, Any], **columns: Any) -> dict[str, Any]:
+    subject = {"subject_type": "lead", "subject": f"{match['channel_id']}/{match['lead_id']}"}
+    return subject | {"reason": "erasure", "effective_at": at("2026-11-21 09:00")} | columns
+
+
+def publish_restrictions(settings: Settings, day: date, *rows: dict[str, Any]) -> None:
+    hold = {"feed": "suppressions", "source": "dnc", "action": "hold_delivery", "reason": "type"}
+    table = pa.Table.from_pylist([hold | row for row in rows], RESTRICTIONS)
+    with publishing(settings.day_folder(settings.lake / "restrictions", day), {}) as folder:
+        write_parquet(table, folder / "restrictions.parquet")
+
+
+def publish_newer_marts(settings: Settings, day: date, **changes: Any) -> None:
+    """Publish the products of the day as the marts of `day`, CSV_BANK's with other values."""
+    marts = settings.day_folder(settings.marts, DAY)
+    table = pq.read_table(marts / "products.parquet")
+    rows = [
+        row | (changes if row["institution_id"] == CSV_BANK else {}) for row in table.to_pylist()
+    ]
+    with publishing(settings.day_folder(settings.marts, day), {}) as folder:
+        write_parquet(pa.Table.from_pylist(rows, table.schema), folder / "products.parquet")
+
+
+def delivered_ids(settings: Settings, institution: str) -> list[str]:
+    folder = folder_of(settings, institution)
+    version = read_manifest(folder)["deliveries"][-1]
+    return lead_file.read(folder / version["file"])["match_id"].to_pylist()
+
+
+def manifest_of(settings: Settings, institution: str = CSV_BANK) -> dict[str, Any]:
+    manifest = read_manifest(folder_of(settings, institution))
+    assert manifest["rows"] + manifest["held_back"] == len(matches_of(settings, institution))
+    return manifest
+
+
+def test_an_erasure_known_a_day_later_is_not_delivered_again_and_is_retracted(matched_copy):
+    deliver_all(matched_copy)
+    matches = matches_of(matched_copy, CSV_BANK)
+    write_feed(matched_copy, "suppressions", NEXT, [order(matches[0])])
+    deliver_all(matched_copy)
+    manifest = manifest_of(matched_copy)
+    assert (manifest["version"], manifest["judged_as_of"]) == (2, f"{NEXT}")
+    assert manifest["retracted"] == [matches[0]["match_id"]]
+    assert manifest["held_reasons"] == {"suppressed": 1}
+    assert {finding["id"] for finding in manifest["findings"]} == {
+        "delivery_corrected",
+        "delivery_rows_held",
+    }
+    assert matches[0]["match_id"] not in delivered_ids(matched_copy, CSV_BANK)
+    assert deliver_all(matched_copy)["delivered"] == 0  # nothing more to correct
+
+
+def test_an_erased_person_is_not_delivered_for_the_first_time_by_a_correction(matched_copy):
+    first, second = matches_of(matched_copy, CSV_BANK)[:2]
+    hidden = {first["match_id"], second["match_id"]}
+    every_match = pq.read_table(
+        matched_copy.day_folder(matched_copy.matches, DAY) / "matches.parquet"
+    )
+    filter_matches(matched_copy, lambda row: row["match_id"] not in hidden)
+    deliver_all(matched_copy)
+    with publishing(matched_copy.day_folder(matched_copy.matches, DAY), {}) as folder:
+        write_parquet(every_match, folder / "matches.parquet")
+        for name in ("prices", "rule_costs"):
+            path = matched_copy.day_folder(matched_copy.matches, DAY) / f"{name}.parquet"
+            if path.is_file():
+                write_parquet(pq.read_table(path), folder / path.name)
+    write_feed(matched_copy, "suppressions", LATER, [order(first)])
+    deliver_all(matched_copy)
+    ids = delivered_ids(matched_copy, CSV_BANK)
+    assert first["match_id"] not in ids
+    assert second["match_id"] in ids
+    assert manifest_of(matched_copy)["retracted"] == []
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ({"consent_withdrawn_at": at("2026-11-21 10:00")}, "consent_withdrawn"),
+        ({"consent_scope": [PARQUET_BANK]}, "consent_narrowed"),
+    ],
+)
+def test_what_a_later_file_of_the_channel_says_counts(matched_copy, later, reason):
+    deliver_all(matched_copy)
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    lead = {name: match[name] for name in ("channel_id", "lead_id")}
+    write_feed(matched_copy, "leads", NEXT, [lead | later])
+    deliver_all(matched_copy)
+    assert manifest_of(matched_copy)["held_reasons"] == {reason: 1}
+    assert manifest_of(matched_copy)["retracted"] == [match["match_id"]]
+
+
+@pytest.mark.parametrize(
+    ("later", "is_delivered"),
+    [
+        ({"institution_id": "bank-999"}, True),
+        ({"institution_id": CSV_BANK}, False),
+        ({"effective_at": at("2026-11-22 00:00")}, True),
+        ({"effective_at": at("2026-11-21 23:59")}, False),
+        ({"reason": "consent_withdrawn"}, False),
+    ],
+)
+def test_a_first_delivery_is_judged_by_what_is_known_then(matched_copy, later, is_delivered):
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    write_feed(matched_copy, "suppressions", NEXT, [order(match, **later)])
+    deliver_all(matched_copy)
+    assert (match["match_id"] in delivered_ids(matched_copy, CSV_BANK)) == is_delivered
+
+
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        ({"is_open": False, "closed_reason": "paused", "status": "paused"}, "paused"),
+        ({"is_open": False, "closed_reason": "unreadable_rule"}, "unreadable_rule"),
+        ({"daily_quota": 0}, "quota"),
+    ],
+)
+def test_a_pause_end_or_smaller_cap_concerns_new_rows_only(matched_copy, terms, reason):
+    deliver_all(matched_copy)
+    publish_newer_marts(matched_copy, NEXT, **terms)
+    write_feed(matched_copy, "suppressions", NEXT)
+    assert deliver_all(matched_copy)["delivered"] == 0
+    remove_outbox(matched_copy)
+    deliver_all(matched_copy)  # now every row is new
+    manifest = manifest_of(matched_copy)
+    assert (manifest["state"], manifest["deliveries"]) == ("held", [])
+    assert reason in manifest["message"]
+    assert manifest_of(matched_copy, PARQUET_BANK)["state"] == "delivered"
+
+
+def test_a_quota_holds_over_all_versions_of_a_day(matched_copy):
+    matches = matches_of(matched_copy, CSV_BANK)
+    product = max({m["product_id"] for m in matches}, key=[m["product_id"] for m in matches].count)
+    of_product = [m["match_id"] for m in matches if m["product_id"] == product]
+    assert len(of_product) >= 4
+    every_match = pq.read_table(
+        matched_copy.day_folder(matched_copy.matches, DAY) / "matches.parquet"
+    )
+    late = set(of_product[-2:])
+    filter_matches(matched_copy, lambda row: row["match_id"] not in late)
+    deliver_all(matched_copy)
+    gone = of_product[0]
+    keep = pa.array([match != gone for match in every_match["match_id"].to_pylist()])
+    folder = matched_copy.day_folder(matched_copy.matches, DAY)
+    others = {p.name: pq.read_table(p) for p in folder.glob("*.parquet")}
+    with publishing(folder, {}) as fresh:
+        for name, table in (others | {"matches.parquet": every_match.filter(keep)}).items():
+            write_parquet(table, fresh / name)
+    publish_newer_marts(matched_copy, NEXT, daily_quota=len(of_product) - 2)
+    write_feed(matched_copy, "suppressions", NEXT)
+    deliver_all(matched_copy)
+    manifest = manifest_of(matched_copy)
+    assert manifest["retracted"] == [gone]
+    outstanding = set(delivered_ids(matched_copy, CSV_BANK)) & set(of_product)
+    assert len(outstanding) == len(of_product) - 2  # the retracted row gave its place to one
+    assert manifest["held_reasons"] == {"quota": 1}
+
+
+def test_an_institution_that_is_not_admitted_any_more_gets_no_file(matched_copy):
+    deliver_all(matched_copy)
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    ended = {"institution_id": CSV_BANK, "admitted_to": DAY}
+    write_feed(matched_copy, "institutions", NEXT, [ended])
+    assert deliver_all(matched_copy)["delivered"] == 0  # nothing changes: nothing goes out
+    write_feed(matched_copy, "suppressions", NEXT, [order(match)])
+    deliver_all(matched_copy)
+    manifest = manifest_of(matched_copy)
+    assert (manifest["state"], manifest["version"]) == ("held", 1)
+    assert manifest["retracted"] == [match["match_id"]]
+
+
+@pytest.mark.parametrize(
+    ("row", "held"),
+    [
+        ({"institution_id": None}, {CSV_BANK, PARQUET_BANK}),
+        ({"institution_id": CSV_BANK}, {CSV_BANK}),
+        ({"institution_id": "bank-OOO"}, {CSV_BANK, PARQUET_BANK}),
+        ({"institution_id": "ALL"}, {CSV_BANK, PARQUET_BANK}),
+        ({"institution_id": "", "file": "dnc.csv"}, {CSV_BANK, PARQUET_BANK}),
+    ],
+)
+def test_an_unreadable_order_list_holds_whom_it_could_concern(matched_copy, row, held):
+    publish_restrictions(matched_copy, DAY, row)
+    result = deliver_all(matched_copy)
+    states = {name: manifest_of(matched_copy, name) for name in (CSV_BANK, PARQUET_BANK)}
+    assert {name for name, facts in states.items() if facts["state"] == "held"} == held
+    assert result["held_back"] >= len(held)
+    for name in held:
+        (finding,) = states[name]["findings"]
+        assert finding["id"] == "delivery_held"
+        assert finding["sources"] == ["suppressions/dnc"]
+        assert not list(folder_of(matched_copy, name).glob("leads*"))
+        assert f"landing/suppressions/dnc/{DAY}" in states[name]["message"]
+
+
+@pytest.mark.parametrize(
+    ("landed_on", "source", "is_mended"),
+    [
+        (DAY, "dnc", True),
+        (DAY - timedelta(days=1), "dnc", True),
+        (NEXT, "dnc", False),  # the list of the next day doesn't repeat the unreadable one
+        (DAY, "other", False),
+    ],
+)
+def test_a_hold_ends_with_a_readable_list_for_the_same_date(
+    matched_copy, landed_on, source, is_mended
+):
+    publish_restrictions(matched_copy, DAY, {})
+    deliver_all(matched_copy)
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    mended = order(match, platform_id=source, landed_on=landed_on)
+    write_feed(matched_copy, "suppressions", NEXT, [mended])
+    deliver_all(matched_copy)
+    manifest = manifest_of(matched_copy)
+    assert manifest["state"] == ("delivered" if is_mended else "held")
+    if is_mended:
+        assert match["match_id"] not in delivered_ids(matched_copy, CSV_BANK)
+
+
+def test_a_restriction_that_closes_products_holds_no_delivery(matched_copy):
+    publish_restrictions(matched_copy, DAY, {"action": "close_product", "feed": "product_rules"})
+    assert deliver_all(matched_copy)["held_back"] == 0
+
+
+def test_what_would_be_held_today_is_listed_and_nothing_is_written(matched_copy):
+    deliver_all(matched_copy)
+    assert deliver.find_held_today(matched_copy, DAY) == {}
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    write_feed(matched_copy, "suppressions", LATER, [order(match)])
+    held = deliver.find_held_today(matched_copy, DAY)
+    assert held[CSV_BANK] == {"suppressed": [match["match_id"]]}
+    assert manifest_of(matched_copy)["version"] == 1
+
+
+def remove_outbox(settings: Settings) -> None:
+    """Remove what was delivered, as if the day had never been delivered."""
+    shutil.rmtree(settings.outbox)
