@@ -52,6 +52,8 @@ class Identity(Dated):
     """When two leads are one person; when many leads from one place are suspect."""
 
     same_person_days: int = Field(ge=0)
+    max_phones_per_person: int = Field(ge=1)
+    """An identity number that comes with more phones connects no lead by phone."""
     device_burst: Burst
     phone_burst: Burst
 

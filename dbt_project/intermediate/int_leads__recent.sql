@@ -12,21 +12,40 @@ with leads as (
 
 ),
 
+persons as (
+
+    select * from {{ ref("int_persons") }}
+
+),
+
 people_of_the_day as (
 
     select distinct person_key
-    from leads
+    from persons
     where business_date = {{ run_day() }}
 
 ),
 
 recent as (
 
-    select leads.*
+    select
+        leads.channel_id,
+        leads.lead_id,
+        leads.business_date,
+        leads.captured_at,
+        persons.person_key,
+        leads.phone_sha256,
+        leads.device_id,
+        leads.is_id_valid,
+        leads.is_phone_valid,
+        leads.consent_at,
+        leads.consent_withdrawn_at
 
     from leads
+    inner join persons
+        on leads.channel_id = persons.channel_id and leads.lead_id = persons.lead_id
     inner join people_of_the_day
-        on leads.person_key = people_of_the_day.person_key
+        on persons.person_key = people_of_the_day.person_key
 
 )
 

@@ -15,6 +15,12 @@ suppressed as (
 
 ),
 
+withdrawn as (
+
+    select * from {{ ref("int_leads__withdrawn") }}
+
+),
+
 crowded as (
 
     select * from {{ ref("int_leads__contact_bursts") }}
@@ -31,7 +37,9 @@ detailed as (
         leads.person_key,
         suppressed.reason as suppressed_detail,
         case
-            when leads.consent_withdrawn_at is not null then 'withdrawn'
+            when
+                withdrawn.lead_id is not null or leads.consent_withdrawn_at is not null
+                then 'withdrawn'
             when
                 leads.consent_at
                 < {{ day_start(add_days("leads.business_date", - longest)) }}
@@ -49,6 +57,8 @@ detailed as (
     from leads
     left join suppressed
         on leads.channel_id = suppressed.channel_id and leads.lead_id = suppressed.lead_id
+    left join withdrawn
+        on leads.channel_id = withdrawn.channel_id and leads.lead_id = withdrawn.lead_id
     left join crowded
         on leads.channel_id = crowded.channel_id and leads.lead_id = crowded.lead_id
 

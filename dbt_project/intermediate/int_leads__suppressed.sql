@@ -1,9 +1,10 @@
 -- One row per recent lead that is suppressed: for every institution (`reason`), or for some
 -- institutions only.
 --
--- An order holds for the leads of a business date if it was known by the end of that date and took
--- effect by then: when the day is matched it is known, and must be obeyed. It is not a feature, so
--- the models don't depend on it.
+-- An order names one identity number, phone or lead, and holds for every lead of its person. It
+-- holds for the leads of a business date if it was known by the end of that date and took effect by
+-- then: when the day is matched it is known, and must be obeyed. It is not a feature, so the models
+-- don't depend on it.
 
 with leads as (
 
@@ -11,56 +12,68 @@ with leads as (
 
 ),
 
-subjects as (
+links as (
 
-    select
-        channel_id,
-        lead_id,
-        business_date,
-        'id_number' as subject_type,
-        id_number_sha256 as subject
-    from leads
-    union all
-    select
-        channel_id,
-        lead_id,
-        business_date,
-        'phone' as subject_type,
-        phone_sha256 as subject
-    from leads
-    union all
-    select
-        channel_id,
-        lead_id,
-        business_date,
-        'lead' as subject_type,
-        channel_id || '/' || lead_id as subject
-    from leads
+    select * from {{ ref("int_persons__links") }}
 
 ),
 
-suppressions as (
+subjects as (
 
-    select * from {{ ref("stg_lake__suppressions") }}
+    select
+        person_key,
+        'id_number' as subject_type,
+        id_number_sha256 as subject
+    from {{ ref("int_persons") }}
+    union
+    select
+        person_key,
+        'phone' as subject_type,
+        phone_sha256 as subject
+    from {{ ref("int_persons") }}
+    union
+    select
+        person_key,
+        'lead' as subject_type,
+        channel_id || '/' || lead_id as subject
+    from {{ ref("int_persons") }}
+
+),
+
+orders as (
+
+    select distinct
+        subjects.person_key,
+        suppressions.reason,
+        suppressions.institution_id,
+        suppressions.known_on,
+        suppressions.effective_at
+
+    from subjects
+    inner join {{ ref("stg_lake__suppressions") }} as suppressions
+        on
+            subjects.subject_type = suppressions.subject_type
+            and subjects.subject = suppressions.subject
 
 ),
 
 suppressed as (
 
     select
-        subjects.channel_id,
-        subjects.lead_id,
-        min(case when suppressions.institution_id is null then suppressions.reason end) as reason,
-        {{ sorted_list("suppressions.institution_id") }} as institutions
+        leads.channel_id,
+        leads.lead_id,
+        min(case when orders.institution_id is null then orders.reason end) as reason,
+        {{ sorted_list("orders.institution_id") }} as institutions
 
-    from subjects
-    inner join suppressions
+    from leads
+    inner join links
+        on leads.person_key = links.person_key
+    inner join orders
         on
-            subjects.subject_type = suppressions.subject_type
-            and subjects.subject = suppressions.subject
-            and subjects.business_date >= suppressions.known_on
-            and suppressions.effective_at < {{ day_start(add_days("subjects.business_date", 1)) }}
-    group by subjects.channel_id, subjects.lead_id
+            links.linked_person_key = orders.person_key
+            and leads.business_date >= orders.known_on
+            and orders.effective_at < {{ day_start(add_days("leads.business_date", 1)) }}
+    group by leads.channel_id, leads.lead_id
 
 )
 

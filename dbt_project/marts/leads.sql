@@ -31,7 +31,8 @@ channels_of_a_person as (
         person_key,
         {{ sorted_list("channel_id") }} as channels
 
-    from leads
+    from screened
+    where business_date = {{ run_day() }}
     group by person_key
 
 ),
@@ -44,7 +45,7 @@ described as (
         leads.business_date,
         leads.captured_at,
         leads.segment,
-        leads.person_key,
+        screened.person_key,
         case when canonical.is_canonical then null else coalesce(screened.stage, 'duplicate') end
             as exclusion_stage,
         case when canonical.is_canonical then null else coalesce(screened.detail, 'same_person') end
@@ -66,7 +67,7 @@ described as (
     left join canonical
         on leads.channel_id = canonical.channel_id and leads.lead_id = canonical.lead_id
     inner join channels_of_a_person
-        on leads.person_key = channels_of_a_person.person_key
+        on screened.person_key = channels_of_a_person.person_key
     inner join features
         on leads.channel_id = features.channel_id and leads.lead_id = features.lead_id
 

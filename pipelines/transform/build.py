@@ -23,6 +23,7 @@ SORT_KEYS = {
     "unlinked_outcomes": "all",
     "channels": "channel_id",
     "earlier_offers": "all",
+    "shared_phones": "channel_id, lead_id",
 }
 """Mart -> the columns that its rows are sorted by: its key, or all columns if it has none."""
 

@@ -109,6 +109,7 @@ def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
         "threads": settings.threads,
         "memory_limit": settings.memory_limit,
         "same_person_days": identity.same_person_days,
+        "max_phones_per_person": identity.max_phones_per_person,
         "earlier_offer_days": policy.pairs().earlier_days,
         "device_burst_leads": identity.device_burst.max_leads,
         "device_burst_days": identity.device_burst.window_days,
