@@ -84,6 +84,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
             _link(settings.home, Path("landing") / entry["path"], scratch)
     for beside in (*earlier, settings.ledger / "origins.json", settings.identifier_key_file):
         _link(settings.home, beside.relative_to(settings.home), scratch)
+    _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
+    write_json(scratch / "ledger" / "replay.json", {"date": f"{day}"})
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}
         write_json(scratch / "ledger" / "closed.json", closed)

@@ -132,14 +132,29 @@ def import_file(
 @banyan.command()
 @date_option
 @click.option("--to", "last", type=DATE, help="Last date (else only --date).")
+@click.option(
+    "--allow-far-date",
+    is_flag=True,
+    help="Run a date far from today and from every landed file; else it is refused as mistyped.",
+)
 @json_option
 @with_settings
-def run(settings: Settings, day: date, last: date | None, as_json: bool) -> int:  # noqa: FBT001
+def run(
+    settings: Settings,
+    day: date,
+    last: date | None,
+    allow_far_date: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> int:
     """Run the whole day in this process, for each date in order; exit 1: a day is not fit."""
     from dags.local.in_process import run_dates
+    from dags.local.run_date import check_run_date
     from dags.local.run_summary import describe_results, describe_verdicts
 
     _check_order(day, last, "Nothing was run.")
+    if not allow_far_date:
+        for end in (day, last or day):
+            check_run_date(settings, end)
     results = run_dates(settings, day, last or day)
     if as_json:
         print("\n".join(describe_verdicts(results)), file=sys.stderr)

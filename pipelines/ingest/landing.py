@@ -73,6 +73,14 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
     return sorted(files, key=lambda file: file.path)
 
 
+def list_paths(settings: Settings) -> Iterator[tuple[str, str, str, date]]:
+    """Yield path, feed, source and date of every file in a valid folder, of any date."""
+    for path, _ in _walk(settings.landing):
+        feed, source, landed_on, _ = _parse_path(path)
+        if landed_on is not None:
+            yield path, feed, source, landed_on
+
+
 def _walk(folder: Path) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """Yield (path relative to `folder`, entry) of every file, at any depth; links are followed."""
     pending: list[tuple[str, str]] = [("", str(folder))] if folder.is_dir() else []

@@ -26,6 +26,7 @@ from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
 from pipelines.ingest.shard import shard_folder
 from pipelines.ingest.validation.row_verdicts import add_rule_counts
+from pipelines.ingest.waiting import record_waiting_files
 
 SLICE = 262_144
 """Rows sorted together; a larger partition is sorted by key alone and then fetched in slices, so
@@ -82,6 +83,7 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
     newest = max(day, plan.ledger.closed_through or day)
     after = replace(plan.ledger, closed_through=newest)
     write_ledger(settings, read_ledger(settings), after)
+    record_waiting_files(settings, after, day)
     shutil.rmtree(work_folder(settings, day))
     return _summarise_day(settings, day) | {
         "partitions": len(plan.partitions),

@@ -14,6 +14,7 @@ from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
+from pipelines.reports.losses import SEARCHES
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
@@ -80,12 +81,26 @@ def load_report(settings: Settings, day: date) -> Report:
     )
     points = reconcile(report.intake, report.marts, report.matching)
     report = replace(report, reconciliation=points)
+    losses = _find_losses(settings, day, parts)
     findings = (
         *parts.findings,
         *collect_findings(report),
+        *losses,
         *collect_stage_findings(settings, day),
     )
     return replace(report, findings=sort_findings(findings))
+
+
+def _find_losses(settings: Settings, day: date, parts: PartLoader) -> list[Finding]:
+    """Return the losses that can be looked for; a step that isn't done is a finding of its own."""
+    with connect(settings) as connection:
+        return [
+            finding
+            for name, search in SEARCHES.items()
+            for finding in parts.load(
+                name, lambda search=search: tuple(search(settings, day, connection)), ()
+            )
+        ]
 
 
 def _load_matching(settings: Settings, day: date, parts: PartLoader) -> matching.Matching:

@@ -164,8 +164,29 @@ def test_the_module_is_the_command(home):
 
 def test_a_date_before_the_start_of_the_dag_is_refused(home):
     """Airflow itself would run no task for it and report a success."""
-    process = run_module("run", "--date", "1960-01-04", home=home)
+    process = run_module("run", "--date", "1960-01-04", "--allow-far-date", home=home)
     assert process.returncode == 1
     assert process.stdout == ""
     assert "Traceback" not in process.stderr
     assert "1960-01-04 lies before" in process.stderr
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ("--date", "2027-01-10"),
+        ("--date", "2062-01-10"),
+        ("--date", "1926-01-10"),
+        ("--date", "2026-01-10", "--to", "2027-01-10"),
+    ],
+)
+def test_a_date_far_from_now_and_from_every_landed_file_is_refused(dates, home, capsys):
+    landed = home / "landing" / "leads" / "search" / "2026-01-10" / "leads.csv"
+    landed.parent.mkdir(parents=True)
+    landed.write_text("lead_id\n")
+    assert main(("run", *dates)) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "the nearest landed file is of 2026-01-10" in output.err
+    assert "--allow-far-date" in output.err
+    assert not (home / "ledger").exists()

@@ -68,6 +68,13 @@ class Delivery:
     """Reason why leads were held back; empty if none were."""
     withheld_fields: tuple[str, ...]
     """Columns that the institution requested and may not receive."""
+    delivery: str = "folder"
+    """How the institution receives its files."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether a file waits in the outbox for a transport that isn't built."""
+        return self.delivery != "folder" and self.rows > 0
 
 
 @dataclass(frozen=True)
@@ -244,6 +251,7 @@ def _delivery(manifest: dict[str, Any]) -> Delivery:
         held_back=manifest.get("held_back", 0),
         message=manifest.get("message", ""),
         withheld_fields=tuple(manifest["withheld_fields"]),
+        delivery=manifest.get("delivery", "folder"),
     )
 
 

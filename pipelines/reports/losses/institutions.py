@@ -1,0 +1,148 @@
+"""Losses of institutions: closed products, rules that leave no lead, files that wait here."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from expectations import policy
+from pipelines.core.database import run_query
+from pipelines.core.formats import plural, without_personal, words
+from pipelines.core.publishing import MANIFEST
+from pipelines.core.settings import Settings
+from pipelines.reports.sections.matching import load_deliveries
+from pipelines.reports.verdict import Finding, make_finding, name_places
+
+SQL = Path(__file__).parent / "sql"
+CLOSED_BY_CHOICE = frozenset({"paused", "expired", "not_valid_yet", "not_admitted"})
+"""Reasons of closing that an institution or its platform states itself."""
+MAX_REASONS = 8
+"""Reasons that the evidence of one finding lists."""
+
+
+def find_closed_products(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the closed products by reason: closed by choice, and closed because of a fault."""
+    path = settings.day_folder(settings.pairs, day) / "closed_products.parquet"
+    query = SQL / "closed_by_reason.sql"
+    rows = run_query(connection, query, {"closed_products": str(path)}).fetchall()
+    by_rule: dict[str, list[tuple[str, int, list[str]]]] = {}
+    for reason, products, institutions in rows:
+        chosen = reason in CLOSED_BY_CHOICE
+        rule = "products_closed" if chosen else "products_closed_by_fault"
+        by_rule.setdefault(rule, []).append((reason, products, institutions))
+    for rule, reasons in sorted(by_rule.items()):
+        evidence = [f"{products} {words(reason)}" for reason, products, _ in reasons]
+        yield make_finding(
+            rule,
+            _join(evidence),
+            amount=sum(products for _, products, _ in reasons),
+            where=name_places({name for *_, names in reasons for name in names}),
+        )
+
+
+def find_products_without_pairs(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the open products for which their own rules leave no lead."""
+    limits = policy.verdict_rules()["product_without_pairs"].limits
+    marts = settings.day_folder(settings.marts, day)
+    files = {
+        **{name: str(marts / f"{name}.parquet") for name in ("leads", "products", "product_rules")},
+        "pairs": str(settings.day_folder(settings.pairs, day) / "pairs.parquet"),
+    }
+    query = SQL / "products_without_pairs.sql"
+    rows = run_query(connection, query, files | limits).fetchall()
+    if rows:
+        yield make_finding(
+            "product_without_pairs",
+            _join(
+                f"{institution}/{product}: {plural(leads, 'lead')} of its amounts and terms, "
+                f"rules on {attributes}"
+                for institution, product, leads, attributes in rows
+            ),
+            amount=len(rows),
+            where=name_places(f"{institution}/{product}" for institution, product, *_ in rows),
+        )
+
+
+def find_institutions_without_leads(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the institutions with a catalogue that take no lead, each with its reason."""
+    limits = policy.verdict_rules()["institution_without_leads_now"].limits
+    pairs = settings.day_folder(settings.pairs, day)
+    before = _find_day_before(settings.matches, day)
+    matches = settings.day_folder(settings.matches, day) / "matches.parquet"
+    files = {
+        "products": str(settings.day_folder(settings.marts, day) / "products.parquet"),
+        "closed_products": str(pairs / "closed_products.parquet"),
+        "pairs": str(pairs / "pairs.parquet"),
+        "matches": str(matches),
+        "matches_before": str(before / "matches.parquet") if before else str(matches),
+    }
+    query = SQL / "institutions_without_leads.sql"
+    by_rule: dict[str, list[tuple[str, str]]] = {}
+    for name, reason, leads_before in run_query(connection, query, files).fetchall():
+        stopped = before is not None and leads_before >= limits["min_leads_before"]
+        rule = "institution_without_leads_now" if stopped else "institution_without_leads"
+        by_rule.setdefault(rule, []).append((name, reason))
+    for rule, rows in sorted(by_rule.items()):
+        yield make_finding(
+            rule,
+            _join(f"{name}: {words(reason)}" for name, reason in rows),
+            amount=len(rows),
+            where=name_places(name for name, _ in rows),
+        )
+
+
+def find_institutions_gone(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the institutions that were in the marts of the day before and are not any more."""
+    before = _find_day_before(settings.marts, day)
+    if before is None:
+        return
+    files = {
+        "before": str(before / "products.parquet"),
+        "now": str(settings.day_folder(settings.marts, day) / "products.parquet"),
+    }
+    rows = run_query(connection, SQL / "institutions_gone.sql", files).fetchall()
+    if rows:
+        yield make_finding(
+            "institution_gone",
+            f"compared with marts/{before.name}",
+            amount=len(rows),
+            where=name_places(name for (name,) in rows),
+        )
+
+
+def find_files_not_transported(
+    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the lead files that wait in the outbox, because their transport isn't built."""
+    waiting = [row for row in load_deliveries(settings, day) if row.is_waiting]
+    if waiting:
+        yield make_finding(
+            "delivery_not_transported",
+            _join(
+                f"{row.institution_id}: {plural(row.rows, 'lead')} by {row.delivery}"
+                for row in waiting
+            ),
+            amount=len(waiting),
+            where=name_places(row.institution_id for row in waiting),
+        )
+
+
+def _find_day_before(root: Path, day: date) -> Path | None:
+    """Return the newest published folder of `root` before `day`."""
+    folders = [path.parent for path in root.glob(f"date=*/{MANIFEST}")]
+    return max((path for path in folders if path.name < f"date={day}"), default=None)
+
+
+def _join(evidence: Iterator[str] | list[str]) -> str:
+    texts = [without_personal(text) for text in evidence]
+    more = f"; and {len(texts) - MAX_REASONS} more" if texts[MAX_REASONS:] else ""
+    return "; ".join(texts[:MAX_REASONS]) + more

@@ -1,0 +1,228 @@
+"""Losses between the sources and the day: files, dates, sources and columns that are missing."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from expectations import policy
+from expectations.contracts import Contract, feeds, load
+from pipelines.core.database import create_known_view, run_query
+from pipelines.core.formats import count, plural
+from pipelines.core.publishing import MANIFEST, read_manifest
+from pipelines.core.settings import Settings
+from pipelines.ingest.waiting import read_waiting_files
+from pipelines.reports.verdict import Finding, make_finding, name_places
+
+SQL = Path(__file__).parent / "sql"
+MAX_DAYS_NEVER_RUN = 30
+"""Days back in which dates that were never run are looked for."""
+WAITING = {"ahead": "files_far_ahead", "late": "files_waiting"}
+
+
+def find_waiting(
+    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield one finding for files far ahead and one for late files that no run has read."""
+    waiting = read_waiting_files(settings, day)
+    for state, rule in WAITING.items():
+        rows = [row for row in waiting if row.state == state]
+        if rows:
+            places = [f"{row.feed}/{row.source}/{row.date}" for row in rows]
+            yield make_finding(
+                rule,
+                name_places(f"landing/{place}" for place in places),
+                amount=sum(row.files for row in rows),
+                where=name_places(places),
+            )
+
+
+def find_empty_day(
+    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield a finding if no file, no lead or no match belongs to the day."""
+    counts = read_manifest(settings.day_folder(settings.lake / "leads", day))["counts"]
+    received = sum(source["received"] for source in counts.values())
+    ledger = settings.ledger / f"date={day}.jsonl"
+    if not ledger.is_file() or not ledger.read_text("utf-8").strip():
+        yield make_finding("day_empty", f"no file is in ledger/date={day}.jsonl", amount=0)
+    elif not received:
+        yield make_finding("no_leads", "", amount=0)
+    manifest = settings.day_folder(settings.matches, day)
+    if received and (manifest / MANIFEST).is_file():
+        matching = read_manifest(manifest)
+        if not matching["matches"]:
+            yield make_finding(
+                "leads_without_match",
+                f"{count(matching['unmatched'])} unmatched, {count(matching['quarantined'])} "
+                f"quarantined, {count(matching['suppressed'])} suppressed",
+                amount=matching["received"],
+                leads=plural(matching["received"], "lead"),
+            )
+
+
+def find_leads_never_run(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the leads of earlier dates that were never matched.
+
+    Before the first run of the home, leads of which outcomes are known are history: they were sent
+    by other means, and only the first run names them.
+    """
+    matched = sorted(_list_days(settings.matches, day))
+    first = matched[0] if matched else day
+    dates = {
+        other: loaded
+        for other in _list_days(settings.lake / "leads", day)
+        if other not in matched
+        and day - other <= timedelta(days=MAX_DAYS_NEVER_RUN)
+        and (loaded := _count_loaded(settings, other))
+    }
+    before = [other for other in dates if other < first]
+    history = _find_history(settings, day, before, connection) if before else set()
+    never = {other: leads for other, leads in dates.items() if other not in history}
+    if never:
+        yield _make_dates_finding("leads_never_run", never)
+    if history and first == day:
+        yield _make_dates_finding("history_not_matched", {each: dates[each] for each in history})
+
+
+def _make_dates_finding(rule: str, leads: dict[date, int]) -> Finding:
+    dates = sorted(leads)
+    span = f"{dates[0]}" if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return make_finding(
+        rule,
+        f"{plural(len(dates), 'date')}: {span}",
+        amount=sum(leads.values()),
+        where=name_places(f"lake/leads/date={each}" for each in dates),
+    )
+
+
+def _find_history(
+    settings: Settings, day: date, dates: list[date], connection: duckdb.DuckDBPyConnection
+) -> set[date]:
+    """Return those of `dates` of whose leads an outcome is known."""
+    create_known_view(connection, settings, "outcomes", day)
+    files = [
+        str(settings.day_folder(settings.lake / "leads", other) / "leads.parquet")
+        for other in dates
+    ]
+    rows = run_query(connection, SQL / "files_with_outcomes.sql", {"leads": files}).fetchall()
+    return {date.fromisoformat(Path(name).parent.name.removeprefix("date=")) for (name,) in rows}
+
+
+def find_silent_sources(
+    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the sources that sent on most of the days before and nothing today."""
+    limits = policy.verdict_rules()["source_silent"].limits
+    silent = []
+    for feed in feeds():
+        dates = [
+            other
+            for other in _list_days(settings.lake / feed, day)
+            if day - other <= timedelta(days=limits["max_days"])
+        ]
+        if len(dates) < limits["min_days"]:
+            continue
+        sent: dict[str, int] = defaultdict(int)
+        for other in dates:
+            for source in _list_senders(settings, feed, other):
+                sent[source] += 1
+        today = _list_senders(settings, feed, day)
+        silent += [
+            f"{feed}/{source} (on {days} of {len(dates)} days before)"
+            for source, days in sent.items()
+            if days >= limits["min_days"]
+            and days >= limits["min_share"] * len(dates)
+            and source not in today
+        ]
+    if silent:
+        yield make_finding("source_silent", amount=len(silent), where=name_places(silent))
+
+
+def find_missing_columns(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the columns that a source filled in the days before and leaves empty today."""
+    limits = policy.verdict_rules()["column_missing"].limits
+    missing = []
+    for feed in feeds():
+        contract = load(feed)
+        folders = [settings.day_folder(settings.lake / feed, day)]
+        dates = sorted(_list_days(settings.lake / feed, day))
+        before = [
+            settings.day_folder(settings.lake / feed, other)
+            for other in dates
+            if day - other <= timedelta(days=limits["max_days"])
+        ]
+        if not before or not (folders[0] / MANIFEST).is_file():
+            continue
+        now = _count_values(connection, contract, folders)
+        empty = {
+            (source, column)
+            for source, columns in now.items()
+            for column, filled in columns.items()
+            if columns[""] >= limits["min_rows"] and not filled
+        }
+        if not empty:
+            continue
+        earlier = _count_values(connection, contract, before)
+        missing += [
+            f"{feed}/{source}: {column}"
+            for source, column in sorted(empty)
+            if (columns := earlier.get(source))
+            and columns[""] >= limits["min_rows"]
+            and columns[column] >= limits["min_share"] * columns[""]
+        ]
+    if missing:
+        yield make_finding("column_missing", amount=len(missing), where=name_places(missing))
+
+
+def _count_values(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, folders: list[Path]
+) -> dict[str, dict[str, int]]:
+    """Return source -> optional column -> rows with a value; the column "" counts all rows."""
+    names = [column.name for column in contract.columns if not column.required]
+    files = [str(folder / f"{contract.feed}.parquet") for folder in folders]
+    counts = ", ".join(["count(*)", *(f'count("{name}")' for name in names)])
+    rows = connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
+    grouped = rows.aggregate(f"{contract.source_column}, {counts}", contract.source_column)
+    return {
+        source: dict(zip(["", *names], numbers, strict=True))
+        for source, *numbers in grouped.fetchall()
+    }
+
+
+def _list_days(root: Path, before: date) -> list[date]:
+    """Return the dates before `before` of which `root` has a published folder."""
+    dates = [
+        date.fromisoformat(path.parent.name.removeprefix("date="))
+        for path in root.glob(f"date=*/{MANIFEST}")
+    ]
+    return sorted(each for each in dates if each < before)
+
+
+def _list_senders(settings: Settings, feed: str, day: date) -> set[str]:
+    """Return the sources of which a file was received for `day`, read or refused."""
+    return {
+        source
+        for source, counts in _read_counts(settings, feed, day).items()
+        if counts.get("files") or counts.get("copies")
+    }
+
+
+def _count_loaded(settings: Settings, day: date) -> int:
+    return sum(counts["loaded"] for counts in _read_counts(settings, "leads", day).values())
+
+
+def _read_counts(settings: Settings, feed: str, day: date) -> dict[str, dict[str, Any]]:
+    path = settings.day_folder(settings.lake / feed, day) / MANIFEST
+    if not path.is_file():
+        return {}
+    counts: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")).get("counts", {})
+    return counts

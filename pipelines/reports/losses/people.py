@@ -1,0 +1,116 @@
+"""Losses of people: shut out by a shared device, by a phone's format, by a currency; orders."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+
+from expectations import policy
+from pipelines.core.database import create_known_view, run_query
+from pipelines.core.formats import plural, share
+from pipelines.core.settings import Settings
+from pipelines.reports.verdict import Finding, make_finding, name_places
+
+SQL = Path(__file__).parent / "sql"
+
+
+def find_bursts(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the channels of which a shared device or phone excludes an unusual share."""
+    limits = policy.verdict_rules()["burst_share"].limits
+    leads = settings.day_folder(settings.marts, day) / "leads.parquet"
+    rows = run_query(connection, SQL / "bursts.sql", {"leads": str(leads)} | limits).fetchall()
+    if rows:
+        total = sum(excluded for _, _, excluded, _ in rows)
+        yield make_finding(
+            "burst_share",
+            "; ".join(
+                f"{channel}: {excluded} of {leads} leads ({share(excluded, leads)}), {details}"
+                for channel, leads, excluded, details in rows
+            ),
+            amount=total,
+            where=name_places(channel for channel, *_ in rows),
+            channels=plural(len(rows), "channel"),
+            leads=plural(total, "lead"),
+        )
+
+
+def find_orders_without_effect(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the sources of suppressions of which none matches a lead of the last days.
+
+    It is a remark if, by the rate at which other sources match, some should have matched, or if no
+    order of any source matches; else it may be chance.
+    """
+    limits = policy.verdict_rules()["suppressions_never_match"].limits
+    create_known_view(connection, settings, "suppressions", day)
+    files = [
+        str(path)
+        for back in range(int(limits["max_days"]))
+        if (
+            path := settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
+            / "leads.parquet"
+        ).is_file()
+    ]
+    query = SQL / "orders_without_effect.sql"
+    parameters = {"leads": files, **{name: limits[name] for name in ("min_orders", "min_leads")}}
+    rows = run_query(connection, query, parameters).fetchall()
+    strong = [
+        (source, orders)
+        for source, orders, expected in rows
+        if expected is None or expected >= limits["min_expected"]
+    ]
+    weak = [(source, orders) for source, orders, _ in rows if (source, orders) not in strong]
+    for rule, found in (("suppressions_never_match", strong), ("suppressions_no_match_yet", weak)):
+        if found:
+            yield make_finding(
+                rule,
+                "; ".join(f"{source}: {plural(orders, 'order')}" for source, orders in found),
+                amount=len(found),
+                where=name_places(f"suppressions/{source}" for source, _ in found),
+            )
+
+
+def find_misspelt_phones(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the channels of which most phones are not written in E.164."""
+    limits = policy.verdict_rules()["phones_not_e164"].limits
+    files = {
+        "leads": str(settings.day_folder(settings.lake / "leads", day) / "leads.parquet"),
+        "quarantine": str(
+            settings.day_folder(settings.quarantine / "leads", day) / "quarantine.parquet"
+        ),
+    }
+    rows = run_query(connection, SQL / "misspelt_phones.sql", files | limits).fetchall()
+    if rows:
+        yield make_finding(
+            "phones_not_e164",
+            "; ".join(
+                f"{channel}: {misspelt} of {phones} phones" for channel, phones, misspelt in rows
+            ),
+            amount=len(rows),
+            where=name_places(channel for channel, *_ in rows),
+        )
+
+
+def find_unknown_currencies(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the channels whose leads ask in a currency without an exchange rate."""
+    limits = policy.verdict_rules()["currency_unknown"].limits
+    leads = settings.day_folder(settings.lake / "leads", day) / "leads.parquet"
+    parameters = {"leads": str(leads), "known": sorted(policy.currencies(day))} | limits
+    rows = run_query(connection, SQL / "unknown_currencies.sql", parameters).fetchall()
+    if rows:
+        yield make_finding(
+            "currency_unknown",
+            "; ".join(
+                f"{channel}: {plural(leads, 'lead')} in {code}" for channel, code, leads in rows
+            ),
+            amount=sum(leads for *_, leads in rows),
+            where=name_places(channel for channel, *_ in rows),
+        )
