@@ -1,0 +1,387 @@
+"""Each loss that only a table shows is a finding, and an ordinary day has none of them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from expectations.contracts import load
+from pipelines.core.database import connect
+from pipelines.core.publishing import MANIFEST, publishing, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.ingest.ledger import Entry, Ledger
+from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
+from pipelines.ingest.waiting import find_last_near_date, find_waiting_files, record_waiting_files
+from pipelines.reports.losses import SEARCHES
+from pipelines.reports.verdict import Finding
+
+DAY = date(2026, 1, 10)
+Rows = Sequence[Mapping[str, Any]]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def find(settings: Settings, name: str) -> dict[str, Finding]:
+    with connect(settings) as connection:
+        return {finding.id: finding for finding in SEARCHES[name](settings, DAY, connection)}
+
+
+def publish_lake(settings: Settings, feed: str, day: date, rows: Rows, **counts: Any) -> None:
+    """Publish a lake partition of `rows`; `counts` by source, else one file of each source."""
+    contract = load(feed)
+    sources = [row[contract.source_column] for row in rows]
+    stated = counts or {
+        source: {"files": 1, "received": sources.count(source), "loaded": sources.count(source)}
+        for source in sources
+    }
+    with publishing(settings.day_folder(settings.lake / feed, day), {"counts": stated}) as folder:
+        table = pa.Table.from_pylist([dict(row) for row in rows], contract.lake_schema)
+        write_parquet(table, folder / f"{feed}.parquet")
+
+
+def publish(settings: Settings, root: str, day: date, **tables: Rows) -> None:
+    with publishing(settings.day_folder(settings.home / root, day), {}) as folder:
+        for name, rows in tables.items():
+            write_parquet(
+                pa.Table.from_pylist([dict(row) for row in rows]), folder / f"{name}.parquet"
+            )
+
+
+def make_leads(channel: str, number: int, **columns: Any) -> list[dict[str, Any]]:
+    lead = {"channel_id": channel, "phone": "+8613800138000", "is_phone_valid": True}
+    lead |= {"currency": "CNY"} | columns
+    return [lead | {"lead_id": f"{channel}-{n}"} for n in range(number)]
+
+
+def days_before(number: int) -> Iterator[date]:
+    return (DAY - timedelta(days=back) for back in range(number, 0, -1))
+
+
+# files that wait
+
+
+def land(settings: Settings, *paths: str) -> None:
+    for path in paths:
+        file = settings.landing / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("lead_id\n")
+
+
+def test_files_in_folders_of_dates_far_ahead_are_named_with_their_number(settings: Settings):
+    land(settings, "leads/video-01/2027-01-10/a.csv", "leads/c13/2026-12-29/a.csv")
+    land(settings, "leads/c13/2026-12-29/b.csv", "leads/c13/2026-12-29/unfinished.csv.part")
+    land(settings, "leads/c13/2026-01-11/tomorrow.csv")
+    record_waiting_files(settings, Ledger(), DAY)
+    finding = find(settings, "files that wait")["files_far_ahead"]
+    assert (finding.severity, finding.amount) == ("remark", 3)
+    assert finding.where == "leads/c13/2026-12-29, leads/video-01/2027-01-10"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "last"),
+    [((), 0), ((1, 2, 3), 3), ((4,), 4), ((5,), 0), ((1, 5, 9, 14), 9), ((353,), 0), ((-3, 31), 0)],
+)
+def test_a_date_is_far_behind_a_gap_of_more_than_three_days_without_files(
+    ahead: tuple[int, ...], last: int
+):
+    landed = [DAY + timedelta(days=days) for days in ahead]
+    assert find_last_near_date(DAY, landed, 3) == DAY + timedelta(days=last)
+
+
+def test_a_late_file_that_no_run_has_read_is_named(settings: Settings):
+    land(settings, "leads/search/2026-01-08/late.csv", "leads/search/2026-01-10/known.csv")
+    entry = Entry(
+        "leads", "search", f"{DAY}", "leads/search/2026-01-10/known.csv", 1, "", 1, "", False
+    )
+    record_waiting_files(settings, Ledger((entry,), date(2027, 1, 10)), DAY)
+    finding = find(settings, "files that wait")["files_waiting"]
+    assert (finding.amount, finding.where) == (1, "leads/search/2026-01-08")
+
+
+def test_the_record_is_removed_once_no_file_waits(settings: Settings):
+    land(settings, "leads/search/2027-01-10/a.csv")
+    record_waiting_files(settings, Ledger(), DAY)
+    (settings.landing / "leads/search/2027-01-10").rename(settings.home / "moved")
+    assert find(settings, "files that wait")
+    record_waiting_files(settings, Ledger(), DAY)
+    assert find(settings, "files that wait") == {}
+
+
+def test_a_replay_keeps_the_record_that_the_day_made(settings: Settings):
+    land(settings, "leads/search/2027-01-10/a.csv")
+    (settings.ledger).mkdir()
+    (settings.ledger / "replay.json").write_text("{}")
+    assert find_waiting_files(settings, Ledger(), DAY)
+    record_waiting_files(settings, Ledger(), DAY)
+    assert find(settings, "files that wait") == {}
+
+
+# days and dates
+
+
+def state_day(settings: Settings, received: int, matches: int, entries: str = "{}\n") -> None:
+    counts = {"received": received, "loaded": received, "files": 1}
+    publish_lake(settings, "leads", DAY, [], search=counts)
+    facts = {"matches": matches, "received": received}
+    facts |= dict.fromkeys(("unmatched", "quarantined", "suppressed"), 0)
+    with publishing(settings.day_folder(settings.matches, DAY), facts):
+        pass
+    settings.ledger.mkdir()
+    (settings.ledger / f"date={DAY}.jsonl").write_text(entries)
+
+
+@pytest.mark.parametrize(
+    ("received", "matches", "entries", "expected"),
+    [
+        (200, 300, "{}\n", {}),
+        (0, 0, "", {"day_empty": "not_fit"}),
+        (0, 0, "{}\n", {"no_leads": "remark"}),
+        (200, 0, "{}\n", {"leads_without_match": "not_fit"}),
+    ],
+)
+def test_a_day_without_files_or_leads_or_matches_is_a_finding(
+    settings: Settings, received: int, matches: int, entries: str, expected: dict[str, str]
+):
+    state_day(settings, received, matches, entries)
+    found = find(settings, "received files")
+    assert {name: finding.severity for name, finding in found.items()} == expected
+
+
+def test_leads_of_a_date_between_two_runs_are_named(settings: Settings):
+    for day in days_before(3):
+        publish_lake(settings, "leads", day, make_leads("search", 7))
+    publish(settings, "matches", DAY - timedelta(days=3))
+    publish(settings, "matches", DAY - timedelta(days=1))
+    found = find(settings, "leads of earlier dates")
+    assert (found["leads_never_run"].amount, len(found)) == (7, 1)
+    assert found["leads_never_run"].where == "lake/leads/date=2026-01-08"
+
+
+def test_leads_before_the_first_run_are_history_if_outcomes_of_them_are_known(settings: Settings):
+    first, second = days_before(2)
+    publish_lake(settings, "leads", first, make_leads("search", 5))
+    publish_lake(settings, "leads", second, make_leads("video", 3))
+    outcome = {"institution_id": "bank", "channel_id": "search", "lead_id": "search-4"}
+    publish_lake(settings, "outcomes", second, [outcome])
+    found = find(settings, "leads of earlier dates")
+    amounts = {name: (finding.severity, finding.amount) for name, finding in found.items()}
+    assert amounts == {"history_not_matched": ("fit", 5), "leads_never_run": ("remark", 3)}
+
+
+def test_a_second_run_does_not_repeat_the_history(settings: Settings):
+    first, second = days_before(2)
+    publish_lake(settings, "leads", first, make_leads("search", 5))
+    outcome = {"institution_id": "bank", "channel_id": "search", "lead_id": "search-4"}
+    publish_lake(settings, "outcomes", first, [outcome])
+    publish(settings, "matches", second)
+    assert find(settings, "leads of earlier dates") == {}
+
+
+def test_a_source_that_sent_on_most_days_and_not_today_is_named(settings: Settings):
+    for number, day in enumerate(days_before(5)):
+        rows = make_leads("search", 2) + make_leads("video", 2) * (number > 0)
+        rows += make_leads("sometimes", 1) * (number == 0)
+        publish_lake(settings, "leads", day, rows)
+    publish_lake(settings, "leads", DAY, make_leads("search", 2))
+    finding = find(settings, "silent sources")["source_silent"]
+    assert (finding.amount, finding.where) == (1, "leads/video (on 4 of 5 days before)")
+
+
+def test_a_refused_file_is_no_silence(settings: Settings):
+    for day in days_before(4):
+        publish_lake(settings, "leads", day, make_leads("search", 2))
+    publish_lake(settings, "leads", DAY, [], search={"files": 1, "rejected_files": 1, "loaded": 0})
+    assert find(settings, "silent sources") == {}
+
+
+def test_a_column_that_a_source_stopped_filling_is_named(settings: Settings):
+    filled, empty = {"device_id": "d", "region": "CN-31"}, {"region": "CN-31"}
+    for day in days_before(2):
+        rows = make_leads("search", 30, **filled) + make_leads("video", 30, **empty)
+        publish_lake(settings, "leads", day, rows + make_leads("small", 19, **filled))
+    rows = make_leads("search", 30, **empty) + make_leads("video", 30, **empty)
+    publish_lake(settings, "leads", DAY, rows + make_leads("small", 19, **empty))
+    finding = find(settings, "missing columns")["column_missing"]
+    assert (finding.amount, finding.where) == (1, "leads/search: device_id")
+
+
+# people
+
+
+@pytest.mark.parametrize(("excluded", "found"), [(0, False), (4, False), (10, False), (11, True)])
+def test_a_channel_of_which_a_tenth_shares_a_device_is_named(
+    settings: Settings, excluded: int, found: bool
+):
+    rows = [
+        {"channel_id": "search", "exclusion_detail": "device_burst" if n < excluded else None}
+        for n in range(100)
+    ]
+    publish(settings, "marts", DAY, leads=rows)
+    findings = find(settings, "shared devices and phones")
+    assert bool(findings) == found
+    if found:
+        finding = findings["burst_share"]
+        assert (finding.amount, finding.where) == (11, "search")
+
+
+def order(source: str, number: int, subject_type: str = "phone") -> dict[str, Any]:
+    return {"platform_id": source, "subject_type": subject_type, "subject": f"{source}-{number}"}
+
+
+@pytest.mark.parametrize(
+    ("orders", "matching", "expected"),
+    [
+        (29, 0, {}),
+        (30, 0, {"suppressions_never_match": "remark"}),
+        (40, 20, {"suppressions_never_match": "remark"}),
+        (40, 1, {"suppressions_no_match_yet": "fit"}),
+    ],
+)
+def test_a_source_whose_orders_match_nobody_is_named(
+    settings: Settings, orders: int, matching: int, expected: dict[str, str]
+):
+    leads = [
+        lead | {"phone_sha256": f"good-{n}"} for n, lead in enumerate(make_leads("search", 600))
+    ]
+    publish_lake(settings, "leads", DAY, leads)
+    good = [order("good", n if n < matching else n + 10_000) for n in range(100 * bool(matching))]
+    publish_lake(settings, "suppressions", DAY, [*good, *(order("bad", n) for n in range(orders))])
+    found = find(settings, "orders that match nobody")
+    assert {name: finding.severity for name, finding in found.items()} == expected
+    assert all(finding.where == "suppressions/bad" for finding in found.values())
+
+
+def test_an_order_on_a_lead_by_name_is_a_match(settings: Settings):
+    publish_lake(settings, "leads", DAY, make_leads("search", 600))
+    orders = [order("good", n, "lead") | {"subject": f"search/search-{n}"} for n in range(40)]
+    publish_lake(settings, "suppressions", DAY, orders)
+    assert find(settings, "orders that match nobody") == {}
+
+
+def test_a_channel_of_which_most_phones_are_not_e164_is_named(settings: Settings):
+    national = make_leads("national", 6, phone="13800138000", is_phone_valid=False)
+    spaced = make_leads("spaced", 6, phone="+86 138-0013-8000")
+    some = make_leads("some", 5, phone="bad", is_phone_valid=False) + make_leads("some", 6)
+    none = make_leads("none", 6, phone=None, is_phone_valid=None)
+    publish_lake(settings, "leads", DAY, [*national, *spaced, *some, *none])
+    emptied = {"source": "emptied", "file": "x.csv", "column": "phone", "severity": "warning"}
+    records = [emptied | {"line": n} for n in range(8)]
+    with publishing(settings.day_folder(settings.quarantine / "leads", DAY), {}) as folder:
+        write_parquet(pa.Table.from_pylist(records, QUARANTINE), folder / "quarantine.parquet")
+    finding = find(settings, "phones")["phones_not_e164"]
+    assert finding.evidence == "emptied: 8 of 8 phones; national: 6 of 6 phones"
+
+
+def test_leads_in_a_currency_without_a_rate_are_named(settings: Settings):
+    leads = make_leads("c29", 6, currency="RMB") + make_leads("search", 9)
+    publish_lake(settings, "leads", DAY, leads)
+    finding = find(settings, "currencies")["currency_unknown"]
+    assert (finding.amount, finding.where, finding.evidence) == (6, "c29", "c29: 6 leads in RMB")
+
+
+# institutions
+
+
+def close(settings: Settings, *reasons: str) -> None:
+    rows = [
+        {"institution_id": f"bank-{n}", "product_id": "p", "reason": reason}
+        for n, reason in enumerate(reasons)
+    ]
+    publish(settings, "pairs", DAY, closed_products=rows)
+
+
+def test_products_that_their_institutions_closed_are_for_information(settings: Settings):
+    close(settings, "paused", "paused", "expired")
+    (finding,) = find(settings, "closed products").values()
+    assert (finding.severity, finding.amount) == ("fit", 3)
+    assert finding.evidence == "2 paused; 1 expired"
+
+
+@pytest.mark.parametrize(
+    "reason", ["unknown_institution", "unreadable_rule", "no exchange rate for XXX"]
+)
+def test_a_product_closed_by_a_fault_is_a_remark(settings: Settings, reason: str):
+    close(settings, "paused", reason)
+    finding = find(settings, "closed products")["products_closed_by_fault"]
+    assert (finding.severity, finding.amount, finding.where) == ("remark", 1, "bank-1")
+
+
+def sell(settings: Settings, day: date, *institutions: str, listed: bool = True) -> None:
+    product = {"product_id": "p", "is_open": True, "segment": "consumer", "currency": "CNY"}
+    product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
+    product |= {"admitted_from": date(2025, 1, 1) if listed else None}
+    products = [product | {"institution_id": name} for name in institutions]
+    rule = {"product_id": "p", "attribute": "region"}
+    rules = [rule | {"institution_id": name} for name in institutions]
+    lead = {"segment": "consumer", "currency": "CNY", "amount": 5.0, "term_months": 5}
+    leads = [lead | {"exclusion_stage": None if n < 30 else "identity"} for n in range(31)]
+    publish(settings, "marts", day, products=products, product_rules=rules, leads=leads)
+
+
+def pair(settings: Settings, day: date, *institutions: str) -> None:
+    nothing = {"institution_id": "nobody", "product_id": "p", "reason": "paused"}
+    pairs = [{"institution_id": name, "product_id": "p"} for name in (*institutions, "nobody")]
+    publish(settings, "pairs", day, pairs=pairs, closed_products=[nothing])
+
+
+def test_an_open_product_whose_own_rules_refuse_every_lead_is_named(settings: Settings):
+    sell(settings, DAY, "bank-0", "bank-1")
+    pair(settings, DAY, "bank-0")
+    finding = find(settings, "products without pairs")["product_without_pairs"]
+    assert (finding.amount, finding.where) == (1, "bank-1/p")
+    assert finding.evidence == "bank-1/p: 30 leads of its amounts and terms, rules on region"
+
+
+def test_an_institution_that_takes_no_lead_any_more_is_named_with_the_reason(settings: Settings):
+    sell(settings, DAY, "taking", "new", "stopped")
+    pair(settings, DAY, "taking", "stopped")
+    match = {"product_id": "p"}
+    publish(settings, "matches", DAY, matches=[match | {"institution_id": "taking"}])
+    before = [match | {"institution_id": "stopped"}] * 5
+    publish(settings, "matches", DAY - timedelta(days=1), matches=before)
+    found = find(settings, "institutions without leads")
+    stopped = found["institution_without_leads_now"]
+    assert stopped.evidence == "stopped: 1 pairs, none of them in the plan"
+    assert found["institution_without_leads"].evidence == "new: no lead fits its products"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_institution_that_left_the_list_is_named(settings: Settings, listed: bool):
+    sell(settings, DAY - timedelta(days=1), "staying", "gone")
+    if listed:
+        sell(settings, DAY, "staying")
+    else:
+        sell(settings, DAY, "staying", "gone", listed=False)
+    finding = find(settings, "institutions that left")["institution_gone"]
+    assert finding.where == ("gone" if listed else "gone, staying")
+
+
+@pytest.mark.parametrize(
+    ("delivery", "rows", "waits"), [("sftp", 4, 1), ("sftp", 0, 0), ("folder", 4, 0)]
+)
+def test_a_file_without_a_transport_is_named(
+    settings: Settings, delivery: str, rows: int, waits: int
+):
+    facts = {"institution_id": "bank", "rows": rows, "version": 1, "withheld_fields": []}
+    with publishing(
+        settings.day_folder(settings.outbox, DAY) / "bank", facts | {"delivery": delivery}
+    ):
+        pass
+    found = find(settings, "transport of deliveries")
+    assert len(found) == waits
+    if waits:
+        assert found["delivery_not_transported"].evidence == "bank: 4 leads by sftp"
+
+
+def test_every_loss_is_looked_for_in_the_report(settings: Settings):
+    manifest = settings.home / "lake" / "leads" / f"date={DAY}" / MANIFEST
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"counts": {}, "files": {}}))
+    assert set(find(settings, "received files")) == {"day_empty"}
