@@ -8,6 +8,7 @@ the same DAG, in a temporary home.
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,19 +23,28 @@ from models.training.dataset import find_anchor
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings, use_home
+from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
+from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
+from pipelines.reports import report
 
 INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches")
 """Folders whose partitions of previous days are inputs."""
 COMPARED_FOLDERS = (*INPUT_FOLDERS, "offers", "unmatched", "reasons", "outbox", "reports")
 """Folders whose partition of the day is compared; the models of its week are compared as well."""
+LATER_KNOWLEDGE = ("lake/*", "marts")
+"""Folders whose later partitions a corrected delivery was judged by."""
 
 
 def replay(settings: Settings, day: date) -> dict[str, Any]:
     """Run `day` again in a temporary home and return the published files that differ.
 
+    A delivery that was corrected, or judged by what became known after `day`, is delivered again with
+    the knowledge that its manifest states, on top of the versions before it.
+
     Returns:
-        `date`, `compared` (number of files), `differences` (path below the home -> what differs)
-        and `is_same_code` (true if the present code is the one that published the day).
+        `date`, `compared` (number of files), `differences` (path below the home -> what differs),
+        `is_same_code` (true if the present code is the one that published the day) and `held_today`
+        (institution -> reason -> match ids in its newest file that would be held back today).
 
     Raises:
         InputMissing: The day was not published.
@@ -45,6 +55,7 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
         scratch = Settings(home=Path(folder))
         _link_inputs(settings, scratch.home, day)
         _run_in_child(scratch.home, day)
+        _repeat_later_deliveries(settings, scratch, day)
         published, replayed = _hash_files(settings, day), _hash_files(scratch, day)
         code = read_manifest(scratch.day_folder(scratch.matches, day))["code_version"]
     return {
@@ -52,7 +63,57 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
         "compared": len(published),
         "differences": dict(_compare(published, replayed)),
         "is_same_code": manifest["code_version"] == code,
+        "held_today": find_held_today(settings, day),
     }
+
+
+def _repeat_later_deliveries(settings: Settings, scratch: Settings, day: date) -> None:
+    """Deliver again, in the home `scratch`, what was delivered with later knowledge, and report.
+
+    The lake and the marts of the later days are linked only now, so that no step before it can have
+    read them.
+    """
+    outbox = settings.day_folder(settings.outbox, day)
+    knowledge = {}
+    for path in sorted(outbox.glob(f"*/{MANIFEST}")):
+        manifest = read_manifest(path.parent)
+        as_of = manifest.get("judged_as_of", f"{day}")
+        if as_of != f"{day}" or len(manifest["deliveries"]) > 1:
+            knowledge[path.parent.name] = as_of
+            _link_earlier_versions(path.parent, scratch.day_folder(scratch.outbox, day), manifest)
+    if not knowledge:
+        return
+    for root in LATER_KNOWLEDGE:
+        for folder in settings.home.glob(f"{root}/date=*"):
+            if f"date={day}" < folder.name <= f"date={max(knowledge.values())}":
+                for path in folder.rglob("*"):
+                    _link(settings.home, path.relative_to(settings.home), scratch.home)
+    write_json(scratch.ledger / REPLAYED_KNOWLEDGE, knowledge)
+    for shard in plan_shards(scratch, day):
+        names = [name for name in shard["institutions"] if name in knowledge]
+        deliver(scratch, day, {"institutions": names})
+    report(scratch, day)
+
+
+def _link_earlier_versions(published: Path, scratch_outbox: Path, manifest: dict[str, Any]) -> None:
+    """Put a delivery into the state in which its newest manifest was written.
+
+    If the newest version was published by another judgement than the manifest, only what is held
+    back has changed since, and that version is an earlier one.
+    """
+    versions = manifest["deliveries"]
+    if manifest.get("state") == "delivered" and versions:
+        is_newest = versions[-1].get("judged_as_of") == manifest.get("judged_as_of")
+        versions = versions[:-1] if is_newest else versions
+    folder = scratch_outbox / published.name
+    shutil.rmtree(folder, ignore_errors=True)
+    if not versions:
+        return
+    folder.mkdir(parents=True)
+    for version in versions:
+        shutil.copyfile(published / version["file"], folder / version["file"])
+    kept = {name: manifest[name] for name in ("format", "delivery", "columns")}
+    write_json(folder / MANIFEST, kept | {"deliveries": versions, "version": len(versions)})
 
 
 def _run_in_child(home: Path, day: date) -> None:

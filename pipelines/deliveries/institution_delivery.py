@@ -158,8 +158,14 @@ class DayDeliveries:
         ]
         if holds:
             sources = sorted({f"{hold['source']}" for hold in holds})
-            finding = {"id": "delivery_held", "count": matches, "sources": sources}
-            message = self._describe_unreadable_orders(recipient, holds, matches)
+            folders = sorted({f"landing/{hold['source']}/{hold['landed_on']}" for hold in holds})
+            finding = {
+                "id": "delivery_held",
+                "count": matches,
+                "sources": sources,
+                "detail": f"not readable: {', '.join(folders)}",
+            }
+            message = self._describe_unreadable_orders(recipient, folders, matches)
             return Hold("unreadable_orders", message, [finding])
         if recipient.public_key is not None:
             message = (
@@ -259,15 +265,14 @@ class DayDeliveries:
             f"what is known on {self.as_of}: {reasons}."
         )
 
-    def _describe_unreadable_orders(self, recipient: Recipient, holds: Holds, matches: int) -> str:
-        lists = ", ".join(
-            sorted({f"landing/{hold['source']}/{hold['landed_on']}" for hold in holds})
-        )
+    def _describe_unreadable_orders(
+        self, recipient: Recipient, folders: list[str], matches: int
+    ) -> str:
         return (
             f"{recipient.institution_id}: {matches:,} leads were held back, because orders not to "
-            f"send people could not be read: {lists}. People who objected may be among the leads. "
-            "Get a readable list and put it in the same folder, then run the date again; "
-            f"quarantine/ has the reason. The leads are in matches/date={self.day}."
+            f"send people could not be read: {', '.join(folders)}. People who objected may be "
+            "among the leads. Get a readable list and put it in the same folder, then run the date "
+            f"again; quarantine/ has the reason. The leads are in matches/date={self.day}."
         )
 
     def _update_facts(
