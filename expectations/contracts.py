@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 import pyarrow as pa
 import yaml
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from expectations.strict_model import StrictModel
 
@@ -39,6 +39,19 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 
+class MaximumBy(StrictModel):
+    """A maximum that depends on the value of another column."""
+
+    column: str
+    values: tuple[tuple[str, float], ...]
+    """Value of that column -> maximum; a mapping in YAML."""
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _list_items(cls, values: object) -> object:
+        return tuple(values.items()) if isinstance(values, dict) else values
+
+
 class Column(StrictModel):
     """One column of a feed, with every rule that a single value must keep."""
 
@@ -53,6 +66,11 @@ class Column(StrictModel):
     pattern: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    maximum_by: MaximumBy | None = None
+    ceiling: int | None = None
+    """A greater number counts as this one: to its sender it means that there is no limit."""
+    currency: bool = False
+    """Whether the value is a currency: a code of ISO 4217 (`policy/iso_4217.yml`)."""
     max_length: int | None = None
     personal: bool = False
     """Identifies a person; leaves the lake only in a delivery."""
@@ -60,6 +78,10 @@ class Column(StrictModel):
     """A protected attribute; never a feature."""
     feature: bool = False
     """Whether models and product rules may use it: the warehouse then carries it to every mart."""
+    placeholders: bool = True
+    """Whether the words of `policy/placeholders.yml` are missing values; not where one is real."""
+    placeholder_pattern: str | None = None
+    """A pattern of further values that are missing ones, such as a device id of zeros."""
     restricts: bool = False
     """Whether the value can exclude somebody, so that losing it opens what it closes."""
     on_unreadable: Action | None = None
@@ -169,6 +191,7 @@ class Contract(StrictModel):
             *(criterion.column for criterion in self.safer_first),
             *(n for o in self.orders for n in (o.earlier, o.later)),
             *(n for p in self.conditional_patterns for n in (p.column, p.when)),
+            *(c.maximum_by.column for c in self.columns if c.maximum_by),
         }
         if missing := used - names:
             raise ValueError(f"{self.feed}: no column is named {sorted(missing)}")

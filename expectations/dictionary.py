@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from expectations.contracts import LINEAGE, Column, Contract
-from expectations.suites import column_expectations, order_expectation
+from expectations.suites import (
+    column_expectations,
+    conditional_maximum_expectations,
+    order_expectation,
+)
 
 PATH = "docs/data-dictionary.md"
 
@@ -23,6 +27,9 @@ The contract of each feed, and the columns of `lake/FEED/date=D/FEED.parquet`. A
 
 **Personal** columns identify a person and leave the lake only in a delivery. **Protected**
 columns are never a feature; only the fairness report reads them.
+
+Placeholders such as `NULL` are missing values in every column; the words are in
+`expectations/policy/placeholders.yml`. They are counted as rule `placeholder` (info).
 """
 
 
@@ -68,7 +75,14 @@ def _received(columns: Iterable[Column]) -> Iterator[str]:
     yield "| column | type | meaning | rules |"
     yield "| --- | --- | --- | --- |"
     for column in columns:
-        rules = [f"{rule.notes} ({rule.severity.value})" for rule in column_expectations(column)]
+        expectations = (*column_expectations(column), *conditional_maximum_expectations(column))
+        rules = [f"{rule.notes} ({rule.severity.value})" for rule in expectations]
+        if column.ceiling is not None:
+            rules.append(f"a number above {column.ceiling:,} counts as {column.ceiling:,}")
+        if not column.placeholders:
+            rules.append("a word such as NULL is a value, no placeholder")
+        if column.placeholder_pattern:
+            rules.append(f"`{column.placeholder_pattern}` is a placeholder, a missing value")
         yield _row(f"`{column.name}`", column.type, _meaning(column), "; ".join(rules))
 
 

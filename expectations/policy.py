@@ -18,6 +18,7 @@ from expectations import yaml_lines
 from expectations.policy_types import (
     Consent,
     Currencies,
+    CurrencyCodes,
     Dated,
     Drift,
     Exploration,
@@ -26,6 +27,7 @@ from expectations.policy_types import (
     Limits,
     Outcomes,
     Pairs,
+    Placeholders,
     PriceCap,
     Priors,
     Protected,
@@ -144,6 +146,18 @@ def currencies(day: date) -> dict[str, float]:
 def base_currency() -> str:
     """Return the currency in which values of matches are weighed against each other."""
     return _currencies().base
+
+
+@cache
+def currency_codes() -> tuple[str, ...]:
+    """Return the codes of ISO 4217, sorted."""
+    return tuple(sorted(_read("iso_4217", CurrencyCodes).codes))
+
+
+@cache
+def placeholders() -> Placeholders:
+    """Return the texts that stand for a missing value."""
+    return _read("placeholders", Placeholders)
 
 
 @cache

@@ -312,6 +312,19 @@ class Currencies(_Strict):
     rates: tuple[Rate, ...]
 
 
+class CurrencyCodes(Decision):
+    """The currencies that a file may name."""
+
+    codes: frozenset[Annotated[str, Field(pattern=r"^[A-Z]{3}$")]]
+
+
+class Placeholders(Decision):
+    """Texts that stand for "no value"."""
+
+    programs: tuple[str, ...]
+    people: tuple[str, ...]
+
+
 class Protected(Decision):
     """Attributes that are never a feature and never a product's rule."""
 

@@ -13,6 +13,7 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from expectations import policy
 from expectations.contracts import Column, ConditionalPattern, Contract, Order, Severity
 
 
@@ -24,6 +25,8 @@ def make_expectations(contract: Contract) -> Iterator[Expectation]:
     """
     for column in contract.columns:
         yield from column_expectations(column)
+    for column in contract.columns:
+        yield from conditional_maximum_expectations(column)
     for pattern in contract.conditional_patterns:
         yield conditional_expectation(pattern)
     for order in contract.orders:
@@ -50,11 +53,32 @@ def column_expectations(column: Column) -> Iterator[Expectation]:
         yield gxe.ExpectColumnValuesToBeBetween(
             column=name, min_value=column.minimum, max_value=column.maximum, **rule
         )
+    if column.currency:
+        codes = list(policy.currency_codes())
+        rule = _describe_rule("currency", severity, "must be a currency of ISO 4217, such as CNY")
+        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=codes, **rule)
     if column.max_length is not None:
         requirement = f"must have at most {column.max_length} characters"
         rule = _describe_rule("max_length", severity, requirement)
         yield gxe.ExpectColumnValueLengthsToBeBetween(
             column=name, max_value=column.max_length, **rule
+        )
+
+
+def conditional_maximum_expectations(column: Column) -> Iterator[Expectation]:
+    """Yield the expectation of each maximum that applies to some rows."""
+    if column.maximum_by is None:
+        return
+    when = column.maximum_by.column
+    for value, maximum in column.maximum_by.values:
+        requirement = f"must be at most {maximum:,.15g} where `{when}` is {value}"
+        rule = _describe_rule("conditional_range", column.severity, requirement)
+        rule["meta"] |= {"when": when, "value": value}
+        yield gxe.ExpectColumnValuesToBeBetween(
+            column=column.name,
+            max_value=maximum,
+            row_condition=row_conditions.Column(when).is_in([value]),
+            **rule,
         )
 
 

@@ -8,8 +8,10 @@ import pyarrow as pa
 from expectations.contracts import Contract
 from pipelines.core.errors import IntegrityError
 
-WHITE_SPACE = "' \t\n\r\v\f\u00a0\u3000'"
-"""White space that is trimmed around a value, as a SQL literal."""
+TRIMMED = " \t\n\r\v\f\u00a0\u3000"
+"""White space that is trimmed around a value."""
+WHITE_SPACE = f"'{TRIMMED}'"
+"""The same as a SQL literal."""
 
 UNTYPABLE = "\0"
 """Marks a value that no type accepts, such as a nested one; no line of text can hold it."""

@@ -10,12 +10,14 @@ from expectations.contracts import Column, Contract
 from pipelines.core.arrays import IntArray
 from pipelines.ingest.reading.text_table import UNTYPABLE, WHITE_SPACE, query_rows
 from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS
+from pipelines.ingest.validation.placeholders import empty_placeholders
 
 DAY = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
 OFFSET = "(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"
 NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,4})?"
 WHOLE = "[+-]?[0-9]{1,19}([.]0+)?"
+LONG_WHOLE = "[+-]?[0-9]{1,38}([.]0+)?"
 ELEMENTS = f"list_transform(string_split(VALUE, '|'), lambda item: trim(item, {WHITE_SPACE}))"
 
 PARSERS = {
@@ -45,6 +47,18 @@ PARSERS = {
 }
 """SQL of each type; VALUE is the trimmed text."""
 
+PARSERS_WITH_CEILING = {
+    "integer": (
+        f"case when regexp_full_match(VALUE, '{LONG_WHOLE}') then try_cast(least("
+        "cast(regexp_replace(VALUE, '[.]0+$', '') as hugeint), CEILING) as bigint) end"
+    ),
+    "number": PARSERS["number"].replace(
+        "then try_cast(VALUE as double) end",
+        "then least(try_cast(VALUE as double), cast(CEILING as double)) end",
+    ),
+}
+"""SQL of the types with a `ceiling`."""
+
 REQUIREMENTS = {
     "text": "must be one piece of text without a NUL character (in JSON a string)",
     "list": "must be a list such as a|b without empty elements",
@@ -62,37 +76,38 @@ def parse_columns(
 ) -> tuple[pa.Table, pa.Table]:
     """Parse the columns of `contract` to their types.
 
-    White space around a value is trimmed, and an empty value is null.
+    White space around a value is trimmed; an empty value and a placeholder are null.
 
     Args:
         text: Rows by `text_schema`.
 
     Returns:
         The typed columns (`contract.received_schema`), with the rows in the same order; and the
-        violations of the rule `type`, whose values are null in the typed columns.
+        violations of the rules `type` (the value is null in the typed columns), `placeholder` (too)
+        and `ceiling`, the last two of severity info.
     """
+    text, placeholders = empty_placeholders(contract, text)
     parsed = query_rows(connection, _parse_sql(contract), text)
     typed = parsed.select(contract.names).cast(contract.received_schema)
-    violations = [VIOLATIONS.empty_table()]
+    violations = [placeholders]
     for column in contract.columns:
-        rows = np.flatnonzero(parsed[f"{column.name} invalid"].to_numpy())
-        if rows.size:
-            violations.append(_make_violations(column, rows))
+        for rule in _list_rules(column):
+            rows = np.flatnonzero(parsed[f"{column.name} {rule}"].to_numpy())
+            if rows.size:
+                violations.append(_make_violations(column, rule, rows))
     return typed, pa.concat_tables(violations)
+
+
+def _list_rules(column: Column) -> list[str]:
+    """Return the rules of `column` that the parser checks."""
+    return ["type", *(["ceiling"] if column.ceiling is not None else [])]
 
 
 @cache
 def _parse_sql(contract: Contract) -> str:
     trimmed = ", ".join(f"{_trim(column)} as {column.name}" for column in contract.columns)
-    parses = ",\n".join(
-        f"{PARSERS[column.type].replace('VALUE', column.name)} as {_typed(column)}"
-        for column in contract.columns
-    )
-    selected = ",\n".join(
-        f"{_typed(column)} as {column.name}, "
-        f'{column.name} is not null and {_typed(column)} is null as "{column.name} invalid"'
-        for column in contract.columns
-    )
+    parses = ",\n".join(f"{_parse(column)} as {_typed(column)}" for column in contract.columns)
+    selected = ",\n".join(_select(column) for column in contract.columns)
     return f"""
         with trimmed as (select {trimmed} from received),
         parsed as (select *, {parses} from trimmed)
@@ -109,16 +124,40 @@ def _trim(column: Column) -> str:
     return f"case when lower({value}) not in ({words}) then {value} end"
 
 
+def _parse(column: Column) -> str:
+    parsers = PARSERS if column.ceiling is None else PARSERS_WITH_CEILING
+    sql = parsers[column.type].replace("CEILING", str(column.ceiling))
+    return sql.replace("VALUE", column.name)
+
+
+def _select(column: Column) -> str:
+    """Return the SQL of a typed column and of one flag per rule."""
+    terms = [
+        f"{_typed(column)} as {column.name}",
+        f'{column.name} is not null and {_typed(column)} is null as "{column.name} type"',
+    ]
+    if column.ceiling is not None:
+        is_above = (
+            f"{_typed(column)} is not null and try_cast({column.name} as double) > {column.ceiling}"
+        )
+        terms.append(f'{is_above} as "{column.name} ceiling"')
+    return ", ".join(terms)
+
+
 def _typed(column: Column) -> str:
     return f'"{column.name} typed"'
 
 
-def _make_violations(column: Column, rows: IntArray) -> pa.Table:
+def _make_violations(column: Column, rule: str, rows: IntArray) -> pa.Table:
+    requirement = {
+        "type": REQUIREMENTS[column.type],
+        "ceiling": f"is above {column.ceiling:,} and counts as that" if column.ceiling else "",
+    }[rule]
     shared = {
         "column": column.name,
-        "rule": "type",
-        "severity": column.severity,
-        "message": f"{column.name} {REQUIREMENTS[column.type]}",
+        "rule": rule,
+        "severity": column.severity if rule == "type" else "info",
+        "message": f"{column.name} {requirement}",
     }
     repeated = {name: pa.repeat(value, rows.size) for name, value in shared.items()}
     return pa.table({"row": rows, **repeated}, schema=VIOLATIONS)

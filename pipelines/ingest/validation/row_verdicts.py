@@ -22,6 +22,9 @@ from pipelines.ingest.validation.parse import parse_columns
 TYPE_RULE = "value_parses_as_its_type"
 """Listed beside the expectations of the gate, though the parser checks it before the gate."""
 
+NOTES = ("placeholder", "ceiling")
+"""Rules of the parser that empty or change a value without a consequence for its row."""
+
 Rule = tuple[tuple[str, str], ...]
 """The identity of a rule: the items of its summary except the counts, in their order."""
 
@@ -49,11 +52,15 @@ class RuleCounts:
         known = {name: self._by_day(day_of_row, _is_known(typed, name)) for name in contract.names}
         all_rows = self._by_day(day_of_row, np.ones(typed.num_rows, bool))
         orders, conditions = iter(contract.orders), iter(contract.conditional_patterns)
+        maxima = ((c, value) for c in contract.columns if c.maximum_by
+                  for value, _ in c.maximum_by.values)  # fmt: skip
         for column in contract.columns:
-            unexpected = self._count(day_of_row, misfits, {"column": column.name})
+            match = {"column": column.name, "rule": "type"}
+            unexpected = self._count(day_of_row, misfits, match)
             rule = {"rule": "type", "expectation": TYPE_RULE, "column": column.name}
             rule["severity"] = column.severity
             self._add(rule, known[column.name] + unexpected, unexpected)
+        self._add_notes(day_of_row, known, misfits)
         for summary in gate.summary:
             evaluated = all_rows if summary["rule"] == "required" else known[summary["column"]]
             if summary["rule"] == "order":
@@ -65,9 +72,27 @@ class RuleCounts:
                 applies = pc.is_in(typed[condition.when], value_set=pa.array(condition.values))
                 both = applies.to_numpy() & _is_known(typed, condition.column)
                 evaluated = self._by_day(day_of_row, both)
+            elif summary["rule"] == "conditional_range":
+                column, value = next(maxima)
+                applies = pc.equal(typed[column.maximum_by.column], value)
+                both = pc.fill_null(applies, fill_value=False).to_numpy() & _is_known(
+                    typed, column.name
+                )
+                evaluated = self._by_day(day_of_row, both)
             match = {name: summary[name] for name in ("column", "rule", "message")}
             rule = {k: v for k, v in summary.items() if isinstance(v, str) and k != "message"}
             self._add(rule, evaluated, self._count(day_of_row, gate.violations, match))
+
+    def _add_notes(
+        self, day_of_row: IntArray, known: dict[str, IntArray], misfits: pa.Table
+    ) -> None:
+        """Add the rules of the parser that empty or change a value; only those that occur."""
+        notes = misfits.filter(pc.is_in(misfits["rule"], value_set=pa.array(NOTES)))
+        found = notes.group_by(["column", "rule"]).aggregate([]).sort_by("column")
+        for match in found.to_pylist():
+            unexpected = self._count(day_of_row, misfits, match)
+            rule = {"rule": match["rule"], "expectation": TYPE_RULE, "column": match["column"]}
+            self._add(rule | {"severity": "info"}, known[match["column"]] + unexpected, unexpected)
 
     def by_day(self) -> dict[str, list[dict[str, Any]]]:
         """Return the summary of each day: rule, column, severity, `evaluated`, `unexpected`."""
@@ -136,7 +161,8 @@ def validate_batch(
     typed, misfits = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
     counts.add(contract, typed, text["task"], misfits, gate)
-    violations = pa.concat_tables([misfits, _without_consequences(gate.violations, misfits)])
+    untyped = misfits.filter(pc.equal(misfits["rule"], "type"))
+    violations = pa.concat_tables([untyped, _without_consequences(gate.violations, untyped)])
 
     is_quarantined = np.zeros(text.num_rows, bool)
     critical = violations.filter(pc.equal(violations["severity"], "critical"))

@@ -21,13 +21,14 @@ from tests.helpers.feeds import GOOD
 FEEDS = sorted(GOOD)
 
 BREAKS_PATTERN = {
-    "^[A-Z]{3}$": ["cny", "CN", "CNYX", "CNY\n", "人民币"],
     r"^\S+$": ["a b", "a\tb", " a", "a\n"],
     r"^(?![0-9](?:[.][0-9]+)?E[+][0-9]+$)\S+$": ["a b", " a", "a\n", "2.60110E+14", "2E+14"],
     "^[a-z0-9][a-z0-9_-]{0,63}$": ["Bank", "-bank", "bank 1", "b" * 65],
     r"^\d{4}-(?:0[1-9]|1[0-2])$": ["2026-13", "2026-00", "2026-1", "2026-10-01", "202610"],
     "^[a-z][a-z0-9_]*$": ["Income", "1st", "a-b", "a b"],
 }
+
+NO_CURRENCIES = ["RMB", "cny", "CN", "CNYX", "CNY\n", "人民币", "XXX", "XAU", "HRK", "156"]
 
 
 Violation = tuple[str, str, str]
@@ -63,6 +64,10 @@ def cases(feed: str) -> Iterator[Case]:
             violation = (name, rule, "critical" if rule == "required" else severity)
             orders = _broken_orders(contract, GOOD[feed] | {name: value}) if rule == "range" else []
             yield Case(feed, {name: value}, sorted([violation, *orders]))
+    for name, when, value, maximum in conditional_maxima(contract):
+        for above in (math.nextafter(maximum, math.inf), 110105198808082707.0, math.inf):
+            violation = (name, "conditional_range", "critical")
+            yield Case(feed, {when: value, name: above}, [violation])
     for pattern in contract.get("conditional_patterns", []):
         for value in ("+8613800138000", "sha256:" + "a" * 64, "f" * 32, "a" * 64 + "\n"):
             changes = {pattern["when"]: pattern["values"][0], pattern["column"]: value}
@@ -71,6 +76,14 @@ def cases(feed: str) -> Iterator[Case]:
     for order in contract.get("orders", []):
         changes = {order["later"]: _below(GOOD[feed][order["earlier"]])}
         yield Case(feed, changes, _broken_orders(contract, GOOD[feed] | changes))
+
+
+def conditional_maxima(contract: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
+    """Yield column, other column, its value and the maximum that then applies."""
+    for column in contract["columns"]:
+        if by := column.get("maximum_by"):
+            for value, maximum in by["values"].items():
+                yield column["name"], by["column"], value, maximum
 
 
 def _broken_orders(contract: dict[str, Any], row: dict[str, Any]) -> list[Violation]:
@@ -119,6 +132,8 @@ def broken_rules(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
         low, high = column.get("minimum", -math.inf), column.get("maximum", math.inf)
         if isinstance(value, int | float) and not low <= value <= high:
             yield name, "range"
+        if "currency" in column and value in NO_CURRENCIES:
+            yield name, "currency"
         if len(str(value)) > column.get("max_length", math.inf):
             yield name, "max_length"
     yield from _broken_rules_of_two_columns(contract, row)
@@ -127,6 +142,9 @@ def broken_rules(feed: str, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _broken_rules_of_two_columns(
     contract: dict[str, Any], row: dict[str, Any]
 ) -> Iterator[tuple[str, str]]:
+    for name, when, value, maximum in conditional_maxima(contract):
+        if row[when] == value and row[name] is not None and row[name] > maximum:
+            yield name, "conditional_range"
     for pattern in contract.get("conditional_patterns", []):
         value, applies = row[pattern["column"]], row[pattern["when"]] in pattern["values"]
         if applies and value and not re.fullmatch(pattern["pattern"].strip("^$"), value):
@@ -147,6 +165,8 @@ def _invalid_values(column: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "allowed", ""
     if "pattern" in column:
         yield from (("pattern", value) for value in BREAKS_PATTERN[column["pattern"]])
+    if "currency" in column:
+        yield from (("currency", value) for value in NO_CURRENCIES)
     whole = column["type"] == "integer"
     if "minimum" in column:
         low = column["minimum"]

@@ -17,6 +17,7 @@ from tests.ingest.validation.contract_violations import (
     boundary_values,
     broken_rules,
     cases,
+    conditional_maxima,
     random_rows,
     read_contract,
 )
@@ -84,6 +85,7 @@ def test_the_suite_has_one_expectation_for_every_rule_of_the_contract(feed):
         for rule, keys in RULE_KEYS.items()
         if any(column.get(key) for key in keys) or any(column.get(key) == 0 for key in keys)
     ]
+    rules += [(name, "conditional_range") for name, *_ in conditional_maxima(read_contract(feed))]
     rules += [
         (pattern["column"], "conditional_pattern")
         for pattern in read_contract(feed).get("conditional_patterns", [])
@@ -92,7 +94,7 @@ def test_the_suite_has_one_expectation_for_every_rule_of_the_contract(feed):
     assert expectations == rules
 
 
-DEPENDENT_RULES = {"order", "conditional_pattern"}
+DEPENDENT_RULES = {"order", "conditional_pattern", "conditional_range"}
 """Rules that depend on another column."""
 
 RULE_KEYS = {
@@ -100,6 +102,7 @@ RULE_KEYS = {
     "allowed": ["allowed"],
     "pattern": ["pattern"],
     "range": ["minimum", "maximum"],
+    "currency": ["currency"],
     "max_length": ["max_length"],
 }
 
@@ -107,6 +110,7 @@ RULE_KEYS = {
 def test_every_key_of_a_contract_is_a_rule_or_metadata():
     known = {"name", "type", "description", "severity", "personal", "protected"}
     known |= {"feature", "restricts", "on_unreadable", "means_every"}
+    known |= {"maximum_by", "ceiling", "placeholders", "placeholder_pattern"}
     known |= {key for keys in RULE_KEYS.values() for key in keys}
     used = {key for feed in FEEDS for column in read_contract(feed)["columns"] for key in column}
     assert used <= known
@@ -153,7 +157,7 @@ def test_a_row_is_reported_for_every_rule_that_it_breaks():
     assert violations_of(result, 0) == [
         ("amount", "required", "critical"),
         ("bureau_score", "range", "warning"),
-        ("currency", "pattern", "critical"),
+        ("currency", "currency", "critical"),
         ("segment", "allowed", "critical"),
     ]
 
