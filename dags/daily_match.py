@@ -8,8 +8,9 @@ task publishes whole folders or nothing and gives the same bytes every time, so 
 cleared and run again. A task that *refuses* (its input breaks a contract) fails at once and says
 what to do; retries are for failing machines.
 
-`report` always runs and lists what is missing. `close` fails the run if a task before it failed,
-and checks the published files and that leads in = leads out.
+`report` always runs, lists what is missing and states the verdict of the day. `close` fails the run
+if a task before it failed, if a published file was changed, unless leads in = leads out, and if the
+verdict is `not_fit`; what is published stays.
 """
 
 import pendulum

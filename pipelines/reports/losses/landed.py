@@ -105,7 +105,7 @@ def _make_dates_finding(rule: str, leads: dict[date, int]) -> Finding:
 def _find_history(
     settings: Settings, day: date, dates: list[date], connection: duckdb.DuckDBPyConnection
 ) -> set[date]:
-    """Return those of `dates` of whose leads an outcome is known."""
+    """Return the dates of whose leads an outcome is known."""
     create_known_view(connection, settings, "outcomes", day)
     files = [
         str(settings.day_folder(settings.lake / "leads", other) / "leads.parquet")
