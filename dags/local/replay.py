@@ -38,8 +38,8 @@ LATER_KNOWLEDGE = ("lake/*", "marts")
 def replay(settings: Settings, day: date) -> dict[str, Any]:
     """Run `day` again in a temporary home and return the published files that differ.
 
-    A delivery that was corrected, or judged by what became known after `day`, is delivered again with
-    the knowledge that its manifest states, on top of the versions before it.
+    A delivery that was corrected, or judged by what became known after `day`, is delivered again
+    with the knowledge that its manifest states, on top of the versions before it.
 
     Returns:
         `date`, `compared` (number of files), `differences` (path below the home -> what differs),

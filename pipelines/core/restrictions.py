@@ -1,8 +1,8 @@
 """Restrictions that could not be read: the small table that ingest publishes beside the lake.
 
-A row says that something which restricts (a rule, a suppression, a withdrawal, a pause) arrived and
-could not be read, and what stays closed until its source sends it again in a readable form. It holds
-no value of the row itself.
+A row says that something which restricts (a rule, a suppression, a withdrawal, a pause) arrived
+and could not be read, and what stays closed until its source sends it again in a readable form. It
+holds no value of the row itself.
 """
 
 import pyarrow as pa

@@ -25,7 +25,7 @@ def load_evidence(
 ) -> None:
     """Create the tables `lake_leads` (of table `matches`) and `suppression_orders` against them.
 
-    The leads are those of `day`, the orders those known by the end of `as_of`. They serve the
+    The leads are of `day`, the orders known by the end of `as_of`. Both serve the
     audits of all institutions.
     """
     connection.execute(

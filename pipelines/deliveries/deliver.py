@@ -1,9 +1,9 @@
 """Deliver step of a day: give each institution its matched leads, its columns, with consent.
 
 A delivered file never changes. If a day is run again with another result, the institution gets a
-new file, `leads.v2.csv`, that replaces the one before; the same result changes nothing. The manifest
-lists the matches that a correction retracts. Each file is judged by what is known when it is written,
-and an order list that can't be read holds the delivery of everybody whom it could concern. Personal
+new file, `leads.v2.csv`, that replaces the one before; the same result changes nothing. The
+manifest lists the matches that a correction retracts. Each file is judged by what is known when it
+is written, and an order list that can't be read holds each delivery that it could concern. Personal
 columns come from the lake only, and each file is audited from its bytes before it is published.
 """
 

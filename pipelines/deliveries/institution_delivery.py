@@ -150,7 +150,7 @@ class DayDeliveries:
         return DeliveryResult("delivered", leads.num_rows, " ".join(filter(None, messages)))
 
     def _find_hold(self, recipient: Recipient, matches: int) -> Hold | None:
-        """Return why the recipient gets no file at all, whatever would be in it."""
+        """Return why the recipient gets no file at all."""
         holds = [
             hold
             for hold in self.holds
@@ -192,8 +192,8 @@ class DayDeliveries:
         if not is_same and not is_admitted(self.connection, recipient.institution_id):
             message = (
                 f"{recipient.institution_id} is not admitted any more, so no personal data goes to "
-                f"it: {matches:,} leads were held back. Those that it must delete are listed under "
-                "`retracted`; tell it."
+                f"it: {matches:,} leads were held back. The matches that it must delete are "
+                "listed under `retracted`; inform it."
             )
             finding = {"id": "delivery_rows_held", "count": matches, "sources": ["not_admitted"]}
             return Hold("not_admitted", message, [finding])

@@ -1,8 +1,8 @@
 """Present knowledge: what is known when a delivery is written, beyond the day that it belongs to.
 
 A delivery of a past day may be written, or corrected, after more has become known: orders,
-withdrawals, ends, pauses, smaller caps. It is judged by all of it. A row that an institution already
-has stays unless the person objects to it; a row that is new to it must pass everything.
+withdrawals, ends, pauses, smaller caps. It is judged by all of it. A row that an institution has
+already stays unless the person objects to it; a row that is new to it must pass everything.
 
 Only what was ingested counts: the lake up to its latest partition, and the newest marts.
 """

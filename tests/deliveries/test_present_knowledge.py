@@ -207,7 +207,9 @@ def test_an_institution_that_is_not_admitted_any_more_gets_no_file(matched_copy)
         ({"institution_id": "", "file": "dnc.csv"}, {CSV_BANK, PARQUET_BANK}),
     ],
 )
-def test_an_unreadable_order_list_holds_whom_it_could_concern(matched_copy, row, held):
+def test_an_unreadable_order_list_holds_each_delivery_that_it_could_concern(
+    matched_copy, row, held
+):
     publish_restrictions(matched_copy, DAY, row)
     result = deliver_all(matched_copy)
     states = {name: manifest_of(matched_copy, name) for name in (CSV_BANK, PARQUET_BANK)}

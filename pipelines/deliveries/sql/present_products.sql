@@ -1,7 +1,8 @@
 -- Products of `mart_products`, the catalogue of `$day`, as known on `$as_of`: the reason why a
 -- product is closed now (null: open), and the most leads that it takes now.
 --
--- `newest_products` are the marts of the last day that was built. Of the days after it every careful statement counts by itself: a pause, an end, a smaller cap, an unreadable row.
+-- `newest_products` are the marts of the last day that was built. Of the days after it every
+-- careful statement counts by itself: a pause, an end, a smaller cap, an unreadable row.
 
 create or replace table present_products as
 

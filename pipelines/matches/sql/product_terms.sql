@@ -1,4 +1,4 @@
--- Price, quota and budget of the day's products. A quota beyond any day counts as the leads there are.
+-- Price, quota and budget of the day's products. A quota beyond any day counts as all leads.
 select
     institution_id,
     product_id,
