@@ -331,13 +331,65 @@ class Protected(Decision):
     attributes: frozenset[str]
 
 
+class ConfirmedChange(_Strict):
+    """A change of a lender's approval rate that somebody confirmed with the lender."""
+
+    institution_id: str
+    valid_from: date = Field(alias="from")
+    """First date on which the changed outcomes were known."""
+    valid_to: date = Field(alias="to")
+    """Last date, inclusive."""
+    confirmed_on: date
+    source: str = Field(min_length=1)
+    """Who confirmed it, and on what ground."""
+
+    @model_validator(mode="after")
+    def _ends_after_it_began(self) -> Self:
+        if self.valid_to < self.valid_from:
+            raise ValueError(f"ends on {self.valid_to}, before it begins on {self.valid_from}")
+        return self
+
+
+class SuddenChange(_Strict):
+    """From when a lender's reported approval rate has changed too much to train on unconfirmed."""
+
+    window_days: int = Field(ge=1)
+    """The decisions of so many days, up to the date itself, are compared with those before."""
+    least_decisions: int = Field(ge=1)
+    """Decisions in the window, below which chance explains any rate."""
+    reference_decisions: int = Field(ge=1)
+    """Accepted decisions before, below which there is no rate to compare with."""
+    odds_factor: float = Field(gt=1)
+    """The odds of approval must rise or fall by this factor,"""
+    standard_errors: float = Field(gt=0)
+    """and the rates differ by so many standard errors."""
+    confirmed: tuple[ConfirmedChange, ...]
+
+
+class OutcomeShare(_Strict):
+    """A number and a share of the outcomes that one lender sent for a day."""
+
+    least_rows: int = Field(ge=1)
+    least_share: float = Field(gt=0, le=1)
+
+
 class Outcomes(Decision):
-    """How outcomes become labels and rates."""
+    """How outcomes become labels and rates, and which of them count."""
 
     take_up_maturity_days: dict[Segment, int]
     """Days in which an approval is funded or else counts as not taken up."""
     default_horizon_months: dict[Segment, int]
     smoothing_decisions: float = Field(ge=0)
+    amount_tolerance: float = Field(ge=0)
+    """Share by which an amount may lie outside the product's limits (rounding, fees included)."""
+    rate_tolerance: float = Field(ge=0)
+    """By how much a rate may exceed the cap (rounding)."""
+    findings: OutcomeShare
+    """From when outcomes that don't count are a finding: the number or the share is reached."""
+    unfounded_report: OutcomeShare
+    """From when none of a lender's outcomes of the day counts, because so many are about leads that
+    it did not receive: the number and the share are reached."""
+    sudden_change: SuddenChange
 
 
 class Levels(_Strict):

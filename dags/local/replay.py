@@ -20,6 +20,7 @@ from typing import Any
 from dags.local.in_process import run_dates
 from models.champion import registry
 from models.training.dataset import find_anchor
+from pipelines.core.data_provenance import history_file
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings, use_home
@@ -143,7 +144,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     for ledger in (*earlier, settings.ledger / f"{today}.jsonl"):
         for entry in map(json.loads, ledger.read_text("utf-8").splitlines()):
             _link(settings.home, Path("landing") / entry["path"], scratch)
-    for beside in (*earlier, settings.ledger / "origins.json", settings.identifier_key_file):
+    key_file = settings.identifier_key_file
+    for beside in (*earlier, settings.ledger / "origins.json", history_file(settings), key_file):
         _link(settings.home, beside.relative_to(settings.home), scratch)
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
     write_json(scratch / "ledger" / "replay.json", {"date": f"{day}"})
@@ -152,6 +154,7 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
         write_json(scratch / "ledger" / "closed.json", closed)
     partitions = [path for root in INPUT_FOLDERS for path in settings.home.glob(f"{root}/date=*")]
     model_sets = set(settings.registry.glob("as_of=*")) - _model_sets_trained_on(settings, day)
+    partitions += settings.delivered.glob("date=*")
     inputs = [*(path for path in partitions if path.name < today), *sorted(model_sets)]
     for path in (file for folder in inputs for file in folder.rglob("*")):
         _link(settings.home, path.relative_to(settings.home), scratch)

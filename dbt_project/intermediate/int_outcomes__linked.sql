@@ -1,74 +1,97 @@
--- One row per outcome, with the lead that it is about: that of the match it names, else the one
--- it names itself. `unlinked_reason` says what is missing; an unlinked outcome counts nowhere.
+-- One row per outcome, with the lead that it is about. `unlinked_reason` says why it does not count;
+-- such an outcome trains nothing, moves no rate and shows in no words.
+--
+-- Two reasons concern a lender's whole report of a date, until somebody confirms it: a sudden change
+-- of its approval rate, and a report of which most rows are about leads that it did not receive.
 
-with outcomes as (
+with judged as (
 
-    select * from {{ ref("stg_lake__outcomes") }}
-
-),
-
-matches as (
-
-    select * from {{ ref("stg_published__matches") }}
+    select * from {{ ref("int_outcomes__judged") }}
 
 ),
 
-leads as (
+changes as (
+
+    select * from {{ ref("int_approval_rate_changes") }}
+
+),
+
+reports as (
 
     select
-        channel_id,
-        lead_id,
-        business_date
-    from {{ ref("stg_lake__leads") }}
+        institution_id,
+        taken_in_on,
+        count(*) as outcomes,
+        count(*) filter (
+            where unlinked_reason in (
+                'unknown_lead', 'unknown_match', 'names_no_lead', 'contradictory',
+                'not_delivered', 'other_institution', 'other_product'
+            )
+        ) as unfounded
+
+    from judged
+    where not is_history
+    group by institution_id, taken_in_on
 
 ),
 
-resolved as (
+confirmed_reports as (
 
-    select
-        outcomes.*,
-        coalesce(matches.channel_id, outcomes.channel_id) as linked_channel_id,
-        coalesce(matches.lead_id, outcomes.lead_id) as linked_lead_id
-
-    from outcomes
-    -- an institution answers its own matches only
-    left join matches
+    select distinct
+        reports.institution_id,
+        reports.taken_in_on
+    from reports
+    inner join {{ ref("stg_policy__confirmed_changes") }} as confirmed
         on
-            outcomes.match_id = matches.match_id
-            and outcomes.institution_id = matches.institution_id
+            reports.institution_id = confirmed.institution_id
+            and reports.taken_in_on between confirmed.valid_from and confirmed.valid_to
 
 ),
 
-linked as (
+unfounded_reports as (
 
-    select
-        resolved.linked_channel_id as channel_id,
-        resolved.linked_lead_id as lead_id,
-        resolved.institution_id,
-        resolved.product_id,
-        leads.business_date,
-        resolved.event,
-        resolved.event_at,
-        resolved.recorded_at,
-        resolved.known_at,
-        {{ platform_date("resolved.known_at") }} as known_on,
-        resolved.amount,
-        resolved.apr,
-        resolved.reason,
-        case
-            when leads.lead_id is not null then null
-            when resolved.linked_channel_id is not null and resolved.linked_lead_id is not null
-                then 'unknown_lead'
-            when resolved.match_id is not null then 'unknown_match'
-            else 'names_no_lead'
-        end as unlinked_reason
-
-    from resolved
-    left join leads
+    select reports.*
+    from reports
+    anti join confirmed_reports
         on
-            resolved.linked_channel_id = leads.channel_id
-            and resolved.linked_lead_id = leads.lead_id
+            reports.institution_id = confirmed_reports.institution_id
+            and reports.taken_in_on = confirmed_reports.taken_in_on
+    where
+        reports.unfounded >= {{ var("unfounded_least_rows") }}
+        and reports.unfounded >= {{ var("unfounded_least_share") }} * reports.outcomes
 
 )
 
-select * from linked
+select
+    judged.channel_id,
+    judged.lead_id,
+    judged.institution_id,
+    judged.product_id,
+    judged.business_date,
+    judged.event,
+    judged.event_at,
+    judged.recorded_at,
+    judged.known_at,
+    judged.known_on,
+    judged.taken_in_on,
+    judged.amount,
+    judged.apr,
+    judged.reason,
+    judged.file,
+    judged.file_line,
+    judged.landed_on,
+    judged.is_history,
+    case
+        when judged.unlinked_reason is not null then judged.unlinked_reason
+        when judged.is_history then null
+        when unfounded_reports.institution_id is not null then 'unfounded_report'
+        when changes.known_on is not null then 'unconfirmed_change'
+    end as unlinked_reason
+
+from judged
+left join changes
+    on judged.institution_id = changes.institution_id and judged.known_on = changes.known_on
+left join unfounded_reports
+    on
+        judged.institution_id = unfounded_reports.institution_id
+        and judged.taken_in_on = unfounded_reports.taken_in_on

@@ -103,15 +103,22 @@ def hash_inputs(*folders: Path, home: Path) -> dict[str, str]:
 def hash_mart_inputs(settings: Settings, day: date) -> dict[str, str]:
     """Return the inputs of the marts of `day`: folder -> one hash over its partitions.
 
-    Of the lake they are the partitions up to `day`; of the matches the earlier ones, because an
-    outcome is joined to its lead through the matches of earlier days.
+    Of the lake they are the partitions up to `day`; of the matches and of what was delivered the
+    earlier ones, because an outcome is joined to its lead through the matches of earlier days.
     """
     lake = {
         f"lake/{feed}": _hash_partitions(settings.lake / feed, f"date={day}")
         for feed in (*feeds(), restrictions.FEED)
     }
     earlier = _hash_partitions(settings.matches, f"date={day}", inclusive=False)
-    return lake | {"matches": earlier}
+    return lake | {"matches": earlier, "delivered": _hash_delivered(settings, f"date={day}")}
+
+
+def _hash_delivered(settings: Settings, last: str) -> str:
+    """Return a hash of what was delivered before `last`; each file is named by its content."""
+    files = settings.delivered.glob("date=*/*.parquet")
+    names = sorted({f"{file.parent.name}/{file.name}" for file in files if file.parent.name < last})
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _hash_partitions(root: Path, last: str, *, inclusive: bool = True) -> str:

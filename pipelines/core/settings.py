@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         return self.home / "outbox"
 
     @cached_property
+    def delivered(self) -> Path:
+        """The matches that each institution received, one file a shard of deliveries: date=D."""
+        return self.home / "delivered"
+
+    @cached_property
     def step_failures(self) -> Path:
         """The failures of steps that have not succeeded yet, for the report: date=D/STEP."""
         return self.home / "step_failures"

@@ -22,12 +22,18 @@ from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.deliveries.consent_audit import load_evidence
+from pipelines.deliveries.delivered_matches import record_delivered
 from pipelines.deliveries.institution_delivery import (
     DayDeliveries,
     DeliveryResult,
     Facts,
     Recipient,
     read_delivered_ids,
+)
+from pipelines.deliveries.outcome_receipts import (
+    list_institutions,
+    load_receipts,
+    publish_receipts,
 )
 from pipelines.deliveries.present_knowledge import (
     find_judgement_dates,
@@ -50,8 +56,8 @@ PRICES_NOTE = (
 def plan_shards(settings: Settings, day: date) -> list[dict[str, Any]]:
     """Return the institutions to deliver to, in shards.
 
-    They are the institutions matched on `day`, and the ones that already have a delivery for the
-    day and may need a correction.
+    They are the institutions matched on `day`, the ones that already have a delivery for the day and
+    may need a correction, and (`receipts`) the ones whose outcome files were taken in on it.
 
     Raises:
         InputMissing: The day's matches are not published.
@@ -60,10 +66,15 @@ def plan_shards(settings: Settings, day: date) -> list[dict[str, Any]]:
     read_manifest(folder)
     matched = pq.read_table(folder / "matches.parquet", columns=["institution_id"])
     delivered = _list_delivered(settings.day_folder(settings.outbox, day))
-    names = sorted(delivered.union(matched["institution_id"].unique().to_pylist()))
-    return [
-        {"institutions": names[first : first + INSTITUTIONS_PER_SHARD]}
+    with_leads = delivered.union(matched["institution_id"].unique().to_pylist())
+    names = sorted(with_leads.union(list_institutions(settings, day)))
+    chunks = [
+        names[first : first + INSTITUTIONS_PER_SHARD]
         for first in range(0, len(names), INSTITUTIONS_PER_SHARD)
+    ]
+    return [
+        {"institutions": [name for name in chunk if name in with_leads], "receipts": chunk}
+        for chunk in chunks
     ]
 
 
@@ -84,6 +95,7 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
         settings.day_folder(settings.lake / "leads", day),
         home=settings.home,
     )
+    receipts = load_receipts(settings, day, shard["receipts"])
     prices = load_price_feedback(settings, day)
     results = []
     for as_of, names in find_judgement_dates(settings, day, shard["institutions"]).items():
@@ -96,7 +108,9 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
                 deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
                 for name in names
             ]
-    return _summarise(results, day)
+    receipt_count = publish_receipts(settings, day, shard["receipts"], receipts)
+    record_delivered(settings, day, shard["institutions"])
+    return _summarise(results, day) | {"receipts": receipt_count}
 
 
 def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[str]]]:

@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 from expectations import contracts, mapping
 from expectations.mapping import LoadedMapping, MappingError
 from pipelines.core.arrays import BoolArray
-from pipelines.core.data_provenance import record_provenance
+from pipelines.core.data_provenance import record_provenance, register_history
 from pipelines.core.database import connect
 from pipelines.core.errors import ImportRejected, IntegrityError, UsageError
 from pipelines.core.publishing import publishing, sha256, write_parquet
@@ -74,15 +74,18 @@ def import_file(
         result = _count_rows(settings, connection, file)
         result["beside"] = read_companion_tables(connection, file, loaded.mapping.beside)
         feeds = _split_by_feed(FeedSplitter(connection, loaded, names, window))
+        history: list[Path] = []
         stem = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")
         for feed, counts in feeds.items():
             counts.update(
-                _write_feed(connection, feed, settings.landing, f"{loaded.name}-{stem}.csv")
+                _write_feed(
+                    connection, feed, settings.landing, f"{loaded.name}-{stem}.csv", history
+                )
             )
             _check_counts(feed, counts)
         result |= {"mapping": loaded.name, "feeds": feeds}
         result |= _publish_quarantine(settings, connection, loaded, result)
-    _record_import(settings, loaded, result, window)
+    _record_import(settings, loaded, result, window, history)
     return result
 
 
@@ -172,7 +175,11 @@ def _check_counts(feed: str, counts: dict[str, Any]) -> None:
 
 
 def _write_feed(
-    connection: duckdb.DuckDBPyConnection, feed: str, landing: Path, name: str
+    connection: duckdb.DuckDBPyConnection,
+    feed: str,
+    landing: Path,
+    name: str,
+    history: list[Path],
 ) -> dict[str, object]:
     """Write the table of `feed` to landing files, one for each source and date, as a stream.
 
@@ -181,6 +188,7 @@ def _write_feed(
         feed: The feed; its rows are written in the order of their values.
         landing: The folder of all feeds.
         name: File name in each SOURCE/DATE folder; a file of that name is replaced.
+        history: Gets the path of each file of outcomes.
 
     Returns:
         `rows`, `files`, `sources`, and the `first` and `last` date.
@@ -204,6 +212,8 @@ def _write_feed(
         written[key] = written.get(key, 0) + rows.num_rows
     if file:
         file.finish()
+    if feed == "outcomes":
+        history += [landing / feed / source / f"{day:%Y-%m-%d}" / name for source, day in written]
     days = [day for _, day in written]
     return {
         "rows": sum(written.values()),
@@ -283,7 +293,11 @@ def _publish_quarantine(
 
 
 def _record_import(
-    settings: Settings, loaded: LoadedMapping, result: dict[str, Any], window: DateWindow
+    settings: Settings,
+    loaded: LoadedMapping,
+    result: dict[str, Any],
+    window: DateWindow,
+    history: list[Path],
 ) -> None:
     invented: dict[str, dict[str, str]] = {}
     for route in loaded.mapping.routes:
@@ -297,4 +311,6 @@ def _record_import(
         "dates": dates,
         "invented": invented,
     }
-    record_provenance(settings, f"import {loaded.name} {result['file']} {dates}", facts | result)
+    name = f"import {loaded.name} {result['file']} {dates}"
+    register_history(settings, name, "import", history)
+    record_provenance(settings, name, facts | result)

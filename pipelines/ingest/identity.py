@@ -50,13 +50,23 @@ def derive_columns(
     if contract.feed == "suppressions":
         index = rows.schema.get_field_index("subject")
         return rows.set_column(index, "subject", query_rows(connection, _SUBJECTS, rows)["subject"])
-    derive = {"leads": _derive_leads, "supply_links": _derive_supply_links}.get(contract.feed)
+    derive = {
+        "leads": _derive_leads,
+        "outcomes": _derive_outcomes,
+        "supply_links": _derive_supply_links,
+    }.get(contract.feed)
     if derive is None:
         return rows
     derived = derive(connection, rows, zone)
     for column in contract.derived:
         rows = rows.append_column(column.name, derived[column.name].cast(column.arrow_type))
     return rows
+
+
+def _derive_outcomes(
+    _connection: duckdb.DuckDBPyConnection, rows: pa.Table, _zone: str
+) -> pa.Table:
+    return pa.table({"file_line": rows["line"], "history_kind": rows["origin"]})
 
 
 def _derive_supply_links(

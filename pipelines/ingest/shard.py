@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations.contracts import Contract, load
+from pipelines.core.data_provenance import read_history
 from pipelines.core.database import connect
 from pipelines.core.identifier_key import load_identifier_key
 from pipelines.core.publishing import write_json, write_parquet
@@ -130,6 +131,8 @@ def _file_lineage(settings: Settings, contract: Contract, tasks: Sequence[Task])
     entries = [task.entry for task in tasks]
     days = [date.fromisoformat(entry.known_on) for entry in entries]
     landed = [date.fromisoformat(e.landed_on) if e.landed_on else None for e in entries]
+    history = read_history(settings) if contract.feed == "outcomes" else {}
+    origins = [history.get((entry.source, entry.sha256)) for entry in entries]
     starts = pa.array([settings.day_start(day) for day in days], pa.timestamp("us", "UTC"))
     return pa.table(
         {
@@ -139,6 +142,7 @@ def _file_lineage(settings: Settings, contract: Contract, tasks: Sequence[Task])
             "known_on": pa.array(days, pa.date32()),
             "is_late": [entry.is_late for entry in entries],
             "known_at": starts,
+            "origin": pa.array(origins, pa.string()),
         }
     )
 

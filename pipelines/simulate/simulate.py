@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from expectations import contracts
-from pipelines.core.data_provenance import record_provenance
+from pipelines.core.data_provenance import record_provenance, register_history
 from pipelines.core.errors import UsageError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
@@ -101,6 +101,8 @@ def start_market(settings: Settings, plan: SimulationPlan) -> SimulatedMarket:
     outcomes = [market.write_day(day, plan.start, last) for day in plan.broadcast_dates]
     if tables := list(chain.from_iterable(outcomes)):
         market.write_outcome_table(pa.concat_tables(tables))
+        files = market.corruptor.take_files("outcomes")
+        register_history(settings, f"simulate {_format_dates(plan)}", "simulate", files)
     return market
 
 
@@ -122,8 +124,12 @@ def _check_same_market(settings: Settings, plan: SimulationPlan) -> None:
         )
 
 
+def _format_dates(plan: SimulationPlan) -> str:
+    return f"{plan.start} to {plan.dates[-1]}"
+
+
 def _record_provenance(settings: Settings, plan: SimulationPlan) -> None:
-    dates = f"{plan.start} to {plan.dates[-1]}"
+    dates = _format_dates(plan)
     rule = f"Simulated from seed {plan.seed}; no row describes a real person or firm."
     invented = {feed: {"every column": rule} for feed in contracts.feeds()}
     invented["leads"]["id_number, phone, full_name, business_name"] = (

@@ -12,6 +12,7 @@ from expectations import policy
 from pipelines.core.database import connect
 from pipelines.core.publishing import hash_mart_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.transform.outcome_findings import find_outcome_problems
 from pipelines.transform.warehouse import LAYERS, build, require_built
 
 SORT_KEYS = {
@@ -21,6 +22,8 @@ SORT_KEYS = {
     "training_pairs": "channel_id, lead_id, institution_id, product_id",
     "outcomes": "all",
     "unlinked_outcomes": "all",
+    "outcome_receipts": "all",
+    "sudden_changes": "all",
     "channels": "channel_id",
     "earlier_offers": "all",
     "shared_phones": "channel_id, lead_id",
@@ -78,7 +81,10 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         connection.execute(f"attach '{path}' as warehouse (read_only)")
         connection.execute("use warehouse")
         counts = facts["counts"] = _count_marts(connection)
-        facts["findings"] = _list_closed_by_restrictions(connection)
+        facts["findings"] = [
+            *_list_closed_by_restrictions(connection),
+            *find_outcome_problems(connection, day),
+        ]
         with publishing(settings.day_folder(settings.marts, day), facts) as folder:
             for name, order in SORT_KEYS.items():
                 rows = connection.sql(f"select * from {name} order by {order}")

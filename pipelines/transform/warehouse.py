@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ MATCHES = pa.schema(
     ]
 )
 """The columns of `matches/` that link an outcome to its lead, and the terms shown to the lead."""
+
+KEYS = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
+DELIVERED = pa.schema([(name, pa.string()) for name in KEYS])
+"""The columns of `delivered/`: the matches that an institution received."""
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +103,8 @@ def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
 def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
     """Return dbt's vars, from the run and the policies."""
     identity, priors = policy.identity(day), policy.priors()
+    outcomes = policy.outcomes()
+    sudden = outcomes.sudden_change
     return {
         "business_date": f"{day:%Y-%m-%d}",
         "time_zone": settings.time_zone,
@@ -116,7 +123,16 @@ def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
         "phone_burst_leads": identity.phone_burst.max_leads,
         "phone_burst_days": identity.phone_burst.window_days,
         "consent_longest_days": policy.consent(day).longest_days,
-        "smoothing_decisions": policy.outcomes().smoothing_decisions,
+        "smoothing_decisions": outcomes.smoothing_decisions,
+        "amount_tolerance": outcomes.amount_tolerance,
+        "rate_tolerance": outcomes.rate_tolerance,
+        "unfounded_least_rows": outcomes.unfounded_report.least_rows,
+        "unfounded_least_share": outcomes.unfounded_report.least_share,
+        "sudden_window_days": sudden.window_days,
+        "sudden_least_decisions": sudden.least_decisions,
+        "sudden_reference_decisions": sudden.reference_decisions,
+        "sudden_odds_factor": sudden.odds_factor,
+        "sudden_standard_errors": sudden.standard_errors,
         # the platform's rate before any outcome, with equal weight for every segment
         "prior_approval": sum(priors.approve.values()) / len(priors.approve),
         "prior_take_up": sum(priors.take_up.values()) / len(priors.take_up),
@@ -177,9 +193,35 @@ def _write_typed_files(settings: Settings) -> None:
     in it.
     """
     schemas = {contract.feed: contract.lake_schema for contract in contracts()}
-    beside_feeds = {"matches": MATCHES, restrictions.FEED: restrictions.SCHEMA}
+    beside_feeds = {
+        "matches": MATCHES,
+        "delivered": DELIVERED,
+        restrictions.FEED: restrictions.SCHEMA,
+    }
     for name, schema in (schemas | beside_feeds).items():
         write_parquet(schema.empty_table(), _typed_folder(settings) / f"{name}.parquet")
+    for name, table in _policy_tables().items():
+        write_parquet(table, _typed_folder(settings) / f"{name}.parquet")
+
+
+def _policy_tables() -> dict[str, pa.Table]:
+    """Return the dated policies that tables are joined with."""
+    period = [("valid_from", pa.date32()), ("valid_to", pa.date32())]
+    caps = [(name, pa.string()) for name in ("kind", "segment", "currency")]
+    confirmed = policy.outcomes().sudden_change.confirmed
+    return {
+        "price_caps": _entries_table(
+            policy.price_caps(), pa.schema([*caps, *period, ("cap", pa.float64())])
+        ),
+        "confirmed_changes": _entries_table(
+            confirmed, pa.schema([("institution_id", pa.string()), *period])
+        ),
+    }
+
+
+def _entries_table(entries: Iterable[object], schema: pa.Schema) -> pa.Table:
+    rows = [{name: getattr(entry, name) for name in schema.names} for entry in entries]
+    return pa.Table.from_pylist(rows, schema)
 
 
 def _pattern(folder: Path) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from expectations.contracts import feeds, load
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import MATCHES
+from pipelines.transform.warehouse import DELIVERED, MATCHES
 
 Row = dict[str, Any]
 
@@ -50,7 +50,7 @@ DEFAULTS: dict[str, Row] = {
     },
     "product_rules": {},
     "channel_spend": {"currency": "CNY"},
-    "outcomes": {},
+    "outcomes": {"history_kind": "simulate", "file_line": 2},
     "supply_links": {"platform_id": "platform", "currency": "CNY"},
     "suppressions": {"platform_id": "platform", "reason": "do_not_contact"},
 }
@@ -81,11 +81,16 @@ def write_day(settings: Settings, day: date, **rows: Iterable[Row]) -> None:
         write_feed(settings, feed, day, rows.get(feed, ()))
 
 
-def write_matches(settings: Settings, day: date, rows: Iterable[Row]) -> None:
-    """Publish `matches/date=day` with the columns that dbt reads."""
+def write_matches(
+    settings: Settings, day: date, rows: Iterable[Row], *, is_delivered: bool = True
+) -> None:
+    """Publish `matches/date=day` with the columns that dbt reads, and record their delivery."""
     table = pa.Table.from_pylist(list(rows), MATCHES)
     with publishing(settings.day_folder(settings.matches, day), {}) as folder:
         write_parquet(table, folder / "matches.parquet")
+    if is_delivered:
+        delivered = settings.day_folder(settings.delivered, day) / "delivered.parquet"
+        write_parquet(table.select(DELIVERED.names), delivered)
 
 
 def _complete(settings: Settings, feed: str, day: date, given: Row) -> Row:

@@ -74,7 +74,7 @@ def test_an_outcome_is_linked_by_the_match_of_an_earlier_date_only(home: Setting
     lead = {"channel_id": "search", "lead_id": "ann"}
     product = {"institution_id": "bank", "product_id": "loan"}
     answer = product | {"event": "approved", "recorded_at": at("2026-03-12 09:00")}
-    write_day(home, FIRST, leads=[lead])
+    write_day(home, FIRST, leads=[lead], products=[product])
     write_day(
         home, DAY, outcomes=[answer | {"match_id": "early"}, answer | {"match_id": "same-day"}]
     )

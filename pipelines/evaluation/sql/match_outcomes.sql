@@ -12,7 +12,7 @@ reported as (
         outcomes.apr,
         outcomes.currency
     from outcomes
-    inner join matches using (match_id, institution_id)
+    inner join matches using (match_id, institution_id, product_id)
     union all
     select
         matches.match_id,
@@ -30,6 +30,7 @@ reported as (
         where
             named.match_id = outcomes.match_id
             and named.institution_id = outcomes.institution_id
+            and named.product_id = outcomes.product_id
     )
 ),
 

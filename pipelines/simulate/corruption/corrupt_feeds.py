@@ -16,6 +16,7 @@ Only rows that the log names are lost, so figures of the clean market hold for t
 
 from dataclasses import dataclass, field
 from itertools import compress
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +65,7 @@ class FeedCorruptor:
     share: float
     """Share of rows that are corrupted, and of files that each file corruption affects; 0 to 1."""
     _log: list[pa.Table] = field(default_factory=list)
+    _files: list[str] = field(default_factory=list)
 
     def write(self, file: FeedFile, table: pa.Table) -> tuple[int, int]:
         """Write a file, and corrupted copies beside it.
@@ -83,7 +85,14 @@ class FeedCorruptor:
         write_feed_file(sent, folder, file.name, file.file_format, settings.threads)
         if changes := [variant.text for variant in variants if variant.text]:
             rewrite_text(settings.landing / file.path, changes)
+        self._files.append(file.path)
         return sent.num_rows, 1 + self._write_copies(file, table, corrupted)
+
+    def take_files(self, feed: str) -> list[Path]:
+        """Return the files of `feed` written since the last call."""
+        landing, files = self.world.settings.landing, sorted(self._files)
+        self._files.clear()
+        return [landing / path for path in files if path.startswith(f"{feed}/")]
 
     def take_log(self) -> pa.Table:
         """Return the log of the files written since the last call, in its sort order."""
@@ -102,6 +111,7 @@ class FeedCorruptor:
             name = f"{file.name}_{kind.name}"
             written = kind.write(file.contract, rows, folder, name, file.file_format)
             self._log.append(log_file(file, f"{file.folder}/{written}", kind, ROWS_OF_A_COPY))
+            self._files.append(f"{file.folder}/{written}")
         return len(kinds)
 
     def _affecting(

@@ -1,0 +1,14 @@
+-- Sudden changes of approval rates that hold back outcomes, by institution; the newest date counts.
+
+select
+    institution_id,
+    count(*) as dates,
+    max(known_on) as last_on,
+    max_by(earlier_rate, known_on) as earlier_rate,
+    max_by(earlier_decisions, known_on) as earlier_decisions,
+    max_by(window_rate, known_on) as window_rate,
+    max_by(window_decisions, known_on) as window_decisions
+from sudden_changes
+group by institution_id
+having max(known_on) > cast($day as date) - cast($window_days as integer)
+order by institution_id

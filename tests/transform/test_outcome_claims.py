@@ -1,0 +1,238 @@
+"""A partner speaks only for itself: which outcomes count, and what the page and receipts say."""
+
+import csv
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from expectations import policy
+from pipelines.core.publishing import publishing, read_manifest, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.deliveries.outcome_receipts import list_institutions, load_receipts, publish_receipts
+from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
+from tests.helpers.lake import Row, at, write_day, write_matches
+from tests.transform.conftest import DAY, FIRST, build_all
+
+BANK = {"institution_id": "bank", "product_id": "loan"}
+FUND = {"institution_id": "fund", "product_id": "loan"}
+OWN = {"history_kind": None, "event": "approved"}
+"""An outcome that the institution sent itself."""
+
+
+def lead(number: int) -> Row:
+    return {"channel_id": "search", "lead_id": f"L{number:04}"}
+
+
+def write_home(home: Settings, outcomes: list[Row], delivered: list[Row], leads: int) -> None:
+    """Write leads and deliveries of FIRST, and outcomes taken in on DAY."""
+    products = [BANK, FUND, BANK | {"product_id": "card"}]
+    institutions = [{"institution_id": name} for name in ("bank", "fund")]
+    write_day(
+        home,
+        FIRST,
+        leads=[lead(number) for number in range(leads)],
+        products=products,
+        institutions=institutions,
+    )
+    write_day(home, DAY, outcomes=outcomes)
+    write_matches(home, FIRST, delivered)
+
+
+def read(home: Settings, name: str) -> list[dict[str, Any]]:
+    return pq.read_table(home.day_folder(home.marts, DAY) / f"{name}.parquet").to_pylist()
+
+
+def reasons(home: Settings) -> dict[int, str | None]:
+    """Return line -> internal reason, of the outcomes taken in on DAY."""
+    return {row["line"]: row["unlinked_reason"] for row in read(home, "outcome_receipts")}
+
+
+def publish_empty_quarantine(home: Settings) -> None:
+    with publishing(home.day_folder(home.quarantine / "outcomes", DAY), {}) as folder:
+        write_parquet(QUARANTINE.empty_table(), folder / "quarantine.parquet")
+
+
+def read_receipt(home: Settings, institution: str) -> list[dict[str, str]]:
+    folder = home.day_folder(home.outbox, DAY) / institution
+    version = read_manifest(folder)["receipts"][-1]
+    with (folder / version["file"]).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_of_800_invented_approvals_none_trains_and_the_lender_is_named(home: Settings):
+    recorded = {"recorded_at": at(f"{DAY} 09:00")}
+    invented = [
+        BANK | lead(number) | OWN | recorded | {"file_line": number + 2, "file": "more.csv"}
+        for number in range(800)
+    ]
+    honest = FUND | lead(5) | OWN | recorded | {"file_line": 2}
+    delivered = [FUND | lead(number) | {"match_id": f"f{number}"} for number in range(300)]
+    delivered += [BANK | lead(number) | {"match_id": f"b{number}"} for number in range(8)]
+    write_home(home, [*invented, honest], delivered, leads=400)
+    build_all(home, DAY)
+    publish_empty_quarantine(home)
+    assert [(row["institution_id"], row["lead_id"]) for row in read(home, "outcomes")] == [
+        ("fund", "L0005")
+    ]
+    assert {row["institution_id"] for row in read(home, "training_pairs")} == {"fund"}
+    (finding,) = read_manifest(home.day_folder(home.marts, DAY))["findings"]
+    assert (finding["id"], finding["count"]) == ("outcomes_not_received", 800)
+    assert finding["sources"] == ["bank"]
+    assert "other_institution 292" in finding["detail"]
+    assert "unknown_lead 400" in finding["detail"]
+
+    assert list_institutions(home, DAY) == ["bank", "fund"]
+    publish_receipts(home, DAY, ["bank", "fund"], {})
+    receipt = read_receipt(home, "bank")
+    assert [int(row["line"]) for row in receipt] == list(range(2, 802))
+    assert {row["status"] for row in receipt} == {"ignored"}
+    # nobody learns by guessing which leads exist, or who received them
+    assert {row["reason"] for row in receipt} == {"not_delivered", "unfounded_report"}
+    assert [row["status"] for row in read_receipt(home, "fund")] == ["accepted"]
+
+
+def test_values_are_judged_against_the_product_and_the_law(home: Settings):
+    good = BANK | OWN | {"recorded_at": at(f"{DAY} 09:00"), "event_at": at(f"{DAY} 08:00")}
+    cases: list[tuple[Row, str | None]] = [
+        ({}, None),
+        ({"apr": 0.24, "amount": 100_000.0, "currency": "CNY"}, None),
+        ({"apr": 0.36}, "rate_over_cap"),
+        ({"amount": 900_000.0}, "amount_outside_product"),
+        ({"amount": 5.0}, "amount_outside_product"),
+        ({"currency": "USD"}, "other_currency"),
+        ({"recorded_at": at("2062-03-01 09:00")}, "in_future"),
+        ({"event_at": at("2062-03-01 09:00")}, "in_future"),
+        ({"product_id": "card"}, "other_product"),
+        ({"product_id": "invented"}, "other_product"),
+        ({"event": "overdue_30"}, "impossible_order"),
+        ({"event": "repaid"}, "impossible_order"),
+    ]
+    outcomes = [
+        good | lead(number) | change | {"file_line": number}
+        for number, (change, _) in enumerate(cases)
+    ]
+    # paid out before it was approved: neither report is believed
+    late, early = {"event_at": at(f"{DAY} 07:30")}, {"event_at": at(f"{DAY} 07:00")}
+    outcomes += [
+        good | lead(50) | late | {"file_line": 50},
+        good | lead(50) | early | {"file_line": 51, "event": "funded"},
+        # paid out, then behind: as it should be
+        good | lead(51) | early | {"file_line": 52, "event": "funded"},
+        good | lead(51) | late | {"file_line": 53, "event": "overdue_30"},
+        # behind before it was paid out
+        good | lead(52) | late | {"file_line": 54, "event": "funded"},
+        good | lead(52) | early | {"file_line": 55, "event": "overdue_30"},
+    ]
+    delivered = [BANK | lead(number) | {"match_id": f"b{number}"} for number in range(60)]
+    write_home(home, outcomes, delivered, leads=60)
+    build_all(home, DAY)
+    expected = {number: reason for number, (_, reason) in enumerate(cases)}
+    wrong = dict.fromkeys((50, 51, 54, 55), "impossible_order")
+    assert reasons(home) == expected | wrong | {52: None, 53: None}
+    findings = read_manifest(home.day_folder(home.marts, DAY))["findings"]
+    assert {(f["id"], f["count"]) for f in findings} == {
+        ("outcomes_implausible", 12),
+        ("outcomes_not_received", 2),
+    }
+
+
+def write_rates(home: Settings, approvals_by_day: list[tuple[int, int]]) -> None:
+    """Write decisions of the bank on the days from FIRST + 1 on: approvals and decisions each."""
+    total = sum(decisions for _, decisions in approvals_by_day)
+    products, institutions = [BANK], [{"institution_id": "bank"}]
+    leads = [lead(number) for number in range(total)]
+    write_day(home, FIRST, leads=leads, products=products, institutions=institutions)
+    write_matches(home, FIRST, [BANK | row | {"match_id": row["lead_id"]} for row in leads])
+    rest = iter(leads)
+    for number, (approvals, decisions) in enumerate(approvals_by_day, start=1):
+        day = FIRST + timedelta(days=number)
+        events = ["approved"] * approvals + ["declined"] * (decisions - approvals)
+        recorded = {"recorded_at": at(f"{day} 09:00"), "history_kind": None}
+        write_day(home, day, outcomes=[BANK | next(rest) | recorded | {"event": e} for e in events])
+
+
+USUAL = [(5, 40)] * 9
+
+
+def test_a_sudden_change_of_the_approval_rate_does_not_train_before_it_is_confirmed(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    write_rates(home, [*USUAL, (38, 40), (39, 40)])
+    build_all(home, DAY)
+    assert len(read(home, "outcomes")) == 9 * 40
+    held = read(home, "unlinked_outcomes")
+    assert {row["unlinked_reason"] for row in held} == {"unconfirmed_change"}
+    (finding,) = read_manifest(home.day_folder(home.marts, DAY))["findings"]
+    assert (finding["id"], finding["sources"]) == ("outcomes_sudden_change", ["bank"])
+
+    confirmed = policy.outcomes().sudden_change.model_validate(
+        policy.outcomes().sudden_change.model_dump(by_alias=True)
+        | {
+            "confirmed": [
+                {
+                    "institution_id": "bank",
+                    "from": DAY - timedelta(days=1),
+                    "to": DAY,
+                    "confirmed_on": date(2026, 3, 13),
+                    "source": "a letter of the bank",
+                }
+            ]
+        }
+    )
+    changed = policy.outcomes().model_copy(update={"sudden_change": confirmed})
+    monkeypatch.setattr(policy, "outcomes", lambda: changed)
+    build_all(home, DAY)
+    assert len(read(home, "outcomes")) == 11 * 40
+    assert not read_manifest(home.day_folder(home.marts, DAY))["findings"]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param((9, 40), id="chance"),
+        pytest.param((15, 15), id="too few decisions"),
+    ],
+)
+def test_an_ordinary_day_is_no_sudden_change(home: Settings, last: tuple[int, int]):
+    write_rates(home, [*USUAL[:2], last])
+    build_all(home, DAY)
+    assert not read(home, "unlinked_outcomes")
+    assert not read(home, "sudden_changes")
+
+
+def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings):
+    outcome = BANK | lead(0) | OWN | {"recorded_at": at(f"{DAY} 09:00")}
+    write_home(home, [outcome], [BANK | lead(0) | {"match_id": "b0"}], leads=1)
+    build_all(home, DAY)
+    publish_empty_quarantine(home)
+    folder = home.day_folder(home.outbox, DAY) / "bank"
+    publish_receipts(home, DAY, ["bank"], {})
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    publish_receipts(home, DAY, ["bank"], load_receipts(home, DAY, ["bank"]))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+    refused = {
+        "source": "bank",
+        "file": f"outcomes/bank/{DAY}/test.csv",
+        "line": 3,
+        "column": "event",
+        "rule": "allowed",
+        "severity": "critical",
+        "rows": 1,
+        "message": "event must be one of the allowed values",
+        "received": '{"phone": "+8613912345678"}',
+    }
+    with publishing(home.day_folder(home.quarantine / "outcomes", DAY), {}) as quarantine:
+        table = pa.Table.from_pylist([refused], QUARANTINE)
+        write_parquet(table, quarantine / "quarantine.parquet")
+    publish_receipts(home, DAY, ["bank"], load_receipts(home, DAY, ["bank"]))
+    assert (folder / "outcome_receipt.csv").read_bytes() == first["outcome_receipt.csv"]
+    file = f"{DAY}/test.csv"
+    assert read_receipt(home, "bank") == [
+        {"file": file, "line": "2", "status": "accepted", "reason": ""},
+        {"file": file, "line": "3", "status": "ignored", "reason": "allowed: event"},
+    ]
+    assert "139" not in (folder / "outcome_receipt.v2.csv").read_text("utf-8")
