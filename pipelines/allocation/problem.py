@@ -28,6 +28,9 @@ class PairColumns:
     """Eligible pairs as columns of equal length; one row per (lead, product).
 
     `lead`, `institution` and `product` are codes 0, 1, 2 …; an institution owns whole products.
+    Where several leads share the offers of one (two persons with one phone), `lead` is the code of
+    the one whose offers they share, and `sharing_lead` tells them apart: a product may then have a
+    pair with each of them, of which a plan has one at most.
     `value` is money, above 0. `tie_break_key` (0 <= key < 2**32) decides between plans of equal
     value: the greater sum of keys wins. With a key drawn from each pair's own identifiers, neither
     the order of rows nor the solver's version decides between equal leads.
@@ -38,6 +41,12 @@ class PairColumns:
     product: IntArray
     value: FloatArray
     tie_break_key: IntArray
+    sharing_lead: IntArray | None = None
+
+    @property
+    def own_lead(self) -> IntArray:
+        """Return the code of each pair's lead itself, also where several share the offers of one."""
+        return self.lead if self.sharing_lead is None else self.sharing_lead
 
     @property
     def lead_institution(self) -> IntArray:
@@ -52,6 +61,7 @@ class PairColumns:
             product=self.product[rows],
             value=self.value[rows],
             tie_break_key=self.tie_break_key[rows],
+            sharing_lead=None if self.sharing_lead is None else self.sharing_lead[rows],
         )
 
 
@@ -63,8 +73,12 @@ def find_sort_order(pairs: PairColumns) -> IntArray | None:
     """
     products = int(pairs.product.max(initial=-1)) + 1
     key = pairs.lead_institution * products + pairs.product
-    order = None if (np.diff(key) > 0).all() else np.argsort(key)
-    duplicates = 0 if order is None else int((np.diff(key[order]) == 0).sum())
+    if (np.diff(key) > 0).all():
+        order, duplicates = None, 0
+    else:
+        order = np.argsort(key) if pairs.sharing_lead is None else np.lexsort((pairs.own_lead, key))
+        is_same_lead = np.diff(pairs.own_lead[order]) == 0
+        duplicates = int(((np.diff(key[order]) == 0) & is_same_lead).sum())
     if duplicates:
         raise IntegrityError(f"{duplicates:,} pairs of lead and product occur twice")
     is_invalid = ~(np.isfinite(pairs.value) & (pairs.value > 0))

@@ -1,8 +1,9 @@
 """Consent audit: check the bytes that an institution is about to receive.
 
 The audit trusts no result of the matching. It looks up every lead of the file in the lake again:
-consent that covers this institution, is not withdrawn and not too old; no suppression order; and
-the personal columns of the same person, so that no row mixes two people.
+consent that covers this institution, is not withdrawn and not too old; no suppression order; the
+personal columns of the same person, so that no row mixes two people; and no phone or identity
+number twice.
 """
 
 from datetime import date, timedelta
@@ -91,6 +92,8 @@ def _join_evidence(
         select
             matches.match_id, lake_leads.channel_id, lake_leads.lead_id,
             lake_leads.consent_scope, lake_leads.consent_at, lake_leads.consent_withdrawn_at,
+            case when lake_leads.is_id_valid then lake_leads.id_number_sha256 end as id_key,
+            case when lake_leads.is_phone_valid then lake_leads.phone_sha256 end as phone_key,
             {" or ".join(differences) or "false"} as has_other_personal_data
         from delivered
         left join matches

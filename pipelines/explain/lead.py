@@ -36,7 +36,7 @@ DECISIONS = {
     "same_institution": "another product of the institution has a higher value to the plan",
     "price_of_quota": "its value is not above the shadow price of the quota: other leads use it",
     "better_offers": "other offers of the lead have a higher value to the plan",
-    "budget_or_tie": "excluded by a budget, a share or a floor, or tied with a chosen pair",
+    "budget_or_tie": "excluded by a budget, a share, a floor or a shared phone, or tied",
 }
 """Decision about a scored pair -> its description."""
 

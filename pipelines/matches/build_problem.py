@@ -76,10 +76,10 @@ def plan_day(
     budget of any other product limits the expected spend.
 
     Args:
-        connection: With the tables `leads` (`lead_row`), `products` (`product_row`) and `pairs`
-            (`row`: its position in the file; expected value and spend).
+        connection: With the tables `leads` (`lead_row`), `shared_offers`, `products`
+            (`product_row`) and `pairs` (`row`: its position in the file; expected value and spend).
         day: The business date.
-        max_offers: Most matches of one lead.
+        max_offers: Most matches of one lead, and of the leads of one phone together.
         limits: The policy limits of the day.
 
     Raises:
@@ -217,12 +217,14 @@ def _load_pairs(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[PairC
     lead_hash, product_hash = (
         np.asarray(columns[name], np.uint64) for name in ("lead_hash", "product_hash")
     )
+    lead, own_lead = (_as_integers(columns[name]) for name in ("offers_row", "lead_row"))
     pairs = PairColumns(
-        lead=_as_integers(columns["lead_row"]),
+        lead=lead,
         institution=_as_integers(columns["institution_row"]),
         product=_as_integers(columns["product_row"]),
         value=_as_floats(columns["expected_value"]),
         tie_break_key=_mix_hashes(lead_hash, product_hash),
+        sharing_lead=None if (lead == own_lead).all() else own_lead,
     )
     return pairs, _as_floats(columns["expected_spend"])
 

@@ -13,7 +13,7 @@ from models import model_set as models
 from models.features.encoder import to_floats
 from models.validation.calibration_monitor import DisclosedOdds
 from pipelines.core.database import connect, create_known_view, query_table, run_query
-from pipelines.core.errors import InputMissing
+from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import hash_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.matches import exploration_log
@@ -69,8 +69,8 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     Raises:
         InputMissing: The day's lake, marts or pairs are not published, or the pairs were scored
             from other marts, models or policies than the current ones.
-        IntegrityError: A lead is lost or counted twice, or the plan has no certificate; nothing is
-            published.
+        IntegrityError: A lead is lost or counted twice, a phone has more offers than one person,
+            or the plan has no certificate; nothing is published.
     """
     lake, marts, pairs = (
         settings.day_folder(root, day)
@@ -88,6 +88,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             connection, plan, day, max_offers=max_offers, policy=policy.exploration()
         )
         _create_plan_tables(connection, plan, explored, day)
+        _require_offers_within_limits(connection, day, max_offers)
         _create_odds_shown(connection, read_disclosed_odds(pairs))
         match_reasons = _create_explained(connection, model_set)
         prefilter_loss = measure_day_loss(connection, pairs, plan.price_of_quota.tolist())
@@ -193,6 +194,19 @@ def _create_plan_tables(
     run_query(connection, SQL / "chosen.sql", {"day": day.isoformat()})
     run_query(connection, SQL / "planned.sql")
     run_query(connection, SQL / "exhausted.sql")
+
+
+def _require_offers_within_limits(
+    connection: duckdb.DuckDBPyConnection, day: date, max_offers: int
+) -> None:
+    """Raise `IntegrityError` if the leads of a phone have too many matches, or one twice."""
+    query = run_query(connection, SQL / "offers_over_limit.sql", {"max_offers": max_offers})
+    if leads := len(query.fetchall()):
+        raise IntegrityError(
+            f"{day}: the plan gives {leads:,} leads, with others of the same phone, more than "
+            f"{max_offers} offers or two of one institution. Matches are not published, and earlier "
+            "ones are unchanged. This is an error of the plan: report it with the marts of the date."
+        )
 
 
 def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: DisclosedOdds) -> None:

@@ -95,7 +95,7 @@ class LimitInputs:
         ).to_arrow_table()["value"]
         groups = sorted(value for value in values.unique().to_pylist() if value is not None)
         code = pc.index_in(values, value_set=pa.array(groups, pa.string())).fill_null(-1)
-        return code.to_numpy().astype(np.int64)[self.pairs.lead], groups
+        return code.to_numpy().astype(np.int64)[self.pairs.own_lead], groups
 
 
 def _name_owners(**columns: Sequence[str | None]) -> pa.Table:

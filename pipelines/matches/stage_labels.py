@@ -21,6 +21,7 @@ DETAILS = {
     "contact_frequency": "every suitable product was shown to this person recently",
     "promised_elsewhere": "reserved for another institution for some days",
     "below_minimum": "expected value below the minimum of a match",
+    "shared_phone": "offers went to another person with the same phone",
     "quota_full": "every suitable product was full",
     "budget": "the day's budget of the product was used up",
 }

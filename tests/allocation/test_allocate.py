@@ -1,5 +1,6 @@
 """`allocate` with quotas alone: optimal, feasible, independent of row order."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -108,6 +109,24 @@ def test_value_equals_that_of_an_integer_solver(market):
     pairs, quotas, most = market
     plan = allocate(pairs, quotas, max_offers=most)
     assert plan.value == best_value_by_integer_solver(pairs, quotas, most)
+
+
+@given(markets(max_leads=4, max_products=3), st.data())
+@settings(max_examples=60, deadline=None)
+def test_leads_that_share_offers_get_those_of_one(market, data):
+    pairs, quotas, most = market
+    first = np.array(data.draw(st.lists(st.integers(0, 1), min_size=4, max_size=4)))
+    shared = replace(pairs, lead=first[pairs.lead], sharing_lead=pairs.lead)
+    plan = allocate(shared, quotas, max_offers=most)
+    assert is_feasible(shared, plan.chosen, quotas, most)
+    assert plan.value == best_value_by_enumeration(shared, quotas, most)
+    assert (plan.bound, plan.gap) == (plan.value, 0)
+
+
+def test_a_pair_of_one_lead_twice_is_an_error_also_where_leads_share_offers():
+    pairs = pairs_of((0, 0, 1), (0, 0, 2), (0, 0, 3))
+    with pytest.raises(IntegrityError, match="1 pairs of lead and product occur twice"):
+        allocate(replace(pairs, sharing_lead=np.array([0, 1, 0])), quota(9), max_offers=5)
 
 
 @given(markets(max_leads=9, max_products=8))

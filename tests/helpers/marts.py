@@ -54,6 +54,7 @@ def write_marts(
         "unlinked_outcomes": SCHEMAS["unlinked_outcomes"].empty_table(),
         "channels": _table("channels", _channels()),
         "earlier_offers": SCHEMAS["earlier_offers"].empty_table(),
+        "shared_phones": SCHEMAS["shared_phones"].empty_table(),
     }
     tables |= {name.removesuffix("_table"): table for name, table in replaced.items()}
     with publishing(settings.day_folder(settings.marts, day), {}) as folder:

@@ -252,6 +252,49 @@ def test_stage_and_detail_of_an_unmatched_lead(tmp_path, lead, product, stage, d
     assert facts["suppressed" if stage == "suppressed" else "unmatched"] == 1
 
 
+def share_phones(settings: Settings, *groups: list[Row]) -> None:
+    """Publish the marts again so that the leads of each group have one phone."""
+    shared = [
+        {name: lead[name] for name in ("channel_id", "lead_id")}
+        | {f"first_{name}": group[0][name] for name in ("channel_id", "lead_id")}
+        for group in groups
+        for lead in group[1:]
+    ]
+    with_marts(settings, shared_phones=shared)
+
+
+def test_persons_with_one_phone_share_the_offers_of_one(matched_copy):
+    leads = [lead for lead in mart(matched_copy, "leads") if lead["exclusion_stage"] is None]
+    groups = [leads[:2], leads[2:5], leads[5:7]]
+    phone = {lead["lead_id"]: number for number, group in enumerate(groups) for lead in group}
+    before = Counter(
+        (phone[m["lead_id"]], m["institution_id"])
+        for m in table(matched_copy, "matches")
+        if m["lead_id"] in phone
+    )
+    assert max(before.values()) > 1  # else the test shows nothing
+    share_phones(matched_copy, *groups)
+    run_matching(matched_copy, DAY)
+    matches = [m for m in table(matched_copy, "matches") if m["lead_id"] in phone]
+    pairs = Counter((phone[m["lead_id"]], m["institution_id"]) for m in matches)
+    assert set(pairs.values()) == {1}
+    offers = Counter(number for number, _ in pairs)
+    assert max(offers.values()) <= policy.value().max_offers_per_lead
+
+
+def test_an_unmatched_lead_says_that_another_person_of_its_phone_got_the_offers(tmp_path):
+    settings = write_day_before_matching(tmp_path, DAY, leads=2, products=2)
+    fitting = {"segment": "consumer", "amount": 10_000.0, "term_months": 6, "bureau_score": None}
+    leads = [row | fitting for row in mart(settings, "leads")]
+    open_one, paused = mart(settings, "products")
+    with_marts(settings, leads=leads, products=[open_one | {"pd_max": 0.5}, paused])
+    assert run_matching(settings, DAY)["matches"] == 2
+    share_phones(settings, leads)
+    assert run_matching(settings, DAY)["matches"] == 1
+    (unmatched,) = table(settings, "unmatched")
+    assert (unmatched["stage"], unmatched["detail"]) == ("quota", "shared_phone")
+
+
 def test_same_lead_without_an_obstacle_is_matched(tmp_path):
     settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
     fitting = {"segment": "consumer", "amount": 10_000.0, "term_months": 6}

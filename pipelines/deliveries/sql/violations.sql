@@ -35,6 +35,14 @@ audited as (
                 then 'consent expired or not given yet'
             when suppressed.lead_id is not null then 'suppressed'
             when audited_rows.has_other_personal_data then 'columns of another person'
+            when
+                audited_rows.id_key is not null
+                and count(*) over (partition by audited_rows.id_key) > 1
+                then 'an identity number twice'
+            when
+                audited_rows.phone_key is not null
+                and count(*) over (partition by audited_rows.phone_key) > 1
+                then 'a phone twice'
         end as violation
     from audited_rows
     left join suppressed

@@ -1,13 +1,15 @@
--- The pairs as codes and numbers. The hashes of lead and product make the tie-break key of a pair.
+-- The pairs as codes and numbers; `offers_row` is the lead whose offers the pair counts to. The hashes of lead and product make the tie-break key of a pair.
 with
 
 lead_keys as (
     select
-        channel_id,
-        lead_id,
-        lead_row,
-        md5_number_lower(concat_ws(chr(31), $day, channel_id, lead_id)) as lead_hash
+        leads.channel_id,
+        leads.lead_id,
+        leads.lead_row,
+        coalesce(shared_offers.first_lead_row, leads.lead_row) as offers_row,
+        md5_number_lower(concat_ws(chr(31), $day, leads.channel_id, leads.lead_id)) as lead_hash
     from leads
+    left join shared_offers using (lead_row)
 ),
 
 product_keys as (
@@ -22,6 +24,7 @@ product_keys as (
 
 select
     lead_keys.lead_row,
+    lead_keys.offers_row,
     product_keys.institution_row,
     product_keys.product_row,
     pairs.expected_value,

@@ -39,6 +39,21 @@ last_steps as (
             when funnel.low_value = 0 then 'low_value'
         end as step
     from funnel
+),
+
+-- leads whose phone the plan gave to another lead
+sharing as (
+    select
+        leads.channel_id,
+        leads.lead_id
+    from leads
+    left join shared_offers using (lead_row)
+    where
+        coalesce(shared_offers.first_lead_row, leads.lead_row) in (
+            select coalesce(others.first_lead_row, chosen.lead_row)
+            from chosen
+            left join shared_offers as others on chosen.lead_row = others.lead_row
+        )
 )
 
 select
@@ -47,12 +62,15 @@ select
     coalesce(mart_leads.exclusion_stage, exits.stage, 'quota') as stage,
     case
         when mart_leads.exclusion_stage is not null then mart_leads.exclusion_detail
-        else coalesce(exits.detail, exhausted.detail, 'quota_full')
+        when exits.detail is not null then exits.detail
+        when sharing.lead_id is not null then 'shared_phone'
+        else coalesce(exhausted.detail, 'quota_full')
     end as detail
 from mart_leads
 left join last_steps using (channel_id, lead_id)
 left join exits using (step)
 left join exhausted using (channel_id, lead_id)
+left join sharing using (channel_id, lead_id)
 where
     mart_leads.exclusion_stage is distinct from 'duplicate'
     and (mart_leads.channel_id, mart_leads.lead_id) not in (

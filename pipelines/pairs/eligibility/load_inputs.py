@@ -24,7 +24,8 @@ MAX_QUOTA = 10_000_000
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
     """Create table `leads`: the leads that are not excluded, numbered by key as `lead_row`.
 
-    NaN becomes null, so that it counts as unknown and meets no rule.
+    NaN becomes null, so that it counts as unknown and meets no rule. Table `shared_offers` has the
+    leads (`lead_row`) that share the offers of another lead, `first_lead_row`.
     """
     schema = pq.read_schema(marts / "leads.parquet")
     cleaned = "".join(
@@ -43,6 +44,11 @@ def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
         order by lead_row
         """,
         {"leads": str(marts / "leads.parquet")},
+    )
+    run_query(
+        connection,
+        SQL / "shared_offers.sql",
+        {"shared_phones": str(_require_file(marts, "shared_phones.parquet"))},
     )
 
 
@@ -78,15 +84,20 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
 
 
 def _load_earlier_offers(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
-    file = marts / "earlier_offers.parquet"
-    if not file.exists():
-        raise InputMissing(
-            f"{marts} has no earlier_offers.parquet: an earlier version made it. Nothing was done. "
-            "Run the step `transform` for the date, then the steps after it."
-        )
+    file = _require_file(marts, "earlier_offers.parquet")
     connection.execute(
         "create or replace table earlier_offers as from read_parquet($file)", {"file": str(file)}
     )
+
+
+def _require_file(marts: Path, name: str) -> Path:
+    file = marts / name
+    if not file.exists():
+        raise InputMissing(
+            f"{marts} has no {name}: an earlier version made it. Nothing was done. "
+            "Run the step `transform` for the date, then the steps after it."
+        )
+    return file
 
 
 def _price_caps(products: pa.Table, day: date) -> pa.Table:
