@@ -84,6 +84,7 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         facts["findings"] = [
             *_list_closed_by_restrictions(connection),
             *find_outcome_problems(connection, day),
+            *_list_shared_id_numbers(connection, day),
         ]
         with publishing(settings.day_folder(settings.marts, day), facts) as folder:
             for name, order in SORT_KEYS.items():
@@ -102,6 +103,25 @@ def _count_marts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         query = f"select {column}, count(*) from {table} where {column} is not null group by all"
         counts[name] = dict(sorted(connection.execute(query).fetchall()))
     return counts
+
+
+def _list_shared_id_numbers(
+    connection: duckdb.DuckDBPyConnection, day: date
+) -> list[dict[str, Any]]:
+    """Return the finding on identity numbers with more phones than a person has, by channel."""
+    rows = connection.execute(
+        """
+        select count(distinct id_key), list(distinct channel_id order by channel_id)
+        from int_persons
+        where is_crowded and business_date = $day
+        having count(*) > 0
+        """,
+        {"day": day},
+    ).fetchall()
+    return [
+        {"id": "identity_number_shared", "count": numbers, "sources": channels}
+        for numbers, channels in rows
+    ]
 
 
 def _list_closed_by_restrictions(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

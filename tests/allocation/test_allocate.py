@@ -113,7 +113,7 @@ def test_value_equals_that_of_an_integer_solver(market):
 
 @given(markets(max_leads=4, max_products=3), st.data())
 @settings(max_examples=60, deadline=None)
-def test_leads_that_share_offers_get_those_of_one(market, data):
+def test_leads_that_share_offers_get_the_offers_of_one(market, data):
     pairs, quotas, most = market
     first = np.array(data.draw(st.lists(st.integers(0, 1), min_size=4, max_size=4)))
     shared = replace(pairs, lead=first[pairs.lead], sharing_lead=pairs.lead)
