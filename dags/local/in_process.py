@@ -15,7 +15,7 @@ from dags.local.environment import prepare_metadata, set_airflow_environment
 from dags.local.lock import lock_home
 from dags.local.run_summary import describe_failure
 from dags.local.terminal import StepProgress, redirect_output
-from pipelines.core.errors import IntegrityError
+from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import NOT_FIT, reconcile_day
 
@@ -67,13 +67,21 @@ def prepare_day_runner(
         progress.failures.clear()
         run = dag.test(logical_date=settings.day_start(day))
         is_done = run.state == "success" or _failed_tasks(run) == {"close"}
-        figures = reconcile_day(settings, day) if is_done else {}
-        if run.state != "success" and figures.get("verdict") != NOT_FIT:
+        figures = _reconcile(settings, day) if is_done else {}
+        if not figures or (run.state != "success" and figures["verdict"] != NOT_FIT):
             raise IntegrityError(describe_failure(settings, day, last, run, progress.failures, log))
         seconds = round(monotonic() - started, 1)
         return figures | {"seconds": seconds, "state": str(run.state)}
 
     return run_day
+
+
+def _reconcile(settings: Settings, day: date) -> DayFigures:
+    """Return the figures of `day`; nothing if its files or counts are wrong, as `close` reported."""
+    try:
+        return reconcile_day(settings, day)
+    except BanyanError:
+        return {}
 
 
 def _failed_tasks(run: Any) -> set[str]:
