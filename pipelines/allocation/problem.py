@@ -27,7 +27,7 @@ INTEGER_TOLERANCE = 1e-9
 class PairColumns:
     """Eligible pairs as columns of equal length; one row per (lead, product).
 
-    `lead`, `institution` and `product` are codes 0, 1, 2 …; an institution owns whole products.
+    `lead`, `institution` and `product` are codes 0, 1, 2 …; each product has one institution.
     `value` is money, above 0. `tie_break_key` (0 <= key < 2**32) decides between plans of equal
     value: the greater sum of keys wins. With a key drawn from each pair's own identifiers, neither
     the order of rows nor the solver's version decides between equal leads.
@@ -87,7 +87,7 @@ class Limit:
     use: FloatArray | None = None
     """Use of its row by each pair, in integer units; None: 1 each."""
     units: float = 1.0
-    """Integer units in one unit of what is limited: 100 where money is counted in hundredths."""
+    """Integer units in one unit of the limit: 100 where money is counted in hundredths."""
 
     @property
     def is_floor(self) -> bool:
@@ -153,11 +153,11 @@ def build_share_limit(
 ) -> Limit:
     """Return the limit on each group's share of a product: at most `share` x quota leads.
 
-    The share refers to the quota and not to the leads matched, so that the row stays linear and a
-    product knows its numbers before the day. At least one lead of each group is allowed.
+    The share refers to the quota and not to the leads matched, so that the row stays linear and its
+    upper limit is known before the day. At least one lead of each group is allowed.
 
     Args:
-        name: Of the kind of limit.
+        name: Name of the kind of limit.
         product: Product code of each pair.
         group: Group of the pair's lead (its channel, say); -1: none.
         groups: Number of groups.
@@ -174,7 +174,7 @@ def build_floor_limit(name: str, owner: IntArray, least: IntArray) -> Limit:
     """Return the least number of leads by owner.
 
     Args:
-        name: Of the kind of owner.
+        name: Name of the kind of owner.
         owner: Owner of each pair (a product, an institution, a group of leads); -1: none.
         least: Leads a day by owner; 0: no floor.
     """

@@ -157,7 +157,7 @@ def _require_current(
 def _load_tables(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
 ) -> CompiledRules:
-    """Create the tables that plan and reasons are made from; return the rules of the products."""
+    """Create the input tables of plan and reasons; return the rules of the products."""
     marts, pairs = (settings.day_folder(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)
@@ -196,7 +196,7 @@ def _create_plan_tables(
 
 
 def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: DisclosedOdds) -> None:
-    """Create `odds_shown`: approvals in a hundred, at least, by match id; null if not shown."""
+    """Create `odds_shown`: lower bound on approvals per hundred by match id; null if not shown."""
     chosen = connection.sql(
         "select match_id, segment, p_approve from chosen order by match_id"
     ).to_arrow_table()

@@ -27,7 +27,7 @@ def compute_scorecard(
     """Return the figures of the matching of the days `first` to `last`, both included.
 
     Args:
-        settings: Where the home is.
+        settings: Settings of the home.
         first: The first business date; every date must have been matched.
         last: The last business date.
         with_truth: By the truth of a simulated market: expected figures of the published matches

@@ -1,7 +1,7 @@
 """The verdict on each row of a batch, and how often each rule was evaluated and violated.
 
 A row that violates a critical rule is quarantined. An optional value that violates a rule of
-severity warning is emptied, and its row goes on. Other violations are only counted.
+severity warning is emptied, and its row is loaded. Other violations are only counted.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ Rule = tuple[tuple[str, str], ...]
 
 
 class RuleCounts:
-    """Evaluated and unexpected values by rule and partition date; no value of a row."""
+    """Counts of evaluated and unexpected values by rule and partition date; holds no row's values."""
 
     def __init__(self, days: Iterable[str]):
         """Take the partition date (ISO) of each file of the shard."""
@@ -41,7 +41,7 @@ class RuleCounts:
         contract: Contract,
         typed: pa.Table,
         files: pa.ChunkedArray,
-        misfits: pa.Table,
+        type_violations: pa.Table,
         gate: GateResult,
     ) -> None:
         """Add a batch: its typed rows, the file of each, and the violations of parser and gate."""
@@ -50,7 +50,7 @@ class RuleCounts:
         all_rows = self._by_day(day_of_row, np.ones(typed.num_rows, bool))
         orders = iter(contract.orders)
         for column in contract.columns:
-            unexpected = self._count(day_of_row, misfits, {"column": column.name})
+            unexpected = self._count(day_of_row, type_violations, {"column": column.name})
             rule = {"rule": "type", "expectation": TYPE_RULE, "column": column.name}
             rule["severity"] = column.severity
             self._add(rule, known[column.name] + unexpected, unexpected)
@@ -128,10 +128,12 @@ def validate_batch(
         number `row`), and the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
         values.
     """
-    typed, misfits = parse_columns(connection, contract, text)
+    typed, type_violations = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
-    counts.add(contract, typed, text["task"], misfits, gate)
-    violations = pa.concat_tables([misfits, _without_consequences(gate.violations, misfits)])
+    counts.add(contract, typed, text["task"], type_violations, gate)
+    violations = pa.concat_tables(
+        [type_violations, _drop_type_violations(gate.violations, type_violations)]
+    )
 
     is_quarantined = np.zeros(text.num_rows, bool)
     critical = violations.filter(pc.equal(violations["severity"], "critical"))
@@ -148,12 +150,14 @@ def validate_batch(
     return rows, pa.concat_tables(findings)
 
 
-def _without_consequences(violations: pa.Table, misfits: pa.Table) -> pa.Table:
-    """Return `violations` except for misfits, whose values are null after parsing."""
-    if not misfits.num_rows or not violations.num_rows:
+def _drop_type_violations(violations: pa.Table, type_violations: pa.Table) -> pa.Table:
+    """Return `violations` without values of the wrong type, which are null after parsing."""
+    if not type_violations.num_rows or not violations.num_rows:
         return violations
-    is_misfit = pc.is_in(_identify(violations), value_set=_identify(misfits).combine_chunks())
-    return violations.filter(pc.invert(is_misfit))
+    has_wrong_type = pc.is_in(
+        _identify(violations), value_set=_identify(type_violations).combine_chunks()
+    )
+    return violations.filter(pc.invert(has_wrong_type))
 
 
 def _identify(violations: pa.Table) -> pa.ChunkedArray:
