@@ -96,7 +96,7 @@ def _train_and_decide(
     as_of: date,
     off_policy_tests: OffPolicyTests | None,
 ) -> ChampionDecision:
-    """Return the decision on `model`; if the challenger cannot be trained, the champion is retained."""
+    """Return the decision on `model`; without a trained challenger the champion is retained."""
     refit = partial(fit_or_use_prior, model, features=params().model_features(model))
     try:
         challenger = refit(load_training_rows(settings, day, model, as_of=as_of))

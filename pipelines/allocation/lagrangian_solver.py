@@ -9,8 +9,8 @@
 3. Make the leads' choices at these prices feasible (`primal_repair`).
 4. If the plan isn't within `TARGET_GAP` of the bound, re-optimise the pairs with the smallest
    reduced costs (`mip_polish`).
-5. If a floor is missed: find the least total shortfall by a search that ignores value, and start again
-   with the floors relaxed to what the plan attains.
+5. If a floor is missed: find the least total shortfall by a search that ignores value, and start
+   again with the floors relaxed to what the plan attains.
 """
 
 import math

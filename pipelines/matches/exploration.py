@@ -7,7 +7,7 @@ product's quota is filled by exploration. For each product j
     menu(j)   near-best pairs that the plan left out, of leads with capacity for one more offer and
               within every limit; the best of them, a fixed number for each unit of x(j)
     c(j)      number drawn: x(j) rounded up with the probability of its fraction, else down; at most
-              half of the menu, and no more than the limits allow if the pairs of largest use are drawn
+              half of the menu, and within every limit even if the pairs of largest use are drawn
     drawn     c(j) pairs of the menu: a simple random sample without replacement
 
 so the propensity of a pair of the menu is exactly E[c(j)] / |menu(j)| (Cochran 1977, Sampling

@@ -113,7 +113,7 @@ def build_exploration_log(connection: duckdb.DuckDBPyConnection, draw: Explorati
 
 
 def create_propensity_view(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Create the views `matches`, `exploration_log` and `propensities` (pairs that could be matches).
+    """Create the views `matches`, `exploration_log` and `propensities` (all possible matches).
 
     `propensities` has the key, `propensity`, `is_planned`, `is_made`, and `is_randomised`: the draw
     decided the pair. The propensity of any other pair is 0.

@@ -2,10 +2,10 @@
 
 They are published in `reasons/date=D/` and not as columns of the matches, whose schema is fixed.
 
-At three stages a model decides that a lead is unmatched. At `risk_band` the lead's pd lies outside the
-band of every product it was otherwise eligible for. At `low_value` and `quota` the probability of
-approval, at the product of greatest expected value, was too low for a match or lower than that of
-other leads for the same quota.
+At three stages a model decides that a lead is unmatched. At `risk_band` the lead's pd lies outside
+the band of every product it was otherwise eligible for. At `low_value` and `quota` the probability
+of approval, at the product of greatest expected value, was too low for a match or lower than that
+of other leads for the same quota.
 """
 
 from collections.abc import Collection, Iterator

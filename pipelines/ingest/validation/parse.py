@@ -1,4 +1,4 @@
-"""Parse text to types, by column, in SQL. Text that does not parse is a violation, never repaired."""
+"""Parse text to types, by column, in SQL. Text that does not parse is a violation; no repair."""
 
 from functools import cache
 

@@ -27,7 +27,7 @@ Rule = tuple[tuple[str, str], ...]
 
 
 class RuleCounts:
-    """Counts of evaluated and unexpected values by rule and partition date; holds no row's values."""
+    """Counts of evaluated and unexpected values by rule and partition date, without any value."""
 
     def __init__(self, days: Iterable[str]):
         """Take the partition date (ISO) of each file of the shard."""
