@@ -1,4 +1,4 @@
-"""The contracts of the eight feeds, read from YAML: the only hand-written schema of a border file.
+"""The contracts of the eight feeds, read from YAML: the only hand-written schema of a feed.
 
 Arrow schemas, Great Expectations suites, dbt sources and the data dictionary all derive from
 what this module returns.
@@ -52,10 +52,10 @@ class Column(StrictModel):
     protected: bool = False
     """A protected attribute; never a feature."""
     feature: bool = False
-    """Whether models and product rules may use it: the warehouse then carries it to every mart."""
+    """True if models and product rules may use it: the warehouse then carries it to every mart."""
 
     @model_validator(mode="after")
-    def _is_no_forbidden_feature(self) -> Self:
+    def _require_allowed_feature(self) -> Self:
         if self.feature and (self.personal or self.protected):
             raise ValueError(f"{self.name} is personal or protected, so it can't be a feature")
         return self
@@ -87,11 +87,11 @@ class Contract(StrictModel):
     """Of rows that share a key, the first by these columns is loaded, among equals the first by the
     values of all columns. The order of rows in the file never counts."""
     unique_within: Literal["history", "day"] = "day"
-    """Whether the key is unique over all days ever received or within one business date."""
+    """Range within which the key is unique: all days ever received, or one business date."""
     recorded_at: str | None = None
     """The column that says when the source knew the row; else the day it was landed counts."""
     sent_daily: bool = False
-    """Whether its sources send it every day, so that its absence is a finding."""
+    """True if its sources send it every day, so that its absence is a finding."""
     full_catalogue: bool = False
     """Each day's rows replace the source's earlier ones as a whole."""
     columns: tuple[Column, ...]
@@ -100,7 +100,7 @@ class Contract(StrictModel):
     orders: tuple[Order, ...] = ()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _require_known_names(self) -> Self:
         names = {column.name for column in self.columns} | {self.source_column}
         used = {
             *self.key,

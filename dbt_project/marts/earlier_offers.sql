@@ -1,5 +1,5 @@
 -- One row per lead of the business date and product that its person was matched with in the days
--- before: what the person should not be shown again yet, and who may have a claim on the person.
+-- before: products that must not be shown again yet, and institutions with exclusivity.
 
 with matches as (
 

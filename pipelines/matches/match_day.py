@@ -142,7 +142,7 @@ def _require_current(
     """
     current = {
         "models": model_set.version,
-        "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
+        "policy_version_of_scoring": policy.version(*policy.MATCHING_POLICIES),
     }
     changed = [name for name, version in current.items() if scoring.get(name) != version]
     changed += [name for name, hash_ in scoring["inputs"].items() if input_hashes[name] != hash_]

@@ -160,7 +160,9 @@ class _EligiblePairs:
             SQL / "stage_leads.sql",
             {"stage": stage, "first": portion[0], "last": portion[1]},
         ).fetchnumpy()["lead_row"]
-        self.connection.register("portion_pairs", eligibility.pairs_of(np.asarray(rows, np.int64)))
+        self.connection.register(
+            "portion_pairs", eligibility.select_pairs(np.asarray(rows, np.int64))
+        )
         self.connection.execute("create or replace table eligible_pairs as from portion_pairs")
         self.connection.unregister("portion_pairs")
 

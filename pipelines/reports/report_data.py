@@ -20,11 +20,12 @@ from pipelines.reports.sections.models import ModelSet
 from pipelines.reports.sections.reconciliation import MartCounts, ReconciliationPoint
 
 State = Literal["complete", "findings", "incomplete"]
-"""Every step published and nothing to check; every step published and something to check; a step
-missing, stale or not reconciled."""
+"""`complete`: every step published and nothing to check; `findings`: every step published and
+something to check; `incomplete`: a step missing, stale or not reconciled."""
 
 Severity = Literal["incomplete", "act", "note"]
-"""The finding makes the day incomplete, needs somebody to act, or is for information."""
+"""`incomplete`: the finding makes the day incomplete; `act`: somebody must act; `note`: for
+information."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def build(
     """Build the tables of `layer` as of `day` and test them; return their numbers.
 
     Args:
-        settings: Where the lake and the warehouse are.
+        settings: Settings of the home.
         day: The business date; later partitions of the lake are not read.
         layer: One of `LAYERS`; the earlier layers must be built as of the same day.
         with_unit_tests: Also run dbt's unit tests, which test the SQL and not the data.
