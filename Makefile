@@ -52,8 +52,9 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 bench-models: venv  ## the models on the samples, or on the files of DATA=FOLDER; writes docs/figures.md
 	@python -m pipelines bench real $(if $(DATA),--data $(DATA))
 
-docs: venv  ## write the derived pages
+docs: venv  ## write what is derived from the contracts, and dbt's page of every table
 	@python -m expectations.derive
+	@banyan docs
 
 pin: venv  ## resolve requirements.in into requirements.txt
 	@.ci/pin

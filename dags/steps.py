@@ -123,7 +123,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "report": _report,
     "close": _close,
 }
-"""Name -> its function of the settings, the business date and, where it is mapped, the shard."""
+"""Step name -> function of the settings and the business date; a mapped step also takes a shard."""
 
 
 def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:

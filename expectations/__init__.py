@@ -1,1 +1,1 @@
-"""What Banyan is promised and what it promises: contracts, mappings and policies, as data."""
+"""Contracts of the feeds, mappings of foreign files and policies, as data."""

@@ -1,4 +1,4 @@
-"""The contracts of the eight feeds, read from YAML: the only hand-written schema of a border file.
+"""The contracts of the eight feeds, read from YAML: the only hand-written schema of a feed.
 
 Arrow schemas, Great Expectations suites, dbt sources and the data dictionary all derive from
 what this module returns.
@@ -77,7 +77,7 @@ class Column(StrictModel):
     protected: bool = False
     """A protected attribute; never a feature."""
     feature: bool = False
-    """Whether models and product rules may use it: the warehouse then carries it to every mart."""
+    """True if models and product rules may use it: the warehouse then carries it to every mart."""
     placeholders: bool = True
     """Whether the words of `policy/placeholders.yml` are missing values; not where one is real."""
     placeholder_pattern: str | None = None
@@ -90,7 +90,7 @@ class Column(StrictModel):
     """Values (in any case) that mean the same as an empty one: every institution."""
 
     @model_validator(mode="after")
-    def _is_no_forbidden_feature(self) -> Self:
+    def _require_allowed_feature(self) -> Self:
         if self.feature and (self.personal or self.protected):
             raise ValueError(f"{self.name} is personal or protected, so it can't be a feature")
         return self
@@ -168,11 +168,11 @@ class Contract(StrictModel):
     on_unreadable: Unreadable | None = None
     """Of a feed that restricts: what stays closed where a file or row of it can't be read."""
     unique_within: Literal["history", "day"] = "day"
-    """Whether the key is unique over all days ever received or within one business date."""
+    """Range within which the key is unique: all days ever received, or one business date."""
     recorded_at: str | None = None
     """The column that says when the source knew the row; else the day it was landed counts."""
     sent_daily: bool = False
-    """Whether its sources send it every day, so that its absence is a finding."""
+    """True if its sources send it every day, so that its absence is a finding."""
     full_catalogue: bool = False
     """Each day's rows replace the source's earlier ones as a whole."""
     columns: tuple[Column, ...]
@@ -182,7 +182,7 @@ class Contract(StrictModel):
     conditional_patterns: tuple[ConditionalPattern, ...] = ()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _require_known_names(self) -> Self:
         names = {column.name for column in self.columns} | {self.source_column}
         used = {
             *self.key,

@@ -1,4 +1,4 @@
-"""The data dictionary of the border files, derived from the contracts."""
+"""The data dictionary of the feeds, derived from the contracts."""
 
 from collections.abc import Iterable, Iterator
 

@@ -95,7 +95,7 @@ class Value(_Strict):
 
     @property
     def is_constant(self) -> bool:
-        """Whether every row gets the same value."""
+        """True if every row gets the same value."""
         return not self.from_ and self.expression is None
 
 

@@ -41,7 +41,7 @@ from expectations.policy_types import (
 
 FOLDER = Path(__file__).parent / "policy"
 
-OF_MATCHING = ("value", "limits", "exploration")
+MATCHING_POLICIES = ("value", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -49,7 +49,7 @@ Content = TypeVar("Content")
 
 
 class PolicyError(ValueError):
-    """A policy file cannot be meant as it is written; names file, line and key of each mistake."""
+    """A policy file is invalid; the message has the file, line and key of each mistake."""
 
 
 @cache
@@ -78,7 +78,7 @@ def price_caps() -> tuple[PriceCap, ...]:
 
 @cache
 def priors() -> Priors:
-    """Return what is assumed where no outcome is known yet."""
+    """Return the assumptions used while no outcome is known."""
     return _read("priors", Priors)
 
 
@@ -99,7 +99,7 @@ def value_in(path: Path) -> Value:
 
 @cache
 def pairs() -> Pairs:
-    """Return which pairs are looked at, beyond what law and institutions ask."""
+    """Return the platform's own rules on pairs, beyond law and the rules of institutions."""
     return _read("pairs", Pairs)
 
 
@@ -108,7 +108,7 @@ def limits() -> Limits:
     """Return every floor, pacing and exposure limit ever stated.
 
     Raises:
-        PolicyError: One names a protected attribute, which a plan may not look at.
+        PolicyError: One names a protected attribute, which a plan may not use.
     """
     stated = _read("limits", Limits)
     for place, entry in enumerate(stated.exposure):
@@ -186,7 +186,7 @@ def leaks() -> Leaks:
 
 @cache
 def reasons() -> tuple[Reason, ...]:
-    """Return every reason code with its words."""
+    """Return every reason code with its text."""
     return _read("reasons", tuple[Reason, ...])
 
 

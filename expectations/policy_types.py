@@ -1,4 +1,4 @@
-"""What a policy may say: the types that `expectations/policy/*.yml` are checked against."""
+"""The schemas of the policies: the types that validate `expectations/policy/*.yml`."""
 
 from datetime import date
 from itertools import pairwise
@@ -49,7 +49,7 @@ class Burst(_Strict):
 
 
 class Identity(Dated):
-    """When two leads are one person; when many leads from one place are suspect."""
+    """Rules for leads of one person, and for suspicious bursts of leads from one place."""
 
     same_person_days: int = Field(ge=0)
     max_phones_per_person: int = Field(ge=1)
@@ -59,7 +59,7 @@ class Identity(Dated):
 
 
 class Consent(Dated):
-    """What makes a consent cover an institution."""
+    """Rules by which a consent covers an institution."""
 
     every_institution: str
     """The word in `consent_scope` that covers every institution."""
@@ -98,7 +98,7 @@ class RiskPrior(_Strict):
 
 
 class Headroom(_Strict):
-    """How the odds of approval change where a lead's pd takes up a share of the product's band."""
+    """Factor on the odds of approval, by the share of the product's band that a pd takes up."""
 
     share_from: float = Field(ge=0)
     """Of the highest pd that the product is priced for, inclusive, up to where the next begins."""
@@ -106,7 +106,7 @@ class Headroom(_Strict):
 
 
 class Priors(Decision):
-    """What is assumed where no outcome is known yet."""
+    """Assumptions used while no outcome is known."""
 
     pd: tuple[RiskPrior, ...]
     approve: dict[Segment, Fraction]
@@ -120,7 +120,7 @@ class Priors(Decision):
     """Loans in default or arrears that weigh as much as the two before."""
 
     @model_validator(mode="after")
-    def _defaults_only_add_up(self) -> Self:
+    def _require_cumulative_shares(self) -> Self:
         shares = (0.0, *self.defaulted_by)
         if any(later <= sooner for sooner, later in pairwise(shares)) or shares[-1] != 1:
             raise ValueError("priors.yml: `defaulted_by` must rise with each part, and end at 1")
@@ -151,7 +151,7 @@ class Exclusive(_Strict):
 
 
 class Candidates(_Strict):
-    """How the pairs of a large day are cut before the models score them."""
+    """Parameters of the prefilter, which selects pairs of a large day before they are scored."""
 
     max_pairs: int = Field(ge=0)
     """Eligible pairs up to which none is cut."""
@@ -173,7 +173,7 @@ class NearMisses(_Strict):
 
 
 class Pairs(Decision):
-    """Which pairs are looked at, beyond what law and institutions ask."""
+    """The platform's own rules on pairs, beyond law and the rules of institutions."""
 
     same_product_again_days: int = Field(ge=0)
     """A person isn't shown a product within so many days after a match with it; 0: no such rule."""
@@ -188,13 +188,13 @@ class Pairs(Decision):
 
 
 class Limit(Dated):
-    """What a plan must keep on each day from `from` to `to`; to `None`: without end."""
+    """A limit on the plan of each day from `from` to `to`; without `to` it has no end."""
 
     valid_to: date | None = Field(default=None, alias="to")
     """Last day, inclusive."""
 
     @model_validator(mode="after")
-    def _ends_after_it_began(self) -> Self:
+    def _require_ordered_dates(self) -> Self:
         if self.valid_to is not None and self.valid_to < self.valid_from:
             raise ValueError(f"ends on {self.valid_to}, before it begins on {self.valid_from}")
         return self
@@ -222,7 +222,7 @@ class Pacing(Limit):
     share: float = Field(gt=0, le=1)
 
     @model_validator(mode="after")
-    def _a_product_is_of_an_institution(self) -> Self:
+    def _require_institution_of_product(self) -> Self:
         if self.product_id is not None and self.institution_id is None:
             raise ValueError("a product_id needs the institution_id that it belongs to")
         return self
@@ -239,7 +239,7 @@ class Exposure(Limit):
     """Of each product's quota."""
 
     @model_validator(mode="after")
-    def _says_something_that_can_be_kept(self) -> Self:
+    def _require_feasible_shares(self) -> Self:
         if self.min_share is None and self.max_share is None:
             raise ValueError("says neither min_share nor max_share")
         if self.min_share and self.max_share and self.min_share > self.max_share:
@@ -248,7 +248,7 @@ class Exposure(Limit):
 
 
 class Limits(Decision):
-    """What binds a day's plan besides quotas, budgets and offers a lead."""
+    """Limits on a day's plan besides quotas, budgets and offers a lead."""
 
     floors: tuple[Floor, ...] = ()
     pacing: tuple[Pacing, ...] = ()
@@ -290,7 +290,7 @@ class RiskTiers(Decision):
     tiers: tuple[RiskTier, ...]
 
     @model_validator(mode="after")
-    def _bounds_rise_and_end_open(self) -> Self:
+    def _require_rising_bounds(self) -> Self:
         bounds = [tier.pd_below for tier in self.tiers]
         closed = [bound for bound in bounds[:-1] if bound is not None]
         if bounds[-1] is not None or len(closed) != len(bounds) - 1 or closed != sorted(closed):
@@ -399,8 +399,8 @@ class Levels(_Strict):
     drift: float = Field(gt=0)
 
 
-class DriftLines(_Strict):
-    """How far each kind of figure may move; `drift.yml` says on which scale."""
+class DriftThresholds(_Strict):
+    """Drift thresholds by kind of figure; `drift.yml` states the scale of each."""
 
     stability: Levels
     volume: Levels
@@ -422,7 +422,7 @@ class Drift(Decision):
     max_categories: int = Field(ge=1)
     new_model_weight: float = Field(gt=0)
     false_discoveries: Levels
-    lines: DriftLines
+    lines: DriftThresholds
 
 
 class LeakLimits(_Strict):
@@ -470,7 +470,7 @@ UNKNOWN = "unknown"
 """The level of a missing value."""
 
 
-class Words(_Strict):
+class LocalizedText(_Strict):
     """One phrase in each language that Banyan speaks."""
 
     en: str = Field(min_length=1)
@@ -482,10 +482,10 @@ class Reason(_Strict):
 
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     features: tuple[str, ...] = Field(min_length=1)
-    levels: dict[str, dict[str, Words]] = Field(default_factory=dict)
+    levels: dict[str, dict[str, LocalizedText]] = Field(default_factory=dict)
     """Feature -> level of its value -> the phrase for a person."""
-    person: Words
-    analyst: Words
+    person: LocalizedText
+    analyst: LocalizedText
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
@@ -493,12 +493,14 @@ class Reason(_Strict):
             raise ValueError(f"{self.code} has levels of features it does not name: {unknown}")
         return self
 
-    def wording(self, feature: str, level: str) -> Words:
+    def wording(self, feature: str, level: str) -> LocalizedText:
         """Return the phrase for a person if the value of `feature` is at `level`."""
         if phrase := self.levels.get(feature, {}).get(level):
             return phrase
         if level == UNKNOWN:
-            return Words(en=f"we do not know {self.person.en}", zh=f"尚不了解{self.person.zh}")
+            return LocalizedText(
+                en=f"we do not know {self.person.en}", zh=f"尚不了解{self.person.zh}"
+            )
         return self.person
 
 

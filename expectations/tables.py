@@ -1,9 +1,9 @@
 """The columns of dbt's tables by (table, column), read from dbt's own property files.
 
 A column's meaning is written once: in a contract, or as a docs block in `dbt_project/docs/`, or in
-the property file of the one table that has it. What describes columns elsewhere (the registry's
-`features.json`, model cards, the data dictionary) reads it here. A test holds this reader against
-dbt's manifest.
+the property file of the one table that has it. Everything else that describes columns (the
+registry's `features.json`, model cards, the data dictionary) reads it here. A test compares this
+reader with dbt's manifest.
 """
 
 import re

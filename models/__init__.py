@@ -1,1 +1,1 @@
-"""The three LightGBM models: risk, approval and take-up; how they are trained, kept and asked."""
+"""The three LightGBM models: risk, approval and take-up; training, registry and scoring."""

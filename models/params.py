@@ -119,14 +119,14 @@ class ChallengeParams(StrictModel):
 
 
 class TriggerParams(StrictModel):
-    """The rule by which a training does not wait for the anchor weekday."""
+    """Parameters of the triggers of a training before the next anchor weekday."""
 
     cooldown_days: int = Field(ge=1)
     standard_deviations: float = Field(gt=0)
 
 
 class CalibrationMonitorParams(StrictModel):
-    """The matches that the calibration monitor counts, and the number a rate needs."""
+    """Window, minimum rows and step of the calibration monitor."""
 
     window_days: int = Field(ge=1)
     min_rows: int = Field(ge=1)
@@ -157,7 +157,7 @@ class EffectLevel(StrictModel):
 
 
 class LenderEffectParams(StrictModel):
-    """How lender effects are estimated; `params.yml` explains each entry."""
+    """Parameters of the estimation of lender effects; `params.yml` explains each entry."""
 
     base_feature_groups: tuple[FeatureGroup, ...]
     base_trees: int = Field(ge=1)
@@ -182,7 +182,7 @@ class Stage(StrictModel):
 
     max_trees: int = Field(ge=1)
     scales_with_rows: bool
-    """Whether the number of trees grows in proportion to the rows."""
+    """True if the number of trees grows in proportion to the rows."""
     boosting: dict[str, Any]
     """LightGBM parameters, which override `boosting` of the parameters."""
 

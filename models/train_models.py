@@ -40,7 +40,7 @@ WEEKLY = {"trigger": "weekly"}
 YOUNG_MARKET = {"trigger": "young market"}
 
 OffPolicyTests = Callable[[str, date, Estimator, date], tuple[str, str]]
-"""`decision.OffPolicyTest` of any model as of any date, which come first."""
+"""`decision.OffPolicyTest` with the model and the date of the set as first arguments."""
 
 
 def train(
@@ -54,7 +54,7 @@ def train(
     """Train a challenger for each model from the marts of `day`, decide, and publish the set.
 
     Args:
-        settings: Where the home is.
+        settings: Settings of the home.
         day: A business date whose marts are published.
         as_of: The date of the set, on or before `day`; by default `find_anchor(day)`.
         trigger: The trigger of the training, with its figures; by default the week.
@@ -65,7 +65,7 @@ def train(
 
     Raises:
         InputMissing: The marts of `day` are not published.
-        BanyanError: A challenger is refused before it is trained, and there is no champion.
+        BanyanError: A challenger cannot be trained, and there is no champion.
     """
     as_of = as_of or find_anchor(day)
     champions = registry.load_champions(settings, as_of)
@@ -96,7 +96,7 @@ def _train_and_decide(
     as_of: date,
     off_policy_tests: OffPolicyTests | None,
 ) -> ChampionDecision:
-    """Return the decision on `model`; a challenger refused before training leaves the champion."""
+    """Return the decision on `model`; without a trained challenger the champion is retained."""
     refit = partial(fit_or_use_prior, model, features=params().model_features(model))
     try:
         challenger = refit(load_training_rows(settings, day, model, as_of=as_of))

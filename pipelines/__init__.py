@@ -1,3 +1,3 @@
-"""How the daily job is done, where it isn't SQL. Nothing in here imports Airflow."""
+"""The steps of the daily job, except for the SQL of dbt. Nothing in here imports Airflow."""
 
 __version__ = "0.1.0"

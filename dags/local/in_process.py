@@ -45,11 +45,11 @@ def prepare_day_runner(
     """Prepare Airflow and return the function that runs one date and returns its figures.
 
     Args:
-        settings: Names the home.
+        settings: Settings of the home.
         last: The last date of the range, for the message of a failure.
         log: The log file of this process, for the same message.
         err: The stream for the line of each step.
-        shows_steps: Without it only failures are collected.
+        shows_steps: True to write a line for each step; else only failures are collected.
     """
     set_airflow_environment(settings)
     dag = _load_daily_match()

@@ -62,7 +62,7 @@ def describe_failure(
     """Return what failed on `day`, why, what was not done, where to look and what to do.
 
     Args:
-        settings: Names the home.
+        settings: Settings of the home.
         day: The date that failed.
         last: The last date of the range.
         run: Airflow's dag run after its end.

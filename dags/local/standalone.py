@@ -20,7 +20,7 @@ from dags.local.terminal import redirect_output
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 
-PATIENCE = 180
+START_TIMEOUT = 180
 """Seconds within which the page must answer."""
 
 
@@ -60,7 +60,7 @@ def _prepare_metadata_apart(log: Path) -> None:
 def _wait_for_page(settings: Settings, airflow: "subprocess.Popen[bytes]", log: Path) -> str:
     """Wait until the page answers and return its address and users."""
     page = f"http://localhost:{settings.airflow_port}"
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_TIMEOUT
     while not _answers(page):
         if airflow.poll() is not None or time.monotonic() > until:
             raise IntegrityError(

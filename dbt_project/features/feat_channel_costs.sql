@@ -1,5 +1,5 @@
--- What a lead of a channel had cost before each business date: spend over leads of the 30 days up
--- to the last date whose spend was known, so who bills by the month isn't free till then.
+-- Cost per lead of each channel before each business date: spend over leads of the 30 days up to
+-- the last date with known spend, so a channel that bills by the month isn't free in between.
 --
 -- Point in time: only reports and leads known before the start of the business date count.
 
@@ -39,7 +39,7 @@ windows as (
         last_spent_on as ends_on
 
     from reported
-    -- older reports say nothing of what a lead costs now
+    -- older reports do not show the current cost of a lead
     where last_spent_on >= {{ add_days("business_date", - 2 * window) }}
 
 ),

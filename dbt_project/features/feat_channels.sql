@@ -1,4 +1,4 @@
--- What a channel had brought before each business date, and what became of it.
+-- Leads of each channel before each business date, and their outcomes.
 --
 -- Point in time: only what was known before the start of the business date counts.
 

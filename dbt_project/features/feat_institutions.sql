@@ -1,4 +1,4 @@
--- What an institution had decided before each business date.
+-- Decisions of each institution before each business date.
 --
 -- Point in time: only what was known before the start of the business date counts.
 
@@ -42,7 +42,7 @@ featured as (
         cast(history.decisions as bigint) as decisions,
         {{ smoothed_rate("history.approvals", "history.decisions", "platform.approval_rate") }}
             as approval_rate,
-        -- a correction is a verdict of the day on which it is known, so the share stays a share
+        -- a correction counts as a verdict on the day on which it is known, so the share is at most 1
         {{ smoothed_rate(
             "history.recent_approving", "history.recent_verdicts", "platform.approval_rate"
         ) }} as approval_rate_90d,

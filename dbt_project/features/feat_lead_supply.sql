@@ -84,11 +84,11 @@ featured as (
         count(distinct case when is_sale then buyer_sha256 end) as supply_buyers,
         count(distinct case when not is_sale then seller_sha256 end) as supply_sellers,
         cast(sum(case when is_sale then amount else 0 end) as double) as supply_sales_12m,
-        -- of what it buys: the share, by amount, that it pays late
+        -- share of its purchases, by amount, that it pays late
         cast(sum(case when not is_sale then {{ exact("amount * paid_late_share") }} end) as double)
         / nullif(sum(case when not is_sale and paid_late_share is not null then amount end), 0)
             as supply_paid_late_share,
-        -- of what it sells: the share, by amount, that its buyers pay late
+        -- share of its sales, by amount, that its buyers pay late
         cast(sum(case when is_sale then {{ exact("amount * paid_late_share") }} end) as double)
         / nullif(sum(case when is_sale and paid_late_share is not null then amount end), 0)
             as supply_buyers_late_share

@@ -1,5 +1,5 @@
--- What is derived from a lead's own row: how the request compares with the means of who asks.
--- Nothing here comes from another row, so nothing learned later can reach it.
+-- Features derived from a lead's own row: age of the business, debt and request to income or revenue.
+-- They read no other row, so no later information can enter.
 
 with leads as (
 

@@ -1,5 +1,5 @@
--- How the platform as a whole had done before each business date: what the rates of channels and
--- institutions with little history are pulled to.
+-- Rates of the whole platform before each business date: the rates of channels and institutions
+-- with little history are shrunken toward them.
 --
 -- Point in time: only what was known before the start of the business date counts.
 

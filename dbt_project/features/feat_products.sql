@@ -1,5 +1,5 @@
--- What had been decided on a product before each business date. A product with little history looks
--- like its institution.
+-- Decisions on each product before each business date. The rate of a product with little history
+-- is close to its institution's.
 --
 -- Point in time: only what was known before the start of the business date counts.
 

@@ -1,4 +1,4 @@
-{# What was known of each entity before each business date that is asked for.
+{# Figures of each entity by what was known before each requested business date.
 
    The window's frame ends one day before the business date, so nothing that became known on the
    day itself or later gets in; this is the only place where history is summed.
@@ -6,10 +6,10 @@
    Args:
        events: A relation or CTE of rows with `keys`, `known_on` (business date on which the row
            became known) and the columns that are summed.
-       days: Rows with `keys` and `business_date`: the moments asked for, each once.
-       keys: What names the entity.
-       figures: Of each figure: `name`, `of` (the column), and where they differ from the rule
-           `how` (sum; else min or max) and `days` (the whole history) that the window reaches back.
+       days: Rows with `keys` and `business_date`: the requested dates, each once.
+       keys: Columns that identify the entity.
+       figures: Of each figure: `name`, `of` (the column), and optionally `how` (default sum;
+           else min or max) and `days` that the window reaches back (default: the whole history).
 
    Result: one row per row of `days`: `keys`, `business_date`, the figures. A sum over nothing
    is 0, any other figure of nothing is null. #}
@@ -25,7 +25,7 @@
         select
             {% for key in keys %}{{ key }}, {% endfor %}
             on_day,
-            is_asked,
+            is_requested,
             {%- for figure in figures %}
             {{ "coalesce(" if figure.how is not defined }}
             {{- figure.how | default("sum") }}({{ figure.name }}) over (
@@ -42,7 +42,7 @@
             select
                 {% for key in keys %}{{ key }}, {% endfor %}
                 known_on as on_day,
-                false as is_asked,
+                false as is_requested,
                 {%- for figure in figures %}
                 {{ figure.how | default("sum") }}({{ figure.of }}) as {{ figure.name }}
                 {{- "," if not loop.last }}
@@ -53,7 +53,7 @@
             select
                 {% for key in keys %}{{ key }}, {% endfor %}
                 business_date as on_day,
-                true as is_asked,
+                true as is_requested,
                 {%- for figure in figures %}
                 null as {{ figure.name }}{{ "," if not loop.last }}
                 {%- endfor %}
@@ -61,7 +61,7 @@
         ) as events_and_days
     ) as known
 
-    where is_asked
+    where is_requested
 {% endmacro %}
 
 
@@ -75,7 +75,7 @@
 {% endmacro %}
 
 
-{# A rate pulled toward another one as if by `smoothing_decisions` further trials: an entity with
+{# A rate shrunken toward another one as if by `smoothing_decisions` further trials: an entity with
    little history looks like the average, one with much like itself. #}
 {% macro smoothed_rate(successes, trials, toward) -%}
     {%- set weight = "cast(%s as double)" % var("smoothing_decisions") -%}

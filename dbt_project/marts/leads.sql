@@ -1,4 +1,4 @@
--- One row per lead of the business date: whether it may be matched, and what is known of it.
+-- One row per lead of the business date: its eligibility for matching, and its features.
 
 with leads as (
 

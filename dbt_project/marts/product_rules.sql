@@ -1,5 +1,5 @@
 -- One row per hard rule in force on the business date. An institution that sends no rules keeps its
--- last ones: a rule that is forgotten must not let anyone through.
+-- last ones: a missing file must not admit anyone.
 
 with rules as (
 

@@ -31,7 +31,7 @@ NO_OBJECTION = frozenset({"promoted", "undecided", "abstained"})
 """Results of the off-policy test that do not speak against a challenger."""
 
 Refit = Callable[[pa.Table], ModelVersion]
-"""The recipe: fits training rows; falls back to the prior if there are too few."""
+"""The training recipe: fits a model to training rows; returns the prior if they are too few."""
 
 OffPolicyTest = Callable[[Estimator, date], tuple[str, str]]
 """Takes the refitted recipe and the start of the evaluation window; returns the decision of the
@@ -182,7 +182,7 @@ def _compare_with_prior(challenger: ModelVersion, evidence: Evidence) -> None:
 
 
 def _compare_in_window(evaluation: Evaluation, evidence: Evidence) -> None:
-    """Add the comparison of both on outcomes that are new to the champion."""
+    """Add the comparison of champion and challenger on outcomes that are new to the champion."""
     champion, metadata = evaluation.champion, evaluation.challenger.metadata
     window = evaluation.load_window()
     if not window.rows.num_rows:
@@ -276,8 +276,8 @@ def _find_losses(
 ) -> Iterator[str]:
     """Yield a sentence for each figure in which the challenger is worse.
 
-    Tolerances of losses and rates are for probabilities of the whole horizon; where only a part of
-    it could be observed, they are that part.
+    Tolerances of losses and rates refer to the whole horizon; where only a share of it could be
+    observed, they are multiplied by that share.
     """
     for name, stated in params().challenge.tolerances.model_dump().items():
         tolerance = stated * observable_share if name in LOWER_IS_BETTER else stated

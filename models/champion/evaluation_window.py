@@ -1,10 +1,10 @@
 """The evaluation window: outcomes that neither the champion nor the challenger was trained on.
 
-Of decisions, these are the rows whose label became known since the champion was trained. A loan
-counts from its second month on, and most defaults show later. So of loans, these are all that were
-at risk since then, with whether they fell behind, including loans that the champion was trained on
-as sound. A probability is for the whole horizon; `Exposure` is the part of it that could be
-observed within the window.
+For approval and take-up, the window has the rows whose label became known since the champion was
+trained. For risk, it has every loan that was at risk since then, with its arrears in the window:
+a loan counts from its second month on and most defaults show later, so loans that the champion was
+trained on as non-defaults are included. A probability is for the whole horizon; `Exposure` is the
+part of it that could be observed within the window.
 """
 
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def _load_loan_window(
 ) -> EvaluationWindow:
     """Return the outcomes of the loans at risk since `champion` was trained."""
     rules = params().challenge
-    starts_on = _start(champion, as_of, rules.loan_window_days)
+    starts_on = _compute_start(champion, as_of, rules.loan_window_days)
     days = (knowledge_cutoff(settings, as_of) - knowledge_cutoff(settings, starts_on)) / DAY
     curve = loan_maturity.fit_loan_curve(load_loans(settings, day, as_of=starts_on))
     rows, exposure = loan_maturity.select_loans_at_risk(
@@ -126,10 +126,10 @@ def select_new_labels(champion: Champion, table: pa.Table, as_of: date) -> Evalu
     after its last one count.
     """
     rules, metadata = params().challenge, champion.version.metadata
-    starts_on = _start(champion, as_of, rules.window_days)
+    starts_on = _compute_start(champion, as_of, rules.window_days)
     is_new = pc.greater_equal(table["label_known_on"], pa.scalar(starts_on))
-    was_quicker = (metadata.get("min_age_days") or 0) < (min_label_age(table) or 0)
-    if was_quicker and "last_lead_on" in metadata:
+    had_younger_labels = (metadata.get("min_age_days") or 0) < (min_label_age(table) or 0)
+    if had_younger_labels and "last_lead_on" in metadata:
         last = date.fromisoformat(metadata["last_lead_on"])
         is_new = pc.and_(is_new, pc.greater(table["business_date"], pa.scalar(last)))
     rows = table.filter(is_new)
@@ -142,7 +142,7 @@ def select_new_labels(champion: Champion, table: pa.Table, as_of: date) -> Evalu
 
 
 def min_label_age(table: pa.Table) -> int | None:
-    """Return the age in days of the quickest label, which depends on the sampling rule."""
+    """Return the shortest delay of a label in days, which depends on the sampling rule."""
     if not table.num_rows:
         return None
     ages = table["label_known_on"].to_numpy() - table["business_date"].to_numpy()
@@ -195,5 +195,5 @@ def is_miscalibrated(
     return bool(certain > params().challenge.calibration_band * outcomes.labels.mean())
 
 
-def _start(champion: Champion, as_of: date, max_days: int) -> date:
+def _compute_start(champion: Champion, as_of: date, max_days: int) -> date:
     return max(champion.trained_as_of, as_of - timedelta(days=max_days))

@@ -53,7 +53,7 @@ class Champion:
     trained_as_of: date
     active_since: date
     code_version: str | None
-    """Of the code that trained it; None if that was before the last set."""
+    """Version of the code that trained it; None if it was trained before the last set."""
 
     @property
     def is_prior(self) -> bool:
@@ -106,7 +106,7 @@ def save_set(
     """Publish the model set of `as_of`: equal models and metadata give equal bytes.
 
     Args:
-        settings: Where the home is.
+        settings: Settings of the home.
         as_of: The date of the set.
         active: The active version of each model.
         rejected: Rejected challengers.

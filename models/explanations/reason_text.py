@@ -56,7 +56,7 @@ class SelectedReasons:
     features: IntArray
     """The index of the feature that represents the code."""
     is_feature_confirmed: BoolArray
-    """Whether that feature is confirmed alone; if not, the text names only the code as a whole."""
+    """True if that feature is confirmed alone; if not, the text names only the code as a whole."""
     log_odds: FloatArray
 
 

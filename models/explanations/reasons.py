@@ -67,7 +67,7 @@ class Explainer:
     """The model's reference profile; without it (a stated prior) nothing is confirmed."""
     threads: int = 1
     requires_confirmation: bool = True
-    """Whether only confirmed codes are named."""
+    """True if only confirmed codes are named."""
 
     def explain(self, table: pa.Table, effects: Sequence[Effect] = EFFECTS) -> pa.Table:
         """Return the reasons of each row of `table`: at most `max_reasons` for each of `effects`.

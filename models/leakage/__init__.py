@@ -1,1 +1,1 @@
-"""Checks that no feature knows the outcome before it happens."""
+"""Checks that no feature contains information from after the outcome."""

@@ -52,7 +52,7 @@ class TreeSplit:
     """Categories that go left; None: the feature is a number."""
     missing: Missing
     default_left: bool
-    """Whether a missing number goes left."""
+    """True if a missing number goes left."""
 
     def goes_left(self, values: FloatArray) -> BoolArray:
         """Return for each value of the feature whether it goes left."""

@@ -53,7 +53,7 @@ class Examples:
         Args:
             table: As `dataset.load_examples` returns it.
             features: The features of the model.
-            use_recency: Whether older rows weigh less (`splits.recency_weights`).
+            use_recency: True if older rows weigh less (`splits.recency_weights`).
         """
         labels = np.asarray(table["label"].to_numpy(), dtype=np.float64)
         encoder = Encoder.fit(table, features, min_rows=params().min_rows_of_a_category)

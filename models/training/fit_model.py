@@ -53,7 +53,7 @@ def fit(
         features: The features of the model.
         splits: Two or more. The first selects the number of trees; the last gives the metrics,
             calibrated on the one before it, and calibrates the final model.
-        use_recency: Whether older rows weigh less in training, as they do if the model predicts
+        use_recency: True if older rows weigh less in training, as they do if the model predicts
             later leads.
         prior: The prior that is compared with the model on the rows of the metrics.
 

@@ -42,7 +42,7 @@ class ModelOutcomes:
     amount: FloatArray
     """The requested amount of each row, in one currency."""
     ranks_by_value: bool = True
-    """Whether rows are ranked by probability times `amount`, or, for an adverse label, by the
+    """True if rows are ranked by probability times `amount`, or, for an adverse label, by the
     probability."""
     exposure: Exposure = FULL_EXPOSURE
     """The part of the horizon that was observed."""

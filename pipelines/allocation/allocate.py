@@ -88,7 +88,7 @@ def allocate(
         limits: Further limits over the same pairs, in the same order.
         start: Start prices, as `Plan.prices` of an earlier plan; a limit without prices, or with
             another number of rows, starts at 0.
-        options: How the work is divided, and when the search stops.
+        options: Division of the work, and the stopping rule.
 
     Raises:
         IntegrityError: A pair occurs twice, or its value isn't above 0.
@@ -155,7 +155,7 @@ def dual_bound(
     Args:
         lead: Lead code of each pair; pairs are sorted by lead and institution.
         institution: Institution code of each pair.
-        value: Of each pair.
+        value: Value of each pair.
         limits: The limits.
         prices: One array by limit, one price by row, >= 0.
         max_offers: Most pairs of one lead (K).

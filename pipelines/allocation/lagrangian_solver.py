@@ -3,14 +3,14 @@
     maximise    sum of value x - penalty x total shortfall of the floors
     subject to  the limits; at most K pairs a lead, one per institution
 
-1. Remove the pairs that exceed a row alone.
+1. Remove the pairs whose own use exceeds the upper limit of a row.
 2. Find the prices with the lowest dual bound (`dual_ascent`), with start prices from the linear
    program on small days.
 3. Make the leads' choices at these prices feasible (`primal_repair`).
 4. If the plan isn't within `TARGET_GAP` of the bound, re-optimise the pairs with the smallest
    reduced costs (`mip_polish`).
-5. If a floor is missed: find the least total shortfall by a search without value, and start again
-   with the floors relaxed to what the plan attains.
+5. If a floor is missed: find the least total shortfall by a search that ignores value, and start
+   again with the floors relaxed to what the plan attains.
 """
 
 import math
@@ -48,7 +48,7 @@ LONGEST_CHAIN = 12
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """How the work is divided (the result is the same) and when the search stops (it isn't)."""
+    """Division of the work, which leaves the result unchanged, and the stopping rule."""
 
     parts: int = 1
     threads: int = 1
@@ -81,11 +81,11 @@ def solve_lagrangian(
 
     Args:
         pairs: The pairs, by lead, institution and product.
-        value: Of each pair, in integer units, > 0.
+        value: Value of each pair, in integer units, > 0.
         limits: The limits.
         max_offers: Most pairs of one lead.
-        start: Limit -> start prices, in units of value for one unit of what is limited.
-        options: How to search.
+        start: Limit -> start prices, in units of value per unit of the limit.
+        options: Division of the work, and the stopping rule.
     """
     relaxation = _Relaxation(pairs, limits, max_offers, options)
     penalty = LONGEST_CHAIN * float(value.max(initial=0))
@@ -126,7 +126,7 @@ class _Incumbent:
 
 
 class _Relaxation:
-    """Pairs and limits of a day, without the pairs that exceed a row alone."""
+    """Pairs and limits of a day, without the pairs whose own use exceeds a row."""
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ class LeadSubproblems:
     Args:
         lead: Lead code of each pair, in rising order.
         group: Code of lead and institution, in rising order.
-        value: Of each pair, in integer units, >= 0.
+        value: Value of each pair, in integer units, >= 0.
         limits: The limits of the pairs.
         max_offers: Most pairs of one lead (K).
         parts: Number of parts; the result is the same.

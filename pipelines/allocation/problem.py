@@ -101,7 +101,7 @@ class Limit:
     use: FloatArray | None = None
     """Use of its row by each pair, in integer units; None: 1 each."""
     units: float = 1.0
-    """Integer units in one unit of what is limited: 100 where money is counted in hundredths."""
+    """Integer units in one unit of the limit: 100 where money is counted in hundredths."""
 
     @property
     def is_floor(self) -> bool:
@@ -167,11 +167,11 @@ def build_share_limit(
 ) -> Limit:
     """Return the limit on each group's share of a product: at most `share` x quota leads.
 
-    The share refers to the quota and not to the leads matched, so that the row stays linear and a
-    product knows its numbers before the day. At least one lead of each group is allowed.
+    The share refers to the quota and not to the leads matched, so that the row stays linear and its
+    upper limit is known before the day. At least one lead of each group is allowed.
 
     Args:
-        name: Of the kind of limit.
+        name: Name of the kind of limit.
         product: Product code of each pair.
         group: Group of the pair's lead (its channel, say); -1: none.
         groups: Number of groups.
@@ -188,7 +188,7 @@ def build_floor_limit(name: str, owner: IntArray, least: IntArray) -> Limit:
     """Return the least number of leads by owner.
 
     Args:
-        name: Of the kind of owner.
+        name: Name of the kind of owner.
         owner: Owner of each pair (a product, an institution, a group of leads); -1: none.
         least: Leads a day by owner; 0: no floor.
     """

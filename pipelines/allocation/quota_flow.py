@@ -9,9 +9,9 @@ same pairs as at the optimal ones:
 1. Estimate prices by dual ascent, from one lead in ten and then from all.
 2. Fix the leads none of whose pairs has a reduced cost near 0: they take the pairs they choose.
 3. Solve the core problem, a flow of the free leads over the remaining quota; it gives new prices.
-4. If each fixed lead chooses the same pairs at the new prices, the plan is optimal: the choices are
-   the most that leads can gain at these prices, and each quota with a price is full. Otherwise free
-   the leads that would choose otherwise, and repeat from 3.
+4. If each fixed lead chooses the same pairs at the new prices, the plan is optimal: the choices
+   maximise the surplus at these prices, and each quota with a price is full. Otherwise free the
+   leads whose choice changes, and repeat from 3.
 """
 
 import math
@@ -71,7 +71,7 @@ def solve_quotas(
 
     Args:
         pairs: The pairs, by lead, institution and product.
-        value: Of each pair, in integer units, >= 0.
+        value: Value of each pair, in integer units, >= 0.
         quota: Most leads of each product, by product code.
         max_offers: Most pairs of one lead.
     """
@@ -191,7 +191,7 @@ class VariableFixing:
 
     Args:
         pairs: The pairs, by lead, institution and product.
-        value: Of each pair, in integer units, >= 0.
+        value: Value of each pair, in integer units, >= 0.
         quota: Most leads of each product, by product code.
         max_offers: Most pairs of one lead.
     """

@@ -1,4 +1,4 @@
-"""Experiments on models: which rows are learned from and predicted, and the figures of the result.
+"""Experiments on models: training rows, predicted rows, and the figures of the result.
 
 An experiment reads the training pairs of a home, so features are as of each lead's day.
 """
@@ -127,7 +127,7 @@ def run_experiment(settings: Settings, day: date, experiment: Experiment) -> dic
     """Return the figures of `experiment` on the training pairs in the marts of `day`.
 
     Returns:
-        The fields of `models.validation.metrics.Figures` except `rows`, and of `spread`;
+        The fields of `ValidationMetrics` except `rows`, and of `estimate_intervals`;
         `rows_train`, `rows_test`; `lenders_checked`, the lenders with 100 or more predicted rows,
         and of them `lenders_within` (see `count_groups_within_interval`) with the lender drift
         measured during calibration (`lender_drift`, a variance of log-odds), and

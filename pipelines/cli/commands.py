@@ -215,6 +215,16 @@ def replay(settings: Settings, day: date) -> int:
 
 
 @banyan.command()
+@with_settings
+def docs(settings: Settings) -> int:
+    """Write dbt's documentation of every table as one page."""
+    from pipelines.transform.warehouse import generate_docs
+
+    print(generate_docs(settings))
+    return 0
+
+
+@banyan.command()
 @date_option
 @click.option(
     "--lead", type=QUALIFIED_NAME, metavar="CHANNEL/LEAD", help="Why these offers or none."

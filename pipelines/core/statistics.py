@@ -121,7 +121,7 @@ def ks_distance(predicted: FloatArray, outcomes: FloatArray) -> float:
 def brier_score(
     predicted: FloatArray, outcomes: FloatArray, weights: FloatArray | None = None
 ) -> float:
-    """Return the mean squared error of probabilities; rows weigh as `weights` says."""
+    """Return the mean squared error of probabilities; `weights` by row, default 1."""
     return float(np.average((predicted - outcomes) ** 2, weights=weights))
 
 

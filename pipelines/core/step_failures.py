@@ -29,7 +29,7 @@ def record_failure(settings: Settings, day: date, step: str, shard: object) -> I
     """Write a note if the block fails; remove the earlier note of the same work if it succeeds.
 
     Args:
-        settings: Says where the home is.
+        settings: Settings of the home.
         day: The business date.
         step: The name of the step.
         shard: The part of the step's work, JSON-able; equal for equal parts.

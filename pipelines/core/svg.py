@@ -47,7 +47,7 @@ def offset_bar(
     """Return a bar from `start` to `start + length` on a scale from 0 to `end`.
 
     Args:
-        start: Where the bar begins, in the unit of `end`.
+        start: Start of the bar, in the unit of `end`.
         length: Length of the bar; a positive one stays visible however short it is.
         end: End of the scale.
         kind: Class of the style sheet that gives the colour.
@@ -139,8 +139,8 @@ def line_plot(  # noqa: PLR0913 - keyword-only options of one plot
         lines: Kind, which gives the colour -> a value for each label; None leaves a gap.
         labels: The periods, in order.
         title: Text for readers who cannot see the plot.
-        is_share: Whether values are fractions, which are written in percent.
-        from_zero: Whether the vertical axis begins at 0; else near the lowest value.
+        is_share: True if values are fractions, which are written in percent.
+        from_zero: True if the vertical axis begins at 0; else near the lowest value.
         marks: Positions of labels that get a vertical line.
         band: Interval drawn behind the lines.
         observed: Points with intervals; `x` is the position of the label.

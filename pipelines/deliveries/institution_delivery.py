@@ -36,7 +36,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recipient:
-    """How one institution receives its leads."""
+    """One institution as a recipient of leads: format, delivery and columns."""
 
     institution_id: str
     format: str

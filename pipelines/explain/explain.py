@@ -21,7 +21,7 @@ def explain(
     """Return why a lead got these offers or none, or how a product filled its quota.
 
     Args:
-        settings: Settings with the home of the day.
+        settings: Settings of the home.
         day: A business date that was matched.
         lead: Channel and lead.
         product: Institution and product; together with `lead`, only the pair of the two.

@@ -47,7 +47,7 @@ def import_file(
     under `quarantine/import/`.
 
     Args:
-        settings: Says where the home is.
+        settings: Settings of the home.
         mapping_name: A name in `expectations/mappings/`, or a path that ends in .yml.
         file: The foreign file; compressed if its name ends in .gz.
         start: First landing date to write; None: every date. Reference catalogues, whose date

@@ -64,7 +64,7 @@ class Plan:
 
 
 def plan(settings: Settings, day: date) -> list[dict[str, int]]:
-    """Find the new files in landing/ up to `day` and deal them to shards; at least one shard.
+    """Find the new files in landing/ up to `day` and assign them to shards; at least one shard.
 
     Returns:
         One small dict per shard (`shard`, its number, `files` and `bytes`), for `ingest_shard`.
@@ -97,7 +97,7 @@ def make_plan(settings: Settings, day: date) -> Plan:
         for entry in after.entries
         if entry.state in {"taken", "rejected"} and (entry.feed, entry.known_on) in partitions
     ]
-    shards = _deal_to_shards(tasks, settings.shard_bytes)
+    shards = _assign_to_shards(tasks, settings.shard_bytes)
     return Plan(str(day), after, tuple(sorted(partitions)), tuple(sorted(frozen)), shards)
 
 
@@ -241,8 +241,8 @@ def _log_frozen(frozen: Iterable[Partition]) -> None:
         )
 
 
-def _deal_to_shards(tasks: Sequence[Task], shard_bytes: int) -> tuple[tuple[Task, ...], ...]:
-    """Deal the sources of all feeds to shards of about equal bytes, the largest first.
+def _assign_to_shards(tasks: Sequence[Task], shard_bytes: int) -> tuple[tuple[Task, ...], ...]:
+    """Assign the sources of all feeds to shards of about equal bytes, the largest first.
 
     All dates of a source are in one shard, because its keys are unique over all of them.
     """

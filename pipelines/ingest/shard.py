@@ -1,4 +1,4 @@
-"""The work of one shard: read its files, validate the rows, derive columns, find duplicates.
+"""Process one shard: read its files, validate the rows, derive columns, find duplicates.
 
 The results are Parquet files in the shard's folder, from which `collect` publishes. Each attempt
 starts with an empty folder, and `done.json` is written last.
@@ -52,8 +52,8 @@ def ingest_shard(settings: Settings, day: date, shard: Mapping[str, int]) -> dic
     folder.mkdir(parents=True)
     counts = {"shard": number, "files": len(tasks), "received": 0, "rejected_files": 0}
     with connect(settings) as connection:
-        for feed, of_feed in groupby(tasks, key=lambda task: task.entry.feed):
-            reader = FeedReader(connection, load(feed), settings.landing, tuple(of_feed))
+        for feed, feed_tasks in groupby(tasks, key=lambda task: task.entry.feed):
+            reader = FeedReader(connection, load(feed), settings.landing, tuple(feed_tasks))
             counts["rejected_files"] += _ingest_feed(settings, plan, reader, folder / feed)
             counts["received"] += sum(reader.received)
     write_json(folder / "done.json", counts)

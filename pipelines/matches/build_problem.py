@@ -88,8 +88,8 @@ def plan_day(
     catalogue = _load_catalogue(connection)
     pairs, spend = _load_pairs(connection, day)
     inputs = LimitInputs(connection, pairs, catalogue.affordable, catalogue.products)
-    result_budget = np.where(catalogue.is_per_lead, np.nan, catalogue.budget)
-    budget = build_budget_limit(pairs.product, spend, result_budget)
+    spend_budget = np.where(catalogue.is_per_lead, np.nan, catalogue.budget)
+    budget = build_budget_limit(pairs.product, spend, spend_budget)
     caps = [
         *build_pacing_caps(inputs, limits.pacing),
         *build_exposure_caps(inputs, limits.exposure),
@@ -98,16 +98,16 @@ def plan_day(
 
     def enforce_limits(plan: Plan) -> Plan:
         """Return the plan itself if it satisfies all limits, else the best plan that does."""
-        binding = (budget, *(family.limit for family in families))
-        if all(limit.is_satisfied(plan.rows) for limit in binding):
+        further = (budget, *(family.limit for family in families))
+        if all(limit.is_satisfied(plan.rows) for limit in further):
             return plan
-        return allocate(pairs, catalogue.affordable, max_offers=max_offers, limits=binding)
+        return allocate(pairs, catalogue.affordable, max_offers=max_offers, limits=further)
 
     plan = enforce_limits(allocate(pairs, catalogue.affordable, max_offers=max_offers))
     if exposure_floors := build_exposure_floors(inputs, limits.exposure, len(plan.rows)):
         families += exposure_floors
         plan = enforce_limits(plan)
-    uses = [*_measure_catalogue(inputs, catalogue, budget, plan)]
+    uses = [*_measure_product_limits(inputs, catalogue, budget, plan)]
     uses += [measure_use(plan, family) for family in families]
     return DayPlan(
         chosen=plan.rows,
@@ -144,7 +144,7 @@ def compute_affordable_quota(
     Args:
         quota: Most leads a day.
         budget: Largest spend a day, in the product's currency; NaN: unlimited.
-        price: Of one lead where `is_per_lead`, in the same currency.
+        price: Price of one lead where `is_per_lead`, in the same currency.
         is_per_lead: Flag of products that pay per lead.
     """
     is_limited = is_per_lead & np.isfinite(budget) & (price > 0)
@@ -181,7 +181,7 @@ def _load_catalogue(connection: duckdb.DuckDBPyConnection) -> _Catalogue:
     )
 
 
-def _measure_catalogue(
+def _measure_product_limits(
     inputs: LimitInputs, catalogue: _Catalogue, budget: Limit, plan: Plan
 ) -> tuple[LimitUse, LimitUse]:
     """Return the use and the shadow prices of quotas and budgets.
@@ -192,15 +192,15 @@ def _measure_catalogue(
     owners, price = inputs.product_owners(), plan.price_of_quota
     quota = build_quota_limit(inputs.pairs.product, catalogue.quota)
     matches = quota.total_use(plan.rows)
-    is_by_budget = catalogue.affordable < catalogue.quota
+    is_budget_tighter = catalogue.affordable < catalogue.quota
     budget_price = np.where(catalogue.is_per_lead, 0.0, plan.limit_prices(budget))
-    budget_price[is_by_budget] = price[is_by_budget] / catalogue.price[is_by_budget]
+    budget_price[is_budget_tighter] = price[is_budget_tighter] / catalogue.price[is_budget_tighter]
     spent = np.where(
         catalogue.is_per_lead,
         matches * catalogue.price,
         budget.total_use(plan.rows) / budget.units,
     )
-    quota_price = np.where(is_by_budget, 0, price)
+    quota_price = np.where(is_budget_tighter, 0, price)
     return (
         LimitUse(LimitFamily("quota", quota, owners, quota.upper), matches, quota_price),
         LimitUse(LimitFamily("budget", budget, owners, catalogue.budget), spent, budget_price),

@@ -7,7 +7,7 @@ product's quota is filled by exploration. For each product j
     menu(j)   near-best pairs that the plan left out, of leads with capacity for one more offer and
               within every limit; the best of them, a fixed number for each unit of x(j)
     c(j)      number drawn: x(j) rounded up with the probability of its fraction, else down; at most
-              half of the menu, and no more than the limits bear if the dearest pairs are drawn
+              half of the menu, and within every limit even if the pairs of largest use are drawn
     drawn     c(j) pairs of the menu: a simple random sample without replacement
 
 so the propensity of a pair of the menu is exactly E[c(j)] / |menu(j)| (Cochran 1977, Sampling
@@ -87,7 +87,7 @@ def draw_exploration(
     Args:
         pairs: The pairs of the problem.
         chosen: Flag of the pairs of the plan.
-        surplus: Of each pair, as `compute_surplus` returns it.
+        surplus: Surplus of each pair, as `compute_surplus` returns it.
         terms: The terms of each product.
         limits: The limits of the plan besides the quotas of `terms`, over the same pairs.
         max_offers: Most matches of one lead (K).
@@ -111,7 +111,7 @@ def draw_exploration(
     menu_size = np.bincount(product, minlength=len(wanted))
     most = np.minimum(np.floor(menu_size / MIN_MENU), quota)
     for limit, slack in slacks:
-        np.minimum(most, _count_affordable(product, limit, menu, slack, most), out=most)
+        np.minimum(most, _count_within_limit(product, limit, menu, slack, most), out=most)
     rounded_down, rounded_up = np.minimum(least, most), np.minimum(least + 1, most)
     number = np.where(terms.rounding_key < fractions, rounded_up, rounded_down)
     expected = rounded_down + (rounded_up - rounded_down) * fractions / KEY_RANGE
@@ -174,26 +174,26 @@ def _use_or_one(limit: Limit) -> FloatArray:
     return np.ones(len(limit.row)) if limit.use is None else limit.use
 
 
-def _count_affordable(
+def _count_within_limit(
     product: IntArray, limit: Limit, menu: IntArray, slack: FloatArray, most: FloatArray
 ) -> FloatArray:
-    """Return the number of explored pairs of each product that a limit bears in any draw.
+    """Return the number of explored pairs of each product that a limit allows in any draw.
 
-    If products share a row that doesn't bear the `most` pairs of all of them, each may use an equal
-    part of its slack.
+    If products share a row that has no room for the `most` pairs of all of them, each may use an
+    equal part of its slack.
     """
     row, use = limit.row[menu], _use_or_one(limit)[menu]
     has_use = (row < len(slack)) & (use > 0)
     row, product, use = row[has_use], product[has_use], use[has_use]
-    dearest = np.zeros(len(slack))
-    np.maximum.at(dearest, row, use)
+    largest_use = np.zeros(len(slack))
+    np.maximum.at(largest_use, row, use)
     row_product = np.unique(row * len(most) + product)
     sharing = np.bincount(row_product // len(most), minlength=len(slack))
     wanted = np.bincount(
         row_product // len(most), weights=most[row_product % len(most)], minlength=len(slack)
     )
-    part = np.floor(slack[row] / (dearest[row] * sharing[row]))
-    part[wanted[row] * dearest[row] <= slack[row]] = np.inf
+    part = np.floor(slack[row] / (largest_use[row] * sharing[row]))
+    part[wanted[row] * largest_use[row] <= slack[row]] = np.inf
     number = np.full(len(most), np.inf)
     np.minimum.at(number, product, part)
     return np.asarray(np.maximum(number, 0), np.float64)
@@ -248,7 +248,7 @@ def _rank_within(group: IntArray, *by: IntArray | FloatArray) -> IntArray:
 def _order_displacement(
     pairs: PairColumns, chosen: BoolArray, surplus: FloatArray, quota: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """Return the planned rows, and the number of explored pairs that each stays beside.
+    """Return the planned rows, and for each the most explored pairs that leave it in the plan.
 
     Matches of least surplus are displaced first, after the remaining quota is used.
     """

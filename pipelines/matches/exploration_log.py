@@ -36,12 +36,12 @@ SCHEMA = pa.schema(
 neither in the log nor among the matches had the propensity 0."""
 
 FILE = "exploration_log.parquet"
-"""Beside the matches of the day."""
+"""Name of the log's file, in the folder of the day's matches."""
 
 
 @dataclass(frozen=True)
 class ExploredPlan:
-    """The matches of a day after the draw; rows are the ones of table `pairs`."""
+    """The matches of a day after the draw, by row number of the table `pairs`."""
 
     row: IntArray
     """Row number of each match."""
@@ -51,7 +51,7 @@ class ExploredPlan:
     """Probability with which plan and draw make each match."""
     draw: ExplorationDraw
     exploration_cost: float
-    """Expected value that the plan would have more without exploration."""
+    """Expected value of the plan given up for exploration."""
 
 
 def explore_plan(
@@ -71,7 +71,7 @@ def explore_plan(
         plan: The plan of `day`.
         day: The business date.
         max_offers: Most matches of one lead.
-        policy: The share that is explored; 0: none.
+        policy: The exploration policy; with share 0 nothing is explored.
     """
     columns = run_query(
         connection, SQL / "rounding_keys.sql", {"day": day.isoformat()}
@@ -101,7 +101,7 @@ def explore_plan(
 
 
 def build_exploration_log(connection: duckdb.DuckDBPyConnection, draw: ExplorationDraw) -> pa.Table:
-    """Return the pairs that the draw decided, by key (`SCHEMA`).
+    """Return the pairs that the draw decided, with the columns of `SCHEMA`, ordered by key.
 
     Args:
         connection: With the table `pairs` (`row`).
@@ -113,7 +113,7 @@ def build_exploration_log(connection: duckdb.DuckDBPyConnection, draw: Explorati
 
 
 def create_propensity_view(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Create `matches`, `exploration_log` and `propensities`: every pair that could be a match.
+    """Create the views `matches`, `exploration_log` and `propensities` (all possible matches).
 
     `propensities` has the key, `propensity`, `is_planned`, `is_made`, and `is_randomised`: the draw
     decided the pair. The propensity of any other pair is 0.

@@ -143,7 +143,7 @@ def _require_current(
     """
     current = {
         "models": model_set.version,
-        "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
+        "policy_version_of_scoring": policy.version(*policy.MATCHING_POLICIES),
     }
     changed = [name for name, version in current.items() if scoring.get(name) != version]
     changed += [name for name, hash_ in scoring["inputs"].items() if input_hashes[name] != hash_]
@@ -158,7 +158,7 @@ def _require_current(
 def _load_tables(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
 ) -> CompiledRules:
-    """Create the tables that plan and reasons are made from; return the rules of the products."""
+    """Create the input tables of plan and reasons; return the rules of the products."""
     marts, pairs = (settings.day_folder(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)
@@ -210,7 +210,7 @@ def _require_offers_within_limits(
 
 
 def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: DisclosedOdds) -> None:
-    """Create `odds_shown`: approvals in a hundred, at least, by match id; null if not shown."""
+    """Create `odds_shown`: lower bound on approvals per hundred by match id; null if not shown."""
     chosen = connection.sql(
         "select match_id, segment, p_approve from chosen order by match_id"
     ).to_arrow_table()

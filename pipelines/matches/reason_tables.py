@@ -1,11 +1,11 @@
-"""The day's reasons: of each match, and of each adverse action, a lead that a model left unmatched.
+"""The day's reasons for each match and each adverse action (a lead that a model left unmatched).
 
-They are published in `reasons/date=D/`, beside the matches, whose columns are agreed.
+They are published in `reasons/date=D/` and not as columns of the matches, whose schema is fixed.
 
-Three stages of an unmatched lead rest on a model. At `risk_band` the lead's pd lies outside the
-band of every product it was otherwise eligible for. At `low_value` and `quota` the probability of
-approval, at the product of greatest expected value, was too low for a match or lower than that of
-other leads for the same quota.
+At three stages a model decides that a lead is unmatched. At `risk_band` the lead's pd lies outside
+the band of every product it was otherwise eligible for. At `low_value` and `quota` the probability
+of approval, at the product of greatest expected value, was too low for a match or lower than that
+of other leads for the same quota.
 """
 
 from collections.abc import Collection, Iterator
@@ -50,12 +50,12 @@ ADVERSE_ACTION_REASONS = pa.schema(
 products, so none is named; for an approval it is the best product that the lead could have had."""
 
 PORTION = 5_000
-"""Leads whose products are looked at together: limits the memory, never changes the result."""
+"""Number of leads processed at once: bounds the memory, never changes the result."""
 
 
 @dataclass(frozen=True)
 class AdverseActions:
-    """Leads that one probability left without a match."""
+    """Leads that one model left without a match."""
 
     model: str
     effect: Effect
@@ -91,7 +91,7 @@ def add_match_ids(connection: duckdb.DuckDBPyConnection, reasons: pa.Table) -> p
 def explain_adverse_actions(
     connection: duckdb.DuckDBPyConnection, model_set: ModelSet, rules: CompiledRules, day: date
 ) -> pa.Table:
-    """Return the reasons of each lead of table `unmatched` whose stage rests on a model.
+    """Return the reasons of each lead of table `unmatched` that a model left unmatched.
 
     Args:
         connection: With the tables of the day: `leads` with their pd, `products`, `pairs` and
@@ -122,7 +122,7 @@ def _add_keys(reasons: pa.Table, keys: pa.Table) -> pa.Table:
 def find_adverse_actions(
     connection: duckdb.DuckDBPyConnection, model_set: ModelSet, rules: CompiledRules, day: date
 ) -> Iterator[AdverseActions]:
-    """Yield the leads of table `unmatched` whose stage rests on a model, by probability.
+    """Yield the leads of table `unmatched` that a model left unmatched, by model.
 
     Args:
         connection: As `explain_adverse_actions` takes it.
@@ -160,7 +160,9 @@ class _EligiblePairs:
             SQL / "stage_leads.sql",
             {"stage": stage, "first": portion[0], "last": portion[1]},
         ).fetchnumpy()["lead_row"]
-        self.connection.register("portion_pairs", eligibility.pairs_of(np.asarray(rows, np.int64)))
+        self.connection.register(
+            "portion_pairs", eligibility.select_pairs(np.asarray(rows, np.int64))
+        )
         self.connection.execute("create or replace table eligible_pairs as from portion_pairs")
         self.connection.unregister("portion_pairs")
 

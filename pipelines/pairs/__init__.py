@@ -1,1 +1,1 @@
-"""From leads and products to scored pairs: hard rules by set, chances by the models, value."""
+"""From leads and products to scored pairs: hard rules, probabilities, expected value."""

@@ -1,7 +1,7 @@
 """Near misses: pairs that one hard rule of the product alone excludes, scored without that rule.
 
 Only the product's own terms count: its limits of amount and term, its own rules, its risk band.
-Consent, suppressions, the law and contact frequency are nobody's to loosen. The models extrapolate
+Consent, suppressions, the law and contact frequency cannot be loosened. The models extrapolate
 here, beyond the leads that they have seen at the product: an estimate to start a negotiation with,
 not a promise.
 """
@@ -59,7 +59,7 @@ def score_near_misses(
         model_set: Models of the day.
         rules: The products' own rules.
         day: The business date.
-        limits: How many leads and pairs to use.
+        limits: Numbers of leads and pairs to use.
     """
     (leads,), (products,) = (
         connection.table(name).count("*").fetchall()[0] for name in ("leads", "products")

@@ -4,7 +4,7 @@
    approval and take-up rates (`sql/approval_rates.sql`).
 2. Value every eligible pair by these rates instead of the models, and estimate the quota prices.
 3. Rank pairs by their advantage: value after price, less the value of the offer that the lead would
-   give up. A pair behind by much costs the plan little when it is dropped.
+   give up. Dropping a pair that is far behind costs the plan little.
 4. Keep a lead's best few pairs, its share of the others on average, and for each product enough
    pairs to fill its quota several times.
 
@@ -67,7 +67,7 @@ def select_promising_pairs(
         connection: With `leads` (with `pd`) and `products`.
         model_set: Models that score the sample.
         eligibility: The eligible pairs.
-        limits: How many pairs to keep.
+        limits: Numbers of pairs to keep.
     """
     eligible = int(eligibility.pairs_per_lead.sum())
     if eligible <= limits.max_pairs:
@@ -79,7 +79,7 @@ def select_promising_pairs(
     best = _best_per_lead(limits)
     bitsets = np.zeros_like(eligibility.bitsets)
     for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH):
-        pairs = eligibility.pairs_between(first, last)
+        pairs = eligibility.select_pairs_between(first, last)
         lead, product, value = _estimate_values(connection, pairs)
         rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
         is_kept = (rank < best) | (advantage >= cutoffs[product])
@@ -113,7 +113,7 @@ def estimate_approval_rates(connection: duckdb.DuckDBPyConnection, scored: pa.Ta
 def estimate_quota_prices(
     lead: IntArray, product: IntArray, value: FloatArray, quota: FloatArray, max_offers: int
 ) -> FloatArray:
-    """Return about what the shadow price of each product's quota will be, before any plan.
+    """Return an estimate of the shadow price of each product's quota, before any plan.
 
     A binding quota sends a lead not to its product of highest value but to that of highest value
     after the price. The price of product j is what its last unit of quota adds there beyond what
@@ -127,10 +127,10 @@ def estimate_quota_prices(
     one offer an institution is ignored.
 
     Args:
-        lead: Of each pair.
-        product: Of each pair; codes 0, 1, 2 ...
-        value: Of each pair.
-        quota: By product, for these leads; a fraction where the leads are a sample.
+        lead: Lead code of each pair.
+        product: Product code of each pair: 0, 1, 2 ...
+        value: Value of each pair.
+        quota: Quota by product, for these leads; a fraction where the leads are a sample.
         max_offers: Most offers of a lead.
     """
     prices = np.zeros(len(quota))
@@ -195,7 +195,7 @@ def _score_sample(
 
     `is_measured` marks the half that measures the loss; the rates are estimated on the other.
     """
-    pairs = eligibility.pairs_of(sampled)
+    pairs = eligibility.select_pairs(sampled)
     is_measured = np.isin(pairs["lead_row"].to_numpy(), sampled[1::2])
     pairs = pairs.append_column("is_measured", pa.array(is_measured))
     batches = [
@@ -256,7 +256,7 @@ def _estimate_prices_and_cutoffs(
         ],
         np.float64,
     )
-    lead, product, value = _estimate_values(connection, eligibility.pairs_of(leads))
+    lead, product, value = _estimate_values(connection, eligibility.select_pairs(leads))
     prices = estimate_quota_prices(lead, product, value, quota, best)
     rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
     others = np.sort(advantage[rank >= best])[::-1]

@@ -45,7 +45,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     model_set, ledger = models.load(settings, day), build_ledger(settings, day)
     facts: dict[str, Any] = {
         "policy_version": policy.version(),
-        "policy_version_of_scoring": policy.version(*policy.OF_MATCHING),
+        "policy_version_of_scoring": policy.version(*policy.MATCHING_POLICIES),
         "models": model_set.version,
     }
     with (

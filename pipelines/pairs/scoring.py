@@ -40,7 +40,7 @@ def score_eligible_pairs(
         widths: Interval widths by model; a model without an entry gets the assumed ones.
     """
     for first, last in eligibility.split_leads(PAIRS_PER_BATCH):
-        pairs = eligibility.pairs_between(first, last)
+        pairs = eligibility.select_pairs_between(first, last)
         if pairs.num_rows:
             scored = score_pairs(connection, model_set, pairs, widths)
             yield from scored.select(PAIR_SCHEMA.names).cast(PAIR_SCHEMA).to_batches()

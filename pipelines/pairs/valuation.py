@@ -192,7 +192,7 @@ def load_pairs(
 
 
 def _bind_query(file: Path, tables: Mapping[str, str], parameters: Mapping[str, float]) -> str:
-    """Return the query of `file` as a subquery can hold it: over other tables, with literals.
+    """Return the query of `file` with its tables and parameters replaced, for use as a subquery.
 
     Args:
         file: A SQL file with `$name` parameters.

@@ -32,7 +32,7 @@ WATCHED = frozenset({"leads", "scores"})
 def find_trigger(settings: Settings, day: date) -> dict[str, Any] | None:
     """Return the trigger of a training as of `day`, with its figures; None if there is none.
 
-    There is none within `rest_days` of the last set: the effect of that set must be observed first.
+    There is none within `cooldown_days` of the last set, whose effect must be observed first.
 
     Raises:
         InputMissing: The marts of `day`, or a model set, are not published.

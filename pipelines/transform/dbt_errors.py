@@ -17,7 +17,7 @@ def check_results(settings: Settings, day: date, layer: str, outcome: Any) -> li
     """Return one result per table and test of a dbt invocation that succeeded.
 
     Args:
-        settings: Where the warehouse is.
+        settings: Settings of the home.
         day: The business date that was built.
         layer: The layer that was built.
         outcome: dbt's `dbtRunnerResult`.

@@ -50,7 +50,7 @@ def test_the_batch_size_changes_nothing(tmp_path, monkeypatch):
     assert np.array_equal(find().bitsets, whole.bitsets)
     for step, counts in find().remaining.items():
         assert np.array_equal(counts, whole.remaining[step])
-    assert whole.pairs_per_lead.sum() == whole.pairs_between().num_rows > 0
+    assert whole.pairs_per_lead.sum() == whole.select_pairs_between().num_rows > 0
 
 
 def test_batches_hold_every_lead_once_and_about_the_asked_pairs(tmp_path):

@@ -47,7 +47,7 @@ def find_pairs(
         connection.execute("create or replace table leads as select *, 0.01 as pd from leads")
         rules = load_products(connection, marts, DAY)
         eligibility = find_eligible_pairs(connection, rules, DAY, *([steps] if steps else []))
-        connection.register("eligible", eligibility.pairs_between())
+        connection.register("eligible", eligibility.select_pairs_between())
         pairs = connection.sql(
             "select lead_id, product_id from eligible join leads using (lead_row) "
             "join products using (product_row)"

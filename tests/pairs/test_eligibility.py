@@ -36,7 +36,7 @@ def find_pairs(settings: Settings, day: date = DAY) -> tuple[set[tuple[str, str]
         connection.execute("create or replace table leads as select *, 0.05 as pd from leads")
         rules = load_products(connection, marts, day)
         eligibility = find_eligible_pairs(connection, rules, day)
-        connection.register("eligible", eligibility.pairs_between())
+        connection.register("eligible", eligibility.select_pairs_between())
         pairs = connection.sql(
             """
             select lead_id, product_id

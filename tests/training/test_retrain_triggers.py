@@ -60,7 +60,7 @@ def test_drifted_leads_trigger_a_training_with_the_figures(calm: Settings, tmp_p
     assert figure["value"] > figure["limit"] > 0.25
 
 
-def test_no_training_is_triggered_within_the_rest_days_of_a_set(calm: Settings, tmp_path: Path):
+def test_no_training_is_triggered_within_the_cooldown_of_a_set(calm: Settings, tmp_path: Path):
     moved = publish_changed_days(calm, tmp_path / "moved", leads=with_other_incomes)
     with_models(moved, LAST - timedelta(days=1))
     assert find_trigger(moved, LAST) is None

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from expectations.contracts import contracts
+from expectations.contracts import contracts, load
 from pipelines.core.errors import BanyanError, InputMissing, IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.transform.build import build_layer, publish_marts, transform
-from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build
+from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build, generate_docs
 from tests.helpers.lake import at, write_day, write_feed
 from tests.transform.conftest import DAY, Market
 
@@ -77,6 +77,12 @@ def test_a_layer_without_the_earlier_one_raises_input_missing(home: Settings):
         build_layer(home, DAY, "intermediate")
     with pytest.raises(InputMissing, match="doesn't have intermediate, features, marts"):
         publish_marts(home, DAY - timedelta(days=1))
+
+
+def test_the_documentation_of_dbt_is_one_page_with_every_mart(tmp_path: Path):
+    page = generate_docs(Settings(home=tmp_path)).read_text("utf-8")
+    assert "model.banyan.training_pairs" in page
+    assert load("leads")["amount"].description in page
 
 
 def test_a_failed_test_is_reported_without_a_row_and_nothing_is_published(home: Settings):

@@ -143,7 +143,7 @@ def check_source(
 
     Args:
         settings: Settings of the home.
-        table: Labelled pairs, as `models.training.dataset.examples` returns them.
+        table: Labelled pairs, as `models.training.dataset.load_examples` returns them.
         features: The features of the model.
         mapping: The mapping by which the file was imported.
         file: The foreign file.

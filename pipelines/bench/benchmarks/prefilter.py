@@ -121,7 +121,7 @@ def _prefilter(
 
 def _plan(connection: duckdb.DuckDBPyConnection, day: date, eligible: Eligibility) -> DayPlan:
     """Return the plan from the scored pairs that are in `eligible`."""
-    connection.register("kept_rows", eligible.pairs_between())
+    connection.register("kept_rows", eligible.select_pairs_between())
     run_query(connection, SQL / "select_prefiltered.sql")
     connection.unregister("kept_rows")
     return plan_day(

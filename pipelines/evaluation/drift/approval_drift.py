@@ -33,7 +33,7 @@ def approval_figures(
     count only if they were decided as fast, because fast decisions differ from slow ones.
 
     Args:
-        settings: Where the matches and outcomes are.
+        settings: Settings of the home.
         day: Only outcomes known by its end count.
         connection: Gets the temporary table `decided`.
     """

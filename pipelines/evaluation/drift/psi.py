@@ -95,7 +95,7 @@ class Bins:
     number: int
     codes: IntArray
     is_ordered: bool
-    """Whether neighbouring bins are similar, as bins of numbers are."""
+    """True if neighbouring bins are similar, as bins of numbers are."""
     values: FloatArray | None = None
     """The numbers, nan if missing; None for texts."""
     names: tuple[str, ...] = ()

@@ -87,7 +87,7 @@ def load_log(
     """Return the log of some days with the plans of a challenger.
 
     Args:
-        settings: With the published days.
+        settings: Settings of the home.
         days: Business dates that were matched.
         challenger: The policy that plans each day again.
         known_by: Outcomes that the lake took in on this day or before count.

@@ -83,7 +83,7 @@ def decide_promotion(
         challenger: Pairs of the new policy.
         champion: Pairs of the current policy.
         limits: The largest loss allowed, and the least support required.
-        compares_models: Whether the policies differ by their models, not by their value policy.
+        compares_models: True if the policies differ by their models, not by their value policy.
     """
     ours, theirs = doubly_robust(log, champion), doubly_robust(log, challenger)
     gain = doubly_robust(log, challenger, baseline=champion)
@@ -121,11 +121,11 @@ def evaluate_challenger(
     """Return whether a challenger may replace the logged policy, and its figures.
 
     Args:
-        settings: With the published days.
+        settings: Settings of the home.
         days: Business dates that were matched, old enough that most outcomes are known.
         challenger: Built by `build_value_challenger` or `build_model_challenger`.
         known_by: Outcomes that the lake took in on this day or before count.
-        compares_models: Whether the challenger was built by `build_model_challenger`.
+        compares_models: True if the challenger was built by `build_model_challenger`.
 
     Returns:
         The decision; `days`, `pairs`, `matches`, `explored`; `logged` (the plan without
@@ -168,7 +168,7 @@ def estimate_policy_value(
     """Return the figures of a value policy in a file, or of a model set, for the command line.
 
     Args:
-        settings: With the published days.
+        settings: Settings of the home.
         first: First business date.
         last: Last business date, included.
         file: A value policy, written as `expectations/policy/value.yml`.
@@ -229,7 +229,7 @@ def evaluate_model_on_log(
     loss is significant.
 
     Args:
-        settings: With the published days.
+        settings: Settings of the home.
         model: Name of the model; the others stay the ones of the day.
         as_of: Date of the evaluation; outcomes known before it count.
         recipe: The challenger, fitted on outcomes known before `begins`.

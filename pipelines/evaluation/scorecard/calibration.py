@@ -59,7 +59,7 @@ def measure_calibration(settings: Settings, days: Sequence[date]) -> list[Calibr
     An outcome counts as it does for training: once the time for it has passed.
 
     Args:
-        settings: Where the home is.
+        settings: Settings of the home.
         days: In order; the stored offers of each are read.
 
     Raises:

@@ -81,7 +81,7 @@ def _sum_columns(
     Args:
         names: The names of each policy's columns.
         stacked: The columns of all policies side by side, one row a lead.
-        draws: How many times each lead counts.
+        draws: Number of times that each lead is drawn.
     """
     # einsum adds up in one order; a matrix product's depends on its number of threads
     sums = iter(np.einsum("ij,i->j", stacked, draws).tolist())

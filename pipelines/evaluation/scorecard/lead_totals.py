@@ -1,4 +1,4 @@
-"""What the leads of a day brought under each policy, lead by lead: the input of the figures.
+"""Results of a day under each policy, lead by lead: the input of the figures.
 
 By the truth of a simulated market the totals are expectations; by outcomes they are counts of what
 institutions have reported so far.
@@ -75,7 +75,7 @@ class ShownOffers:
 
 @dataclass(frozen=True)
 class DayTotals:
-    """The leads of a day and what they brought."""
+    """The leads of a day and their results under each policy."""
 
     leads: LoadedLeads
     quota: int
@@ -133,7 +133,7 @@ def load_lead_costs(
 def total_by_outcomes(
     connection: duckdb.DuckDBPyConnection, settings: Settings, leads: LoadedLeads
 ) -> DayTotals:
-    """Return what the published matches brought by the outcomes known so far.
+    """Return the results of the published matches by the outcomes known so far.
 
     The result of a match is defined in `pipelines/evaluation/match_outcomes.py`. A match without
     an answer counts as not approved, so the figures of recent days are low and rise.
@@ -168,7 +168,7 @@ def total_by_outcomes(
 def total_by_truth(
     connection: duckdb.DuckDBPyConnection, leads: LoadedLeads, day_offers: DayOffers
 ) -> DayTotals:
-    """Return what each policy is expected to bring by the truth."""
+    """Return the expected results of each policy by the truth."""
     size = leads.cost.size
     has_best = np.zeros(size)
     has_best[leads.positions(connection, day_offers.has_best)] = 1

@@ -1,4 +1,4 @@
-"""A day as every policy finds it: the leads, the eligible pairs and the quotas."""
+"""The inputs that every policy has on a day: leads, eligible pairs and quotas."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -76,7 +76,7 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
     eligible = find_eligible_pairs(
         connection, load_products(connection, marts, day), day, STATED_STEPS
     )
-    connection.register("eligible", eligible.pairs_between())
+    connection.register("eligible", eligible.select_pairs_between())
     leads = connection.sql("from leads order by lead_row").to_arrow_table()
     products = connection.sql(
         "select *, dense_rank() over (order by institution_id) - 1 as institution "

@@ -66,7 +66,7 @@ def publish_page(
     """Publish the page of `days` and its figures under `reports/scorecard/`; return its path.
 
     Args:
-        settings: Where the home is.
+        settings: Settings of the home.
         days: Each day by the truth, in order.
         figures: Figures of the days taken together.
     """

@@ -27,7 +27,7 @@ def compute_scorecard(
     """Return the figures of the matching of the days `first` to `last`, both included.
 
     Args:
-        settings: Where the home is.
+        settings: Settings of the home.
         first: The first business date; every date must have been matched.
         last: The last business date.
         with_truth: By the truth of a simulated market: expected figures of the published matches
@@ -81,7 +81,7 @@ def dates(first: date, last: date) -> list[date]:
 
 
 def day_by_truth(settings: Settings, day: date) -> DayTotals:
-    """Return what each policy brings on `day` by the truth."""
+    """Return the expected results of each policy on `day` by the truth."""
     offers = load_offers(settings, day)
     with connect(settings) as connection:
         leads = load_lead_costs(connection, settings, day)
@@ -89,7 +89,7 @@ def day_by_truth(settings: Settings, day: date) -> DayTotals:
 
 
 def day_by_outcomes(settings: Settings, day: date) -> DayTotals:
-    """Return what the published matches of `day` have brought so far."""
+    """Return the results of the published matches of `day` known so far."""
     with connect(settings) as connection:
         leads = load_lead_costs(connection, settings, day)
         return total_by_outcomes(connection, settings, leads)

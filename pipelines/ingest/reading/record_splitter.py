@@ -32,7 +32,7 @@ class RecordSplitter:
     """Splits the chunks of one file, in their order.
 
     Attributes:
-        quoted: Whether a quoted field may hold line breaks (CSV); else each line is a record.
+        quoted: True if a quoted field may hold line breaks (CSV); else each line is a record.
         delimiter: What separates the fields of a record, one ASCII character.
         line: The physical line of the file on which the first chunk begins.
     """

@@ -1,4 +1,4 @@
-"""Parse text to types, by column, in SQL. Nothing is repaired: other text is a violation."""
+"""Parse text to types, by column, in SQL. Text that does not parse is a violation; no repair."""
 
 from functools import cache
 

@@ -1,7 +1,7 @@
 """The verdict on each row of a batch, and how often each rule was evaluated and violated.
 
 A row that violates a critical rule is quarantined. An optional value that violates a rule of
-severity warning is emptied, and its row goes on. Other violations are only counted.
+severity warning is emptied, and its row is loaded. Other violations are only counted.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ Rule = tuple[tuple[str, str], ...]
 
 
 class RuleCounts:
-    """Evaluated and unexpected values by rule and partition date; no value of a row."""
+    """Counts of evaluated and unexpected values by rule and partition date, without any value."""
 
     def __init__(self, days: Iterable[str]):
         """Take the partition date (ISO) of each file of the shard."""
@@ -44,7 +44,7 @@ class RuleCounts:
         contract: Contract,
         typed: pa.Table,
         files: pa.ChunkedArray,
-        misfits: pa.Table,
+        type_violations: pa.Table,
         gate: GateResult,
     ) -> None:
         """Add a batch: its typed rows, the file of each, and the violations of parser and gate."""
@@ -56,11 +56,11 @@ class RuleCounts:
                   for value, _ in c.maximum_by.values)  # fmt: skip
         for column in contract.columns:
             match = {"column": column.name, "rule": "type"}
-            unexpected = self._count(day_of_row, misfits, match)
+            unexpected = self._count(day_of_row, type_violations, match)
             rule = {"rule": "type", "expectation": TYPE_RULE, "column": column.name}
             rule["severity"] = column.severity
             self._add(rule, known[column.name] + unexpected, unexpected)
-        self._add_notes(day_of_row, known, misfits)
+        self._add_notes(day_of_row, known, type_violations)
         for summary in gate.summary:
             evaluated = all_rows if summary["rule"] == "required" else known[summary["column"]]
             if summary["rule"] == "order":
@@ -84,13 +84,13 @@ class RuleCounts:
             self._add(rule, evaluated, self._count(day_of_row, gate.violations, match))
 
     def _add_notes(
-        self, day_of_row: IntArray, known: dict[str, IntArray], misfits: pa.Table
+        self, day_of_row: IntArray, known: dict[str, IntArray], type_violations: pa.Table
     ) -> None:
         """Add the rules of the parser that empty or change a value; only those that occur."""
-        notes = misfits.filter(pc.is_in(misfits["rule"], value_set=pa.array(NOTES)))
+        notes = type_violations.filter(pc.is_in(type_violations["rule"], value_set=pa.array(NOTES)))
         found = notes.group_by(["column", "rule"]).aggregate([]).sort_by("column")
         for match in found.to_pylist():
-            unexpected = self._count(day_of_row, misfits, match)
+            unexpected = self._count(day_of_row, type_violations, match)
             rule = {"rule": match["rule"], "expectation": TYPE_RULE, "column": match["column"]}
             self._add(rule | {"severity": "info"}, known[match["column"]] + unexpected, unexpected)
 
@@ -158,11 +158,11 @@ def validate_batch(
         number `row`), and the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
         values.
     """
-    typed, misfits = parse_columns(connection, contract, text)
+    typed, type_violations = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
-    counts.add(contract, typed, text["task"], misfits, gate)
-    untyped = misfits.filter(pc.equal(misfits["rule"], "type"))
-    violations = pa.concat_tables([untyped, _without_consequences(gate.violations, untyped)])
+    counts.add(contract, typed, text["task"], type_violations, gate)
+    untyped = type_violations.filter(pc.equal(type_violations["rule"], "type"))
+    violations = pa.concat_tables([untyped, _drop_type_violations(gate.violations, untyped)])
 
     is_quarantined = np.zeros(text.num_rows, bool)
     critical = violations.filter(pc.equal(violations["severity"], "critical"))
@@ -179,12 +179,14 @@ def validate_batch(
     return rows, pa.concat_tables(findings)
 
 
-def _without_consequences(violations: pa.Table, misfits: pa.Table) -> pa.Table:
-    """Return `violations` except for misfits, whose values are null after parsing."""
-    if not misfits.num_rows or not violations.num_rows:
+def _drop_type_violations(violations: pa.Table, type_violations: pa.Table) -> pa.Table:
+    """Return `violations` without values of the wrong type, which are null after parsing."""
+    if not type_violations.num_rows or not violations.num_rows:
         return violations
-    is_misfit = pc.is_in(_identify(violations), value_set=_identify(misfits).combine_chunks())
-    return violations.filter(pc.invert(is_misfit))
+    has_wrong_type = pc.is_in(
+        _identify(violations), value_set=_identify(type_violations).combine_chunks()
+    )
+    return violations.filter(pc.invert(has_wrong_type))
 
 
 def _identify(violations: pa.Table) -> pa.ChunkedArray:

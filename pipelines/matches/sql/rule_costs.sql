@@ -11,7 +11,8 @@ planned_surplus as (
     from planned
 ),
 
-full_leads as (
+-- least surplus among the matches of a lead that has its most offers, else 0
+lead_thresholds as (
     select
         channel_id,
         lead_id,
@@ -29,12 +30,12 @@ gains as (
         near.is_worthwhile,
         near.expected_value - product_prices.price_of_quota
         - product_prices.price_of_budget * near.expected_spend
-        - coalesce(rival.surplus, full_leads.min_surplus, 0) as gain
+        - coalesce(rival.surplus, lead_thresholds.min_surplus, 0) as gain
     from valued_near_misses as near
     inner join products using (institution_id, product_id)
     inner join product_prices using (product_row)
     left join planned_surplus as rival using (channel_id, lead_id, institution_id)
-    left join full_leads using (channel_id, lead_id)
+    left join lead_thresholds using (channel_id, lead_id)
 )
 
 select

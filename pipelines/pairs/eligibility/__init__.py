@@ -1,1 +1,1 @@
-"""Which products a lead is eligible for, by hard rules, on bitsets."""
+"""Eligibility of leads for products: hard rules, evaluated on bitsets."""

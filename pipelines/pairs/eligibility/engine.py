@@ -71,12 +71,12 @@ class Eligibility:
         """The number of eligible products of each lead."""
         return count_products(self.bitsets)
 
-    def pairs_between(self, first: int = 0, last: int | None = None) -> pa.Table:
+    def select_pairs_between(self, first: int = 0, last: int | None = None) -> pa.Table:
         """Return the pairs (`lead_row`, `product_row`) of the leads from `first` to `last` - 1."""
         lead, product = np.nonzero(unpack(self.bitsets[first:last], self.products))
         return _pair_table(lead + first, product)
 
-    def pairs_of(self, leads: IntArray) -> pa.Table:
+    def select_pairs(self, leads: IntArray) -> pa.Table:
         """Return the pairs (`lead_row`, `product_row`) of these leads, ordered by key."""
         rows = np.sort(leads)
         lead, product = np.nonzero(unpack(self.bitsets[rows], self.products))

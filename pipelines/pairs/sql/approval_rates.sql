@@ -41,7 +41,7 @@ overall as (
 
 ),
 
-parts as (
+band_parts as (
 
     select
         numbers.part,
@@ -59,11 +59,12 @@ product_sums as (
         groups.product_row,
         sum(groups.p_approve) as p_approve,
         sum(groups.p_fund) as p_fund,
-        sum(cast(round(groups.pairs * parts.p_approve / 1e9 * 1e9) as hugeint))
+        sum(cast(round(groups.pairs * band_parts.p_approve / 1e9 * 1e9) as hugeint))
             as predicted_p_approve,
-        sum(cast(round(groups.pairs * parts.p_fund / 1e9 * 1e9) as hugeint)) as predicted_p_fund
+        sum(cast(round(groups.pairs * band_parts.p_fund / 1e9 * 1e9) as hugeint))
+            as predicted_p_fund
     from groups
-    inner join parts on groups.part = parts.part
+    inner join band_parts on groups.part = band_parts.part
     group by groups.product_row
 
 ),
@@ -72,13 +73,13 @@ predictions as (
 
     select
         products.product_row,
-        parts.part,
-        parts.p_approve * (coalesce(product_sums.p_approve, 0) + $prior_pairs * 1e9)
+        band_parts.part,
+        band_parts.p_approve * (coalesce(product_sums.p_approve, 0) + $prior_pairs * 1e9)
         / (coalesce(product_sums.predicted_p_approve, 0) + $prior_pairs * 1e9) as p_approve,
-        parts.p_fund * (coalesce(product_sums.p_fund, 0) + $prior_pairs * 1e9)
+        band_parts.p_fund * (coalesce(product_sums.p_fund, 0) + $prior_pairs * 1e9)
         / (coalesce(product_sums.predicted_p_fund, 0) + $prior_pairs * 1e9) as p_fund
     from products
-    cross join parts
+    cross join band_parts
     left join product_sums on products.product_row = product_sums.product_row
 
 )

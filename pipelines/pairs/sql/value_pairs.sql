@@ -4,8 +4,8 @@ with terms as not materialized (
 
     select
         *,
-        -- years x 1/2: a loan repaid in equal parts owes half of its amount on average
-        coalesce(term_months, term_max_months) / 24.0 as half_life,
+        -- half of the term in years: a loan repaid in equal parts owes half on average
+        coalesce(term_months, term_max_months) / 24.0 as half_term_years,
         least(1, greatest(0, coalesce(amount_max / nullif(amount, 0) - 1, 1))) as amount_room,
         least(1, greatest(0, coalesce(term_max_months / nullif(term_months, 0) - 1, 1)))
             as term_room
@@ -13,7 +13,7 @@ with terms as not materialized (
 
 ),
 
-spends as not materialized (
+expected_spends as not materialized (
 
     select
         * exclude (amount_room, term_room),
@@ -28,17 +28,17 @@ spends as not materialized (
 
 ),
 
-parts as not materialized (
+value_components as not materialized (
 
     select
         *,
         expected_spend * exchange_rate as revenue,
         p_approve * p_fund * greatest(0, reference_apr - suggested_apr)
-        * amount * half_life * exchange_rate * person_fit as person_benefit,
+        * amount * half_term_years * exchange_rate * person_fit as person_benefit,
         p_approve * p_fund * (
-            (suggested_apr - $funding_cost) * half_life - pd * $loss_given_default
+            (suggested_apr - $funding_cost) * half_term_years - pd * $loss_given_default
         ) * amount * exchange_rate as institution_margin
-    from spends
+    from expected_spends
 
 )
 
@@ -51,4 +51,4 @@ select
         + $institution_weight * institution_margin, 4
     ) as expected_value,
     cost_per_lead as expected_cost
-from parts
+from value_components

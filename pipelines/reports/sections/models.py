@@ -25,7 +25,7 @@ class Model:
 
     name: str
     is_prior: bool
-    """Whether a stated prior is used, because too few outcomes were known to train a model."""
+    """True if a stated prior is used, because too few outcomes were known to train a model."""
     reason: str
     """Reason for the prior; empty for a trained model."""
     prior: str
@@ -67,7 +67,7 @@ class ModelSet:
     trigger: str = ""
     """Reason for the training: the week, a young market, or what changed."""
     is_unscheduled: bool = False
-    """Whether a change triggered the training before the week was over."""
+    """True if a change triggered the training before the week was over."""
     champions: tuple[ChampionStatus, ...] = ()
 
 
