@@ -224,7 +224,7 @@ def _quarantine_sql(day: str, folder: Path) -> list[str]:
     """
     duplicates = f"""
         select
-            files.source, files.file, line, null as "column", dropped.rule, 'info' as severity,
+            files.source, files.file, line, null as "column", dropped.rule, dropped.severity,
             1 as rows, dropped.message, received
         from {_parquet(folder, "rows")} as accepted
         join {dropped} as dropped using (row)
