@@ -209,7 +209,9 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
     )
     by = [*(criterion.column for criterion in contract.safer_first), *contract.duplicates]
     named = f" by {', '.join(by)}" if by else ""
-    message = f"another row with the same {', '.join(contract.key)} is the first{named} and was loaded"
+    message = (
+        f"another row with the same {', '.join(contract.key)} is the first{named} and was loaded"
+    )
     connection.execute("create or replace temp view later as from copies where is_later")
     connection.execute("create or replace temp view same_day as from copies where not is_later")
     _insert_copies(connection, contract, "later", _known_message(contract))

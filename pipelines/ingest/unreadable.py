@@ -130,7 +130,11 @@ def make_restrictions(
     connection.register("files", _list_files(contract, list(tasks), rejected))
     for name in ("unreadable", "rows", "dropped", "closing"):
         connection.execute(f"create or replace temp view shard_{name} as from {_read(shard, name)}")
-    found = connection.sql(_restrictions_sql(contract)).to_arrow_table().cast(RESTRICTIONS)
+    found = (
+        connection.sql(_restrictions_sql(contract, contract.on_unreadable.file))
+        .to_arrow_table()
+        .cast(RESTRICTIONS)
+    )
     orders = connection.sql(_orders_sql(contract)).to_arrow_table().cast(ORDERS)
     connection.unregister("files")
     return found, orders
@@ -165,9 +169,8 @@ def _may_restrict(contract: Contract, rule: str, size: int) -> bool:
     return rule != "name" or size > 0
 
 
-def _restrictions_sql(contract: Contract) -> str:
+def _restrictions_sql(contract: Contract, file_action: str) -> str:
     """Return SQL of the restrictions: one per quarantined row, or per rejected file."""
-    assert contract.on_unreadable is not None
     institution = "files.source" if contract.source_column == "institution_id" else "null"
     return f"""
         with known as (
@@ -204,10 +207,10 @@ def _restrictions_sql(contract: Contract) -> str:
         select
             known_on, '{contract.feed}', source,
             nullif({institution}, '') as institution_id, null, null,
-            '{contract.on_unreadable.file}', rule, file, null
+            '{file_action}', rule, file, null
         from files
         where restricts
-            and '{contract.on_unreadable.file}' in ({_quoted(restrictions.STRICTEST_FIRST)})
+            and '{file_action}' in ({_quoted(restrictions.STRICTEST_FIRST)})
     """
 
 
@@ -260,7 +263,15 @@ _SUPPRESSION_ORDERS = f"""
     ) as unreadable
     inner join files using (task),
     unnest(unreadable.subject_types) as subject_types (subject_type)
-    where files.rule is null and {_NAMES_SUBJECT}
+    where {_NAMES_SUBJECT}
+    union all
+    -- the readable orders of a file that is rejected as a whole
+    select
+        files.known_on, files.source, subject_type, subject, 'unreadable_order', institution_id,
+        files.file, line
+    from shard_rows as rows
+    inner join files using (task)
+    where files.rule is not null
 """
 
 _LEAD_ORDERS = """
@@ -271,9 +282,15 @@ _LEAD_ORDERS = """
         null as institution_id, files.file, line
     from shard_unreadable
     inner join files using (task)
-    where files.rule is null
-        and lead_id is not null
-        and (is_withdrawn or action = 'suppress_subject')
+    where lead_id is not null and (is_withdrawn or action = 'suppress_subject')
+    union all
+    -- the readable withdrawals of a file that is rejected as a whole
+    select
+        files.known_on, files.source, 'lead', files.source || '/' || lead_id,
+        'consent_withdrawn', null, files.file, line
+    from shard_rows as rows
+    inner join files using (task)
+    where files.rule is not null and consent_withdrawn_at is not null
     union all
     select
         files.known_on, files.source, 'lead',
