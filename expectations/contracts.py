@@ -148,7 +148,7 @@ class Contract(StrictModel):
     """Of equally careful rows the first by these columns is loaded, among equals the first by the
     values of all columns. The order of rows in the file never counts."""
     person: tuple[str, ...] = ()
-    """The columns that say whom a row names: identity number, phone, name. Rows of one key that
+    """The columns that name the person of a row: identity number, phone, name. Rows of one key that
     name different persons are no repeats; they are quarantined."""
     withdrawal: Withdrawal | None = None
     """Of a feed with consent: a copy of a key that withdraws or narrows it is obeyed, also where the

@@ -3,7 +3,7 @@
 Of rows that share a key the first is loaded: by the day it became known, then the most careful one
 (the contract's `safer_first`), then by the contract's `duplicates`, then by all columns. The order
 of rows in a file, and of files, has no effect. Rows of one key that name different persons are no
-copies: those of one day are all quarantined, and one of a later day is quarantined itself.
+copies: all of one day are quarantined, and one of a later day is quarantined itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class DroppedRows:
     dropped: pa.Table
     """The rows that are not loaded, and why (`DROPPED`)."""
     closing: pa.Table
-    """Those of them that close what was loaded (`CLOSING_COPIES`)."""
+    """The dropped rows that close what was loaded (`CLOSING_COPIES`)."""
 
 
 def find_dropped_rows(

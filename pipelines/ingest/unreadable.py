@@ -226,7 +226,7 @@ def _row_action_sql(contract: Contract) -> str:
 _IS_HASH = "coalesce(regexp_full_match(subject, '[0-9a-fA-F]{64}'), false)"
 _IS_LEAD = "coalesce(regexp_full_match(subject, '[a-z0-9][a-z0-9_-]{0,63}/\\S{1,64}'), false)"
 _NAMES_SUBJECT = f"({_IS_HASH} or {_IS_LEAD})"
-"""SQL of whether a suppression row says whom it concerns, by its type of subject or by its form."""
+"""SQL of whether a suppression row names its subject, by its type of subject or by its form."""
 
 
 def _orders_sql(contract: Contract) -> str:

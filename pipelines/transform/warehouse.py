@@ -177,7 +177,11 @@ def _write_typed_files(settings: Settings) -> None:
     in it.
     """
     schemas = {contract.feed: contract.lake_schema for contract in contracts()}
-    beside_feeds = {"matches": MATCHES, restrictions.FEED: restrictions.SCHEMA}
+    beside_feeds = {
+        "matches": MATCHES,
+        restrictions.FEED: restrictions.SCHEMA,
+        restrictions.ORDERS_FEED: restrictions.ORDERS,
+    }
     for name, schema in (schemas | beside_feeds).items():
         write_parquet(schema.empty_table(), _typed_folder(settings) / f"{name}.parquet")
 
