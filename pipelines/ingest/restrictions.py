@@ -35,10 +35,10 @@ def write_unreadable(
         tables = [schema.empty_table()]
         for folder in folders:
             file = str(folder / f"{name}.parquet")
-            found = connection.execute(
+            found = connection.sql(
                 "select * exclude (known_on) "
                 "from read_parquet($file, hive_partitioning = false) where known_on = $day",
-                {"file": file, "day": day},
+                params={"file": file, "day": day},
             ).to_arrow_table()
             tables.append(found.cast(schema))
         write_parquet(_sort(pa.concat_tables(tables)), quarantine / f"{name}.parquet")
