@@ -353,11 +353,7 @@ def test_ids_that_begin_again_on_the_next_day_are_no_copies(settings):
 
 def test_one_run_over_two_days_publishes_the_bytes_of_two_runs(settings, tmp_path):
     other = Settings(home=tmp_path / "other", threads=2, memory_limit="1GB")
-    other.identifier_key_file.parent.mkdir(parents=True, exist_ok=True)
-    settings.identifier_key_file.parent.mkdir(parents=True, exist_ok=True)
     for home in (settings, other):
-        home.identifier_key_file.write_text("k" * 64)
-        home.identifier_key_file.chmod(0o600)
         land(path_of(home, "leads"), [person(1), person(2) | {"lead_id": "L2"}])
         again = [person(2), person(3) | {"lead_id": "L2"}, person(1)]
         withdrawn = person(2) | {"lead_id": "L2", "consent_withdrawn_at": WITHDRAWN}
