@@ -74,6 +74,12 @@ def find_dropped_rows(
         connection.execute(_drop_superseded_sql(contract, history))
     if contract.person:
         connection.execute(_drop_mixed_keys_sql(contract))
+        if contract.withdrawal:  # whichever person the key means, one of them withdrew
+            connection.execute(
+                "insert into closing select row, 'withdrawn' from arrived "
+                f"where {contract.withdrawal.withdrawn_at} is not null and row in "
+                f"(select row from dropped where rule = '{OTHER_PERSON}')"
+            )
     if contract.unique_within == "history" and history:
         _drop_known(connection, contract, history)
     _drop_copies(connection, contract)
@@ -162,7 +168,7 @@ def _drop_known(
             arrived.row,
             bool_or({_names_other_person_sql(contract, "arrived", "earlier")}) as is_other,
             max({_closing_reason_sql(contract, "arrived", "earlier")}) as closing_reason
-        from arrived
+        from (from arrived anti join dropped using (row)) as arrived
         inner join ({_history_sql(history)}) as earlier
             on {_equal_sql(contract.key, "earlier", "arrived")}
                 and earlier.known_on < arrived.known_on
