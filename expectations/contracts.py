@@ -122,6 +122,13 @@ class ConditionalPattern(StrictModel):
     severity: Severity = "critical"
 
 
+class Withdrawal(StrictModel):
+    """The columns of a consent that a later copy of the row can withdraw or narrow."""
+
+    withdrawn_at: str
+    scope: str
+
+
 class Unreadable(StrictModel):
     """What stays closed where a file, or a row of it, can't be read."""
 
@@ -163,8 +170,11 @@ class Contract(StrictModel):
     """Of equally careful rows the first by these columns is loaded, among equals the first by the
     values of all columns. The order of rows in the file never counts."""
     person: tuple[str, ...] = ()
-    """The columns that say whom a row names: identity number, phone, name. Rows of one key that
+    """The columns that name the person of a row: identity number, phone, name. Rows of one key that
     name different persons are no repeats; they are quarantined."""
+    withdrawal: Withdrawal | None = None
+    """Of a feed with consent: a copy of a key that withdraws or narrows it is obeyed, also where the
+    copy itself is not loaded."""
     on_unreadable: Unreadable | None = None
     """Of a feed that restricts: what stays closed where a file or row of it can't be read."""
     unique_within: Literal["history", "day"] = "day"
@@ -188,6 +198,7 @@ class Contract(StrictModel):
             *self.key,
             *self.duplicates,
             *self.person,
+            *((self.withdrawal.withdrawn_at, self.withdrawal.scope) if self.withdrawal else ()),
             *(criterion.column for criterion in self.safer_first),
             *(n for o in self.orders for n in (o.earlier, o.later)),
             *(n for p in self.conditional_patterns for n in (p.column, p.when)),

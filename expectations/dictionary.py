@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from expectations.contracts import LINEAGE, Column, Contract
+from expectations.contracts import LINEAGE, Column, Contract, SaferFirst
 from expectations.suites import (
     column_expectations,
+    conditional_expectation,
     conditional_maximum_expectations,
     order_expectation,
 )
@@ -62,13 +63,42 @@ def _facts(contract: Contract) -> Iterator[str]:
     yield f"- SOURCE is the `{contract.source_column}`."
     yield f"- Key: {_names(contract.key)}; unique within {span}."
     yield f"- Of rows that share a key, the first by {_first_by(contract)} is loaded."
+    yield from _restricting_facts(contract)
     if contract.recorded_at:
         yield f"- Known from `{contract.recorded_at}`, but never before the day it came in."
     if contract.full_catalogue:
         yield "- A full catalogue: each day's rows replace the source's earlier ones."
+    for pattern in contract.conditional_patterns:
+        rule = conditional_expectation(pattern)
+        yield f"- `{pattern.column}` {rule.notes} ({rule.severity.value})."
     for order in contract.orders:
         rule = order_expectation(order)
         yield f"- `{order.later}` {rule.notes} ({rule.severity.value})."
+
+
+ACTIONS = {
+    "close_product": "its product is closed",
+    "close_institution": "every product of its institution is closed",
+    "hold_delivery": "every delivery that it may concern is held",
+    "suppress_subject": "the person or lead that it names is suppressed",
+    "keep_previous": "nothing more is closed",
+}
+"""Action of `on_unreadable` -> its effect."""
+
+
+def _restricting_facts(contract: Contract) -> Iterator[str]:
+    if contract.person:
+        yield (
+            f"- Rows of one key that name different persons by {_names(contract.person)} are "
+            "quarantined."
+        )
+    if contract.on_unreadable is None:
+        return
+    yield f"- A file that can't be read: {ACTIONS[contract.on_unreadable.file]}."
+    yield f"- A row that can't be read: {ACTIONS[contract.on_unreadable.row]}."
+    for column in contract.columns:
+        if column.on_unreadable:
+            yield f"- `{column.name}` that can't be read: {ACTIONS[column.on_unreadable]}."
 
 
 def _received(columns: Iterable[Column]) -> Iterator[str]:
@@ -99,9 +129,19 @@ def _meaning(column: Column) -> str:
 
 
 def _first_by(contract: Contract) -> str:
-    return (
-        f"{_names(contract.duplicates)}, then all columns" if contract.duplicates else "all columns"
-    )
+    safer = [
+        f"`{criterion.column}` ({_criterion(criterion)})" for criterion in contract.safer_first
+    ]
+    columns = [*safer, *(f"`{name}`" for name in contract.duplicates)]
+    return f"{', '.join(columns)}, then all columns" if columns else "all columns"
+
+
+def _criterion(criterion: SaferFirst) -> str:
+    if criterion.order:
+        return ", ".join(criterion.order)
+    if criterion.known_first:
+        return "known first"
+    return "largest first" if criterion.largest_first else "smallest first"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from expectations.contracts import load
+from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import Settings
 
 
@@ -72,15 +73,31 @@ def create_known_view(
 ) -> None:
     """Create the view `feed`: its lake as known at the end of `day`, without later arrivals.
 
-    It has the rows of all partitions up to `day`, and is empty if there are none.
+    It has the rows of all partitions up to `day`, and is empty if there are none. The suppressions
+    have the closing orders of ingest as well, which hold from the day of their intake on.
     """
-    last = settings.day_folder(settings.lake / feed, day)
-    files = [
-        str(folder / f"{feed}.parquet")
-        for folder in sorted(last.parent.glob("date=*"))
-        if folder <= last
-    ]
-    if files:
+    files = _list_known_files(settings, feed, day)
+    orders = _list_known_files(settings, ORDERS_FEED, day) if feed == "suppressions" else []
+    if orders:
+        connection.read_parquet(orders, hive_partitioning=False).create_view(ORDERS_FEED)
+        connection.register("no_rows", load(feed).lake_schema.empty_table())
+        paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        sent = f"read_parquet([{paths}], hive_partitioning = false)" if files else "no_rows"
+        connection.execute(
+            f"create or replace view {feed} as from {sent} union all by name select subject_type, "
+            "subject, reason, institution_id, timestamptz '1970-01-01 00:00:00+00' as effective_at "
+            f"from {ORDERS_FEED}"
+        )
+    elif files:
         connection.read_parquet(files, hive_partitioning=False).create_view(feed)
     else:
         connection.register(feed, load(feed).lake_schema.empty_table())
+
+
+def _list_known_files(settings: Settings, table: str, day: date) -> list[str]:
+    last = settings.day_folder(settings.lake / table, day)
+    return [
+        str(folder / f"{table}.parquet")
+        for folder in sorted(last.parent.glob("date=*"))
+        if folder <= last
+    ]

@@ -108,7 +108,7 @@ def hash_mart_inputs(settings: Settings, day: date) -> dict[str, str]:
     """
     lake = {
         f"lake/{feed}": _hash_partitions(settings.lake / feed, f"date={day}")
-        for feed in (*feeds(), restrictions.FEED)
+        for feed in (*feeds(), restrictions.FEED, restrictions.ORDERS_FEED)
     }
     earlier = _hash_partitions(settings.matches, f"date={day}", inclusive=False)
     return lake | {"matches": earlier, "delivered": _hash_delivered(settings, f"date={day}")}

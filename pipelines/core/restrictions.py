@@ -33,3 +33,31 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `lake/restrictions/date=D/restrictions.parquet`; D is the date of intake."""
+
+STRICTEST_FIRST = (HOLD_DELIVERY, CLOSE_INSTITUTION, CLOSE_PRODUCT)
+"""The actions of the table; of a row that calls for several, the first one counts."""
+
+ORDERS_FEED = "closing_orders"
+"""Folder below `lake/` of the orders that ingest derives, and name of their file."""
+
+ORDERS = pa.schema(
+    [
+        *(
+            (name, pa.string())
+            for name in (
+                "feed",
+                "source",
+                "subject_type",
+                "subject",
+                "reason",
+                "institution_id",
+                "file",
+            )
+        ),
+        ("line", pa.int64()),
+    ]
+)
+"""Columns of `lake/closing_orders/date=D/closing_orders.parquet`: suppression orders of ingest's
+own, from copies of a lead that withdraw its consent and from rows that can't be read but name
+their subject. `reason` is consent_withdrawn, consent_narrowed, unreadable_consent or
+unreadable_order; an empty `institution_id` is every institution. They hold from date D on."""

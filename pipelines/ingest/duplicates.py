@@ -1,18 +1,43 @@
-"""Rows that add nothing: copies of a key, and catalogues older than one already known.
+"""Rows that are not loaded: copies of a key, mixed-up keys, catalogues older than a known one.
 
-Of rows that share a key the first is loaded: by the day it became known, then by the contract's
-`duplicates`, then by all columns. The order of rows in a file, and of files, has no effect.
+Of rows that share a key the first is loaded: by the day it became known, then the most careful one
+(the contract's `safer_first`), then by the contract's `duplicates`, then by all columns. The order
+of rows in a file, and of files, has no effect. Rows of one key that name different persons are no
+copies: all of one day are quarantined, and one of a later day is quarantined itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from expectations.contracts import Contract
+from expectations.contracts import Column, Contract
 
-DROPPED = pa.schema([("row", pa.int64()), ("rule", pa.string()), ("message", pa.string())])
+DROPPED = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("rule", pa.string()),
+        ("severity", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+CLOSING_COPIES = pa.schema([("row", pa.int64()), ("reason", pa.string())])
+"""Rows that are not loaded but withdraw or narrow the consent of the row of their key that is."""
+
+OTHER_PERSON = "key_of_different_persons"
+EVERY_INSTITUTION = "all"
+
+
+@dataclass(frozen=True)
+class DroppedRows:
+    """The result of `find_dropped_rows`, by `row`."""
+
+    dropped: pa.Table
+    """The rows that are not loaded, and why (`DROPPED`)."""
+    closing: pa.Table
+    """The dropped rows that close what was loaded (`CLOSING_COPIES`)."""
 
 
 def find_dropped_rows(
@@ -21,8 +46,8 @@ def find_dropped_rows(
     rows: Path,
     rejected_files: Sequence[int],
     history: Sequence[Path],
-) -> pa.Table:
-    """Return the rows of a shard that are not loaded, and why (`DROPPED`, by `row`).
+) -> DroppedRows:
+    """Return the rows of a shard that are not loaded.
 
     Args:
         connection: Runs the queries.
@@ -37,19 +62,31 @@ def find_dropped_rows(
         f"create or replace temp view arrived as from {_parquet(rows)} "
         "where task not in (select task from rejected)"
     )
-    connection.execute("create or replace temp table dropped (row bigint, rule text, message text)")
     connection.execute(
-        f"insert into dropped select row, 'rejected', '' from {_parquet(rows)} "
+        "create or replace temp table dropped (row bigint, rule text, severity text, message text)"
+    )
+    connection.execute("create or replace temp table closing (row bigint, reason text)")
+    connection.execute(
+        f"insert into dropped select row, 'rejected', 'info', '' from {_parquet(rows)} "
         "where task in (select task from rejected)"
     )
     if contract.full_catalogue:
         connection.execute(_drop_superseded_sql(contract, history))
+    if contract.person:
+        connection.execute(_drop_mixed_keys_sql(contract))
+        if contract.withdrawal:  # whichever person the key means, one of them withdrew
+            connection.execute(
+                "insert into closing select row, 'withdrawn' from arrived "
+                f"where {contract.withdrawal.withdrawn_at} is not null and row in "
+                f"(select row from dropped where rule = '{OTHER_PERSON}')"
+            )
     if contract.unique_within == "history" and history:
-        connection.execute(_drop_known_sql(contract, history))
-    connection.execute(_drop_copies_sql(contract))
+        _drop_known(connection, contract, history)
+    _drop_copies(connection, contract)
     dropped = connection.sql("from dropped order by row").to_arrow_table().cast(DROPPED)
+    closing = connection.sql("from closing order by row").to_arrow_table().cast(CLOSING_COPIES)
     connection.unregister("rejected")
-    return dropped
+    return DroppedRows(dropped, closing)
 
 
 def _drop_superseded_sql(contract: Contract, history: Sequence[Path]) -> str:
@@ -61,7 +98,7 @@ def _drop_superseded_sql(contract: Contract, history: Sequence[Path]) -> str:
     return f"""
         insert into dropped
         select
-            arrived.row, 'superseded',
+            arrived.row, 'superseded', 'info',
             'a catalogue of a later date was already known; this one came too late to count'
         from arrived
         where exists (
@@ -73,51 +110,203 @@ def _drop_superseded_sql(contract: Contract, history: Sequence[Path]) -> str:
     """
 
 
-def _drop_known_sql(contract: Contract, history: Sequence[Path]) -> str:
-    """Return SQL that drops a row whose key is in an earlier partition of the lake."""
-    return f"""
-        insert into dropped
-        select row, 'duplicate', '{_known_message(contract)}'
-        from arrived
-        where exists (
-            select 1 from ({_history_sql(history)}) as earlier
-            where {_equal_sql(contract.key, "earlier", "arrived")}
-                and earlier.known_on < arrived.known_on
-        )
+def _drop_mixed_keys_sql(contract: Contract) -> str:
+    """Return SQL that drops all rows of a key and day if they name different persons.
+
+    They do where identity numbers differ, unless phone and name are the same (a corrected number);
+    without an identity number in each row, where phones or names differ and neither is shared.
     """
-
-
-def _drop_copies_sql(contract: Contract) -> str:
-    """Return SQL that drops all rows of a key but the first; it sorts only repeated keys."""
-    key = [*contract.key, *(["known_on"] if contract.unique_within == "day" else [])]
-    columns = [name for name in contract.names if name not in contract.duplicates]
-    order = ["known_on", *contract.duplicates, *columns, "extras", "landed_on", "file", "line"]
-    order_by = ", ".join(f"{name} nulls last" for name in order)
-    by = f" by {', '.join(contract.duplicates)}" if contract.duplicates else ""
+    key = [*contract.key, "known_on"]
+    number, phone, name = (_normalise_sql(column, "remaining") for column in contract.person)
     names = ", ".join(contract.key)
-    message = f"another row with the same {names} is the first{by} and was loaded"
     return f"""
         insert into dropped
         with remaining as (from arrived anti join dropped using (row)),
         repeated as (select {", ".join(key)} from remaining group by all having count(*) > 1),
-        ranked as (
-            select
-                row,
-                known_on,
-                min(known_on) over (partition by {", ".join(key)}) as first_known_on,
-                row_number() over (partition by {", ".join(key)} order by {order_by}) as rank
+        copies as (
+            select row, {", ".join(key)}, {number} as number, {phone} as phone, {name} as name
             from remaining
             where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
+        ),
+        mixed as (
+            select {", ".join(key)}
+            from copies
+            group by all
+            having case
+                when min(number) != max(number)
+                    then not ({_shared_sql("phone")} and {_shared_sql("name")})
+                when count(number) = count(*) then false
+                else
+                    (coalesce(min(phone) != max(phone), false)
+                        or coalesce(min(name) != max(name), false))
+                    and not {_shared_sql("phone")}
+                    and not {_shared_sql("name")}
+            end
         )
         select
+            row, '{OTHER_PERSON}', 'critical',
+            'rows with the same {names} name different persons, so none of them was loaded; give '
+            || 'each lead an id of its own'
+        from copies
+        where exists (select 1 from mixed where {_equal_sql(key, "mixed", "copies")})
+    """
+
+
+def _shared_sql(column: str) -> str:
+    """Return SQL of whether all rows of a group have one value of `column`."""
+    return f"(count({column}) = count(*) and min({column}) = max({column}))"
+
+
+def _drop_known(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, history: Sequence[Path]
+) -> None:
+    """Drop the rows whose key is in an earlier partition of the lake."""
+    connection.execute(
+        f"""
+        create or replace temp table known as
+        select
+            arrived.row,
+            bool_or({_names_other_person_sql(contract, "arrived", "earlier")}) as is_other,
+            max({_closing_reason_sql(contract, "arrived", "earlier")}) as closing_reason
+        from (from arrived anti join dropped using (row)) as arrived
+        inner join ({_history_sql(history)}) as earlier
+            on {_equal_sql(contract.key, "earlier", "arrived")}
+                and earlier.known_on < arrived.known_on
+        group by arrived.row
+        """
+    )
+    _insert_copies(connection, contract, "known", _known_message(contract))
+
+
+def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """Drop all rows of a key but the first; only repeated keys are sorted."""
+    key = [*contract.key, *(["known_on"] if contract.unique_within == "day" else [])]
+    columns = [name for name in contract.names if name not in contract.duplicates]
+    order = [
+        "known_on",
+        *_safer_first_sql(contract),
+        *(f"{name} nulls last" for name in contract.duplicates),
+        *(f"{name} nulls last" for name in (*columns, "extras", "landed_on", "file", "line")),
+    ]
+    connection.execute(
+        f"""
+        create or replace temp table ranked as
+        with remaining as (from arrived anti join dropped using (row)),
+        repeated as (select {", ".join(key)} from remaining group by all having count(*) > 1)
+        select
+            *, row_number() over (partition by {", ".join(key)} order by {", ".join(order)}) as rank
+        from remaining
+        where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
+        """
+    )
+    connection.execute(
+        f"""
+        create or replace temp table copies as
+        select
+            other.row,
+            other.known_on > loaded.known_on as is_later,
+            is_later and {_names_other_person_sql(contract, "other", "loaded")} as is_other,
+            {_closing_reason_sql(contract, "other", "loaded")} as closing_reason
+        from ranked as other
+        inner join (from ranked where rank = 1) as loaded
+            on {_equal_sql(key, "other", "loaded")}
+        where other.rank > 1
+        """
+    )
+    by = [*(criterion.column for criterion in contract.safer_first), *contract.duplicates]
+    named = f" by {', '.join(by)}" if by else ""
+    message = (
+        f"another row with the same {', '.join(contract.key)} is the first{named} and was loaded"
+    )
+    connection.execute("create or replace temp view later as from copies where is_later")
+    connection.execute("create or replace temp view same_day as from copies where not is_later")
+    _insert_copies(connection, contract, "later", _known_message(contract))
+    _insert_copies(connection, contract, "same_day", message)
+
+
+def _insert_copies(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, copies: str, message: str
+) -> None:
+    """Add the rows of `copies` (`row`, `is_other`, `closing_reason`) to the tables of results."""
+    remaining = f"(from {copies} anti join dropped using (row))"
+    connection.execute(
+        f"insert into closing select row, closing_reason from {copies} "
+        "where closing_reason is not null"
+    )
+    connection.execute(
+        f"""
+        insert into dropped
+        select
             row,
-            'duplicate',
+            case when is_other then '{OTHER_PERSON}' else 'duplicate' end,
+            case when is_other then 'critical' else 'info' end,
             case
-                when known_on > first_known_on then '{_known_message(contract)}'
+                when is_other
+                    then 'the row with the same {", ".join(contract.key)} that was loaded on an '
+                    || 'earlier day names another person; give each lead an id of its own'
                 else '{message}'
             end
-        from ranked where rank > 1
-    """
+        from {remaining}
+        """
+    )
+
+
+def _safer_first_sql(contract: Contract) -> Iterator[str]:
+    """Yield the terms of `order by` that put the most careful row first."""
+    for criterion in contract.safer_first:
+        column = criterion.column
+        if criterion.known_first:
+            yield f"{column} is null"
+        elif criterion.order:
+            values = ", ".join(f"'{value}'" for value in criterion.order)
+            yield f"list_position([{values}], {column}) nulls last"
+        elif criterion.largest_first:
+            yield f"{column} desc nulls last"
+        else:
+            yield f"{_size_sql(contract[column])} nulls last"
+
+
+def _size_sql(column: Column) -> str:
+    """Return SQL of a value's size: of a list its length; null where it has no limit."""
+    if column.type != "list":
+        return column.name
+    everything = f"list_contains({column.name}, '{EVERY_INSTITUTION}')"
+    return f"case when not {everything} then len({column.name}) end"
+
+
+def _names_other_person_sql(contract: Contract, one: str, other: str) -> str:
+    """Return SQL of whether two rows of a key name different persons, as far as they say."""
+    if not contract.person:
+        return "false"
+    number, phone, name = (
+        f"{_normalise_sql(column, one)} = {_normalise_sql(column, other)}"
+        for column in contract.person
+    )
+    return (
+        f"coalesce(case when {number} then false "
+        f"when not {number} then not coalesce({phone} and {name}, false) "
+        f"else (coalesce(not {phone}, false) or coalesce(not {name}, false)) "
+        f"and not coalesce({phone}, false) and not coalesce({name}, false) end, false)"
+    )
+
+
+def _closing_reason_sql(contract: Contract, copy: str, loaded: str) -> str:
+    """Return SQL of why `copy` closes what the row `loaded` opens; null where it doesn't."""
+    consent = contract.withdrawal
+    if consent is None:
+        return "cast(null as text)"
+    at, scope = consent.withdrawn_at, consent.scope
+    return (
+        f"case when {loaded}.{at} is not null then null "
+        f"when {copy}.{at} is not null then 'withdrawn' "
+        f"when not list_contains({copy}.{scope}, '{EVERY_INSTITUTION}') "
+        f"and not list_has_all({copy}.{scope}, {loaded}.{scope}) then 'narrowed' end"
+    )
+
+
+def _normalise_sql(column: str, table: str) -> str:
+    """Return SQL of a value that names a person, without spaces, punctuation and case."""
+    return f"nullif(lower(regexp_replace({table}.{column}, '[\\s().·-]', '', 'g')), '')"
 
 
 def _known_message(contract: Contract) -> str:

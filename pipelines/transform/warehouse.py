@@ -198,6 +198,7 @@ def _write_typed_files(settings: Settings) -> None:
         "matches": MATCHES,
         "delivered": DELIVERED,
         restrictions.FEED: restrictions.SCHEMA,
+        restrictions.ORDERS_FEED: restrictions.ORDERS,
     }
     for name, schema in (schemas | beside_feeds).items():
         write_parquet(schema.empty_table(), _typed_folder(settings) / f"{name}.parquet")

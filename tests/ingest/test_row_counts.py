@@ -44,7 +44,8 @@ def random_rows(feed, random_numbers):
     """Return rows; some repeat a key and some break the contract."""
     rows = []
     for _ in range(random_numbers.randrange(1, 9)):
-        changes = {IDS[feed]: f"x{random_numbers.randrange(40)}"}
+        channel = "search/" if feed == "suppressions" else ""
+        changes = {IDS[feed]: f"{channel}x{random_numbers.randrange(40)}"}
         if random_numbers.random() < 0.2:
             changes[REQUIRED[feed]] = random_numbers.choice(["", "?"])
         rows.append(row(feed, **changes))

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.contracts import Contract
+from pipelines.core.arrays import BoolArray
 from pipelines.core.errors import FileRejected
 from pipelines.ingest.plan import Task
 from pipelines.ingest.reading.files import read_text_chunks
@@ -33,6 +35,8 @@ BATCH_ROWS, BATCH_BYTES = 100_000, 32_000_000
 """Rows or bytes that are parsed and validated together."""
 MAX_BUFFERED_BYTES = 4 * BATCH_BYTES
 """Bytes buffered under all headers together."""
+BLANK = ', "\t;\u00a0\u3000'
+"""Characters of a record without any value."""
 MAX_UNKNOWN_COLUMNS = 100
 """Unknown columns of a source that are reported by name."""
 
@@ -49,7 +53,9 @@ class FeedReader:
     landing: Path
     tasks: tuple[Task, ...]
     received: list[int] = field(default_factory=list)
-    """Data rows of each task, as far as the file could be read."""
+    """Data rows of each task, as far as the file could be read, without the blank ones."""
+    blank: list[int] = field(default_factory=list)
+    """Rows of each task without any value, such as the used range of a spreadsheet; passed over."""
     rejected_files: dict[int, FileRejected] = field(default_factory=dict)
     rejected: list[tuple[int, RejectedRecord]] = field(default_factory=list)
     """Records that cannot be read, with their task; the caller of `read_tables` clears it."""
@@ -61,6 +67,7 @@ class FeedReader:
 
     def __post_init__(self) -> None:
         self.received = [0] * len(self.tasks)
+        self.blank = [0] * len(self.tasks)
 
     def read_tables(self) -> Iterator[pa.Table]:
         """Yield all rows as text, in tables of about `BATCH_ROWS`, across files.
@@ -69,7 +76,7 @@ class FeedReader:
         """
         pending: list[pa.Table] = []
         for table in self._read_files():
-            pending.append(table)
+            pending.append(self._pass_over_blank_rows(table))
             del table
             if _is_batch(pending):
                 yield pa.concat_tables(_pop_all(pending))
@@ -158,8 +165,26 @@ class FeedReader:
             self._add_unknown(table)
         else:
             table, rejected = read_csv_records(self.connection, self.contract, key, buffer)
-        self.rejected += rejected
+        for index, record in rejected:
+            if record.rule == "fields" and not record.received.strip(BLANK):
+                self._count_blank(index, 1)
+            else:
+                self.rejected.append((index, record))
         return table
+
+    def _pass_over_blank_rows(self, table: pa.Table) -> pa.Table:
+        """Return `table` without the rows that have no value."""
+        is_blank = _find_blank_rows(self.contract, table)
+        if not is_blank.any():
+            return table
+        blank = np.bincount(table["task"].to_numpy()[is_blank])
+        for index in np.flatnonzero(blank).tolist():
+            self._count_blank(index, int(blank[index]))
+        return table.filter(pa.array(~is_blank))
+
+    def _count_blank(self, index: int, rows: int) -> None:
+        self.blank[index] += rows
+        self.received[index] -= rows
 
     def _add_unknown(self, table: pa.Table) -> None:
         with_extras = table.select(["task", "extras"]).filter(pc.is_valid(table["extras"]))
@@ -167,6 +192,17 @@ class FeedReader:
             return
         for task, keys in _list_keys(self.connection, with_extras):
             self.unknown[task].update(keys)
+
+
+def _find_blank_rows(contract: Contract, table: pa.Table) -> BoolArray:
+    """Return of each row whether it has no value; most tables end at the first column."""
+    is_blank: BoolArray = np.ones(table.num_rows, bool)
+    for name in (*contract.required, *contract.names, "extras"):
+        if not is_blank.any():
+            break
+        value = pc.fill_null(pc.utf8_trim_whitespace(table[name]), "")
+        is_blank &= pc.equal(value, "").to_numpy()
+    return is_blank
 
 
 def _is_batch(tables: list[pa.Table]) -> bool:

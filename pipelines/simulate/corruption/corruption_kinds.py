@@ -105,6 +105,8 @@ def _column_kinds(contract: Contract, column: Column) -> Iterator[ValueCorruptio
         return ValueCorruption(column.name, sent, rule, severity)
 
     yield ValueCorruption(column.name, None, "white_space", REPAIRED, is_padded=True)
+    if column.on_unreadable == "hold_delivery":
+        return  # one such value would hold every delivery until its list is sent again
     if column.required:
         yield from (kind(blank, "required", "critical") for blank in (None, " "))
     if column.allowed:

@@ -1,0 +1,105 @@
+"""Publish the day's restrictions and closing orders, from the quarantine of every feed.
+
+A feed's part lies in its quarantine partition, so that rebuilding one feed keeps the parts of the
+others: `lake/restrictions/date=D/` and `lake/closing_orders/date=D/` are a function of the published
+partitions of D.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from expectations.contracts import contracts, feeds
+from pipelines.core import restrictions
+from pipelines.core.publishing import publishing, write_parquet
+from pipelines.core.settings import Settings
+from pipelines.ingest.duplicates import OTHER_PERSON
+
+TABLES = {
+    restrictions.FEED: restrictions.SCHEMA,
+    restrictions.ORDERS_FEED: restrictions.ORDERS,
+}
+
+
+def write_unreadable(
+    connection: duckdb.DuckDBPyConnection, day: str, folders: Sequence[Path], quarantine: Path
+) -> None:
+    """Write a feed's restrictions and closing orders of `day` from its shards' `folders`."""
+    for name, schema in TABLES.items():
+        tables = [schema.empty_table()]
+        for folder in folders:
+            file = str(folder / f"{name}.parquet")
+            found = connection.sql(
+                "select * exclude (known_on) "
+                "from read_parquet($file, hive_partitioning = false) where known_on = $day",
+                params={"file": file, "day": day},
+            ).to_arrow_table()
+            tables.append(found.cast(schema))
+        write_parquet(_sort(pa.concat_tables(tables)), quarantine / f"{name}.parquet")
+
+
+def publish_restrictions(settings: Settings, day: date) -> None:
+    """Publish the restrictions and closing orders that became known on `day`."""
+    folders = [settings.day_folder(settings.quarantine / feed, day) for feed in _restricting()]
+    for name, schema in TABLES.items():
+        files = [folder / f"{name}.parquet" for folder in folders]
+        tables = [pq.read_table(file, partitioning=None) for file in files if file.is_file()]
+        table = _sort(pa.concat_tables([schema.empty_table(), *tables]))
+        facts = {"counts": {"rows": table.num_rows}, "findings": _list_findings(name, table)}
+        if name == restrictions.FEED:
+            facts["findings"] += _find_mixed_keys(settings, day)
+        with publishing(settings.day_folder(settings.lake / name, day), facts) as folder:
+            write_parquet(table, folder / f"{name}.parquet")
+
+
+def _restricting() -> list[str]:
+    return [contract.feed for contract in contracts() if contract.on_unreadable]
+
+
+def _sort(table: pa.Table) -> pa.Table:
+    return table.sort_by([(name, "ascending") for name in table.schema.names])
+
+
+def _list_findings(name: str, table: pa.Table) -> list[dict[str, Any]]:
+    """Return one finding per action (or reason of an order): `id`, `count`, `sources`."""
+    column = "action" if name == restrictions.FEED else "reason"
+    return [
+        _make_finding(FINDINGS[value], part)
+        for value in sorted(pc.unique(table[column]).to_pylist())
+        if (part := table.filter(pc.equal(table[column], value))).num_rows
+    ]
+
+
+FINDINGS = {
+    restrictions.CLOSE_PRODUCT: "unreadable_rule_closes_product",
+    restrictions.CLOSE_INSTITUTION: "unreadable_file_closes_institution",
+    restrictions.HOLD_DELIVERY: "unreadable_order_holds_delivery",
+    "consent_withdrawn": "withdrawal_in_a_copy",
+    "consent_narrowed": "withdrawal_in_a_copy",
+    "unreadable_consent": "unreadable_consent",
+    "unreadable_order": "unreadable_order_applied",
+}
+"""Action or reason -> id of the finding in `expectations/policy/verdict.yml`."""
+
+
+def _find_mixed_keys(settings: Settings, day: date) -> list[dict[str, Any]]:
+    """Return the finding of rows whose key names different persons, if there are any."""
+    tables = []
+    for feed in feeds():
+        file = settings.day_folder(settings.quarantine / feed, day) / "quarantine.parquet"
+        if file.is_file():
+            records = pq.read_table(file, columns=["source", "rule"], partitioning=None)
+            tables.append(records.filter(pc.equal(records["rule"], OTHER_PERSON)))
+    mixed = pa.concat_tables(tables) if tables else None
+    return [_make_finding(OTHER_PERSON, mixed)] if mixed is not None and mixed.num_rows else []
+
+
+def _make_finding(identifier: str, rows: pa.Table) -> dict[str, Any]:
+    sources = sorted(pc.unique(rows["source"]).to_pylist())
+    return {"id": identifier, "count": rows.num_rows, "sources": sources}
