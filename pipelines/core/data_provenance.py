@@ -3,12 +3,12 @@
 The report shows it, because invented data must not be mistaken for observed data.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 
 
 def record_provenance(settings: Settings, name: str, facts: dict[str, Any]) -> None:
@@ -27,7 +27,7 @@ def read_provenance(settings: Settings) -> list[dict[str, Any]]:
 
 def _read(settings: Settings) -> dict[str, dict[str, Any]]:
     try:
-        facts: dict[str, dict[str, Any]] = json.loads(_path(settings).read_text("utf-8"))
+        facts: dict[str, dict[str, Any]] = read_json(_path(settings))
     except FileNotFoundError:
         return {}
     return facts
