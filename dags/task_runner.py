@@ -14,6 +14,7 @@ from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags.steps import format_counts, run_step
+from pipelines.core.environment import protect_new_files
 from pipelines.core.errors import BanyanError
 from pipelines.core.settings import Settings
 
@@ -63,6 +64,7 @@ def run_task(step: str, shard: dict[str, Any] | None = None) -> Any:
         UnexpectedStepError: The step met an unforeseen error.
     """
     settings = Settings()
+    protect_new_files(settings.umask)
     context = get_current_context()
     day = business_date(context, settings.zone)
     name = _task_name(context["task_instance"])

@@ -4,15 +4,29 @@ import os
 import sys
 from pathlib import Path
 
+from pipelines.core.environment import NO_STATISTICS, remove_variables
 from pipelines.core.settings import PROJECT, Settings
 
 DAGS = PROJECT / "dags"
+FOREIGN = (
+    *("AIRFLOW_", "_AIRFLOW_"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    *("GUNICORN_", "UVICORN_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "FLASK_"),
+)
+"""Beginnings of the variables of another Airflow and its servers; nothing here needs a proxy."""
 
 
 def airflow_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that put Airflow's whole state below `settings.home`."""
+    """Return the variables that put Airflow's whole state below `settings.home`.
+
+    Every path is stated here: those in an `airflow.cfg` are of the home that it was written for,
+    and a `%` in one would be taken for a reference to another option.
+    """
+    folder = settings.airflow.resolve()
+    logs = (settings.logs / "airflow").resolve()
     return {
-        "AIRFLOW_HOME": str(settings.airflow.resolve()),
+        "AIRFLOW_CONFIG": str(folder / "airflow.cfg"),
+        "AIRFLOW_HOME": str(folder),
         "AIRFLOW__API__BASE_URL": f"http://localhost:{settings.airflow_port}",
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API__WORKERS": "1",
@@ -21,10 +35,17 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(settings.threads),  # 32 by default, each 120 MB
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str((settings.logs / "airflow").resolve()),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(logs / "dag_processor"),
+        # 664 and 775 by default: the modes of every other file of the home
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": settings.file_mode,
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": settings.folder_mode,
         # 5 seconds by default: too few for a server whose cores also build tables and models
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "BANYAN_HOME": str(settings.home.resolve()),
+        "NO_PROXY": "localhost,127.0.0.1",  # a task talks to the server of this machine
         "PYTHONPATH": str(PROJECT),
     }
 
@@ -40,7 +61,8 @@ def set_airflow_environment(settings: Settings) -> None:
     if "airflow" in sys.modules and os.environ.get("AIRFLOW_HOME") != variables["AIRFLOW_HOME"]:
         raise RuntimeError("Airflow is already imported with another home")
     settings.airflow.mkdir(parents=True, exist_ok=True)
-    os.environ.update(variables)
+    remove_variables(*FOREIGN)
+    os.environ.update(variables | NO_STATISTICS)
     programs = Path(sys.executable).parent  # Airflow starts its parts by the name `airflow`
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 

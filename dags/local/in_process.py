@@ -6,7 +6,7 @@ a SQLite file below the home.
 
 import logging
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
@@ -59,13 +59,19 @@ def prepare_day_runner(
 
     def run_day(day: date) -> DayFigures:
         started = monotonic()
-        if settings.day_start(day) < dag.start_date:  # Airflow would run no task and succeed
+        start = settings.day_start(day)
+        if start.date() != day:
+            raise IntegrityError(
+                f"{day} does not exist in {settings.time_zone} (BANYAN_TIME_ZONE): its clocks went "
+                "over it. Nothing was run."
+            )
+        if start < dag.start_date:  # Airflow would run no task and succeed
             raise IntegrityError(
                 f"{day} lies before {dag.start_date:%Y-%m-%d}, the first date that the DAG knows "
                 "(`start_date` in dags/daily_match.py). Nothing was run."
             )
         progress.failures.clear()
-        run = dag.test(logical_date=settings.day_start(day))
+        run = dag.test(logical_date=start.astimezone(UTC))
         is_done = run.state == "success" or _failed_tasks(run) == {"close"}
         figures = _reconcile(settings, day) if is_done else {}
         if not figures or (run.state != "success" and figures["verdict"] != NOT_FIT):

@@ -21,7 +21,7 @@ def lock_home(settings: Settings) -> Iterator[None]:
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     path = settings.home / ".run.lock"
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -24,6 +24,7 @@ from pipelines.core.data_provenance import history_file
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings, use_home
+from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
 from pipelines.reports import report
@@ -142,7 +143,7 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     today = f"date={day}"
     earlier = [path for path in settings.ledger.glob("date=*.jsonl") if path.stem < today]
     for ledger in (*earlier, settings.ledger / f"{today}.jsonl"):
-        for entry in map(json.loads, ledger.read_text("utf-8").splitlines()):
+        for entry in read_json_lines(ledger):
             _link(settings.home, Path("landing") / entry["path"], scratch)
     key_file = settings.identifier_key_file
     for beside in (*earlier, settings.ledger / "origins.json", history_file(settings), key_file):
@@ -194,7 +195,7 @@ def _hash(path: Path) -> str:
     """Return a file's hash; a manifest's without the versions of the code that wrote it."""
     if path.name != MANIFEST:
         return sha256(path)
-    manifest = json.loads(path.read_text("utf-8")) | {"code_version": None, "package_version": None}
+    manifest = read_json(path) | {"code_version": None, "package_version": None}
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

@@ -69,7 +69,7 @@ def _wait_for_page(settings: Settings, airflow: "subprocess.Popen[bytes]", log: 
             )
         time.sleep(1)
     passwords = settings.airflow / "simple_auth_manager_passwords.json.generated"
-    users = json.loads(passwords.read_text()) if passwords.exists() else {}
+    users = json.loads(passwords.read_text("utf-8")) if passwords.exists() else {}
     entries = [f"user {user}, password {password}" for user, password in users.items()]
     return "\n".join([f"Airflow is at {page}", *entries, "Ctrl-C stops it."])
 

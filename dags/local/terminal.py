@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -18,7 +18,7 @@ def redirect_output(log: Path) -> Iterator[TextIO]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         os.fdopen(os.dup(1), "w", encoding="utf-8") as out,
-        os.fdopen(os.dup(2), "w", encoding="utf-8") as err,
+        os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace") as err,
         log.open("w", encoding="utf-8") as file,
     ):
         _point_at(file.fileno(), file.fileno())
@@ -29,8 +29,9 @@ def redirect_output(log: Path) -> Iterator[TextIO]:
 
 
 def _point_at(out: int, err: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a full disk under the log must not hide the failure itself
+            stream.flush()
     os.dup2(out, 1)
     os.dup2(err, 2)
 

@@ -6,9 +6,14 @@
 {%- endmacro %}
 
 
-{# The first moment of a business date in the platform's time zone. #}
+{# The first moment of a business date in the platform's time zone. Where clocks are put back at one
+   o'clock, midnight comes twice, and DuckDB takes the second: so an hour after 23:00 counts. #}
 {% macro day_start(day) -%}
-    timezone('{{ var("time_zone") }}', cast({{ day }} as timestamp))
+    least(
+        timezone('{{ var("time_zone") }}', cast({{ day }} as timestamp)),
+        timezone('{{ var("time_zone") }}', cast({{ day }} as timestamp) - interval 1 hour)
+        + interval 1 hour
+    )
 {%- endmacro %}
 
 

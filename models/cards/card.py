@@ -4,7 +4,6 @@ A card is written when a version is trained and published beside it, so equal ve
 cards. The text that does not depend on the training is in `card.yml`.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
@@ -27,6 +26,7 @@ from pipelines.core import svg
 from pipelines.core.formats import NOTHING
 from pipelines.core.html import environment
 from pipelines.core.statistics import Z_95, sigmoid
+from pipelines.core.stored_files import read_json
 
 TEMPLATES = Path(__file__).parent / "templates"
 TEXT = Path(__file__).parent / "card.yml"
@@ -118,7 +118,7 @@ def render(
         decision: The champion-challenger decision; empty if none.
     """
     model = folder.name
-    content = json.loads((folder / "model.json").read_text("utf-8"))
+    content = read_json(folder / "model.json")
     validation = _load_validation(folder)
     features = _describe_features(folder, content)
     label = params().models[model].label if model in params().models else None
@@ -175,15 +175,15 @@ def _purpose(model: str) -> Purpose:
 
 def _load_validation(folder: Path) -> dict[str, Any] | None:
     path = folder / "validation.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def _load_previous(set_folder: Path | None, model: str) -> dict[str, Any]:
     """Return the date, metadata and features of `model` in the previous set."""
     if set_folder is None or not (set_folder / model / "model.json").is_file():
         return {}
-    manifest = json.loads((set_folder / "manifest.json").read_text("utf-8"))
-    content = json.loads((set_folder / model / "model.json").read_text("utf-8"))
+    manifest = read_json(set_folder / "manifest.json")
+    content = read_json(set_folder / model / "model.json")
     features = content.get("features", {})
     return {
         "as_of": manifest["as_of"],

@@ -10,7 +10,6 @@ The manifest holds figures, the hash of the data and each decision with its reas
 alone give the history of champions (`history.py`).
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +23,16 @@ from models.features.feature_definitions import describe_features
 from models.params import PARAMS_FILE as PARAMS
 from models.scoring.estimators import Estimator, Prior, TrainedModel
 from pipelines.core.errors import InputMissing
-from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, write_json
+from pipelines.core.publishing import (
+    MANIFEST,
+    publishing,
+    read_manifest,
+    require_unchanged,
+    restore,
+    write_json,
+)
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 
 PREFIX = "as_of="
 REJECTED = "challenger"
@@ -143,7 +150,11 @@ def load_metadata(settings: Settings, as_of: date) -> dict[str, dict[str, Any]]:
 
 
 def load_estimators(settings: Settings, as_of: date) -> dict[str, Estimator]:
-    """Return the active estimators of the model set of `as_of`, by model."""
+    """Return the active estimators of the model set of `as_of`, by model.
+
+    Raises:
+        IntegrityError: A file of an active version is not the one that was published.
+    """
     folder = set_folder(settings, as_of)
     return {name: _load_estimator(folder / name) for name in sorted(load_metadata(settings, as_of))}
 
@@ -153,7 +164,7 @@ def load_reference_profile(folder: Path) -> ReferenceProfile | None:
     path = folder / "reference_profile.json"
     if not path.is_file():
         return None
-    return ReferenceProfile.from_dict(json.loads(path.read_text("utf-8")))
+    return ReferenceProfile.from_dict(read_json(path))
 
 
 def load_champions(settings: Settings, as_of: date) -> dict[str, Champion]:
@@ -201,7 +212,9 @@ def _write_version(path: Path, version: ModelVersion) -> None:
 
 
 def _load_estimator(folder: Path) -> Estimator:
-    content = json.loads((folder / "model.json").read_text("utf-8"))
+    """Return the estimator in the folder of a version, once all its files are verified."""
+    require_unchanged(folder.parent, f"{folder.name}/")
+    content = read_json(folder / "model.json")
     if content["source"] == "prior":
         return Prior(folder.name, content["reason"])
     return TrainedModel.from_dict(content, (folder / "model.txt").read_text("utf-8"))

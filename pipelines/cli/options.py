@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pipelines.core.environment import protect_new_files
 from pipelines.core.settings import Settings, use_home
 
 Command = Callable[..., int]
@@ -91,7 +92,12 @@ def with_settings(command: Command) -> Command:
     @home_option
     @wraps(command)
     def call(home: Path | None, **options: Any) -> int:
-        return command(use_home(home) if home else Settings(), **options)
+        from pipelines.core.library_errors import in_words
+
+        settings = use_home(home) if home else Settings()
+        protect_new_files(settings.umask)
+        with in_words(settings):
+            return command(settings, **options)
 
     return call
 

@@ -5,7 +5,6 @@ are registered by content as history from before Banyan: no partner can add one,
 verbs `import` and `simulate` write the register.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.publishing import sha256, write_json, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 
 
 def record_provenance(settings: Settings, name: str, facts: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def _read_history(settings: Settings) -> pa.Table:
 
 def _read(settings: Settings) -> dict[str, dict[str, Any]]:
     try:
-        facts: dict[str, dict[str, Any]] = json.loads(_path(settings).read_text("utf-8"))
+        facts: dict[str, dict[str, Any]] = read_json(_path(settings))
     except FileNotFoundError:
         return {}
     return facts

@@ -3,6 +3,7 @@
 A manifest holds no clock and no path of the machine, so equal inputs give equal bytes.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -20,14 +21,21 @@ import pyarrow.parquet as pq
 from expectations.contracts import feeds
 from pipelines import __version__
 from pipelines.core import restrictions
-from pipelines.core.errors import InputMissing
+from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.stored_files import describe_damage, read_json
 
 MANIFEST = "manifest.json"
 CODE_FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
 CODE_SUFFIXES = {".css", ".html", ".py", ".sql", ".yml"}
 ROW_GROUP = 131_072
 """Rows of a Parquet row group; fixed, because the bytes of a file depend on it."""
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -54,10 +62,14 @@ def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterato
         yield buffer
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def check_file(path: Path, expected: str) -> str:
+    """Return how `path` differs from the published file with the SHA-256 `expected`; else empty."""
+    try:
+        return "" if sha256(path) == expected else "was changed after it was published"
+    except FileNotFoundError:
+        return "was removed after it was published"
+    except OSError as error:
+        return f"can't be read ({os.strerror(error.errno or errno.EIO)})"
 
 
 @cache
@@ -80,16 +92,27 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         InputMissing: The folder was not published (yet).
+        IntegrityError: The manifest is damaged.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return read_json(folder / MANIFEST)
     except FileNotFoundError:
         raise InputMissing(
             f"{folder} is not published: it has no {MANIFEST}. Run the step that writes "
             f"{folder.parent.name}/ for that date first (`python -m pipelines run --date D` "
             "runs them all in order)."
         ) from None
-    return manifest
+
+
+def require_unchanged(folder: Path, below: str) -> None:
+    """Check the files of the published `folder` whose names begin with `below`.
+
+    Raises:
+        IntegrityError: One differs from the manifest; the message says what to do.
+    """
+    for name, facts in read_manifest(folder)["files"].items():
+        if name.startswith(below) and (how := check_file(folder / name, facts["sha256"])):
+            raise IntegrityError(describe_damage(folder / name, f"it {how}"))
 
 
 def hash_inputs(*folders: Path, home: Path) -> dict[str, str]:

@@ -1,29 +1,24 @@
-"""The folders of a home and the options of a run; the only module that reads the environment."""
+"""The folders of a home and the options of a run, read from `BANYAN_*` variables."""
 
 import os
-from datetime import date, datetime, time
+import re
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PROJECT = Path(__file__).resolve().parents[2]
+from pipelines.core import environment
+
+PROJECT = environment.PROJECT
 """The root of the code, with `dbt_project/`, `expectations/` and `dags/`."""
 
-NO_STATISTICS = {
-    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
-    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    "DO_NOT_TRACK": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "SCARF_ANALYTICS": "false",
-}
-"""Airflow, dbt and Great Expectations send usage statistics by default; these switch it off."""
+environment.isolate_libraries()  # here, because libraries read their variables on import
 
-os.environ.update(
-    NO_STATISTICS
-)  # at import, because each library reads its switch when it is imported
+MEMORY = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})? ?([KMGT]i?B)", re.IGNORECASE)
+"""An amount of memory as DuckDB reads it: 4GB, 512 MiB."""
 
 
 class Settings(BaseSettings):
@@ -34,7 +29,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="BANYAN_", env_file=PROJECT / ".env", frozen=True, extra="ignore"
+        env_prefix="BANYAN_",
+        env_file=PROJECT / ".env",
+        env_file_encoding="utf-8",
+        frozen=True,
+        extra="ignore",
     )
 
     home: Path = PROJECT / "var"
@@ -61,6 +60,33 @@ class Settings(BaseSettings):
 
     shard_bytes: int = Field(default=64_000_000, gt=0)
     """Target size of one ingest shard, in landed bytes; more bytes make more shards."""
+
+    umask: str = Field(default="077", pattern="^0?0[0-7]{2}$")
+    """Permissions that new files do not get: 077 gives files the mode 600 and folders 700; 027 lets
+    the group read, for example the group of an SFTP server that serves the outbox."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        """Refuse a name that is no region of the time zone database."""
+        try:
+            if name[:1].isupper():
+                ZoneInfo(name)
+                return name
+        except (OSError, ValueError, KeyError):  # unknown, a folder, or no name of a file
+            pass
+        raise ValueError(
+            f"{name!r} is no time zone; give a name of the time zone database, such as "
+            "Asia/Shanghai"
+        )
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _is_an_amount_of_memory(cls, amount: str) -> str:
+        """Refuse what DuckDB cannot read as an amount of memory, and zero."""
+        if MEMORY.fullmatch(amount) and amount.strip("0.")[:1].isdigit():
+            return amount
+        raise ValueError(f"{amount!r} is no amount of memory; give one such as 4GB or 512MB")
 
     @cached_property
     def landing(self) -> Path:
@@ -167,14 +193,29 @@ class Settings(BaseSettings):
         """Logs for engineers; no step reads them."""
         return self.home / "logs"
 
+    @property
+    def file_mode(self) -> str:
+        """The mode of a new file, in octal digits, for programs that set it themselves."""
+        return f"0o{0o666 & ~int(self.umask, 8):o}"
+
+    @property
+    def folder_mode(self) -> str:
+        """The mode of a new folder, in octal digits, for programs that set it themselves."""
+        return f"0o{0o777 & ~int(self.umask, 8):o}"
+
     @cached_property
     def zone(self) -> ZoneInfo:
         """The platform's time zone."""
         return ZoneInfo(self.time_zone)
 
     def day_start(self, day: date) -> datetime:
-        """Return the first moment of business date `day`, with its offset."""
-        return datetime.combine(day, time(), tzinfo=self.zone)
+        """Return the first moment of business date `day`, with its offset.
+
+        Where clocks are put forward at midnight, the date begins at one o'clock: 00:00 of that
+        date does not exist, and Airflow would take it for a moment of the day before.
+        """
+        midnight = datetime.combine(day, time(), tzinfo=self.zone)
+        return midnight.astimezone(UTC).astimezone(self.zone)
 
     @staticmethod
     def day_folder(folder: Path, day: date) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.core.errors import BanyanError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 
 SHARDED_STEPS = {"plan_ingest": "ingest", "plan_deliver": "deliver"}
 """Step that makes shards -> the step that runs once for each of them."""
@@ -69,5 +70,5 @@ def _hash_shard(shard: object) -> str:
 
 
 def _read_message(path: Path) -> str:
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    content: dict[str, Any] = read_json(path)
     return str(content["message"])

@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expectations.contracts import load
-from pipelines.core.publishing import write_json
+from pipelines.core.errors import IntegrityError
+from pipelines.core.publishing import MANIFEST, write_json
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import describe_damage, read_json, read_json_lines
 from pipelines.ingest.landing import LandedFile
+
+CLOSED = "closed.json"
+"""The file that names the last closed date."""
 
 State = Literal["taken", "copy", "replaced", "rejected"]
 """`taken`: its rows count; `copy`: another file with the same content counts; `replaced`: a newer
@@ -75,17 +80,53 @@ class Ledger:
 
 
 def read_ledger(settings: Settings) -> Ledger:
-    """Return the ledger; an empty one before the first run."""
-    entries = [
-        Entry(**json.loads(line))
-        for path in sorted(settings.ledger.glob("date=*.jsonl"))
-        for line in path.read_text("utf-8").splitlines()
-    ]
+    """Return the ledger; an empty one before the first run.
+
+    Raises:
+        IntegrityError: A file of the ledger is damaged or lost. Without it, files that were counted
+            would count again, as late ones.
+    """
+    paths = sorted(settings.ledger.glob("date=*.jsonl"))
+    entries = [entry for path in paths for entry in _read_day(path)]
+    closed = _read_closed(settings.ledger / CLOSED)
+    _require_complete(settings, {path.stem for path in paths}, closed)
+    return Ledger(_mark_copies(entries), closed)
+
+
+def _read_day(path: Path) -> list[Entry]:
     try:
-        closed = json.loads((settings.ledger / "closed.json").read_text("utf-8"))
+        return [Entry(**entry) for entry in read_json_lines(path)]
+    except TypeError:
+        raise IntegrityError(describe_damage(path, "an entry lacks a key")) from None
+
+
+def _read_closed(path: Path) -> date | None:
+    """Return the last closed date; None before the first run."""
+    try:
+        return date.fromisoformat(read_json(path)["closed_through"])
     except FileNotFoundError:
-        return Ledger(_mark_copies(entries))
-    return Ledger(_mark_copies(entries), date.fromisoformat(closed["closed_through"]))
+        return None
+    except (ValueError, LookupError, TypeError):
+        raise IntegrityError(describe_damage(path, "it names no date")) from None
+
+
+def _require_complete(settings: Settings, days: set[str], closed: date | None) -> None:
+    """Refuse a ledger that lacks the entries of a published partition, or its last closed date.
+
+    A run that was killed before it wrote the ledger has left its work folder; the next run
+    completes it.
+    """
+    if any((settings.home / "work" / "ingest").glob("date=*")):
+        return
+    for manifest in sorted(settings.lake.glob(f"*/date=*/{MANIFEST}")):
+        day = manifest.parent.name
+        if closed is not None and day > f"date={closed}":
+            continue
+        if day not in days and read_json(manifest).get("ledger"):
+            lost = settings.ledger / f"{day}.jsonl"
+            raise IntegrityError(describe_damage(lost, "it was removed"))
+        if closed is None and day in days:
+            raise IntegrityError(describe_damage(settings.ledger / CLOSED, "it was removed"))
 
 
 def write_ledger(settings: Settings, before: Ledger, after: Ledger) -> None:
@@ -96,7 +137,7 @@ def write_ledger(settings: Settings, before: Ledger, after: Ledger) -> None:
         if entries != previous.get(day):
             _write_day(settings.ledger / f"date={day}.jsonl", entries)
     if after.closed_through is not None:
-        write_json(settings.ledger / "closed.json", {"closed_through": str(after.closed_through)})
+        write_json(settings.ledger / CLOSED, {"closed_through": str(after.closed_through)})
 
 
 def _write_day(path: Path, entries: list[Entry]) -> None:

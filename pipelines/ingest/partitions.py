@@ -4,7 +4,6 @@ The ledger is written after the partitions and `closed.json` last, so a killed r
 it makes the same plan and publishes the same bytes.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import publishing, read_manifest, write_batches
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 from pipelines.ingest.ledger import Entry, entry_as_json, read_ledger, write_ledger
 from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
@@ -96,7 +96,7 @@ class _FeedShards:
 
     def __init__(self, folders: Iterable[Path]):
         self.folders = [folder for folder in folders if folder.is_dir()]
-        self._facts = [json.loads((f / "facts.json").read_text("utf-8")) for f in self.folders]
+        self._facts = [read_json(f / "facts.json") for f in self.folders]
 
     def sources(self, day: str) -> list[dict[str, dict[str, Any]]]:
         """Return of each shard the counts of the files that it read for `day`, by source."""

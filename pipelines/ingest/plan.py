@@ -18,6 +18,7 @@ from expectations.contracts import feeds, load
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import MANIFEST, read_manifest, restore
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 from pipelines.ingest.landing import LandedFile, list_landed_files
 from pipelines.ingest.ledger import (
     Entry,
@@ -114,7 +115,7 @@ def read_plan(settings: Settings, day: date) -> Plan:
     """
     path = work_folder(settings, day) / "plan.json"
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = read_json(path)
     except FileNotFoundError:
         raise InputMissing(
             f"No ingest is planned for {day}: there is no {path}. Nothing was read. Run the step "

@@ -5,7 +5,6 @@ It is published with the day's pairs. `calibration_ledger.parquet` is the ledger
 odds that may be disclosed. Both depend only on what was known before the day.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from models.validation.splits import row_weights
 from pipelines.core.database import connect, run_query
 from pipelines.core.publishing import MANIFEST, write_json, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 
 LEDGER_FILE, STATISTICS_FILE = "calibration_ledger.parquet", "calibration_statistics.json"
 GROUP_COLUMNS = (
@@ -74,7 +74,7 @@ def write_ledger(folder: Path, built: CalibrationLedger) -> None:
 
 def read_disclosed_odds(folder: Path) -> DisclosedOdds:
     """Return the odds that `write_ledger` stored in `folder`."""
-    statistics = json.loads((folder / STATISTICS_FILE).read_text("utf-8"))
+    statistics = read_json(folder / STATISTICS_FILE)
     return DisclosedOdds.from_dict(statistics["disclosed_odds"])
 
 

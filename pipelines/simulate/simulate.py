@@ -1,6 +1,5 @@
 """The `simulate` verb: write the feeds of a simulated market and its ground truth."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from itertools import chain
@@ -13,6 +12,7 @@ from pipelines.core.data_provenance import record_provenance, register_history
 from pipelines.core.errors import UsageError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 from pipelines.simulate.shocks import Shock
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import World
@@ -111,7 +111,7 @@ def _check_same_market(settings: Settings, plan: SimulationPlan) -> None:
     file = settings.truth / WORLD_FILE
     if not file.is_file():
         return
-    before, now = json.loads(file.read_text("utf-8")), plan.describe()
+    before, now = read_json(file), plan.describe()
     differences = [
         f"{name} {before[name]} and not {now[name]}"
         for name in ("seed", "leads_per_day", "institutions", "channels", "corruption", "shocks")

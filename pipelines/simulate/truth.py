@@ -3,7 +3,6 @@
 Only the world's size and seed are read, from `truth/world.json`; leads, products and the truth of
 any pair are computed again from their addresses. The pipeline never imports this module."""
 
-import json
 from datetime import date
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.errors import InputMissing
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 from pipelines.simulate.market.catalogue import product_ids
 from pipelines.simulate.market.leads import DayLeads, generate_leads
 from pipelines.simulate.outcomes.broadcast import broadcast
@@ -35,7 +35,7 @@ def load_simulated_market(settings: Settings) -> SimulatedMarket:
     """
     file = settings.truth / WORLD_FILE
     try:
-        plan = json.loads(file.read_text("utf-8"))
+        plan = read_json(file)
     except FileNotFoundError:
         raise InputMissing(
             f"{settings.home} holds no simulated market: {file} does not exist. Nothing was done. "

@@ -5,10 +5,21 @@ from datetime import date
 from typing import Any
 
 from pipelines.core.errors import BanyanError, IntegrityError
+from pipelines.core.library_errors import (
+    NO_MEMORY_TEXT,
+    NO_SPACE_TEXT,
+    describe_damaged_files,
+    describe_no_memory,
+    describe_no_space,
+    describe_warehouse,
+)
 from pipelines.core.settings import Settings
 
 ERROR_KIND = re.compile(r"\b([A-Z][a-z]+(?: [A-Za-z]+)* Error)\b")
 """For example `Conversion Error`; the rest of DuckDB's message may hold a value of a row."""
+
+UNREADABLE_TEXT = re.compile(r"IO Error|Invalid Input Error|parquet|Thrift|ZSTD", re.IGNORECASE)
+"""Errors of DuckDB on a file that it cannot read."""
 
 RESOURCE_NAMES = {"model": "table", "unit_test": "unit test"}
 
@@ -29,6 +40,7 @@ def check_results(settings: Settings, day: date, layer: str, outcome: Any) -> li
     results = list(getattr(outcome.result, "results", ()))
     if outcome.success and results:
         return results
+    _raise_library_error(settings, outcome)
     if not results:
         raise BanyanError(_describe_start_failure(settings, day, layer, outcome.exception))
     failed = [result for result in results if result.status in {"error", "fail", "runtime error"}]
@@ -41,6 +53,23 @@ def check_results(settings: Settings, day: date, layer: str, outcome: Any) -> li
         f"{settings.home / '.dbt' / 'target'}: run one on {settings.warehouse} to see the rows. "
         "Correct the input or the table, then run the day again."
     )
+
+
+def _raise_library_error(settings: Settings, outcome: Any) -> None:
+    """Raise an `IntegrityError` with words if a resource did not suffice or a file is damaged."""
+    messages = [result.message or "" for result in getattr(outcome.result, "results", ())]
+    texts = [*messages, str(outcome.exception or "")]
+    words = ""
+    if any(map(NO_SPACE_TEXT.search, texts)):
+        words = describe_no_space(settings)
+    elif any(map(NO_MEMORY_TEXT.search, texts)):
+        words = describe_no_memory(settings)
+    elif any("not a valid DuckDB database" in text for text in texts):
+        words = describe_warehouse(settings)
+    elif any(map(UNREADABLE_TEXT.search, texts)):
+        words = describe_damaged_files(settings, "by dbt")
+    if words:
+        raise IntegrityError(words)
 
 
 def _describe_failure(result: Any) -> str:

@@ -21,6 +21,7 @@ from pipelines.core import restrictions
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.stored_files import read_json
 from pipelines.transform.dbt_errors import check_results
 
 LAYERS = ("staging", "intermediate", "features", "marts")
@@ -173,7 +174,7 @@ def _record_built(settings: Settings, day: date, layers: tuple[str, ...]) -> Non
 
 def _list_built(settings: Settings, day: date) -> list[str]:
     path = _record_path(settings)
-    record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    record = read_json(path) if path.is_file() else {}
     is_same_day = record.get("day") == f"{day:%Y-%m-%d}" and settings.warehouse.is_file()
     return list(record["layers"]) if is_same_day else []
 

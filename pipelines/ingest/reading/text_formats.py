@@ -212,6 +212,8 @@ def read_parquet_rows(
                     connection, contract, pa.Table.from_batches([batch]), file, line
                 )
                 line += batch.num_rows
+    except MemoryError:
+        raise  # Arrow's is an ArrowException as well, and no fault of the file
     except (pa.ArrowException, OSError):
         raise FileRejected(
             "parquet", "it is a truncated or damaged Parquet file; send it again, whole"

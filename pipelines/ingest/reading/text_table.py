@@ -61,6 +61,8 @@ def query_rows(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table)
     connection.register("received", table.combine_chunks())
     try:
         return connection.sql(sql).to_arrow_table()
+    except duckdb.OutOfMemoryException:
+        raise  # no fault of the program; the message quotes no row
     except duckdb.Error as error:
         raise IntegrityError(
             f"DuckDB failed on {table.num_rows:,} received rows ({type(error).__name__}); its "

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from expectations.contracts import feeds
 from pipelines.core.data_provenance import read_provenance
-from pipelines.core.errors import InputMissing
+from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST, hash_mart_inputs, read_manifest, sha256
 from pipelines.core.settings import Settings
@@ -181,5 +181,5 @@ def _manifest(folder: Path) -> dict[str, Any] | str:
         return read_manifest(folder)
     except InputMissing:
         return "no manifest.json: the step has not published this folder"
-    except (OSError, ValueError):
+    except (IntegrityError, OSError, ValueError):
         return "manifest.json cannot be read as JSON"
