@@ -63,7 +63,7 @@ def tracked_files(arguments: list[str]) -> Iterator[Path]:
         ["git", "ls-files", "-z", "--", *arguments],  # noqa: S607
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
