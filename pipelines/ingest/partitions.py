@@ -26,6 +26,7 @@ from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
 from pipelines.ingest.shard import shard_folder
 from pipelines.ingest.validation.row_verdicts import add_rule_counts
+from pipelines.ingest.value_findings import make_findings
 from pipelines.ingest.waiting import record_waiting_files
 
 SLICE = 262_144
@@ -106,6 +107,10 @@ class _FeedShards:
         """Return how many values of `day` each rule evaluated, and how many violated it."""
         return add_rule_counts(facts["quality"].get(day, []) for facts in self._facts)
 
+    def findings(self, day: str) -> list[dict[str, Any]]:
+        """Return the facts of `day` that findings are made of, of all shards."""
+        return [fact for facts in self._facts for fact in facts["findings"].get(day, [])]
+
 
 def _entries_by_partition(plan: Plan) -> dict[tuple[str, str], list[Entry]]:
     partitions: dict[tuple[str, str], list[Entry]] = {}
@@ -130,6 +135,7 @@ def _publish_partition(
         "ledger": [entry_as_json(entry) for entry in entries],
         "quality": shards.quality(day),
         "unknown_columns": _list_unknown_columns(sources),
+        "findings": make_findings(shards.findings(day)),
     }
     with (
         publishing(settings.lake / feed / partition, lake_facts) as lake,

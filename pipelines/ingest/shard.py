@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,10 +26,13 @@ from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import find_dropped_rows
 from pipelines.ingest.identity import derive_columns
+from pipelines.ingest.phones import normalise_phones
 from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
+from pipelines.ingest.validation.plausible_times import list_file_dates
 from pipelines.ingest.validation.row_verdicts import RuleCounts, validate_batch
+from pipelines.ingest.value_findings import ValueFindings
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +69,9 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     folder.mkdir()
     contract, connection = reader.contract, reader.connection
     rule_counts = RuleCounts(task.entry.known_on for task in reader.tasks)
+    value_findings = ValueFindings()
     file_findings = FileFindings(len(reader.tasks))
-    _write_rows(settings, reader, folder, rule_counts, file_findings)
+    _write_rows(settings, reader, folder, rule_counts, file_findings, value_findings)
     rejected = reject_files(settings, contract, reader, file_findings)
     for message in rejected["message"].to_pylist():
         log.warning("landing/%s", message)
@@ -77,6 +82,7 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     dropped = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
     write_parquet(dropped, folder / "dropped.parquet")
     facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
+    facts["findings"] = value_findings.by_day(reader.tasks)
     write_json(folder / "facts.json", facts)
     return len(reader.rejected_files)
 
@@ -87,19 +93,31 @@ def _write_rows(
     folder: Path,
     rule_counts: RuleCounts,
     file_findings: FileFindings,
+    value_findings: ValueFindings,
 ) -> None:
     """Write the accepted rows and the findings, batch by batch."""
     contract, connection = reader.contract, reader.connection
     schema = rows_schema(contract)
     lineage = _file_lineage(settings, contract, reader.tasks)
     key = load_identifier_key(settings)
+    days = [date.fromisoformat(task.entry.known_on) for task in reader.tasks]
+    dates = list_file_dates(settings, days)
     next_row = 0
     with (
         _open_writer(folder / "rows.parquet", schema) as rows_file,
         _open_writer(folder / "findings.parquet", FINDINGS) as findings_file,
     ):
         for text in reader.read_tables():
-            rows, findings = validate_batch(connection, contract, text, next_row, rule_counts)
+            rows, findings = validate_batch(
+                connection,
+                contract,
+                text,
+                next_row,
+                rule_counts,
+                dates,
+                reader.unterminated,
+                value_findings,
+            )
             del text  # a batch is most of a shard's memory, and the next one is read soon
             next_row += rows.num_rows
             findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
@@ -107,9 +125,20 @@ def _write_rows(
             file_findings.add(findings)
             findings_file.write_table(findings)
             rows = _add_lineage(contract, rows, lineage)
+            if contract.feed == "leads":
+                rows = _normalise_phones(connection, rows, value_findings)
             rows = derive_columns(connection, contract, rows, settings.time_zone, key)
             rows_file.write_table(rows.select(schema.names).cast(schema))
             del rows, findings
+
+
+def _normalise_phones(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table, value_findings: ValueFindings
+) -> pa.Table:
+    """Return `rows` with phones in E.164 where they are unambiguous, and count the others."""
+    phones, is_e164 = normalise_phones(rows["phone"], rows["channel_id"])
+    value_findings.add_phones(rows["task"], rows["phone"].is_valid().to_numpy(), is_e164)
+    return rows.set_column(rows.schema.get_field_index("phone"), "phone", phones)
 
 
 def rows_schema(contract: Contract) -> pa.Schema:

@@ -40,6 +40,8 @@ class RecordSplitter:
     quoted: bool
     delimiter: str = ","
     line: int = 1
+    is_unterminated: bool = False
+    """Whether the last record, once it is yielded, may be cut: it has no line end."""
     _field_count: int = 0
     _rest: bytes = b""
 
@@ -58,6 +60,8 @@ class RecordSplitter:
                 )
         if self._rest:
             end = b"" if self._rest.endswith(b"\n") else b"\n"
+            # A closing quote ends the last field, and a carriage return the line.
+            self.is_unterminated = bool(end) and not self._rest.endswith((b'"', b"\r"))
             yield self._split_chunk(self._rest + end, is_last=True)
 
     def _split_chunk(self, data: bytes, *, is_last: bool) -> Records:

@@ -5,7 +5,7 @@ severity warning is emptied, and its row goes on. Other violations are only coun
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import duckdb
@@ -16,14 +16,23 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.ingest.quarantine import FINDINGS, NO_ROW
-from pipelines.ingest.validation.great_expectations_gate import GateResult, check_contract
+from pipelines.ingest.validation.great_expectations_gate import (
+    VIOLATIONS,
+    GateResult,
+    check_contract,
+)
 from pipelines.ingest.validation.parse import parse_columns
+from pipelines.ingest.validation.plausible_times import AHEAD, BACK, FileDates, check_times
+from pipelines.ingest.value_findings import ValueFindings
 
 TYPE_RULE = "value_parses_as_its_type"
 """Listed beside the expectations of the gate, though the parser checks it before the gate."""
 
-NOTES = ("placeholder", "ceiling")
-"""Rules of the parser that empty or change a value without a consequence for its row."""
+NOTES = ("placeholder", "ceiling", AHEAD, BACK)
+"""Rules besides the gate's that are listed where they occur."""
+
+VALUE_RULE = "value_is_plausible"
+"""Listed beside the expectations of the gate, for `NOTES`."""
 
 Rule = tuple[tuple[str, str], ...]
 """The identity of a rule: the items of its summary except the counts, in their order."""
@@ -86,13 +95,16 @@ class RuleCounts:
     def _add_notes(
         self, day_of_row: IntArray, known: dict[str, IntArray], misfits: pa.Table
     ) -> None:
-        """Add the rules of the parser that empty or change a value; only those that occur."""
+        """Add the rules of placeholders, ceilings and times, as far as they occur."""
         notes = misfits.filter(pc.is_in(misfits["rule"], value_set=pa.array(NOTES)))
-        found = notes.group_by(["column", "rule"]).aggregate([]).sort_by("column")
-        for match in found.to_pylist():
+        found = notes.group_by(["column", "rule", "severity"]).aggregate([])
+        for match in found.sort_by([("column", "ascending"), ("rule", "ascending")]).to_pylist():
             unexpected = self._count(day_of_row, misfits, match)
-            rule = {"rule": match["rule"], "expectation": TYPE_RULE, "column": match["column"]}
-            self._add(rule | {"severity": "info"}, known[match["column"]] + unexpected, unexpected)
+            evaluated = known[match["column"]]
+            if match["rule"] == "placeholder":
+                evaluated = evaluated + unexpected
+            rule = {"rule": match["rule"], "expectation": VALUE_RULE, "column": match["column"]}
+            self._add(rule | {"severity": match["severity"]}, evaluated, unexpected)
 
     def by_day(self) -> dict[str, list[dict[str, Any]]]:
         """Return the summary of each day: rule, column, severity, `evaluated`, `unexpected`."""
@@ -143,6 +155,9 @@ def validate_batch(
     text: pa.Table,
     first_row: int,
     counts: RuleCounts,
+    dates: FileDates,
+    unterminated: Mapping[int, int],
+    value_findings: ValueFindings,
 ) -> tuple[pa.Table, pa.Table]:
     """Parse a batch, check its contract, and decide on each row.
 
@@ -152,6 +167,9 @@ def validate_batch(
         text: Rows by `text_schema`.
         first_row: Number of the first accepted row; the others follow.
         counts: Adds the evaluated and unexpected values of the batch.
+        dates: The date on which each file counts.
+        unterminated: File -> the line of its last record, where that may be cut.
+        value_findings: Adds the values that the page reports by source.
 
     Returns:
         The accepted rows (typed columns, `extras`, `task`, `line`, `received` and their
@@ -160,9 +178,13 @@ def validate_batch(
     """
     typed, misfits = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
-    counts.add(contract, typed, text["task"], misfits, gate)
+    times = check_times(contract, typed, text["task"], dates)
+    cut = _find_unterminated(text, unterminated)
+    counts.add(contract, typed, text["task"], pa.concat_tables([misfits, times]), gate)
+    value_findings.add(pa.concat_tables([misfits, times, cut, gate.violations]), text["task"])
     untyped = misfits.filter(pc.equal(misfits["rule"], "type"))
-    violations = pa.concat_tables([untyped, _without_consequences(gate.violations, untyped)])
+    broken = _without_consequences(gate.violations, untyped)
+    violations = pa.concat_tables([untyped, broken, times, cut])
 
     is_quarantined = np.zeros(text.num_rows, bool)
     critical = violations.filter(pc.equal(violations["severity"], "critical"))
@@ -177,6 +199,25 @@ def validate_batch(
     rows = rows.append_column("row", pa.array(numbers)).filter(pa.array(~is_quarantined))
     findings = [_make_findings(part, text, numbers) for part in (critical, warnings)]
     return rows, pa.concat_tables(findings)
+
+
+def _find_unterminated(text: pa.Table, unterminated: Mapping[int, int]) -> pa.Table:
+    """Return the last rows of files without a last line end: 5000 may have become 50."""
+    files, lines = text["task"].to_numpy(), text["line"].to_numpy()
+    rows = [
+        np.flatnonzero((files == file) & (lines == line)) for file, line in unterminated.items()
+    ]
+    found = np.concatenate([np.zeros(0, np.int64), *rows])
+    shared = {
+        "column": pa.nulls(found.size, pa.string()),
+        "rule": pa.repeat("unterminated_line", found.size),
+        "severity": pa.repeat("critical", found.size),
+        "message": pa.repeat(
+            "the last line has no line end, so its last value may be cut; end each line with one",
+            found.size,
+        ),
+    }
+    return pa.table({"row": found, **shared}, schema=VIOLATIONS)
 
 
 def _without_consequences(violations: pa.Table, misfits: pa.Table) -> pa.Table:
