@@ -13,7 +13,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -31,7 +30,7 @@ from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
 from pipelines.ingest.validation.plausible_times import list_file_dates
-from pipelines.ingest.validation.row_verdicts import RuleCounts, validate_batch
+from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, validate_batch
 from pipelines.ingest.value_findings import ValueFindings
 
 log = logging.getLogger(__name__)
@@ -69,9 +68,10 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     folder.mkdir()
     contract, connection = reader.contract, reader.connection
     rule_counts = RuleCounts(task.entry.known_on for task in reader.tasks)
-    value_findings = ValueFindings()
+    days = [date.fromisoformat(task.entry.known_on) for task in reader.tasks]
+    files = FilesOfShard(list_file_dates(settings, days), reader.unterminated, ValueFindings())
     file_findings = FileFindings(len(reader.tasks))
-    _write_rows(settings, reader, folder, rule_counts, file_findings, value_findings)
+    _write_rows(settings, reader, folder, rule_counts, file_findings, files)
     rejected = reject_files(settings, contract, reader, file_findings)
     for message in rejected["message"].to_pylist():
         log.warning("landing/%s", message)
@@ -82,7 +82,7 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     dropped = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
     write_parquet(dropped, folder / "dropped.parquet")
     facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
-    facts["findings"] = value_findings.by_day(reader.tasks)
+    facts["findings"] = files.findings.by_day(reader.tasks)
     write_json(folder / "facts.json", facts)
     return len(reader.rejected_files)
 
@@ -93,15 +93,13 @@ def _write_rows(
     folder: Path,
     rule_counts: RuleCounts,
     file_findings: FileFindings,
-    value_findings: ValueFindings,
+    files: FilesOfShard,
 ) -> None:
     """Write the accepted rows and the findings, batch by batch."""
     contract, connection = reader.contract, reader.connection
     schema = rows_schema(contract)
     lineage = _file_lineage(settings, contract, reader.tasks)
     key = load_identifier_key(settings)
-    days = [date.fromisoformat(task.entry.known_on) for task in reader.tasks]
-    dates = list_file_dates(settings, days)
     next_row = 0
     with (
         _open_writer(folder / "rows.parquet", schema) as rows_file,
@@ -114,9 +112,7 @@ def _write_rows(
                 text,
                 next_row,
                 rule_counts,
-                dates,
-                reader.unterminated,
-                value_findings,
+                files,
             )
             del text  # a batch is most of a shard's memory, and the next one is read soon
             next_row += rows.num_rows
@@ -126,15 +122,13 @@ def _write_rows(
             findings_file.write_table(findings)
             rows = _add_lineage(contract, rows, lineage)
             if contract.feed == "leads":
-                rows = _normalise_phones(connection, rows, value_findings)
+                rows = _normalise_phones(rows, files.findings)
             rows = derive_columns(connection, contract, rows, settings.time_zone, key)
             rows_file.write_table(rows.select(schema.names).cast(schema))
             del rows, findings
 
 
-def _normalise_phones(
-    connection: duckdb.DuckDBPyConnection, rows: pa.Table, value_findings: ValueFindings
-) -> pa.Table:
+def _normalise_phones(rows: pa.Table, value_findings: ValueFindings) -> pa.Table:
     """Return `rows` with phones in E.164 where they are unambiguous, and count the others."""
     phones, is_e164 = normalise_phones(rows["phone"], rows["channel_id"])
     value_findings.add_phones(rows["task"], rows["phone"].is_valid().to_numpy(), is_e164)

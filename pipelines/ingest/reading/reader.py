@@ -56,7 +56,7 @@ class FeedReader:
     unknown: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Columns outside the contract, by task."""
     unterminated: dict[int, int] = field(default_factory=dict)
-    """Line of the last record of a task where it may be cut: a CSV without a last line end."""
+    """Last line of a task where it may be cut: a CSV without a last line end."""
     _buffers: dict[BufferKey, RecordBuffer] = field(
         default_factory=lambda: defaultdict(RecordBuffer)
     )
@@ -121,8 +121,8 @@ class FeedReader:
         splitter = RecordSplitter(quoted=is_csv)
         for records in splitter.split(chunks):
             rows = records
-            if is_csv and splitter.is_unterminated and len(records):
-                self.unterminated[index] = int(records.lines[-1])
+            if is_csv and splitter.unterminated_line is not None:
+                self.unterminated[index] = splitter.unterminated_line
             if not has_header and (len(records) or records.rejected):
                 key, has_header = self._read_header(index, records), True
                 rows = records.without_header()

@@ -6,6 +6,7 @@ severity warning is emptied, and its row goes on. Other violations are only coun
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -149,15 +150,25 @@ def add_rule_counts(summaries: Iterable[list[dict[str, Any]]]) -> list[dict[str,
     return list(total.values())
 
 
+@dataclass(frozen=True)
+class FilesOfShard:
+    """The files of a feed in a shard, by position: what their rows are judged by."""
+
+    dates: FileDates
+    """The date on which each file counts."""
+    unterminated: Mapping[int, int]
+    """File -> the line of its last record, where that may be cut."""
+    findings: ValueFindings
+    """Counts the values that the page reports by source."""
+
+
 def validate_batch(
     connection: duckdb.DuckDBPyConnection,
     contract: Contract,
     text: pa.Table,
     first_row: int,
     counts: RuleCounts,
-    dates: FileDates,
-    unterminated: Mapping[int, int],
-    value_findings: ValueFindings,
+    files: FilesOfShard,
 ) -> tuple[pa.Table, pa.Table]:
     """Parse a batch, check its contract, and decide on each row.
 
@@ -167,9 +178,7 @@ def validate_batch(
         text: Rows by `text_schema`.
         first_row: Number of the first accepted row; the others follow.
         counts: Adds the evaluated and unexpected values of the batch.
-        dates: The date on which each file counts.
-        unterminated: File -> the line of its last record, where that may be cut.
-        value_findings: Adds the values that the page reports by source.
+        files: The files that the rows come from.
 
     Returns:
         The accepted rows (typed columns, `extras`, `task`, `line`, `received` and their
@@ -178,10 +187,10 @@ def validate_batch(
     """
     typed, misfits = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
-    times = check_times(contract, typed, text["task"], dates)
-    cut = _find_unterminated(text, unterminated)
+    times = check_times(contract, typed, text["task"], files.dates)
+    cut = _find_unterminated(text, files.unterminated)
     counts.add(contract, typed, text["task"], pa.concat_tables([misfits, times]), gate)
-    value_findings.add(pa.concat_tables([misfits, times, cut, gate.violations]), text["task"])
+    files.findings.add(pa.concat_tables([misfits, times, cut, gate.violations]), text["task"])
     untyped = misfits.filter(pc.equal(misfits["rule"], "type"))
     broken = _without_consequences(gate.violations, untyped)
     violations = pa.concat_tables([untyped, broken, times, cut])
