@@ -80,7 +80,7 @@ def settings(tmp_path_factory):
     typed[1]["recorded_at"] = FAR
     typed[2] |= {"event_at": FAR, "recorded_at": FAR}
     land(path_of(settings, "outcomes", "lender_02"), typed)
-    prices = {"percent": 1.58, "tenths": 0.51, "share": 0.0158, "id": 110105198808082707}
+    prices = {"percent": 1.58, "tenths": 0.21, "share": 0.0158, "id": 110105198808082707}
     land(
         path_of(settings, "products", "lender_06"),
         [row("products", product_id=name, price=price) for name, price in prices.items()]
