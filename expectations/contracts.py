@@ -72,6 +72,10 @@ class Column(StrictModel):
     currency: bool = False
     """Whether the value is a currency: a code of ISO 4217 (`policy/iso_4217.yml`)."""
     max_length: int | None = None
+    days_ahead: int | None = None
+    """Most days after the date on which the file counts; of a time to the end of the last day."""
+    days_back: int | None = None
+    """Most days before that date."""
     personal: bool = False
     """Identifies a person; leaves the lake only in a delivery."""
     protected: bool = False

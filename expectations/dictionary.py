@@ -109,6 +109,12 @@ def _received(columns: Iterable[Column]) -> Iterator[str]:
         rules = [f"{rule.notes} ({rule.severity.value})" for rule in expectations]
         if column.ceiling is not None:
             rules.append(f"a number above {column.ceiling:,} counts as {column.ceiling:,}")
+        if column.days_ahead is not None:
+            ahead = f"at most {column.days_ahead} days after the date of its file"
+            rules.append(f"{ahead} ({column.severity})")
+        if column.days_back is not None:
+            back = f"at most {column.days_back:,} days before the date of its file"
+            rules.append(f"{back} ({column.severity})")
         if not column.placeholders:
             rules.append("a word such as NULL is a value, no placeholder")
         if column.placeholder_pattern:

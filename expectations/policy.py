@@ -27,6 +27,7 @@ from expectations.policy_types import (
     Limits,
     Outcomes,
     Pairs,
+    Phones,
     Placeholders,
     PriceCap,
     Priors,
@@ -158,6 +159,12 @@ def currency_codes() -> tuple[str, ...]:
 def placeholders() -> Placeholders:
     """Return the texts that stand for a missing value."""
     return _read("placeholders", Placeholders)
+
+
+@cache
+def phones() -> Phones:
+    """Return how a phone that is not written in E.164 is read."""
+    return _read("phones", Phones)
 
 
 @cache

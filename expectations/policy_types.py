@@ -325,6 +325,14 @@ class Placeholders(Decision):
     people: tuple[str, ...]
 
 
+class Phones(Decision):
+    """How a phone that is not written in E.164 is read."""
+
+    region: str = Field(pattern=r"^[A-Z]{2}$")
+    channels: dict[str, Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(default_factory=dict)
+    extensions: tuple[str, ...]
+
+
 class Protected(Decision):
     """Attributes that are never a feature and never a product's rule."""
 

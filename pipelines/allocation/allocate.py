@@ -96,6 +96,8 @@ def allocate(
     order = find_sort_order(pairs)
     ordered = pairs if order is None else pairs.take(order)
     further = [limit if order is None else limit.take(order) for limit in limits]
+    # A quota above the product's pairs is no limit; as a number it could overflow in a sum.
+    quota = np.minimum(quota, np.bincount(ordered.product, minlength=len(quota)) + 1)
     units = choose_units(ordered, len(quota))
     value = np.rint(ordered.value * units)
     if not further:

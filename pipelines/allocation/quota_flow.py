@@ -54,13 +54,17 @@ class QuotaPlan:
     """Value that one more lead a day would add, in integer units."""
 
 
-def choose_units(pairs: PairColumns, products: int) -> int:
-    """Return the integer units of money: `FINEST_UNITS`, or fewer if 64 bits don't suffice."""
+def choose_units(pairs: PairColumns, products: int) -> float:
+    """Return the integer units of money: `FINEST_UNITS`, or fewer if 64 bits don't suffice.
+
+    Below 1, a unit is several units of money: a huge value makes the others coarse, and the flow
+    remains solvable.
+    """
     nodes = 2 * len(pairs.lead) + products + 2
     largest = float(pairs.value.max(initial=1.0))
-    units = FINEST_UNITS
-    while units > 1 and largest * units * nodes * 4 > LARGEST_COST:
-        units //= 10
+    units: float = FINEST_UNITS
+    while largest * units * nodes * 4 > LARGEST_COST:
+        units = units // 10 if units > 1 else units / 10
     return units
 
 

@@ -1,15 +1,82 @@
-"""The validity of phone numbers: the metadata of `phonenumbers` as SQL over a whole column.
+"""Phone numbers: E.164 for what people write, and validity as SQL over a whole column.
 
 `phonenumbers` itself takes about 20 µs a number; its rules are regular expressions by country
 code, so DuckDB can evaluate a column of numbers. A test compares both.
 """
 
+import re
+import unicodedata
 from functools import cache
 
+import phonenumbers
+import pyarrow as pa
+import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberDesc
+
+from expectations import policy
+from pipelines.core.arrays import BoolArray
+
+PUNCTUATION = r"[\s().-]"
+"""Characters within a number that E.164 leaves out."""
+E164 = r"^[+][1-9][0-9]{5,14}$"
+MOBILE = {
+    phonenumbers.PhoneNumberType.MOBILE,
+    phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+}
 
 WORLD = "001"
 """The region of a code without a country, in `phonenumbers`."""
+
+
+def normalise_phones(
+    phones: pa.ChunkedArray, channels: pa.ChunkedArray
+) -> tuple[pa.ChunkedArray, BoolArray]:
+    """Return `phones` in E.164 where that is unambiguous, and which were sent so.
+
+    A phone that isn't is returned as it was sent. Punctuation within E.164 is no fault.
+    """
+    bare = pc.replace_substring_regex(phones, PUNCTUATION, "")
+    is_e164 = pc.fill_null(pc.match_substring_regex(bare, E164), fill_value=False)
+    others = pc.and_(pc.is_valid(phones), pc.invert(is_e164))
+    normalised = pc.if_else(is_e164, bare, phones)
+    sent_as_e164: BoolArray = is_e164.to_numpy()
+    if pc.any(others).as_py():
+        written = pc.binary_join_element_wise(channels, phones, "\0")
+        found = {
+            text: _read_phone(*text.split("\0", 1))
+            for text in pc.unique(written.filter(others)).to_pylist()
+        }
+        table = pa.array(found.values(), pa.string())
+        index = pc.index_in(written, value_set=pa.array(found, pa.string()))
+        normalised = pc.coalesce(pc.if_else(others, table.take(index), None), normalised)
+    return normalised, sent_as_e164
+
+
+def _read_phone(channel: str, text: str) -> str | None:
+    """Return a phone as people write it in E.164; None where it can be another number, or none."""
+    rules = policy.phones()
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(c for c in text if unicodedata.category(c) not in {"Cf", "Cc"}).strip()
+    text = re.split("|".join(map(re.escape, rules.extensions)), text, maxsplit=1)[0]
+    text = re.sub(PUNCTUATION, "", text)
+    if not re.fullmatch(r"[+]?[0-9]{5,20}", text):
+        return None
+    if text.startswith("00"):
+        text = f"+{text[2:]}"
+    region = rules.channels.get(channel, rules.region)
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    code = str(phonenumbers.country_code_for_region(region))
+    is_clear = (
+        text.startswith(("+", "0"))
+        or text == f"{code}{number.national_number}"
+        or phonenumbers.number_type(number) in MOBILE
+    )
+    if not (is_clear and phonenumbers.is_valid_number(number)):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Process one shard: read its files, validate the rows, derive columns, find duplicates.
+"""The work of one shard: read its files, validate the rows, derive columns, find duplicates.
 
 The results are Parquet files in the shard's folder, from which `collect` publishes. Each attempt
 starts with an empty folder, and `done.json` is written last.
@@ -20,16 +20,18 @@ import pyarrow.parquet as pq
 from expectations.contracts import Contract, load
 from pipelines.core.data_provenance import read_history
 from pipelines.core.database import connect
-from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
+from pipelines.core.identifier_key import load_identifier_key
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import find_dropped_rows
 from pipelines.ingest.identity import derive_columns
+from pipelines.ingest.phones import normalise_phones
 from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
-from pipelines.ingest.unreadable import UNREADABLE, describe_records, make_restrictions
-from pipelines.ingest.validation.row_verdicts import RuleCounts, validate_batch
+from pipelines.ingest.validation.plausible_times import list_file_dates
+from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, validate_batch
+from pipelines.ingest.value_findings import ValueFindings
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +55,8 @@ def ingest_shard(settings: Settings, day: date, shard: Mapping[str, int]) -> dic
     folder.mkdir(parents=True)
     counts = {"shard": number, "files": len(tasks), "received": 0, "rejected_files": 0}
     with connect(settings) as connection:
-        for feed, feed_tasks in groupby(tasks, key=lambda task: task.entry.feed):
-            reader = FeedReader(connection, load(feed), settings.landing, tuple(feed_tasks))
+        for feed, of_feed in groupby(tasks, key=lambda task: task.entry.feed):
+            reader = FeedReader(connection, load(feed), settings.landing, tuple(of_feed))
             counts["rejected_files"] += _ingest_feed(settings, plan, reader, folder / feed)
             counts["received"] += sum(reader.received)
     write_json(folder / "done.json", counts)
@@ -66,8 +68,10 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     folder.mkdir()
     contract, connection = reader.contract, reader.connection
     rule_counts = RuleCounts(task.entry.known_on for task in reader.tasks)
+    days = [date.fromisoformat(task.entry.known_on) for task in reader.tasks]
+    files = FilesOfShard(list_file_dates(settings, days), reader.unterminated, ValueFindings())
     file_findings = FileFindings(len(reader.tasks))
-    _write_rows(settings, reader, folder, rule_counts, file_findings)
+    _write_rows(settings, reader, folder, rule_counts, file_findings, files)
     rejected = reject_files(settings, contract, reader, file_findings)
     for message in rejected["message"].to_pylist():
         log.warning("landing/%s", message)
@@ -75,16 +79,10 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     write_parquet(_files_table(reader), folder / "files.parquet")
     history = _history_files(settings, plan, contract)
     rows = folder / "rows.parquet"
-    found = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
-    write_parquet(found.dropped, folder / "dropped.parquet")
-    write_parquet(found.closing, folder / "closing.parquet")
-    create_keyed_hash_macro(connection, load_identifier_key(settings))
-    restrictions, orders = make_restrictions(
-        connection, contract, reader.tasks, reader.rejected_files, folder
-    )
-    write_parquet(restrictions, folder / "restrictions.parquet")
-    write_parquet(orders, folder / "closing_orders.parquet")
+    dropped = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
+    write_parquet(dropped, folder / "dropped.parquet")
     facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
+    facts["findings"] = files.findings.by_day(reader.tasks)
     write_json(folder / "facts.json", facts)
     return len(reader.rejected_files)
 
@@ -95,6 +93,7 @@ def _write_rows(
     folder: Path,
     rule_counts: RuleCounts,
     file_findings: FileFindings,
+    files: FilesOfShard,
 ) -> None:
     """Write the accepted rows and the findings, batch by batch."""
     contract, connection = reader.contract, reader.connection
@@ -105,24 +104,35 @@ def _write_rows(
     with (
         _open_writer(folder / "rows.parquet", schema) as rows_file,
         _open_writer(folder / "findings.parquet", FINDINGS) as findings_file,
-        _open_writer(folder / "unreadable.parquet", UNREADABLE) as unreadable_file,
     ):
         for text in reader.read_tables():
-            rows, findings, unreadable = validate_batch(
-                connection, contract, text, next_row, rule_counts
+            rows, findings = validate_batch(
+                connection,
+                contract,
+                text,
+                next_row,
+                rule_counts,
+                files,
             )
             del text  # a batch is most of a shard's memory, and the next one is read soon
             next_row += rows.num_rows
             findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
-            unreadable_file.write_table(unreadable)
-            unreadable_file.write_table(describe_records(contract, reader.rejected))
             reader.rejected.clear()
             file_findings.add(findings)
             findings_file.write_table(findings)
             rows = _add_lineage(contract, rows, lineage)
+            if contract.feed == "leads":
+                rows = _normalise_phones(rows, files.findings)
             rows = derive_columns(connection, contract, rows, settings.time_zone, key)
             rows_file.write_table(rows.select(schema.names).cast(schema))
             del rows, findings
+
+
+def _normalise_phones(rows: pa.Table, value_findings: ValueFindings) -> pa.Table:
+    """Return `rows` with phones in E.164 where they are unambiguous, and count the others."""
+    phones, is_e164 = normalise_phones(rows["phone"], rows["channel_id"])
+    value_findings.add_phones(rows["task"], rows["phone"].is_valid().to_numpy(), is_e164)
+    return rows.set_column(rows.schema.get_field_index("phone"), "phone", phones)
 
 
 def rows_schema(contract: Contract) -> pa.Schema:
@@ -203,17 +213,15 @@ def _files_table(reader: FeedReader) -> pa.Table:
 
 
 def _count_sources(reader: FeedReader) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return by day and source: files, rejected files, rows received, blank rows, unknown columns."""
+    """Return by day and source: files, rejected files, rows received and unknown columns."""
     days: dict[str, dict[str, dict[str, Any]]] = {}
     for index, task in enumerate(reader.tasks):
         sources = days.setdefault(task.entry.known_on, {})
         facts = sources.setdefault(
-            task.entry.source,
-            {"files": 0, "received": 0, "blank": 0, "rejected_files": 0, "unknown": []},
+            task.entry.source, {"files": 0, "received": 0, "rejected_files": 0, "unknown": []}
         )
         facts["files"] += 1
         facts["received"] += reader.received[index]
-        facts["blank"] += reader.blank[index]
         is_rejected = index in reader.rejected_files
         facts["rejected_files"] += is_rejected
         unknown = set() if is_rejected else reader.unknown.get(index, set())

@@ -243,3 +243,24 @@ def test_pair_without_a_positive_value_is_an_error(value):
 def test_duplicate_pair_is_an_error():
     with pytest.raises(IntegrityError, match="1 pairs of lead and product occur twice"):
         allocate(pairs_of((0, 0, 1.0), (0, 0, 2.0)), quota(1), max_offers=1)
+
+
+@pytest.mark.parametrize("value", [1e9, 1e15, 1e300])
+def test_one_huge_number_never_stops_the_plan_of_the_others(value):
+    pairs = pairs_of((0, 0, 5.0), (1, 0, 7.0), (2, 2, value), (3, 4, 3.0))
+    plan = allocate(pairs, quota(2**63 - 1, 1, 2**63 - 1, 1, 1), max_offers=1)
+    assert plan.chosen[2]
+    assert plan.value == pytest.approx(float(pairs.value.sum()), rel=1e-6)
+    assert (plan.price_of_quota[[0, 2]] == 0).all()
+
+
+def test_an_unlimited_quota_changes_neither_plan_nor_prices():
+    rows = [(lead, product, 10.0 + lead * product) for lead in range(5) for product in (0, 2, 4)]
+    plans = [
+        allocate(pairs_of(*rows), quota(most, 0, 2, 0, 1), max_offers=2)
+        for most in (5, 6, 10_000_000, 2**63 - 1)
+    ]
+    for plan in plans[1:]:
+        assert plan.rows.tolist() == plans[0].rows.tolist()
+        assert plan.prices["quota"].tolist() == plans[0].prices["quota"].tolist()
+        assert plan.bound == plans[0].bound

@@ -61,6 +61,8 @@ class FeedReader:
     """Records that cannot be read, with their task; the caller of `read_tables` clears it."""
     unknown: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Columns outside the contract, by task."""
+    unterminated: dict[int, int] = field(default_factory=dict)
+    """Last line of a task where it may be cut: a CSV without a last line end."""
     _buffers: dict[BufferKey, RecordBuffer] = field(
         default_factory=lambda: defaultdict(RecordBuffer)
     )
@@ -123,8 +125,11 @@ class FeedReader:
         chunks = read_text_chunks(path, self.tasks[index].entry.sha256)
         key: BufferKey = None
         has_header = not is_csv
-        for records in RecordSplitter(quoted=is_csv).split(chunks):
+        splitter = RecordSplitter(quoted=is_csv)
+        for records in splitter.split(chunks):
             rows = records
+            if is_csv and splitter.unterminated_line is not None:
+                self.unterminated[index] = splitter.unterminated_line
             if not has_header and (len(records) or records.rejected):
                 key, has_header = self._read_header(index, records), True
                 rows = records.without_header()

@@ -40,8 +40,11 @@ class RecordSplitter:
     quoted: bool
     delimiter: str = ","
     line: int = 1
+    unterminated_line: int | None = None
+    """The line of the last record, once it is yielded, if it has no line end: it may be cut."""
     _field_count: int = 0
     _rest: bytes = b""
+    _last_line: int | None = None
 
     def split(self, chunks: Iterable[bytes]) -> Iterator[Records]:
         """Yield the records of each chunk, without blank lines.
@@ -58,7 +61,11 @@ class RecordSplitter:
                 )
         if self._rest:
             end = b"" if self._rest.endswith(b"\n") else b"\n"
-            yield self._split_chunk(self._rest + end, is_last=True)
+            # A closing quote ends the last field, and a carriage return the line.
+            is_unterminated = end and not self._rest.endswith((b'"', b"\r"))
+            records = self._split_chunk(self._rest + end, is_last=True)
+            self.unterminated_line = self._last_line if is_unterminated else None
+            yield records
 
     def _split_chunk(self, data: bytes, *, is_last: bool) -> Records:
         values = np.frombuffer(data, np.uint8)
@@ -78,6 +85,7 @@ class RecordSplitter:
         starts = np.concatenate(([0], ends[:-1])) if ends.size else ends
         lines = self.line + np.searchsorted(line_feeds, starts)
         self.line += int(np.searchsorted(line_feeds, used))
+        self._last_line = int(lines[-1]) if lines.size else None
         offsets = np.append(starts, used).astype(np.int64)
         records = Records(data[:used], offsets, lines)
         return _reject_unreadable(records, values[:used], quotes, broken)

@@ -1,11 +1,12 @@
 """The verdict on each row of a batch, and how often each rule was evaluated and violated.
 
 A row that violates a critical rule is quarantined. An optional value that violates a rule of
-severity warning is emptied, and its row is loaded. Other violations are only counted.
+severity warning is emptied, and its row goes on. Other violations are only counted.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -16,22 +17,30 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.ingest.quarantine import FINDINGS, NO_ROW
-from pipelines.ingest.unreadable import describe_unreadable
-from pipelines.ingest.validation.great_expectations_gate import GateResult, check_contract
+from pipelines.ingest.validation.great_expectations_gate import (
+    VIOLATIONS,
+    GateResult,
+    check_contract,
+)
 from pipelines.ingest.validation.parse import parse_columns
+from pipelines.ingest.validation.plausible_times import AHEAD, BACK, FileDates, check_times
+from pipelines.ingest.value_findings import ValueFindings
 
 TYPE_RULE = "value_parses_as_its_type"
 """Listed beside the expectations of the gate, though the parser checks it before the gate."""
 
-NOTES = ("placeholder", "ceiling")
-"""Rules of the parser that empty or change a value without a consequence for its row."""
+NOTES = ("placeholder", "ceiling", AHEAD, BACK)
+"""Rules besides the gate's that are listed where they occur."""
+
+VALUE_RULE = "value_is_plausible"
+"""Listed beside the expectations of the gate, for `NOTES`."""
 
 Rule = tuple[tuple[str, str], ...]
 """The identity of a rule: the items of its summary except the counts, in their order."""
 
 
 class RuleCounts:
-    """Counts of evaluated and unexpected values by rule and partition date, without any value."""
+    """Evaluated and unexpected values by rule and partition date; no value of a row."""
 
     def __init__(self, days: Iterable[str]):
         """Take the partition date (ISO) of each file of the shard."""
@@ -87,13 +96,16 @@ class RuleCounts:
     def _add_notes(
         self, day_of_row: IntArray, known: dict[str, IntArray], type_violations: pa.Table
     ) -> None:
-        """Add the rules of the parser that empty or change a value; only those that occur."""
+        """Add the rules of placeholders, ceilings and times, as far as they occur."""
         notes = type_violations.filter(pc.is_in(type_violations["rule"], value_set=pa.array(NOTES)))
-        found = notes.group_by(["column", "rule"]).aggregate([]).sort_by("column")
-        for match in found.to_pylist():
+        found = notes.group_by(["column", "rule", "severity"]).aggregate([])
+        for match in found.sort_by([("column", "ascending"), ("rule", "ascending")]).to_pylist():
             unexpected = self._count(day_of_row, type_violations, match)
-            rule = {"rule": match["rule"], "expectation": TYPE_RULE, "column": match["column"]}
-            self._add(rule | {"severity": "info"}, known[match["column"]] + unexpected, unexpected)
+            evaluated = known[match["column"]]
+            if match["rule"] == "placeholder":
+                evaluated = evaluated + unexpected
+            rule = {"rule": match["rule"], "expectation": VALUE_RULE, "column": match["column"]}
+            self._add(rule | {"severity": match["severity"]}, evaluated, unexpected)
 
     def by_day(self) -> dict[str, list[dict[str, Any]]]:
         """Return the summary of each day: rule, column, severity, `evaluated`, `unexpected`."""
@@ -138,13 +150,26 @@ def add_rule_counts(summaries: Iterable[list[dict[str, Any]]]) -> list[dict[str,
     return list(total.values())
 
 
+@dataclass(frozen=True)
+class FilesOfShard:
+    """The files of a feed in a shard, by position: what their rows are judged by."""
+
+    dates: FileDates
+    """The date on which each file counts."""
+    unterminated: Mapping[int, int]
+    """File -> the line of its last record, where that may be cut."""
+    findings: ValueFindings
+    """Counts the values that the page reports by source."""
+
+
 def validate_batch(
     connection: duckdb.DuckDBPyConnection,
     contract: Contract,
     text: pa.Table,
     first_row: int,
     counts: RuleCounts,
-) -> tuple[pa.Table, pa.Table, pa.Table]:
+    files: FilesOfShard,
+) -> tuple[pa.Table, pa.Table]:
     """Parse a batch, check its contract, and decide on each row.
 
     Args:
@@ -153,18 +178,22 @@ def validate_batch(
         text: Rows by `text_schema`.
         first_row: Number of the first accepted row; the others follow.
         counts: Adds the evaluated and unexpected values of the batch.
+        files: The files that the rows come from.
 
     Returns:
         The accepted rows (typed columns, `extras`, `task`, `line`, `received` and their
-        number `row`); the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
-        values; and what the quarantined rows of a feed that restricts concern
-        (`unreadable.UNREADABLE`).
+        number `row`), and the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
+        values.
     """
     typed, type_violations = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
-    counts.add(contract, typed, text["task"], type_violations, gate)
+    times = check_times(contract, typed, text["task"], files.dates)
+    cut = _find_unterminated(text, files.unterminated)
+    counts.add(contract, typed, text["task"], pa.concat_tables([type_violations, times]), gate)
+    files.findings.add(pa.concat_tables([type_violations, times, cut, gate.violations]), text["task"])
     untyped = type_violations.filter(pc.equal(type_violations["rule"], "type"))
-    violations = pa.concat_tables([untyped, _drop_type_violations(gate.violations, untyped)])
+    broken = _drop_type_violations(gate.violations, untyped)
+    violations = pa.concat_tables([untyped, broken, times, cut])
 
     is_quarantined = np.zeros(text.num_rows, bool)
     critical = violations.filter(pc.equal(violations["severity"], "critical"))
@@ -178,18 +207,34 @@ def validate_batch(
     numbers = np.where(is_quarantined, NO_ROW, first_row + np.cumsum(~is_quarantined) - 1)
     rows = rows.append_column("row", pa.array(numbers)).filter(pa.array(~is_quarantined))
     findings = [_make_findings(part, text, numbers) for part in (critical, warnings)]
-    unreadable = describe_unreadable(contract, typed, critical, text)
-    return rows, pa.concat_tables(findings), unreadable
+    return rows, pa.concat_tables(findings)
+
+
+def _find_unterminated(text: pa.Table, unterminated: Mapping[int, int]) -> pa.Table:
+    """Return the last rows of files without a last line end: 5000 may have become 50."""
+    files, lines = text["task"].to_numpy(), text["line"].to_numpy()
+    rows = [
+        np.flatnonzero((files == file) & (lines == line)) for file, line in unterminated.items()
+    ]
+    found = np.concatenate([np.zeros(0, np.int64), *rows])
+    shared = {
+        "column": pa.nulls(found.size, pa.string()),
+        "rule": pa.repeat("unterminated_line", found.size),
+        "severity": pa.repeat("critical", found.size),
+        "message": pa.repeat(
+            "the last line has no line end, so its last value may be cut; end each line with one",
+            found.size,
+        ),
+    }
+    return pa.table({"row": found, **shared}, schema=VIOLATIONS)
 
 
 def _drop_type_violations(violations: pa.Table, type_violations: pa.Table) -> pa.Table:
-    """Return `violations` without values of the wrong type, which are null after parsing."""
+    """Return `violations` except for type_violations, whose values are null after parsing."""
     if not type_violations.num_rows or not violations.num_rows:
         return violations
-    has_wrong_type = pc.is_in(
-        _identify(violations), value_set=_identify(type_violations).combine_chunks()
-    )
-    return violations.filter(pc.invert(has_wrong_type))
+    is_misfit = pc.is_in(_identify(violations), value_set=_identify(type_violations).combine_chunks())
+    return violations.filter(pc.invert(is_misfit))
 
 
 def _identify(violations: pa.Table) -> pa.ChunkedArray:

@@ -57,7 +57,7 @@ def test_a_value_of_its_type_is_parsed(kind, text, value):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("number", "1,000"), ("number", "1 000"), ("number", "NaN"), ("number", "inf"),
+        ("number", "1,000"), ("number", "1 000"), ("number", "inf"),
         ("number", "1e400"), ("number", "0x1F"), ("number", "1_000"), ("number", "12%"),
         ("number", "\uff11\uff12"), ("number", "."), ("number", "1e"), ("number", "--1"),
         ("integer", "36.5"), ("integer", "1e2"), ("integer", "9223372036854775808"),
