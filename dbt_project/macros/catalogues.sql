@@ -1,4 +1,4 @@
-{# Which full catalogue of each owner is in force from when.
+{# The full catalogues of each owner, each with the date from which it is in force.
 
    A catalogue is what an owner sent in the folder of one date (`landed_on`) and Banyan took in on
    `known_on`. It replaces the owner's earlier one as a whole; one that comes late, when a
@@ -32,9 +32,9 @@
 {% endmacro %}
 
 
-{# Every row of the effective catalogues, with the dates between which it was the latest word on
-   its `key`: from `known_from` (the first row of a key: from ever, so that an outcome older than
-   its product's first catalogue has terms at all) until before `known_until` (null: no end).
+{# Every row of the effective catalogues, with the dates between which it was the latest version of
+   its `key`: from `known_from` (the first row of a key: without a start, so that an outcome older
+   than its product's first catalogue has terms) until before `known_until` (null: no end).
    `replaced_on`: when the owner's next catalogue took effect (null: this is its latest).
    `is_in_force`: it belongs to a catalogue in force on the business date; once per key. #}
 {% macro catalogue_versions(sent, owner, key) %}

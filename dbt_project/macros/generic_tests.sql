@@ -1,5 +1,5 @@
-{# The generic tests that dbt itself lacks. Each returns the rows that break the promise; only their
-   number is reported, never a value. #}
+{# The generic tests that dbt itself lacks. Each returns the rows that fail; only their number is
+   reported, never a value. #}
 
 {% test unique_combination_of_columns(model, columns) %}
     select {{ columns | join(", ") }}
@@ -20,7 +20,7 @@
 {% endtest %}
 
 
-{# As many rows as `of` counts: nothing is lost and nothing multiplied. #}
+{# The table has as many rows as `of` counts: none is lost or repeated. #}
 {% test equal_rowcount(model, of) %}
     select 1 as differs
     from (select count(*) as rows_here from {{ model }}) as here
@@ -29,7 +29,7 @@
 {% endtest %}
 
 
-{# The expression holds in every row (unknown counts as broken). #}
+{# The expression holds in every row (unknown counts as a failure). #}
 {% test expression_is_true(model, expression) %}
     select 1 as broken
     from {{ model }}

@@ -1,5 +1,5 @@
-{# Moments and business dates. What is DuckDB's alone is written in macros/ and nowhere else, so
-   another engine needs these files translated and no table. #}
+{# Moments and business dates. SQL that only DuckDB has is in macros/ and nowhere else, so for
+   another engine only these files change. #}
 
 {% macro run_day() -%}
     cast('{{ var("business_date") }}' as date)

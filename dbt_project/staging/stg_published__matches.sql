@@ -1,6 +1,6 @@
 {{ config(materialized="view") }}
 -- One row per match published before the business date. A day's own matches are made after its
--- tables; when a day is run again they lie there already and must not be seen.
+-- tables; when a day is run again they are already published and must not be read.
 
 with source as (
 

@@ -47,7 +47,7 @@ def record_delivered(settings: Settings, day: date, institutions: Sequence[str])
         fresh = file.with_name(f".{file.name}.new")
         write_parquet(table, fresh)
         fresh.replace(file)
-    return table.num_rows
+    return int(table.num_rows)
 
 
 def _read_match_ids(folder: Path) -> pa.Array:

@@ -51,9 +51,10 @@ def publish_restrictions(settings: Settings, day: date) -> None:
         files = [folder / f"{name}.parquet" for folder in folders]
         tables = [pq.read_table(file, partitioning=None) for file in files if file.is_file()]
         table = _sort(pa.concat_tables([schema.empty_table(), *tables]))
-        facts = {"counts": {"rows": table.num_rows}, "findings": _list_findings(name, table)}
+        findings = _list_findings(name, table)
         if name == restrictions.FEED:
-            facts["findings"] += _find_mixed_keys(settings, day)
+            findings += _find_mixed_keys(settings, day)
+        facts = {"counts": {"rows": table.num_rows}, "findings": findings}
         with publishing(settings.day_folder(settings.lake / name, day), facts) as folder:
             write_parquet(table, folder / f"{name}.parquet")
 

@@ -1,4 +1,4 @@
-"""Text for the codes that the matching publishes: details of unmatched leads, funnel steps."""
+"""Text of the codes that the matching publishes: details of unmatched leads, funnel steps."""
 
 DETAILS = {
     "same_person": "the same person asked before",

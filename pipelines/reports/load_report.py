@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import Any, TypeVar
 
 import duckdb
@@ -14,7 +15,7 @@ from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
-from pipelines.reports.losses import SEARCHES
+from pipelines.reports.losses import SEARCHES, Search
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
@@ -91,15 +92,19 @@ def load_report(settings: Settings, day: date) -> Report:
     return replace(report, findings=sort_findings(findings))
 
 
+def _search(
+    search: Search, settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> tuple[Finding, ...]:
+    return tuple(search(settings, day, connection))
+
+
 def _find_losses(settings: Settings, day: date, parts: PartLoader) -> list[Finding]:
     """Return the losses that can be looked for; a step that isn't done is a finding of its own."""
     with connect(settings) as connection:
         return [
             finding
             for name, search in SEARCHES.items()
-            for finding in parts.load(
-                name, lambda search=search: tuple(search(settings, day, connection)), ()
-            )
+            for finding in parts.load(name, partial(_search, search, settings, day, connection), ())
         ]
 
 

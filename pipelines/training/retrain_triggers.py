@@ -26,7 +26,7 @@ from pipelines.evaluation.drift.comparison import Figure, Window, load_window
 from pipelines.evaluation.drift.lead_drift import lead_figures, score_figures
 
 WATCHED = frozenset({"leads", "scores"})
-"""Drift topics that trigger a training; a change of volume alone does not change the leads."""
+"""Drift topics that trigger a training; volume is none of them, since it does not change a lead."""
 
 
 def find_trigger(settings: Settings, day: date) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ import sys
 import yaml
 
 from dags.local.environment import airflow_environment
-from pipelines.core.settings import NO_STATISTICS, PROJECT, Settings
+from pipelines.core.environment import NO_STATISTICS
+from pipelines.core.settings import PROJECT, Settings
 
 COMPOSE = PROJECT / "docker-compose.yml"
 compose = yaml.safe_load(COMPOSE.read_text())

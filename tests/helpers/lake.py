@@ -114,7 +114,7 @@ def _complete_lead(settings: Settings, day: date, row: Row) -> Row:
     captured_at = row.get("captured_at", settings.day_start(day) + timedelta(hours=12))
     given = [name for name in ("id_number", "phone") if row.get(name)]
     hashes = {f"{name}_sha256": sha(row[name]) for name in given}
-    hashes |= {f"is_{name.removesuffix('_number')}_valid": True for name in given}
+    valid = {f"is_{name.removesuffix('_number')}_valid": True for name in given}
     person = row.get("id_number") or row.get("phone") or f"{row['channel_id']}/{row['lead_id']}"
     derived = {"captured_at": captured_at, "consent_at": captured_at, "person_key": sha(person)}
-    return derived | hashes | row
+    return derived | hashes | valid | row

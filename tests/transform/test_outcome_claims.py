@@ -115,7 +115,8 @@ def test_values_are_judged_against_the_product_and_the_law(home: Settings):
         for number, (change, _) in enumerate(cases)
     ]
     # paid out before it was approved: neither report is believed
-    late, early = {"event_at": at(f"{DAY} 07:30")}, {"event_at": at(f"{DAY} 07:00")}
+    late: dict[str, Any] = {"event_at": at(f"{DAY} 07:30")}
+    early: dict[str, Any] = {"event_at": at(f"{DAY} 07:00")}
     outcomes += [
         good | lead(50) | late | {"file_line": 50},
         good | lead(50) | early | {"file_line": 51, "event": "funded"},

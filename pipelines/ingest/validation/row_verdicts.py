@@ -84,6 +84,7 @@ class RuleCounts:
                 evaluated = self._by_day(day_of_row, both)
             elif summary["rule"] == "conditional_range":
                 column, value = next(maxima)
+                assert column.maximum_by is not None  # `maxima` has no other column
                 applies = pc.equal(typed[column.maximum_by.column], value)
                 both = pc.fill_null(applies, fill_value=False).to_numpy() & _is_known(
                     typed, column.name
@@ -190,7 +191,9 @@ def validate_batch(
     times = check_times(contract, typed, text["task"], files.dates)
     cut = _find_unterminated(text, files.unterminated)
     counts.add(contract, typed, text["task"], pa.concat_tables([type_violations, times]), gate)
-    files.findings.add(pa.concat_tables([type_violations, times, cut, gate.violations]), text["task"])
+    files.findings.add(
+        pa.concat_tables([type_violations, times, cut, gate.violations]), text["task"]
+    )
     untyped = type_violations.filter(pc.equal(type_violations["rule"], "type"))
     broken = _drop_type_violations(gate.violations, untyped)
     violations = pa.concat_tables([untyped, broken, times, cut])
@@ -233,7 +236,9 @@ def _drop_type_violations(violations: pa.Table, type_violations: pa.Table) -> pa
     """Return `violations` except for type_violations, whose values are null after parsing."""
     if not type_violations.num_rows or not violations.num_rows:
         return violations
-    is_misfit = pc.is_in(_identify(violations), value_set=_identify(type_violations).combine_chunks())
+    is_misfit = pc.is_in(
+        _identify(violations), value_set=_identify(type_violations).combine_chunks()
+    )
     return violations.filter(pc.invert(is_misfit))
 
 

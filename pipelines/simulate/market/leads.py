@@ -56,7 +56,7 @@ class DayLeads:
     """Position of the channel."""
     captured: TimeArray
     traits: Columns
-    """What decides about the lead, one column each for people and firms: `is_firm`, `applicant`
+    """Hidden traits that decide outcomes, one column for people and firms: `is_firm`, `applicant`
     (number of the person or firm), `ring` (fraud ring of the day; -1: none), `is_fake`, `region`,
     `industry`, `idle`, `age`, `income` (a month; a year's revenue of firms), `burden` (debt
     payments over income), `score`, `stability`, `hidden`, `buyer` (stability of the main buyer)."""
