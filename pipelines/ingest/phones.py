@@ -8,6 +8,7 @@ import re
 import unicodedata
 from functools import cache
 
+import numpy as np
 import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,15 +32,15 @@ WORLD = "001"
 def normalise_phones(
     phones: pa.ChunkedArray, channels: pa.ChunkedArray
 ) -> tuple[pa.ChunkedArray, BoolArray]:
-    """Return `phones` in E.164 where that is unambiguous, and which were sent so.
+    """Return `phones` in E.164 where that is unambiguous, and which were rewritten for it.
 
-    A phone that isn't is returned as it was sent. Punctuation within E.164 is no fault.
+    A phone that isn't is returned as it was sent. To leave out punctuation is no rewriting.
     """
     bare = pc.replace_substring_regex(phones, PUNCTUATION, "")
     is_e164 = pc.fill_null(pc.match_substring_regex(bare, E164), fill_value=False)
     others = pc.and_(pc.is_valid(phones), pc.invert(is_e164))
     normalised = pc.if_else(is_e164, bare, phones)
-    sent_as_e164: BoolArray = is_e164.to_numpy()
+    is_rewritten: BoolArray = np.zeros(len(phones), bool)
     if pc.any(others).as_py():
         written = pc.binary_join_element_wise(channels, phones, "\0")
         found = {
@@ -48,8 +49,10 @@ def normalise_phones(
         }
         table = pa.array(found.values(), pa.string())
         index = pc.index_in(written, value_set=pa.array(found, pa.string()))
-        normalised = pc.coalesce(pc.if_else(others, table.take(index), None), normalised)
-    return normalised, sent_as_e164
+        read = pc.if_else(others, table.take(index), None)
+        is_rewritten = read.is_valid().to_numpy()
+        normalised = pc.coalesce(read, normalised)
+    return normalised, is_rewritten
 
 
 def _read_phone(channel: str, text: str) -> str | None:

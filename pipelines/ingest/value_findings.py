@@ -53,10 +53,15 @@ class ValueFindings:
             key = group["file"], FINDING_OF_RULE[group["rule"]], group["column"] or ""
             self._counts[key] += group["count_all"]
 
-    def add_phones(self, files: pa.ChunkedArray, is_sent: BoolArray, is_e164: BoolArray) -> None:
-        """Add the phones of a batch, and which of them were sent in E.164."""
+    def add_phones(
+        self, files: pa.ChunkedArray, is_sent: BoolArray, is_rewritten: BoolArray
+    ) -> None:
+        """Add the phones of a batch, and which of them ingest had to rewrite in E.164.
+
+        Phones that stay invalid are counted in the lake, by the report.
+        """
         file = files.to_numpy()
-        phones, others = np.bincount(file[is_sent]), np.bincount(file[is_sent & ~is_e164])
+        phones, others = np.bincount(file[is_sent]), np.bincount(file[is_rewritten])
         for index in np.flatnonzero(phones).tolist():
             self._phones[index][0] += int(others[index]) if index < others.size else 0
             self._phones[index][1] += int(phones[index])
