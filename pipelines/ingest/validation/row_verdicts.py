@@ -62,8 +62,12 @@ class RuleCounts:
         known = {name: self._by_day(day_of_row, _is_known(typed, name)) for name in contract.names}
         all_rows = self._by_day(day_of_row, np.ones(typed.num_rows, bool))
         orders, conditions = iter(contract.orders), iter(contract.conditional_patterns)
-        maxima = ((c, value) for c in contract.columns if c.maximum_by
-                  for value, _ in c.maximum_by.values)  # fmt: skip
+        maxima = (
+            (column.maximum_by.column, value)
+            for column in contract.columns
+            if column.maximum_by
+            for value, _ in column.maximum_by.values
+        )
         for column in contract.columns:
             match = {"column": column.name, "rule": "type"}
             unexpected = self._count(day_of_row, type_violations, match)
@@ -83,12 +87,9 @@ class RuleCounts:
                 both = applies.to_numpy() & _is_known(typed, condition.column)
                 evaluated = self._by_day(day_of_row, both)
             elif summary["rule"] == "conditional_range":
-                column, value = next(maxima)
-                assert column.maximum_by is not None  # `maxima` has no other column
-                applies = pc.equal(typed[column.maximum_by.column], value)
-                both = pc.fill_null(applies, fill_value=False).to_numpy() & _is_known(
-                    typed, column.name
-                )
+                when, value = next(maxima)
+                applies = pc.fill_null(pc.equal(typed[when], value), fill_value=False).to_numpy()
+                both = applies & _is_known(typed, summary["column"])
                 evaluated = self._by_day(day_of_row, both)
             match = {name: summary[name] for name in ("column", "rule", "message")}
             rule = {k: v for k, v in summary.items() if isinstance(v, str) and k != "message"}
