@@ -19,7 +19,7 @@ FOREIGN = (
 def airflow_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that put Airflow's whole state below `settings.home`.
 
-    Every path is stated here: those in an `airflow.cfg` are of the home that it was written for,
+    Every path is stated here: an `airflow.cfg` has the paths of the home that it was written for,
     and a `%` in one would be taken for a reference to another option.
     """
     folder = settings.airflow.resolve()
