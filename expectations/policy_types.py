@@ -362,7 +362,7 @@ class SuddenChange(_Strict):
     """From when a lender's reported approval rate has changed too much to train on unconfirmed."""
 
     window_days: int = Field(ge=1)
-    """The decisions of so many days, up to the date itself, are compared with those before."""
+    """The decisions of the date, and of so many days up to it, are compared with earlier ones."""
     least_decisions: int = Field(ge=1)
     """Decisions in the window, below which chance explains any rate."""
     reference_decisions: int = Field(ge=1)

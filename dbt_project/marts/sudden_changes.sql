@@ -6,7 +6,7 @@ select
     known_on,
     earlier_decisions,
     earlier_rate,
-    window_decisions,
-    window_rate
+    reported_decisions,
+    reported_rate
 
 from {{ ref("int_approval_rate_changes") }}

@@ -46,8 +46,8 @@ def _find_sudden_changes(connection: duckdb.DuckDBPyConnection, day: date) -> It
     ).fetchall()
     for institution, dates, last, rate, decisions, new_rate, new_decisions in rows:
         detail = (
-            f"{institution}: {new_rate:.1%} of {new_decisions:,} decisions in the {window} days up "
-            f"to {last} were approvals, {rate:.1%} of {decisions:,} before; the outcomes of "
+            f"{institution}: {new_rate:.1%} of {new_decisions:,} decisions reported up to "
+            f"{last} were approvals, {rate:.1%} of {decisions:,} before; the outcomes of "
             f"{dates:,} date{'s' if dates > 1 else ''} don't train"
         )
         sources = [institution]

@@ -6,8 +6,8 @@ select
     max(known_on) as last_on,
     max_by(earlier_rate, known_on) as earlier_rate,
     max_by(earlier_decisions, known_on) as earlier_decisions,
-    max_by(window_rate, known_on) as window_rate,
-    max_by(window_decisions, known_on) as window_decisions
+    max_by(reported_rate, known_on) as reported_rate,
+    max_by(reported_decisions, known_on) as reported_decisions
 from sudden_changes
 group by institution_id
 having max(known_on) > cast($day as date) - cast($window_days as integer)
