@@ -24,6 +24,7 @@ from pipelines.core.stored_files import read_json
 from pipelines.ingest.ledger import Entry, entry_as_json, read_ledger, write_ledger
 from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
+from pipelines.ingest.restrictions import publish_restrictions, write_unreadable
 from pipelines.ingest.shard import shard_folder
 from pipelines.ingest.validation.row_verdicts import add_rule_counts
 from pipelines.ingest.value_findings import make_findings
@@ -81,6 +82,8 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
             for _, known_on in partitions:
                 known = entries.get((feed, known_on), [])
                 _publish_partition(settings, connection, load(feed), known_on, known, shards)
+    for known_on in sorted({known_on for _, known_on in plan.partitions}):
+        publish_restrictions(settings, date.fromisoformat(known_on))
     newest = max(day, plan.ledger.closed_through or day)
     after = replace(plan.ledger, closed_through=newest)
     write_ledger(settings, read_ledger(settings), after)
@@ -135,6 +138,7 @@ def _publish_partition(
         "ledger": [entry_as_json(entry) for entry in entries],
         "quality": shards.quality(day),
         "unknown_columns": _list_unknown_columns(sources),
+        "blank_rows": _count_blank_rows(sources),
         "findings": make_findings(shards.findings(day)),
     }
     with (
@@ -145,6 +149,8 @@ def _publish_partition(
         loaded = _lake_batches(connection, contract, day, shards.folders)
         write_batches(loaded, contract.lake_schema, rows)
         write_batches(_quarantine_batches(connection, day, shards.folders), SCHEMA, records)
+        if contract.on_unreadable:
+            write_unreadable(connection, day, shards.folders, quarantine)
         counts = _count_rows(connection, contract, entries, sources, rows, records)
         reconcile_rows(feed, day, counts)
         lake_facts["counts"] = quarantine_facts["counts"] = counts
@@ -157,6 +163,16 @@ def _list_unknown_columns(sources: list[dict[str, dict[str, Any]]]) -> dict[str,
         for by_source in sources
         for source, facts in sorted(by_source.items())
         if facts["unknown"]
+    }
+
+
+def _count_blank_rows(sources: list[dict[str, dict[str, Any]]]) -> dict[str, int]:
+    """Return the rows without any value by source, if it sent any."""
+    return {
+        source: facts["blank"]
+        for by_source in sources
+        for source, facts in sorted(by_source.items())
+        if facts["blank"]
     }
 
 
@@ -230,7 +246,7 @@ def _quarantine_sql(day: str, folder: Path) -> list[str]:
     """
     duplicates = f"""
         select
-            files.source, files.file, line, null as "column", dropped.rule, 'info' as severity,
+            files.source, files.file, line, null as "column", dropped.rule, dropped.severity,
             1 as rows, dropped.message, received
         from {_parquet(folder, "rows")} as accepted
         join {dropped} as dropped using (row)

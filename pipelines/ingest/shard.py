@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from expectations.contracts import Contract, load
 from pipelines.core.data_provenance import read_history
 from pipelines.core.database import connect
-from pipelines.core.identifier_key import load_identifier_key
+from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import find_dropped_rows
@@ -29,6 +29,7 @@ from pipelines.ingest.phones import normalise_phones
 from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
+from pipelines.ingest.unreadable import UNREADABLE, describe_records, make_restrictions
 from pipelines.ingest.validation.plausible_times import list_file_dates
 from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, validate_batch
 from pipelines.ingest.value_findings import ValueFindings
@@ -79,8 +80,15 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     write_parquet(_files_table(reader), folder / "files.parquet")
     history = _history_files(settings, plan, contract)
     rows = folder / "rows.parquet"
-    dropped = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
-    write_parquet(dropped, folder / "dropped.parquet")
+    found = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
+    write_parquet(found.dropped, folder / "dropped.parquet")
+    write_parquet(found.closing, folder / "closing.parquet")
+    create_keyed_hash_macro(connection, load_identifier_key(settings))
+    restrictions, orders = make_restrictions(
+        connection, contract, reader.tasks, reader.rejected_files, folder
+    )
+    write_parquet(restrictions, folder / "restrictions.parquet")
+    write_parquet(orders, folder / "closing_orders.parquet")
     facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
     facts["findings"] = files.findings.by_day(reader.tasks)
     write_json(folder / "facts.json", facts)
@@ -104,9 +112,10 @@ def _write_rows(
     with (
         _open_writer(folder / "rows.parquet", schema) as rows_file,
         _open_writer(folder / "findings.parquet", FINDINGS) as findings_file,
+        _open_writer(folder / "unreadable.parquet", UNREADABLE) as unreadable_file,
     ):
         for text in reader.read_tables():
-            rows, findings = validate_batch(
+            rows, findings, unreadable = validate_batch(
                 connection,
                 contract,
                 text,
@@ -117,6 +126,8 @@ def _write_rows(
             del text  # a batch is most of a shard's memory, and the next one is read soon
             next_row += rows.num_rows
             findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
+            unreadable_file.write_table(unreadable)
+            unreadable_file.write_table(describe_records(contract, reader.rejected))
             reader.rejected.clear()
             file_findings.add(findings)
             findings_file.write_table(findings)
@@ -213,15 +224,17 @@ def _files_table(reader: FeedReader) -> pa.Table:
 
 
 def _count_sources(reader: FeedReader) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return by day and source: files, rejected files, rows received and unknown columns."""
+    """Return by day and source: files, rejected files, rows (received, blank), unknown columns."""
     days: dict[str, dict[str, dict[str, Any]]] = {}
     for index, task in enumerate(reader.tasks):
         sources = days.setdefault(task.entry.known_on, {})
         facts = sources.setdefault(
-            task.entry.source, {"files": 0, "received": 0, "rejected_files": 0, "unknown": []}
+            task.entry.source,
+            {"files": 0, "received": 0, "blank": 0, "rejected_files": 0, "unknown": []},
         )
         facts["files"] += 1
         facts["received"] += reader.received[index]
+        facts["blank"] += reader.blank[index]
         is_rejected = index in reader.rejected_files
         facts["rejected_files"] += is_rejected
         unknown = set() if is_rejected else reader.unknown.get(index, set())

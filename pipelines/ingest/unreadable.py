@@ -23,6 +23,9 @@ from pipelines.ingest.reading.records import RejectedRecord
 KEYS = ("institution_id", "product_id", "subject_type", "subject", "lead_id")
 """Columns that say what an unreadable row concerns."""
 
+CUT_KEYS = ("institution_id", "product_id")
+"""Keys that a row which may be cut does not name: without them it closes more."""
+
 UNREADABLE = pa.schema(
     [
         ("task", pa.int32()),
@@ -101,11 +104,15 @@ def _is_withdrawn(contract: Contract, typed: pa.Table) -> pa.ChunkedArray | pa.A
 def _readable_key(
     contract: Contract, typed: pa.Table, violations: pa.Table, name: str
 ) -> pa.ChunkedArray | pa.Array:
-    """Return a key column of the batch, null where the row's value breaks a rule."""
+    """Return a key column of the batch, null where the row's value breaks a rule.
+
+    A row that breaks a rule of no column may be cut: its institution or product may be another one.
+    """
     if name not in contract.names:
         return pa.nulls(typed.num_rows, pa.string())
     is_broken = np.zeros(typed.num_rows, bool)
-    is_broken[violations.filter(pc.equal(violations["column"], name))["row"].to_numpy()] = True
+    concerns = pc.fill_null(pc.equal(violations["column"], name), name in CUT_KEYS)
+    is_broken[violations.filter(concerns)["row"].to_numpy()] = True
     return pc.if_else(pa.array(is_broken), pa.scalar(None, pa.string()), typed[name])
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.ingest.quarantine import FINDINGS, NO_ROW
+from pipelines.ingest.unreadable import describe_unreadable
 from pipelines.ingest.validation.great_expectations_gate import (
     VIOLATIONS,
     GateResult,
@@ -171,7 +172,7 @@ def validate_batch(
     first_row: int,
     counts: RuleCounts,
     files: FilesOfShard,
-) -> tuple[pa.Table, pa.Table]:
+) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Parse a batch, check its contract, and decide on each row.
 
     Args:
@@ -184,8 +185,9 @@ def validate_batch(
 
     Returns:
         The accepted rows (typed columns, `extras`, `task`, `line`, `received` and their
-        number `row`), and the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
-        values.
+        number `row`); the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
+        values; and what the quarantined rows of a feed that restricts concern
+        (`unreadable.UNREADABLE`).
     """
     typed, type_violations = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
@@ -211,7 +213,8 @@ def validate_batch(
     numbers = np.where(is_quarantined, NO_ROW, first_row + np.cumsum(~is_quarantined) - 1)
     rows = rows.append_column("row", pa.array(numbers)).filter(pa.array(~is_quarantined))
     findings = [_make_findings(part, text, numbers) for part in (critical, warnings)]
-    return rows, pa.concat_tables(findings)
+    unreadable = describe_unreadable(contract, typed, critical, text)
+    return rows, pa.concat_tables(findings), unreadable
 
 
 def _find_unterminated(text: pa.Table, unterminated: Mapping[int, int]) -> pa.Table:
