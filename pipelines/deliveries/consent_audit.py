@@ -24,7 +24,7 @@ PERSONAL = tuple(column.name for column in load("leads").columns if column.perso
 def load_evidence(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date, as_of: date
 ) -> None:
-    """Create the tables `lake_leads` (of table `matches`) and `suppression_orders` against them.
+    """Create `lake_leads` (of table `matches`), `related_leads` and `suppression_orders`.
 
     The leads are of `day`, the orders known by the end of `as_of`. Both serve the
     audits of all institutions.
@@ -37,6 +37,14 @@ def load_evidence(
         """,
         {"leads": str(settings.day_folder(settings.lake / "leads", day) / "leads.parquet")},
     )
+    window = timedelta(days=policy.identity(day).same_person_days)
+    folders = (settings.lake / "leads").glob("date=*")
+    first, last = (
+        settings.day_folder(settings.lake / "leads", end) for end in (day - window, as_of)
+    )
+    recent = [str(each / "leads.parquet") for each in sorted(folders) if first <= each <= last]
+    connection.read_parquet(recent, hive_partitioning=False).create_view("recent_leads")
+    run_query(connection, SQL / "related_leads.sql")
     create_known_view(connection, settings, "suppressions", as_of)
     run_query(connection, SQL / "suppression_orders.sql")
 

@@ -20,7 +20,7 @@ from tests.deliveries.test_deliver import (
     folder_of,
     matches_of,
 )
-from tests.helpers.lake import at, write_feed
+from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
 
 NEXT = DAY + timedelta(days=1)
@@ -60,6 +60,26 @@ def manifest_of(settings: Settings, institution: str = CSV_BANK) -> dict[str, An
     manifest = read_manifest(folder_of(settings, institution))
     assert manifest["rows"] + manifest["held_back"] == len(matches_of(settings, institution))
     return manifest
+
+
+def test_a_later_order_on_another_lead_of_the_person_is_obeyed(matched_copy):
+    deliver_all(matched_copy)
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    path = matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
+    (phone,) = (
+        row["phone"]
+        for row in pq.read_table(path).to_pylist()
+        if (row["channel_id"], row["lead_id"]) == (match["channel_id"], match["lead_id"])
+    )
+    # the same phone with an identity number, which came with another phone that is suppressed
+    person = {"channel_id": "later", "id_number": "ann"}
+    same = person | {"lead_id": "same", "phone": phone}
+    other = person | {"lead_id": "other", "phone": "+8613900000000"}
+    write_feed(matched_copy, "leads", NEXT, [same, other])
+    order_on_phone = order(match, subject_type="phone", subject=sha(other["phone"]))
+    write_feed(matched_copy, "suppressions", NEXT, [order_on_phone])
+    deliver_all(matched_copy)
+    assert manifest_of(matched_copy)["retracted"] == [match["match_id"]]
 
 
 def test_an_erasure_known_a_day_later_is_not_delivered_again_and_is_retracted(matched_copy):

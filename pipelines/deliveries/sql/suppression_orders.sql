@@ -1,4 +1,5 @@
--- Suppression orders against the leads of `lake_leads`: by identity number, phone or lead.
+-- Suppression orders against the leads of `lake_leads`, or another lead of the same person: by
+-- identity number, phone or lead.
 
 create or replace table suppression_orders as
 
@@ -9,21 +10,21 @@ with subjects as (
         lead_id,
         'id_number' as subject_type,
         id_number_sha256 as subject
-    from lake_leads
-    union all
+    from related_leads
+    union
     select
         channel_id,
         lead_id,
         'phone' as subject_type,
         phone_sha256 as subject
-    from lake_leads
-    union all
+    from related_leads
+    union
     select
         channel_id,
         lead_id,
         'lead' as subject_type,
-        channel_id || '/' || lead_id as subject
-    from lake_leads
+        related_channel_id || '/' || related_lead_id as subject
+    from related_leads
 
 ),
 
