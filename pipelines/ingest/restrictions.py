@@ -2,7 +2,7 @@
 
 A feed's part lies in its quarantine partition, so that rebuilding one feed keeps the parts of the
 others: `lake/restrictions/date=D/` and `lake/closing_orders/date=D/` are a function of the published
-partitions of D.
+partitions of D. It is an Arrow file, because the Parquet files there hold quarantined rows.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import feather
 
 from expectations.contracts import contracts, feeds
 from pipelines.core import restrictions
@@ -41,15 +42,16 @@ def write_unreadable(
                 params={"file": file, "day": day},
             ).to_arrow_table()
             tables.append(found.cast(schema))
-        write_parquet(_sort(pa.concat_tables(tables)), quarantine / f"{name}.parquet")
+        part = _sort(pa.concat_tables(tables)).combine_chunks()
+        feather.write_feather(part, quarantine / f"{name}.arrow", compression="uncompressed")
 
 
 def publish_restrictions(settings: Settings, day: date) -> None:
     """Publish the restrictions and closing orders that became known on `day`."""
     folders = [settings.day_folder(settings.quarantine / feed, day) for feed in _restricting()]
     for name, schema in TABLES.items():
-        files = [folder / f"{name}.parquet" for folder in folders]
-        tables = [pq.read_table(file, partitioning=None) for file in files if file.is_file()]
+        files = [folder / f"{name}.arrow" for folder in folders]
+        tables = [feather.read_table(file) for file in files if file.is_file()]
         table = _sort(pa.concat_tables([schema.empty_table(), *tables]))
         findings = _list_findings(name, table)
         if name == restrictions.FEED:

@@ -19,11 +19,13 @@ FEED = "suppressions"
 
 
 def ids(settings, day=DAY):
-    return sorted(record["subject"] for record in loaded(settings, FEED, day))
+    return sorted(
+        record["subject"].removeprefix("search/") for record in loaded(settings, FEED, day)
+    )
 
 
 def subjects(count, first=1):
-    return [row(FEED, subject=f"L{i:05d}") for i in range(first, first + count)]
+    return [row(FEED, subject=f"search/L{i:05d}") for i in range(first, first + count)]
 
 
 def file(path="leads/search/2026-11-20/a.csv", sha="A", day=DAY, problem=""):
@@ -156,7 +158,7 @@ def test_a_late_file_is_register_files_marked_and_its_known_keys_are_duplicates(
     assert ids(settings) == ["L00001", "L00002"]
     late = loaded(settings, FEED, day=NEXT)
     assert [(record["subject"], record["is_late"], record["landed_on"]) for record in late] == [
-        ("L00003", True, DAY)
+        ("search/L00003", True, DAY)
     ]
     assert late[0]["known_at"] == settings.day_start(NEXT)
     search = counts(settings, FEED, day=NEXT)["search"]
