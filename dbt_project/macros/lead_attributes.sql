@@ -1,5 +1,5 @@
-{# The columns of a lead that models and product rules may use, in the order of the marts; no
-   protected or personal one is among them.
+{# The columns of a lead that models and product rules may use, in the order of the
+   marts; no protected or personal one is among them.
    Derived from expectations/contracts/*.yml by `make docs`; edit the contracts instead. #}
 {% macro lead_attributes() %}
     {{ return([
