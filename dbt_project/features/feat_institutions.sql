@@ -42,7 +42,7 @@ featured as (
         cast(history.decisions as bigint) as decisions,
         {{ smoothed_rate("history.approvals", "history.decisions", "platform.approval_rate") }}
             as approval_rate,
-        -- a correction counts as a verdict on the day on which it is known, so the share is at most 1
+        -- a correction counts as a verdict of the day on which it is known: the share is at most 1
         {{ smoothed_rate(
             "history.recent_approving", "history.recent_verdicts", "platform.approval_rate"
         ) }} as approval_rate_90d,

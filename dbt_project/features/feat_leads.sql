@@ -1,5 +1,5 @@
--- Features derived from a lead's own row: age of the business, debt and request to income or revenue.
--- They read no other row, so no later information can enter.
+-- Features derived from a lead's own row: age of the business, debt and request to income or
+-- revenue. They read no other row, so no later information can enter.
 
 with leads as (
 
