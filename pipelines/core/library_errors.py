@@ -28,7 +28,22 @@ NO_SPACE_TEXT = re.compile(
 NO_MEMORY = {"MemoryError", "OutOfMemoryException"}
 NO_MEMORY_TEXT = re.compile(r"out of memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
 WAREHOUSE_TEXT = re.compile(r"not a valid DuckDB database|checksum|corrupt", re.IGNORECASE)
-METADATA_TEXT = re.compile(r"malformed|not a database", re.IGNORECASE)
+METADATA_ADVICE = {
+    r"malformed|not a database": (
+        "is damaged. It holds only the states of runs: delete it and run the date again."
+    ),
+    r"disk i/o error": (
+        "can't be written: the disk reports an error or has no space left ({free} GB are free "
+        "now). Free space, or raise the quota or the size limit of files (`ulimit -f`), and run it "
+        "again."
+    ),
+    r"unable to open|readonly|read-only": (
+        "can't be opened or written. Give the user that runs Banyan the right, or another home "
+        "with --home, and run it again."
+    ),
+    r"is locked": "is held by another process. Wait for it to end, and run it again.",
+}
+"""Part of SQLite's message -> what happened to Airflow's metadata, and what to do."""
 UNCHANGED = "What was published before is unchanged, and nothing was published in part."
 MAX_FILES = 3
 """Damaged files that a message names."""
@@ -63,7 +78,7 @@ def describe_error(settings: Settings, error: Exception) -> str:
     if NO_RIGHT & numbers:
         return _describe_no_right(settings, causes)
     if any(type(cause).__module__.startswith("sqlalchemy") for cause in causes):
-        return _describe_metadata(settings) if any(map(METADATA_TEXT.search, texts)) else ""
+        return _describe_metadata(settings, " ".join(texts))
     is_duckdb = any(type(cause).__module__.startswith("_duckdb") for cause in causes)
     if is_duckdb and any(
         str(settings.warehouse) in text and WAREHOUSE_TEXT.search(text) for text in texts
@@ -74,12 +89,10 @@ def describe_error(settings: Settings, error: Exception) -> str:
 
 def describe_no_space(settings: Settings) -> str:
     """Return that the disk is full, how much is free, and what to do."""
-    with_free = ""
-    if settings.home.is_dir():
-        with_free = f" ({shutil.disk_usage(settings.home).free / 1e9:,.1f} GB are free now)"
     return (
-        f"There was no space left for a file below {settings.home}{with_free}. {UNCHANGED} Free "
-        "space, or raise the quota or the size limit of files (`ulimit -f`), and run it again."
+        f"There was no space left for a file below {settings.home} "
+        f"({_describe_free_space(settings)} GB are free now). {UNCHANGED} Free space, or raise the "
+        "quota or the size limit of files (`ulimit -f`), and run it again."
     )
 
 
@@ -143,11 +156,19 @@ def _describe_no_right(settings: Settings, causes: list[BaseException]) -> str:
     )
 
 
-def _describe_metadata(settings: Settings) -> str:
-    return (
-        f"Airflow's metadata in {settings.airflow / 'airflow.db'} is damaged. {UNCHANGED} It holds "
-        "only the states of runs: delete it and run the date again."
-    )
+def _describe_metadata(settings: Settings, text: str) -> str:
+    for pattern, advice in METADATA_ADVICE.items():
+        if re.search(pattern, text, re.IGNORECASE):
+            words = advice.format(free=_describe_free_space(settings))
+            file = settings.airflow / "airflow.db"
+            return f"Airflow's metadata in {file} {words} {UNCHANGED}"
+    return ""
+
+
+def _describe_free_space(settings: Settings) -> str:
+    """Return the free space of the disk of the home, in GB."""
+    folder = next(f for f in (settings.home, *settings.home.absolute().parents) if f.is_dir())
+    return f"{shutil.disk_usage(folder).free / 1e9:,.1f}"
 
 
 def _list_causes(error: BaseException) -> list[BaseException]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 from datetime import date
@@ -11,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from dags.steps import run_step
 from pipelines.core.database import connect
@@ -27,6 +29,11 @@ ENTRY = (
     '{"feed": "leads", "source": "a", "landed_on": "2026-03-05", "path": "leads/a/2026-03-05/x.csv",'
     ' "version": 1, "sha256": "0", "bytes": 1, "known_on": "2026-03-05", "is_late": false}'
 )
+
+
+def database_error(text):
+    """Return an error as SQLAlchemy raises it for SQLite."""
+    return OperationalError("insert", {"value": "a secret"}, sqlite3.OperationalError(text))
 
 
 @pytest.fixture
@@ -169,6 +176,14 @@ def test_too_little_memory_names_the_setting(settings):
             "/x/y can't be read or written",
         ),
         (OSError(errno.EROFS, "Read-only file system", "/x/y"), "/x/y can't be read or written"),
+        (database_error("disk I/O error"), "airflow.db can't be written"),
+        (database_error("database disk image is malformed"), "airflow.db is damaged"),
+        (database_error("file is not a database"), "delete it and run the date again"),
+        (database_error("unable to open database file"), "airflow.db can't be opened"),
+        (database_error("attempt to write a readonly database"), "Give the user"),
+        (database_error("database is locked"), "is held by another process"),
+        (database_error("database or disk is full"), "Free space"),
+        (database_error("no such table: dag"), ""),
         (KeyError("a secret"), ""),
     ],
 )
