@@ -177,8 +177,8 @@ class Contract(StrictModel):
     """The columns that name the person of a row: identity number, phone, name. Rows of one key that
     name different persons are no repeats; they are quarantined."""
     withdrawal: Withdrawal | None = None
-    """Of a feed with consent: a copy of a key that withdraws or narrows it is obeyed, also where the
-    copy itself is not loaded."""
+    """Of a feed with consent: a copy of a key that withdraws or narrows it is obeyed, also where
+    the copy itself is not loaded."""
     on_unreadable: Unreadable | None = None
     """Of a feed that restricts: what stays closed where a file or row of it can't be read."""
     unique_within: Literal["history", "day"] = "day"

@@ -83,7 +83,7 @@ def prepare_day_runner(
 
 
 def _reconcile(settings: Settings, day: date) -> DayFigures:
-    """Return the figures of `day`; nothing if its files or counts are wrong, as `close` reported."""
+    """Return the figures of `day`; none if its files or counts are wrong, as `close` reported."""
     try:
         return reconcile_day(settings, day)
     except BanyanError:

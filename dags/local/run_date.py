@@ -27,9 +27,9 @@ def check_run_date(settings: Settings, day: date, today: date | None = None) -> 
         return
     files = f"the nearest landed file is of {nearest}" if nearest else "no file has landed"
     raise IntegrityError(
-        f"{day} is {abs(day - today).days:,} days from today ({today}), and {files}: the date may be "
-        f"mistyped. A run closes every date up to its own, so nothing was run or closed. Limits: "
+        f"{day} is {abs(day - today).days:,} days from today ({today}), and {files}: the date may "
+        "be mistyped. A run closes every date up to its own, so nothing was run or closed. Limits: "
         f"{limits['max_days_from_today']:.0f} days from today or "
         f"{limits['max_days_from_landed']:.0f} from a landed file (run_date_far in "
-        "expectations/policy/verdict.yml). Correct the date, or add --allow-far-date if it is meant."
+        "expectations/policy/verdict.yml). Correct the date, or add --allow-far-date to run it."
     )

@@ -1,9 +1,9 @@
 -- One row per institution and date on which its reported approval rate has changed suddenly: beyond
 -- chance and by a factor, and nobody has confirmed it. Its outcomes of that date don't count.
 --
--- The decisions of the date, and of a window of days up to it, are compared with the accepted decisions
--- before: a usual week hides a single date, and a small date hides what a week shows.
--- A date with a sudden change adds nothing to what later dates are compared with. A confirmed one
+-- The decisions of the date, and of a window of days up to it, are compared with the accepted
+-- decisions before: a usual week hides a single date, and a small date hides what a week shows. A
+-- date with a sudden change adds nothing to what later dates are compared with. A confirmed one
 -- becomes it. Only outcomes of deliveries are compared: history was made by other matching.
 
 with recursive decisions as (

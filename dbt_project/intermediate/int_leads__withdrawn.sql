@@ -1,7 +1,8 @@
 -- One row per recent lead whose person withdrew consent, on this lead or on another one.
 --
--- A withdrawal on an earlier date ends every consent that was given until then. On one date all leads
--- of the person are held: the clocks of two channels don't decide which consent is the newer one.
+-- A withdrawal on an earlier date ends every consent that was given until then. On one date all
+-- leads of the person are held: the clocks of two channels don't decide which consent is the newer
+-- one.
 
 with leads as (
 

@@ -10,8 +10,9 @@ with outcomes as (
     select
         *,
         row_number() over (
-            order by institution_id, taken_in_on, landed_on, file, file_line, recorded_at, event_at,
-            event, product_id, match_id, channel_id, lead_id
+            order by
+                institution_id, taken_in_on, landed_on, file, file_line, recorded_at, event_at,
+                event, product_id, match_id, channel_id, lead_id
         ) as outcome_row
     from {{ ref("stg_lake__outcomes") }}
 
@@ -51,10 +52,22 @@ matches_by_id as (
         max(is_delivered) as is_delivered
 
     from (
-        select match_id, channel_id, lead_id, institution_id, product_id, true as is_delivered
+        select
+            match_id,
+            channel_id,
+            lead_id,
+            institution_id,
+            product_id,
+            true as is_delivered
         from delivered
         union all
-        select match_id, channel_id, lead_id, institution_id, product_id, false as is_delivered
+        select
+            match_id,
+            channel_id,
+            lead_id,
+            institution_id,
+            product_id,
+            false as is_delivered
         from matches
     ) as all_matches
     group by match_id, channel_id, lead_id, institution_id, product_id
@@ -167,8 +180,8 @@ claimed as (
 
     select
         looked_up.* exclude (
-            is_match_known, is_match_delivered, match_institution_id, match_product_id,
-            is_contradictory, is_lead_known, is_pair_delivered, is_lead_delivered
+            is_match_known, is_match_delivered, match_institution_id, match_product_id, -- noqa: RF02
+            is_contradictory, is_lead_known, is_pair_delivered, is_lead_delivered -- noqa: RF02
         ),
         case
             when looked_up.match_institution_id <> looked_up.institution_id then 'other_institution'

@@ -1,6 +1,6 @@
--- One row per outcome, with the first reason why it does not count, if any: its link to a lead, then
--- its values against the product that was delivered and the law. A lender's sudden change is judged
--- after it, in `int_outcomes__linked`.
+-- One row per outcome, with the first reason why it does not count, if any: its link to a lead,
+-- then its values against the product that was delivered and the law. A lender's sudden change is
+-- judged after it, in `int_outcomes__linked`.
 --
 -- Rates, amounts and currencies of history are not judged: it was made under other terms. Order is
 -- judged by what was known by the end of the same date, so that a later report changes nothing.
@@ -85,9 +85,9 @@ compared as (
         described.*,
         caps.price_cap,
         {% for event in ["applied", "approved", "funded"] -%}
-        min(described.event_at) filter (
-            where described.is_claimed and described.event = '{{ event }}'
-        ) over known as first_{{ event }}_at,
+            min(described.event_at) filter (
+                where described.is_claimed and described.event = '{{ event }}'
+            ) over known as first_{{ event }}_at,
         {% endfor -%}
         max(described.event_at) filter (
             where described.is_claimed and described.event = 'funded'

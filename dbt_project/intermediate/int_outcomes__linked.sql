@@ -1,8 +1,9 @@
--- One row per outcome, with the lead that it is about. `unlinked_reason` says why it does not count;
--- such an outcome trains nothing, moves no rate and shows in no words.
+-- One row per outcome, with the lead that it is about. `unlinked_reason` says why it does not
+-- count; such an outcome trains nothing, moves no rate and shows in no words.
 --
--- Two reasons concern a lender's whole report of a date, until somebody confirms it: a sudden change
--- of its approval rate, and a report of which most rows are about leads that it did not receive.
+-- Two reasons concern a lender's whole report of a date, until somebody confirms it: a sudden
+-- change of its approval rate, and a report of which most rows are about leads that it did not
+-- receive.
 
 with judged as (
 

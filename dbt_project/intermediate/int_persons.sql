@@ -1,4 +1,5 @@
--- One row per lead of the last weeks that may concern a person of the business date, with its person.
+-- One row per lead of the last weeks that may concern a person of the business date, with its
+-- person.
 --
 -- A person is one identity number with its phones, or one phone without an identity number, or one
 -- lead without either. A lead without an identity number belongs to the only identity number that
@@ -77,7 +78,7 @@ ids as (
         id_key is not null
         and (
             business_date = {{ run_day() }}
-            or phone_key in (select phone_key from phones_of_the_day)
+            or phone_key in (select phones_of_the_day.phone_key from phones_of_the_day)
         )
     group by id_key
 
@@ -89,7 +90,7 @@ phones as (
     union
     select phone_key
     from leads
-    where phone_key is not null and id_key in (select id_key from ids)
+    where phone_key is not null and id_key in (select ids.id_key from ids)
 
 ),
 
@@ -99,8 +100,8 @@ leads_nearby as (
     from leads
     where
         business_date = {{ run_day() }}
-        or id_key in (select id_key from ids)
-        or phone_key in (select phone_key from phones)
+        or id_key in (select ids.id_key from ids)
+        or phone_key in (select phones.phone_key from phones)
 
 ),
 

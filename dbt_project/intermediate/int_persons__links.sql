@@ -1,4 +1,4 @@
--- One row per person and person whose restrictions it obeys: itself; and where it can't be told who
+-- One row per person and person whose restrictions it obeys: itself; and where it isn't known who
 -- used a phone without an identity number, everyone who may have.
 
 with persons as (

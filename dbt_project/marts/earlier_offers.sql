@@ -1,5 +1,5 @@
--- One row per lead of the business date and product that its person, or its phone, was matched with in
--- the days before: what should not be shown again yet, and who may have a claim on the person.
+-- One row per lead of the business date and product that its person, or its phone, was matched with
+-- in the days before: what should not be shown again yet, and who may have a claim on the person.
 
 with matches as (
 

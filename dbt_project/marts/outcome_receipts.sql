@@ -1,7 +1,7 @@
 -- One row per outcome taken in on the business date: what its institution is answered.
 --
 -- A receipt gives nothing away: an institution that names a lead or match which it did not receive
--- is answered `not_delivered`, whether or not the lead exists and whoever received it.
+-- is answered `not_delivered`, whether or not the lead exists and which institution received it.
 
 select
     institution_id,

@@ -1,5 +1,5 @@
--- One row per institution whose reported approval rate has changed suddenly in the outcomes known on
--- the business date, or on one of the days before that still holds back its outcomes.
+-- One row per institution whose reported approval rate has changed suddenly in the outcomes known
+-- on the business date, or on one of the days before that still holds back its outcomes.
 
 select
     institution_id,

@@ -1,5 +1,5 @@
--- One row per outcome that does not count, and why: its institution did not receive the match, or its
--- values are impossible or unconfirmed. The report shows it.
+-- One row per outcome that does not count, and why: its institution did not receive the match, or
+-- its values are impossible or unconfirmed. The report shows it.
 
 select
     channel_id,

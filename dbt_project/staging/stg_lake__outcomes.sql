@@ -2,7 +2,8 @@
 -- One row per outcome taken in by the end of the business date, as the institution reported it.
 --
 -- A time after the end of the date on which the row was taken in can't be true. Such a row is here
--- with the start of that date as `known_at`, marked: it would else wait unseen until that time comes.
+-- with the start of that date as `known_at`, marked: it would else wait unseen until that time
+-- comes.
 
 with source as (
 

@@ -1,6 +1,7 @@
 {{ config(materialized="view") }}
 -- One row per order not to match someone, or not with one institution: as a source sent it, or as
--- ingest derived it from a copy of a lead that withdraws its consent and from what could not be read.
+-- ingest derived it from a copy of a lead that withdraws its consent and from what could not be
+-- read.
 
 with sent as (
 

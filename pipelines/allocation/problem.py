@@ -45,7 +45,7 @@ class PairColumns:
 
     @property
     def own_lead(self) -> IntArray:
-        """Return the code of each pair's lead itself, also where several share the offers of one."""
+        """Return the code of each pair's lead itself, also where leads share the offers of one."""
         return self.lead if self.sharing_lead is None else self.sharing_lead
 
     @property

@@ -56,8 +56,8 @@ PRICES_NOTE = (
 def plan_shards(settings: Settings, day: date) -> list[dict[str, Any]]:
     """Return the institutions to deliver to, in shards.
 
-    They are the institutions matched on `day`, the ones that already have a delivery for the day and
-    may need a correction, and (`receipts`) the ones whose outcome files were taken in on it.
+    They are the institutions matched on `day`, the ones that already have a delivery for the day
+    and may need a correction, and (`receipts`) the ones whose outcome files were taken in on it.
 
     Raises:
         InputMissing: The day's matches are not published.

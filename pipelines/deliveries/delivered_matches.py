@@ -1,8 +1,8 @@
 """The record of what each institution received, by which its outcomes are judged later.
 
-It is read from the bytes of the lead files, so a match that was planned, held back or refused is not
-in it. A file of the record is named by its content and is never removed: a match that a correction
-retracts was received all the same.
+It is read from the bytes of the lead files, so a match that was planned, held back or refused is
+not in it. A file of the record is named by its content and is never removed: a match that a
+correction retracts was received all the same.
 """
 
 import hashlib

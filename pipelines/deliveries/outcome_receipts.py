@@ -1,4 +1,4 @@
-"""Receipts of outcome files: each institution learns which lines counted, and why others did not."""
+"""Receipts of outcome files: each institution learns which lines counted and why others didn't."""
 
 import shutil
 from collections.abc import Mapping, Sequence

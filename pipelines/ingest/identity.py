@@ -2,8 +2,8 @@
 
 Normalised means: an identity number in capitals without spaces and hyphens; a phone in E.164,
 without spaces, hyphens, dots and brackets. Later steps use only keyed hashes of them: HMAC-SHA256
-with the secret key of the home, over the plain SHA-256. So the SHA-256 lists of partners match after
-their hashes are keyed as well, and a reader of the warehouse can reverse no hash by trying.
+with the secret key of the home, over the plain SHA-256. So the SHA-256 lists of partners match
+after their hashes are keyed as well, and a reader of the warehouse can reverse no hash by trying.
 """
 
 from collections.abc import Callable

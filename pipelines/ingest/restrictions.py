@@ -1,8 +1,9 @@
 """Publish the day's restrictions and closing orders, from the quarantine of every feed.
 
 A feed's part lies in its quarantine partition, so that rebuilding one feed keeps the parts of the
-others: `lake/restrictions/date=D/` and `lake/closing_orders/date=D/` are a function of the published
-partitions of D. It is an Arrow file, because the Parquet files there hold quarantined rows.
+others: `lake/restrictions/date=D/` and `lake/closing_orders/date=D/` are a function of the
+published partitions of D. It is an Arrow file, because the Parquet files there hold quarantined
+rows.
 """
 
 from collections.abc import Sequence

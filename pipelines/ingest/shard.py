@@ -140,7 +140,7 @@ def _write_rows(
 
 
 def _normalise_phones(rows: pa.Table, value_findings: ValueFindings) -> pa.Table:
-    """Return `rows` with phones in E.164 where that is unambiguous, and count the rewritten ones."""
+    """Return `rows` with phones in E.164 where that is unambiguous; count the rewritten ones."""
     phones, is_rewritten = normalise_phones(rows["phone"], rows["channel_id"])
     value_findings.add_phones(rows["task"], rows["phone"].is_valid().to_numpy(), is_rewritten)
     return rows.set_column(rows.schema.get_field_index("phone"), "phone", phones)

@@ -237,7 +237,7 @@ _NAMES_SUBJECT = f"({_IS_HASH} or {_IS_LEAD})"
 
 
 def _orders_sql(contract: Contract) -> str:
-    """Return SQL of the closing orders: a subject each, with the file and line that it comes from."""
+    """Return SQL of the closing orders: a subject each, with the file and line it comes from."""
     parts = {"leads": _LEAD_ORDERS, "suppressions": _SUPPRESSION_ORDERS}.get(contract.feed)
     if parts is None:
         return " union all ".join(

@@ -204,7 +204,7 @@ def _require_offers_within_limits(
     if leads := len(query.fetchall()):
         raise IntegrityError(
             f"{day}: the plan gives {leads:,} leads, with others of the same phone, more than "
-            f"{max_offers} offers or two of one institution. Matches are not published, and earlier "
+            f"{max_offers} offers or two of one institution. Matches are not published; earlier "
             "ones are unchanged. This is an error of the plan: report it with the marts of the date."
         )
 

@@ -92,20 +92,18 @@ def load_report(settings: Settings, day: date) -> Report:
     return replace(report, findings=sort_findings(findings))
 
 
-def _search(
-    search: Search, settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
-) -> tuple[Finding, ...]:
-    return tuple(search(settings, day, connection))
-
-
 def _find_losses(settings: Settings, day: date, parts: PartLoader) -> list[Finding]:
     """Return the losses that can be looked for; a step that isn't done is a finding of its own."""
+
+    def list_found(search: Search) -> list[Finding]:
+        return list(search(settings, day, connection))
+
+    losses: list[Finding] = []
     with connect(settings) as connection:
-        return [
-            finding
-            for name, search in SEARCHES.items()
-            for finding in parts.load(name, partial(_search, search, settings, day, connection), ())
-        ]
+        for name, search in SEARCHES.items():
+            nothing: list[Finding] = []
+            losses += parts.load(name, partial(list_found, search), nothing)
+    return losses
 
 
 def _load_matching(settings: Settings, day: date, parts: PartLoader) -> matching.Matching:

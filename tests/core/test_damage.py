@@ -26,8 +26,9 @@ from pipelines.ingest.ledger import read_ledger
 
 DAY = date(2026, 3, 5)
 ENTRY = (
-    '{"feed": "leads", "source": "a", "landed_on": "2026-03-05", "path": "leads/a/2026-03-05/x.csv",'
-    ' "version": 1, "sha256": "0", "bytes": 1, "known_on": "2026-03-05", "is_late": false}'
+    '{"feed": "leads", "source": "a", "landed_on": "2026-03-05", '
+    '"path": "leads/a/2026-03-05/x.csv", "version": 1, '
+    '"sha256": "0", "bytes": 1, "known_on": "2026-03-05", "is_late": false}'
 )
 
 

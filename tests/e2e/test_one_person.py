@@ -26,7 +26,7 @@ def read_channel(home: Path) -> list[Row]:
 
 
 def repeat(leads: list[Row]) -> Iterator[Row]:
-    """Yield further leads of the same people, in every way in which they can be told apart."""
+    """Yield further leads of the same people, in every way in which they can be distinguished."""
     for number, (lead, other) in enumerate(zip(leads, leads[1:] + leads[:1], strict=True)):
         name = lead["lead_id"]
         new_phone = f"+86139{number:08}"
@@ -46,7 +46,7 @@ def repeat(leads: list[Row]) -> Iterator[Row]:
 
 @pytest.fixture(scope="module")
 def repeated(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home where people of one channel come again on Sunday, and some on Monday; both were run."""
+    """A home where people of one channel come again on Sunday, some on Monday; both were run."""
     home = copy_home(landed, tmp_path_factory.mktemp("again"))
     leads = read_channel(home)
     again = list(repeat(leads))

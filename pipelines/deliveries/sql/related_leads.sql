@@ -1,5 +1,5 @@
--- Leads of the person of each lead of `lake_leads`, itself included: by identity number or phone, or
--- by way of the number that came with its phone. Two different numbers are two persons.
+-- Leads of the person of each lead of `lake_leads`, itself included: by identity number or phone,
+-- or by way of the number that came with its phone. Two different numbers are two persons.
 
 create or replace table related_leads as
 

@@ -1,6 +1,7 @@
 """Times far outside the date on which their file counts: typing errors and broken clocks.
 
-A contract states how many days after (`days_ahead`) and before (`days_back`) that date a value may lie.
+A contract states how many days after (`days_ahead`) and before (`days_back`) that date a value may
+lie.
 """
 
 from dataclasses import dataclass

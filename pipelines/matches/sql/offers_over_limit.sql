@@ -1,5 +1,5 @@
--- Leads that have, with the leads of the same phone, more than `$max_offers` matches, or two matches
--- with one institution.
+-- Leads that have, with the leads of the same phone, more than `$max_offers` matches, or two
+-- matches with one institution.
 with offers as (
     select
         coalesce(shared_offers.first_lead_row, chosen.lead_row) as offers_row,

@@ -23,7 +23,8 @@ def parse(feed, **values):
 @pytest.mark.parametrize(
     ("column", "text"),
     [
-        ("device_id", "NULL"), ("device_id", "N/A"), ("device_id", r"\N"), ("device_id", "undefined"),
+        ("device_id", "NULL"), ("device_id", "N/A"), ("device_id", r"\N"),
+        ("device_id", "undefined"),
         ("device_id", "000000000000000"), ("device_id", "00000000-0000-0000-0000-000000000000"),
         ("device_id", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"), ("device_id", "Unknown"),
         ("device_id", "02:00:00:00:00:00"), ("device_id", " NULL\t"), ("device_id", "-"),
@@ -56,8 +57,12 @@ def test_a_value_that_can_be_real_stays(feed, column, text):
 
 def test_what_a_person_meant_by_not_applicable_is_not_known_where_it_restricts():
     """An empty end or cap would open what the sender may have closed."""
-    for feed, column in (("products", "daily_budget"), ("products", "valid_to"),
-                         ("institutions", "admitted_to"), ("leads", "consent_withdrawn_at")):  # fmt: skip
+    for feed, column in (
+        ("products", "daily_budget"),
+        ("products", "valid_to"),
+        ("institutions", "admitted_to"),
+        ("leads", "consent_withdrawn_at"),
+    ):
         assert parse(feed, **{column: "N/A"}) == ({column: None}, [(column, "type", "critical")])
         assert parse(feed, **{column: "NULL"}) == (
             {column: None},

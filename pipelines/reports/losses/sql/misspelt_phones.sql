@@ -1,5 +1,5 @@
--- Channels of which more than $max_share of the phones are not in E.164: emptied at ingest, invalid,
--- or written otherwise. Spaces, hyphens, dots and brackets are allowed.
+-- Channels of which more than $max_share of the phones are not in E.164: emptied at ingest,
+-- invalid, or written otherwise. Spaces, hyphens, dots and brackets are allowed.
 
 with written as (
 

@@ -1,5 +1,5 @@
--- Open products with rules of their own and no pair, though at least $min_leads leads to match are of
--- their segment and currency and ask for an amount and a term that they offer.
+-- Open products with rules of their own and no pair, though at least $min_leads leads to match are
+-- of their segment and currency and ask for an amount and a term that they offer.
 
 with to_match as (
 
