@@ -180,8 +180,9 @@ claimed as (
 
     select
         looked_up.* exclude (
-            is_match_known, is_match_delivered, match_institution_id, match_product_id, -- noqa: RF02
-            is_contradictory, is_lead_known, is_pair_delivered, is_lead_delivered -- noqa: RF02
+            is_match_known, is_match_delivered, match_institution_id, -- noqa: RF02
+            match_product_id, is_contradictory, is_lead_known, -- noqa: RF02
+            is_pair_delivered, is_lead_delivered -- noqa: RF02
         ),
         case
             when looked_up.match_institution_id <> looked_up.institution_id then 'other_institution'

@@ -205,7 +205,7 @@ def _require_offers_within_limits(
         raise IntegrityError(
             f"{day}: the plan gives {leads:,} leads, with others of the same phone, more than "
             f"{max_offers} offers or two of one institution. Matches are not published; earlier "
-            "ones are unchanged. This is an error of the plan: report it with the marts of the date."
+            "ones are unchanged. This is an error of the plan: report it with the day's marts."
         )
 
 

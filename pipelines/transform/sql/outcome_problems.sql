@@ -40,7 +40,8 @@ select
     cast(sum(rows_of_reason) as bigint) as rows_ignored,
     sent,
     string_agg(
-        unlinked_reason || ' ' || rows_of_reason, ', ' order by rows_of_reason desc, unlinked_reason asc
+        unlinked_reason || ' ' || rows_of_reason,
+        ', ' order by rows_of_reason desc, unlinked_reason asc
     ) as reasons
 from by_reason
 group by problem, institution_id, sent
