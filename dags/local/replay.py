@@ -93,7 +93,7 @@ def _repeat_later_deliveries(settings: Settings, scratch: Settings, day: date) -
     write_json(scratch.ledger / REPLAYED_KNOWLEDGE, knowledge)
     for shard in plan_shards(scratch, day):
         names = [name for name in shard["institutions"] if name in knowledge]
-        deliver(scratch, day, {"institutions": names})
+        deliver(scratch, day, {"institutions": names, "receipts": []})
     report(scratch, day)
 
 

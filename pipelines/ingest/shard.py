@@ -128,6 +128,7 @@ def _write_rows(
             findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
             unreadable_file.write_table(unreadable)
             unreadable_file.write_table(describe_records(contract, reader.rejected))
+            files.findings.add_cut_records(reader.rejected, files.unterminated)
             reader.rejected.clear()
             file_findings.add(findings)
             findings_file.write_table(findings)

@@ -5,7 +5,7 @@ A partition's manifest has them as `findings` (id, count, sources, detail); thei
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from expectations import policy
 from pipelines.core.arrays import BoolArray
 from pipelines.ingest.plan import Task
+from pipelines.ingest.reading.records import RejectedRecord
 
 FINDING_OF_RULE = {
     "placeholder": "placeholders",
@@ -52,6 +53,20 @@ class ValueFindings:
         for group in grouped.to_pylist():
             key = group["file"], FINDING_OF_RULE[group["rule"]], group["column"] or ""
             self._counts[key] += group["count_all"]
+
+    def add_cut_records(
+        self, rejected: Iterable[tuple[int, RejectedRecord]], unterminated: Mapping[int, int]
+    ) -> None:
+        """Add the records that can't be read and are a last line without line end.
+
+        Args:
+            rejected: (file, record) of a batch.
+            unterminated: File -> the line of its last record, where that has no line end.
+        """
+        name = FINDING_OF_RULE["unterminated_line"]
+        for file, record in rejected:
+            if unterminated.get(file) == record.line:
+                self._counts[file, name, ""] += 1
 
     def add_phones(
         self, files: pa.ChunkedArray, is_sent: BoolArray, is_rewritten: BoolArray

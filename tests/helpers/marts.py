@@ -19,6 +19,15 @@ from tests.helpers.mart_schemas import SCHEMAS
 Columns = dict[str, Any]
 
 HISTORY_DAYS = 120
+EMPTY = (
+    "product_rules",
+    "unlinked_outcomes",
+    "outcome_receipts",
+    "sudden_changes",
+    "earlier_offers",
+    "shared_phones",
+)
+"""Marts of which the synthetic market has no row."""
 REGIONS = np.array(["CN-31", "CN-44", "CN-11", "CN-51"])
 
 
@@ -48,13 +57,10 @@ def write_marts(
     tables: dict[str, pa.Table] = {
         "leads": _table("leads", _leads(leads, day, random)),
         "products": _table("products", catalogue),
-        "product_rules": SCHEMAS["product_rules"].empty_table(),
         "training_pairs": _table("training_pairs", past),
         "outcomes": _outcomes(past, settings, day, random),
-        "unlinked_outcomes": SCHEMAS["unlinked_outcomes"].empty_table(),
         "channels": _table("channels", _channels()),
-        "earlier_offers": SCHEMAS["earlier_offers"].empty_table(),
-        "shared_phones": SCHEMAS["shared_phones"].empty_table(),
+        **{name: SCHEMAS[name].empty_table() for name in EMPTY},
     }
     tables |= {name.removesuffix("_table"): table for name, table in replaced.items()}
     with publishing(settings.day_folder(settings.marts, day), {}) as folder:

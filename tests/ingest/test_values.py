@@ -54,6 +54,8 @@ def settings(tmp_path_factory):
     files = {
         "whole": whole,
         "cut": whole.removesuffix(b"00.0\n").removesuffix(b"00\n"),
+        "cut_within_quotes": whole[:-5] + b'"5',
+        "cut_before_amount": whole[: whole.rindex(b",")],
         "cut_at_cr": whole.replace(b"\n", b"\r\n").removesuffix(b"\n"),
         "cut_after_break": csv_bytes(leads(3, amount=5000, purpose="a\nb"), names)[:-4],
         "quoted": whole.removesuffix(b"5000\n") + b'"5000"',
@@ -76,6 +78,9 @@ def settings(tmp_path_factory):
         land(path_of(settings, "leads", channel), content)
     lines = "".join(json.dumps(one) + "\n" for one in leads(4))
     land(path_of(settings, "leads", "json_lines", name="rows.jsonl"), lines.rstrip("\n").encode())
+    land(
+        path_of(settings, "leads", "cut_json", name="rows.jsonl"), lines.rstrip("\n").encode()[:-9]
+    )
     typed = [row("outcomes", lead_id=f"x{i}") for i in range(4)]
     typed[1]["recorded_at"] = FAR
     typed[2] |= {"event_at": FAR, "recorded_at": FAR}
@@ -122,13 +127,23 @@ def from_channel(settings, channel):
     return [lead for lead in loaded(settings) if lead["channel_id"] == channel]
 
 
+CUT = ["cut", "cut_after_break", "cut_before_amount", "cut_json", "cut_within_quotes"]
+
+
 def test_a_last_line_that_may_be_cut_is_quarantined(settings):
     assert rules(settings, "cut") == [(7, None, "unterminated_line", "critical")]
     assert {lead["amount"] for lead in from_channel(settings, "cut")} == {5000.0}
     assert len(from_channel(settings, "cut")) == 5
     assert rules(settings, "cut_after_break") == [(6, None, "unterminated_line", "critical")]
-    assert findings(settings)["unterminated_line"]["sources"] == ["cut", "cut_after_break"]
-    assert findings(settings)["unterminated_line"]["count"] == 2
+    assert findings(settings)["unterminated_line"]["sources"] == CUT
+    assert findings(settings)["unterminated_line"]["count"] == len(CUT)
+
+
+@pytest.mark.parametrize("channel", ["cut_before_amount", "cut_within_quotes", "cut_json"])
+def test_a_last_line_that_is_cut_elsewhere_is_quarantined(settings, channel):
+    ((*_, severity),) = rules(settings, channel)
+    assert severity == "critical"
+    assert len(from_channel(settings, channel)) in {3, 5}
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,10 @@ def test_a_failed_test_is_reported_without_a_row_and_nothing_is_published(home: 
         transform(home, DAY)
     message = str(error.value)
     assert re.search(
-        r"test unique_combination_of_columns_feat_leads\w+ failed \(rows that break it: 1\)",
+        r"test unique_combination_of_columns_int_persons\w+ failed \(rows that break it: 1\)",
         message,
     )
-    assert "layer features could not be built for 2026-03-12" in message
+    assert "layer intermediate could not be built for 2026-03-12" in message
     assert "4711" not in message
     assert not home.marts.exists()
     duckdb.connect(str(home.warehouse)).close()  # no lock is left behind
@@ -125,7 +125,7 @@ def test_a_warehouse_that_another_process_holds_is_reported(home: Settings):
         with pytest.raises(BanyanError, match="is held by another process, so the layer staging"):
             build_layer(home, DAY, "staging")
         process.stdin.close()
-    assert build_layer(home, DAY, "staging")["tables"] == 9
+    assert build_layer(home, DAY, "staging")["tables"] == 13
 
 
 def test_a_new_column_is_null_in_an_older_partition(home: Settings):

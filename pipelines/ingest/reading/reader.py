@@ -128,7 +128,7 @@ class FeedReader:
         splitter = RecordSplitter(quoted=is_csv)
         for records in splitter.split(chunks):
             rows = records
-            if is_csv and splitter.unterminated_line is not None:
+            if splitter.unterminated_line is not None:
                 self.unterminated[index] = splitter.unterminated_line
             if not has_header and (len(records) or records.rejected):
                 key, has_header = self._read_header(index, records), True

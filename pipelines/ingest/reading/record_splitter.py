@@ -61,8 +61,9 @@ class RecordSplitter:
                 )
         if self._rest:
             end = b"" if self._rest.endswith(b"\n") else b"\n"
-            # A closing quote ends the last field, and a carriage return the line.
-            is_unterminated = end and not self._rest.endswith((b'"', b"\r"))
+            # A closing quote ends the last field, a brace the object, a carriage return the line.
+            ends = (b'"', b"\r") if self.quoted else (b"}", b"\r")
+            is_unterminated = end and not self._rest.rstrip(b" ").endswith(ends)
             records = self._split_chunk(self._rest + end, is_last=True)
             self.unterminated_line = self._last_line if is_unterminated else None
             yield records
