@@ -129,6 +129,7 @@ judged as (
         taken_in_on,
         amount,
         apr,
+        currency,
         reason,
         file,
         file_line,

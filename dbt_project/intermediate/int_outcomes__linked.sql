@@ -77,6 +77,7 @@ select
     judged.taken_in_on,
     judged.amount,
     judged.apr,
+    judged.currency,
     judged.reason,
     judged.file,
     judged.file_line,

@@ -11,6 +11,7 @@ select
     known_at,
     amount,
     apr,
+    currency,
     reason
 
 from {{ ref("int_outcomes__linked") }}

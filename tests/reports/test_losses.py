@@ -164,12 +164,18 @@ def test_leads_of_a_date_between_two_runs_are_named(settings: Settings):
     assert found["leads_never_run"].where == "lake/leads/date=2026-01-08"
 
 
-def test_leads_before_the_first_run_are_history_if_outcomes_of_them_are_known(settings: Settings):
+def outcome(lead_id: str) -> dict[str, Any]:
+    """Return an outcome that counts."""
+    return {"channel_id": "search", "lead_id": lead_id, "currency": "CNY"}
+
+
+def test_leads_before_the_first_run_are_history_if_outcomes_of_them_count(settings: Settings):
     first, second = days_before(2)
     publish_lake(settings, "leads", first, make_leads("search", 5))
     publish_lake(settings, "leads", second, make_leads("video", 3))
-    outcome = {"institution_id": "bank", "channel_id": "search", "lead_id": "search-4"}
-    publish_lake(settings, "outcomes", second, [outcome])
+    claim = {"institution_id": "bank", "channel_id": "video", "lead_id": "video-1"}
+    publish_lake(settings, "outcomes", second, [claim])
+    publish(settings, "marts", DAY, outcomes=[outcome("search-4")])
     found = find(settings, "leads of earlier dates")
     amounts = {name: (finding.severity, finding.amount) for name, finding in found.items()}
     assert amounts == {"history_not_matched": ("fit", 5), "leads_never_run": ("remark", 3)}
@@ -178,8 +184,7 @@ def test_leads_before_the_first_run_are_history_if_outcomes_of_them_are_known(se
 def test_a_second_run_does_not_repeat_the_history(settings: Settings):
     first, second = days_before(2)
     publish_lake(settings, "leads", first, make_leads("search", 5))
-    outcome = {"institution_id": "bank", "channel_id": "search", "lead_id": "search-4"}
-    publish_lake(settings, "outcomes", first, [outcome])
+    publish(settings, "marts", DAY, outcomes=[outcome("search-4")])
     publish(settings, "matches", second)
     assert find(settings, "leads of earlier dates") == {}
 

@@ -19,7 +19,8 @@ from expectations import policy
 from expectations.policy_types import Value
 from models.model_set import ModelSet
 from pipelines.core.arrays import BoolArray
-from pipelines.core.database import connect, create_known_view, run_query
+from pipelines.core.counted_outcomes import create_counted_outcomes_view
+from pipelines.core.database import connect, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.match_outcomes import create_match_outcomes_view
@@ -90,7 +91,7 @@ def load_log(
         settings: Settings of the home.
         days: Business dates that were matched.
         challenger: The policy that plans each day again.
-        known_by: Outcomes that the lake took in on this day or before count.
+        known_by: Outcomes that count at the end of this day are used.
 
     Raises:
         InputMissing: A day is not published.
@@ -119,7 +120,7 @@ def _load_day(
         plan = plan_day(connection, day, max_offers=max_offers, limits=policy.limits().on(day))
         connection.register("challenger_rows", pa.table({"row": plan.chosen}))
         create_propensity_view(connection, matches)
-        create_known_view(connection, settings, "outcomes", known_by)
+        create_counted_outcomes_view(connection, settings, known_by)
         create_match_outcomes_view(connection)
         run_query(connection, SQL / "realised_terms.sql")
         for name, query in (

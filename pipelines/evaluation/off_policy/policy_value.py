@@ -124,7 +124,7 @@ def evaluate_challenger(
         settings: Settings of the home.
         days: Business dates that were matched, old enough that most outcomes are known.
         challenger: Built by `build_value_challenger` or `build_model_challenger`.
-        known_by: Outcomes that the lake took in on this day or before count.
+        known_by: Outcomes that count at the end of this day are used.
         compares_models: True if the challenger was built by `build_model_challenger`.
 
     Returns:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.counted_outcomes import create_counted_outcomes_view
 from pipelines.core.database import create_known_view, read_query, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
@@ -140,7 +141,7 @@ def total_by_outcomes(
 
     Args:
         connection: Where the tables of the day are created.
-        settings: Where the lake is; all its outcomes count, whenever they were reported.
+        settings: Where the marts are; the newest ones have the outcomes.
         leads: The leads of the day.
 
     Raises:
@@ -156,7 +157,7 @@ def total_by_outcomes(
         "matches", replace=True
     )
     connection.register("loaded_leads", leads.keys)
-    create_known_view(connection, settings, "outcomes", date.max)
+    create_counted_outcomes_view(connection, settings, date.max)
     create_match_outcomes_view(connection)
     loss = {"loss_given_default": policy.value().loss_given_default}
     found = run_query(connection, SQL / "lead_outcomes.sql", loss).fetchnumpy()

@@ -34,6 +34,8 @@ class DayMarket:
     """Code of each product's institution."""
     lead: IntArray
     """Row of each pair's lead. Pairs are ordered by lead and product."""
+    offers_lead: IntArray
+    """Row of the lead whose offers each pair counts to: leads of one phone share the offers of one."""
     product: IntArray
     """Row of each pair's product."""
     published: IntArray
@@ -90,6 +92,7 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
         products=products,
         institution=_integers(products["institution"].to_numpy()),
         lead=_integers(pairs["lead_row"]),
+        offers_lead=_integers(pairs["offers_row"]),
         product=_integers(pairs["product_row"]),
         published=_integers(pairs["rank"]),
     )

@@ -24,7 +24,8 @@ def rank_by_policy(market: DayMarket, true_value: FloatArray) -> Mapping[str, In
     `banyan` is what was published. `broadcast` takes eligible products at random, `rules` the
     highest price first (an amount share as money, ignoring the probability of being paid), in the
     order of `allocate_in_rounds`. `oracle` is the plan of the highest true value. All respect the
-    same quotas and the same number of offers per lead; budgets bind the published matches only.
+    same quotas and the same number of offers per lead, and the leads of one phone share the offers
+    of one lead; budgets bind the published matches only.
     """
     keys = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
     return {
@@ -36,8 +37,8 @@ def rank_by_policy(market: DayMarket, true_value: FloatArray) -> Mapping[str, In
 
 
 def _allocate_in_rounds(market: DayMarket, preference: FloatArray, keys: FloatArray) -> IntArray:
-    return allocate_in_rounds(
-        market.lead,
+    round_shown = allocate_in_rounds(
+        market.offers_lead,
         market.institution[market.product],
         market.product,
         preference,
@@ -45,17 +46,19 @@ def _allocate_in_rounds(market: DayMarket, preference: FloatArray, keys: FloatAr
         market.quota,
         max_offers=policy.value().max_offers_per_lead,
     )
+    return rank_offers(market.lead, -round_shown.astype(np.float64), round_shown > 0)
 
 
 def _allocate_optimally(market: DayMarket, value: FloatArray, keys: FloatArray) -> IntArray:
     """Return the ranks under the exact optimum; a pair without positive value is never shown."""
     positive = np.flatnonzero(value > 0)
     pairs = PairColumns(
-        lead=market.lead,
+        lead=market.offers_lead,
         institution=market.institution[market.product],
         product=market.product,
         value=value,
         tie_break_key=np.asarray(keys * 2**32, np.int64),
+        sharing_lead=None if (market.offers_lead == market.lead).all() else market.lead,
     ).take(positive)
     plan = allocate(pairs, market.quota, max_offers=policy.value().max_offers_per_lead)
     is_shown = np.zeros(value.size, np.bool_)

@@ -2,55 +2,24 @@
 create or replace view match_outcomes as
 with
 
-reported as (
-    select
-        matches.match_id,
-        outcomes.event,
-        outcomes.event_at,
-        outcomes.recorded_at,
-        outcomes.amount,
-        outcomes.apr,
-        outcomes.currency
-    from outcomes
-    inner join matches using (match_id, institution_id, product_id)
-    union all
-    select
-        matches.match_id,
-        outcomes.event,
-        outcomes.event_at,
-        outcomes.recorded_at,
-        outcomes.amount,
-        outcomes.apr,
-        outcomes.currency
-    from outcomes
-    inner join matches using (channel_id, lead_id, institution_id, product_id)
-    where not exists (
-        select 1
-        from matches as named
-        where
-            named.match_id = outcomes.match_id
-            and named.institution_id = outcomes.institution_id
-            and named.product_id = outcomes.product_id
-    )
-),
-
 last_outcomes as (
     select
-        reported.match_id,
-        bool_or(reported.event = 'funded') as is_funded,
-        bool_or(reported.event = 'overdue_90') as is_overdue,
+        matches.match_id,
+        bool_or(outcomes.event = 'funded') as is_funded,
+        bool_or(outcomes.event = 'overdue_90') as is_overdue,
         arg_max(
-            reported.event, (reported.recorded_at, reported.event_at, reported.event)
-        ) filter (where reported.event in ('approved', 'declined')) as decision,
+            outcomes.event, (outcomes.recorded_at, outcomes.event_at, outcomes.event)
+        ) filter (where outcomes.event in ('approved', 'declined')) as decision,
         arg_max(
             struct_pack(
-                lent := reported.amount * exchange_rates.exchange_rate, apr := reported.apr
+                lent := outcomes.amount * exchange_rates.exchange_rate, apr := outcomes.apr
             ),
-            (reported.recorded_at, reported.event_at, reported.amount, reported.apr)
-        ) filter (where reported.event = 'funded') as loan
-    from reported
+            (outcomes.recorded_at, outcomes.event_at, outcomes.amount, outcomes.apr)
+        ) filter (where outcomes.event = 'funded') as loan
+    from outcomes
+    inner join matches using (channel_id, lead_id, institution_id, product_id)
     left join exchange_rates using (currency)
-    group by reported.match_id
+    group by matches.match_id
 )
 
 select

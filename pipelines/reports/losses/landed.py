@@ -11,7 +11,8 @@ import duckdb
 
 from expectations import policy
 from expectations.contracts import Contract, feeds, load
-from pipelines.core.database import create_known_view, run_query
+from pipelines.core.counted_outcomes import create_counted_outcomes_view, find_counted_outcomes
+from pipelines.core.database import run_query
 from pipelines.core.formats import count, plural
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
@@ -105,8 +106,10 @@ def _make_dates_finding(rule: str, leads: dict[date, int]) -> Finding:
 def _find_history(
     settings: Settings, day: date, dates: list[date], connection: duckdb.DuckDBPyConnection
 ) -> set[date]:
-    """Return the dates of whose leads an outcome is known."""
-    create_known_view(connection, settings, "outcomes", day)
+    """Return the dates of whose leads an outcome is known that counts."""
+    if find_counted_outcomes(settings, day) is None:
+        return set()
+    create_counted_outcomes_view(connection, settings, day)
     files = [
         str(settings.day_folder(settings.lake / "leads", other) / "leads.parquet")
         for other in dates

@@ -80,7 +80,7 @@ def allocate_in_rounds(
     Args:
         lead: Code of each pair's lead, as are `institution` and `product`.
         institution: An institution owns whole products.
-        product: At most one pair for each lead and product.
+        product: At most one pair for each lead and product; more where leads share one code.
         preference: Greatest first, within a lead; equal ones by `tie_break`.
         tie_break: One key for each pair.
         quota: Most leads of each product, by code.

@@ -1,6 +1,7 @@
 """The value of a challenger is estimated from the published log, and gates its use."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from pipelines.evaluation.off_policy.logged_policy import (
 from pipelines.evaluation.off_policy.policy_value import evaluate_challenger, evaluate_model_on_log
 from pipelines.matches import match_day
 from tests.helpers.crowded_market import crowded_day, set_exploration_share
-from tests.helpers.lake import write_feed
+from tests.helpers.lake import write_counted_outcomes, write_feed
 from tests.helpers.matched_day import DAY
 
 NEXT = DAY + timedelta(days=1)
 LATER = DAY + timedelta(days=9)
 
 Row = dict[str, Any]
+KEYS = ("channel_id", "lead_id", "institution_id", "product_id")
 
 
 def rows(settings: Settings, root: str, name: str = "") -> list[Row]:
@@ -52,16 +54,15 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         ]
         if asked < made["p_approve"] and taken < made["p_fund"]:
             outcomes += [outcome(settings, made, "funded") | {"amount": 7_000.0, "currency": "CNY"}]
-    write_feed(settings, "outcomes", NEXT, outcomes)
+    write_counted_outcomes(settings, NEXT, outcomes)
     funded = next(row for row in outcomes if row["event"] == "funded")
-    late = {key: funded[key] for key in ("match_id", "institution_id", "product_id")}
-    overdue = late | {"event": "overdue_90", "recorded_at": settings.day_start(LATER)}
-    write_feed(settings, "outcomes", LATER, [overdue])
+    overdue = funded | {"event": "overdue_90", "recorded_at": settings.day_start(LATER)}
+    write_counted_outcomes(settings, LATER, [*outcomes, overdue])
     return settings
 
 
 def outcome(settings: Settings, made: Row, event: str) -> Row:
-    named = {name: made[name] for name in ("match_id", "institution_id", "product_id")}
+    named = {name: made[name] for name in KEYS}
     hour = 10 if event == "funded" else 9
     return named | {"event": event, "recorded_at": settings.day_start(NEXT) + timedelta(hours=hour)}
 
@@ -91,13 +92,13 @@ def test_reward_is_the_realised_value(market):
         aged = load_log(market, [DAY], build_value_challenger(value), LATER).log
     products = {row["product_id"]: row for row in rows(market, "marts", "products")}
     leads = {row["lead_id"]: row for row in rows(market, "marts", "leads")}
-    lake = market.day_folder(market.lake / "outcomes", NEXT) / "outcomes.parquet"
-    events: dict[str, set[str]] = {}
-    for row in pq.read_table(lake).to_pylist():
-        events.setdefault(row["match_id"], set()).add(row["event"])
+    known = market.day_folder(market.marts, NEXT) / "outcomes.parquet"
+    events: dict[tuple[str, ...], set[str]] = {}
+    for row in pq.read_table(known).to_pylist():
+        events.setdefault(tuple(row[key] for key in KEYS), set()).add(row["event"])
     expected = []
     for made in rows(market, "matches"):
-        terms, happened = products[made["product_id"]], events[made["match_id"]]
+        terms, happened = products[made["product_id"]], events[tuple(made[key] for key in KEYS)]
         lent = 7_000.0 * ("funded" in happened)
         revenue = {
             "cpl": terms["price"],
@@ -111,6 +112,26 @@ def test_reward_is_the_realised_value(market):
     assert np.sort(log.reward[log.is_made]) == pytest.approx(np.sort(expected), abs=1e-3)
     assert log.reward[log.is_made].sum() > aged.reward[aged.is_made].sum()
     assert not log.reward[~log.is_made].any()
+
+
+def test_an_outcome_that_does_not_count_has_no_reward(market, tmp_path):
+    """A lender's invented loans are in the lake, and in no mart."""
+    home = Settings(home=shutil.copytree(market.home, tmp_path / "home"))
+    same = build_value_challenger(policy.value())
+    before = load_log(home, [DAY], same, LATER).log
+    invented = {"event": "funded", "amount": 90_000.0, "currency": "CNY", "history_kind": None}
+    write_feed(
+        home,
+        "outcomes",
+        NEXT,
+        [
+            {name: made[name] for name in (*KEYS, "match_id")}
+            | invented
+            | {"recorded_at": home.day_start(NEXT)}
+            for made in rows(home, "matches")
+        ],
+    )
+    assert (load_log(home, [DAY], same, LATER).log.reward == before.reward).all()
 
 
 def test_logged_policy_gains_nothing_over_itself(market):

@@ -33,11 +33,13 @@ def write_market(
     products: Iterable[Row],
     matches: list[Row],
     costs: dict[str, float],
+    shared_phones: Iterable[Row] = (),
 ) -> Settings:
     """Publish marts and matches of `DAY`; a row has only the columns that matter to the test.
 
     Args:
         costs: Cost per lead before the day, by channel.
+        shared_phones: Leads of one phone, as the mart has them.
     """
     channels = [
         {"channel_id": name, "cost_per_lead": cost, "currency": "CNY"}
@@ -49,6 +51,7 @@ def write_market(
         leads_table=_table([LEAD | row for row in leads], SCHEMAS["leads"]),
         products_table=_table([PRODUCT | row for row in products], SCHEMAS["products"]),
         channels=_table(channels, SCHEMAS["channels"]),
+        shared_phones=_table(list(shared_phones), SCHEMAS["shared_phones"]),
     )
     publish_matches(settings, matches)
     return settings

@@ -7,7 +7,7 @@ import pytest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import compute_scorecard
 from tests.evaluation.scorecard.hand_written_market import DAY, write_market
-from tests.helpers.lake import at, write_feed
+from tests.helpers.lake import at, write_counted_outcomes, write_feed
 
 LATER = DAY.replace(day=20)
 X, Y, Z = (
@@ -42,8 +42,10 @@ def home(tmp_path: Path) -> Settings:
     write_feed(settings, "channel_spend", DAY, [campaign | {"spend": 80.0}])
     write_feed(settings, "channel_spend", LATER, [campaign | {"spend": 90.0}])
     first, second = at("2026-02-04 10:00"), at("2026-02-06 10:00")
-    y, z = {"match_id": "m2"} | Y, {"channel_id": "feed", "lead_id": "2", "currency": "CNY"} | Z
-    x = {"match_id": "m1", "currency": "CNY"} | X
+    x, y, z = (
+        {"channel_id": "feed", "lead_id": lead, "currency": "CNY"} | product
+        for lead, product in (("1", X), ("1", Y), ("2", Z))
+    )
     outcomes = [
         x | {"event": "approved", "recorded_at": first},
         x | {"event": "funded", "recorded_at": second, "amount": 10_000.0, "apr": 0.24},
@@ -51,10 +53,10 @@ def home(tmp_path: Path) -> Settings:
         y | {"event": "approved", "recorded_at": first},
         y | {"event": "declined", "recorded_at": second},
         z | {"event": "applied", "recorded_at": first},
-        z | {"match_id": "m9", "event": "funded", "recorded_at": second, "amount": 20_000.0},
+        z | {"event": "funded", "recorded_at": second, "amount": 20_000.0},
         X | {"channel_id": "search", "lead_id": "1", "event": "funded", "recorded_at": first},
     ]
-    write_feed(settings, "outcomes", LATER, outcomes)
+    write_counted_outcomes(settings, LATER, outcomes)
     return settings
 
 
@@ -81,8 +83,22 @@ def test_figures_equal_a_computation_by_hand(home: Settings):
     assert {name: found["banyan"][name] for name in BY_HAND} == BY_HAND
 
 
+def test_an_outcome_that_does_not_count_changes_no_figure(home: Settings):
+    """The lake has what a lender sent; only the marts know what counts of it."""
+    before = compute_scorecard(home, DAY, DAY, with_truth=False)
+    reported = {"recorded_at": at("2026-02-05 10:00"), "history_kind": None}
+    invented = {"event": "funded", "amount": 90_000.0, "currency": "CNY", "apr": 0.24} | reported
+    write_feed(
+        home,
+        "outcomes",
+        LATER,
+        [invented | Y | {"match_id": "m2"}, invented | Z | {"channel_id": "feed", "lead_id": "2"}],
+    )
+    assert compute_scorecard(home, DAY, DAY, with_truth=False) == before
+
+
 def test_a_match_without_an_answer_is_not_approved(home: Settings):
-    write_feed(home, "outcomes", LATER)
+    write_counted_outcomes(home, LATER, [])
     found = compute_scorecard(home, DAY, DAY, with_truth=False)["banyan"]
     assert (found["shown"], found["approved"], found["revenue"]) == (3, 0, 20)
     assert found["cost_per_funded"] is None

@@ -1,4 +1,5 @@
 -- Every eligible pair of a day with its rank among the published matches of its lead, 0 if none.
+-- `offers_row` is the lead whose offers the pair counts to: one of the leads of a shared phone.
 
 with matches as (
 
@@ -32,6 +33,7 @@ published as (
 
 select
     eligible.lead_row,
+    coalesce(shared_offers.first_lead_row, eligible.lead_row) as offers_row,
     eligible.product_row,
     coalesce(published."rank", 0) as "rank"
 from eligible
@@ -39,4 +41,5 @@ left join published
     on
         eligible.lead_row = published.lead_row
         and eligible.product_row = published.product_row
+left join shared_offers on eligible.lead_row = shared_offers.lead_row
 order by eligible.lead_row, eligible.product_row

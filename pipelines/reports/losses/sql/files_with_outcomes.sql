@@ -1,4 +1,4 @@
--- Lead files of which an outcome of some lead is known. `outcomes` is a view.
+-- Lead files of which an outcome of some lead is known. `outcomes` has the ones that count.
 
 select distinct leads.filename
 from read_parquet($leads, filename = true, hive_partitioning = false) as leads
