@@ -371,6 +371,10 @@ class SuddenChange(_Strict):
     """The odds of approval must rise or fall by this factor,"""
     standard_errors: float = Field(gt=0)
     """and the rates differ by so many standard errors."""
+    prediction_odds_factor: float = Field(gt=1)
+    """The same, where a lender with too few decisions of its own is compared with the predictions."""
+    trained_decisions: int = Field(ge=1)
+    """Decisions of all lenders, a week before a match, from which on its prediction counts."""
     confirmed: tuple[ConfirmedChange, ...]
 
 

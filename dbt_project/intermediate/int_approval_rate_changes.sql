@@ -5,14 +5,57 @@
 -- decisions before: a usual week hides a single date, and a small date hides what a week shows. A
 -- date with a sudden change adds nothing to what later dates are compared with. A confirmed one
 -- becomes it. Only outcomes of deliveries are compared: history was made by other matching.
+--
+-- A lender without enough accepted decisions has no rate of its own to compare with. Its decisions
+-- are compared with what was predicted for the same matches: the expected number of approvals, with
+-- the variance of independent draws. Predictions count from a week after the platform had enough
+-- decisions to train on, because the weekly models before are stated priors. Once somebody has
+-- confirmed a change of the lender, its predictions no longer count.
 
-with recursive decisions as (
+with recursive predictions as (
 
     select
+        channel_id,
+        lead_id,
         institution_id,
-        known_on,
+        product_id,
+        max(matched_on) as matched_on,
+        max_by(p_approve, matched_on) as p_approve
+    from {{ ref("stg_published__matches") }}
+    where p_approve is not null
+    group by channel_id, lead_id, institution_id, product_id
+
+),
+
+trained as (
+
+    select min(known_on) as known_on
+    from (
+        select
+            known_on,
+            sum(count(*)) over (order by known_on) as decisions
+        from {{ ref("int_outcomes__judged") }}
+        where unlinked_reason is null and event in ('approved', 'declined', 'funded')
+        group by known_on
+    ) as platform
+    where decisions >= {{ var("sudden_trained_decisions") }}
+
+),
+
+decisions as (
+
+    select
+        decided.institution_id,
+        decided.known_on,
         count(*) as decisions,
-        sum(is_approved) as approvals
+        sum(decided.is_approved) as approvals,
+        count(predictions.p_approve) as predicted_decisions,
+        coalesce(sum(decided.is_approved) filter (where predictions.p_approve is not null), 0)
+            as predicted_decisions_approved,
+        coalesce(sum({{ exact("predictions.p_approve") }}), 0) as expected_approvals,
+        coalesce(
+            sum({{ exact("predictions.p_approve * (1 - predictions.p_approve)") }}), 0
+        ) as expected_variance
 
     from (
         select
@@ -30,7 +73,15 @@ with recursive decisions as (
             and event in ('approved', 'declined', 'funded')
         group by channel_id, lead_id, institution_id, product_id, known_on
     ) as decided
-    group by institution_id, known_on
+    cross join trained
+    left join predictions
+        on
+            decided.channel_id = predictions.channel_id
+            and decided.lead_id = predictions.lead_id
+            and decided.institution_id = predictions.institution_id
+            and decided.product_id = predictions.product_id
+            and predictions.matched_on >= {{ add_days("trained.known_on", 7) }}
+    group by decided.institution_id, decided.known_on
 
 ),
 
@@ -54,6 +105,10 @@ windows as (
         decisions.known_on,
         decisions.decisions,
         decisions.approvals,
+        decisions.predicted_decisions,
+        decisions.predicted_decisions_approved,
+        decisions.expected_approvals,
+        decisions.expected_variance,
         confirmed.known_on is not null as is_confirmed,
         sum(decisions.decisions) over recent as window_decisions,
         sum(decisions.approvals) over recent as window_approvals,
@@ -80,71 +135,122 @@ compared as (
 
     select
         institution_id,
-        known_on,
-        position,
-        cast(decisions as double) as reference_decisions,
-        cast(approvals as double) as reference_approvals,
+        cast(null as date) as known_on,
+        cast(0 as bigint) as position,
+        cast(0 as double) as reference_decisions,
+        cast(0 as double) as reference_approvals,
+        cast(0 as double) as predicted_decisions,
+        cast(0 as double) as predicted_decisions_approved,
+        cast(0 as double) as expected_approvals,
+        cast(0 as double) as expected_variance,
+        false as was_confirmed,
+        cast(null as varchar) as compared_with,
         cast(0 as double) as earlier_decisions,
-        cast(0 as double) as earlier_approvals,
-        cast(decisions as double) as reported_decisions,
-        cast(approvals as double) as reported_approvals,
-        false as is_sudden
+        cast(null as double) as earlier_rate,
+        cast(0 as double) as reported_decisions,
+        cast(null as double) as reported_rate
     from windows
     where position = 1
 
     union all
 
     select
-        judged.institution_id,
-        judged.known_on,
-        judged.position,
+        institution_id,
+        known_on,
+        position,
         case
-            when judged.is_change and judged.is_confirmed then judged.decisions
-            when judged.is_change then judged.reference_decisions
-            else judged.reference_decisions + judged.decisions
+            when not is_change then reference_decisions + decisions
+            when is_confirmed then decisions
+            else reference_decisions
         end as reference_decisions,
         case
-            when judged.is_change and judged.is_confirmed then judged.approvals
-            when judged.is_change then judged.reference_approvals
-            else judged.reference_approvals + judged.approvals
+            when not is_change then reference_approvals + approvals
+            when is_confirmed then approvals
+            else reference_approvals
         end as reference_approvals,
-        judged.reference_decisions as earlier_decisions,
-        judged.reference_approvals as earlier_approvals,
-        case when judged.is_day_change then judged.decisions else judged.window_decisions end
-            as reported_decisions,
-        case when judged.is_day_change then judged.approvals else judged.window_approvals end
-            as reported_approvals,
-        judged.is_change and not judged.is_confirmed as is_sudden
+        case when is_change then earlier_predicted else predicted_decisions end
+            as predicted_decisions,
+        case when is_change then earlier_predicted_approved else predicted_decisions_approved end
+            as predicted_decisions_approved,
+        case when is_change then earlier_expected else expected_approvals end as expected_approvals,
+        case when is_change then earlier_variance else expected_variance end as expected_variance,
+        was_confirmed or (is_change and is_confirmed) as was_confirmed,
+        case
+            when not is_change or is_confirmed then null
+            when is_day_change or is_window_change then 'earlier decisions'
+            else 'predictions'
+        end as compared_with,
+        case
+            when is_day_change or is_window_change then reference_decisions
+            else predicted_decisions
+        end as earlier_decisions,
+        case
+            when is_day_change or is_window_change then reference_approvals / reference_decisions
+            else expected_approvals / nullif(predicted_decisions, 0)
+        end as earlier_rate,
+        case
+            when is_day_change then decisions
+            when is_window_change then window_decisions
+            else predicted_decisions
+        end as reported_decisions,
+        case
+            when is_day_change then approvals / decisions
+            when is_window_change then window_approvals / window_decisions
+            else predicted_decisions_approved / nullif(predicted_decisions, 0)
+        end as reported_rate
 
     from (
         select
             *,
-            is_day_change or is_window_change as is_change
+            is_day_change or is_window_change or is_far_from_predictions as is_change
         from (
             select
-                windows.institution_id,
-                windows.known_on,
-                windows.position,
-                cast(windows.decisions as double) as decisions,
-                cast(windows.approvals as double) as approvals,
-                windows.is_confirmed,
-                cast(windows.window_decisions as double) as window_decisions,
-                cast(windows.window_approvals as double) as window_approvals,
-                compared.reference_decisions,
-                compared.reference_approvals,
+                *,
                 {{ is_sudden_change(
-                    "windows.approvals", "windows.decisions",
-                    "compared.reference_approvals", "compared.reference_decisions"
+                    "approvals", "decisions", "reference_approvals", "reference_decisions"
                 ) }} as is_day_change,
                 {{ is_sudden_change(
-                    "windows.window_approvals", "windows.window_decisions",
-                    "compared.reference_approvals", "compared.reference_decisions"
-                ) }} as is_window_change
-            from compared
-            inner join windows
-                on
-                    compared.institution_id = windows.institution_id
-                    and compared.position + 1 = windows.position
+                    "window_approvals", "window_decisions",
+                    "reference_approvals", "reference_decisions"
+                ) }} as is_window_change,
+                not was_confirmed
+                and reference_decisions < {{ var("sudden_reference_decisions") }}
+                and {{ is_far_from_predictions(
+                    "predicted_decisions_approved", "predicted_decisions",
+                    "expected_approvals", "expected_variance"
+                ) }} as is_far_from_predictions
+            from (
+                select
+                    windows.institution_id,
+                    windows.known_on,
+                    windows.position,
+                    cast(windows.decisions as double) as decisions,
+                    cast(windows.approvals as double) as approvals,
+                    windows.is_confirmed,
+                    cast(windows.window_decisions as double) as window_decisions,
+                    cast(windows.window_approvals as double) as window_approvals,
+                    compared.reference_decisions,
+                    compared.reference_approvals,
+                    compared.was_confirmed,
+                    compared.predicted_decisions as earlier_predicted,
+                    compared.predicted_decisions_approved as earlier_predicted_approved,
+                    compared.expected_approvals as earlier_expected,
+                    compared.expected_variance as earlier_variance,
+                    compared.predicted_decisions
+                    + cast(windows.predicted_decisions as double) as predicted_decisions,
+                    compared.predicted_decisions_approved
+                    + cast(windows.predicted_decisions_approved as double)
+                        as predicted_decisions_approved,
+                    compared.expected_approvals
+                    + cast(windows.expected_approvals as double) as expected_approvals,
+                    compared.expected_variance
+                    + cast(windows.expected_variance as double) as expected_variance
+                from compared
+                inner join windows
+                    on
+                        compared.institution_id = windows.institution_id
+                        and compared.position + 1 = windows.position
+            ) as summed
         ) as tested
     ) as judged
 
@@ -153,10 +259,11 @@ compared as (
 select
     institution_id,
     known_on,
+    compared_with,
     cast(earlier_decisions as bigint) as earlier_decisions,
-    earlier_approvals / earlier_decisions as earlier_rate,
+    earlier_rate,
     cast(reported_decisions as bigint) as reported_decisions,
-    reported_approvals / reported_decisions as reported_rate
+    reported_rate
 
 from compared
-where is_sudden
+where compared_with is not null

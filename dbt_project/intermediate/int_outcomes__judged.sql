@@ -49,6 +49,7 @@ described as (
         products.currency as product_currency,
         products.amount_min,
         products.amount_max,
+        products.apr_max,
         institutions.institution_kind
 
     from dated
@@ -96,7 +97,15 @@ compared as (
             where
             described.is_claimed
             and described.event in ('overdue_30', 'overdue_60', 'overdue_90', 'repaid')
-        ) over known as last_servicing_at
+        ) over known as last_servicing_at,
+        min(described.event_at) filter (
+            where described.is_claimed and described.event = 'repaid'
+        ) over known as first_repaid_at,
+        max(described.event_at) filter (
+            where
+            described.is_claimed
+            and described.event in ('overdue_30', 'overdue_60', 'overdue_90')
+        ) over known as last_overdue_at
 
     from described
     left join caps on described.outcome_row = caps.outcome_row
@@ -140,7 +149,10 @@ judged as (
             when is_in_future then 'in_future'
             when not is_product_known then 'unknown_product'
             when is_history then null
+            when least(event_at, recorded_at) < {{ day_start("business_date") }}
+                then 'before_delivery'
             when apr > price_cap + {{ var("rate_tolerance") }} then 'rate_over_cap'
+            when apr > apr_max + {{ var("rate_tolerance") }} then 'rate_over_product'
             when currency <> product_currency then 'other_currency'
             when
                 event in ('approved', 'funded')
@@ -163,6 +175,10 @@ judged as (
             when
                 event in ('overdue_30', 'overdue_60', 'overdue_90', 'repaid')
                 and (first_funded_at is null or event_at < first_funded_at)
+                then 'impossible_order'
+            when event = 'repaid' and event_at < last_overdue_at then 'impossible_order'
+            when
+                event in ('overdue_30', 'overdue_60', 'overdue_90') and event_at > first_repaid_at
                 then 'impossible_order'
         end as unlinked_reason
 

@@ -25,3 +25,22 @@
         )) > ln({{ var("sudden_odds_factor") }})
     )
 {%- endmacro %}
+
+
+{# Whether approvals are beyond chance, and by a factor of their odds, what was predicted for the same
+   decisions: a sum of independent draws of which each has its own probability.
+
+   Args:
+       approvals, decisions: Of decisions with a prediction.
+       expected, variance: Sum of the predicted probabilities p, and of p(1 - p). #}
+{% macro is_far_from_predictions(approvals, decisions, expected, variance) -%}
+    (
+        {{ decisions }} >= {{ var("sudden_least_decisions") }}
+        and abs({{ approvals }} - {{ expected }})
+        > {{ var("sudden_standard_errors") }} * sqrt({{ variance }})
+        and abs(ln(
+            ({{ approvals }} + 0.5) / ({{ decisions }} - {{ approvals }} + 0.5)
+            * ({{ decisions }} - {{ expected }} + 0.5) / ({{ expected }} + 0.5)
+        )) > ln({{ var("sudden_prediction_odds_factor") }})
+    )
+{%- endmacro %}

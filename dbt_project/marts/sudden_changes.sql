@@ -1,9 +1,10 @@
--- One row per institution whose reported approval rate has changed suddenly in the outcomes known
--- on the business date, or on one of the days before that still holds back its outcomes.
+-- One row per institution and date that holds back its outcomes: the reported approval rate has
+-- changed suddenly, or is far from what was predicted for a lender without a rate of its own.
 
 select
     institution_id,
     known_on,
+    compared_with,
     earlier_decisions,
     earlier_rate,
     reported_decisions,

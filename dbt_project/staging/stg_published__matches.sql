@@ -18,6 +18,7 @@ renamed as (
         product_id,
         "rank",
         suggested_apr,
+        p_approve,
         "date" as matched_on
 
     from source

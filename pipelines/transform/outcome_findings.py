@@ -44,10 +44,15 @@ def _find_sudden_changes(connection: duckdb.DuckDBPyConnection, day: date) -> It
         SQL / "sudden_changes.sql",
         {"day": f"{day}", "window_days": window},
     ).fetchall()
-    for institution, dates, last, rate, decisions, new_rate, new_decisions in rows:
+    for institution, dates, last, compared, rate, decisions, new_rate, new_decisions in rows:
+        expected = (
+            f"{rate:.1%} were predicted"
+            if compared == "predictions"
+            else f"{rate:.1%} of {decisions:,} before"
+        )
         detail = (
             f"{institution}: {new_rate:.1%} of {new_decisions:,} decisions reported up to "
-            f"{last} were approvals, {rate:.1%} of {decisions:,} before; the outcomes of "
+            f"{last} were approvals, {expected}; the outcomes of "
             f"{dates:,} date{'s' if dates > 1 else ''} don't train"
         )
         sources = [institution]

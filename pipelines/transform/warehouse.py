@@ -34,9 +34,11 @@ MATCHES = pa.schema(
         ),
         ("rank", pa.int64()),
         ("suggested_apr", pa.float64()),
+        ("p_approve", pa.float64()),
     ]
 )
-"""The columns of `matches/` that link an outcome to its lead, and the terms shown to the lead."""
+"""The columns of `matches/` that link an outcome to its lead, the terms shown to the lead, and the
+probability that its decision is compared with."""
 
 KEYS = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
 DELIVERED = pa.schema([(name, pa.string()) for name in KEYS])
@@ -135,6 +137,8 @@ def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
         "sudden_reference_decisions": sudden.reference_decisions,
         "sudden_odds_factor": sudden.odds_factor,
         "sudden_standard_errors": sudden.standard_errors,
+        "sudden_prediction_odds_factor": sudden.prediction_odds_factor,
+        "sudden_trained_decisions": sudden.trained_decisions,
         # the platform's rate before any outcome, with equal weight for every segment
         "prior_approval": sum(priors.approve.values()) / len(priors.approve),
         "prior_take_up": sum(priors.take_up.values()) / len(priors.take_up),

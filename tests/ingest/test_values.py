@@ -81,9 +81,13 @@ def settings(tmp_path_factory):
     land(
         path_of(settings, "leads", "cut_json", name="rows.jsonl"), lines.rstrip("\n").encode()[:-9]
     )
-    typed = [row("outcomes", lead_id=f"x{i}") for i in range(4)]
+    typed = [row("outcomes", lead_id=f"x{i}") for i in range(12)]
     typed[1]["recorded_at"] = FAR
     typed[2] |= {"event_at": FAR, "recorded_at": FAR}
+    typed[3]["event_at"] = FAR
+    typed[4]["recorded_at"] = "2026-11-22T00:00:00+08:00"  # the day after the next
+    typed[5]["recorded_at"] = "2126-11-19T04:00:00Z"
+    typed[6]["recorded_at"] = "2026-11-21T23:59:59+08:00"  # a clock may be a day ahead
     land(path_of(settings, "outcomes", "lender_02"), typed)
     prices = {"percent": 1.58, "tenths": 0.21, "share": 0.0158, "id": 110105198808082707}
     land(
@@ -233,8 +237,12 @@ def test_an_outcome_of_2062_is_quarantined(settings):
         (3, "recorded_at", "in_the_future", "critical"),
         (4, "event_at", "in_the_future", "critical"),
         (4, "recorded_at", "in_the_future", "critical"),
+        (5, "event_at", "in_the_future", "critical"),
+        (6, "recorded_at", "in_the_future", "critical"),
+        (7, "recorded_at", "in_the_future", "critical"),
     ]
-    assert [outcome["lead_id"] for outcome in loaded(settings, "outcomes")] == ["x0", "x3"]
+    found = {outcome["lead_id"] for outcome in loaded(settings, "outcomes")}
+    assert found == {"x0", *(f"x{i}" for i in range(6, 12))}
     assert findings(settings, "outcomes")["times_implausible"]["sources"] == ["lender_02"]
 
 

@@ -98,19 +98,35 @@ def test_values_are_judged_against_the_product_and_the_law(home: Settings):
     good = BANK | OWN | {"recorded_at": at(f"{DAY} 09:00"), "event_at": at(f"{DAY} 08:00")}
     cases: list[tuple[Row, str | None]] = [
         ({}, None),
-        ({"apr": 0.24, "amount": 100_000.0, "currency": "CNY"}, None),
+        ({"apr": 0.18, "amount": 100_000.0, "currency": "CNY"}, None),
+        ({"apr": 0.1804, "amount": 1_000.0}, None),
         ({"apr": 0.36}, "rate_over_cap"),
+        ({"apr": 18.0}, "rate_over_cap"),  # per cent
+        ({"apr": 0.2}, "rate_over_product"),
+        ({"apr": 0.23, "event": "declined"}, "rate_over_product"),
+        ({"amount": 101_000.0}, None),
+        ({"amount": 101_500.0}, "amount_outside_product"),
         ({"amount": 900_000.0}, "amount_outside_product"),
         ({"amount": 5.0}, "amount_outside_product"),
         ({"currency": "USD"}, "other_currency"),
+        ({"currency": "USD", "event": "declined"}, "other_currency"),
+        # the contract's own limit is two days; what is left lies after the end of the intake's date
         ({"recorded_at": at("2062-03-01 09:00")}, "in_future"),
         ({"event_at": at("2062-03-01 09:00")}, "in_future"),
+        ({"recorded_at": at(f"{DAY + timedelta(days=1)} 00:00")}, "in_future"),
+        ({"event_at": at(f"{DAY + timedelta(days=1)} 00:00")}, "in_future"),
+        ({"recorded_at": at(f"{DAY} 23:59"), "event_at": at(f"{DAY} 23:59")}, None),
+        # nobody decides on a lead before it exists
+        ({"event_at": at(f"{FIRST - timedelta(days=1)} 23:59")}, "before_delivery"),
+        ({"recorded_at": at(f"{FIRST - timedelta(days=300)} 12:00")}, "before_delivery"),
+        ({"event_at": at("1970-01-01 08:00"), "event": "declined"}, "before_delivery"),
+        ({"event_at": at(f"{FIRST} 00:00")}, None),
         ({"product_id": "card"}, "other_product"),
         ({"product_id": "invented"}, "other_product"),
         ({"event": "overdue_30"}, "impossible_order"),
         ({"event": "repaid"}, "impossible_order"),
     ]
-    outcomes = [
+    outcomes: list[Row] = [
         good | lead(number) | change | {"file_line": number}
         for number, (change, _) in enumerate(cases)
     ]
@@ -123,6 +139,16 @@ def test_values_are_judged_against_the_product_and_the_law(home: Settings):
         # paid out, then behind: as it should be
         good | lead(51) | early | {"file_line": 52, "event": "funded"},
         good | lead(51) | late | {"file_line": 53, "event": "overdue_30"},
+        # repaid, then behind; and behind, then repaid
+        good | lead(53) | early | {"file_line": 56, "event": "funded"},
+        good | lead(53) | late | {"file_line": 57, "event": "repaid"},
+        good | lead(53) | {"file_line": 58, "event": "overdue_90"},
+        good | lead(54) | early | {"file_line": 59, "event": "funded"},
+        good | lead(54) | late | {"file_line": 60, "event": "overdue_90"},
+        good | lead(54) | {"file_line": 61, "event": "repaid"},
+        # paid out before it was applied for
+        good | lead(55) | early | {"file_line": 62, "event": "funded"},
+        good | lead(55) | late | {"file_line": 63, "event": "applied"},
         # behind before it was paid out
         good | lead(52) | late | {"file_line": 54, "event": "funded"},
         good | lead(52) | early | {"file_line": 55, "event": "overdue_30"},
@@ -131,11 +157,12 @@ def test_values_are_judged_against_the_product_and_the_law(home: Settings):
     write_home(home, outcomes, delivered, leads=60)
     build_all(home, DAY)
     expected = {number: reason for number, (_, reason) in enumerate(cases)}
-    wrong = dict.fromkeys((50, 51, 54, 55), "impossible_order")
-    assert reasons(home) == expected | wrong | {52: None, 53: None}
+    wrong = dict.fromkeys((50, 51, 54, 55, 57, 58, 62, 63), "impossible_order")
+    right = dict.fromkeys((52, 53, 56, 59, 60, 61))
+    assert reasons(home) == expected | wrong | right
     findings = read_manifest(home.day_folder(home.marts, DAY))["findings"]
     assert {(f["id"], f["count"]) for f in findings} == {
-        ("outcomes_implausible", 12),
+        ("outcomes_implausible", 26),
         ("outcomes_not_received", 2),
     }
 
@@ -237,3 +264,85 @@ def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings)
         {"file": file, "line": "3", "status": "ignored", "reason": "allowed: event"},
     ]
     assert "139" not in (folder / "outcome_receipt.v2.csv").read_text("utf-8")
+
+
+def test_a_product_that_no_catalogue_has_is_unknown_also_in_history(home: Settings):
+    recorded = {"recorded_at": at(f"{DAY} 09:00"), "event": "approved"}
+    write_home(
+        home,
+        [
+            BANK | lead(0) | recorded | {"file_line": 1, "history_kind": "simulate"},
+            BANK | lead(0) | recorded | {"product_id": "ghost", "history_kind": "simulate"},
+            BANK | lead(1) | recorded | {"product_id": "ghost", "history_kind": None},
+            {"institution_id": "nobody", "product_id": "loan"} | lead(1) | recorded,
+        ],
+        [BANK | lead(1) | {"match_id": "b1"}],
+        leads=2,
+    )
+    build_all(home, DAY)
+    unlinked = read(home, "unlinked_outcomes")
+    assert sorted((row["institution_id"], row["unlinked_reason"]) for row in unlinked) == [
+        ("bank", "other_product"),
+        ("bank", "unknown_product"),
+        ("nobody", "unknown_product"),
+    ]
+
+
+def patch_sudden_change(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Replace values of the policy on sudden changes."""
+    stated = policy.outcomes().sudden_change
+    changed = stated.model_validate(stated.model_dump(by_alias=True) | changes)
+    outcomes = policy.outcomes().model_copy(update={"sudden_change": changed})
+    monkeypatch.setattr(policy, "outcomes", lambda: outcomes)
+
+
+def write_first_reports(home: Settings, approvals: int, *, trained: bool) -> None:
+    """Write 40 decisions of a lender without earlier ones; each approval was predicted at 0.15."""
+    before = FIRST - timedelta(days=28)
+    known = [lead(number) | {"lead_id": f"old-{number}"} for number in range(30)]
+    terms = {"products": [BANK, FUND], "institutions": [{"institution_id": "bank"}]}
+    write_day(home, before, leads=known, **terms)
+    report = {"recorded_at": at(f"{before + timedelta(days=1)} 09:00"), "event": "declined"}
+    history = [FUND | row | report for row in known] if trained else []
+    write_day(home, before + timedelta(days=1), outcomes=history)
+    leads = [lead(number) for number in range(40)]
+    matches = [BANK | row | {"match_id": row["lead_id"], "p_approve": 0.15} for row in leads]
+    write_day(home, FIRST, leads=leads)
+    write_matches(home, FIRST, matches)
+    events = ["approved"] * approvals + ["declined"] * (40 - approvals)
+    # the first 15 are too few to judge, with the others they aren't
+    for day, part in ((DAY - timedelta(days=1), slice(15)), (DAY, slice(15, None))):
+        recorded = {"recorded_at": at(f"{day} 09:00"), "history_kind": None}
+        rows = zip(leads[part], events[part], strict=True)
+        write_day(home, day, outcomes=[BANK | row | recorded | {"event": e} for row, e in rows])
+
+
+@pytest.mark.parametrize(
+    ("approvals", "trained", "held"),
+    [
+        pytest.param(38, True, 25, id="lies from the first report on"),
+        pytest.param(6, True, 0, id="as predicted"),
+        pytest.param(16, True, 0, id="beyond chance, but not by the factor"),
+        pytest.param(38, False, 0, id="predicted by a stated prior"),
+    ],
+)
+def test_the_first_decisions_of_a_lender_are_compared_with_the_predictions(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, approvals: int, trained: bool, held: int
+):
+    patch_sudden_change(monkeypatch, trained_decisions=30)
+    write_first_reports(home, approvals, trained=trained)
+    build_all(home, DAY)
+    unlinked = [row["unlinked_reason"] for row in read(home, "unlinked_outcomes")]
+    assert unlinked == ["unconfirmed_change"] * held
+    findings = read_manifest(home.day_folder(home.marts, DAY))["findings"]
+    assert [(f["id"], f["sources"]) for f in findings] == (
+        [("outcomes_sudden_change", ["bank"])] if held else []
+    )
+    if held:
+        assert "95.0% of 40 decisions" in findings[0]["detail"]
+        assert "15.0% were predicted" in findings[0]["detail"]
+        confirmed = {"institution_id": "bank", "from": DAY, "to": DAY, "source": "a letter"}
+        confirmed |= {"confirmed_on": DAY + timedelta(days=1)}
+        patch_sudden_change(monkeypatch, confirmed=[confirmed])
+        build_all(home, DAY)
+        assert not read(home, "unlinked_outcomes")

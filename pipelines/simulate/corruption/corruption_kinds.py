@@ -25,8 +25,8 @@ REPAIRED = "none"
 WRONG_TYPE = {
     "text": (),
     "list": ("all||", "|"),
-    "integer": ("n/a", "36.5", "1,234", "T", "`"),
-    "number": ("n/a", "1,234.50", "¥1234", "1 234", "1e400", "`"),
+    "integer": ("unknown", "36.5", "1,234", "T", "`"),
+    "number": ("unknown", "1,234.50", "¥1234", "1 234", "1e400", "`"),
     "boolean": ("maybe", "T", "`"),
     "date": ("31/02/2020", "2024-02-30", "2020-1-5", "03/2020", "2/28/1997"),
     "timestamp": ("yesterday", "2026-01-28", "2026-01-28T10:00:00", "2026-1-5T9:00:00Z"),
@@ -39,6 +39,8 @@ WRONG_TEXT = ("`", "0", "two words", "cny", "2026-1", "2026-13")
 PERCENT = 14.95
 """A rate as a percentage, where the contract asks for a fraction."""
 LONG_AGO = "1970-01-01"
+PLACEHOLDER = "NULL"
+"""A word that programs write where nothing is stored."""
 BEFORE, AFTER = "\u3000", " "
 """White space around a value: an ideographic and an ordinary blank."""
 
@@ -61,7 +63,7 @@ class ValueCorruption:
     @property
     def is_text(self) -> bool:
         """True where a column of numbers or dates cannot hold the value sent."""
-        return self.rule == "type" or self.is_padded or self.sent == " "
+        return self.rule == "type" or self.is_padded or self.sent in (" ", PLACEHOLDER)
 
 
 @cache
@@ -108,7 +110,8 @@ def _column_kinds(contract: Contract, column: Column) -> Iterator[ValueCorruptio
     if column.on_unreadable == "hold_delivery":
         return  # one such value would hold every delivery until its list is sent again
     if column.required:
-        yield from (kind(blank, "required", "critical") for blank in (None, " "))
+        blanks = (None, " ", *([PLACEHOLDER] if column.placeholders else []))
+        yield from (kind(blank, "required", "critical") for blank in blanks)
     if column.allowed:
         texts = [*WRONG_TEXT, column.allowed[0].upper()]
         yield from (kind(text, "allowed") for text in texts if text not in column.allowed)
@@ -116,7 +119,8 @@ def _column_kinds(contract: Contract, column: Column) -> Iterator[ValueCorruptio
         texts = [text for text in WRONG_TEXT if not re.fullmatch(column.pattern, text)]
         yield from (kind(text, "pattern") for text in texts)
     if column.max_length is not None:
-        too_long = "x" * (column.max_length + 1)
+        too_long = "xyz" * column.max_length  # the same letter again and again is a placeholder
+        too_long = too_long[: column.max_length + 1]
         if re.fullmatch(column.pattern or ".*", too_long):
             yield kind(too_long, "max_length")
     yield from (kind(text, "range") for text in _out_of_range(contract, column))

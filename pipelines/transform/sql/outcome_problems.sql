@@ -9,8 +9,9 @@ with judged as (
             when unlinked_reason is null or unlinked_reason = 'unconfirmed_change' then null
             when
                 unlinked_reason in (
-                    'in_future', 'unknown_product', 'rate_over_cap', 'other_currency',
-                    'amount_outside_product', 'impossible_order'
+                    'in_future', 'before_delivery', 'unknown_product', 'rate_over_cap',
+                    'rate_over_product', 'other_currency', 'amount_outside_product',
+                    'impossible_order'
                 )
                 then 'outcomes_implausible'
             else 'outcomes_not_received'

@@ -4,6 +4,7 @@ select
     institution_id,
     count(*) as dates,
     max(known_on) as last_on,
+    max_by(compared_with, known_on) as compared_with,
     max_by(earlier_rate, known_on) as earlier_rate,
     max_by(earlier_decisions, known_on) as earlier_decisions,
     max_by(reported_rate, known_on) as reported_rate,
