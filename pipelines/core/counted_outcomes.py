@@ -2,7 +2,7 @@
 
 The lake has every outcome that was sent, also claims about leads that a lender did not receive. The
 mart `outcomes` of a date has the ones that count, as known at the end of that date. Training and
-drift read the mart of their own date; whatever judges an earlier date reads it through here.
+drift read the mart of their own date; an evaluation of earlier dates reads it through here.
 """
 
 from datetime import date
