@@ -188,8 +188,10 @@ def _reasons(report: Report, intake: FeedIntake) -> str:
 
 
 def _files_not_read(report: Report) -> Iterator[Finding]:
+    """Yield the files that no feed counts; a file of a source is among its rejected ones."""
+    counted = {f"{row.feed}/{row.source}" for row in report.intake if row.rejected_files}
     for file in report.landed_files:
-        if file.is_rejected:
+        if file.is_rejected and "/".join(file.path.split("/")[:2]) not in counted:
             yield make_finding("file_not_read", file.note, where=file.path, path=file.path)
 
 

@@ -95,12 +95,18 @@ def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def decide(findings: Iterable[Finding]) -> Verdict:
-    """Return the verdict that follows from `findings`, with its most important reasons."""
+    """Return the verdict that follows from `findings`, with its most important reasons.
+
+    A rule is named again only after every other one: 40 rejected files don't hide that the rates
+    of a lender changed.
+    """
     ranked = sort_findings(findings)
     severity: Severity = ranked[0].severity if ranked else "fit"
     if severity == "fit":
         return Verdict("fit")
     reasons = [finding for finding in ranked if finding.severity == severity]
+    first = {finding.id: finding for finding in reversed(reasons)}
+    reasons.sort(key=lambda finding: finding is not first[finding.id])
     return Verdict(severity, tuple(reasons[:MAX_REASONS]), len(reasons[MAX_REASONS:]))
 
 

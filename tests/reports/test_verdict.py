@@ -56,6 +56,18 @@ def test_the_three_most_important_reasons_come_first_and_the_others_are_counted(
     assert verdict.others == 1
 
 
+def test_a_rule_is_named_again_only_after_every_other_one():
+    files = [make_finding("file_rejected", where=name) for name in "abcd"]
+    others = [make_finding("currency_not_iso"), make_finding("file_not_read")]
+    verdict = decide([*files, *others])
+    assert [(found.id, found.where) for found in verdict.reasons] == [
+        ("file_rejected", "a"),
+        ("currency_not_iso", ""),
+        ("file_not_read", ""),
+    ]
+    assert verdict.others == 3
+
+
 def test_findings_of_equal_rank_keep_their_order():
     findings = [make_finding("file_not_read", path=path) for path in ("b", "a")]
     assert sort_findings(findings) == tuple(findings)
