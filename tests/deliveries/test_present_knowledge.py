@@ -82,6 +82,32 @@ def test_a_later_order_on_another_lead_of_the_person_is_obeyed(matched_copy):
     assert manifest_of(matched_copy)["retracted"] == [match["match_id"]]
 
 
+@pytest.mark.parametrize(
+    ("withdrawn", "is_retracted"), [("2026-11-21 10:00", True), ("2026-01-01 10:00", False)]
+)
+def test_a_withdrawal_on_a_later_lead_of_the_person_ends_earlier_consents(
+    matched_copy, withdrawn, is_retracted
+):
+    deliver_all(matched_copy)
+    match = matches_of(matched_copy, CSV_BANK)[0]
+    path = matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
+    (phone,) = (
+        row["phone"]
+        for row in pq.read_table(path).to_pylist()
+        if (row["channel_id"], row["lead_id"]) == (match["channel_id"], match["lead_id"])
+    )
+    again = {"channel_id": "later", "lead_id": "again", "phone": phone}
+    write_feed(
+        matched_copy,
+        "leads",
+        NEXT,
+        [again | {"consent_withdrawn_at": at(withdrawn), "consent_scope": [PARQUET_BANK]}],
+    )
+    deliver_all(matched_copy)
+    expected = [match["match_id"]] if is_retracted else []
+    assert manifest_of(matched_copy).get("retracted", []) == expected
+
+
 def test_an_erasure_known_a_day_later_is_not_delivered_again_and_is_retracted(matched_copy):
     deliver_all(matched_copy)
     matches = matches_of(matched_copy, CSV_BANK)

@@ -25,7 +25,7 @@ judged as (
             when orders.lead_id is not null then 'suppressed'
             when later_consents.is_withdrawn then 'consent_withdrawn'
             when
-                later_consents.lead_id is not null
+                later_consents.scopes is not null
                 and not list_bool_and(
                     list_transform(
                         later_consents.scopes,
