@@ -13,7 +13,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from expectations.contracts import Column, Contract
+from expectations.contracts import Column, Contract, SaferFirst
+from pipelines.ingest.catalogues import CONTRADICTORY, find_rows_of_one_list
+from pipelines.ingest.lake_history import parquet_sql, select_history
 
 DROPPED = pa.schema(
     [
@@ -28,6 +30,8 @@ CLOSING_COPIES = pa.schema([("row", pa.int64()), ("reason", pa.string())])
 
 OTHER_PERSON = "key_of_different_persons"
 EVERY_INSTITUTION = "all"
+OTHER_LIMITS = "stricter in another column than the row of its key that was loaded"
+"""Reason of a row that is as a whole no more careful than the loaded one, but is in a column."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class DroppedRows:
     """The rows that are not loaded, and why (`DROPPED`)."""
     closing: pa.Table
     """The dropped rows that close what was loaded (`CLOSING_COPIES`)."""
+    contradictory: pa.Table
+    """The rows of a catalogue that another one of its day contradicts (`CONTRADICTORY`)."""
 
 
 def find_dropped_rows(
@@ -59,15 +65,16 @@ def find_dropped_rows(
     tasks = pa.table({"task": pa.array(rejected_files, pa.int32())})
     connection.register("rejected", tasks)
     connection.execute(
-        f"create or replace temp view arrived as from {_parquet(rows)} "
+        f"create or replace temp view arrived as from {parquet_sql(rows)} "
         "where task not in (select task from rejected)"
     )
     connection.execute(
         "create or replace temp table dropped (row bigint, rule text, severity text, message text)"
     )
     connection.execute("create or replace temp table closing (row bigint, reason text)")
+    connection.execute("create or replace temp table contradictory (row bigint, reason text)")
     connection.execute(
-        f"insert into dropped select row, 'rejected', 'info', '' from {_parquet(rows)} "
+        f"insert into dropped select row, 'rejected', 'info', '' from {parquet_sql(rows)} "
         "where task in (select task from rejected)"
     )
     if contract.full_catalogue:
@@ -82,11 +89,14 @@ def find_dropped_rows(
             )
     if contract.unique_within == "history" and history:
         _drop_known(connection, contract, history)
+    if contract.full_catalogue and contract.safer_first:
+        connection.execute(f"insert into contradictory {find_rows_of_one_list(contract)}")
     _drop_copies(connection, contract)
     dropped = connection.sql("from dropped order by row").to_arrow_table().cast(DROPPED)
     closing = connection.sql("from closing order by row").to_arrow_table().cast(CLOSING_COPIES)
+    contradictory = connection.sql("from contradictory order by all").to_arrow_table()
     connection.unregister("rejected")
-    return DroppedRows(dropped, closing)
+    return DroppedRows(dropped, closing, contradictory.cast(CONTRADICTORY))
 
 
 def _drop_superseded_sql(contract: Contract, history: Sequence[Path]) -> str:
@@ -94,7 +104,7 @@ def _drop_superseded_sql(contract: Contract, history: Sequence[Path]) -> str:
     source = contract.source_column
     known = f"select {source}, known_on, landed_on from arrived"
     if history:
-        known += f" union all select {source}, known_on, landed_on from ({_history_sql(history)})"
+        known += f" union all select {source}, known_on, landed_on from ({select_history(history)})"
     return f"""
         insert into dropped
         select
@@ -169,7 +179,7 @@ def _drop_known(
             bool_or({_names_other_person_sql(contract, "arrived", "earlier")}) as is_other,
             max({_closing_reason_sql(contract, "arrived", "earlier")}) as closing_reason
         from (from arrived anti join dropped using (row)) as arrived
-        inner join ({_history_sql(history)}) as earlier
+        inner join ({select_history(history)}) as earlier
             on {_equal_sql(contract.key, "earlier", "arrived")}
                 and earlier.known_on < arrived.known_on
         group by arrived.row
@@ -206,12 +216,17 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
             other.row,
             other.known_on > loaded.known_on as is_later,
             is_later and {_names_other_person_sql(contract, "other", "loaded")} as is_other,
-            {_closing_reason_sql(contract, "other", "loaded")} as closing_reason
+            {_closing_reason_sql(contract, "other", "loaded")} as closing_reason,
+            {_contradicts_sql(contract, "other", "loaded")} as is_contradictory
         from ranked as other
         inner join (from ranked where rank = 1) as loaded
             on {_equal_sql(key, "other", "loaded")}
         where other.rank > 1
         """
+    )
+    connection.execute(
+        f"insert into contradictory select row, '{OTHER_LIMITS}' from copies "
+        "where is_contradictory and not is_later"
     )
     by = [*(criterion.column for criterion in contract.safer_first), *contract.duplicates]
     named = f" by {', '.join(by)}" if by else ""
@@ -266,6 +281,38 @@ def _safer_first_sql(contract: Contract) -> Iterator[str]:
             yield f"{_size_sql(contract[column])} nulls last"
 
 
+def _contradicts_sql(contract: Contract, copy: str, loaded: str) -> str:
+    """Return SQL of whether a row of a catalogue closes something that the loaded one opens.
+
+    It does where it is more careful in one column, and where a column differs that restricts in
+    both directions, such as the segment of a product.
+    """
+    if not contract.full_catalogue:
+        return "false"
+    ranked = {criterion.column for criterion in contract.safer_first}
+    terms = [_is_safer_sql(contract, each, copy, loaded) for each in contract.safer_first] + [
+        f"{copy}.{column.name} is distinct from {loaded}.{column.name}"
+        for column in contract.columns
+        if column.restricts and column.name not in {*ranked, *contract.key}
+    ]
+    return f"({' or '.join(terms)})" if terms else "false"
+
+
+def _is_safer_sql(contract: Contract, criterion: SaferFirst, copy: str, loaded: str) -> str:
+    """Return SQL of whether `copy` is more careful than `loaded` by one criterion."""
+    name = criterion.column
+    one, other = f"{copy}.{name}", f"{loaded}.{name}"
+    if criterion.known_first:
+        return f"({one} is not null and {other} is null)"
+    if criterion.order:
+        values = ", ".join(f"'{value}'" for value in criterion.order)
+        return f"(list_position([{values}], {one}) < list_position([{values}], {other}))"
+    if contract[name].type == "list":
+        return f"(not list_contains({one}, '{EVERY_INSTITUTION}') and not list_has_all({one}, {other}))"
+    sign = ">" if criterion.largest_first else "<"
+    return f"({one} is not null and coalesce({one} {sign} {other}, true))"
+
+
 def _size_sql(column: Column) -> str:
     """Return SQL of a value's size: of a list its length; null where it has no limit."""
     if column.type != "list":
@@ -313,24 +360,5 @@ def _known_message(contract: Contract) -> str:
     return f"a row with the same {', '.join(contract.key)} was loaded on an earlier day"
 
 
-def _history_sql(files: Sequence[Path]) -> str:
-    """Return SQL of the rows of lake partitions, with the day on which each became known."""
-    paths = ", ".join(f"'{_escape(path)}'" for path in files)
-    day = "cast(regexp_extract(filename, 'date=([0-9-]+)/[^/]*$', 1) as date)"
-    return (
-        f"select *, {day} as known_on from read_parquet([{paths}], filename = true, "
-        "hive_partitioning = false, union_by_name = true)"
-    )
-
-
 def _equal_sql(names: Sequence[str], one: str, other: str) -> str:
     return " and ".join(f"{one}.{name} is not distinct from {other}.{name}" for name in names)
-
-
-def _parquet(path: Path) -> str:
-    # Otherwise a folder named date=D above the file would replace a feed's own column `date`.
-    return f"read_parquet('{_escape(path)}', hive_partitioning = false)"
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace("'", "''")

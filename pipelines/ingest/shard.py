@@ -23,6 +23,7 @@ from pipelines.core.database import connect
 from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.ingest.catalogues import find_empty_catalogues
 from pipelines.ingest.duplicates import find_dropped_rows
 from pipelines.ingest.identity import derive_columns
 from pipelines.ingest.phones import normalise_phones
@@ -73,16 +74,22 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     files = FilesOfShard(list_file_dates(settings, days), reader.unterminated, ValueFindings())
     file_findings = FileFindings(len(reader.tasks))
     _write_rows(settings, reader, folder, rule_counts, file_findings, files)
+    history = _history_files(settings, plan, contract)
+    rows = folder / "rows.parquet"
+    if contract.full_catalogue:
+        empty = find_empty_catalogues(
+            connection, contract, reader.tasks, reader.received, rows, history
+        )
+        reader.rejected_files = empty | reader.rejected_files
     rejected = reject_files(settings, contract, reader, file_findings)
     for message in rejected["message"].to_pylist():
         log.warning("landing/%s", message)
     write_parquet(rejected, folder / "rejected_files.parquet")
     write_parquet(_files_table(reader), folder / "files.parquet")
-    history = _history_files(settings, plan, contract)
-    rows = folder / "rows.parquet"
     found = find_dropped_rows(connection, contract, rows, sorted(reader.rejected_files), history)
     write_parquet(found.dropped, folder / "dropped.parquet")
     write_parquet(found.closing, folder / "closing.parquet")
+    write_parquet(found.contradictory, folder / "contradictory.parquet")
     create_keyed_hash_macro(connection, load_identifier_key(settings))
     restrictions, orders = make_restrictions(
         connection, contract, reader.tasks, reader.rejected_files, folder

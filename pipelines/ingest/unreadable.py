@@ -130,12 +130,13 @@ def make_restrictions(
         contract: Says what stays closed.
         tasks: The files of the feed, in the order of their numbers.
         rejected: Rejected file -> its rule.
-        shard: Folder with the shard's `unreadable`, `rows`, `dropped` and `closing` of the feed.
+        shard: Folder with the shard's `unreadable`, `rows`, `dropped`, `closing` and
+            `contradictory` of the feed.
     """
     if contract.on_unreadable is None:
         return RESTRICTIONS.empty_table(), ORDERS.empty_table()
     connection.register("files", _list_files(contract, list(tasks), rejected))
-    for name in ("unreadable", "rows", "dropped", "closing"):
+    for name in ("unreadable", "rows", "dropped", "closing", "contradictory"):
         connection.execute(f"create or replace temp view shard_{name} as from {_read(shard, name)}")
     found = (
         connection.sql(_restrictions_sql(contract, contract.on_unreadable.file))
@@ -218,6 +219,24 @@ def _restrictions_sql(contract: Contract, file_action: str) -> str:
         from files
         where restricts
             and '{file_action}' in ({_quoted(restrictions.STRICTEST_FIRST)})
+        {_contradictory_sql(contract)}
+    """
+
+
+def _contradictory_sql(contract: Contract) -> str:
+    """Return SQL that adds the rows of a catalogue that contradict another one of their day."""
+    if not contract.full_catalogue or contract.on_unreadable is None:
+        return ""
+    return f"""
+        union all
+        select
+            rows.known_on, '{contract.feed}', files.source, institution_id,
+            {"product_id" if "product_id" in contract.names else "null"}, null,
+            '{contract.on_unreadable.row}', min(shard_contradictory.reason), files.file, line
+        from shard_contradictory
+        inner join shard_rows as rows using (row)
+        inner join files using (task)
+        group by all
     """
 
 

@@ -18,6 +18,7 @@ from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray
 from pipelines.core.errors import FileRejected
 from pipelines.ingest.plan import Task
+from pipelines.ingest.reading.column_names import check_misspelt, list_optional
 from pipelines.ingest.reading.files import read_text_chunks
 from pipelines.ingest.reading.record_splitter import RecordSplitter
 from pipelines.ingest.reading.records import RecordBuffer, Records, RejectedRecord
@@ -63,6 +64,8 @@ class FeedReader:
     """Columns outside the contract, by task."""
     unterminated: dict[int, int] = field(default_factory=dict)
     """Last line of a task where it may be cut: a CSV without a last line end."""
+    _sent_keys: dict[int, set[str]] = field(default_factory=dict)
+    """Optional columns that restrict and are filled in a file of JSON lines, by task."""
     _buffers: dict[BufferKey, RecordBuffer] = field(
         default_factory=lambda: defaultdict(RecordBuffer)
     )
@@ -93,6 +96,16 @@ class FeedReader:
                 self.rejected_files[index] = error
         for key in list(self._buffers):
             yield self._parse_buffer(key)
+        self._reject_misspelt_keys()
+
+    def _reject_misspelt_keys(self) -> None:
+        """Reject the files of JSON lines that misspell an optional key that restricts."""
+        for index, unknown in self.unknown.items():
+            if index not in self.rejected_files and index in self._sent_keys:
+                try:
+                    check_misspelt(self.contract, unknown, self._sent_keys[index])
+                except FileRejected as error:
+                    self.rejected_files[index] = error
 
     def _read_file(self, index: int) -> Iterator[pa.Table]:
         task = self.tasks[index]
@@ -168,6 +181,7 @@ class FeedReader:
         if key is None:
             table, rejected = read_json_records(self.connection, self.contract, buffer)
             self._add_unknown(table)
+            self._add_sent_keys(table)
         else:
             table, rejected = read_csv_records(self.connection, self.contract, key, buffer)
         for index, record in rejected:
@@ -197,6 +211,15 @@ class FeedReader:
             return
         for task, keys in _list_keys(self.connection, with_extras):
             self.unknown[task].update(keys)
+
+    def _add_sent_keys(self, table: pa.Table) -> None:
+        """Record which optional columns that restrict the files of a table of JSON lines fill."""
+        for index in pc.unique(table["task"]).to_pylist():
+            self._sent_keys.setdefault(index, set())
+        for name in list_optional(self.contract):
+            filled = table["task"].filter(pc.is_valid(table[name]))
+            for index in pc.unique(filled).to_pylist():
+                self._sent_keys[index].add(name)
 
 
 def _find_blank_rows(contract: Contract, table: pa.Table) -> BoolArray:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from expectations.contracts import Column, Contract
 from pipelines.core.errors import FileRejected
+from pipelines.ingest.reading.column_names import check_misspelt
 from pipelines.ingest.reading.files import check_unchanged
 from pipelines.ingest.reading.records import RecordBuffer, RejectedRecord
 from pipelines.ingest.reading.text_table import (
@@ -50,8 +51,9 @@ def parse_header(contract: Contract, record: bytes) -> Header:
     """Return the names in the header record.
 
     Raises:
-        FileRejected: A name is repeated or a required column is missing. No name is quoted: in
-            a file without a header they would be the values of the first row.
+        FileRejected: A name is repeated, a required column is missing or an optional one that
+            restricts is misspelt. No name is quoted: in a file without a header they would be the
+            values of the first row.
     """
     lines = record.decode("utf-8").splitlines(keepends=True)
     header = tuple(name.strip() for name in next(csv.reader(lines)))
@@ -75,6 +77,7 @@ def check_columns(contract: Contract, names: Header) -> None:
             f"{len(repeated)} column names are repeated in the header"
             + (f", among them: {', '.join(known)}" if known else ""),
         )
+    check_misspelt(contract, names)
 
 
 def read_csv_records(

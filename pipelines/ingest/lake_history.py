@@ -1,0 +1,24 @@
+"""SQL of the rows that a shard reads: lake partitions that the run does not build, and its files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def select_history(files: Sequence[Path]) -> str:
+    """Return SQL of the rows of lake partitions, with the day on which each became known."""
+    paths = ", ".join(f"'{_escape(path)}'" for path in files)
+    day = "cast(regexp_extract(filename, 'date=([0-9-]+)/[^/]*$', 1) as date)"
+    return (
+        f"select *, {day} as known_on from read_parquet([{paths}], filename = true, "
+        "hive_partitioning = false, union_by_name = true)"
+    )
+
+
+def parquet_sql(path: Path) -> str:
+    """Return SQL of the rows of a Parquet file of a shard."""
+    # Otherwise a folder named date=D above the file would replace a feed's own column `date`.
+    return f"read_parquet('{_escape(path)}', hive_partitioning = false)"
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,61 @@
+"""Misspelt names of optional columns that restrict: without them a limit would be lost unseen.
+
+A file may leave out an optional column, and may have columns that no contract knows. But where a
+column that restricts is absent and an unknown one resembles it (`daily_budgt`, `valid_until`,
+`consentWithdrawnAt`), its limits would count as none.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import SequenceMatcher
+
+from expectations.contracts import Contract
+from pipelines.core.errors import FileRejected
+
+SIMILAR = 0.7
+"""Least similarity of two names, 1 for equal ones, without case and separators."""
+SIMILAR_PART = 0.6
+"""The same where the words of one name are all among the words of the other."""
+
+
+def check_misspelt(contract: Contract, names: Collection[str], sent: Collection[str] = ()) -> None:
+    """Reject a file in which an optional column that restricts is missing and probably misspelt.
+
+    Args:
+        contract: The columns.
+        names: The names in the file.
+        sent: Columns of the contract that the file has besides.
+    """
+    present = {*names, *sent}
+    unknown = [name for name in names if name not in contract.names]
+    for column in list_optional(contract):
+        if column not in present and any(is_similar(name, column) for name in unknown):
+            raise FileRejected(
+                "header",
+                f"the optional column {column} restricts and is missing, and a column that the "
+                f"{contract.feed} contract does not know resembles it; name it {column}",
+            )
+
+
+def list_optional(contract: Contract) -> Iterable[str]:
+    """Yield the optional columns without which something is open that a value would close."""
+    for column in contract.columns:
+        if column.restricts and not column.required and not column.means_every:
+            yield column.name
+
+
+def is_similar(one: str, other: str) -> bool:
+    """Return whether two names are probably meant to be the same."""
+    similarity = SequenceMatcher(None, _letters(one), _letters(other), autojunk=False).ratio()
+    parts, others = _words(one), _words(other)
+    is_part = bool(parts) and (parts <= others or others <= parts)
+    return similarity >= SIMILAR or (is_part and similarity >= SIMILAR_PART)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a name such as `daily_budget`, `Daily Budget` or `dailyBudget`."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[^\WA-Z_]+|[A-Z]+", name)}
