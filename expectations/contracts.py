@@ -28,6 +28,27 @@ Action = Literal[
 institution; every delivery that the order could concern; the person or lead that the row names; or
 nothing further, because the row is absent and what is absent is closed already."""
 
+Unknown = Literal[
+    "absent",
+    "other_product",
+    "close_product",
+    "close_institution",
+    "other_lead",
+    "no_institution",
+    "every_institution",
+    "not_sent",
+    "any_text",
+    "reported",
+]
+"""What a readable value does that names nothing known, because it is misspelt.
+
+`absent`: it lists another institution, and the one that is meant is absent, and so closed;
+`other_product`: the same of a product, and the listed one closes where rules name the absent one;
+`close_product`, `close_institution`: they close before the matching; `other_lead`: it is another
+lead, of the same person; `no_institution`, `every_institution`: whom it concerns then; `not_sent`:
+no such column is sent; `any_text`: no value is unknown; `reported`: it restricts nobody, and the
+page says so."""
+
 ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "list": pa.list_(pa.string()),
@@ -90,6 +111,8 @@ class Column(StrictModel):
     """Whether the value can exclude somebody, so that losing it opens what it closes."""
     on_unreadable: Action | None = None
     """What stays closed where the value can't be read; else the row's action of the feed."""
+    on_unknown: Unknown | None = None
+    """Of a text or list that restricts: what a readable value does that names nothing known."""
     means_every: tuple[str, ...] = ()
     """Values (in any case) that mean the same as an empty one: every institution."""
 
@@ -98,6 +121,11 @@ class Column(StrictModel):
         if self.feature and (self.personal or self.protected):
             raise ValueError(f"{self.name} is personal or protected, so it can't be a feature")
         return self
+
+    @property
+    def is_open_text(self) -> bool:
+        """Whether a misspelt value can be a readable one."""
+        return self.type in {"text", "list"} and not self.allowed and not self.currency
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -228,6 +256,13 @@ class Contract(StrictModel):
             raise ValueError(
                 f"{self.feed}: {lenient} restrict, so an unreadable value can't just be emptied; "
                 "their severity is critical"
+            )
+        if silent := [
+            c.name for c in self.columns if c.restricts and c.is_open_text ^ bool(c.on_unknown)
+        ]:
+            raise ValueError(
+                f"{self.feed}: state on_unknown of the texts and lists that restrict and may hold "
+                f"any word, and of no other column: {silent}"
             )
         return self
 

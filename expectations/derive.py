@@ -6,7 +6,7 @@ Run it after an edit of a contract; a test compares what lies on disk with what 
 import sys
 from pathlib import Path
 
-from expectations import dbt_files, dictionary
+from expectations import dbt_files, dictionary, restriction_table
 from expectations.contracts import contracts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def derive_files() -> dict[str, str]:
     """Return the text of every derived file, by its path below the project."""
     return dbt_files.render_all(ROOT, contracts()) | {
-        dictionary.PATH: dictionary.render_dictionary(contracts())
+        dictionary.PATH: dictionary.render_dictionary(contracts()),
+        restriction_table.PATH: restriction_table.render_table(contracts()),
     }
 
 

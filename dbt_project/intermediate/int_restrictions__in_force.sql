@@ -97,14 +97,24 @@ named_products as (
 
     select
         institution_id,
-        product_id
-    from sent_products
-    union
-    select
-        coalesce(institution_id, source) as institution_id,
-        product_id
-    from restrictions
-    where feed = 'products' and product_id is not null
+        product_id,
+        min(known_on) as first_named_on,
+        max(known_on) as last_named_on
+    from (
+        select
+            institution_id,
+            product_id,
+            known_on
+        from sent_products
+        union all
+        select
+            coalesce(institution_id, source) as institution_id,
+            product_id,
+            known_on
+        from restrictions
+        where feed = 'products' and product_id is not null
+    ) as catalogue_rows
+    group by institution_id, product_id
 
 ),
 
@@ -142,7 +152,7 @@ scoped as (
 
     select
         owned.*,
-        named_products.product_id is not null as is_named
+        named_products.last_named_on
     from owned
     left join named_products
         on
@@ -169,16 +179,23 @@ rules_in_force as (
 
 ),
 
--- readable rules of a product that no catalogue of the institution ever named
+-- readable rules of a product that is in no catalogue now: the rule may be meant for a product that
+-- was first named after it was last named, under a misspelt name on one of the two sides
 stray_rules as (
 
-    select rules_in_force.*
+    select
+        rules_in_force.*,
+        named_products.last_named_on
     from rules_in_force
+    left join products
+        on
+            rules_in_force.institution_id = products.institution_id
+            and rules_in_force.product_id = products.product_id
     left join named_products
         on
             rules_in_force.institution_id = named_products.institution_id
             and rules_in_force.product_id = named_products.product_id
-    where named_products.product_id is null
+    where products.product_id is null
 
 ),
 
@@ -207,11 +224,20 @@ closings as (
         products.product_id,
         'rule_of_unknown_product' as closed_reason
     from products
-    inner join scoped on products.institution_id = scoped.institution_id
+    inner join named_products
+        on
+            products.institution_id = named_products.institution_id
+            and products.product_id = named_products.product_id
+    inner join scoped
+        on
+            products.institution_id = scoped.institution_id
+            and (
+                scoped.last_named_on is null
+                or named_products.first_named_on > scoped.last_named_on
+            )
     where
         scoped."action" = 'close_product'
         and scoped.feed = 'product_rules'
-        and not scoped.is_named
     union all
     -- a product with the same rule of its own is as strict with the stray rule as without it
     select
@@ -219,7 +245,17 @@ closings as (
         products.product_id,
         'rule_of_unknown_product' as closed_reason
     from products
-    inner join stray_rules on products.institution_id = stray_rules.institution_id
+    inner join named_products
+        on
+            products.institution_id = named_products.institution_id
+            and products.product_id = named_products.product_id
+    inner join stray_rules
+        on
+            products.institution_id = stray_rules.institution_id
+            and (
+                stray_rules.last_named_on is null
+                or named_products.first_named_on > stray_rules.last_named_on
+            )
     left join rules_in_force as own_rules
         on
             products.institution_id = own_rules.institution_id

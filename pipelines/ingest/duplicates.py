@@ -308,7 +308,8 @@ def _is_safer_sql(contract: Contract, criterion: SaferFirst, copy: str, loaded: 
         values = ", ".join(f"'{value}'" for value in criterion.order)
         return f"(list_position([{values}], {one}) < list_position([{values}], {other}))"
     if contract[name].type == "list":
-        return f"(not list_contains({one}, '{EVERY_INSTITUTION}') and not list_has_all({one}, {other}))"
+        is_limit = f"not list_contains({one}, '{EVERY_INSTITUTION}')"
+        return f"({is_limit} and not list_has_all({one}, {other}))"
     sign = ">" if criterion.largest_first else "<"
     return f"({one} is not null and coalesce({one} {sign} {other}, true))"
 

@@ -1,4 +1,4 @@
-"""SQL of the rows that a shard reads: lake partitions that the run does not build, and its files."""
+"""SQL of the rows of a shard's files, and of lake partitions that the run does not build."""
 
 from collections.abc import Sequence
 from pathlib import Path

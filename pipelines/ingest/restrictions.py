@@ -2,8 +2,8 @@
 
 A feed's part lies in its quarantine partition, so that rebuilding one feed keeps the parts of the
 others: `lake/restrictions/date=D/` and `lake/closing_orders/date=D/` are a function of the
-published partitions of D. It is an Arrow file, because the Parquet files there hold quarantined
-rows.
+published partitions up to D and of the names of misplaced files. The part is an Arrow file, because
+the Parquet files there hold quarantined rows.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from pipelines.core import restrictions
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import OTHER_PERSON
+from pipelines.ingest.ledger import Entry
+from pipelines.ingest.references import find_unknown_references, list_misplaced, widen_orders
 
 TABLES = {
     restrictions.FEED: restrictions.SCHEMA,
@@ -47,16 +49,29 @@ def write_unreadable(
         feather.write_feather(part, quarantine / f"{name}.arrow", compression="uncompressed")
 
 
-def publish_restrictions(settings: Settings, day: date) -> None:
-    """Publish the restrictions and closing orders that became known on `day`."""
+def publish_restrictions(settings: Settings, day: date, misplaced: Sequence[Entry] = ()) -> None:
+    """Publish the restrictions and closing orders that became known on `day`.
+
+    Args:
+        settings: Where the partitions of `day` are published.
+        day: The date of intake.
+        misplaced: Files of that date outside the folder of any feed.
+    """
     folders = [settings.day_folder(settings.quarantine / feed, day) for feed in _restricting()]
     for name, schema in TABLES.items():
         files = [folder / f"{name}.arrow" for folder in folders]
         tables = [feather.read_table(file) for file in files if file.is_file()]
-        table = _sort(pa.concat_tables([schema.empty_table(), *tables]))
+        if name == restrictions.FEED:
+            tables.append(list_misplaced(misplaced))
+        table = pa.concat_tables([schema.empty_table(), *tables])
+        if name == restrictions.ORDERS_FEED:
+            table = widen_orders(settings, day, table)
+        table = _sort(table)
         findings = _list_findings(name, table)
         if name == restrictions.FEED:
             findings += _find_mixed_keys(settings, day)
+            unknown = find_unknown_references(settings, day)
+            findings += [_make_finding(*found) for found in unknown]
         facts = {"counts": {"rows": table.num_rows}, "findings": findings}
         with publishing(settings.day_folder(settings.lake / name, day), facts) as folder:
             write_parquet(table, folder / f"{name}.parquet")

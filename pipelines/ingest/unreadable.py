@@ -179,7 +179,7 @@ def _may_restrict(contract: Contract, rule: str, size: int) -> bool:
 
 def _restrictions_sql(contract: Contract, file_action: str) -> str:
     """Return SQL of the restrictions: one per quarantined row, or per rejected file."""
-    institution = "files.source" if contract.source_column == "institution_id" else "null"
+    institution = _OWNER if contract.source_column == "institution_id" else "null"
     return f"""
         with known as (
             select
@@ -248,6 +248,9 @@ def _row_action_sql(contract: Contract) -> str:
         return "case when institution_id is null then 'keep_previous' else action end"
     return "action"
 
+
+_OWNER = "regexp_replace(lower(trim(files.source)), '[^a-z0-9_-]+', '_', 'g')"
+"""SQL of the institution that a source's folder names, also where its name is written `Bank 01`."""
 
 _IS_HASH = "coalesce(regexp_full_match(subject, '[0-9a-fA-F]{64}'), false)"
 _IS_LEAD = "coalesce(regexp_full_match(subject, '[a-z0-9][a-z0-9_-]{0,63}/\\S{1,64}'), false)"

@@ -18,8 +18,8 @@ DERIVED = derive_files()
 DERIVED_LINES = re.compile(f"(?<={FIRST_LINE}).*?(?={LAST_LINE})", re.DOTALL)
 
 
-def test_seven_files_are_derived_from_eight_contracts():
-    assert len(DERIVED) == 7
+def test_eight_files_are_derived_from_eight_contracts():
+    assert len(DERIVED) == 8
     assert len(feeds()) == 8
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as kinds
 
+from expectations.contracts import load
 from pipelines.core.errors import BanyanError
 
 IDENTITY_COLUMNS = frozenset(
@@ -54,8 +55,14 @@ class Bounds:
         is_required = self.known or any(bound is not None for bound in stated)
         return self.or_unknown or not is_required
 
-    def add(self, op: str, value: str, kind: pa.DataType) -> None:
+    def add(self, op: str, value: str, kind: pa.DataType, words: tuple[str, ...] = ()) -> None:
         """Tighten the bounds by one more rule.
+
+        Args:
+            op: The comparison.
+            value: The reference value.
+            kind: Type of the attribute.
+            words: The only values of the attribute; none where any text is one.
 
         Raises:
             InvalidRule: The operation or the value does not fit the attribute.
@@ -65,10 +72,10 @@ class Bounds:
                 raise InvalidRule(f"known takes the value true, not {value!r}")
             self.known = True
         elif op == "in":
-            members = _parse_members(value, kind)
+            members = _parse_members(value, kind, words)
             self.one_of = members if self.one_of is None else self.one_of & members
         elif op == "not_in":
-            self.none_of |= _parse_members(value, kind)
+            self.none_of |= _parse_members(value, kind, words)
         else:
             self._narrow(*_parse_range(op, value, kind))
 
@@ -99,13 +106,15 @@ def compile_rules(
         attributes: Columns of a lead that a rule may name, with their types.
         protected: Attributes that no rule may use.
     """
+    words = {column.name: column.allowed for column in load("leads").columns}
     bounds: dict[str, dict[Product, Bounds]] = defaultdict(lambda: defaultdict(Bounds))
     closed: dict[Product, str] = {}
     for rule in rules.sort_by([(name, "ascending") for name in rules.column_names]).to_pylist():
         product, attribute = (rule["institution_id"], rule["product_id"]), rule["attribute"]
         try:
             kind = _attribute_type(attribute, attributes, protected)
-            bounds[attribute][product].add(rule["op"], rule["value"], kind)
+            allowed = words.get(attribute, ())
+            bounds[attribute][product].add(rule["op"], rule["value"], kind, allowed)
         except InvalidRule as invalid:
             closed.setdefault(product, f"rule {attribute} {rule['op']}: {invalid}")
     return CompiledRules({name: dict(bounds[name]) for name in sorted(bounds)}, closed)
@@ -129,7 +138,11 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind))
 
 
-def _parse_members(value: str, kind: pa.DataType) -> set[Any]:
+def _parse_members(value: str, kind: pa.DataType, words: tuple[str, ...]) -> set[Any]:
+    """Return the values that a rule lists.
+
+    A misspelt word would exclude nobody where the rule is `not_in`, so it makes the rule invalid.
+    """
     texts = {text.strip() for text in value.split("|")} - {""}
     if not texts:
         raise InvalidRule(f"{value!r} lists nothing")
@@ -139,6 +152,10 @@ def _parse_members(value: str, kind: pa.DataType) -> set[Any]:
         texts = {text.lower() for text in texts}
         if not texts <= {"true", "false"}:
             raise InvalidRule(f"{value!r} is not true or false")
+    elif any("," in text or ";" in text for text in texts):
+        raise InvalidRule(f"{value!r} is not a list separated by |")
+    elif words and not texts <= set(words):
+        raise InvalidRule(f"{value!r} is not a list of {', '.join(words)}")
     return texts
 
 

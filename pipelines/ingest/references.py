@@ -1,0 +1,137 @@
+"""Restrictions that name an institution, lead or folder that nobody knows: they may be misspelt.
+
+An order for an institution that no list names would restrict nobody, so it holds for every
+institution. Where no careful reading exists, a finding names the source.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from difflib import SequenceMatcher
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from expectations.contracts import Contract, contracts
+from pipelines.core import restrictions
+from pipelines.core.database import connect, create_known_view
+from pipelines.core.settings import Settings
+from pipelines.ingest.ledger import Entry
+
+SIMILAR = 0.8
+"""Least similarity of a folder's name and a feed's."""
+
+ORDERS = """
+    select
+        'suppressions' as feed, platform_id as source, subject_type, subject,
+        'unreadable_order' as reason, null as institution_id,
+        'suppressions/' || platform_id || '/' || landed_on || '/' || file as file,
+        null as line
+    from suppressions_of_the_day
+    anti join institutions using (institution_id)
+    where institution_id is not null
+"""
+"""Orders of the day for institutions that no list names, for every institution."""
+
+UNKNOWN_LEADS = """
+    select platform_id as source
+    from suppressions_of_the_day as orders
+    where subject_type = 'lead' and not exists (
+        select 1 from leads where leads.channel_id || '/' || leads.lead_id = orders.subject
+    )
+"""
+UNKNOWN_LENDERS = """
+    select distinct institution_id as source
+    from product_rules_of_the_day
+    anti join institutions using (institution_id)
+"""
+FINDINGS = {"order_of_unknown_lead": UNKNOWN_LEADS, "rules_of_unknown_institution": UNKNOWN_LENDERS}
+"""Id of a finding -> SQL of its rows."""
+
+
+def widen_orders(settings: Settings, day: date, orders: pa.Table) -> pa.Table:
+    """Return the closing orders of `day`, for every institution where theirs is unknown.
+
+    The orders that sources sent for unknown institutions are among them. Before the first list of
+    institutions nobody is known, and nobody receives anything.
+    """
+    with connect(settings) as connection:
+        if not _create_views(connection, settings, day):
+            return orders
+        connection.register("closing", orders)
+        widened = connection.sql(
+            f"""
+            select distinct * replace (
+                case
+                    when institution_id in (select institution_id from institutions)
+                        then institution_id
+                end as institution_id
+            )
+            from closing
+            union all
+            ({ORDERS})
+            """
+        ).to_arrow_table()
+        connection.unregister("closing")
+    return widened.cast(restrictions.ORDERS)
+
+
+def find_unknown_references(settings: Settings, day: date) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the id and the rows (`source`) of each finding on names that nobody knows."""
+    with connect(settings) as connection:
+        if not _create_views(connection, settings, day):
+            return
+        for identifier, query in FINDINGS.items():
+            rows = connection.sql(query).to_arrow_table()
+            if rows.num_rows:
+                yield identifier, rows
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> bool:
+    """Create the views of the queries; return whether any list of institutions is known."""
+    for feed in ("institutions", "leads"):
+        create_known_view(connection, settings, feed, day)
+    for feed in ("suppressions", "product_rules"):
+        file = settings.day_folder(settings.lake / feed, day) / f"{feed}.parquet"
+        if not file.is_file():
+            return False
+        connection.read_parquet(str(file), hive_partitioning=False).create_view(
+            f"{feed}_of_the_day"
+        )
+    return bool(connection.execute("select 1 from institutions limit 1").fetchall())
+
+
+def list_misplaced(entries: Iterable[Entry]) -> pa.Table:
+    """Return the restrictions of files in a folder whose name resembles that of a feed.
+
+    Args:
+        entries: Files outside the folder of any feed, of one date.
+    """
+    rows = [row for entry in entries for row in _describe_misplaced(entry)]
+    return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
+
+
+def _describe_misplaced(entry: Entry) -> Iterator[dict[str, Any]]:
+    folder, *parts = entry.path.split("/")
+    source = parts[0] if len(parts) > 1 else ""
+    for contract in contracts():
+        action = _file_action(contract)
+        if action and entry.bytes and _is_similar(folder, contract.feed):
+            owner = source if contract.source_column == "institution_id" else None
+            yield {
+                "feed": contract.feed,
+                "source": source,
+                "institution_id": owner,
+                "action": action,
+                "reason": "folder",
+                "file": entry.path,
+            }
+
+
+def _file_action(contract: Contract) -> str | None:
+    action = contract.on_unreadable.file if contract.on_unreadable else None
+    return action if action in restrictions.STRICTEST_FIRST else None
+
+
+def _is_similar(one: str, other: str) -> bool:
+    return SequenceMatcher(None, one.lower(), other, autojunk=False).ratio() >= SIMILAR
