@@ -45,9 +45,9 @@ Unknown = Literal[
 `absent`: it lists another institution, and the one that is meant is absent, and so closed;
 `other_product`: the same of a product, and the listed one closes where rules name the absent one;
 `close_product`, `close_institution`: they close before the matching; `other_lead`: it is another
-lead, of the same person; `no_institution`, `every_institution`: whom it concerns then; `not_sent`:
-no such column is sent; `any_text`: no value is unknown; `reported`: it restricts nobody, and the
-page says so."""
+lead, of the same person; `no_institution`, `every_institution`: the ones that it concerns then;
+`not_sent`: no such column is sent; `any_text`: no value is unknown; `reported`: it restricts
+nobody, and the page says so."""
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),

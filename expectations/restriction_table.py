@@ -390,7 +390,7 @@ DOWNSTREAM: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "whom a consent covers, what is sent",
+        "institutions of a consent, columns of a file",
         ("no_institution", "not_sent", "any_text", "first_row"),
         "`pairs/`, `deliver`",
         (

@@ -76,7 +76,8 @@ unmended as (
     left join readable
         on
             restrictions.feed = readable.feed
-            and restrictions.source = readable.source
+            -- the folder of an institution may have been misspelt
+            and readable.source in (restrictions.source, restrictions.institution_id)
             and restrictions.known_on < readable.known_on
     where readable.feed is null
 

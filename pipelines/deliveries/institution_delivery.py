@@ -271,8 +271,9 @@ class DayDeliveries:
         return (
             f"{recipient.institution_id}: {matches:,} leads were held back, because orders not to "
             f"send people could not be read: {', '.join(folders)}. People who objected may be "
-            "among the leads. Get a readable list and put it in the same folder, then run the date "
-            f"again; quarantine/ has the reason. The leads are in matches/date={self.day}."
+            "among the leads. Get a readable list and put it in the same folder under the same "
+            "name, then run the date again; quarantine/ has the reason. The leads are in "
+            f"matches/date={self.day}."
         )
 
     def _update_facts(

@@ -83,8 +83,7 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
                 known = entries.get((feed, known_on), [])
                 _publish_partition(settings, connection, load(feed), known_on, known, shards)
     for known_on in sorted({known_on for _, known_on in plan.partitions}):
-        misplaced = entries.get(("", known_on), [])
-        publish_restrictions(settings, date.fromisoformat(known_on), misplaced)
+        publish_restrictions(settings, date.fromisoformat(known_on), plan.ledger.entries)
     newest = max(day, plan.ledger.closed_through or day)
     after = replace(plan.ledger, closed_through=newest)
     write_ledger(settings, read_ledger(settings), after)

@@ -101,13 +101,22 @@ def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings, day
     return bool(connection.execute("select 1 from institutions limit 1").fetchall())
 
 
-def list_misplaced(entries: Iterable[Entry]) -> pa.Table:
+def list_misplaced(entries: Iterable[Entry], day: date) -> pa.Table:
     """Return the restrictions of files in a folder whose name resembles that of a feed.
 
     Args:
-        entries: Files outside the folder of any feed, of one date.
+        entries: The ledger; a file that was put into the right folder since restricts no more.
+        day: The date on which the files were found.
     """
-    rows = [row for entry in entries for row in _describe_misplaced(entry)]
+    entries = tuple(entries)
+    placed = {(entry.feed, entry.sha256) for entry in entries if entry.feed}
+    found = [entry for entry in entries if not entry.feed and entry.known_on == f"{day}"]
+    rows = [
+        row
+        for entry in found
+        for row in _describe_misplaced(entry)
+        if (row["feed"], entry.sha256) not in placed
+    ]
     return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
 
 

@@ -49,20 +49,20 @@ def write_unreadable(
         feather.write_feather(part, quarantine / f"{name}.arrow", compression="uncompressed")
 
 
-def publish_restrictions(settings: Settings, day: date, misplaced: Sequence[Entry] = ()) -> None:
+def publish_restrictions(settings: Settings, day: date, entries: Sequence[Entry]) -> None:
     """Publish the restrictions and closing orders that became known on `day`.
 
     Args:
         settings: Where the partitions of `day` are published.
         day: The date of intake.
-        misplaced: Files of that date outside the folder of any feed.
+        entries: The ledger, for files in misspelt folders.
     """
     folders = [settings.day_folder(settings.quarantine / feed, day) for feed in _restricting()]
     for name, schema in TABLES.items():
         files = [folder / f"{name}.arrow" for folder in folders]
         tables = [feather.read_table(file) for file in files if file.is_file()]
         if name == restrictions.FEED:
-            tables.append(list_misplaced(misplaced))
+            tables.append(list_misplaced(entries, day))
         table = pa.concat_tables([schema.empty_table(), *tables])
         if name == restrictions.ORDERS_FEED:
             table = widen_orders(settings, day, table)

@@ -44,8 +44,10 @@ KNOWN_ON = ("known_on", pa.string())
 RESTRICTIONS = pa.schema([KNOWN_ON, *restrictions.SCHEMA])
 ORDERS = pa.schema([KNOWN_ON, *restrictions.ORDERS])
 
-HARMLESS_FOR_LEADS = frozenset({"empty", "name"})
-"""Rules of rejected files that bring no lead of a channel: a marker or note beside its files."""
+HEAD = 65_536
+"""Bytes of a file with an impossible name in which the name of a key column is looked for."""
+PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
+"""First bytes of a file that may hold rows unseen: a spreadsheet or a compressed file."""
 
 
 def describe_unreadable(
@@ -122,6 +124,7 @@ def make_restrictions(
     tasks: Iterable[Task],
     rejected: Mapping[int, FileRejected],
     shard: Path,
+    landing: Path,
 ) -> tuple[pa.Table, pa.Table]:
     """Return the restrictions (`RESTRICTIONS`) and closing orders (`ORDERS`) of a feed in a shard.
 
@@ -132,10 +135,11 @@ def make_restrictions(
         rejected: Rejected file -> its rule.
         shard: Folder with the shard's `unreadable`, `rows`, `dropped`, `closing` and
             `contradictory` of the feed.
+        landing: Folder of the landed files.
     """
     if contract.on_unreadable is None:
         return RESTRICTIONS.empty_table(), ORDERS.empty_table()
-    connection.register("files", _list_files(contract, list(tasks), rejected))
+    connection.register("files", _list_files(contract, list(tasks), rejected, landing))
     for name in ("unreadable", "rows", "dropped", "closing", "contradictory"):
         connection.execute(f"create or replace temp view shard_{name} as from {_read(shard, name)}")
     found = (
@@ -149,9 +153,10 @@ def make_restrictions(
 
 
 def _list_files(
-    contract: Contract, tasks: list[Task], rejected: Mapping[int, FileRejected]
+    contract: Contract, tasks: list[Task], rejected: Mapping[int, FileRejected], landing: Path
 ) -> pa.Table:
     entries = [task.entry for task in tasks]
+    read = {entry.content for number, entry in enumerate(entries) if number not in rejected}
     rules = [rejected[n].rule if n in rejected else None for n in range(len(tasks))]
     return pa.table(
         {
@@ -162,19 +167,38 @@ def _list_files(
             "rule": pa.array(rules, pa.string()),
             "restricts": pa.array(
                 [
-                    rule is not None and _may_restrict(contract, rule, entry.bytes)
-                    for rule, entry in zip(rules, entries, strict=True)
+                    rule is not None
+                    and task.entry.content not in read
+                    and _may_restrict(contract, rule, task, landing)
+                    for rule, task in zip(rules, tasks, strict=True)
                 ]
             ),
         }
     )
 
 
-def _may_restrict(contract: Contract, rule: str, size: int) -> bool:
-    """Return whether a rejected file may hold restrictions; an empty marker file does not."""
-    if contract.feed == "leads":
-        return rule not in HARMLESS_FOR_LEADS
-    return rule != "name" or size > 0
+def _may_restrict(contract: Contract, rule: str, task: Task, landing: Path) -> bool:
+    """Return whether a rejected file may hold restrictions; a marker or note beside it does not.
+
+    An empty file brings no lead, so it withdraws none. A file of leads with an impossible name is a
+    note unless it looks like rows of the feed.
+    """
+    if rule == "empty":
+        return contract.withdrawal is None
+    if rule != "name" or contract.withdrawal is None:
+        return rule != "name" or task.entry.bytes > 0
+    return _looks_like_rows(contract, landing / task.entry.path)
+
+
+def _looks_like_rows(contract: Contract, path: Path) -> bool:
+    """Return whether a file names a key column, in any encoding of ASCII, or can hide one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return True
+    names = [name.encode() for name in contract.key if name in contract.names]
+    return head.startswith(PACKED) or any(name in head.replace(b"\0", b"") for name in names)
 
 
 def _restrictions_sql(contract: Contract, file_action: str) -> str:

@@ -14,6 +14,7 @@ from pipelines.core.database import connect, create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import Settings
+from pipelines.deliveries.present_knowledge import load_holds
 from tests.helpers.feeds import good, received
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.published import counts, loaded, published, quarantined
@@ -415,6 +416,124 @@ def test_a_binary_number_is_no_text(settings, column, numbers, is_rejected):
     )
 
 
+# names of columns, empty files and names that nobody knows
+
+
+@pytest.mark.parametrize(
+    ("feed", "name", "misspelt", "is_rejected"),
+    [
+        ("leads", "rows.jsonl", {"consent_withdrawn_at": "consentWithdrawnAt"}, True),
+        ("leads", "rows.csv", {"consent_withdrawn_at": "withdrawn_at"}, True),
+        ("products", "rows.csv", {"daily_budget": "Budget"}, True),
+        ("products", "rows.jsonl", {"valid_to": "valid_until"}, True),
+        ("products", "rows.csv", {"daily_budget": "sales_region"}, False),  # another column
+        ("products", "rows.jsonl", {}, False),
+        ("leads", "rows.csv", {"campaign_id": "consent_withdrawn"}, False),  # both are there
+    ],
+)
+def test_a_misspelt_optional_column_that_restricts_rejects_the_file(
+    settings, feed, name, misspelt, is_rejected
+):
+    sent = [
+        {misspelt.get(column, column): value for column, value in row(feed).items()},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in sent).encode()
+    content = text if name.endswith("jsonl") else csv_bytes(sent)
+    land(path_of(settings, feed, "bank_01", name=name), content)
+    run(settings)
+    assert len(loaded(settings, feed)) == (0 if is_rejected else 1)
+    assert [found["rule"] for found in quarantined(settings, feed)] == ["header"] * is_rejected
+
+
+def test_an_empty_catalogue_closes_only_who_sent_rows_before(settings):
+    header = csv_bytes([], row("product_rules"))
+    for name, rows in [("had_rules", [row("product_rules")]), ("has_none", [])]:
+        land(path_of(settings, "product_rules", name), rows or header)
+        land(path_of(settings, "product_rules", name, NEXT), header)
+    land(path_of(settings, "product_rules", "in_parts"), [row("product_rules")])
+    land(path_of(settings, "product_rules", "in_parts", NEXT, "empty.csv"), header)
+    land(path_of(settings, "product_rules", "in_parts", NEXT, "rest.csv"), [row("product_rules")])
+    run(settings, DAY, NEXT)
+    assert closed(settings) == []
+    assert closed(settings, NEXT) == [("close_institution", "had_rules", None)]
+
+
+def test_parts_of_a_catalogue_without_a_common_key_contradict_nothing(settings):
+    for name in ("consumer", "business"):
+        rows = [row("products", product_id=f"{name}-{number}") for number in range(3)]
+        land(path_of(settings, "products", "bank_01", name=f"{name}.csv"), rows)
+    run(settings)
+    assert closed(settings) == []
+    assert len(loaded(settings, "products")) == 6
+
+
+def test_an_order_for_an_institution_that_no_list_names_holds_for_all(settings):
+    land(path_of(settings, "institutions", "platform"), [row("institutions")])
+    named = [order(institution_id=name) for name in ("bank_01", "bnak_01", "")]
+    land(path_of(settings, "suppressions", "platform"), named)
+    run(settings)
+    assert [(institution, reason) for *_, institution, reason in orders(settings)] == [
+        (None, "unreadable_order")
+    ]
+    assert findings(settings, ORDERS_FEED) == {"unreadable_order_applied": 1}
+
+
+def test_a_file_in_a_misspelt_folder_closes_what_it_may_concern(settings):
+    land(settings.landing / "Suppression/platform/2026-11-20/list.csv", [order()])
+    land(settings.landing / "product_rule/bank_01/2026-11-20/rules.csv", [row("product_rules")])
+    land(settings.landing / "readme.txt", b"Ask the platform team.")
+    land(path_of(settings, "product_rules", "Bank 01"), [row("product_rules")])
+    run(settings)
+    assert closed(settings) == [
+        ("close_institution", "bank_01", None),
+        ("close_institution", "bank_01", None),
+        ("hold_delivery", None, None),
+    ]
+    folder = settings.landing / "suppressions"
+    (settings.landing / "Suppression").rename(folder)  # moved, and the date is run again
+    run(settings)
+    assert ("hold_delivery", None, None) not in closed(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_closing"),
+    [("leads.csv.bak", True), ("leads.xlsx", True), ("notes.txt", False), ("copy.bak", False)],
+)
+def test_a_file_of_leads_with_an_impossible_name_closes_unless_it_says_nothing_new(
+    settings, name, is_closing
+):
+    rows = leads(2, consent_withdrawn_at=None)
+    contents = {
+        "leads.csv.bak": csv_bytes(leads(3, consent_withdrawn_at=None)),
+        "leads.xlsx": b"PK\x03\x04packed",
+        "notes.txt": b"all sent",
+        "copy.bak": csv_bytes(rows),
+    }
+    land(path_of(settings, "leads"), rows)
+    land(path_of(settings, "leads", name=name), contents[name])
+    run(settings)
+    assert bool(orders(settings)) is is_closing
+
+
+def test_a_hold_ends_with_a_list_of_the_same_name_or_one_that_the_next_run_finds(settings):
+    def holds(last):
+        with connect(settings) as connection:
+            return load_holds(connection, settings, last, {"bank_01"})
+
+    bad = [order(), order(reason="fraud"), order(subject=PHONE)]
+    names = ("same.csv", "other.csv")
+    for source, name in zip(("east", "west"), names, strict=True):
+        land(path_of(settings, "suppressions", source, name="same.csv"), bad)
+        run(settings)
+        assert len(holds(DAY)) == 1
+        land(path_of(settings, "suppressions", source, name=name), [order(reason="erasure")])
+        if name == "same.csv":
+            run(settings)
+            assert holds(DAY) == []
+    run(settings, NEXT)
+    assert holds(NEXT) == []
+
+
 # the contract itself
 
 COLUMN = {"name": "a", "type": "text", "description": "A."}
@@ -447,6 +566,13 @@ CONTRACT = {"feed": "f", "description": "F.", "source_column": "s", "key": ["a"]
         (
             {"columns": [COLUMN], "safer_first": [{"column": "a"}]},
             "exactly one criterion",
+        ),
+        (
+            {
+                "columns": [COLUMN | {"restricts": True}],
+                "on_unreadable": {"file": "hold_delivery", "row": "hold_delivery"},
+            },
+            "state on_unknown",
         ),
     ],
 )
