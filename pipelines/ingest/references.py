@@ -109,13 +109,13 @@ def list_misplaced(entries: Iterable[Entry], day: date) -> pa.Table:
         day: The date on which the files were found.
     """
     entries = tuple(entries)
-    placed = {(entry.feed, entry.sha256) for entry in entries if entry.feed}
+    placed = {(e.feed, e.source, e.sha256) for e in entries if e.feed and e.state == "taken"}
     found = [entry for entry in entries if not entry.feed and entry.known_on == f"{day}"]
     rows = [
         row
         for entry in found
         for row in _describe_misplaced(entry)
-        if (row["feed"], entry.sha256) not in placed
+        if (row["feed"], row["source"], entry.sha256) not in placed
     ]
     return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
 
