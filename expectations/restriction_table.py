@@ -135,6 +135,8 @@ def _misspelt_value(contract: Contract, column: Column) -> Variants:
     is_closed = column.allowed or column.currency or column.pattern or column.type in TYPED
     if is_closed or column.name in patterns:
         yield "word", _row_effect(contract, column)
+    if column.minimum is not None:
+        yield "below_the_least", _row_effect(contract, column)
     if column.on_unknown:
         yield "unknown", UNKNOWN.get(column.on_unknown, column.on_unknown)
     names_all = bool(column.means_every)
@@ -309,7 +311,7 @@ page. Then the warehouse is built from it: what the page calls closed is closed 
 | damage | meaning |
 | --- | --- |
 | missing | the value is empty, or there is no such column; there is no file, or it has no rows |
-| misspelt | `word`: the column can't hold it; `unknown`: it names nothing known; else a name |
+| misspelt | `word`: it can't be a value; `unknown`: it names nothing known; else a name or limit |
 | late | it arrives after its date was run |
 | twice | the same key again on one day, with another value; the same file again |
 | contradictory | two rows, files or sources say the opposite |

@@ -212,6 +212,8 @@ class Builder:
             own = {KEYS[self.case.feed]: self.name("w")}
             value = own.get(name) or UNKNOWN.get(name, "bnak_01")
             return [*self._changed(value), *named]
+        if self.case.variant == "below_the_least":
+            return self._changed(f"{(self.column.minimum or 0) - 1:g}")
         return self._changed(WORDS[self.column.type])
 
     def _column_late(self) -> list[File]:
