@@ -369,8 +369,8 @@ class SuddenChange(_Strict):
     """Accepted decisions before, below which there is no rate to compare with."""
     odds_factor: float = Field(gt=1)
     """The odds of approval must rise or fall by this factor,"""
-    standard_errors: float = Field(gt=0)
-    """and the rates differ by so many standard errors."""
+    chance: float = Field(gt=0, lt=1)
+    """and chance alone must be less likely than this to make a count so far off."""
     prediction_odds_factor: float = Field(gt=1)
     """The same, where a lender with too few decisions of its own is compared with the predictions."""
     trained_decisions: int = Field(ge=1)

@@ -7,10 +7,10 @@
 -- becomes it. Only outcomes of deliveries are compared: history was made by other matching.
 --
 -- A lender without enough accepted decisions has no rate of its own to compare with. Its decisions
--- are compared with what was predicted for the same matches: the expected number of approvals, with
--- the variance of independent draws. Predictions count from a week after the platform had enough
--- decisions to train on, because the weekly models before are stated priors. Once somebody has
--- confirmed a change of the lender, its predictions no longer count.
+-- are compared with the number of approvals that was predicted for the same matches. Predictions
+-- count from a week after the platform had enough decisions to train on, because the weekly models
+-- before are stated priors. Once somebody has confirmed a change of the lender, its predictions no
+-- longer count.
 
 with recursive predictions as (
 
@@ -52,10 +52,7 @@ decisions as (
         count(predictions.p_approve) as predicted_decisions,
         coalesce(sum(decided.is_approved) filter (where predictions.p_approve is not null), 0)
             as predicted_decisions_approved,
-        coalesce(sum({{ exact("predictions.p_approve") }}), 0) as expected_approvals,
-        coalesce(
-            sum({{ exact("predictions.p_approve * (1 - predictions.p_approve)") }}), 0
-        ) as expected_variance
+        coalesce(sum({{ exact("predictions.p_approve") }}), 0) as expected_approvals
 
     from (
         select
@@ -108,7 +105,6 @@ windows as (
         decisions.predicted_decisions,
         decisions.predicted_decisions_approved,
         decisions.expected_approvals,
-        decisions.expected_variance,
         confirmed.known_on is not null as is_confirmed,
         sum(decisions.decisions) over recent as window_decisions,
         sum(decisions.approvals) over recent as window_approvals,
@@ -142,7 +138,6 @@ compared as (
         cast(0 as double) as predicted_decisions,
         cast(0 as double) as predicted_decisions_approved,
         cast(0 as double) as expected_approvals,
-        cast(0 as double) as expected_variance,
         false as was_confirmed,
         cast(null as varchar) as compared_with,
         cast(0 as double) as earlier_decisions,
@@ -173,7 +168,6 @@ compared as (
         case when is_change then earlier_predicted_approved else predicted_decisions_approved end
             as predicted_decisions_approved,
         case when is_change then earlier_expected else expected_approvals end as expected_approvals,
-        case when is_change then earlier_variance else expected_variance end as expected_variance,
         was_confirmed or (is_change and is_confirmed) as was_confirmed,
         case
             when not is_change or is_confirmed then null
@@ -216,8 +210,7 @@ compared as (
                 not was_confirmed
                 and reference_decisions < {{ var("sudden_reference_decisions") }}
                 and {{ is_far_from_predictions(
-                    "predicted_decisions_approved", "predicted_decisions",
-                    "expected_approvals", "expected_variance"
+                    "predicted_decisions_approved", "predicted_decisions", "expected_approvals"
                 ) }} as is_far_from_predictions
             from (
                 select
@@ -235,16 +228,13 @@ compared as (
                     compared.predicted_decisions as earlier_predicted,
                     compared.predicted_decisions_approved as earlier_predicted_approved,
                     compared.expected_approvals as earlier_expected,
-                    compared.expected_variance as earlier_variance,
                     compared.predicted_decisions
                     + cast(windows.predicted_decisions as double) as predicted_decisions,
                     compared.predicted_decisions_approved
                     + cast(windows.predicted_decisions_approved as double)
                         as predicted_decisions_approved,
                     compared.expected_approvals
-                    + cast(windows.expected_approvals as double) as expected_approvals,
-                    compared.expected_variance
-                    + cast(windows.expected_variance as double) as expected_variance
+                    + cast(windows.expected_approvals as double) as expected_approvals
                 from compared
                 inner join windows
                     on

@@ -5,6 +5,7 @@ Only one process at a time can open the DuckDB file; in Airflow a pool of one sl
 
 import json
 import logging
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -136,7 +137,7 @@ def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
         "sudden_least_decisions": sudden.least_decisions,
         "sudden_reference_decisions": sudden.reference_decisions,
         "sudden_odds_factor": sudden.odds_factor,
-        "sudden_standard_errors": sudden.standard_errors,
+        "sudden_log_likelihood_gain": -math.log(sudden.chance),
         "sudden_prediction_odds_factor": sudden.prediction_odds_factor,
         "sudden_trained_decisions": sudden.trained_decisions,
         # the platform's rate before any outcome, with equal weight for every segment
