@@ -22,6 +22,8 @@ from pipelines.reports.verdict import Finding, make_finding, name_places
 SQL = Path(__file__).parent / "sql"
 MAX_DAYS_NEVER_RUN = 30
 """Days back in which dates that were never run are looked for."""
+HISTORY_KIND = "history_kind"
+"""Column of a feed that may have been loaded as history from before Banyan."""
 WAITING = {"ahead": "files_far_ahead", "late": "files_waiting"}
 
 
@@ -189,11 +191,17 @@ def find_missing_columns(
 def _count_values(
     connection: duckdb.DuckDBPyConnection, contract: Contract, folders: list[Path]
 ) -> dict[str, dict[str, int]]:
-    """Return source -> optional column -> rows with a value; the column "" counts all rows."""
+    """Return source -> optional column -> rows with a value; the column "" counts all rows.
+
+    History that `import` or `simulate` wrote in a lender's name doesn't count: the lender itself may
+    name its leads otherwise.
+    """
     names = [column.name for column in contract.columns if not column.required]
     files = [str(folder / f"{contract.feed}.parquet") for folder in folders]
     counts = ", ".join(["count(*)", *(f'count("{name}")' for name in names)])
     rows = connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
+    if HISTORY_KIND in contract.lake_schema.names:
+        rows = rows.filter(f"{HISTORY_KIND} is null")
     grouped = rows.aggregate(f"{contract.source_column}, {counts}", contract.source_column)
     return {
         source: dict(zip(["", *names], numbers, strict=True))
