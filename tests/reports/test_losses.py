@@ -217,6 +217,24 @@ def test_a_column_that_a_source_stopped_filling_is_named(settings: Settings):
     assert (finding.amount, finding.where) == (1, "leads/search: device_id")
 
 
+@pytest.mark.parametrize(
+    ("history", "is_named"), [("simulate", False), ("import", False), (None, True)]
+)
+def test_a_lender_may_name_its_leads_otherwise_than_history_does(
+    settings: Settings, history: str | None, is_named: bool
+):
+    report = {"institution_id": "bank", "event": "approved"}
+    for day in days_before(2):
+        rows = [report | {"channel_id": "c", "lead_id": f"{n}"} for n in range(30)]
+        publish_lake(settings, "outcomes", day, [row | {"history_kind": history} for row in rows])
+    publish_lake(settings, "outcomes", DAY, [report | {"match_id": f"{n}"} for n in range(30)])
+    found = find(settings, "missing columns")
+    assert len(found) == is_named
+    if is_named:
+        where = "outcomes/bank: channel_id, outcomes/bank: lead_id"
+        assert found["column_missing"].where == where
+
+
 # people
 
 
@@ -234,24 +252,6 @@ def test_a_channel_of_which_a_tenth_shares_a_device_is_named(
     if found:
         finding = findings["burst_share"]
         assert (finding.amount, finding.where) == (11, "search")
-
-
-@pytest.mark.parametrize(
-    ("history", "named"), [("simulate", []), ("import", []), (None, ["named"])]
-)
-def test_a_lender_may_name_its_leads_otherwise_than_history_does(
-    settings: Settings, history: str | None, is_named: bool
-):
-    report = {"institution_id": "bank", "event": "approved"}
-    for day in days_before(2):
-        rows = [report | {"channel_id": "c", "lead_id": f"{n}"} for n in range(30)]
-        publish_lake(settings, "outcomes", day, [row | {"history_kind": history} for row in rows])
-    publish_lake(settings, "outcomes", DAY, [report | {"match_id": f"{n}"} for n in range(30)])
-    found = find(settings, "missing columns")
-    assert len(found) == is_named
-    if is_named:
-        where = "outcomes/bank: channel_id, outcomes/bank: lead_id"
-        assert found["column_missing"].where == where
 
 
 def order(source: str, number: int, subject_type: str = "phone") -> dict[str, Any]:
