@@ -117,7 +117,7 @@ class Builder:
         return self.name("v")
 
     def name(self, suffix: str) -> str:
-        """Return the key of a row; ids of one case are those of no other."""
+        """Return the key of a row; ids of one case are no ids of another one."""
         by_feed = {
             "institutions": f"{self.source}-{suffix}",
             "suppressions": f"{self.source}/{suffix}",
