@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv run test coverage prove lint airflow bench bench-models docs pin
+.PHONY: help venv run test coverage prove check-delivered lint airflow bench bench-models docs pin
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -24,8 +24,11 @@ test: venv  ## run every test
 coverage: venv  ## run every test and measure which lines they run
 	@python -m pytest -q -n auto --cov --cov-report=term:skip-covered --cov-report=html
 
-prove: venv  ## run the long proofs: kill -9 in each task, a backfill on PostgreSQL
+prove: venv  ## run the long proofs: kill -9 in each task, a backfill on PostgreSQL, 1,000 edited markets
 	@python -m pytest -q -m prove
+
+check-delivered: venv  ## check every delivered row against landing/, by other code: HOME=var FROM=2026-02-03 TO=2026-02-03
+	@python -m tests.independent.check --home $(if $(filter command line,$(origin HOME)),$(HOME),var) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
 lint: venv  ## style, types, layers, SQL, words
 	@ruff check . && ruff format --check . && mypy

@@ -14,6 +14,7 @@ pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 
 SHARED_WORKER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",
+    "tests/independent/test_planted_violations.py": "one worker runs the small home, once",
     "tests/bench/test_real_records.py": "one worker prepares the files, once",
     "tests/models/test_protected.py": "one worker trains the models, once",
 }

@@ -404,6 +404,6 @@ def read_delivered_ids(folder: Path) -> list[str]:
 
 
 def _copy_versions(folder: Path, new_folder: Path) -> None:
-    """Copy the files of the delivered versions."""
+    """Copy the files of the delivered versions with their times: what was known then is judged."""
     for version in _read_versions(folder):
-        shutil.copyfile(folder / version["file"], new_folder / version["file"])
+        shutil.copy2(folder / version["file"], new_folder / version["file"])

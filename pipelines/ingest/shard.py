@@ -92,7 +92,8 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     write_parquet(found.contradictory, folder / "contradictory.parquet")
     create_keyed_hash_macro(connection, load_identifier_key(settings))
     restrictions, orders = make_restrictions(
-        connection, contract, reader.tasks, reader.rejected_files, folder, settings.landing
+        *(connection, contract, reader.tasks, reader.rejected_files, reader.last_lines),
+        *(folder, settings.landing),
     )
     write_parquet(restrictions, folder / "restrictions.parquet")
     write_parquet(orders, folder / "closing_orders.parquet")

@@ -123,6 +123,7 @@ def make_restrictions(
     contract: Contract,
     tasks: Iterable[Task],
     rejected: Mapping[int, FileRejected],
+    last_lines: Mapping[int, int],
     shard: Path,
     landing: Path,
 ) -> tuple[pa.Table, pa.Table]:
@@ -133,13 +134,14 @@ def make_restrictions(
         contract: Says what stays closed.
         tasks: The files of the feed, in the order of their numbers.
         rejected: Rejected file -> its rule.
+        last_lines: File -> its last line, if that has no line end.
         shard: Folder with the shard's `unreadable`, `rows`, `dropped`, `closing` and
             `contradictory` of the feed.
         landing: Folder of the landed files.
     """
     if contract.on_unreadable is None:
         return RESTRICTIONS.empty_table(), ORDERS.empty_table()
-    connection.register("files", _list_files(contract, list(tasks), rejected, landing))
+    connection.register("files", _list_files(contract, list(tasks), rejected, last_lines, landing))
     for name in ("unreadable", "rows", "dropped", "closing", "contradictory"):
         connection.execute(f"create or replace temp view shard_{name} as from {_read(shard, name)}")
     found = (
@@ -153,7 +155,11 @@ def make_restrictions(
 
 
 def _list_files(
-    contract: Contract, tasks: list[Task], rejected: Mapping[int, FileRejected], landing: Path
+    contract: Contract,
+    tasks: list[Task],
+    rejected: Mapping[int, FileRejected],
+    last_lines: Mapping[int, int],
+    landing: Path,
 ) -> pa.Table:
     entries = [task.entry for task in tasks]
     read = {entry.content for number, entry in enumerate(entries) if number not in rejected}
@@ -165,6 +171,7 @@ def _list_files(
             "source": pa.array([entry.source for entry in entries], pa.string()),
             "file": pa.array([entry.path for entry in entries], pa.string()),
             "rule": pa.array(rules, pa.string()),
+            "last_line": pa.array([last_lines.get(n) for n in range(len(tasks))], pa.int64()),
             "restricts": pa.array(
                 [
                     rule is not None
@@ -354,16 +361,25 @@ _LEAD_ORDERS = """
     inner join shard_rows as rows using (row)
     inner join files using (task)
     union all
+    -- a file that can't be read, or is cut off, may withdraw any lead that another one brought
     select
         files.known_on, files.source, 'lead', files.source || '/' || lead_id,
-        'unreadable_consent', null, unread.file, null
+        'unreadable_consent', null, min(unread.file), null
     from shard_rows as rows
     anti join shard_dropped as dropped using (row)
     inner join files using (task)
     inner join (
-        select source, known_on, min(file) as file from files where restricts group by all
+        select source, known_on, file from files where restricts
+        union all
+        select files.source, files.known_on, files.file
+        from files
+        inner join shard_unreadable
+            on files.task = shard_unreadable.task and files.last_line = shard_unreadable.line
     ) as unread
-        on files.source = unread.source and files.known_on = unread.known_on
+        on files.source = unread.source
+            and files.known_on = unread.known_on
+            and files.file <> unread.file
+    group by files.known_on, files.source, lead_id
 """
 
 

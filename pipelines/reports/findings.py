@@ -37,6 +37,7 @@ def collect_findings(report: Report) -> tuple[Finding, ...]:
         *_deliveries(report),
         *_floors(report),
         *_rejected_files(report),
+        *_quarantined_leads(report),
         *_files_not_read(report),
         *drift_findings(report.drift),
         *champion_findings(report.day, report.model_set),
@@ -176,6 +177,21 @@ def _rejected_files(report: Report) -> Iterator[Finding]:
                 source=row.source,
                 feed=words(row.feed),
             )
+
+
+def _quarantined_leads(report: Report) -> Iterator[Finding]:
+    """Yield one finding on the leads of which a row is in quarantine: none is lost in silence."""
+    rows = {row.source: row.quarantined for row in report.intake if row.feed == "leads"}
+    sources = {source: number for source, number in sorted(rows.items()) if number}
+    if sources:
+        listed = [f"{source}: {count(number)}" for source, number in sources.items()]
+        yield make_finding(
+            "leads_quarantined",
+            ", ".join(listed),
+            amount=sum(sources.values()),
+            where=name_places(sources),
+            leads=plural(sum(sources.values()), "row"),
+        )
 
 
 def _reasons(report: Report, intake: FeedIntake) -> str:

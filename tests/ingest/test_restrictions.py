@@ -294,6 +294,77 @@ def test_a_file_of_leads_that_cannot_be_read_closes_the_other_leads_of_its_chann
     assert len(loaded(settings)) == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("16h.csv", csv_bytes(leads(30, first=50))[:-1]),
+        ("16h.csv", csv_bytes(leads(30, first=50))[:-90]),
+        ("16h.jsonl", b'{"lead_id": "L00009"}\n{"lead_id": "L000'),
+        ("16h.csv.gz", csv_bytes(leads(30, first=50))[:-90]),
+    ],
+)
+def test_a_file_of_leads_that_is_cut_off_closes_the_leads_of_the_other_files(
+    settings, name, content
+):
+    land(path_of(settings, "leads", name="10h.csv"), leads(2, consent_withdrawn_at=None))
+    land(path_of(settings, "leads", name=name), content)
+    land(path_of(settings, "leads", "social", name="10h.csv"), leads(2))
+    run(settings)
+    subjects = [subject for _, subject, _, reason in orders(settings)]
+    assert {"search/L00001", "search/L00002"} <= set(subjects)
+    assert not [subject for subject in subjects if subject.startswith("social/")]
+
+
+def test_a_file_whose_last_line_is_whole_json_closes_nothing(settings):
+    land(path_of(settings, "leads", name="10h.csv"), leads(2, consent_withdrawn_at=None))
+    row_of_json = json.dumps(copy_of_lead(lead_id="L9")).encode()
+    land(path_of(settings, "leads", name="16h.jsonl"), row_of_json)
+    run(settings)
+    assert orders(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("feed", "source", "right", "wrong", "action"),
+    [
+        ("institutions", "platform", "admitted_to", "admited_to", "close_institution"),
+        ("products", "bank_01", "valid_to", "vaild_to", "close_institution"),
+        ("products", "bank_01", "daily_budget", "Daily_Budgt", "close_institution"),
+    ],
+)
+def test_a_misspelt_column_that_restricts_rejects_its_file(
+    settings, feed, source, right, wrong, action
+):
+    rows = [{wrong if name == right else name: value for name, value in row(feed).items()}]
+    land(path_of(settings, feed, source), rows)
+    run(settings)
+    assert [found[0] for found in closed(settings)] == [action]
+    assert loaded(settings, feed) == []
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    "wrong", ["consent_witdrawn_at", "consent_withdrawn_a", "CONSENT_WITHDRAWN_AT"]
+)
+def test_a_misspelt_column_of_withdrawals_closes_the_other_leads_of_the_channel(
+    settings, suffix, wrong
+):
+    land(path_of(settings, "leads", name="10h.csv"), leads(2, consent_withdrawn_at=None))
+    again = copy_of_lead(lead_id="L00001", consent_withdrawn_at=WITHDRAWN)
+    again = {wrong if name == "consent_withdrawn_at" else name: v for name, v in again.items()}
+    content = csv_bytes([again]) if suffix == "csv" else json.dumps(again).encode() + b"\n"
+    land(path_of(settings, "leads", name=f"16h.{suffix}"), content)
+    run(settings)
+    assert {subject for _, subject, *_ in orders(settings)} == {"search/L00001", "search/L00002"}
+
+
+@pytest.mark.parametrize("extra", ["consent_withdrawn_at_utc", "withdrawn", "utm_valid", "pd"])
+def test_a_further_column_is_no_misspelt_one(settings, extra):
+    land(path_of(settings, "leads"), leads(2, consent_withdrawn_at=None, **{extra: "1"}))
+    run(settings)
+    assert len(loaded(settings)) == 2
+    assert orders(settings) == []
+
+
 def test_of_two_catalogues_the_paused_product_and_the_earlier_end_count(settings):
     active = row("products", status="active", valid_to=date(2026, 12, 1))
     paused = row("products", status="paused", valid_to=date(2026, 12, 31))

@@ -64,6 +64,8 @@ class FeedReader:
     """Columns outside the contract, by task."""
     unterminated: dict[int, int] = field(default_factory=dict)
     """Last line of a task where it may be cut: a CSV without a last line end."""
+    last_lines: dict[int, int] = field(default_factory=dict)
+    """Last line of a task that has no line end; the file is cut if it can't be read."""
     _sent_keys: dict[int, set[str]] = field(default_factory=dict)
     """Optional columns that restrict and are filled in a file of JSON lines, by task."""
     _buffers: dict[BufferKey, RecordBuffer] = field(
@@ -143,6 +145,8 @@ class FeedReader:
             rows = records
             if splitter.unterminated_line is not None:
                 self.unterminated[index] = splitter.unterminated_line
+            if splitter.unended_line is not None:
+                self.last_lines[index] = splitter.unended_line
             if not has_header and (len(records) or records.rejected):
                 key, has_header = self._read_header(index, records), True
                 rows = records.without_header()

@@ -42,6 +42,8 @@ class RecordSplitter:
     line: int = 1
     unterminated_line: int | None = None
     """The line of the last record, once it is yielded, if it has no line end: it may be cut."""
+    unended_line: int | None = None
+    """The same, also where the record ends with a quote."""
     _field_count: int = 0
     _rest: bytes = b""
     _last_line: int | None = None
@@ -66,6 +68,7 @@ class RecordSplitter:
             is_unterminated = end and not self._rest.rstrip(b" ").endswith(ends)
             records = self._split_chunk(self._rest + end, is_last=True)
             self.unterminated_line = self._last_line if is_unterminated else None
+            self.unended_line = self._last_line if end else None
             yield records
 
     def _split_chunk(self, data: bytes, *, is_last: bool) -> Records:

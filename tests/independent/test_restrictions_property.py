@@ -1,0 +1,88 @@
+"""Property: no edit of the files that restrict delivers a person that the intact files forbid.
+
+Each example is a small market of its own: a platform with its list of institutions and its orders,
+two channels, two lenders with catalogues and rules. One to four random edits fall on its files of
+the day. Many markets share a home, so that one run of the real steps serves them all.
+"""
+
+import os
+from collections import defaultdict
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from tests.independent.edited_home import EditedHome, Fault, Plan
+from tests.independent.edits import KINDS, Edit
+from tests.independent.quick_run import remembered_gate
+
+MARKETS = 50
+EXAMPLES = int(os.environ.get("BANYAN_EXAMPLES", "1000"))
+"""Number of markets with edits, of the long proof."""
+
+EDITS = st.lists(
+    st.builds(Edit, st.sampled_from(KINDS), st.integers(0, 99), st.integers(0, 10**6)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def plans(markets: int) -> st.SearchStrategy[Plan]:
+    edits = st.fixed_dictionaries(dict.fromkeys(range(markets), EDITS))
+    return st.builds(Plan, edits, st.booleans(), st.booleans())
+
+
+def assert_holds(home: EditedHome, plan: Plan) -> None:
+    faults: defaultdict[int, list[str]] = defaultdict(list)
+    for fault in home.judge(plan):
+        faults[fault.market].append(fault.text)
+    for market in faults:
+        note(f"edits of market {market} (seed {home.seed}): {home.describe(plan, market)}")
+    assert not faults, dict(faults)
+
+
+OPTIONS = {
+    "deadline": None,
+    "phases": (Phase.explicit, Phase.generate),  # a run takes seconds, too long to shrink by it
+    "suppress_health_check": list(HealthCheck),
+    "print_blob": True,
+}
+
+
+def test_no_forbidden_person_is_delivered_and_no_lead_is_lost(
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    with remembered_gate():
+        home = EditedHome(tmp_path_factory.mktemp("markets"), 12, seed=2)
+
+        @settings(**OPTIONS, max_examples=2, derandomize=True, database=None)
+        @given(plans(12))
+        def examples(plan: Plan) -> None:
+            assert_holds(home, plan)
+
+        examples()
+
+
+@pytest.mark.prove
+def test_no_forbidden_person_is_delivered_in_many_examples(
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    with remembered_gate():
+        home = EditedHome(tmp_path_factory.mktemp("markets"), MARKETS, seed=3)
+
+        @settings(**OPTIONS, max_examples=max(1, EXAMPLES // MARKETS), database=None)
+        @given(plans(MARKETS))
+        def examples(plan: Plan) -> None:
+            assert_holds(home, plan)
+
+        examples()
+
+
+def test_a_lost_restriction_is_a_fault(tmp_path_factory: pytest.TempPathFactory):
+    """The property itself can fail: files that arrive but never reach the home."""
+    with remembered_gate():
+        home = EditedHome(tmp_path_factory.mktemp("markets"), 2, seed=4)
+        home.loses = ("suppressions", "product_rules", "institutions")
+        faults: list[Fault] = home.judge(Plan({}))
+    kinds = {fault.text.rpartition(": ")[2].partition(" ")[0] for fault in faults}
+    assert {"suppressed", "rule"} <= kinds
