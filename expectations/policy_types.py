@@ -372,7 +372,7 @@ class SuddenChange(_Strict):
     chance: float = Field(gt=0, lt=1)
     """and chance alone must be less likely than this to make a count so far off."""
     prediction_odds_factor: float = Field(gt=1)
-    """The same, where a lender with too few decisions of its own is compared with the predictions."""
+    """The same, where a lender with too few decisions is compared with the predictions."""
     trained_decisions: int = Field(ge=1)
     """Decisions of all lenders, a week before a match, from which on its prediction counts."""
     confirmed: tuple[ConfirmedChange, ...]

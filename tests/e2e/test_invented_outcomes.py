@@ -93,7 +93,8 @@ def read_leads(home: Path, day: str) -> list[Row]:
     """Return the keys of the leads of a date, `*`: of all dates."""
     files = f"'{home}/lake/leads/date={day}/leads.parquet'"
     keys = duckdb.sql(
-        f"select channel_id, lead_id from read_parquet({files}, hive_partitioning = false) order by all"
+        f"select channel_id, lead_id from read_parquet({files}, hive_partitioning = false) "
+        "order by all"
     )
     return keys.to_arrow_table().to_pylist()
 

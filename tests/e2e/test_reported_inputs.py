@@ -193,7 +193,7 @@ def channels() -> Iterator[tuple[str, str, str | bytes]]:
     numbers = [row | {"lead_id": 2.6011e14 + 0.5} for row in leads(1_260)]
     yield "json-float-id", "leads.jsonl", json_text(numbers)
 
-    # a withdrawal in another copy of the lead, whatever else differs between the copies
+    # a withdrawal in another copy of the lead, with other differences too
     withdrawn = f"{DAY}T09:30:00+08:00"
     for number, change in enumerate(
         (

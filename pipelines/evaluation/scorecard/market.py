@@ -35,7 +35,7 @@ class DayMarket:
     lead: IntArray
     """Row of each pair's lead. Pairs are ordered by lead and product."""
     offers_lead: IntArray
-    """Row of the lead whose offers each pair counts to: leads of one phone share the offers of one."""
+    """Row of the lead whose offers each pair counts to: leads of one phone share one's offers."""
     product: IntArray
     """Row of each pair's product."""
     published: IntArray

@@ -193,8 +193,8 @@ def _count_values(
 ) -> dict[str, dict[str, int]]:
     """Return source -> optional column -> rows with a value; the column "" counts all rows.
 
-    History that `import` or `simulate` wrote in a lender's name doesn't count: the lender itself may
-    name its leads otherwise.
+    History that `import` or `simulate` wrote in a lender's name doesn't count: the lender itself
+    may name its leads otherwise.
     """
     names = [column.name for column in contract.columns if not column.required]
     files = [str(folder / f"{contract.feed}.parquet") for folder in folders]
