@@ -419,7 +419,7 @@ def test_people_with_one_id_are_not_one_person(day: Day, channel: str):
     assert day.about(channel) & {"key_of_different_persons", "file_rejected"}
 
 
-@pytest.mark.parametrize("channel", ["float-id", "float32-id", "json-float-id"])
+@pytest.mark.parametrize("channel", ["float-id", "float32-id", "json-float-id", "float-phone"])
 def test_a_number_that_was_binary_is_no_text(day: Day, channel: str):
     assert day.lake("lead_id", channel) == []
     assert day.about(channel) & {"file_rejected"}
@@ -473,9 +473,7 @@ def test_words_for_nothing_are_no_common_device(day: Day, channel: str):
     assert "placeholders" in {each["id"] for each in day.findings if channel in json.dumps(each)}
 
 
-@pytest.mark.parametrize(
-    "channel", ["float-phone", "phone-float", "phone-short", "phone-landline", "phone-forms"]
-)
+@pytest.mark.parametrize("channel", ["phone-float", "phone-short", "phone-landline", "phone-forms"])
 def test_a_channel_whose_phones_cannot_be_called_is_named(day: Day, channel: str):
     assert len(day.lake("lead_id", channel)) >= PEOPLE
     assert "phones_not_e164" in day.about(channel)
