@@ -217,6 +217,12 @@ def _change_last_line(change: ChangeBytes, text: bytes) -> bytes:
     return before + b"\n" + change(line) + b"\n"
 
 
+def _drop_line_end(text: bytes) -> bytes:
+    """Drop the last line end; not after a bare value, which may be cut without it."""
+    line = text.rstrip(b"\r\n")
+    return line if line.endswith((b'"', b"}")) else text
+
+
 def _empty(_: bytes) -> bytes:
     return b""
 
@@ -295,7 +301,7 @@ HARMLESS_VARIANTS = (
     FileCorruption("blank_lines", "blank_line", TEXT, REPAIRED,
                    text=lambda text: text + b"\n\r\n\n"),
     FileCorruption("no_line_end", "line_end", TEXT, REPAIRED,
-                   text=lambda text: text.rstrip(b"\r\n")),
+                   text=_drop_line_end),
     FileCorruption("byte_order_mark", "byte_order_mark", TEXT, REPAIRED,
                    text=lambda text: codecs.BOM_UTF8 + text),
 )  # fmt: skip
