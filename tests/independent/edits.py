@@ -121,7 +121,7 @@ class _State:
         if "drop" in self.flags:
             return Arrival(self.file, [], [], tuple(self.done))
         if sent_again and (self.cut is not None or self.header or self.encoding):
-            later = [*later, (f"mended-{name}", self.file.encode())]
+            later = [*later, (name, self.file.encode())]
             self.done.append("sent again")
         return Arrival(self.file, now, later, tuple(self.done))
 
