@@ -22,6 +22,7 @@ from expectations.contracts import feeds, load
 from pipelines.core import restrictions
 from pipelines.core.database import query_table, run_query
 from pipelines.core.settings import Settings
+from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 
 SQL = Path(__file__).parent / "sql"
 
@@ -190,14 +191,49 @@ def _is_mended(
     if feed not in feeds():
         return False
     _create_later_view(connection, settings, feed, after=held_on, until=as_of)
+    _create_later_quarantine(connection, settings, feed, after=held_on, until=as_of)
     (count,) = connection.execute(
         f"""
-        select count(*) from later_{feed}
-        where {load(feed).source_column} = $source and landed_on <= $held_on
+        select
+            (
+                select count(*) from later_{feed}
+                where {load(feed).source_column} = $source and landed_on <= $held_on
+            )
+            + (
+                select count(*) from later_quarantine
+                where
+                    source = $source
+                    and rule = 'duplicate'
+                    and try_cast(split_part(file, '/', 3) as date) <= $held_on
+            )
         """,
         {"source": source, "held_on": held_on},
     ).fetchall()[0]
     return bool(count)
+
+
+def _create_later_quarantine(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    feed: str,
+    *,
+    after: date,
+    until: date,
+) -> None:
+    """Create the view `later_quarantine`: a list sent again may hold known orders only.
+
+    Its rows are duplicates then, and none is in the lake.
+    """
+    files = [
+        str(folder / "quarantine.parquet")
+        for folder in sorted((settings.quarantine / feed).glob("date=*"))
+        if after < _partition_date(folder) <= until
+    ]
+    if files:
+        relation = connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
+        relation.create_view("later_quarantine")
+    else:
+        connection.from_arrow(QUARANTINE.empty_table()).create_view("later_quarantine")
 
 
 def _create_later_view(

@@ -12,6 +12,7 @@ from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.restrictions import SCHEMA as RESTRICTIONS
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
+from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from tests.deliveries.test_deliver import (
     CSV_BANK,
     PARQUET_BANK,
@@ -291,6 +292,32 @@ def test_a_hold_ends_with_a_readable_list_for_the_same_date(
     assert manifest["state"] == ("delivered" if is_mended else "held")
     if is_mended:
         assert match["match_id"] not in delivered_ids(matched_copy, CSV_BANK)
+
+
+@pytest.mark.parametrize(
+    ("rule", "landed_on", "source", "is_mended"),
+    [
+        ("duplicate", DAY, "dnc", True),
+        ("duplicate", DAY - timedelta(days=1), "dnc", True),
+        ("duplicate", NEXT, "dnc", False),
+        ("duplicate", DAY, "other", False),
+        ("encoding", DAY, "dnc", False),
+    ],
+)
+def test_a_hold_ends_with_a_readable_list_of_orders_that_are_all_known(
+    matched_copy, rule, landed_on, source, is_mended
+):
+    publish_restrictions(matched_copy, DAY, {})
+    deliver_all(matched_copy)
+    write_feed(matched_copy, "suppressions", NEXT)
+    row = {"source": source, "rule": rule, "rows": 1, "severity": "info"}
+    row["file"] = f"suppressions/{source}/{landed_on}/again.csv"
+    folder = matched_copy.day_folder(matched_copy.quarantine / "suppressions", NEXT)
+    with publishing(folder, {}) as fresh:
+        table = pa.Table.from_pylist([row], QUARANTINE)
+        write_parquet(table, fresh / "quarantine.parquet")
+    deliver_all(matched_copy)
+    assert manifest_of(matched_copy)["state"] == ("delivered" if is_mended else "held")
 
 
 def test_a_restriction_that_closes_products_holds_no_delivery(matched_copy):
