@@ -322,6 +322,7 @@ class Placeholders(Decision):
     """Texts that stand for "no value"."""
 
     programs: tuple[str, ...]
+    numbers: tuple[str, ...]
     people: tuple[str, ...]
 
 

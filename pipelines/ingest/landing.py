@@ -20,7 +20,7 @@ SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 FORMATS = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")
 DEPTH = 4
 """FEED/SOURCE/YYYY-MM-DD/NAME."""
-UNREADABLE = "unreadable"
+NOT_OPENED = "unreadable"
 """Takes the place of the hash of a file that could not be opened."""
 MIN_AGE_NS = 2_000_000_000
 """A younger file can still change within one tick of the file system's clock, so its hash is not
@@ -63,7 +63,7 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
             continue
         stamp, digest = _hash_file(entry, cache.get(path))
         hashes[path] = (stamp, digest)
-        if digest == UNREADABLE:
+        if digest == NOT_OPENED:
             problem = "it is no file that can be opened; allow the platform to read it"
         elif not entry.path.isprintable():  # nor are bytes that are no UTF-8
             problem = "its path holds unprintable characters"
@@ -147,14 +147,14 @@ def _hash_file(entry: "os.DirEntry[str]", cached: tuple[Stamp, str] | None) -> t
     """Return stamp and hash of a file; a zero time in the stamp keeps it out of the cache."""
     try:
         if not entry.is_file():
-            return (0, 0, 0), UNREADABLE  # a pipe would never end
+            return (0, 0, 0), NOT_OPENED  # a pipe would never end
         stat = entry.stat()
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if cached and cached[0] == stamp:
             return cached
         digest = sha256(Path(entry.path))
     except OSError:
-        return (0, 0, 0), UNREADABLE
+        return (0, 0, 0), NOT_OPENED
     is_cacheable = time.time_ns() - max(stamp[1:]) > MIN_AGE_NS
     return stamp if is_cacheable else (stamp[0], 0, 0), digest
 

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -36,6 +37,17 @@ from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, v
 from pipelines.ingest.value_findings import ValueFindings
 
 log = logging.getLogger(__name__)
+
+NARROWED_SCOPES = """
+    select
+        case
+            when len(list_distinct(consent_scope)) > 1
+                then list_filter(consent_scope, lambda one: one <> 'all')
+            else consent_scope
+        end as scope
+    from scopes
+"""
+"""Scopes of a batch in which `all` counts only where it stands alone."""
 
 
 def shard_folder(settings: Settings, day: date, shard: int) -> Path:
@@ -143,6 +155,7 @@ def _write_rows(
             rows = _add_lineage(contract, rows, lineage)
             if contract.feed == "leads":
                 rows = _normalise_phones(rows, files.findings)
+                rows = _narrow_scopes(connection, rows)
             rows = derive_columns(connection, contract, rows, settings.time_zone, key)
             rows_file.write_table(rows.select(schema.names).cast(schema))
             del rows, findings
@@ -153,6 +166,16 @@ def _normalise_phones(rows: pa.Table, value_findings: ValueFindings) -> pa.Table
     phones, is_rewritten = normalise_phones(rows["phone"], rows["channel_id"])
     value_findings.add_phones(rows["task"], rows["phone"].is_valid().to_numpy(), is_rewritten)
     return rows.set_column(rows.schema.get_field_index("phone"), "phone", phones)
+
+
+def _narrow_scopes(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
+    """Return `rows` without `all` in a scope that names more: the narrower statement counts."""
+    scopes = rows.select(["consent_scope"])
+    connection.register("scopes", scopes)
+    narrowed = connection.sql(NARROWED_SCOPES).to_arrow_table()["scope"]
+    connection.unregister("scopes")
+    position = rows.schema.get_field_index("consent_scope")
+    return rows.set_column(position, scopes.schema[0], narrowed.cast(scopes.schema[0].type))
 
 
 def rows_schema(contract: Contract) -> pa.Schema:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core import restrictions
 from pipelines.core.errors import FileRejected
+from pipelines.ingest.landing import NOT_OPENED
 from pipelines.ingest.plan import Task
 from pipelines.ingest.reading.records import RejectedRecord
 
@@ -188,8 +189,10 @@ def _may_restrict(contract: Contract, rule: str, task: Task, landing: Path) -> b
     """Return whether a rejected file may hold restrictions; a marker or note beside it does not.
 
     An empty file brings no lead, so it withdraws none. A file of leads with an impossible name is a
-    note unless it looks like rows of the feed.
+    note unless it looks like rows of the feed. Of a file that can't be opened nothing is known.
     """
+    if task.entry.sha256 == NOT_OPENED:
+        return True
     if rule == "empty":
         return contract.withdrawal is None
     if rule != "name" or contract.withdrawal is None:

@@ -94,7 +94,7 @@ def test_an_unreadable_rule_closes_its_product_or_else_its_institution(settings,
         ("suppressions", "platform", ("hold_delivery", None, None)),
     ],
 )
-@pytest.mark.parametrize("kind", ["UTF-16", "no column", "no table", "cut gzip"])
+@pytest.mark.parametrize("kind", ["UTF-16", "no column", "no table", "cut gzip", "broken link"])
 def test_a_file_that_restricts_and_is_rejected_closes_all_that_it_may_concern(
     settings, feed, source, action, kind
 ):
@@ -102,12 +102,16 @@ def test_a_file_that_restricts_and_is_rejected_closes_all_that_it_may_concern(
     name, content = {
         "UTF-16": ("rows.csv", good_file.decode().encode("utf-16")),
         "no column": ("rows.csv", b"a,b\n1,2\n"),
+        "broken link": ("rows.csv", b""),
         "no table": ("rows.xlsx", b"PK\x03\x04"),
         "cut gzip": ("rows.csv.gz", b"\x1f\x8b\x08\x00abc"),
     }[kind]
     path = path_of(settings, feed, source, name=name)
     path.parent.mkdir(parents=True)
-    path.write_bytes(content)
+    if kind == "broken link":
+        path.symlink_to(settings.home / "gone.csv")
+    else:
+        path.write_bytes(content)
     run(settings)
     assert closed(settings) == [action]
     assert table(settings)[0]["feed"] == feed
@@ -282,6 +286,31 @@ def test_of_two_scopes_the_narrower_one_counts_and_of_two_others_none(settings):
     run(settings)
     assert loaded(settings)[0]["consent_scope"] == ["bank_01"]
     assert orders(settings) == [("lead", "search/L2", None, "consent_narrowed")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "scope"),
+    [
+        ("all", ["all"]),
+        ("all|all", ["all", "all"]),
+        ("all|!bank_01", ["!bank_01"]),
+        ("bank_01|all|bank_02", ["bank_01", "bank_02"]),
+        ("bank_01", ["bank_01"]),
+    ],
+)
+def test_beside_names_of_institutions_all_does_not_count(settings, sent, scope):
+    land(path_of(settings, "leads", "search"), [row("leads", lead_id="L1", consent_scope=sent)])
+    run(settings)
+    assert [lead["consent_scope"] for lead in loaded(settings, "leads")] == [scope]
+
+
+@pytest.mark.parametrize("again", ["Status", "STATUS", "Daily Quota", "daily-quota"])
+def test_a_column_that_restricts_and_comes_twice_in_other_letters_closes(settings, again):
+    good = csv_bytes([row("products")]).decode().splitlines()
+    path = path_of(settings, "products", "bank_01")
+    land(path, f"{good[0]},{again}\n{good[1]},paused\n".encode())
+    run(settings)
+    assert closed(settings) == [("close_institution", "bank_01", None)]
 
 
 def test_a_file_of_leads_that_cannot_be_read_closes_the_other_leads_of_its_channel(settings):

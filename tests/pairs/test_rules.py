@@ -181,6 +181,7 @@ def test_an_unknown_value_meets_no_rule_but_not_in(op, value, met):
         (("employment", "not_in", "student|unemployd"), "is not a list of employed, "),
         (("employment", "not_in", "Unemployed"), "is not a list of employed, "),
         (("region", "not_in", "CN-31,CN-44"), "is not a list separated by |"),
+        (("region", "not_in", "CN-31\uff5cCN-44"), "is not a list separated by |"),
         (("region", "in", "CN-31;CN-44"), "is not a list separated by |"),
         (("region", "known", "false"), "known takes the value true"),
         (("region", "like", "CN%"), "no such operation"),

@@ -19,7 +19,9 @@ SIMILAR_PART = 0.6
 
 
 def check_misspelt(contract: Contract, names: Collection[str], sent: Collection[str] = ()) -> None:
-    """Reject a file in which an optional column that restricts is missing and probably misspelt.
+    """Reject a file in which a column that restricts is probably misspelt.
+
+    It is an optional one that is missing, or one that is there and comes again in other letters.
 
     Args:
         contract: The columns.
@@ -28,6 +30,16 @@ def check_misspelt(contract: Contract, names: Collection[str], sent: Collection[
     """
     present = {*names, *sent}
     unknown = [name for name in names if name not in contract.names]
+    letters = {
+        _letters(column.name): column.name for column in contract.columns if column.restricts
+    }
+    for name in unknown:
+        if letters.get(_letters(name)) in present:
+            raise FileRejected(
+                "header",
+                f"two columns are named {letters[_letters(name)]}, but for case or separators; it "
+                "restricts, and nobody knows which of them counts",
+            )
     for column in list_optional(contract):
         if column not in present and any(is_similar(name, column) for name in unknown):
             raise FileRejected(

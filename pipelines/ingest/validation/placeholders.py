@@ -48,12 +48,17 @@ def _find_placeholders(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArr
 def list_words(column: Column) -> tuple[str, ...]:
     """Return the words that stand for a missing value in `column`.
 
-    Where a value restricts, only the words of programs do: what a person meant by N/A is not known.
+    Where a value restricts, only the words of programs do: what a person meant by N/A is not known,
+    nor whether a limit that is not a number is missing or was calculated wrongly.
     """
     if not column.placeholders:
         return ()
     words = policy.placeholders()
-    listed = (*words.programs, *(() if column.restricts else words.people))
+    listed = list(words.programs)
+    if not (column.restricts and column.type in {"number", "integer"}):
+        listed += words.numbers
+    if not column.restricts:
+        listed += words.people
     return tuple(word for word in listed if word not in column.allowed)
 
 

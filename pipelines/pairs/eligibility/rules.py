@@ -29,6 +29,9 @@ IDENTITY_COLUMNS = frozenset(
 )
 """Columns that identify a lead or state its exclusion; no rule may name them."""
 
+SEPARATORS = frozenset(",;\uff0c\uff1b\uff5c\u3001")
+"""Characters that separate lists elsewhere, full-width ones among them; in a rule it is `|`."""
+
 Product = tuple[str, str]
 
 
@@ -152,7 +155,7 @@ def _parse_members(value: str, kind: pa.DataType, words: tuple[str, ...]) -> set
         texts = {text.lower() for text in texts}
         if not texts <= {"true", "false"}:
             raise InvalidRule(f"{value!r} is not true or false")
-    elif any("," in text or ";" in text for text in texts):
+    elif any(set(text) & SEPARATORS for text in texts):
         raise InvalidRule(f"{value!r} is not a list separated by |")
     elif words and not texts <= set(words):
         raise InvalidRule(f"{value!r} is not a list of {', '.join(words)}")

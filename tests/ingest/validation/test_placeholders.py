@@ -55,6 +55,14 @@ def test_a_value_that_can_be_real_stays(feed, column, text):
     assert parse(feed, **{column: text}) == ({column: text}, [])
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "NAN"])
+def test_a_limit_that_is_not_a_number_is_not_a_missing_limit(word):
+    typed, found = parse("products", daily_budget=word)
+    assert typed == {"daily_budget": None}
+    assert [severity for *_, severity in found] == ["critical"]
+    assert parse("leads", debt_monthly=word)[1] == [("debt_monthly", "placeholder", "info")]
+
+
 def test_what_a_person_meant_by_not_applicable_is_not_known_where_it_restricts():
     """An empty end or cap would open what the sender may have closed."""
     for feed, column in (
