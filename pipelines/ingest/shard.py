@@ -47,7 +47,7 @@ NARROWED_SCOPES = """
         end as scope
     from scopes
 """
-"""Scopes of a batch in which `all` counts only where it stands alone."""
+"""Scopes of a batch in which `all` counts only where it is the one member."""
 
 
 def shard_folder(settings: Settings, day: date, shard: int) -> Path:

@@ -6,18 +6,20 @@ published files with the ones of the commands.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pytest
 
 from dags.steps import run_step, run_whole_step
 from expectations.contracts import Contract
 from pipelines.core.settings import Settings
 from pipelines.ingest.validation import row_verdicts
+from pipelines.ingest.validation.great_expectations_gate import check_contract
 from pipelines.transform import build, warehouse
 
 Queries = list[tuple[str, str]]
@@ -84,7 +86,6 @@ def run_day(settings: Settings, day: date, queries: Queries) -> dict[str, Any]:
 @contextmanager
 def remembered_gate() -> Iterator[None]:
     """Look up the result of the quality gate for a table that it has checked before."""
-    check: Callable[..., Any] = row_verdicts.check_contract
     results: dict[tuple[str, bytes], Any] = {}
 
     def check_once(contract: Contract, table: pa.Table) -> Any:
@@ -94,11 +95,9 @@ def remembered_gate() -> Iterator[None]:
             stream.write_table(table.select(columns).combine_chunks())
         key = (contract.feed, sink.getvalue().to_pybytes())
         if key not in results:
-            results[key] = check(contract, table)
+            results[key] = check_contract(contract, table)
         return results[key]
 
-    row_verdicts.check_contract = check_once
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_verdicts, "check_contract", check_once)
         yield
-    finally:
-        row_verdicts.check_contract = check
