@@ -12,6 +12,7 @@ from tests.e2e.market import MONDAY, SUNDAY, banyan, run
 from tests.e2e.published_bytes import differences
 
 
+@pytest.mark.prove  # tests/core/test_environment.py has each variable by itself
 def test_the_shell_of_an_engineer_with_a_gbk_locale_changes_no_byte(
     landed: Path, ran: CompletedRun, tmp_path: Path
 ):
