@@ -9,6 +9,9 @@ from tests.independent.small_market import MarketFile, encode
 
 KINDS = ("misspell", "truncate", "delay", "repeat", "reorder", "drop")
 
+HARMLESS = {"drop", "delay", "repeat", "reorder"}
+"""Edits after which every value can be read."""
+
 WORDS = {
     "op": {"ge": "gte", "le": "=<", "in": "one of", "not_in": "not in", "between": "from-to"},
     "status": {"active": "Actve", "paused": "Paused"},
@@ -113,17 +116,22 @@ class _State:
         """Return what arrives in time and what later; a damaged file may be sent again, whole."""
         name = self.file.name
         arrived = [(name, self._encode())]
-        if "repeat" in self.flags:
+        if "repeat" in self.flags and not self._holds():
             arrived.append((f"again-{name}", arrived[0][1]))
         now, later = arrived, list[tuple[str, bytes]]()
         if "delay" in self.flags:
             now, later = arrived[:-1], arrived[-1:]
         if "drop" in self.flags:
             return Arrival(self.file, [], [], tuple(self.done))
-        if sent_again and (self.cut is not None or self.header or self.encoding):
+        is_damaged = self.cut is not None or bool(self.header or self.encoding)
+        if self._holds() or (sent_again and is_damaged):
             later = [*later, (name, self.file.encode())]
             self.done.append("sent again")
         return Arrival(self.file, now, later, tuple(self.done))
+
+    def _holds(self) -> bool:
+        """Return whether it may hold every delivery until it is sent again, so that it must be."""
+        return self.may_hold and self.file.feed == "suppressions" and bool(self.flags - HARMLESS)
 
     def _encode(self) -> bytes:
         data = _write(self.file, self.rows, self.header)

@@ -29,7 +29,8 @@ EDITS = st.lists(
 
 def plans(markets: int) -> st.SearchStrategy[Plan]:
     edits = st.fixed_dictionaries(dict.fromkeys(range(markets), EDITS))
-    return st.builds(Plan, edits, st.booleans(), st.booleans())
+    may_hold = st.integers(0, 3).map(lambda number: number == 3)
+    return st.builds(Plan, edits, may_hold, st.booleans())
 
 
 def assert_holds(home: EditedHome, plan: Plan) -> None:
