@@ -509,6 +509,7 @@ LISTS: dict[str, Damage] = {
 }
 
 
+@pytest.mark.prove  # tests/ingest and tests/deliveries have each damage and the hold by themselves
 def test_nobody_is_delivered_while_a_list_of_orders_cannot_be_read(first: Path, tmp_path: Path):
     home = Path(shutil.copytree(first, tmp_path / "home"))
     write(home, "leads", "good", DAY, "leads.csv", csv_text(leads(0, 40)))

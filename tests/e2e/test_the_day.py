@@ -133,6 +133,7 @@ def test_threads_hash_seed_locale_and_time_zone_change_no_byte(
     assert differences(ran.home, other) == []
 
 
+@pytest.mark.prove  # tests/ingest and tests/matches have it for their steps
 def test_the_order_of_rows_in_a_file_changes_no_result(
     landed: Path, ran: CompletedRun, tmp_path: Path
 ):
