@@ -22,9 +22,9 @@ from expectations.strict_model import StrictModel
 from models.features.feature_definitions import describe_features
 from models.params import Label, params
 from models.validation.backtest import MIN_PART_ROWS
-from pipelines.core import svg
 from pipelines.core.formats import NOTHING
-from pipelines.core.html import environment
+from pipelines.core.rendering import svg
+from pipelines.core.rendering.html import environment
 from pipelines.core.statistics import Z_95, sigmoid
 from pipelines.core.stored_files import read_json
 

@@ -24,7 +24,7 @@ from pipelines.core.stored_files import read_json
 from pipelines.ingest.ledger import Entry, entry_as_json, read_ledger, write_ledger
 from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
-from pipelines.ingest.restrictions import publish_restrictions, write_unreadable
+from pipelines.ingest.restrictions.publish import publish_restrictions, write_unreadable
 from pipelines.ingest.shard import shard_folder
 from pipelines.ingest.validation.row_verdicts import add_rule_counts
 from pipelines.ingest.value_findings import make_findings

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from expectations.policy_types import Severity
 from pipelines.core.formats import NOTHING, count, plural, share
-from pipelines.core.html import Tile
+from pipelines.core.rendering.html import Tile
 from pipelines.reports.report_data import Report
 
 SEVERITIES: dict[Severity, str] = {"not_fit": "not fit", "remark": "remark", "fit": "note"}

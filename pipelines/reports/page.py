@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from expectations import policy
-from pipelines.core.html import environment
+from pipelines.core.rendering.html import environment
 from pipelines.matches.stage_labels import DETAILS, FUNNEL
 from pipelines.reports.headline import SEVERITIES, Headline
 from pipelines.reports.report_data import Report

@@ -2,7 +2,7 @@
 
 Each example is a small market of its own: a platform with its list of institutions and its orders,
 two channels, two lenders with catalogues and rules. One to four random edits fall on its files of
-the day. Many markets share a home, so that one run of the real steps serves them all.
+the day. Many markets share a home, so that one run of the real steps covers them all.
 """
 
 import os

@@ -19,10 +19,10 @@ from expectations import policy
 from expectations.policy_types import Value
 from models.model_set import ModelSet
 from pipelines.core.arrays import BoolArray
-from pipelines.core.counted_outcomes import create_counted_outcomes_view
 from pipelines.core.database import connect, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.evaluation.counted_outcomes import create_counted_outcomes_view
 from pipelines.evaluation.match_outcomes import create_match_outcomes_view
 from pipelines.evaluation.off_policy.estimate import PolicyLog
 from pipelines.matches.build_problem import plan_day

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.core.counted_outcomes import create_counted_outcomes_view
 from pipelines.core.database import create_known_view, read_query, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.evaluation.counted_outcomes import create_counted_outcomes_view
 from pipelines.evaluation.match_outcomes import create_match_outcomes_view
 from pipelines.evaluation.scorecard.daily_cache import DayOffers
 from pipelines.evaluation.scorecard.figures import Figures, LeadColumns, compute_figures

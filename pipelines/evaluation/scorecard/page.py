@@ -9,10 +9,10 @@ from typing import Any
 from markupsafe import Markup
 
 from expectations import policy
-from pipelines.core import svg
 from pipelines.core.formats import count, long_date, share, short_date
-from pipelines.core.html import Tile, environment
 from pipelines.core.publishing import publishing, write_json
+from pipelines.core.rendering import svg
+from pipelines.core.rendering.html import Tile, environment
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import metric_labels
 from pipelines.evaluation.scorecard.calibration import Calibration, measure_calibration

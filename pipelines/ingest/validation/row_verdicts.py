@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.ingest.quarantine import FINDINGS, NO_ROW
-from pipelines.ingest.unreadable import describe_unreadable
+from pipelines.ingest.restrictions.unreadable import describe_unreadable
 from pipelines.ingest.validation.great_expectations_gate import (
     VIOLATIONS,
     GateResult,

@@ -11,11 +11,14 @@ import duckdb
 
 from expectations import policy
 from expectations.contracts import Contract, feeds, load
-from pipelines.core.counted_outcomes import create_counted_outcomes_view, find_counted_outcomes
 from pipelines.core.database import run_query
 from pipelines.core.formats import count, plural
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
+from pipelines.evaluation.counted_outcomes import (
+    create_counted_outcomes_view,
+    find_counted_outcomes,
+)
 from pipelines.ingest.waiting import read_waiting_files
 from pipelines.reports.verdict import Finding, make_finding, name_places
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipelines.core import formats, svg
+from pipelines.core import formats
+from pipelines.core.rendering import svg
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,7 +29,7 @@ class Tile:
 def environment(folder: Path) -> Environment:
     """Return the Jinja environment for the templates of `folder` on top of the shared ones.
 
-    Templates call the charts of `pipelines.core.svg` as `charts`, and the functions that
+    Templates call the charts of `pipelines.core.rendering.svg` as `charts`, and the functions that
     `pipelines.core.formats.FILTERS` names as filters.
     """
     made = Environment(

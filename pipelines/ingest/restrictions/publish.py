@@ -23,7 +23,11 @@ from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.duplicates import OTHER_PERSON
 from pipelines.ingest.ledger import Entry
-from pipelines.ingest.references import find_unknown_references, list_misplaced, widen_orders
+from pipelines.ingest.restrictions.references import (
+    find_unknown_references,
+    list_misplaced,
+    widen_orders,
+)
 
 TABLES = {
     restrictions.FEED: restrictions.SCHEMA,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipelines.core.svg import (
+from pipelines.core.rendering.svg import (
     Point,
     bar,
     calibration_plot,

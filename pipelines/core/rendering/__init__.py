@@ -1,0 +1,1 @@
+"""What a page is made of: the base template with its environment, and the SVG elements."""
