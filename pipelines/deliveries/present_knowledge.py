@@ -151,8 +151,8 @@ def load_holds(
     """Return the unreadable orders, known up to `as_of`, that hold deliveries.
 
     An order list is not a full catalogue: the next list of a source doesn't repeat what the
-    unreadable one stated. So a hold ends only when its source lands a readable file in the folder of
-    the date of the unreadable one, or of an earlier date.
+    unreadable one stated. So a hold ends only when its source lands a readable file in the folder
+    of the date of the unreadable one, or of an earlier date.
 
     Args:
         connection: Any connection.

@@ -85,10 +85,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
             "inputs": read_from,
             "prefilter": selected.facts,
             "near_misses": near_misses.facts,
-            "findings": [
-                *_list_impossible_terms(connection),
-                *_list_impossible_pairs(connection, folder / "pairs.parquet"),
-            ],
+            "findings": _list_impossible_pairs(connection, folder / "pairs.parquet"),
         }
     return counts | {"policy_version": facts["policy_version"], "models": facts["models"]}
 
@@ -116,24 +113,6 @@ def _build_funnel(
         """,
         params={"scored": str(scored)},
     ).to_arrow_table()
-
-
-def _list_impossible_terms(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Return the finding on products that their own rules or impossible terms close."""
-    rows = connection.sql(
-        """
-        select
-            case when reason like 'rule %' then 'product_closed_by_own_rule'
-            else 'product_terms_impossible' end as id,
-            count(*) as products,
-            list(institution_id || '/' || product_id order by institution_id, product_id) as names
-        from closed_products
-        where reason like 'rule %' or reason like 'impossible %'
-        group by id
-        order by id
-        """
-    ).fetchall()
-    return [{"id": id_, "count": count, "sources": names} for id_, count, names in rows]
 
 
 def _list_impossible_pairs(

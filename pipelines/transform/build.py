@@ -82,7 +82,6 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         connection.execute("use warehouse")
         counts = facts["counts"] = _count_marts(connection)
         facts["findings"] = [
-            *_list_closed_by_restrictions(connection),
             *find_outcome_problems(connection, day),
             *_list_shared_id_numbers(connection, day),
         ]
@@ -121,27 +120,6 @@ def _list_shared_id_numbers(
     return [
         {"id": "identity_number_shared", "count": numbers, "sources": channels}
         for numbers, channels in rows
-    ]
-
-
-def _list_closed_by_restrictions(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Return the finding on products that something unreadable keeps closed, with the reasons."""
-    rows = connection.execute(
-        """
-        select
-            count(*) as products,
-            list(
-                institution_id || '/' || product_id || ' (' || closed_reason || ')'
-                order by institution_id, product_id
-            ) as names
-        from products
-        where closed_reason like 'unreadable_%' or closed_reason = 'rule_of_unknown_product'
-        having count(*) > 0
-        """
-    ).fetchall()
-    return [
-        {"id": "product_closed_unreadable", "count": count, "sources": names}
-        for count, names in rows
     ]
 
 

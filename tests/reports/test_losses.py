@@ -328,12 +328,25 @@ def test_products_that_their_institutions_closed_are_for_information(settings: S
 
 
 @pytest.mark.parametrize(
-    "reason", ["unknown_institution", "unreadable_rule", "no exchange rate for XXX"]
+    ("reason", "rule"),
+    [
+        ("unreadable_rule", "product_closed_unreadable"),
+        ("unreadable_catalogue", "product_closed_unreadable"),
+        ("rule_of_unknown_product", "product_closed_unreadable"),
+        ("rule region not_in: no such lead column or feature", "product_closed_by_own_rule"),
+        ("impossible price", "product_terms_impossible"),
+        ("unknown_institution", "products_closed_by_fault"),
+        ("no exchange rate for ABC", "products_closed_by_fault"),
+    ],
 )
-def test_a_product_closed_by_a_fault_is_a_remark(settings: Settings, reason: str):
-    close(settings, "paused", reason)
-    finding = find(settings, "closed products")["products_closed_by_fault"]
-    assert (finding.severity, finding.amount, finding.where) == ("remark", 1, "bank-1")
+def test_a_product_closed_by_a_fault_is_one_remark_with_its_name(
+    settings: Settings, reason: str, rule: str
+):
+    close(settings, "paused", *[reason] * 7)
+    found = find(settings, "closed products")
+    assert found.keys() == {"products_closed", rule}
+    assert (found[rule].severity, found[rule].amount) == ("remark", 7)
+    assert all(f"bank-{number}/p" in found[rule].evidence for number in range(1, 8))
 
 
 def sell(settings: Settings, day: date, *institutions: str, listed: bool = True) -> None:
@@ -360,6 +373,14 @@ def test_an_open_product_whose_own_rules_refuse_every_lead_is_named(settings: Se
     finding = find(settings, "products without pairs")["product_without_pairs"]
     assert (finding.amount, finding.where) == (1, "bank-1/p")
     assert finding.evidence == "bank-1/p: 30 leads of its amounts and terms, rules on region"
+
+
+def test_a_closed_product_is_not_named_as_an_open_one_without_pairs(settings: Settings):
+    sell(settings, DAY, "bank-0")
+    pairs = [{"institution_id": "nobody", "product_id": "p"}]
+    closed = [{"institution_id": "bank-0", "product_id": "p", "reason": "rule region in: ..."}]
+    publish(settings, "pairs", DAY, pairs=pairs, closed_products=closed)
+    assert find(settings, "products without pairs") == {}
 
 
 def test_an_institution_that_takes_no_lead_any_more_is_named_with_the_reason(settings: Settings):

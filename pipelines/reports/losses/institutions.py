@@ -24,23 +24,37 @@ MAX_REASONS = 8
 def find_closed_products(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield the closed products by reason: closed by choice, and closed because of a fault."""
+    """Yield the closed products by the rule of the verdict that their reason belongs to.
+
+    Each product is in one finding. Faults name every product; choices only count them.
+    """
     path = settings.day_folder(settings.pairs, day) / "closed_products.parquet"
     query = SQL / "closed_by_reason.sql"
     rows = run_query(connection, query, {"closed_products": str(path)}).fetchall()
-    by_rule: dict[str, list[tuple[str, int, list[str]]]] = {}
-    for reason, products, institutions in rows:
-        chosen = reason in CLOSED_BY_CHOICE
-        rule = "products_closed" if chosen else "products_closed_by_fault"
-        by_rule.setdefault(rule, []).append((reason, products, institutions))
+    by_rule: dict[str, list[tuple[str, list[str]]]] = {}
+    for reason, products in rows:
+        by_rule.setdefault(_find_rule(reason), []).append((reason, products))
     for rule, reasons in sorted(by_rule.items()):
-        evidence = [f"{products} {words(reason)}" for reason, products, _ in reasons]
-        yield make_finding(
-            rule,
-            _join(evidence),
-            amount=sum(products for _, products, _ in reasons),
-            where=name_places({name for *_, names in reasons for name in names}),
-        )
+        counts = [
+            f"{len(products)} {words(reason)}"
+            + ("" if reason in CLOSED_BY_CHOICE else f" ({', '.join(products)})")
+            for reason, products in reasons
+        ]
+        names = [name for _, products in reasons for name in products]
+        yield make_finding(rule, _join(counts), amount=len(names), where=name_places(names))
+
+
+def _find_rule(reason: str) -> str:
+    """Return the rule of the verdict for a reason of `closed_products.parquet`."""
+    if reason in CLOSED_BY_CHOICE:
+        return "products_closed"
+    if reason.startswith("unreadable_") or reason == "rule_of_unknown_product":
+        return "product_closed_unreadable"
+    if reason.startswith("rule "):
+        return "product_closed_by_own_rule"
+    if reason.startswith("impossible "):
+        return "product_terms_impossible"
+    return "products_closed_by_fault"
 
 
 def find_products_without_pairs(
@@ -51,7 +65,10 @@ def find_products_without_pairs(
     marts = settings.day_folder(settings.marts, day)
     files = {
         **{name: str(marts / f"{name}.parquet") for name in ("leads", "products", "product_rules")},
-        "pairs": str(settings.day_folder(settings.pairs, day) / "pairs.parquet"),
+        **{
+            name: str(settings.day_folder(settings.pairs, day) / f"{name}.parquet")
+            for name in ("pairs", "closed_products")
+        },
     }
     query = SQL / "products_without_pairs.sql"
     rows = run_query(connection, query, files | limits).fetchall()

@@ -1,9 +1,8 @@
--- Closed products by reason, with their institutions.
+-- Closed products by reason, as INSTITUTION/PRODUCT.
 
 select
     reason,
-    count(*) as products,
-    list(distinct institution_id order by institution_id) as institutions
+    list(institution_id || '/' || product_id order by institution_id, product_id) as products
 from read_parquet($closed_products, hive_partitioning = false)
 group by reason
-order by products desc, reason asc
+order by count(*) desc, reason asc

@@ -13,6 +13,15 @@ with to_match as (
 
 ),
 
+closed as (
+
+    select
+        institution_id,
+        product_id
+    from read_parquet($closed_products, hive_partitioning = false)
+
+),
+
 paired as (
 
     select distinct
@@ -48,6 +57,7 @@ candidates as (
     from read_parquet($products, hive_partitioning = false) as products
     inner join restricted using (institution_id, product_id)
     anti join paired using (institution_id, product_id)
+    anti join closed using (institution_id, product_id)
     where products.is_open
 
 )
