@@ -26,7 +26,8 @@ import numpy as np
 from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
 from pipelines.allocation.lead_subproblem import LeadSubproblems
 from pipelines.allocation.mip_polish import compute_lp_prices, polish
-from pipelines.allocation.primal_repair import RestrictedProblem, improve, repair
+from pipelines.allocation.moves import RestrictedProblem
+from pipelines.allocation.primal_repair import improve, repair
 from pipelines.allocation.problem import Limit, PairColumns
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
@@ -265,10 +266,12 @@ class _Relaxation:
     ) -> _Incumbent:
         """Return the best plan found; with `floor_plan`, starting the local search from it."""
         rows = self._possible
+        exact_value = value[rows] + self._pairs.tie_break_key[rows] * TIE_BREAK_UNIT
         problem = RestrictedProblem(
             self._pairs.lead[rows],
             self._pairs.lead_institution[rows],
-            value[rows] + self._pairs.tie_break_key[rows] * TIE_BREAK_UNIT,
+            exact_value,
+            exact_value,
             self._pairs.tie_break_key[rows],
             tuple(limit.take(rows) for limit in self.limits),
             self._max_offers,
@@ -296,16 +299,15 @@ class _Relaxation:
         dual = self._search_prices(leads, problem, start, caps)
         is_small = len(rows) <= SMALL
         reach = np.inf if is_small else REACH * _typical_value(problem)
-        near, reduced_cost = leads.find_near_choice(
-            _split_by_limit(dual.prices, self.limits), reach
-        )
+        prices = _split_by_limit(dual.prices, self.limits)
+        near, reduced_cost = leads.find_near_choice(prices, reach)
         if is_small:  # all pairs, with the pairs that have a better one at their institution
             every_cost = np.full(len(rows), -np.inf)
             every_cost[near] = reduced_cost
             near, reduced_cost = np.arange(len(rows)), every_cost
         elif floor_plan is not None:
             near, reduced_cost = _add_pairs(near, reduced_cost, np.flatnonzero(floor_plan[rows]))
-        restricted = problem.take(near)
+        restricted = problem.take(near).at_prices(prices)
         plan = repair(restricted, reduced_cost > 0, reduced_cost)
         if floor_plan is not None:
             from_floor = improve(restricted, floor_plan[rows[near]])
