@@ -35,8 +35,8 @@ def propose_exchanges(
     )
     profit = problem.surplus[others] - np.where(displaced >= 0, problem.surplus[displaced], 0)
     key = problem.tie_break_key
-    leaving = _take_first_of_product(product[planned], loss, key[planned])
-    entering = _take_first_of_product(product[others], -profit, key[others])
+    leaving = take_first_by_code(product[planned], loss, key[planned], WIDTH)
+    entering = take_first_by_code(product[others], -profit, key[others], WIDTH)
     left, right = _join(product[others[entering]], product[planned[leaving]])
     entering, leaving = entering[left], leaving[right]
     pairs = np.column_stack(
@@ -83,11 +83,11 @@ def _find_best(
     return np.where(code[order[at]] == code[planned], order[at], -1)
 
 
-def _take_first_of_product(product: IntArray, rank: FloatArray, key: IntArray) -> IntArray:
-    """Return the positions of the `WIDTH` pairs of smallest rank of each product, by product."""
-    order = np.lexsort((key, rank, product))
-    number = np.arange(len(order)) - np.searchsorted(product[order], product[order])
-    return order[number < WIDTH]
+def take_first_by_code(code: IntArray, rank: FloatArray, key: IntArray, width: int) -> IntArray:
+    """Return the positions of the `width` pairs of smallest rank of each code, by code."""
+    order = np.lexsort((key, rank, code))
+    number = np.arange(len(order)) - np.searchsorted(code[order], code[order])
+    return order[number < width]
 
 
 def _join(left: IntArray, right: IntArray) -> tuple[IntArray, IntArray]:

@@ -25,12 +25,16 @@ class RestrictedProblem:
     value: FloatArray
     surplus: FloatArray
     """Value less the price of the use of each row."""
+    reduced_cost: FloatArray
+    """Distance of each pair from the threshold of its lead's choice; above 0: chosen."""
     tie_break_key: IntArray
     limits: tuple[Limit, ...]
     """The quotas come first."""
     max_offers: int
     penalties: tuple[float, ...]
     """Value of one integer unit less in the shortfall of a floor, by limit; 0 for other limits."""
+    money_prices: tuple[float, ...]
+    """Value that a move may give up for one integer unit of money of a floor, by limit."""
 
     def take(self, rows: IntArray) -> "RestrictedProblem":
         """Return the given pairs, in that order."""
@@ -40,17 +44,52 @@ class RestrictedProblem:
             group=self.group[rows],
             value=self.value[rows],
             surplus=self.surplus[rows],
+            reduced_cost=self.reduced_cost[rows],
             tie_break_key=self.tie_break_key[rows],
             limits=tuple(limit.take(rows) for limit in self.limits),
         )
 
-    def at_prices(self, prices: Sequence[FloatArray]) -> "RestrictedProblem":
+    def at_prices(
+        self, prices: Sequence[FloatArray], reduced_cost: FloatArray
+    ) -> "RestrictedProblem":
         """Return the problem with the surplus at `prices` (one array by limit)."""
         surplus = self.value.copy()
         for limit, price in zip(self.limits, prices, strict=True):
             pair_price = np.append(price, 0.0)[limit.row]
             surplus -= pair_price if limit.use is None else pair_price * limit.use
-        return replace(self, surplus=surplus)
+        money_prices = tuple(
+            float(price[0]) if limit.is_money_floor else 0.0
+            for limit, price in zip(self.limits, prices, strict=True)
+        )
+        return replace(self, surplus=surplus, reduced_cost=reduced_cost, money_prices=money_prices)
+
+    def scale_money_prices(self, factor: float) -> "RestrictedProblem":
+        """Return the problem with other prices of money; at least a 1,000th of the penalty if the
+        factor is above 1."""
+        least = 1e-3 if factor > 1 else 0.0
+        prices = tuple(
+            factor * max(price, least * penalty) if limit.is_money_floor else 0.0
+            for limit, price, penalty in zip(
+                self.limits, self.money_prices, self.penalties, strict=True
+            )
+        )
+        return replace(self, money_prices=prices)
+
+    def misses_money(self, chosen: BoolArray) -> bool:
+        """Return whether a floor in money is missed."""
+        rows = np.flatnonzero(chosen)
+        return any(limit.is_money_floor and not limit.is_satisfied(rows) for limit in self.limits)
+
+    def restrict(self, rows: IntArray, chosen: BoolArray) -> "RestrictedProblem":
+        """Return the problem of the given pairs, with all other pairs as in the plan."""
+        rest = chosen.copy()
+        rest[rows] = False
+        problem = self.take(rows)
+        slacks = self.compute_slack(rest)
+        limits = [
+            replace(limit, upper=slack) for limit, slack in zip(problem.limits, slacks, strict=True)
+        ]
+        return replace(problem, limits=tuple(limits))
 
     def compute_slack(self, chosen: BoolArray) -> list[FloatArray]:
         """Return the remaining capacity of each row; below 0 where it is violated."""
@@ -132,9 +171,10 @@ def measure_changes(limit: Limit, moves: Moves) -> tuple[IntArray, FloatArray]:
 def select_gains(problem: RestrictedProblem, slacks: Sequence[FloatArray], moves: Moves) -> Moves:
     """Return the moves that gain and fit by themselves, with their gains.
 
-        gain = value in - value out + penalty for each unit of shortfall that is removed
+        gain = value in - value out + penalty for each lead that a floor misses less
+             + price of money x money in - money out
 
-    A floor in money is never missed by more than before.
+    A floor in money is a sum over the whole plan: `accept_moves` holds it over all moves together.
 
     Args:
         problem: The pairs.
@@ -142,17 +182,21 @@ def select_gains(problem: RestrictedProblem, slacks: Sequence[FloatArray], moves
         moves: The moves.
     """
     gain = moves.add_up(problem.value)
-    if not any(problem.penalties):
+    for limit, price in zip(problem.limits, problem.money_prices, strict=True):
+        if price:
+            gain -= price * measure_changes(limit, moves)[1].sum(axis=1)
+    has_lead_floor = any(limit.is_floor and not limit.is_money_floor for limit in problem.limits)
+    if not has_lead_floor:
         moves, gain = moves.take(gain > 0), gain[gain > 0]
     for limit, slack, penalty in zip(problem.limits, slacks, problem.penalties, strict=True):
+        if limit.is_money_floor:
+            continue
         row, change = measure_changes(limit, moves)
         if limit.is_floor:
-            removed = reduce_shortfall(slack[row], change).sum(axis=1)
-            gain += penalty * removed
-            fits = removed >= 0 if limit.is_money_floor else np.ones(len(gain), np.bool_)
+            gain += penalty * reduce_shortfall(slack[row], change).sum(axis=1)
         else:
             fits = (change <= np.maximum(slack[row], 0)).all(axis=1)
-        moves, gain = moves.take(fits), gain[fits]
+            moves, gain = moves.take(fits), gain[fits]
     return replace(moves, gain=gain).take(gain > 0)
 
 
@@ -165,11 +209,14 @@ def accept_moves(problem: RestrictedProblem, slacks: Sequence[FloatArray], moves
     """Return moves that fit together, of different leads; the first ones have priority.
 
     Conservative: capacity that moves release is used in the next round only, and in one round a
-    floor is neither left short nor filled by two moves beyond its shortfall.
+    floor in leads is neither left short nor filled by two moves beyond its shortfall. Moves may
+    spend the money of a floor that other accepted moves bring; it is never missed by more.
     """
     moves = moves.take(_find_first_of_lead(problem, moves))
     fits = np.ones(len(moves.gain), np.bool_)
     for limit, slack in zip(problem.limits, slacks, strict=True):
+        if limit.is_money_floor:
+            continue
         row, change = measure_changes(limit, moves)
         width = len(moves.signs)
         row, change = row.reshape(-1), change.reshape(-1)
@@ -181,7 +228,24 @@ def accept_moves(problem: RestrictedProblem, slacks: Sequence[FloatArray], moves
             change = np.where(is_short, 0, change)
         is_within = _fit_into_slack(row, np.maximum(change, 0), slack)
         fits &= is_within.reshape(-1, width).all(axis=1)
-    return moves.take(fits)
+    return _hold_money_floors(problem, slacks, moves.take(fits))
+
+
+def _hold_money_floors(
+    problem: RestrictedProblem, slacks: Sequence[FloatArray], moves: Moves
+) -> Moves:
+    """Return the moves without the last ones that spend too much money."""
+    has_dropped = True
+    while has_dropped:
+        has_dropped = False
+        for limit, slack in zip(problem.limits, slacks, strict=True):
+            if limit.is_money_floor:
+                spent = measure_changes(limit, moves)[1].sum(axis=1)
+                available = slack[0] - spent[spent < 0].sum()
+                fits = (spent <= 0) | (np.cumsum(np.maximum(spent, 0)) <= available)
+                moves = moves.take(fits)
+                has_dropped |= not fits.all()
+    return moves
 
 
 def _find_first_of_lead(problem: RestrictedProblem, moves: Moves) -> BoolArray:
