@@ -31,6 +31,9 @@ SAMPLE_FROM = 500_000
 SAMPLE_SHARE = 0.1
 """Share of the leads in the sample."""
 KEY_RANGE = 2**32
+RATIO_PRICE = 1 / 3
+"""Prices of ratio rows are smaller than a typical value over a typical use: most of the uses are of
+pairs that no plan considers."""
 
 
 @dataclass(frozen=True)
@@ -167,15 +170,27 @@ class Relaxation:
         return np.concatenate(prices)
 
     def _find_typical_prices(self, value: float) -> FloatArray:
-        """Return a typical price of each row: a typical value over the limit's typical use."""
-        prices = []
+        """Return a typical price of each row, the unit of the search: a typical value over the
+        limit's typical use.
+
+        D curves by the sum of squared uses of a row. A floor over all pairs has a unit smaller by
+        the root of the number of rows that it spans.
+        """
+        rows, prices = self._possible, []
         for limit in self.limits:
-            units = np.broadcast_to(np.append(limit.units, 1.0)[:-1], len(limit.upper))
-            use = np.abs(limit.pair_use(self._possible))
-            use /= np.append(units, 1.0)[limit.row[self._possible]]
+            count = len(limit.upper)
+            use = np.abs(limit.pair_use(rows))
+            if np.ndim(limit.units):  # a ratio: integer units differ by row
+                squares = np.bincount(limit.row[rows], weights=use * use, minlength=count + 1)
+                number = np.bincount(limit.row[rows], minlength=count + 1)
+                typical = np.sqrt(squares / np.maximum(number, 1))[:count]
+                prices.append(RATIO_PRICE * value / np.maximum(typical, 1.0))
+                continue
             use = use[use > 0]
-            typical = float(np.median(use)) if len(use) else 1.0
-            prices.append(value / (typical * units))
+            price = value / (float(np.median(use)) if len(use) else 1.0)
+            if limit.is_money_floor:
+                price /= math.sqrt(max(1, len(self.limits[0].upper)))
+            prices.append(np.full(count, price))
         return np.concatenate(prices)
 
     def _build_subproblems(self, value: FloatArray, rows: IntArray) -> LeadSubproblems:
