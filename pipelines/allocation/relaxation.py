@@ -26,6 +26,8 @@ REACH = 0.5
 """The repair uses pairs whose reduced cost is above minus this share of a typical value."""
 TIE_BREAK_UNIT = 2.0**-33
 """Value of one unit of tie-break key: pairs of equal value differ, by less than half a unit."""
+LP_CORE = 40_000
+"""Up to this many pairs within reach, prices are refined by their linear program."""
 SAMPLE_FROM = 500_000
 """Number of pairs from which prices are first estimated from a sample of the leads."""
 SAMPLE_SHARE = 0.1
@@ -123,14 +125,20 @@ class Relaxation:
             share = len(sample) / len(rows)
             begin = self._search_prices(sampled, begin, caps, scale, share).prices
         dual = self._search_prices(leads, begin, caps, scale)
-        prices = split_by_limit(dual.prices, self.limits)
-        near, reduced_cost = leads.find_near_choice(prices, np.inf if is_small else REACH * typical)
+        reach = np.inf if is_small else REACH * typical
+        near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
+        if not is_small and len(near) <= LP_CORE:
+            core = self._restrict(near, exact_value, penalties)
+            dual = self._refine_prices(leads, core, dual, caps)
+            near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
         del leads
         if is_small:  # also the pairs that have a better one at their institution
             near, reduced_cost = _add_pairs(near, reduced_cost, rows)
         if floor_plan is not None:
             near, reduced_cost = _add_pairs(near, reduced_cost, np.flatnonzero(floor_plan))
-        restricted = self._restrict(near, exact_value, penalties).at_prices(prices, reduced_cost)
+        restricted = self._restrict(near, exact_value, penalties).at_prices(
+            self._split(dual.prices), reduced_cost
+        )
         plan = repair(restricted, reduced_cost > 0)
         if floor_plan is not None:
             plan = max(improve(restricted, floor_plan[near]), plan, key=restricted.rank)
@@ -238,16 +246,40 @@ class Relaxation:
         share: float = 1.0,
     ) -> DualSolution:
         """Return the prices with the lowest dual bound, for `share` of the upper limits."""
-        upper = self._upper * share
 
         def dual(prices: FloatArray) -> tuple[float, FloatArray]:
-            demand = leads.solve(split_by_limit(prices, self.limits))
-            bound = demand.surplus + math.fsum((upper * prices).tolist())
-            subgradient = upper - np.concatenate(demand.use)
-            return bound, np.where(self._is_limited, subgradient, 0)
+            return self._evaluate(leads, prices, share)
 
         begin = np.where(self._is_limited, begin, 0)
         return minimise_dual(dual, begin, caps, scale, self._options.stop)
+
+    def _refine_prices(
+        self,
+        leads: LeadSubproblems,
+        core: RestrictedProblem,
+        dual: DualSolution,
+        caps: FloatArray,
+    ) -> DualSolution:
+        """Return the prices of the linear program over the core if their bound is lower."""
+        lp_prices = compute_lp_prices(core)
+        if lp_prices is None:
+            return dual
+        prices = np.minimum(np.where(self._is_limited, np.concatenate(lp_prices), 0), caps)
+        bound, _ = self._evaluate(leads, prices)
+        return DualSolution(prices, bound, dual.evaluations + 1) if bound < dual.bound else dual
+
+    def _evaluate(
+        self, leads: LeadSubproblems, prices: FloatArray, share: float = 1.0
+    ) -> tuple[float, FloatArray]:
+        """Return D and its subgradient at `prices`, for `share` of the upper limits."""
+        upper = self._upper * share
+        demand = leads.solve(self._split(prices))
+        bound = demand.surplus + math.fsum((upper * prices).tolist())
+        subgradient = upper - np.concatenate(demand.use)
+        return bound, np.where(self._is_limited, subgradient, 0)
+
+    def _split(self, prices: FloatArray) -> list[FloatArray]:
+        return split_by_limit(prices, self.limits)
 
 
 def _find_typical_value(value: FloatArray, penalties: Sequence[float]) -> float:
