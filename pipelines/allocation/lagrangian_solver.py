@@ -28,6 +28,7 @@ from pipelines.allocation.relaxation import (
     Incumbent,
     Relaxation,
     SolverOptions,
+    choose_penalties,
     split_by_limit,
 )
 from pipelines.core.arrays import BoolArray, FloatArray
@@ -36,10 +37,6 @@ SHORTFALL_UNIT = 1e4
 """Value of a lead in the search where only shortfalls count."""
 ROUNDING = 1e-2
 """An excess over an integer number of leads that counts as rounding."""
-LONGEST_CHAIN = 12
-"""A missing lead costs this many times the greatest value: more than any chain of moves."""
-MONEY_PENALTY = 100.0
-"""Missing money costs this many times the mean value of a pair by unit of money."""
 MISSED_SHARE = 0.99
 """A floor that isn't attained is relaxed to this share of the most money found."""
 
@@ -118,7 +115,7 @@ class _Search:
 
     def _solve(self, limits: tuple[Limit, ...], floor_plan: BoolArray | None = None) -> Incumbent:
         relaxation = Relaxation(self._pairs, limits, self._max_offers, self._options)
-        penalties = _choose_penalties(limits, self._value)
+        penalties = choose_penalties(limits, self._value)
         return relaxation.solve(self._value, penalties, self._start, floor_plan)
 
     def relax_lead_floors(self) -> None:
@@ -159,7 +156,7 @@ class _Search:
         largest = self._sum_money(limit, most)
         least = float(-limit.upper[0])
         if largest < least:
-            least = max(math.floor(MISSED_SHARE * largest), attained)
+            least = float(math.floor(MISSED_SHARE * largest))
         relaxed = replace(limit, upper=np.array([-least]))
         self.limits = (*self.limits[:index], relaxed, *self.limits[index + 1 :])
         floor_plan = most if attained < least else self.best
@@ -173,27 +170,8 @@ class _Search:
         money = np.maximum(-limit.pair_use(np.arange(len(limit.row))), 0)
         others = self.limits[:index] + self.limits[index + 1 :]
         relaxation = Relaxation(self._pairs, others, self._max_offers, self._options)
-        penalties = _choose_penalties(others, money)
+        penalties = choose_penalties(others, money)
         return relaxation.solve(money, penalties, {}, self.best.chosen)
 
     def _sum_money(self, limit: Limit, plan: Incumbent) -> float:
         return float(-limit.total_use(np.flatnonzero(plan.chosen))[0])
-
-
-def _choose_penalties(limits: Sequence[Limit], value: FloatArray) -> list[float]:
-    """Return the value of one unit of shortfall by limit; 0 for a limit that always holds.
-
-    A lead that a floor misses costs more than any value and any money that a chain of moves brings.
-    """
-    every_pair = np.arange(len(value))
-    total, greatest = float(value.sum()), float(value.max(initial=0))
-    penalties = [0.0] * len(limits)
-    for index, limit in enumerate(limits):
-        if limit.is_money_floor:
-            money = np.abs(limit.pair_use(every_pair))
-            penalties[index] = MONEY_PENALTY * total / max(float(money.sum()), 1.0)
-            greatest += penalties[index] * float(money.max(initial=0))
-    return [
-        LONGEST_CHAIN * greatest if limit.is_floor and not limit.is_money_floor else penalty
-        for limit, penalty in zip(limits, penalties, strict=True)
-    ]

@@ -8,6 +8,7 @@ choices fixed they form an integer program of a second or two.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ortools.sat.python import cp_model
@@ -17,6 +18,7 @@ from scipy.sparse import coo_array, csr_array, hstack, vstack
 from pipelines.allocation.moves import RestrictedProblem
 from pipelines.allocation.problem import Limit
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.core.errors import IntegrityError
 
 UNLIMITED = 1e18
 
@@ -90,18 +92,34 @@ def compute_lp_prices(problem: RestrictedProblem) -> list[FloatArray] | None:
     """Return the dual prices of the limits from the linear relaxation; None if it isn't solved."""
     every_pair = np.argsort(problem.tie_break_key, kind="stable")
     program = _build_program(problem, every_pair, np.zeros(len(every_pair), np.bool_))
-    result = linprog(
+    result = _solve_lp(program)
+    if result.status != 0:
+        return None
+    prices = np.maximum(-result.ineqlin.marginals, 0)
+    sizes = np.cumsum([len(limit.upper) for limit in problem.limits])
+    return np.split(prices[: sizes[-1]], sizes[:-1])
+
+
+def compute_lp_value(problem: RestrictedProblem, free: IntArray, fixed: BoolArray) -> float:
+    """Return the value of the linear relaxation over `free`, with the pairs `fixed` in the plan.
+
+    Raises:
+        IntegrityError: The program isn't solved.
+    """
+    result = _solve_lp(_build_program(problem, free, fixed))
+    if result.status != 0:
+        raise IntegrityError(f"the linear program of a price ended with: {result.message}")
+    return float(problem.value[fixed].sum() - result.fun)
+
+
+def _solve_lp(program: _Program) -> Any:
+    return linprog(
         -program.objective,
         A_ub=program.use,
         b_ub=program.row_upper,
         bounds=np.column_stack([np.zeros(len(program.variable_upper)), program.variable_upper]),
         method="highs-ds",
     )
-    if result.status != 0:
-        return None
-    prices = np.maximum(-result.ineqlin.marginals, 0)
-    sizes = np.cumsum([len(limit.upper) for limit in problem.limits])
-    return np.split(prices[: sizes[-1]], sizes[:-1])
 
 
 def _build_program(

@@ -199,7 +199,7 @@ def select_gains(problem: RestrictedProblem, slacks: Sequence[FloatArray], moves
         if limit.is_floor:
             gain += penalty * reduce_shortfall(slack[row], change).sum(axis=1)
         else:
-            fits = (change <= np.maximum(slack[row], 0)).all(axis=1)
+            fits = np.flatnonzero((change <= np.maximum(slack[row], 0)).all(axis=1))
             moves, gain = moves.take(fits), gain[fits]
     return replace(moves, gain=gain).take(gain > 0)
 

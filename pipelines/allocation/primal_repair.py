@@ -29,6 +29,8 @@ from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 MAX_ROUNDS = 200
 MAX_EXCHANGES = 60
 """Rounds of exchanges."""
+ROUND_PROGRESS = 3e-7
+"""Moves of single leads end when a round gains less than this share of the plan's value."""
 EXCHANGE_PROGRESS = 3e-6
 """Exchanges end when a round gains less than this share of the plan's value."""
 MONEY_PRICE_FACTORS = (1.0, 1.1, 1.5, 4.0, 20.0, 100.0, 1000.0)
@@ -101,14 +103,15 @@ def _find_core(problem: RestrictedProblem) -> IntArray:
 
 
 def _improve_single_leads(problem: RestrictedProblem, plan: BoolArray) -> None:
+    least_gain = ROUND_PROGRESS * float(problem.value[plan].sum())
     for by_surplus in (True, False):
         for _ in range(MAX_ROUNDS):
             slacks = problem.compute_padded_slack(plan)
             moves = _propose_moves(problem, plan, slacks, by_surplus=by_surplus)
             accepted = accept_moves(problem, slacks, moves)
-            if not len(accepted.gain):
-                break
             accepted.apply(plan)
+            if not accepted.gain.sum() > least_gain:
+                break
 
 
 def _propose_moves(

@@ -33,6 +33,10 @@ SAMPLE_FROM = 500_000
 SAMPLE_SHARE = 0.1
 """Share of the leads in the sample."""
 KEY_RANGE = 2**32
+LONGEST_CHAIN = 12
+"""A missing lead costs this many times the greatest value: more than any chain of moves."""
+MONEY_PENALTY = 100.0
+"""Missing money costs this many times the mean value of a pair by unit of money."""
 RATIO_PRICE = 1 / 3
 """Prices of ratio rows are smaller than a typical value over a typical use: most of the uses are of
 pairs that no plan considers."""
@@ -45,6 +49,25 @@ class SolverOptions:
     parts: int = 1
     threads: int = 1
     stop: StoppingRule = field(default_factory=StoppingRule)
+
+
+def choose_penalties(limits: Sequence[Limit], value: FloatArray) -> list[float]:
+    """Return the value of one unit of shortfall by limit; 0 for a limit that always holds.
+
+    A lead that a floor misses costs more than any value and any money that a chain of moves brings.
+    """
+    every_pair = np.arange(len(value))
+    total, greatest = float(value.sum()), float(value.max(initial=0))
+    penalties = [0.0] * len(limits)
+    for index, limit in enumerate(limits):
+        if limit.is_money_floor:
+            money = np.abs(limit.pair_use(every_pair))
+            penalties[index] = MONEY_PENALTY * total / max(float(money.sum()), 1.0)
+            greatest += penalties[index] * float(money.max(initial=0))
+    return [
+        LONGEST_CHAIN * greatest if limit.is_floor and not limit.is_money_floor else penalty
+        for limit, penalty in zip(limits, penalties, strict=True)
+    ]
 
 
 def split_by_limit(prices: FloatArray, limits: Sequence[Limit]) -> list[FloatArray]:
@@ -153,6 +176,18 @@ class Relaxation:
             if limit.is_floor and not limit.is_money_floor
         )
         return Incumbent(chosen, dual, missed)
+
+    def price_all_pairs(
+        self,
+        value: FloatArray,
+        prices: Sequence[FloatArray],
+        penalties: Sequence[float],
+    ) -> RestrictedProblem:
+        """Return all pairs with their reduced costs at `prices`."""
+        leads = self._build_subproblems(value, self._possible)
+        near, reduced_cost = leads.find_near_choice(prices, np.inf)
+        near, reduced_cost = _add_pairs(near, reduced_cost, self._possible)
+        return self._restrict(near, value, penalties).at_prices(prices, reduced_cost)
 
     def _find_highest_prices(
         self, penalties: Sequence[float], floor_plan: BoolArray | None
