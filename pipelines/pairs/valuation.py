@@ -1,13 +1,16 @@
-"""Value of a pair: to the platform, to the person and to the institution.
+"""Value of a pair: its surplus, to the person and to the institution.
 
-    value = revenue_weight x revenue + person_weight x benefit + institution_weight x margin
+    value = person_weight x benefit + institution_weight x (margin - fee) + platform_weight x fee
 
-Each part is an expectation in the base currency and is stored beside the value
+With equal weights the fee cancels: it moves surplus from the institution to the platform and makes
+none. Each part is an expectation in the base currency and is stored beside the value
 (`sql/value_pairs.sql`):
 
-    revenue   price, by the product's price model
+    fee       price, by the product's price model (column `revenue`)
     benefit   P(funded) x (reference_apr - suggested_apr) x amount x years / 2 x fit
+              - P(not approved) x declined_cost
     margin    P(funded) x amount x ((suggested_apr - funding_cost) x years / 2 - pd x loss)
+              - application_cost
 
 A loan that is repaid in equal parts owes half of its amount on average, hence years / 2. The fit is
 1 where the product lends up to twice the requested amount and runs up to twice the requested term,
@@ -111,9 +114,11 @@ def value_sql(priced: str, weights: Value | None = None) -> str:
     """
     parameters = (weights or policy.value()).model_dump(
         include={
-            "revenue_weight",
             "person_weight",
             "institution_weight",
+            "platform_weight",
+            "declined_cost",
+            "application_cost",
             "funding_cost",
             "loss_given_default",
             "amount_room_weight",
