@@ -151,7 +151,7 @@ def measure_service(days: Sequence[DayTotals], policy: str, before: str) -> list
 
 
 def find_least_served(lenders: Sequence[LenderService]) -> LenderService | None:
-    """Return the lender of the least ratio among those with `MIN_OFFERS` offers; None if none."""
+    """Return the lender of the least ratio among all with `MIN_OFFERS` offers; None if none."""
     measured = [lender for lender in lenders if lender.is_measured]
     return min(measured, key=lambda lender: (lender.ratio or 0, lender.name), default=None)
 
@@ -159,8 +159,8 @@ def find_least_served(lenders: Sequence[LenderService]) -> LenderService | None:
 def count_figures(lenders: Sequence[LenderService]) -> Figures:
     """Return `lenders_worse_than_broadcast` and `least_served_lender`, each with both ends.
 
-    The count's low end are lenders of whom chance is near-certainly not the reason, its high end
-    those that would count if each were the only one tested. The interval of the least ratio is that
+    The count's low end are lenders for which chance is near-certainly not the reason, its high end
+    the lenders that would count if each were the only one tested. The interval of the least ratio is that
     lender's own.
     """
     p_value = np.array([lender.p_value for lender in lenders])
@@ -224,7 +224,7 @@ def _clustered_variance(now: _Totals, then: _Totals, scales: Sequence[FloatArray
 
 
 def _p_values(now: _Totals, then: _Totals) -> FloatArray:
-    """Return the one-sided p-value of each lender; 1 where it can't be told."""
+    """Return the one-sided p-value of each lender; 1 where it can't be computed."""
     ones = np.ones(now.offers.size)
     least = then.variance() / np.maximum(now.offers, 1)
     error = np.sqrt(np.maximum(_clustered_variance(now, then, (ones, ones)), least))

@@ -1,4 +1,4 @@
--- Every loaded lead of a day with its cost and income in the base currency, in the order of the keys.
+-- Every loaded lead of a day with its cost and income in the base currency, ordered by key.
 --
 -- A lead costs its channel's spend of the day divided by the channel's leads, matched or not.
 -- While the spend is not reported, it costs what the channel's leads cost before.
