@@ -180,7 +180,7 @@ def load_tables(settings: Settings) -> tuple[pa.Table, pa.Table]:
     with connect(settings) as connection:
         load_leads(connection, marts)
         load_products(connection, marts, DAY)
-        load_pairs(connection, pairs)
+        load_pairs(connection, pairs, DAY)
         return (
             connection.sql("from pairs order by row").to_arrow_table(),
             connection.sql("from funnel order by all").to_arrow_table(),
