@@ -19,7 +19,7 @@ from pipelines.matches import match_day
 from tests.helpers.day import run_matching, write_lake_leads
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
-from tests.helpers.matched_day import DAY
+from tests.helpers.matched_day import DAY, lift_guarantees
 
 Row = dict[str, Any]
 
@@ -27,8 +27,9 @@ ENTRY = "from: 2026-11-01, source: test"
 
 
 @pytest.fixture
-def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that writes the limits of the policy."""
+def limits(matched_copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes the limits of the policy; guarantees are lifted."""
+    lift_guarantees(monkeypatch)
     folder = tmp_path / "policy"
     folder.mkdir()
     for path in policy.FOLDER.glob("*.yml"):
@@ -36,6 +37,7 @@ def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(policy, "FOLDER", folder)
     monkeypatch.setattr(policy, "version", policy.version.__wrapped__)
     monkeypatch.setattr(policy, "limits", policy.limits.__wrapped__)
+    match_day.match(matched_copy, DAY)
 
     def write(**entries: str) -> None:
         lists = "".join(f"{kind}:\n- {{{entry}}}\n" for kind, entry in entries.items())
