@@ -44,9 +44,11 @@ class Plan:
     prices: Mapping[str, FloatArray]
     """Limit -> shadow price by row: the value that one more unit (a lead, a unit of money) adds."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Floor -> number of leads by which each row is missed."""
+    """Floor -> number of leads, or money, by which each row is missed."""
     min_shortfall: int = 0
-    """Lower bound on the total shortfall of every plan: proven, perhaps not attained."""
+    """Lower bound on the total shortfall, in leads, of every plan: proven, perhaps not attained."""
+    min_money_shortfall: float = 0.0
+    """Lower bound on the shortfall of a floor in money of every plan that misses no more leads."""
     evaluations: int = 0
     """Evaluations of the dual function."""
 
@@ -122,8 +124,13 @@ def allocate(
             limit.name: price / units * limit.units
             for limit, price in zip(solution.limits, solution.prices, strict=True)
         },
-        shortfall=solution.shortfall,
+        shortfall={
+            limit.name: solution.shortfall[limit.name] / limit.units
+            for limit in solution.limits
+            if limit.is_floor
+        },
         min_shortfall=solution.min_shortfall,
+        min_money_shortfall=solution.min_money_shortfall,
         evaluations=solution.evaluations,
     )
 
