@@ -31,6 +31,7 @@ FREE = ProductPrices(
     promised=0,
     short=0,
     price_of_floor=0.0,
+    guarantees=(),
     rules=(),
 )
 

@@ -5,6 +5,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from expectations import policy
 from models import train_models
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
