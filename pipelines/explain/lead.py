@@ -37,7 +37,7 @@ DECISIONS = {
     "same_institution": "another product of the institution has a higher value to the plan",
     "prices": "its value is not above the shadow prices of what it uses: other leads use it",
     "better_offers": "other offers of the lead have a higher value to the plan",
-    "budget_or_tie": "excluded by a share, a floor or a shared phone, or tied",
+    "other_limit": "excluded by a guarantee, a share, a floor or a shared phone, or tied",
 }
 """Decision about a scored pair -> its description."""
 
@@ -105,7 +105,7 @@ def _explain_rejection(pair: Row, planned: Sequence[Row], max_offers: int) -> st
     least = min((match["net_value"] for match in planned), default=0.0)
     if len(planned) >= max_offers and net_value <= least + TOLERANCE:
         return "better_offers"
-    return "budget_or_tie"
+    return "other_limit"
 
 
 def _product(row: Row) -> tuple[str, str]:

@@ -54,14 +54,15 @@ class RatioGuarantee:
     denominator: FloatArray
 
     def measure_use(self, plan: Plan) -> LimitUse:
-        """Return the ratio that the plan attains, by product; NaN without a match."""
+        """Return the ratio that the plan attains, by product; 0 without a match."""
         limit = self.family.limit
-        sums = [
-            np.bincount(limit.row[plan.rows], column[plan.rows], len(limit.upper) + 1)[:-1]
+        row, products = limit.row[plan.rows], len(limit.upper)
+        numerator, denominator = (
+            np.bincount(row, column[plan.rows], products + 1)[:products].astype(np.float64)
             for column in (self.numerator, self.denominator)
-        ]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            attained = sums[0] / sums[1]
+        )
+        attained = np.zeros(products)
+        np.divide(numerator, denominator, out=attained, where=denominator != 0)
         return LimitUse(self.family, attained, plan.limit_prices(limit))
 
 

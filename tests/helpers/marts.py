@@ -4,6 +4,7 @@ Approval, take-up and default follow a hidden rule of the columns, so that a mod
 Equal arguments give equal bytes.
 """
 
+import calendar
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "institution_approval_rate": generosity,
         "institution_approval_rate_90d": generosity,
         "institution_funded_rate": np.full(count, 0.6),
+        "institution_lent_share_of_month": np.full(count, 0.5),
+        "days_to_month_end": np.full(count, calendar.monthrange(day.year, day.month)[1] - day.day),
         "product_decisions": 50 + owner,
         "product_approval_rate": generosity,
         "product_funded_rate": np.full(count, 0.6),

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from expectations import policy
-
 from pipelines.core.settings import Settings
 from tests.helpers.day import run_matching, write_day_before_matching
 

@@ -90,7 +90,6 @@ def test_cost_is_what_the_lenders_result_gains_when_the_day_is_solved_again(
     run_matching(loose, DAY)
     row = of_rule(strict, RULES[loosened]["attribute"])
     gained = lender_result(loose) - lender_result(strict)
-    print(row["value"], gained)
     assert row["value"] == pytest.approx(gained, rel=0.1, abs=1)
     assert 0 <= row["good_leads"] <= min(quota, row["near_misses"])
 

@@ -3,7 +3,7 @@
 --
 -- A share price is the same share of every loan: its cost is a share of the amount lent, which no
 -- choice of leads makes worse, so it has no drawn cost. Sums are in whole billionths, so that they
--- do not depend on their order.
+-- do not depend on their order; rounded so that a product whose leads are all alike keeps the terms.
 create or replace table drawn_rates as
 with
 
@@ -11,9 +11,9 @@ draws as (
     select
         products.product_row,
         count(*) as pairs,
-        sum(cast(round(drawn_pairs.p_approve * 1e9) as hugeint)) as approved,
-        sum(cast(round(drawn_pairs.p_approve * drawn_pairs.p_fund * 1e9) as hugeint)) as funded,
-        sum(cast(round(drawn_pairs.revenue * 1e4) as hugeint)) * 1e5 as fees
+        sum(cast(floor(drawn_pairs.p_approve * 1e9) as hugeint)) as approved,
+        sum(cast(floor(drawn_pairs.p_approve * drawn_pairs.p_fund * 1e9) as hugeint)) as funded,
+        sum(cast(ceil(drawn_pairs.revenue * 1e4) as hugeint)) * 1e5 as fees
     from drawn_pairs
     inner join products using (institution_id, product_id)
     where isfinite(drawn_pairs.revenue) and abs(drawn_pairs.revenue) <= $max_pair_value

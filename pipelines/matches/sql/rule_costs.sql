@@ -16,6 +16,31 @@ lead_thresholds as (
     group by channel_id, lead_id
 ),
 
+-- another product of the institution for a lead that loses its place: the best, if worth its price
+fallbacks as (
+    select
+        planned.row,
+        max(value_before_quota(pairs, product_prices) - product_prices.price_of_quota) as net_value,
+        max_by(
+            pairs.institution_margin - pairs.revenue,
+            value_before_quota(pairs, product_prices) - product_prices.price_of_quota
+        ) as result
+    from planned
+    inner join pairs
+        on
+            planned.channel_id = pairs.channel_id
+            and planned.lead_id = pairs.lead_id
+            and planned.institution_id = pairs.institution_id
+            and planned.product_id <> pairs.product_id
+    inner join products
+        on
+            pairs.institution_id = products.institution_id
+            and pairs.product_id = products.product_id
+    inner join product_prices on products.product_row = product_prices.product_row
+    where value_before_quota(pairs, product_prices) > product_prices.price_of_quota
+    group by planned.row
+),
+
 near_bids as (
     select
         near.institution_id,
@@ -68,11 +93,12 @@ bids as (
         rules.step,
         rules.attribute,
         false as is_near,
-        planned.value_before_quota as bid,
-        planned.result,
+        planned.value_before_quota - coalesce(fallbacks.net_value, 0) as bid,
+        planned.result - coalesce(fallbacks.result, 0) as result,
         1.0 as places
     from rules
     inner join planned on rules.product_row = planned.product_row
+    left join fallbacks on planned.row = fallbacks.row
 ),
 
 -- of a bid that the last places are too few for, a part wins
