@@ -22,7 +22,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.allocation.lagrangian_solver import Solution, SolverOptions, solve_lagrangian
+from pipelines.allocation.lagrangian_solver import Solution, solve_lagrangian
 from pipelines.allocation.problem import (
     Limit,
     PairColumns,
@@ -31,6 +31,7 @@ from pipelines.allocation.problem import (
     find_sort_order,
 )
 from pipelines.allocation.quota_flow import choose_units, solve_quotas
+from pipelines.allocation.relaxation import SolverOptions
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 GROUPS_PER_CHUNK = 1 << 14

@@ -23,25 +23,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
-from pipelines.allocation.lead_subproblem import LeadSubproblems
-from pipelines.allocation.mip_polish import compute_lp_prices, polish
-from pipelines.allocation.primal_repair import RestrictedProblem, improve, repair
-from pipelines.allocation.problem import Limit, PairColumns, find_possible_pairs
-from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+from pipelines.allocation.problem import Limit, PairColumns
+from pipelines.allocation.relaxation import (
+    Incumbent,
+    Relaxation,
+    SolverOptions,
+    split_by_limit,
+)
+from pipelines.core.arrays import BoolArray, FloatArray
 
-SMALL = 3_000
-"""Up to this many pairs, prices start at the linear program's and all pairs are polished."""
-TARGET_GAP = 1e-3
-"""A plan with a smaller gap is not polished."""
-POLISH_EFFORT = 0.5
-"""Deterministic time of the integer solver; some seconds at most."""
-MAX_POLISHED = 1_000
-"""Most pairs that are polished: the pairs with the smallest absolute reduced cost."""
-REACH = 0.5
-"""The repair uses pairs whose reduced cost is above minus this share of a typical value."""
-TIE_BREAK_UNIT = 2.0**-33
-"""Value of one unit of tie-break key: pairs of equal value differ, by less than half a unit."""
 SHORTFALL_UNIT = 1e4
 """Value of a lead in the search where only shortfalls count."""
 ROUNDING = 1e-2
@@ -52,15 +42,6 @@ MONEY_PENALTY = 100.0
 """Missing money costs this many times the mean value of a pair by unit of money."""
 MISSED_SHARE = 0.99
 """A floor that isn't attained is relaxed to this share of the most money found."""
-
-
-@dataclass(frozen=True)
-class SolverOptions:
-    """Division of the work, which leaves the result unchanged, and the stopping rule."""
-
-    parts: int = 1
-    threads: int = 1
-    stop: StoppingRule = field(default_factory=StoppingRule)
 
 
 @dataclass(frozen=True)
@@ -105,7 +86,7 @@ def solve_lagrangian(
     return Solution(
         chosen=search.best.chosen,
         limits=search.limits,
-        prices=_split_by_limit(search.best.dual.prices, limits),
+        prices=split_by_limit(search.best.dual.prices, limits),
         shortfall={limit.name: limit.shortfall(rows) for limit in limits if limit.is_floor},
         min_shortfall=search.min_shortfall,
         min_money_shortfall=search.min_money_shortfall,
@@ -135,10 +116,8 @@ class _Search:
     def solve(self) -> None:
         self.best = self._solve(self.limits)
 
-    def _solve(
-        self, limits: tuple[Limit, ...], floor_plan: BoolArray | None = None
-    ) -> "_Incumbent":
-        relaxation = _Relaxation(self._pairs, limits, self._max_offers, self._options)
+    def _solve(self, limits: tuple[Limit, ...], floor_plan: BoolArray | None = None) -> Incumbent:
+        relaxation = Relaxation(self._pairs, limits, self._max_offers, self._options)
         penalties = _choose_penalties(limits, self._value)
         return relaxation.solve(self._value, penalties, self._start, floor_plan)
 
@@ -146,7 +125,7 @@ class _Search:
         """If floors in leads are missed, find the least shortfall and relax them to it."""
         if not self.best.missed_leads:
             return
-        relaxation = _Relaxation(self._pairs, self.limits, self._max_offers, self._options)
+        relaxation = Relaxation(self._pairs, self.limits, self._max_offers, self._options)
         only_leads = [
             SHORTFALL_UNIT if limit.is_floor and not limit.is_money_floor else 0.0
             for limit in self.limits
@@ -188,16 +167,16 @@ class _Search:
         is_missed = self._sum_money(limit, again) < least or again.missed_leads
         self.best = replace(floor_plan if is_missed else again, dual=again.dual)
 
-    def _solve_for_money(self, index: int) -> "_Incumbent":
+    def _solve_for_money(self, index: int) -> Incumbent:
         """Return the plan of the most money within all other limits."""
         limit = self.limits[index]
         money = np.maximum(-limit.pair_use(np.arange(len(limit.row))), 0)
         others = self.limits[:index] + self.limits[index + 1 :]
-        relaxation = _Relaxation(self._pairs, others, self._max_offers, self._options)
+        relaxation = Relaxation(self._pairs, others, self._max_offers, self._options)
         penalties = _choose_penalties(others, money)
         return relaxation.solve(money, penalties, {}, self.best.chosen)
 
-    def _sum_money(self, limit: Limit, plan: "_Incumbent") -> float:
+    def _sum_money(self, limit: Limit, plan: Incumbent) -> float:
         return float(-limit.total_use(np.flatnonzero(plan.chosen))[0])
 
 
@@ -218,171 +197,3 @@ def _choose_penalties(limits: Sequence[Limit], value: FloatArray) -> list[float]
         LONGEST_CHAIN * greatest if limit.is_floor and not limit.is_money_floor else penalty
         for limit, penalty in zip(limits, penalties, strict=True)
     ]
-
-
-def _split_by_limit(prices: FloatArray, limits: Sequence[Limit]) -> list[FloatArray]:
-    return np.split(prices, np.cumsum([len(limit.upper) for limit in limits])[:-1])
-
-
-@dataclass(frozen=True)
-class _Incumbent:
-    """The best plan of one search."""
-
-    chosen: BoolArray
-    dual: DualSolution
-    missed_leads: int
-    """Total shortfall of the floors in leads."""
-
-
-class _Relaxation:
-    """Pairs and limits of a day, without the pairs whose own use exceeds a row."""
-
-    def __init__(
-        self,
-        pairs: PairColumns,
-        limits: tuple[Limit, ...],
-        max_offers: int,
-        options: SolverOptions,
-    ) -> None:
-        self.limits = limits
-        self._pairs, self._max_offers, self._options = pairs, max_offers, options
-        self._possible = find_possible_pairs(limits, len(pairs.lead))
-        upper = np.concatenate([limit.upper for limit in limits])
-        self._is_limited = np.isfinite(upper)
-        self._upper = np.where(self._is_limited, upper, 0)
-
-    def solve(
-        self,
-        value: FloatArray,
-        penalties: Sequence[float],
-        start: Mapping[str, FloatArray],
-        floor_plan: BoolArray | None = None,
-    ) -> _Incumbent:
-        """Return the best plan found; with `floor_plan`, starting the local search from it."""
-        rows = self._possible
-        problem = RestrictedProblem(
-            self._pairs.lead[rows],
-            self._pairs.lead_institution[rows],
-            value[rows] + self._pairs.tie_break_key[rows] * TIE_BREAK_UNIT,
-            self._pairs.tie_break_key[rows],
-            tuple(limit.take(rows) for limit in self.limits),
-            self._max_offers,
-            tuple(penalties),
-        )
-        leads = LeadSubproblems(
-            problem.lead,
-            problem.group,
-            problem.value,
-            problem.limits,
-            max_offers=self._max_offers,
-            parts=self._options.parts,
-            threads=self._options.threads,
-        )
-        attained = [
-            floor_plan is not None
-            and limit.is_money_floor
-            and limit.is_satisfied(np.flatnonzero(floor_plan))
-            for limit in self.limits
-        ]
-        caps = [
-            penalty if limit.is_floor and not is_attained else np.inf
-            for limit, penalty, is_attained in zip(self.limits, penalties, attained, strict=True)
-        ]
-        dual = self._search_prices(leads, problem, start, caps)
-        is_small = len(rows) <= SMALL
-        reach = np.inf if is_small else REACH * _typical_value(problem)
-        near, reduced_cost = leads.find_near_choice(
-            _split_by_limit(dual.prices, self.limits), reach
-        )
-        if is_small:  # all pairs, with the pairs that have a better one at their institution
-            every_cost = np.full(len(rows), -np.inf)
-            every_cost[near] = reduced_cost
-            near, reduced_cost = np.arange(len(rows)), every_cost
-        elif floor_plan is not None:
-            near, reduced_cost = _add_pairs(near, reduced_cost, np.flatnonzero(floor_plan[rows]))
-        restricted = problem.take(near)
-        plan = repair(restricted, reduced_cost > 0, reduced_cost)
-        if floor_plan is not None:
-            from_floor = improve(restricted, floor_plan[rows[near]])
-            plan = max(from_floor, plan, key=restricted.rank)
-        if is_small or restricted.compute_objective(plan) < dual.bound * (1 - TARGET_GAP):
-            free = _select_free(restricted, reduced_cost)
-            plan = improve(restricted, polish(restricted, plan, free, effort=POLISH_EFFORT))
-        chosen = np.zeros(len(value), np.bool_)
-        chosen[rows[near[plan]]] = True
-        missed = sum(
-            int(limit.shortfall(np.flatnonzero(chosen)).sum())
-            for limit in self.limits
-            if limit.is_floor and not limit.is_money_floor
-        )
-        return _Incumbent(chosen, dual, missed)
-
-    def _search_prices(
-        self,
-        leads: LeadSubproblems,
-        problem: RestrictedProblem,
-        start: Mapping[str, FloatArray],
-        caps: Sequence[float],
-    ) -> DualSolution:
-        """Return the prices with the lowest dual bound; `caps`: highest price, by limit."""
-        sizes = [len(limit.upper) for limit in self.limits]
-        begin = np.concatenate(
-            [
-                start[limit.name] / limit.units
-                if limit.name in start and len(start[limit.name]) == size
-                else np.zeros(size)
-                for limit, size in zip(self.limits, sizes, strict=True)
-            ]
-        )
-        highest = np.repeat(caps, sizes)
-        if 0 < len(problem.lead) <= SMALL:
-            lp_prices = compute_lp_prices(problem)
-            if lp_prices is not None:
-                begin = np.concatenate(lp_prices)
-        scale = np.concatenate(_typical_prices(problem))
-        begin = np.where(self._is_limited, begin, 0)
-
-        def dual(prices: FloatArray) -> tuple[float, FloatArray]:
-            demand = leads.solve(_split_by_limit(prices, self.limits))
-            bound = demand.surplus + math.fsum((self._upper * prices).tolist())
-            subgradient = self._upper - np.concatenate(demand.use)
-            return bound, np.where(self._is_limited, subgradient, 0)
-
-        return minimise_dual(dual, begin, highest, scale, self._options.stop)
-
-
-def _typical_prices(problem: RestrictedProblem) -> list[FloatArray]:
-    """Return a typical price of each row: a typical value over the limit's typical use."""
-    value, prices = _typical_value(problem), []
-    for limit in problem.limits:
-        units = np.broadcast_to(np.append(limit.units, 1.0)[:-1], len(limit.upper))
-        use = np.abs(limit.pair_use(np.arange(len(limit.row)))) / np.append(units, 1.0)[limit.row]
-        use = use[use > 0]
-        typical = float(np.median(use)) if len(use) else 1.0
-        prices.append(value / (typical * units))
-    return prices
-
-
-def _typical_value(problem: RestrictedProblem) -> float:
-    """Return the median value of a pair, or a penalty where pairs have no value."""
-    value = float(np.median(problem.value)) if len(problem.value) else 1.0
-    return value if value > 1 else max(problem.penalties) or 1.0
-
-
-def _add_pairs(
-    near: IntArray, reduced_cost: FloatArray, further: IntArray
-) -> tuple[IntArray, FloatArray]:
-    """Return the pairs with `further` ones, whose reduced cost is out of reach, in rising order."""
-    further = np.setdiff1d(further, near, assume_unique=True)
-    rows = np.concatenate([near, further])
-    order = np.argsort(rows)
-    costs = np.concatenate([reduced_cost, np.full(len(further), -np.inf)])
-    return rows[order], costs[order]
-
-
-def _select_free(problem: RestrictedProblem, reduced_cost: FloatArray) -> IntArray:
-    """Return the pairs of smallest absolute reduced cost; all where there are few."""
-    if len(reduced_cost) <= SMALL:
-        return np.arange(len(reduced_cost))
-    nearest = np.lexsort((problem.tie_break_key, np.abs(reduced_cost)))
-    return nearest[:MAX_POLISHED]

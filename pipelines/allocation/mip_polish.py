@@ -14,7 +14,7 @@ from ortools.sat.python import cp_model
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, hstack, vstack
 
-from pipelines.allocation.primal_repair import RestrictedProblem
+from pipelines.allocation.moves import RestrictedProblem
 from pipelines.allocation.problem import Limit
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 

@@ -289,7 +289,7 @@ def build_ratio_limit(
         ratio: Largest ratio by owner; not finite: unlimited.
     """
     is_limited = np.isfinite(ratio)
-    row = np.where((owner >= 0) & is_limited[owner], owner, len(ratio))
+    row = owner if (owner >= 0).all() else np.where(owner >= 0, owner, len(ratio))
     scaled = np.append(np.where(is_limited, ratio, 0.0), 0.0)[row] * denominator
     largest = np.zeros(len(ratio) + 1)
     np.maximum.at(largest, row, np.abs(numerator) + np.abs(scaled))
@@ -297,5 +297,5 @@ def build_ratio_limit(
     _, exponent = np.frexp(largest)
     units = np.ldexp(1.0, np.where(largest > 0, bits - exponent, 0))
     use = np.ceil((numerator - scaled) * units[row] - RATIO_TOLERANCE)
-    use[row == len(ratio)] = 0
+    use[~np.append(is_limited, False)[row]] = 0
     return Limit(name, row, np.where(is_limited, 0.0, np.inf), use=use, units=units[:-1])

@@ -7,13 +7,13 @@ import pytest
 from ortools.sat.python import cp_model
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.lagrangian_solver import SolverOptions
 from pipelines.allocation.problem import Limit, build_floor_limit, build_share_limit
 from pipelines.allocation.random_instance import (
     RandomInstance,
     add_guarantees,
     generate_instance,
 )
+from pipelines.allocation.relaxation import SolverOptions
 
 PRODUCTS = 6
 

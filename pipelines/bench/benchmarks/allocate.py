@@ -12,7 +12,6 @@ import numpy as np
 from scipy.sparse import coo_array, vstack
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.lagrangian_solver import SolverOptions
 from pipelines.allocation.problem import Limit
 from pipelines.allocation.random_instance import (
     RandomInstance,
@@ -20,6 +19,7 @@ from pipelines.allocation.random_instance import (
     generate_instance,
     generate_next_day,
 )
+from pipelines.allocation.relaxation import SolverOptions
 from pipelines.bench.shell import (
     Decorator,
     Figures,
