@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard.lead_totals import combine_days
+from pipelines.evaluation.scorecard.day_figures import combine_days
 from pipelines.evaluation.scorecard.page_data import cost_by_channel, cost_by_institution
 from pipelines.evaluation.scorecard.run import day_by_truth
 from pipelines.simulate.shocks import (

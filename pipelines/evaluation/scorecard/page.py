@@ -16,8 +16,9 @@ from pipelines.core.rendering.html import Tile, environment
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import metric_labels
 from pipelines.evaluation.scorecard.calibration import Calibration, measure_calibration
+from pipelines.evaluation.scorecard.day_figures import combine_days
 from pipelines.evaluation.scorecard.figures import Figures
-from pipelines.evaluation.scorecard.lead_totals import DayTotals, combine_days
+from pipelines.evaluation.scorecard.lead_totals import DayTotals
 from pipelines.evaluation.scorecard.metric_labels import BEFORE, NOW, format_headline
 from pipelines.evaluation.scorecard.page_data import (
     GroupCost,

@@ -11,6 +11,7 @@ from models.champion import registry
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.evaluation.scorecard.day_figures import combine_days
 from pipelines.evaluation.scorecard.figures import (
     HIGH,
     LOW,
@@ -19,7 +20,7 @@ from pipelines.evaluation.scorecard.figures import (
     Figures,
     LeadColumns,
 )
-from pipelines.evaluation.scorecard.lead_totals import DayTotals, combine_days
+from pipelines.evaluation.scorecard.lead_totals import DayTotals
 
 WEEK = 7
 """Days of the first and of the last week; they are compared only if they don't overlap."""

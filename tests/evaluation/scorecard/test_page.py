@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.evaluation.scorecard import publish_scorecard
 from pipelines.evaluation.scorecard.calibration import measure_calibration
-from pipelines.evaluation.scorecard.lead_totals import combine_days
+from pipelines.evaluation.scorecard.day_figures import combine_days
 from pipelines.evaluation.scorecard.page import BY_DAY, daily_charts
 from pipelines.evaluation.scorecard.page_data import (
     Retraining,
