@@ -34,7 +34,7 @@ changes_by_month as (
     select
         institution_id,
         known_on,
-        {{ month_of("known_on") }} as month,
+        {{ month_of("known_on") }} as lending_month,
         lent
     from changes
 
@@ -45,7 +45,7 @@ days_by_month as (
     select
         institution_id,
         business_date,
-        {{ month_of("business_date") }} as month
+        {{ month_of("business_date") }} as lending_month
     from days
 
 ),
@@ -54,7 +54,7 @@ days_by_month as (
 month_so_far as (
 
     {{ known_before(
-        "changes_by_month", "days_by_month", ["institution_id", "month"],
+        "changes_by_month", "days_by_month", ["institution_id", "lending_month"],
         [{"name": "lent_this_month", "of": "lent"}]
     ) }}
 

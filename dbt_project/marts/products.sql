@@ -28,6 +28,12 @@ restrictions as (
 
 ),
 
+month_use as (
+
+    select * from {{ ref("int_products__month_use") }}
+
+),
+
 institution_history as (
 
     select * from {{ ref("feat_institutions") }}
@@ -68,6 +74,8 @@ described as (
         products.daily_budget,
         products.monthly_quota,
         products.monthly_budget,
+        month_use.month_leads,
+        month_use.month_spend,
         products.target_cost_per_approval,
         products.target_cost_per_funded,
         products.status,
@@ -106,6 +114,10 @@ described as (
         on products.institution_id = institutions.institution_id
     left join admissions
         on products.institution_id = admissions.institution_id
+    left join month_use
+        on
+            products.institution_id = month_use.institution_id
+            and products.product_id = month_use.product_id
     left join restrictions
         on
             products.institution_id = restrictions.institution_id
@@ -143,6 +155,8 @@ select
     daily_budget,
     monthly_quota,
     monthly_budget,
+    month_leads,
+    month_spend,
     target_cost_per_approval,
     target_cost_per_funded,
     status,

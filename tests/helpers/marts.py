@@ -158,6 +158,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "price_model": np.array(["cpl", "cpa", "cps"])[numbers % 3],
         "price": np.array([20.0, 150.0, 0.02])[numbers % 3],
         "daily_quota": random.integers(10, 60, count),
+        "month_leads": np.zeros(count, np.int64),
+        "month_spend": np.zeros(count),
         "status": np.where(numbers == count - 1, "paused", "active"),
         "valid_from": [day - timedelta(days=HISTORY_DAYS)] * count,
         "admitted_from": [day - timedelta(days=HISTORY_DAYS)] * count,

@@ -160,8 +160,8 @@ def count_figures(lenders: Sequence[LenderService]) -> Figures:
     """Return `lenders_worse_than_broadcast` and `least_served_lender`, each with both ends.
 
     The count's low end are lenders for which chance is near-certainly not the reason, its high end
-    the lenders that would count if each were the only one tested. The interval of the least ratio is that
-    lender's own.
+    the lenders that would count if each were the only one tested. The interval of the least ratio is
+    that lender's own.
     """
     p_value = np.array([lender.p_value for lender in lenders])
     least = find_least_served(lenders)

@@ -3,7 +3,7 @@
 --
 -- A share price is the same share of every loan: its cost is a share of the amount lent, which no
 -- choice of leads makes worse, so it has no drawn cost. Sums are in whole billionths, so that they
--- do not depend on their order; rounded so that a product whose leads are all alike keeps the terms.
+-- do not depend on their order; rounded so that leads that are all alike keep the terms.
 create or replace table drawn_rates as
 with
 

@@ -1,7 +1,7 @@
 -- The shadow prices of the plan by product, from `price_rows` (columns of `prices.parquet`).
 --
--- Where a product pays per lead, its budget is a quota: the price of quota is that of both. `highest`
--- and `least` are the terms that a guarantee holds the product's matches to.
+-- Where a product pays per lead, its budget is a quota: the price of quota is that of both.
+-- `highest` and `least` columns are the terms that a guarantee holds the product's matches to.
 create or replace table product_prices as
 with
 
@@ -19,6 +19,12 @@ rows_of_product as (
             products.institution_id = price_rows.institution_id
             and products.product_id = price_rows.product_id
             and price_rows."column" is null
+),
+
+fees as (
+    select coalesce(max(price), 0) as price
+    from price_rows
+    where kind = 'fees'
 ),
 
 by_product as (
@@ -48,6 +54,7 @@ select
             as price_of_quota,
         case when price_model = 'cpl' then 0.0 else price_of_budget end as price_of_budget
     ),
-    coalesce((select max(price) from price_rows where kind = 'fees'), 0) as price_of_fees
+    fees.price as price_of_fees
 from by_product
+cross join fees
 order by product_row

@@ -11,7 +11,7 @@ lead_thresholds as (
     select
         channel_id,
         lead_id,
-        case when count(*) >= $max_offers then min(net_value) else 0 end as least
+        case when count(*) >= $max_offers then min(net_value) else 0 end as threshold
     from planned
     group by channel_id, lead_id
 ),
@@ -19,7 +19,7 @@ lead_thresholds as (
 -- another product of the institution for a lead that loses its place: the best, if worth its price
 fallbacks as (
     select
-        planned.row,
+        planned."row",
         max(value_before_quota(pairs, product_prices) - product_prices.price_of_quota) as net_value,
         max_by(
             pairs.institution_margin - pairs.revenue,
@@ -38,7 +38,7 @@ fallbacks as (
             and pairs.product_id = products.product_id
     inner join product_prices on products.product_row = product_prices.product_row
     where value_before_quota(pairs, product_prices) > product_prices.price_of_quota
-    group by planned.row
+    group by planned."row"
 ),
 
 near_bids as (
@@ -50,7 +50,7 @@ near_bids as (
         product_prices.product_row,
         near.is_worthwhile,
         value_before_quota(near, product_prices)
-        - coalesce(rival.net_value, lead_thresholds.least, 0) as bid,
+        - coalesce(rival.net_value, lead_thresholds.threshold, 0) as bid,
         near.institution_margin - near.revenue - coalesce(rival.result, 0) as result
     from valued_near_misses as near
     inner join products using (institution_id, product_id)
@@ -98,7 +98,7 @@ bids as (
         1.0 as places
     from rules
     inner join planned on rules.product_row = planned.product_row
-    left join fallbacks on planned.row = fallbacks.row
+    left join fallbacks on planned.row = fallbacks."row"
 ),
 
 -- of a bid that the last places are too few for, a part wins
@@ -124,9 +124,14 @@ totals as (
         attribute,
         sum(cast(round(places_won * 1000) as hugeint)) filter (where is_near) / 1000.0
             as good_leads,
-        sum(cast(round(
-            case when is_near then places_won else places_won - places end * result * 10000
-        ) as hugeint)) / 10000.0 as value
+        sum(
+            cast(
+                round(
+                    case when is_near then places_won else places_won - places end
+                    * result * 10000
+                ) as hugeint
+            )
+        ) / 10000.0 as result_gained
     from won
     group by product_row, step, attribute
 )
@@ -138,12 +143,16 @@ select
     rules.attribute,
     rules.near_misses,
     coalesce(totals.good_leads, 0) as good_leads,
-    coalesce(totals.value, 0) as value
+    coalesce(totals.result_gained, 0) as value
 from rules
 left join totals
     on
         rules.product_row = totals.product_row
         and rules.step = totals.step
         and rules.attribute = totals.attribute
-order by value desc, rules.institution_id asc, rules.product_id asc, rules.step asc,
+order by
+    value desc,
+    rules.institution_id asc,
+    rules.product_id asc,
+    rules.step asc,
     rules.attribute asc
