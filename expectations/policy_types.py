@@ -168,6 +168,9 @@ class Guarantees(Decision):
     least_odds: tuple[LeastOdds, ...]
     fees_to_cost: float = Field(ge=0)
     """Least expected fees of a day, as a share of what its leads cost."""
+    highest_price_of_fees: float = Field(gt=0)
+    """Value that the last unit of fees may cost; the floor on fees is lowered before it costs more.
+    """
     approval_rate_as_drawn: bool
     """A product's expected approval rate is at least that of a random draw of its leads."""
     cost_per_funded_as_drawn: bool

@@ -22,9 +22,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.allocation.lagrangian_solver import Solution, SolverOptions, solve_lagrangian
-from pipelines.allocation.problem import Limit, PairColumns, build_quota_limit, find_sort_order
+from pipelines.allocation.lagrangian_solver import Solution, solve_lagrangian
+from pipelines.allocation.problem import (
+    Limit,
+    PairColumns,
+    build_quota_limit,
+    find_possible_pairs,
+    find_sort_order,
+)
 from pipelines.allocation.quota_flow import choose_units, solve_quotas
+from pipelines.allocation.relaxation import SolverOptions
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 GROUPS_PER_CHUNK = 1 << 14
@@ -44,9 +51,11 @@ class Plan:
     prices: Mapping[str, FloatArray]
     """Limit -> shadow price by row: the value that one more unit (a lead, a unit of money) adds."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Floor -> number of leads by which each row is missed."""
+    """Floor -> number of leads, or money, by which each row is missed."""
     min_shortfall: int = 0
-    """Lower bound on the total shortfall of every plan: proven, perhaps not attained."""
+    """Lower bound on the total shortfall, in leads, of every plan: proven, perhaps not attained."""
+    min_money_shortfall: float = 0.0
+    """Lower bound on the shortfall of a floor in money of every plan that misses no more leads."""
     evaluations: int = 0
     """Evaluations of the dual function."""
 
@@ -111,8 +120,14 @@ def allocate(
             start={name: price * units for name, price in (start or {}).items()},
             options=options or SolverOptions(),
         )
+    possible = find_possible_pairs(solution.limits, len(value))
     bound = dual_bound(
-        ordered.lead, ordered.institution, value, solution.limits, solution.prices, max_offers
+        ordered.lead[possible],
+        ordered.institution[possible],
+        value[possible],
+        [limit.take(possible) for limit in solution.limits],
+        solution.prices,
+        max_offers,
     )
     return Plan(
         chosen=_restore_order(solution.chosen, order),
@@ -122,8 +137,13 @@ def allocate(
             limit.name: price / units * limit.units
             for limit, price in zip(solution.limits, solution.prices, strict=True)
         },
-        shortfall=solution.shortfall,
+        shortfall={
+            limit.name: solution.shortfall[limit.name] / limit.units
+            for limit in solution.limits
+            if limit.is_floor
+        },
         min_shortfall=solution.min_shortfall,
+        min_money_shortfall=solution.min_money_shortfall,
         evaluations=solution.evaluations,
     )
 

@@ -18,9 +18,10 @@ anywhere and in any order: every sum over leads is a sum of integers, exact in a
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.allocation.problem import Limit
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
@@ -46,14 +47,15 @@ class Block:
     """Leads with their pairs as a matrix (leads, most pairs of one), padded with value -inf."""
 
     value: FloatArray
-    rows: tuple[IntArray, ...]
-    uses: tuple[FloatArray | None, ...]
+    rows: tuple[NDArray[Any], ...]
+    uses: tuple[NDArray[Any] | None, ...]
+    """Integers, in 32 bits where these suffice."""
     shared: IntArray
     """Flat positions of pairs whose institution has another pair of the lead."""
     shared_start: IntArray
     """Position in `shared` where each (lead, institution) begins."""
-    pairs: IntArray
-    """Row number of the pair at each position of the matrix; -1: padding."""
+    pairs: NDArray[Any]
+    """Row number of the pair at each position of the matrix; any where it is padded."""
 
     def surplus(self, prices: Sequence[FloatArray]) -> FloatArray:
         """Return the surplus; -inf where the lead has a better pair at the institution."""
@@ -88,12 +90,13 @@ class LeadSubproblems:
         group: Code of lead and institution, in rising order.
         value: Value of each pair, in integer units, >= 0.
         limits: The limits of the pairs.
+        rows: The pairs that leads may choose, in rising order; None: all.
         max_offers: Most pairs of one lead (K).
         parts: Number of parts; the result is the same.
         threads: Blocks evaluated at once; the result is the same.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         lead: IntArray,
         group: IntArray,
@@ -101,24 +104,28 @@ class LeadSubproblems:
         limits: Sequence[Limit],
         *,
         max_offers: int,
+        rows: IntArray | None = None,
         parts: int = 1,
         threads: int = 1,
     ) -> None:
         self._limits = limits
         self._max_offers = max_offers
         self._threads = threads
+        rows = np.arange(len(lead)) if rows is None else rows
+        lead, group = lead[rows], group[rows]
         ends = np.flatnonzero(np.diff(lead, append=-1))
         first = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
         shares_group = np.zeros(len(lead) + 1, np.bool_)
         shares_group[1:-1] = group[1:] == group[:-1]
         self._blocks = [
-            self._build_block(first[leads], count, group, shares_group, value)
+            self._build_block(rows, first[leads], count, group, shares_group, value)
             for part in np.array_split(np.arange(len(first)), parts)
             for leads, count in _split_into_blocks(part, ends - first + 1)
         ]
 
     def _build_block(
         self,
+        rows: IntArray,
         first: IntArray,
         count: IntArray,
         group: IntArray,
@@ -127,19 +134,21 @@ class LeadSubproblems:
     ) -> Block:
         columns = np.arange(count.max())
         is_pair = columns < count[:, None]
-        pairs = np.where(is_pair, first[:, None] + columns, -1)
-        at = np.maximum(pairs, 0)
+        at = np.where(is_pair, first[:, None] + columns, 0)
         is_shared = is_pair & (shares_group[at] | shares_group[at + 1])
         shared = np.flatnonzero(is_shared)
         groups = group[at.reshape(-1)[shared]]
-        rows = {id(limit.row): limit.row[at] for limit in self._limits}
+        pairs = rows[at]
+        row_by_array = {id(limit.row): _shrink(limit.row[pairs]) for limit in self._limits}
         return Block(
-            value=np.where(is_pair, value[at], -np.inf),
-            rows=tuple(rows[id(limit.row)] for limit in self._limits),
-            uses=tuple(None if limit.use is None else limit.use[at] for limit in self._limits),
+            value=np.where(is_pair, value[pairs], -np.inf),
+            rows=tuple(row_by_array[id(limit.row)] for limit in self._limits),
+            uses=tuple(
+                None if limit.use is None else _shrink(limit.use[pairs]) for limit in self._limits
+            ),
             shared=shared,
             shared_start=np.flatnonzero(np.diff(groups, prepend=-1)),
-            pairs=pairs,
+            pairs=_shrink(pairs),
         )
 
     def solve(self, prices: Sequence[FloatArray]) -> Demand:
@@ -191,7 +200,7 @@ class LeadSubproblems:
         is_chosen = surplus > best[:, :1]
         reduced_cost = surplus - np.where(is_chosen, best[:, :1], best[:, 1:2])
         near = np.flatnonzero(reduced_cost > -reach)
-        return block.pairs.reshape(-1)[near], reduced_cost.reshape(-1)[near]
+        return block.pairs.reshape(-1)[near].astype(np.int64), reduced_cost.reshape(-1)[near]
 
     def _map_blocks(self, work: Callable[[Block], Result]) -> Iterator[Result]:
         if self._threads == 1:
@@ -199,6 +208,12 @@ class LeadSubproblems:
             return
         with ThreadPoolExecutor(self._threads) as pool:
             yield from pool.map(work, self._blocks)
+
+
+def _shrink(integers: NDArray[Any]) -> NDArray[Any]:
+    """Return integers in 32 bits if these suffice."""
+    largest = np.abs(integers).max(initial=0)
+    return integers.astype(np.int32) if largest <= np.iinfo(np.int32).max else integers
 
 
 def _find_largest(surplus: FloatArray, count: int) -> FloatArray:

@@ -1,6 +1,6 @@
 """Re-optimise a part of the plan exactly: the core problem of a day, or all of a very small day.
 
-    maximise    sum of value x - penalty s
+    maximise    sum of value x - sum of penalty s
     subject to  sum of use x - s <= upper,  0 <= x <= 1 integer,  s >= 0 (floors alone)
 
 The prices leave few choices undecided: the pairs whose reduced cost is near 0. With all other
@@ -14,7 +14,7 @@ from ortools.sat.python import cp_model
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, hstack, vstack
 
-from pipelines.allocation.primal_repair import RestrictedProblem
+from pipelines.allocation.moves import RestrictedProblem
 from pipelines.allocation.problem import Limit
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
@@ -51,7 +51,7 @@ def polish(
     free = free[np.argsort(problem.tie_break_key[free], kind="stable")]
     polished = plan.copy()
     polished[free] = False
-    chosen = _run_cp_sat(_build_program(problem, free, polished), plan[free], effort)
+    chosen = _run_cp_sat(_build_program(problem, free, polished, plan), plan[free], effort)
     polished[free] = chosen
     rows = np.flatnonzero(polished)
     is_feasible = all(limit.count_violations(rows) == 0 for limit in problem.limits)
@@ -104,8 +104,13 @@ def compute_lp_prices(problem: RestrictedProblem) -> list[FloatArray] | None:
     return np.split(prices[: sizes[-1]], sizes[:-1])
 
 
-def _build_program(problem: RestrictedProblem, free: IntArray, fixed: BoolArray) -> _Program:
-    """Return the program over the pairs `free`, with the pairs `fixed` in the plan."""
+def _build_program(
+    problem: RestrictedProblem, free: IntArray, fixed: BoolArray, plan: BoolArray | None = None
+) -> _Program:
+    """Return the program over the pairs `free`, with the pairs `fixed` in the plan.
+
+    With `plan`, a floor in money may not be missed by more than that plan misses it.
+    """
     rows = np.flatnonzero(fixed)
     blocks, row_upper = [], []
     for limit, slack in zip(problem.limits, problem.compute_slack(fixed), strict=True):
@@ -121,11 +126,22 @@ def _build_program(problem: RestrictedProblem, free: IntArray, fixed: BoolArray)
         row_upper.append(upper - used.astype(np.float64))
     use = vstack(blocks).tocsr()
     shortfall = _build_shortfall_columns(problem.limits, use.shape[0])
+    penalties = [
+        np.full(len(limit.upper), penalty)
+        for limit, penalty in zip(problem.limits, problem.penalties, strict=True)
+        if limit.is_floor
+    ]
     max_shortfall = np.maximum(-np.concatenate(row_upper)[shortfall.coords[0]], 0)
+    if plan is not None:
+        chosen = np.flatnonzero(plan)
+        missed = [
+            limit.shortfall(chosen) if limit.is_money_floor else np.full(len(limit.upper), np.inf)
+            for limit in problem.limits
+            if limit.is_floor
+        ]
+        max_shortfall = np.minimum(max_shortfall, np.concatenate([np.zeros(0), *missed]))
     return _Program(
-        objective=np.concatenate(
-            [problem.value[free], np.full(shortfall.shape[1], -problem.penalty)]
-        ),
+        objective=np.concatenate([problem.value[free], *(-each for each in penalties)]),
         use=hstack([use, shortfall]).tocsr(),
         row_upper=np.concatenate(row_upper),
         variable_upper=np.concatenate([np.ones(len(free)), max_shortfall]),

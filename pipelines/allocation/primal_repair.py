@@ -1,203 +1,141 @@
-"""Make the leads' choices feasible, and improve the plan by moves of single leads.
+"""Make the leads' choices feasible, and improve the plan by moves of single leads and exchanges.
 
 At good prices the choices violate few rows, and by little.
 
-1. For each row that is violated, drop the pairs of smallest reduced cost until it holds.
-2. In rounds, until no move gains: each lead proposes its best move (a pair that enters, alone or in
-   place of one of the lead's pairs),
-
-       gain = value in - value out  (+ penalty for each unit of shortfall that it removes)
-
-   and each row accepts the proposals of greatest gain that fit into its remaining capacity.
+1. For each row that is violated, drop the pairs of positive use and smallest reduced cost by unit
+   of use until it holds. A dropped pair may have a negative use in another row: repeat until all
+   rows hold.
+2. In rounds, until no move gains: each lead proposes a move (a pair that enters, alone or in place
+   of one of the lead's pairs) that gains value. Each row accepts the proposals that fit into its
+   remaining capacity, the best first. The best are at first the ones of greatest surplus, which
+   use least of the capacity's price, then the ones of greatest gain.
+3. The same with exchanges between two leads (`exchanges`).
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.allocation.problem import Limit
+from pipelines.allocation.exchanges import propose_exchanges, take_first_by_code
+from pipelines.allocation.moves import (
+    Moves,
+    RestrictedProblem,
+    accept_moves,
+    find_displaced,
+    reduce_shortfall,
+    select_gains,
+    sum_within_row,
+)
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 MAX_ROUNDS = 200
+MAX_EXCHANGES = 60
+"""Rounds of exchanges."""
+EXCHANGE_PROGRESS = 3e-6
+"""Exchanges end when a round gains less than this share of the plan's value."""
+MONEY_PRICE_FACTORS = (1.0, 1.1, 1.5, 4.0, 20.0, 100.0, 1000.0)
+"""Prices of money, as multiples of the dual's, until no floor in money is missed."""
+CORE_WIDTH = 96
+"""Exchanges are between the leads of this many pairs of each product."""
 
 
-@dataclass(frozen=True)
-class RestrictedProblem:
-    """The pairs that may enter the plan, as columns of equal length."""
-
-    lead: IntArray
-    group: IntArray
-    """Code of lead and institution."""
-    value: FloatArray
-    tie_break_key: IntArray
-    limits: tuple[Limit, ...]
-    max_offers: int
-    penalty: float = 0.0
-    """Value of one lead less in the shortfall of a floor."""
-
-    def take(self, rows: IntArray) -> "RestrictedProblem":
-        """Return the given pairs, in that order."""
-        return replace(
-            self,
-            lead=self.lead[rows],
-            group=self.group[rows],
-            value=self.value[rows],
-            tie_break_key=self.tie_break_key[rows],
-            limits=tuple(limit.take(rows) for limit in self.limits),
-        )
-
-    def compute_slack(self, chosen: BoolArray) -> list[FloatArray]:
-        """Return the remaining capacity of each row; below 0 where it is violated."""
-        rows = np.flatnonzero(chosen)
-        return [limit.upper - limit.total_use(rows) for limit in self.limits]
-
-    def compute_objective(self, chosen: BoolArray) -> float:
-        """Return the value of a plan, less the penalty for its shortfalls."""
-        rows = np.flatnonzero(chosen)
-        missed = sum(limit.shortfall(rows).sum() for limit in self.limits if limit.is_floor)
-        return float(self.value[rows].sum() - self.penalty * missed)
+def repair(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
+    """Return a feasible plan near `chosen`, the leads' choices, that no single move improves."""
+    return improve(problem, _drop_excess(problem, chosen))
 
 
-def repair(problem: RestrictedProblem, chosen: BoolArray, reduced_cost: FloatArray) -> BoolArray:
-    """Return a feasible plan near `chosen` that no single move improves.
-
-    Args:
-        problem: The pairs.
-        chosen: The leads' choices: at most K each, one per institution.
-        reduced_cost: Distance of each pair from the threshold of its lead's choice.
-    """
-    return improve(problem, _drop_excess(problem, chosen, reduced_cost))
-
-
-def _drop_excess(
-    problem: RestrictedProblem, chosen: BoolArray, reduced_cost: FloatArray
-) -> BoolArray:
+def _drop_excess(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
     """Return `chosen` without the pairs of smallest reduced cost that exceed a row."""
     feasible = chosen.copy()
-    for limit in problem.limits:
-        if limit.is_floor:
-            continue
-        rows = np.flatnonzero(feasible)
-        row, use = limit.row[rows], limit.pair_use(rows)
-        order = np.lexsort((problem.tie_break_key[rows], -reduced_cost[rows], row))
-        fits = _sum_within_row(row[order], use[order]) <= np.append(limit.upper, np.inf)[row[order]]
-        feasible[rows[order[~fits]]] = False
+    caps = [limit for limit in problem.limits if not limit.is_floor]
+    has_dropped = True
+    while has_dropped:
+        has_dropped = False
+        for limit in caps:
+            rows = np.flatnonzero(feasible)
+            row, use = limit.row[rows], limit.pair_use(rows)
+            rank = np.where(use > 0, -problem.reduced_cost[rows] / np.maximum(use, 1), -np.inf)
+            order = np.lexsort((problem.tie_break_key[rows], rank, row))
+            upper = np.append(limit.upper, np.inf)[row[order]]
+            fits = (sum_within_row(row[order], use[order]) <= upper) | (use[order] <= 0)
+            feasible[rows[order[~fits]]] = False
+            has_dropped |= not fits.all()
+        has_dropped &= any(limit.least_use().any() for limit in caps)
     return feasible
 
 
 def improve(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
-    """Return the plan after moves of single leads, until none gains."""
+    """Return the plan after moves of single leads and exchanges, until none gains."""
     plan = chosen.copy()
-    for _ in range(MAX_ROUNDS):
-        moves = _propose_moves(problem, plan)
-        is_accepted = (
-            _accept_moves(problem, plan, moves) if len(moves.enters) else np.zeros(0, np.bool_)
-        )
-        if not is_accepted.any():
+    for factor in MONEY_PRICE_FACTORS:
+        _improve_at_money_prices(problem.scale_money_prices(factor), plan)
+        if not problem.misses_money(plan):
             break
-        leaves = moves.leaves[is_accepted]
-        plan[moves.enters[is_accepted]] = True
-        plan[leaves[leaves >= 0]] = False
+    if any(problem.money_prices) or problem.misses_money(chosen):
+        _improve_at_money_prices(problem.scale_money_prices(0.0), plan)
     return plan
 
 
-@dataclass(frozen=True)
-class _Moves:
-    """One move by lead: the pair that enters, the pair that leaves (-1: none), the gain."""
+def _improve_at_money_prices(problem: RestrictedProblem, plan: BoolArray) -> None:
+    """Improve value + price x money."""
+    _improve_single_leads(problem, plan)
+    core = _find_core(problem)
+    core_problem, core_plan = problem.restrict(core, plan), plan[core]
+    least_gain = EXCHANGE_PROGRESS * float(problem.value[plan].sum())
+    for _ in range(MAX_EXCHANGES):
+        slacks = core_problem.compute_padded_slack(core_plan)
+        exchanges = propose_exchanges(core_problem, core_plan, slacks)
+        accepted = accept_moves(core_problem, slacks, exchanges)
+        accepted.apply(core_plan)
+        if not accepted.gain.sum() > least_gain:
+            break
+        _improve_single_leads(core_problem, core_plan)
+    plan[core] = core_plan
 
-    enters: IntArray
-    leaves: IntArray
-    gain: FloatArray
 
-    def take(self, rows: NDArray[np.generic]) -> "_Moves":
-        return _Moves(self.enters[rows], self.leaves[rows], self.gain[rows])
+def _find_core(problem: RestrictedProblem) -> IntArray:
+    """Return all pairs of the leads that have one of the pairs nearest to turning of a product."""
+    distance = np.abs(problem.reduced_cost)
+    nearest = take_first_by_code(problem.limits[0].row, distance, problem.tie_break_key, CORE_WIDTH)
+    is_core = np.zeros(int(problem.lead.max(initial=-1)) + 1, np.bool_)
+    is_core[problem.lead[nearest]] = True
+    return np.flatnonzero(is_core[problem.lead])
 
 
-def _propose_moves(problem: RestrictedProblem, plan: BoolArray) -> _Moves:
-    """Return the best move of each lead that has one, by falling gain."""
-    value_in, value_out = problem.value.copy(), problem.value.copy()
-    can_enter = ~plan
-    for limit, slack in zip(problem.limits, problem.compute_slack(plan), strict=True):
-        pair_slack = np.append(slack, np.inf)[limit.row]
-        if limit.is_floor:
-            value_in += problem.penalty * (pair_slack < 0)
-            value_out += problem.penalty * (pair_slack <= 0)
+def _improve_single_leads(problem: RestrictedProblem, plan: BoolArray) -> None:
+    for by_surplus in (True, False):
+        for _ in range(MAX_ROUNDS):
+            slacks = problem.compute_padded_slack(plan)
+            moves = _propose_moves(problem, plan, slacks, by_surplus=by_surplus)
+            accepted = accept_moves(problem, slacks, moves)
+            if not len(accepted.gain):
+                break
+            accepted.apply(plan)
+
+
+def _propose_moves(
+    problem: RestrictedProblem, plan: BoolArray, slacks: list[FloatArray], *, by_surplus: bool
+) -> Moves:
+    """Return the best feasible move of each lead that has one, the best first.
+
+    With `by_surplus` the best is the one of greatest surplus, else of greatest gain.
+    """
+    value_out = problem.value.copy()
+    can_enter, is_needed = ~plan, np.zeros(len(plan), np.bool_)
+    for limit, slack, penalty in zip(problem.limits, slacks, problem.penalties, strict=True):
+        pair_slack = slack[limit.row]
+        if limit.use is None:
+            can_enter &= pair_slack >= 1
+        elif limit.is_money_floor:
+            continue
+        elif limit.is_floor:
+            value_out -= penalty * reduce_shortfall(pair_slack, -limit.use)
         else:
-            can_enter &= pair_slack >= (1 if limit.use is None else limit.use)
+            can_enter &= (limit.use <= pair_slack) | (limit.use <= 0)
+            is_needed |= (limit.use < 0) & (limit.use + pair_slack < 0)
     enters = np.flatnonzero(can_enter)
-    leaves = _find_displaced(problem, np.flatnonzero(plan), value_out, enters)
-    gain = value_in[enters] - np.where(leaves >= 0, value_out[leaves], 0)
-    moves = _Moves(enters, leaves, gain).take(gain > 0)
-    key = problem.tie_break_key
-    order = np.lexsort((key[moves.enters], -moves.gain, problem.lead[moves.enters]))
-    lead = problem.lead[moves.enters[order]]
-    best = moves.take(order[np.diff(lead, prepend=-1) != 0])
-    return best.take(np.lexsort((key[best.enters], -best.gain)))
-
-
-def _find_displaced(
-    problem: RestrictedProblem, planned: IntArray, value: FloatArray, enters: IntArray
-) -> IntArray:
-    """Return the pair that each entering pair displaces; -1: none.
-
-    It is the lead's pair at the same institution, else the lead's pair of least value if the lead
-    has its most offers.
-    """
-    if len(planned) == 0:
-        return np.full(len(enters), -1)
-    by_group = planned[np.argsort(problem.group[planned])]
-    at = np.searchsorted(problem.group[by_group], problem.group[enters]).clip(max=len(planned) - 1)
-    same = by_group[at]
-    is_same = problem.group[same] == problem.group[enters]
-    by_lead = planned[
-        np.lexsort((problem.tie_break_key[planned], value[planned], problem.lead[planned]))
-    ]
-    leads = problem.lead[by_lead]
-    start = np.searchsorted(leads, problem.lead[enters])
-    number = np.searchsorted(leads, problem.lead[enters], side="right") - start
-    least = by_lead[start.clip(max=len(planned) - 1)]
-    return np.where(is_same, same, np.where(number >= problem.max_offers, least, -1))
-
-
-def _accept_moves(problem: RestrictedProblem, plan: BoolArray, moves: _Moves) -> BoolArray:
-    """Return which moves fit together; `moves` by falling gain.
-
-    Conservative: capacity that leaving pairs release is used in the next round only, and in one
-    round a floor is neither left short nor filled beyond its shortfall.
-    """
-    fits = np.ones(len(moves.enters), np.bool_)
-    rows = np.flatnonzero(plan)
-    has_leaving = moves.leaves >= 0
-    for limit in problem.limits:
-        slack: FloatArray = np.append(limit.upper - limit.total_use(rows), np.inf)
-        row, use = limit.row[moves.enters], limit.pair_use(moves.enters)
-        no_row = len(limit.upper)
-        if limit.is_floor:
-            row_out = limit.row[moves.leaves]
-            is_out = has_leaving & (row_out != row) & (slack[row_out] >= 0)
-            fits &= ~is_out | _fit_into_slack(
-                np.where(is_out, row_out, no_row), is_out.astype(np.float64), slack
-            )
-            is_in = slack[row] < 0
-            fits &= ~is_in | _fit_into_slack(
-                np.where(is_in, row, no_row), is_in.astype(np.float64), -slack
-            )
-        else:
-            fits &= _fit_into_slack(row, use, slack)
-    return fits
-
-
-def _fit_into_slack(row: IntArray, use: FloatArray, slack: FloatArray) -> BoolArray:
-    """Return which uses, in the order given, fit into the slack of their row."""
-    order = np.argsort(row, kind="stable")
-    fits = np.zeros(len(row), np.bool_)
-    fits[order] = _sum_within_row(row[order], use[order]) <= slack[row[order]]
-    return np.asarray(fits | (use == 0), np.bool_)
-
-
-def _sum_within_row(row: IntArray, use: FloatArray) -> FloatArray:
-    """Return the running sum of `use` within each row; `row` is sorted."""
-    so_far = np.cumsum(use)
-    first = np.searchsorted(row, row)
-    return np.asarray(so_far - (so_far[first] - use[first]), np.float64)
+    cost_out = np.where(is_needed, np.inf, problem.surplus if by_surplus else value_out)
+    leaves, _ = find_displaced(problem, np.flatnonzero(plan), cost_out, enters)
+    candidates = Moves(np.column_stack([enters, leaves]), (1, -1), np.zeros(len(enters)))
+    moves = select_gains(problem, slacks, candidates)
+    rank = -(moves.add_up(problem.surplus) if by_surplus else moves.gain)
+    enters = moves.pairs[:, 0]
+    return moves.take(np.lexsort((problem.tie_break_key[enters], rank)))

@@ -2,13 +2,17 @@
 
 A limit is a family of rows, and a pair lies in at most one row of a family:
 
-    sum over the chosen pairs of a row of use <= upper       (quota, budget, pacing, exposure)
-    sum over the chosen pairs of a row of 1   >= least       (floor)
+    sum over the chosen pairs of a row of use   <= upper     (quota, budget, pacing, exposure)
+    sum over the chosen pairs of a row of use   <= 0         (ratio: use of either sign)
+    sum over the chosen pairs of a row of 1     >= least     (floor in leads)
+    sum over the chosen pairs of a row of money >= least     (floor in money)
 
-A floor is the first kind with use = -1 and upper = -least. It may be missed; the shortfall is
-reported.
+A floor is the first kind with use = -1 or -money and upper = -least. It may be missed; the
+shortfall is reported. All other rows hold in every plan. Their upper limit is at least 0, so that
+the empty plan satisfies them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +25,13 @@ HUNDREDTHS = 100
 
 INTEGER_TOLERANCE = 1e-9
 """A number this close to an integer counts as one: 300.00 / 0.1 must be 3000."""
+
+RATIO_BITS = 30
+"""The largest use of a ratio row has at most this many bits: a rounding error of 1e-9."""
+EXACT_BITS = 52
+"""Sums of integers below 2 to this power are exact in floating point."""
+RATIO_TOLERANCE = 0.01
+"""A use of a ratio row this close to an integer counts as one: 1e-11 of the largest use."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +111,19 @@ class Limit:
     """Largest total use of each row, in integer units; infinite: unlimited. Below 0: a floor."""
     use: FloatArray | None = None
     """Use of its row by each pair, in integer units; None: 1 each."""
-    units: float = 1.0
-    """Integer units in one unit of the limit: 100 where money is counted in hundredths."""
+    units: float | FloatArray = 1.0
+    """Integer units in one unit of the limit: 100 where money is counted in hundredths. By row
+    where the rows differ."""
 
     @property
     def is_floor(self) -> bool:
-        """Return whether the family sets a least number of pairs."""
+        """Return whether the family sets a least number of leads, or a least sum of money."""
         return self.name.startswith("floor")
+
+    @property
+    def is_money_floor(self) -> bool:
+        """Return whether the family sets a least sum of money."""
+        return self.is_floor and bool(np.all(self.units == HUNDREDTHS))
 
     def take(self, rows: IntArray) -> "Limit":
         """Return the limit for the given pairs, in that order."""
@@ -125,6 +142,14 @@ class Limit:
         is_inside = self.row[rows] < len(self.upper)
         return is_inside * (np.ones(len(rows)) if self.use is None else self.use[rows])
 
+    def least_use(self) -> FloatArray:
+        """Return the sum of the negative uses of each row: no plan uses less."""
+        count = len(self.upper)
+        if self.use is None:
+            return np.zeros(count)
+        least = np.bincount(self.row, weights=np.minimum(self.use, 0), minlength=count + 1)
+        return np.asarray(least[:count], np.float64)
+
     def count_violations(self, rows: IntArray) -> int:
         """Return the number of violated rows; a missed floor is no violation."""
         return 0 if self.is_floor else int((self.total_use(rows) > self.upper).sum())
@@ -134,8 +159,32 @@ class Limit:
         return bool((self.total_use(rows) <= self.upper).all())
 
     def shortfall(self, rows: IntArray) -> FloatArray:
-        """Return the number of pairs by which each row of a floor is missed."""
+        """Return the integer units (leads, hundredths of money) by which each floor is missed."""
         return np.maximum(self.total_use(rows) - self.upper, 0)
+
+
+def find_possible_pairs(limits: Sequence[Limit], pairs: int) -> IntArray:
+    """Return the row numbers of the pairs that some plan within the limits can choose.
+
+    A pair is impossible if its own use exceeds the upper limit of its row even beside all negative
+    uses of the row; without it another row may have fewer negative uses, so the test is repeated.
+
+    Args:
+        limits: Limits over the same pairs; floors exclude none.
+        pairs: Number of pairs.
+    """
+    is_possible = np.ones(pairs, np.bool_)
+    while True:
+        before = int(is_possible.sum())
+        for limit in limits:
+            if not limit.is_floor:
+                use = np.ones(pairs) if limit.use is None else limit.use
+                release = np.where(is_possible, np.minimum(use, 0), 0)
+                least = np.bincount(limit.row, weights=release, minlength=len(limit.upper) + 1)
+                most = np.append(limit.upper, np.inf) - least
+                is_possible &= most[limit.row] >= np.maximum(use, 0)
+        if int(is_possible.sum()) == before:
+            return np.flatnonzero(is_possible)
 
 
 def build_quota_limit(product: IntArray, quota: IntArray) -> Limit:
@@ -195,3 +244,58 @@ def build_floor_limit(name: str, owner: IntArray, least: IntArray) -> Limit:
     has_floor = (owner >= 0) & (least[owner] > 0)
     row = np.where(has_floor, owner, len(least))
     return Limit(f"floor_{name}", row, -least.astype(np.float64), use=-np.ones(len(row)))
+
+
+def build_money_floor(name: str, money: FloatArray, least: float) -> Limit:
+    """Return the least sum of money over all pairs of the plan, a family with one row.
+
+    Args:
+        name: Name of the money.
+        money: Money that each pair brings; counted in whole hundredths, rounded down.
+        least: Least sum, in the same currency.
+    """
+    return Limit(
+        f"floor_{name}",
+        np.zeros(len(money), np.int64),
+        np.array([-np.ceil(least * HUNDREDTHS - INTEGER_TOLERANCE)]),
+        use=-np.floor(money * HUNDREDTHS + INTEGER_TOLERANCE),
+        units=HUNDREDTHS,
+    )
+
+
+def build_ratio_limit(
+    name: str,
+    owner: IntArray,
+    numerator: FloatArray,
+    denominator: FloatArray,
+    ratio: FloatArray,
+) -> Limit:
+    """Return the limit on a ratio of two sums by owner:
+
+        sum over the chosen pairs of (numerator - ratio x denominator) <= 0
+
+    A cost per funded loan has the fee as numerator and the probability of funding as denominator. A
+    least approval rate is the same with both signs changed: -probability, -1 and the least rate.
+
+    The uses of a row are integers in units of its own, at most 1e-9 of its largest terms (in a very
+    large family 1e-8), rounded up: a plan that holds in integers holds in numbers. A pair exactly
+    at the ratio has use 0.
+
+    Args:
+        name: Name of the kind of limit.
+        owner: Owner of each pair (its product, say); -1: none.
+        numerator: Numerator of each pair.
+        denominator: Denominator of each pair.
+        ratio: Largest ratio by owner; not finite: unlimited.
+    """
+    is_limited = np.isfinite(ratio)
+    row = owner if (owner >= 0).all() else np.where(owner >= 0, owner, len(ratio))
+    scaled = np.append(np.where(is_limited, ratio, 0.0), 0.0)[row] * denominator
+    largest = np.zeros(len(ratio) + 1)
+    np.maximum.at(largest, row, np.abs(numerator) + np.abs(scaled))
+    bits = min(RATIO_BITS, EXACT_BITS - len(row).bit_length())
+    _, exponent = np.frexp(largest)
+    units = np.ldexp(1.0, np.where(largest > 0, bits - exponent, 0))
+    use = np.ceil((numerator - scaled) * units[row] - RATIO_TOLERANCE)
+    use[~np.append(is_limited, False)[row]] = 0
+    return Limit(name, row, np.where(is_limited, 0.0, np.inf), use=use, units=units[:-1])

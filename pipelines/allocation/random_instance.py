@@ -12,6 +12,16 @@ The candidates of a lead are distinct products drawn by popularity; an instituti
              of the first
 
 Quotas, budgets and shares all bind somewhere, and value and spend of a lead differ.
+
+The guarantees of a plan are drawn separately, so that they change nothing above:
+
+    approval = logistic(product effect (sigma 0.6) + effect of the pair (sigma 0.8) - 1.2)
+    funded   = approval x take-up (uniform 0.3 to 0.9)
+    fee      = half of the mean value of the product's pairs x noise (log-normal, sigma 0.5)
+    approval rate of a product: at least the mean of its candidates
+    cost per funded loan of a product: at most that of its candidates together
+    cost per approval, for half of the products: at most 0.9 to 1.2 times that of its candidates
+    fees of the plan: at least `FEE_FLOOR` x number of matches under full quotas x mean fee
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +33,9 @@ from pipelines.allocation.problem import (
     Limit,
     PairColumns,
     build_budget_limit,
+    build_money_floor,
     build_quota_limit,
+    build_ratio_limit,
     build_share_limit,
 )
 from pipelines.core.arrays import FloatArray, IntArray
@@ -34,6 +46,44 @@ DEMAND_MET = 0.6
 PRICED_BY_RESULT = 0.6
 APPROVAL = (2.0, 5.0)
 PRODUCTS_PER_INSTITUTION = 2
+FEE_FLOOR = 1.05
+HAS_AGREED_COST = 0.5
+
+
+@dataclass(frozen=True)
+class Guarantees:
+    """What a plan owes to institutions and to the platform."""
+
+    approval: FloatArray
+    """Probability of approval of each pair."""
+    funded: FloatArray
+    """Probability of a funded loan of each pair."""
+    fee: FloatArray
+    """Expected fee of each pair."""
+    approval_rate: FloatArray
+    """Least mean probability of approval, by product."""
+    cost_per_funded: FloatArray
+    """Largest expected fee per funded loan, by product."""
+    cost_per_approval: FloatArray
+    """Largest expected fee per approval, by product; NaN: unlimited."""
+    fees: float
+    """Least sum of fees of the plan."""
+
+    def limits(self, product: IntArray) -> tuple[Limit, ...]:
+        """Return the ratio rows of the products, and the floor of the fees."""
+        minus_one = np.broadcast_to(-1.0, len(product))
+        return (
+            build_ratio_limit(
+                "approval_rate", product, -self.approval, minus_one, self.approval_rate
+            ),
+            build_ratio_limit(
+                "cost_per_funded", product, self.fee, self.funded, self.cost_per_funded
+            ),
+            build_ratio_limit(
+                "cost_per_approval", product, self.fee, self.approval, self.cost_per_approval
+            ),
+            build_money_floor("fees", self.fee, self.fees),
+        )
 
 
 @dataclass(frozen=True)
@@ -48,14 +98,17 @@ class RandomInstance:
     channel: IntArray
     """Channel of each pair's lead."""
     max_offers: int
+    guarantees: Guarantees | None = None
 
     def limits(self) -> tuple[Limit, ...]:
-        """Return budgets and pacing."""
+        """Return budgets, pacing and guarantees."""
         product = self.candidates.product
         pacing = build_share_limit(
             "pacing", product, self.channel, CHANNELS, share=CHANNEL_SHARE, quota=self.quota
         )
-        return build_budget_limit(product, self.spend, self.budget), pacing
+        budget = build_budget_limit(product, self.spend, self.budget)
+        further = self.guarantees.limits(product) if self.guarantees else ()
+        return budget, pacing, *further
 
     def count_violations(self, plan: Plan, limits: tuple[Limit, ...] = ()) -> int:
         """Return the number of constraints that `plan` violates, counted from its pairs."""
@@ -100,6 +153,42 @@ def generate_instance(
         budget=np.asarray(np.round(budget, 2), np.float64),
         channel=np.repeat(channel, candidates),
         max_offers=max_offers,
+    )
+
+
+def add_guarantees(
+    instance: RandomInstance, seed: int, fee_floor: float = FEE_FLOOR
+) -> RandomInstance:
+    """Return the instance with guarantees; `fee_floor` is the share of a full plan's mean fees."""
+    rng = np.random.default_rng([seed, 2])
+    product, products = instance.candidates.product, len(instance.quota)
+    effect = rng.normal(0, 0.6, products)[product] + rng.normal(0, 0.8, len(product))
+    approval = 1 / (1 + np.exp(1.2 - effect))
+    funded = approval * rng.uniform(0.3, 0.9, len(product))
+    number = np.maximum(np.bincount(product, minlength=products), 1)
+
+    def average(amount: FloatArray) -> FloatArray:
+        total = np.bincount(product, weights=amount, minlength=products)
+        return np.asarray(total / number, np.float64)
+
+    half_value = average(instance.candidates.value)[product] / 2
+    fee = half_value * rng.lognormal(0, 0.5, len(product))
+    mean_fee, mean_approval = average(fee), average(approval)
+    per_funded = mean_fee / np.maximum(average(funded), 1e-9)
+    per_approval = mean_fee / np.maximum(mean_approval, 1e-9) * rng.uniform(0.9, 1.2, products)
+    return replace(
+        instance,
+        guarantees=Guarantees(
+            approval=approval,
+            funded=funded,
+            fee=fee,
+            approval_rate=mean_approval,
+            cost_per_funded=per_funded,
+            cost_per_approval=np.where(
+                rng.random(products) < HAS_AGREED_COST, per_approval, np.nan
+            ),
+            fees=round(fee_floor * float((instance.quota * mean_fee).sum()), 2),
+        ),
     )
 
 

@@ -1,15 +1,19 @@
-"""`allocate` with budgets, shares and floors: feasible, and near the exact optimum."""
+"""`allocate` with budgets, shares, floors and ratios: feasible, and near the exact optimum."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from ortools.sat.python import cp_model
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.lagrangian_solver import SolverOptions
 from pipelines.allocation.problem import Limit, build_floor_limit, build_share_limit
-from pipelines.allocation.random_instance import RandomInstance, generate_instance
+from pipelines.allocation.random_instance import (
+    RandomInstance,
+    add_guarantees,
+    generate_instance,
+)
+from pipelines.allocation.relaxation import SolverOptions
 
 PRODUCTS = 6
 
@@ -22,6 +26,7 @@ def draw_small_market(seed: int) -> tuple[RandomInstance, tuple[Limit, ...]]:
     group = (market.candidates.lead % 3) - 1
     product_floor = rng.integers(0, 4, PRODUCTS) * (rng.random(PRODUCTS) < 0.3)
     institution_floor = rng.integers(0, 5, PRODUCTS // 2) * (rng.random(PRODUCTS // 2) < 0.2)
+    market = add_guarantees(market, seed, fee_floor=float(rng.uniform(0.2, 1.2)))
     return market, (
         *market.limits(),
         build_share_limit("exposure", product, group, 2, share=0.5, quota=market.quota),
@@ -40,11 +45,22 @@ def solve(market: RandomInstance, limits: tuple[Limit, ...], **how: object) -> P
     )
 
 
-def solve_exactly(market: RandomInstance, limits: tuple[Limit, ...]) -> tuple[float, int]:
-    """Return the greatest value at the least shortfall, and this shortfall, by CP-SAT."""
+@dataclass(frozen=True)
+class Optimum:
+    value: float
+    missed_leads: int
+    missed_money: int
+    """Least shortfall of the floor of fees in hundredths, at the least shortfall in leads."""
+
+
+def solve_exactly(market: RandomInstance, limits: tuple[Limit, ...], plan: Plan) -> Optimum:
+    """Return the greatest value at the least shortfalls by CP-SAT.
+
+    Where the floor of fees can't be met, the value is the best of plans with the fees of `plan`.
+    """
     model, pairs = cp_model.CpModel(), market.candidates
     takes = [model.new_bool_var("") for _ in pairs.lead]
-    shortfalls = []
+    missed_leads, missed_money = [], []
 
     def rows_of(code: np.ndarray, each: int) -> list[np.ndarray]:
         return [np.flatnonzero(code == row) for row in range(each)]
@@ -59,34 +75,48 @@ def solve_exactly(market: RandomInstance, limits: tuple[Limit, ...]) -> tuple[fl
         model.add(sum(takes[row] for row in rows) <= int(quota))
     for limit in limits:
         for upper, rows in zip(limit.upper, rows_of(limit.row, len(limit.upper)), strict=True):
+            if not np.isfinite(upper):
+                continue
+            use = limit.pair_use(rows).astype(int).tolist()
+            total = sum(u * takes[r] for u, r in zip(use, rows, strict=True))
             if limit.is_floor and upper < 0:
-                shortfalls.append(model.new_int_var(0, 99, ""))
-                model.add(sum(takes[row] for row in rows) + shortfalls[-1] >= int(-upper))
-            elif np.isfinite(upper) and not limit.is_floor:
-                use = limit.pair_use(rows).astype(int).tolist()
-                model.add(sum(u * takes[r] for u, r in zip(use, rows, strict=True)) <= int(upper))
+                missed = model.new_int_var(0, int(-upper), "")
+                (missed_money if limit.is_money_floor else missed_leads).append(missed)
+                total = total - missed
+            model.add(total <= int(upper))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
-    model.minimize(sum(shortfalls))
-    assert solver.solve(model) == cp_model.OPTIMAL
-    least = round(solver.objective_value)
-    model.add(sum(shortfalls) <= least)
+
+    def minimise(missed: list) -> int:
+        model.minimize(sum(missed))
+        assert solver.solve(model) == cp_model.OPTIMAL
+        return round(solver.objective_value)
+
+    least_leads = minimise(missed_leads)
+    model.add(sum(missed_leads) <= least_leads)
+    least_money = minimise(missed_money)
+    allowed = round(100 * float(plan.shortfall.get("floor_fees", np.zeros(1))[0]))
+    model.add(sum(missed_money) <= max(allowed, least_money))
     value = np.rint(pairs.value * 10_000).astype(int).tolist()
     model.maximize(sum(each * take for each, take in zip(value, takes, strict=True)))
     assert solver.solve(model) == cp_model.OPTIMAL
-    return solver.objective_value / 10_000, least
+    return Optimum(solver.objective_value / 10_000, least_leads, least_money)
 
 
 def compare_with_exact(seed: int) -> None:
     market, limits = draw_small_market(seed)
     plan = solve(market, limits)
-    best, least = solve_exactly(market, limits)
-    missed = sum(int(each.sum()) for each in plan.shortfall.values())
-    assert market.count_violations(plan, market.limits()) == 0
-    assert sum(limit.count_violations(np.flatnonzero(plan.chosen)) for limit in limits) == 0
-    assert plan.min_shortfall <= least == missed, f"seed {seed}"
+    best = solve_exactly(market, limits, plan)
+    fees = round(100 * float(plan.shortfall["floor_fees"][0]))
+    leads = sum(int(each.sum()) for name, each in plan.shortfall.items() if name != "floor_fees")
+    floor = market.guarantees.fees * 100
+    assert market.count_violations(plan, limits) == 0
+    assert plan.min_shortfall <= best.missed_leads == leads, f"seed {seed}"
+    assert plan.min_money_shortfall * 100 <= best.missed_money + 1e-6, f"seed {seed}"
+    assert fees <= best.missed_money + 0.01 * (floor - best.missed_money) + 1, f"seed {seed}"
     assert plan.value <= plan.bound + 1e-3
-    assert plan.value == pytest.approx(best, abs=1e-3), f"seed {seed}"
+    assert best.value <= plan.bound + 1e-3
+    assert plan.value == pytest.approx(best.value, abs=1e-3), f"seed {seed}"
 
 
 @pytest.mark.parametrize("first", range(0, 40, 20))

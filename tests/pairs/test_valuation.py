@@ -180,7 +180,7 @@ def load_tables(settings: Settings) -> tuple[pa.Table, pa.Table]:
     with connect(settings) as connection:
         load_leads(connection, marts)
         load_products(connection, marts, DAY)
-        load_pairs(connection, pairs)
+        load_pairs(connection, pairs, DAY)
         return (
             connection.sql("from pairs order by row").to_arrow_table(),
             connection.sql("from funnel order by all").to_arrow_table(),
@@ -196,7 +196,9 @@ def test_the_same_weights_recompute_the_same_values(matched_home):
     folder = matched_home.day_folder(matched_home.pairs, DAY)
     pairs, funnel = load_tables(matched_home)
     stored = pq.read_table(folder / "pairs.parquet")
+    least_odds = policy.least_odds(DAY)["default"].of_match
     stored = stored.filter(pc.greater_equal(stored["expected_value"], 1.0))
+    stored = stored.filter(pc.greater_equal(stored["p_approve"], least_odds))
     assert len(stored) > 0
     assert pairs.drop(["row"]).equals(stored)
     assert pairs["row"].to_pylist() == list(range(len(stored)))

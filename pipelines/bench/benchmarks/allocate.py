@@ -12,13 +12,14 @@ import numpy as np
 from scipy.sparse import coo_array, vstack
 
 from pipelines.allocation.allocate import Plan, allocate
-from pipelines.allocation.lagrangian_solver import SolverOptions
 from pipelines.allocation.problem import Limit
 from pipelines.allocation.random_instance import (
     RandomInstance,
+    add_guarantees,
     generate_instance,
     generate_next_day,
 )
+from pipelines.allocation.relaxation import SolverOptions
 from pipelines.bench.shell import (
     Decorator,
     Figures,
@@ -73,6 +74,11 @@ def allocate_command(settings: Settings, /, **options: Any) -> Figures:
 
 @click.command("budgets")
 @_instance_options
+@click.option(
+    "--guarantees",
+    is_flag=True,
+    help="Add ratio rows by product (approval rate, cost per loan and approval) and a fee floor.",
+)
 @click.pass_obj
 def budgets_command(settings: Settings, /, **options: Any) -> Figures:
     """Measure the allocation with quotas, budgets and pacing."""
@@ -93,20 +99,27 @@ def measure(
     size: Size = tuple(
         options[name] for name in ("leads", "products", "candidates", "seed", "offers")
     )
-    instance = generate_instance(*size)
+    has_guarantees = options.get("guarantees", False)
+    instance = _generate(size, has_guarantees=has_guarantees)
     solver = SolverOptions(parts=options["parts"], threads=settings.threads)
     plan, figures = _solve(instance, solver, has_limits=has_limits)
-    figures |= {name: value for name, value in options.items() if name not in ("peers", "warm")}
+    not_figures = {"peers", "warm"} | (set() if has_guarantees else {"guarantees"})
+    figures |= {name: value for name, value in options.items() if name not in not_figures}
     figures |= {"threads": settings.threads}
     if options["warm"]:
         figures["warm"] = _solve_second_day(instance, solver, plan, has_limits=has_limits)
     if options["peers"]:
         del instance, plan
         figures["peers"] = {
-            peer: run_in_new_process(solve_by_peer, peer, size, has_limits)
+            peer: run_in_new_process(solve_by_peer, peer, size, has_limits, has_guarantees)
             for peer in peers_of_case
         }
     return figures
+
+
+def _generate(size: Size, *, has_guarantees: bool) -> RandomInstance:
+    instance = generate_instance(*size)
+    return add_guarantees(instance, seed=size[3]) if has_guarantees else instance
 
 
 def _limits(instance: RandomInstance, *, has_limits: bool) -> tuple[Limit, ...]:
@@ -127,6 +140,10 @@ def _solve(
         options=solver,
     )
     times = stopwatch.figures()
+    figures: Figures = {}
+    if instance.guarantees:
+        figures["missed_fees"] = round(float(plan.shortfall["floor_fees"].sum()), 2)
+        figures["price_of_fees"] = float(plan.prices["floor_fees"].sum())
     return plan, {
         "value": round(plan.value, 2),
         "bound": round(plan.bound, 2),
@@ -135,6 +152,7 @@ def _solve(
         "peak_mb": peak_memory_mb(),
         "broken_constraints": instance.count_violations(plan, limits),
         "evaluations": plan.evaluations,
+        **figures,
     }
 
 
@@ -149,13 +167,18 @@ def _solve_second_day(
     return {"changed": CHANGED, "warm": warm, "cold": cold, "share_of_cold": round(share, 3)}
 
 
-def solve_by_peer(peer: str, size: Size, has_limits: bool) -> Figures:  # noqa: FBT001
+def solve_by_peer(
+    peer: str,
+    size: Size,
+    has_limits: bool,  # noqa: FBT001
+    has_guarantees: bool,  # noqa: FBT001
+) -> Figures:
     """Return the figures of another solver on the instance of that size.
 
     Raises:
         IntegrityError: The solver found no optimum.
     """
-    instance = generate_instance(*size)
+    instance = _generate(size, has_guarantees=has_guarantees)
     limits = _limits(instance, has_limits=has_limits)
     value, times = PEERS[peer](instance, limits)
     return {
@@ -237,7 +260,11 @@ def _constraint_matrix(instance: RandomInstance, limits: tuple[Limit, ...]) -> t
         (pairs.product, pair, np.ones(pair.size), instance.quota),
     ]
     for limit in limits:
-        use = limit.pair_use(pair) / limit.units
-        rows.append((limit.row, pair, use, limit.upper / limit.units))
-    blocks = [coo_array((u, (r, c)), shape=(len(b), pair.size)) for r, c, u, b in rows]
+        units = np.broadcast_to(np.append(limit.units, 1.0)[:-1], len(limit.upper))
+        use = limit.pair_use(pair) / np.append(units, 1.0)[limit.row]
+        rows.append((limit.row, pair, use, limit.upper / units))
+    inside = [(np.flatnonzero(row < len(b)), row, pair, u, b) for row, pair, u, b in rows]
+    blocks = [
+        coo_array((u[i], (r[i], c[i])), shape=(len(b), pair.size)) for i, r, c, u, b in inside
+    ]
     return vstack(blocks).tocsc(), np.concatenate([b for *_, b in rows])

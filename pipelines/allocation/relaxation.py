@@ -1,0 +1,255 @@
+"""One search of the Lagrangian relaxation: prices, the leads' choices, repair and polish."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
+from pipelines.allocation.lead_subproblem import LeadSubproblems
+from pipelines.allocation.mip_polish import compute_lp_prices, polish
+from pipelines.allocation.moves import RestrictedProblem
+from pipelines.allocation.primal_repair import improve, repair
+from pipelines.allocation.problem import Limit, PairColumns, find_possible_pairs
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
+
+SMALL = 3_000
+"""Up to this many pairs, prices start at the linear program's and all pairs are polished."""
+TARGET_GAP = 1e-3
+"""A plan with a smaller gap is not polished."""
+POLISH_EFFORT = 0.5
+"""Deterministic time of the integer solver; some seconds at most."""
+MAX_POLISHED = 1_000
+"""Most pairs that are polished: the pairs with the smallest absolute reduced cost."""
+REACH = 0.5
+"""The repair uses pairs whose reduced cost is above minus this share of a typical value."""
+TIE_BREAK_UNIT = 2.0**-33
+"""Value of one unit of tie-break key: pairs of equal value differ, by less than half a unit."""
+SAMPLE_FROM = 500_000
+"""Number of pairs from which prices are first estimated from a sample of the leads."""
+SAMPLE_SHARE = 0.1
+"""Share of the leads in the sample."""
+KEY_RANGE = 2**32
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """Division of the work, which leaves the result unchanged, and the stopping rule."""
+
+    parts: int = 1
+    threads: int = 1
+    stop: StoppingRule = field(default_factory=StoppingRule)
+
+
+def split_by_limit(prices: FloatArray, limits: Sequence[Limit]) -> list[FloatArray]:
+    """Return the prices of each limit."""
+    return np.split(prices, np.cumsum([len(limit.upper) for limit in limits])[:-1])
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The best plan of one search."""
+
+    chosen: BoolArray
+    dual: DualSolution
+    missed_leads: int
+    """Total shortfall of the floors in leads."""
+
+
+class Relaxation:
+    """Pairs and limits of a day, without the pairs whose own use exceeds a row.
+
+    Args:
+        pairs: The pairs, by lead, institution and product.
+        limits: The limits.
+        max_offers: Most pairs of one lead.
+        options: Division of the work, and the stopping rule.
+    """
+
+    def __init__(
+        self,
+        pairs: PairColumns,
+        limits: tuple[Limit, ...],
+        max_offers: int,
+        options: SolverOptions,
+    ) -> None:
+        self.limits = limits
+        self._pairs, self._max_offers, self._options = pairs, max_offers, options
+        self._group = pairs.lead_institution
+        self._possible = find_possible_pairs(limits, len(pairs.lead))
+        upper = np.concatenate([limit.upper for limit in limits])
+        self._is_limited = np.isfinite(upper)
+        self._upper = np.where(self._is_limited, upper, 0)
+
+    def solve(
+        self,
+        value: FloatArray,
+        penalties: Sequence[float],
+        start: Mapping[str, FloatArray],
+        floor_plan: BoolArray | None = None,
+    ) -> Incumbent:
+        """Return the best plan found.
+
+        Args:
+            value: Value of each pair, in integer units.
+            penalties: Value of one unit of shortfall, by limit; 0 for a limit that always holds.
+            start: Limit -> start prices.
+            floor_plan: A plan from which a second local search starts. Floors in money that it
+                attains are known to be feasible, so their price has no upper limit.
+        """
+        rows = self._possible
+        exact_value = value + self._pairs.tie_break_key * TIE_BREAK_UNIT
+        caps = self._find_highest_prices(penalties, floor_plan)
+        typical = _find_typical_value(exact_value[rows], penalties)
+        leads = self._build_subproblems(exact_value, rows)
+        is_small = len(rows) <= SMALL
+        begin = self._find_start(start)
+        if is_small and len(rows):
+            lp_prices = compute_lp_prices(self._restrict(rows, exact_value, penalties))
+            begin = begin if lp_prices is None else np.concatenate(lp_prices)
+        scale = self._find_typical_prices(typical)
+        if len(rows) >= SAMPLE_FROM and not begin.any():
+            sample = self._draw_sample(rows)
+            sampled = self._build_subproblems(exact_value, sample)
+            share = len(sample) / len(rows)
+            begin = self._search_prices(sampled, begin, caps, scale, share).prices
+        dual = self._search_prices(leads, begin, caps, scale)
+        prices = split_by_limit(dual.prices, self.limits)
+        near, reduced_cost = leads.find_near_choice(prices, np.inf if is_small else REACH * typical)
+        del leads
+        if is_small:  # also the pairs that have a better one at their institution
+            near, reduced_cost = _add_pairs(near, reduced_cost, rows)
+        if floor_plan is not None:
+            near, reduced_cost = _add_pairs(near, reduced_cost, np.flatnonzero(floor_plan))
+        restricted = self._restrict(near, exact_value, penalties).at_prices(prices, reduced_cost)
+        plan = repair(restricted, reduced_cost > 0)
+        if floor_plan is not None:
+            plan = max(improve(restricted, floor_plan[near]), plan, key=restricted.rank)
+        if is_small or restricted.compute_objective(plan) < dual.bound * (1 - TARGET_GAP):
+            free = _select_free(restricted)
+            plan = improve(restricted, polish(restricted, plan, free, effort=POLISH_EFFORT))
+        chosen = np.zeros(len(value), np.bool_)
+        chosen[near[plan]] = True
+        missed = sum(
+            int(limit.shortfall(np.flatnonzero(chosen)).sum())
+            for limit in self.limits
+            if limit.is_floor and not limit.is_money_floor
+        )
+        return Incumbent(chosen, dual, missed)
+
+    def _find_highest_prices(
+        self, penalties: Sequence[float], floor_plan: BoolArray | None
+    ) -> FloatArray:
+        """Return the highest price of each row."""
+        caps = []
+        for limit, penalty in zip(self.limits, penalties, strict=True):
+            is_attained = (
+                floor_plan is not None
+                and limit.is_money_floor
+                and limit.is_satisfied(np.flatnonzero(floor_plan))
+            )
+            caps.append(penalty if limit.is_floor and not is_attained else np.inf)
+        return np.repeat(caps, [len(limit.upper) for limit in self.limits])
+
+    def _find_start(self, start: Mapping[str, FloatArray]) -> FloatArray:
+        prices = [
+            start[limit.name] / limit.units
+            if limit.name in start and len(start[limit.name]) == len(limit.upper)
+            else np.zeros(len(limit.upper))
+            for limit in self.limits
+        ]
+        return np.concatenate(prices)
+
+    def _find_typical_prices(self, value: float) -> FloatArray:
+        """Return a typical price of each row: a typical value over the limit's typical use."""
+        prices = []
+        for limit in self.limits:
+            units = np.broadcast_to(np.append(limit.units, 1.0)[:-1], len(limit.upper))
+            use = np.abs(limit.pair_use(self._possible))
+            use /= np.append(units, 1.0)[limit.row[self._possible]]
+            use = use[use > 0]
+            typical = float(np.median(use)) if len(use) else 1.0
+            prices.append(value / (typical * units))
+        return np.concatenate(prices)
+
+    def _build_subproblems(self, value: FloatArray, rows: IntArray) -> LeadSubproblems:
+        return LeadSubproblems(
+            self._pairs.lead,
+            self._group,
+            value,
+            self.limits,
+            rows=rows,
+            max_offers=self._max_offers,
+            parts=self._options.parts,
+            threads=self._options.threads,
+        )
+
+    def _restrict(
+        self, rows: IntArray, value: FloatArray, penalties: Sequence[float]
+    ) -> RestrictedProblem:
+        return RestrictedProblem(
+            lead=self._pairs.lead[rows],
+            group=self._group[rows],
+            value=value[rows],
+            surplus=value[rows],
+            reduced_cost=np.zeros(len(rows)),
+            tie_break_key=self._pairs.tie_break_key[rows],
+            limits=tuple(limit.take(rows) for limit in self.limits),
+            max_offers=self._max_offers,
+            penalties=tuple(penalties),
+            money_prices=(0.0,) * len(penalties),
+        )
+
+    def _draw_sample(self, rows: IntArray) -> IntArray:
+        """Return the pairs of a sample of leads, drawn by their tie-break keys."""
+        lead = self._pairs.lead[rows]
+        first = np.flatnonzero(np.diff(lead, prepend=-1))
+        key = np.add.reduceat(self._pairs.tie_break_key[rows], first) % KEY_RANGE
+        number = np.diff(first, append=len(rows))
+        return rows[np.repeat(key < SAMPLE_SHARE * KEY_RANGE, number)]
+
+    def _search_prices(
+        self,
+        leads: LeadSubproblems,
+        begin: FloatArray,
+        caps: FloatArray,
+        scale: FloatArray,
+        share: float = 1.0,
+    ) -> DualSolution:
+        """Return the prices with the lowest dual bound, for `share` of the upper limits."""
+        upper = self._upper * share
+
+        def dual(prices: FloatArray) -> tuple[float, FloatArray]:
+            demand = leads.solve(split_by_limit(prices, self.limits))
+            bound = demand.surplus + math.fsum((upper * prices).tolist())
+            subgradient = upper - np.concatenate(demand.use)
+            return bound, np.where(self._is_limited, subgradient, 0)
+
+        begin = np.where(self._is_limited, begin, 0)
+        return minimise_dual(dual, begin, caps, scale, self._options.stop)
+
+
+def _find_typical_value(value: FloatArray, penalties: Sequence[float]) -> float:
+    """Return the median value of a pair, or a penalty where pairs have no value."""
+    typical = float(np.median(value)) if len(value) else 1.0
+    return typical if typical > 1 else max(penalties) or 1.0
+
+
+def _add_pairs(
+    near: IntArray, reduced_cost: FloatArray, further: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Return the pairs with `further` ones, whose reduced cost is out of reach, in rising order."""
+    further = np.setdiff1d(further, near, assume_unique=True)
+    rows = np.concatenate([near, further])
+    order = np.argsort(rows)
+    costs = np.concatenate([reduced_cost, np.full(len(further), -np.inf)])
+    return rows[order], costs[order]
+
+
+def _select_free(problem: RestrictedProblem) -> IntArray:
+    """Return the pairs of smallest absolute reduced cost; all where there are few."""
+    if len(problem.lead) <= SMALL:
+        return np.arange(len(problem.lead))
+    nearest = np.lexsort((problem.tie_break_key, np.abs(problem.reduced_cost)))
+    return nearest[:MAX_POLISHED]
