@@ -103,10 +103,7 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     write_parquet(found.closing, folder / "closing.parquet")
     write_parquet(found.contradictory, folder / "contradictory.parquet")
     create_keyed_hash_macro(connection, load_identifier_key(settings))
-    restrictions, orders = make_restrictions(
-        *(connection, contract, reader.tasks, reader.rejected_files, reader.last_lines),
-        *(folder, settings.landing),
-    )
+    restrictions, orders = make_restrictions(reader, history, folder)
     write_parquet(restrictions, folder / "restrictions.parquet")
     write_parquet(orders, folder / "closing_orders.parquet")
     facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
@@ -147,7 +144,7 @@ def _write_rows(
             next_row += rows.num_rows
             findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
             unreadable_file.write_table(unreadable)
-            unreadable_file.write_table(describe_records(contract, reader.rejected))
+            unreadable_file.write_table(describe_records(reader))
             files.findings.add_cut_records(reader.rejected, files.unterminated)
             reader.rejected.clear()
             file_findings.add(findings)

@@ -66,6 +66,8 @@ class FeedReader:
     """Last line of a task where it may be cut: a CSV without a last line end."""
     last_lines: dict[int, int] = field(default_factory=dict)
     """Last line of a task that has no line end; the file is cut if it can't be read."""
+    headers: dict[int, Header | None] = field(default_factory=dict)
+    """Header of a task that is text; None: its lines are JSON."""
     _sent_keys: dict[int, set[str]] = field(default_factory=dict)
     """Optional columns that restrict and are filled in a file of JSON lines, by task."""
     _buffers: dict[BufferKey, RecordBuffer] = field(
@@ -140,6 +142,8 @@ class FeedReader:
         chunks = read_text_chunks(path, self.tasks[index].entry.sha256)
         key: BufferKey = None
         has_header = not is_csv
+        if not is_csv:
+            self.headers[index] = None
         splitter = RecordSplitter(quoted=is_csv)
         for records in splitter.split(chunks):
             rows = records
@@ -166,6 +170,7 @@ class FeedReader:
         except FileRejected as error:
             self.rejected_files[index] = error
             return None
+        self.headers[index] = header
         self.unknown[index].update(set(header) - set(self.contract.names))
         return header
 

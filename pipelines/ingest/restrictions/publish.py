@@ -34,6 +34,9 @@ TABLES = {
     restrictions.ORDERS_FEED: restrictions.ORDERS,
 }
 
+MAX_PLACES = 5
+"""Files and lines that a finding names."""
+
 
 def write_unreadable(
     connection: duckdb.DuckDBPyConnection, day: str, folders: Sequence[Path], quarantine: Path
@@ -125,4 +128,19 @@ def _find_mixed_keys(settings: Settings, day: date) -> list[dict[str, Any]]:
 
 def _make_finding(identifier: str, rows: pa.Table) -> dict[str, Any]:
     sources = sorted(pc.unique(rows["source"]).to_pylist())
-    return {"id": identifier, "count": rows.num_rows, "sources": sources}
+    finding = {"id": identifier, "count": rows.num_rows, "sources": sources}
+    return finding | ({"detail": _list_places(rows)} if "line" in rows.column_names else {})
+
+
+def _list_places(rows: pa.Table) -> str:
+    """Return file, line and rule of the first rows of a restriction or order, in words."""
+    names = [name for name in ("file", "line", "reason") if name in rows.column_names]
+    places = dict.fromkeys(map(_describe_place, rows.select(names).to_pylist()))
+    more = f" and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
+    return ", ".join([*places][:MAX_PLACES]) + more
+
+
+def _describe_place(row: dict[str, Any]) -> str:
+    rule, _, column = row["reason"].partition(" of ")
+    line = f" line {row['line']}" if row["line"] is not None else ""
+    return f"{row['file']}{line} ({f'column {column}, ' if column else ''}{rule})"
