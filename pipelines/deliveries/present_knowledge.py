@@ -187,7 +187,10 @@ def _is_mended(
     held_on: date,
     as_of: date,
 ) -> bool:
-    """Return whether the source sent a readable file for the date, or an earlier one, since."""
+    """Return whether the source sent a readable file for the date, or an earlier one, since.
+
+    Of a file in a misplaced folder that names no source, any source's will do.
+    """
     if feed not in feeds():
         return False
     _create_later_view(connection, settings, feed, after=held_on, until=as_of)
@@ -197,12 +200,14 @@ def _is_mended(
         select
             (
                 select count(*) from later_{feed}
-                where {load(feed).source_column} = $source and landed_on <= $held_on
+                where
+                    $source in ('', {load(feed).source_column})
+                    and landed_on <= $held_on
             )
             + (
                 select count(*) from later_quarantine
                 where
-                    source = $source
+                    $source in ('', source)
                     and rule = 'duplicate'
                     and try_cast(split_part(file, '/', 3) as date) <= $held_on
             )

@@ -31,6 +31,7 @@ from pipelines.ingest.phones import normalise_phones
 from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
+from pipelines.ingest.restrictions.restricting_names import sort_by_meaning
 from pipelines.ingest.restrictions.unreadable import UNREADABLE, describe_records, make_restrictions
 from pipelines.ingest.validation.plausible_times import list_file_dates
 from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, validate_batch
@@ -267,7 +268,8 @@ def _count_sources(reader: FeedReader) -> dict[str, dict[str, dict[str, Any]]]:
         is_rejected = index in reader.rejected_files
         facts["rejected_files"] += is_rejected
         unknown = set() if is_rejected else reader.unknown.get(index, set())
-        facts["unknown"] = sorted(unknown | set(facts["unknown"]))[:MAX_UNKNOWN_COLUMNS]
+        names = sort_by_meaning(reader.contract.feed, unknown | set(facts["unknown"]))
+        facts["unknown"] = names[:MAX_UNKNOWN_COLUMNS]
     return days
 
 

@@ -258,9 +258,9 @@ def _pop_all(tables: list[pa.Table]) -> list[pa.Table]:
 def _list_keys(
     connection: duckdb.DuckDBPyConnection, with_extras: pa.Table
 ) -> list[tuple[int, list[str]]]:
-    """Return the first keys of `extras` in each file, by name."""
-    sql = f"""
-        select task, list(key order by key)[:{MAX_UNKNOWN_COLUMNS}] as keys
+    """Return the keys of `extras` in each file, by name."""
+    sql = """
+        select task, list(key order by key) as keys
         from (select distinct task, unnest(json_keys(extras)) as key from received)
         group by task
     """

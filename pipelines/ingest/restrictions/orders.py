@@ -62,7 +62,11 @@ _LEAD_ORDERS = """
     select
         files.known_on, files.source, 'lead' as subject_type,
         files.source || '/' || lead_id as subject,
-        case when is_withdrawn then 'consent_withdrawn' else 'unreadable_consent' end as reason,
+        case
+            when is_withdrawn then 'consent_withdrawn'
+            when shard_unreadable.rule = 'unknown_column' then 'unmapped_column'
+            else 'unreadable_consent'
+        end as reason,
         null as institution_id, files.file, line
     from shard_unreadable
     inner join files using (task)

@@ -109,6 +109,7 @@ FINDINGS = {
     "consent_withdrawn": "withdrawal_in_a_copy",
     "consent_narrowed": "withdrawal_in_a_copy",
     "unreadable_consent": "unreadable_consent",
+    "unmapped_column": "unknown_column_closes_lead",
     "unreadable_order": "unreadable_order_applied",
 }
 """Action or reason -> id of the finding in `expectations/policy/verdict.yml`."""

@@ -45,8 +45,9 @@ UNREADABLE = pa.schema(
         ("found_key", pa.string()),
     ]
 )
-"""One row per broken rule of a quarantined row of a feed that restricts; a key that can't be read
-is null. `found_key` is a text that may be that key; it counts if it is a known one."""
+"""One row per broken rule of a quarantined row of a feed that restricts, and per value in an
+unknown column that restricts; a key that can't be read is null. `found_key` is a text that may be
+that key; it counts if it is a known one."""
 
 KNOWN_ON = ("known_on", pa.string())
 RESTRICTIONS = pa.schema([KNOWN_ON, *restrictions.SCHEMA])
@@ -61,12 +62,12 @@ PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 def describe_unreadable(
     contract: Contract, typed: pa.Table, violations: pa.Table, text: pa.Table
 ) -> pa.Table:
-    """Return the critical violations of a batch by `UNREADABLE`.
+    """Return the violations of a batch that close something, by `UNREADABLE`.
 
     Args:
         contract: Says what stays closed.
         typed: The parsed rows of the batch.
-        violations: Critical ones, with the row in `typed`.
+        violations: Critical ones and unknown columns that restrict, with the row in `typed`.
         text: The rows as text, with `task` and `line`.
     """
     if contract.on_unreadable is None or not violations.num_rows:
@@ -135,6 +136,9 @@ def _list_found_keys(reader: FeedReader, task: int, record: RejectedRecord) -> l
 
 def _actions(contract: Contract, columns: pa.ChunkedArray) -> pa.Array:
     by_column = {name: contract.action_of(name) for name in pc.unique(columns).to_pylist()}
+    if contract.withdrawal:  # an unknown column that restricts closes the lead that is loaded
+        unknown = by_column.keys() - {*contract.names, None}
+        by_column |= dict.fromkeys(unknown, "suppress_subject")
     return pa.array([by_column[name] for name in columns.to_pylist()], pa.string())
 
 
