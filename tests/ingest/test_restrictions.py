@@ -142,10 +142,11 @@ def test_a_file_that_cannot_be_opened_says_the_error_and_what_to_mend(settings, 
     assert "corrected file" not in record["message"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_of_orders_that_cannot_be_listed_holds_the_deliveries(settings):
     folder = land(path_of(settings, "suppressions", "platform"), [order()]).parent
     folder.chmod(0)
+    if os.access(folder, os.R_OK):
+        pytest.skip("this user may read every folder")
     run(settings)
     folder.chmod(0o700)
     assert closed(settings) == [("hold_delivery", None, None)]
