@@ -1,4 +1,4 @@
-"""The feed that a file outside of every feed's folder resembles, by its header."""
+"""The feed that a file in the folder of none, or of another one, resembles by its header."""
 
 import gzip
 import re
@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from expectations.contracts import contracts
 
 HEADER_NOTE = "its header resembles the feed "
-"""Before the feed, in the note of a file in the ledger: the file may be gone when it is read."""
+"""Before the feed, in the note of a file in the ledger and in the message of a rejected file: the
+file may be gone when they are read."""
 HEAD = 65_536
 """Bytes of a file in which the names of columns are looked for."""
 LEAST_SHARE = 0.75
@@ -30,9 +31,9 @@ def find_feed(path: Path) -> str | None:
 
 
 def read_resembled_feed(note: str) -> str | None:
-    """Return the feed that the note of a file names."""
-    _, found, feed = note.partition(HEADER_NOTE)
-    return feed if found else None
+    """Return the feed that the note or message of a file names."""
+    found = re.search(rf"{HEADER_NOTE}(\w+)", note)
+    return found.group(1) if found else None
 
 
 def _list_names(path: Path) -> set[str]:

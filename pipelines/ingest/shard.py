@@ -31,7 +31,7 @@ from pipelines.ingest.phones import normalise_phones
 from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
-from pipelines.ingest.restrictions.restricting_names import sort_by_meaning
+from pipelines.ingest.reading.restricting_names import sort_by_meaning
 from pipelines.ingest.restrictions.unreadable import UNREADABLE, describe_records, make_restrictions
 from pipelines.ingest.validation.plausible_times import list_file_dates
 from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, validate_batch

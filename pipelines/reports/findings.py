@@ -6,7 +6,7 @@ from datetime import date
 
 from pipelines.core.formats import count, figure, plural, words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Grouping, Topic
-from pipelines.ingest.restrictions.restricting_names import find_meaning
+from pipelines.ingest.reading.restricting_names import find_meaning
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections.drift import (
     current_value,

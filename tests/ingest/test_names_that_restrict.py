@@ -10,7 +10,7 @@ from pipelines import ingest
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 from pipelines.deliveries.present_knowledge import load_holds
-from pipelines.ingest.restrictions.restricting_names import find_meaning
+from pipelines.ingest.reading.restricting_names import find_meaning
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.test_restrictions import closed, findings, order, orders, run
 
@@ -149,6 +149,23 @@ def test_another_misplaced_file_holds_nothing(settings, content):
     run(settings)
     assert closed(settings) == []
     assert ingest.ingest(settings, DAY)["misplaced"] == 3
+
+
+@pytest.mark.parametrize("feed", ["leads", "products", "outcomes"])
+def test_a_list_of_orders_in_the_folder_of_another_feed_holds_until_it_is_placed(settings, feed):
+    wrong = land(path_of(settings, feed, "search"), ORDERS)
+    run(settings)
+    assert ("hold_delivery", None, None) in closed(settings)
+    right = path_of(settings, "suppressions", "platform")
+    right.parent.mkdir(parents=True)
+    wrong.rename(right)
+    if feed == "leads":  # the date is run again
+        run(settings)
+        assert ("hold_delivery", None, None) not in closed(settings)
+    else:
+        run(settings, NEXT)
+        with connect(settings) as connection:
+            assert load_holds(connection, settings, NEXT, set()) == []
 
 
 def test_a_hash_list_without_a_header_holds_by_its_folder(settings: Settings):

@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray
 from pipelines.core.errors import FileRejected
+from pipelines.ingest.misplaced import HEADER_NOTE, find_feed
 from pipelines.ingest.plan import Task
 from pipelines.ingest.reading.column_names import check_misspelt, list_optional
 from pipelines.ingest.reading.files import read_text_chunks
 from pipelines.ingest.reading.record_splitter import RecordSplitter
 from pipelines.ingest.reading.records import RecordBuffer, Records, RejectedRecord
+from pipelines.ingest.reading.restricting_names import sort_by_meaning
 from pipelines.ingest.reading.text_formats import (
     Header,
     count_parquet_rows,
@@ -97,7 +99,7 @@ class FeedReader:
             try:
                 yield from self._read_file(index)
             except FileRejected as error:
-                self.rejected_files[index] = error
+                self._reject(index, error)
         for key in list(self._buffers):
             yield self._parse_buffer(key)
         self._reject_misspelt_keys()
@@ -109,7 +111,16 @@ class FeedReader:
                 try:
                     check_misspelt(self.contract, unknown, self._sent_keys[index])
                 except FileRejected as error:
-                    self.rejected_files[index] = error
+                    self._reject(index, error)
+
+    def _reject(self, index: int, error: FileRejected) -> None:
+        """Reject a file; one whose header is wrong may be a file of another feed."""
+        read_from = self.tasks[index].read_from
+        if error.rule == "header" and read_from:
+            feed = find_feed(self.landing / read_from)
+            if feed and feed != self.contract.feed:
+                error = FileRejected(error.rule, f"{error}; {HEADER_NOTE}{feed}")
+        self.rejected_files[index] = error
 
     def _read_file(self, index: int) -> Iterator[pa.Table]:
         task = self.tasks[index]
@@ -168,7 +179,7 @@ class FeedReader:
         try:
             header = parse_header(self.contract, records.header())
         except FileRejected as error:
-            self.rejected_files[index] = error
+            self._reject(index, error)
             return None
         self.headers[index] = header
         self.unknown[index].update(set(header) - set(self.contract.names))
@@ -219,7 +230,8 @@ class FeedReader:
         if not with_extras.num_rows:
             return
         for task, keys in _list_keys(self.connection, with_extras):
-            self.unknown[task].update(keys)
+            names = sort_by_meaning(self.contract.feed, self.unknown[task].union(keys))
+            self.unknown[task] = set(names[:MAX_UNKNOWN_COLUMNS])
 
     def _add_sent_keys(self, table: pa.Table) -> None:
         """Record which optional columns that restrict the files of a table of JSON lines fill."""

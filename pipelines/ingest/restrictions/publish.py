@@ -26,6 +26,7 @@ from pipelines.ingest.ledger import Entry
 from pipelines.ingest.restrictions.references import (
     find_unknown_references,
     list_misplaced,
+    list_of_other_feeds,
     widen_orders,
 )
 
@@ -70,6 +71,7 @@ def publish_restrictions(settings: Settings, day: date, entries: Sequence[Entry]
         tables = [feather.read_table(file) for file in files if file.is_file()]
         if name == restrictions.FEED:
             tables.append(list_misplaced(entries, day))
+            tables.append(list_of_other_feeds(_list_rejected_files(settings, day), entries))
         table = pa.concat_tables([schema.empty_table(), *tables])
         if name == restrictions.ORDERS_FEED:
             table = widen_orders(settings, day, table)
@@ -82,6 +84,21 @@ def publish_restrictions(settings: Settings, day: date, entries: Sequence[Entry]
         facts = {"counts": {"rows": table.num_rows}, "findings": findings}
         with publishing(settings.day_folder(settings.lake / name, day), facts) as folder:
             write_parquet(table, folder / f"{name}.parquet")
+
+
+def _list_rejected_files(settings: Settings, day: date) -> list[dict[str, Any]]:
+    """Return feed, source, file and message of the files that `day` rejected, of every feed."""
+    found: list[dict[str, Any]] = []
+    names = ["source", "file", "line", "rule", "message"]
+    for feed in feeds():
+        file = settings.day_folder(settings.quarantine / feed, day) / "quarantine.parquet"
+        if file.is_file():
+            records = pq.read_table(file, columns=names, partitioning=None)
+            rejected = records.filter(
+                pc.and_(pc.equal(records["rule"], "header"), pc.is_null(records["line"]))
+            )
+            found += [row | {"feed": feed} for row in rejected.to_pylist()]
+    return found
 
 
 def _restricting() -> list[str]:
@@ -128,7 +145,7 @@ def _find_mixed_keys(settings: Settings, day: date) -> list[dict[str, Any]]:
 
 
 def _make_finding(identifier: str, rows: pa.Table) -> dict[str, Any]:
-    sources = sorted(pc.unique(rows["source"]).to_pylist())
+    sources = sorted(set(rows["source"].to_pylist()) - {""})
     finding = {"id": identifier, "count": rows.num_rows, "sources": sources}
     return finding | ({"detail": _list_places(rows)} if "line" in rows.column_names else {})
 

@@ -5,7 +5,7 @@ institution. Where no careful reading exists, a finding names the source.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from difflib import SequenceMatcher
 from typing import Any
@@ -21,7 +21,7 @@ from pipelines.core.settings import Settings
 from pipelines.ingest.landing import DEPTH, NOT_OPENED, parse_date
 from pipelines.ingest.ledger import Entry
 from pipelines.ingest.misplaced import read_resembled_feed
-from pipelines.ingest.restrictions.restricting_names import split_words
+from pipelines.ingest.reading.restricting_names import split_words
 
 ORDER_LISTS = "suppressions"
 SIMILAR = 0.8
@@ -115,8 +115,7 @@ def list_misplaced(entries: Iterable[Entry], day: date) -> pa.Table:
         day: The date on which the files were found.
     """
     entries = tuple(entries)
-    placed = {(e.feed, e.source, e.sha256) for e in entries if e.feed and e.state == "taken"}
-    placed |= {(feed, "", sha256) for feed, _, sha256 in placed}
+    placed = _list_placed(entries)
     found = [entry for entry in entries if not entry.feed and entry.known_on == f"{day}"]
     rows = [
         row
@@ -124,6 +123,39 @@ def list_misplaced(entries: Iterable[Entry], day: date) -> pa.Table:
         for row in _describe_misplaced(entry)
         if (row["feed"], row["source"], entry.sha256) not in placed
     ]
+    return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
+
+
+def _list_placed(entries: Iterable[Entry]) -> set[tuple[str, str, str]]:
+    """Return feed, source and hash of the files in valid folders; with an empty source as well."""
+    placed = {(e.feed, e.source, e.sha256) for e in entries if e.feed and e.state == "taken"}
+    return placed | {(feed, "", sha256) for feed, _, sha256 in placed}
+
+
+def list_of_other_feeds(
+    rejected: Iterable[Mapping[str, Any]], entries: Iterable[Entry]
+) -> pa.Table:
+    """Return the restrictions of rejected files that are, by their header, files of another feed.
+
+    Args:
+        rejected: `feed`, `source`, `file` and `message` of the rejected files of a day.
+        entries: The ledger; a file that was put into the right folder since restricts no more.
+    """
+    entries = tuple(entries)
+    placed, hashes = _list_placed(entries), {entry.path: entry.sha256 for entry in entries}
+    by_feed = {contract.feed: contract for contract in contracts()}
+    rows = []
+    for file in rejected:
+        feed = read_resembled_feed(file["message"])
+        action = _file_action(by_feed[feed]) if feed else None
+        if feed and action and (feed, "", hashes.get(file["file"], "")) not in placed:
+            owner = by_feed[feed].source_column
+            # a channel's folder says nothing about the platform that sent the list
+            source = file["source"] if by_feed[file["feed"]].source_column == owner else ""
+            row = {"feed": feed, "action": action, "reason": "header", "source": source}
+            row |= {"file": file["file"]}
+            row["institution_id"] = source or None if owner == "institution_id" else None
+            rows.append(row)
     return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
 
 

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
 from typing import Literal
 
 from expectations import policy
@@ -18,7 +18,7 @@ def split_words(name: str) -> str:
     return re.sub(r"[\W_]+", "_", text).strip("_").lower()
 
 
-@cache
+@lru_cache(maxsize=10_000)
 def find_meaning(feed: str, name: str) -> Meaning | None:
     """Return whether an unknown column of a feed restricts or permits; None: neither."""
     patterns = policy.restricting_names().columns.get(feed)
