@@ -148,8 +148,12 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _walk(folder: Path) -> Iterator[_Found]:
     """Yield every file, at any depth, with its path relative to `folder`; links are followed."""
-    pending = _list_folder(folder, "") if folder.is_dir() else []
-    seen: set[str] = set()
+    pending: list[_Found] = []
+    try:
+        pending = _list_folder(folder, "") if folder.is_dir() else []
+    except OSError as error:
+        _warn_of_folder("", error)
+    seen = {os.path.realpath(folder)}
     while pending:
         found = pending.pop()
         if found.error or not _is_folder(found.entry):
@@ -162,17 +166,21 @@ def _walk(folder: Path) -> Iterator[_Found]:
         try:
             within = _list_folder(Path(found.entry.path), f"{found.path}/")
         except OSError as error:
-            log.warning(
-                "landing/%s cannot be listed (%s): none of its files was read. Allow the platform "
-                "to read the folder; the next run reads its files.",
-                found.path,
-                error.strerror,
-            )
+            _warn_of_folder(found.path, error)
             yield replace(found, error=f"the folder cannot be listed: {error.strerror}")
             continue
         if not within and found.entry.name.endswith(FORMATS):
             yield found
         pending += within
+
+
+def _warn_of_folder(path: str, error: OSError) -> None:
+    log.warning(
+        "landing/%s cannot be listed (%s): none of its files was read. Allow the platform to read "
+        "the folder; the next run reads its files.",
+        path,
+        error.strerror,
+    )
 
 
 def _list_folder(folder: Path, prefix: str) -> list[_Found]:
@@ -191,7 +199,7 @@ def _parse_path(path: str) -> tuple[str, str, date | None, str]:
     if not feed:
         return "", "", None, f"no feed has that folder; there are: {', '.join(feeds())}"
     if len(parts) != DEPTH:
-        source = parts[1] if len(parts) > DEPTH - 2 and is_source(parts[1]) else ""
+        source = parts[1] if is_source(parts[1]) else ""
         return feed, source, None, "the path of a file is landing/FEED/SOURCE/YYYY-MM-DD/NAME"
     _, source, folder, name = parts
     landed_on = parse_date(folder)

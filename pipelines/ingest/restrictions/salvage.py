@@ -146,7 +146,7 @@ def _known_keys_sql(contract: Contract, history: Sequence[Path]) -> str:
     if name is None:
         return "select null as source, null as known_key, null as known_on where false"
     source = "null" if _has_one_case(contract) else contract.source_column
-    parts: Iterable[str] = ["(from shard_rows)"]
+    parts: Iterable[str] = ["(from shard_rows anti join shard_dropped using (row))"]
     if history:
         parts = [*parts, f"({select_history(history)})"]
     return " union all ".join(
@@ -165,7 +165,7 @@ def create_unreadable_table(
     """Create the table `shard_unreadable`: with the known key of each row that names one.
 
     Args:
-        connection: With the table `files` and the view `shard_rows` of the shard.
+        connection: With the table `files` and the views `shard_rows` and `shard_dropped`.
         contract: The feed's.
         history: Lake files of the feed in partitions that this run does not build.
         unreadable: SQL of the rows by `UNREADABLE`. Where `found_key` is known it becomes the key
