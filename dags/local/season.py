@@ -100,8 +100,10 @@ def _describe_day(day: date, found: DayFigures, card: Mapping[str, Figures]) -> 
 
     return (
         f"{day}: {found['received']:,} leads, {found['matches']:,} matches; "
-        f"cost {share('banyan', 'cost_share_of_yield')} of yield "
-        f"(broadcast {share('broadcast', 'cost_share_of_yield')}), "
-        f"value {share('banyan', 'value_share_of_oracle')} of the oracle's; so far "
+        f"fees {share('banyan', 'fee_share_of_yield')} of yield "
+        f"(broadcast {share('broadcast', 'fee_share_of_yield')}), "
+        f"cost {share('banyan', 'cost_share_of_yield')} "
+        f"({share('broadcast', 'cost_share_of_yield')}), "
+        f"surplus {share('banyan', 'surplus_share_of_oracle')} of the oracle's; so far "
         f"{found['approved']:,} approved, {found['funded']:,} funded; {found['seconds']:.0f} s"
     )

@@ -29,8 +29,8 @@ def combine_days(days: Sequence[DayTotals]) -> dict[str, Figures]:
 def figures_by_group(days: Sequence[DayTotals]) -> dict[str, dict[str, dict[str, Figures]]]:
     """Return the figures of groups of leads: title -> group -> policy -> figures.
 
-    A group has no quota of its own, and lenders are compared over all leads only. Thirds of income
-    are those of the people whose income is known.
+    A group has no quota of its own, and lenders are compared over all leads only. The thirds divide
+    the people whose income is known.
     """
     columns = _concatenate(days)
     found = {}

@@ -1,6 +1,6 @@
 """Service of each lender: its expected approval rate against broadcast's on the same days.
 
-The leads of the days are one sample of those that might have come, so two policies that serve a
+The leads of the days are one sample of the leads that might have come, so two policies that serve a
 lender equally well differ by chance. The test: for each lender, the difference of the two rates
 over its standard error, with Student's t of as many degrees of freedom as the smaller number of
 offers less 1, one-sided. The standard error is the linearised one of a difference of two ratios,
@@ -68,9 +68,9 @@ class LenderService:
         return self.fees / self.funded if self.funded > 0 else None
 
     @property
-    def cost_share(self) -> float | None:
-        """Return the leads' cost as a share of the yield."""
-        return self.cost / self.interest if self.interest > 0 else None
+    def fee_share(self) -> float | None:
+        """Return the fees as a share of the yield."""
+        return self.fees / self.interest if self.interest > 0 else None
 
     @property
     def is_measured(self) -> bool:
@@ -160,8 +160,8 @@ def count_figures(lenders: Sequence[LenderService]) -> Figures:
     """Return `lenders_worse_than_broadcast` and `least_served_lender`, each with both ends.
 
     The count's low end are lenders for which chance is near-certainly not the reason, its high end
-    the lenders that would count if each were the only one tested. The interval of the least ratio is
-    that lender's own.
+    the lenders that would count if each were the only one tested. The interval of the least ratio
+    is that lender's own.
     """
     p_value = np.array([lender.p_value for lender in lenders])
     least = find_least_served(lenders)

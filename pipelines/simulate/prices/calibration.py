@@ -1,9 +1,9 @@
 """One factor on all prices, by which institutions pay 57% of the yield of a broadcast.
 
 The factor of a market is 57% of the expected yield over the expected fees of broadcasts of sampled
-leads. The sampled leads have numbers beyond those of their day, so they never arrive: they tell how
-leads are in this market and nothing of any lead that is sent. They are spread over the year that
-begins with the rate ceiling, so that trends and ends of months have their share."""
+leads. The sampled leads have numbers that their day does not reach, so they never arrive: they tell
+how leads are in this market and nothing of any lead that is sent. They are spread over the year
+that begins with the rate ceiling, so that trends and ends of months have their share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def calibrate_prices(market: Market, day: date) -> float:
 
 
 def _sample_leads(market: Market, day: date) -> Iterator[tuple[DayLeads, float]]:
-    """Yield leads of one segment and sampled day, each with the leads that one of them stands for.
+    """Yield leads of one segment and sampled day, each with the leads that one represents.
 
     The days are under the rate ceiling of `day`.
     """

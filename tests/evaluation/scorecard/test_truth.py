@@ -220,7 +220,7 @@ def test_a_day_without_eligible_pairs_has_zero_figures(tmp_path, leads):
     key = {"channel_id": "feed-01", "lead_id": "260203-0000001"}
     settings = write_market(tmp_path, [key] * leads, [], [], {"feed-01": 30.0})
     figures, page = publish_scorecard(settings, DAY, DAY)
-    assert "No institution has at least 1 expected loan" in page.read_text("utf-8")
+    assert "0 lenders with an open product" in page.read_text("utf-8")
     assert list(figures) == POLICIES
     for of_policy in figures.values():
         assert (of_policy["leads"], of_policy["shown"], of_policy["funded"]) == (leads, 0, 0)
