@@ -35,6 +35,7 @@ from expectations.policy_types import (
     Priors,
     Protected,
     Reason,
+    RestrictingNames,
     RiskTier,
     RiskTiers,
     Value,
@@ -184,6 +185,12 @@ def placeholders() -> Placeholders:
 def phones() -> Phones:
     """Return how a phone that is not written in E.164 is read."""
     return _read("phones", Phones)
+
+
+@cache
+def restricting_names() -> RestrictingNames:
+    """Return the names of columns, folders and files that restrict though no contract has them."""
+    return _read("restricting_names", RestrictingNames)
 
 
 @cache

@@ -1,5 +1,6 @@
 """The schemas of the policies: the types that validate `expectations/policy/*.yml`."""
 
+import re
 from datetime import date
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -372,6 +373,35 @@ class Phones(Decision):
     region: str = Field(pattern=r"^[A-Z]{2}$")
     channels: dict[str, Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(default_factory=dict)
     extensions: tuple[str, ...]
+
+
+class RestrictingColumns(_Strict):
+    """Patterns of the names of unknown columns of a feed that restrict."""
+
+    restricts: tuple[str, ...]
+    """A value closes the row, unless it is a negative one."""
+    permits: tuple[str, ...]
+    """A negative value closes the row."""
+
+
+class RestrictingNames(Decision):
+    """Names that say that something restricts, though no contract knows them."""
+
+    columns: dict[str, RestrictingColumns]
+    """By feed."""
+    negative_values: frozenset[str]
+    order_lists: tuple[str, ...]
+    """Patterns of folders and files that hold orders."""
+
+    @model_validator(mode="after")
+    def _require_patterns(self) -> Self:
+        parts = [(*each.restricts, *each.permits) for each in self.columns.values()]
+        for pattern in (*self.order_lists, *(one for part in parts for one in part)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return self
 
 
 class Protected(Decision):

@@ -64,11 +64,15 @@ class RestrictedProblem:
         return replace(self, surplus=surplus, reduced_cost=reduced_cost, money_prices=money_prices)
 
     def scale_money_prices(self, factor: float) -> "RestrictedProblem":
-        """Return the problem with other prices of money; at least a 1,000th of the penalty if the
-        factor is above 1."""
+        """Return the problem with other prices of money, at most the penalty of its shortfall.
+
+        With a factor above 1 they are at least a 1,000th of the penalty.
+        """
         least = 1e-3 if factor > 1 else 0.0
         prices = tuple(
-            factor * max(price, least * penalty) if limit.is_money_floor else 0.0
+            min(factor * max(price, least * penalty), max(price, penalty))
+            if limit.is_money_floor
+            else 0.0
             for limit, price, penalty in zip(
                 self.limits, self.money_prices, self.penalties, strict=True
             )
@@ -241,8 +245,9 @@ def _hold_money_floors(
         for limit, slack in zip(problem.limits, slacks, strict=True):
             if limit.is_money_floor:
                 spent = measure_changes(limit, moves)[1].sum(axis=1)
-                available = slack[0] - spent[spent < 0].sum()
-                fits = (spent <= 0) | (np.cumsum(np.maximum(spent, 0)) <= available)
+                available = float(slack[0] - spent[spent < 0].sum())
+                is_affordable = np.cumsum(np.maximum(spent, 0)) <= available
+                fits = np.asarray((spent <= 0) | is_affordable, np.bool_)
                 moves = moves.take(fits)
                 has_dropped |= not fits.all()
     return moves

@@ -26,11 +26,16 @@ REACH = 0.5
 """The repair uses pairs whose reduced cost is above minus this share of a typical value."""
 TIE_BREAK_UNIT = 2.0**-33
 """Value of one unit of tie-break key: pairs of equal value differ, by less than half a unit."""
+LP_CORE = 40_000
+"""Up to this many pairs within reach, prices are refined by their linear program."""
 SAMPLE_FROM = 500_000
 """Number of pairs from which prices are first estimated from a sample of the leads."""
 SAMPLE_SHARE = 0.1
 """Share of the leads in the sample."""
 KEY_RANGE = 2**32
+RATIO_PRICE = 1 / 3
+"""Prices of ratio rows are smaller than a typical value over a typical use: most of the uses are of
+pairs that no plan considers."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +120,20 @@ class Relaxation:
             share = len(sample) / len(rows)
             begin = self._search_prices(sampled, begin, caps, scale, share).prices
         dual = self._search_prices(leads, begin, caps, scale)
-        prices = split_by_limit(dual.prices, self.limits)
-        near, reduced_cost = leads.find_near_choice(prices, np.inf if is_small else REACH * typical)
+        reach = np.inf if is_small else REACH * typical
+        near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
+        if not is_small and len(near) <= LP_CORE:
+            core = self._restrict(near, exact_value, penalties)
+            dual = self._refine_prices(leads, core, dual, caps)
+            near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
         del leads
         if is_small:  # also the pairs that have a better one at their institution
             near, reduced_cost = _add_pairs(near, reduced_cost, rows)
         if floor_plan is not None:
             near, reduced_cost = _add_pairs(near, reduced_cost, np.flatnonzero(floor_plan))
-        restricted = self._restrict(near, exact_value, penalties).at_prices(prices, reduced_cost)
+        restricted = self._restrict(near, exact_value, penalties).at_prices(
+            self._split(dual.prices), reduced_cost
+        )
         plan = repair(restricted, reduced_cost > 0)
         if floor_plan is not None:
             plan = max(improve(restricted, floor_plan[near]), plan, key=restricted.rank)
@@ -162,15 +173,27 @@ class Relaxation:
         return np.concatenate(prices)
 
     def _find_typical_prices(self, value: float) -> FloatArray:
-        """Return a typical price of each row: a typical value over the limit's typical use."""
-        prices = []
+        """Return a typical price of each row, the unit of the search: a typical value over the
+        limit's typical use.
+
+        D curves by the sum of squared uses of a row. A floor over all pairs has a unit smaller by
+        the root of the number of rows that it spans.
+        """
+        rows, prices = self._possible, []
         for limit in self.limits:
-            units = np.broadcast_to(np.append(limit.units, 1.0)[:-1], len(limit.upper))
-            use = np.abs(limit.pair_use(self._possible))
-            use /= np.append(units, 1.0)[limit.row[self._possible]]
+            count = len(limit.upper)
+            use = np.abs(limit.pair_use(rows))
+            if np.ndim(limit.units):  # a ratio: integer units differ by row
+                squares = np.bincount(limit.row[rows], weights=use * use, minlength=count + 1)
+                number = np.bincount(limit.row[rows], minlength=count + 1)
+                typical = np.sqrt(squares / np.maximum(number, 1))[:count]
+                prices.append(RATIO_PRICE * value / np.maximum(typical, 1.0))
+                continue
             use = use[use > 0]
-            typical = float(np.median(use)) if len(use) else 1.0
-            prices.append(value / (typical * units))
+            price = value / (float(np.median(use)) if len(use) else 1.0)
+            if limit.is_money_floor:
+                price /= math.sqrt(max(1, len(self.limits[0].upper)))
+            prices.append(np.full(count, price))
         return np.concatenate(prices)
 
     def _build_subproblems(self, value: FloatArray, rows: IntArray) -> LeadSubproblems:
@@ -218,16 +241,40 @@ class Relaxation:
         share: float = 1.0,
     ) -> DualSolution:
         """Return the prices with the lowest dual bound, for `share` of the upper limits."""
-        upper = self._upper * share
 
         def dual(prices: FloatArray) -> tuple[float, FloatArray]:
-            demand = leads.solve(split_by_limit(prices, self.limits))
-            bound = demand.surplus + math.fsum((upper * prices).tolist())
-            subgradient = upper - np.concatenate(demand.use)
-            return bound, np.where(self._is_limited, subgradient, 0)
+            return self._evaluate(leads, prices, share)
 
         begin = np.where(self._is_limited, begin, 0)
         return minimise_dual(dual, begin, caps, scale, self._options.stop)
+
+    def _refine_prices(
+        self,
+        leads: LeadSubproblems,
+        core: RestrictedProblem,
+        dual: DualSolution,
+        caps: FloatArray,
+    ) -> DualSolution:
+        """Return the prices of the linear program over the core if their bound is lower."""
+        lp_prices = compute_lp_prices(core)
+        if lp_prices is None:
+            return dual
+        prices = np.minimum(np.where(self._is_limited, np.concatenate(lp_prices), 0), caps)
+        bound, _ = self._evaluate(leads, prices)
+        return DualSolution(prices, bound, dual.evaluations + 1) if bound < dual.bound else dual
+
+    def _evaluate(
+        self, leads: LeadSubproblems, prices: FloatArray, share: float = 1.0
+    ) -> tuple[float, FloatArray]:
+        """Return D and its subgradient at `prices`, for `share` of the upper limits."""
+        upper = self._upper * share
+        demand = leads.solve(self._split(prices))
+        bound = demand.surplus + math.fsum((upper * prices).tolist())
+        subgradient = upper - np.concatenate(demand.use)
+        return bound, np.where(self._is_limited, subgradient, 0)
+
+    def _split(self, prices: FloatArray) -> list[FloatArray]:
+        return split_by_limit(prices, self.limits)
 
 
 def _find_typical_value(value: FloatArray, penalties: Sequence[float]) -> float:

@@ -24,9 +24,9 @@ def draw_small_market(seed: int) -> tuple[RandomInstance, tuple[Limit, ...]]:
     market = generate_instance(int(rng.integers(2, 14)), PRODUCTS, int(rng.integers(1, 6)), seed, 2)
     product = market.candidates.product
     group = (market.candidates.lead % 3) - 1
-    product_floor = rng.integers(0, 4, PRODUCTS) * (rng.random(PRODUCTS) < 0.3)
-    institution_floor = rng.integers(0, 5, PRODUCTS // 2) * (rng.random(PRODUCTS // 2) < 0.2)
-    market = add_guarantees(market, seed, fee_floor=float(rng.uniform(0.2, 1.2)))
+    product_floor = rng.integers(0, 4, PRODUCTS) * (rng.random(PRODUCTS) < 0.15)
+    institution_floor = rng.integers(0, 5, PRODUCTS // 2) * (rng.random(PRODUCTS // 2) < 0.1)
+    market = add_guarantees(market, seed, fee_floor=float(rng.uniform(0, 1)))
     return market, (
         *market.limits(),
         build_share_limit("exposure", product, group, 2, share=0.5, quota=market.quota),
