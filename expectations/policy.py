@@ -22,8 +22,10 @@ from expectations.policy_types import (
     Dated,
     Drift,
     Exploration,
+    Guarantees,
     Identity,
     Leaks,
+    LeastOdds,
     Limits,
     Outcomes,
     Pairs,
@@ -33,6 +35,7 @@ from expectations.policy_types import (
     Priors,
     Protected,
     Reason,
+    RestrictingNames,
     RiskTier,
     RiskTiers,
     Value,
@@ -42,7 +45,7 @@ from expectations.policy_types import (
 
 FOLDER = Path(__file__).parent / "policy"
 
-MATCHING_POLICIES = ("value", "limits", "exploration")
+MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -102,6 +105,23 @@ def value_in(path: Path) -> Value:
 def pairs() -> Pairs:
     """Return the platform's own rules on pairs, beyond law and the rules of institutions."""
     return _read("pairs", Pairs)
+
+
+@cache
+def guarantees() -> Guarantees:
+    """Return what a plan guarantees to persons, institutions and the platform."""
+    return _read("guarantees", Guarantees)
+
+
+@cache
+def least_odds(day: date) -> dict[str, LeastOdds]:
+    """Return the least odds of an approval on `day` by jurisdiction; `default` for all others."""
+    entries = guarantees().least_odds
+    names = sorted({entry.jurisdiction for entry in entries})
+    return {
+        name: _in_force(tuple(entry for entry in entries if entry.jurisdiction == name), day)
+        for name in names
+    }
 
 
 @cache
@@ -165,6 +185,12 @@ def placeholders() -> Placeholders:
 def phones() -> Phones:
     """Return how a phone that is not written in E.164 is read."""
     return _read("phones", Phones)
+
+
+@cache
+def restricting_names() -> RestrictingNames:
+    """Return the names of columns, folders and files that restrict though no contract has them."""
+    return _read("restricting_names", RestrictingNames)
 
 
 @cache

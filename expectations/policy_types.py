@@ -1,5 +1,6 @@
 """The schemas of the policies: the types that validate `expectations/policy/*.yml`."""
 
+import re
 from datetime import date
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -130,17 +131,57 @@ class Priors(Decision):
 class Value(Decision):
     """The value of a match. Money in the base currency, rates as fractions a year."""
 
-    revenue_weight: float = Field(ge=0)
     person_weight: float = Field(ge=0)
     institution_weight: float = Field(ge=0)
+    platform_weight: float = Field(ge=0)
     minimum_value: float
     max_offers_per_lead: int = Field(ge=1)
+    declined_cost: float = Field(ge=0)
+    """What an application that is declined costs the person."""
+    application_cost: float = Field(ge=0)
+    """What an application costs the institution, whatever its decision."""
     funding_cost: Fraction
     loss_given_default: Fraction
     amount_room_weight: Fraction
-    """Share of the person's benefit that is lost where the product lends no more than was asked."""
+    """Share of the person's saving that is lost where the product lends no more than was asked."""
     term_room_weight: Fraction
     """The same where it runs no longer than was asked."""
+
+
+class LeastOdds(Dated):
+    """Least probability of approval, for the leads of a jurisdiction."""
+
+    jurisdiction: str = Field(pattern="^([A-Z]{2}|default)$")
+    offer: Fraction
+    """For an offer that a person is shown."""
+    delivery: Fraction
+    """For sending a person's data to an institution."""
+
+    @property
+    def of_match(self) -> float:
+        """Return the least odds of a match, which is shown as an offer and delivered."""
+        return max(self.offer, self.delivery)
+
+
+class Guarantees(Decision):
+    """What a plan guarantees to persons, institutions and the platform."""
+
+    least_odds: tuple[LeastOdds, ...]
+    fees_to_cost: float = Field(ge=0)
+    """Least expected fees of a day, as a share of what its leads cost."""
+    highest_price_of_fees: float = Field(gt=0)
+    """Value that the last unit of fees may cost; the floor on fees is lowered before it costs more.
+    """
+    approval_rate_as_drawn: bool
+    """A product's expected approval rate is at least that of a random draw of its leads."""
+    cost_per_funded_as_drawn: bool
+    """Its expected fee per funded loan is at most that of a random draw."""
+
+    @model_validator(mode="after")
+    def _require_default_odds(self) -> Self:
+        if all(entry.jurisdiction != "default" for entry in self.least_odds):
+            raise ValueError("guarantees.yml: `least_odds` needs an entry for jurisdiction default")
+        return self
 
 
 class Exclusive(_Strict):
@@ -332,6 +373,35 @@ class Phones(Decision):
     region: str = Field(pattern=r"^[A-Z]{2}$")
     channels: dict[str, Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(default_factory=dict)
     extensions: tuple[str, ...]
+
+
+class RestrictingColumns(_Strict):
+    """Patterns of the names of unknown columns of a feed that restrict."""
+
+    restricts: tuple[str, ...]
+    """A value closes the row, unless it is a negative one."""
+    permits: tuple[str, ...]
+    """A negative value closes the row."""
+
+
+class RestrictingNames(Decision):
+    """Names that say that something restricts, though no contract knows them."""
+
+    columns: dict[str, RestrictingColumns]
+    """By feed."""
+    negative_values: frozenset[str]
+    order_lists: tuple[str, ...]
+    """Patterns of folders and files that hold orders."""
+
+    @model_validator(mode="after")
+    def _require_patterns(self) -> Self:
+        parts = [(*each.restricts, *each.permits) for each in self.columns.values()]
+        for pattern in (*self.order_lists, *(one for part in parts for one in part)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return self
 
 
 class Protected(Decision):

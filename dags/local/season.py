@@ -22,7 +22,7 @@ from pipelines.evaluation.scorecard.figures import Figures
 from pipelines.evaluation.scorecard.metric_labels import format_headline
 from pipelines.reports.reconcile_day import load_figures
 from pipelines.simulate import SimulationPlan, start_market
-from pipelines.simulate.respond import respond_to_deliveries
+from pipelines.simulate.respond import respond_to_deliveries, update_prices
 from pipelines.simulate.world import Columns
 
 QUERY = Path(__file__).parent / "sql" / "known_outcomes.sql"
@@ -60,6 +60,7 @@ def _play_days(
         if (settings.day_folder(settings.reports, day) / MANIFEST).is_file():
             day_figures = load_figures(settings, day) | {"seconds": 0.0, "state": "success"}
         else:
+            update_prices(settings, market, day)
             market.write_day(day, plan.start)
             if pending:
                 market.write_outcomes(pending, day, first=day, name="answers")
@@ -99,8 +100,10 @@ def _describe_day(day: date, found: DayFigures, card: Mapping[str, Figures]) -> 
 
     return (
         f"{day}: {found['received']:,} leads, {found['matches']:,} matches; "
-        f"cost {share('banyan', 'cost_share_of_yield')} of yield "
-        f"(broadcast {share('broadcast', 'cost_share_of_yield')}), "
-        f"value {share('banyan', 'value_share_of_oracle')} of the oracle's; so far "
+        f"fees {share('banyan', 'fee_share_of_yield')} of yield "
+        f"(broadcast {share('broadcast', 'fee_share_of_yield')}), "
+        f"cost {share('banyan', 'cost_share_of_yield')} "
+        f"({share('broadcast', 'cost_share_of_yield')}), "
+        f"surplus {share('banyan', 'surplus_share_of_oracle')} of the oracle's; so far "
         f"{found['approved']:,} approved, {found['funded']:,} funded; {found['seconds']:.0f} s"
     )

@@ -62,7 +62,8 @@ decision_changes as (
         cast(is_approved as integer) - cast(coalesce(was_approved, false) as integer) as approvals,
         1 as verdicts,
         cast(is_approved as integer) as approving_verdicts,
-        0 as fundings
+        0 as fundings,
+        {{ exact("0") }} as lent
 
     from effective_decisions
     where was_approved is null or was_approved <> is_approved
@@ -76,16 +77,20 @@ fundings as (
         lead_id,
         institution_id,
         product_id,
-        min(known_on) as known_on,
+        known_on,
         0 as decisions,
         0 as approvals,
         0 as verdicts,
         0 as approving_verdicts,
-        1 as fundings
+        1 as fundings,
+        {{ exact("coalesce(amount, 0)") }} as lent
 
     from outcomes
     where event = 'funded'
-    group by channel_id, lead_id, institution_id, product_id
+    qualify row_number() over (
+        partition by channel_id, lead_id, institution_id, product_id
+        order by known_on, known_at, recorded_at, event_at, amount
+    ) = 1
 
 )
 

@@ -39,3 +39,15 @@
 {% macro days_between(earlier, later) -%}
     date_diff('day', {{ earlier }}, {{ later }})
 {%- endmacro %}
+
+
+{# The first day of the month that a date lies in. #}
+{% macro month_of(day) -%}
+    cast(date_trunc('month', {{ day }}) as date)
+{%- endmacro %}
+
+
+{# The number of days from a date to the last day of its month; 0 on that day. #}
+{% macro days_to_month_end(day) -%}
+    cast(last_day({{ day }}) - cast({{ day }} as date) as bigint)
+{%- endmacro %}

@@ -28,6 +28,12 @@ restrictions as (
 
 ),
 
+month_use as (
+
+    select * from {{ ref("int_products__month_use") }}
+
+),
+
 institution_history as (
 
     select * from {{ ref("feat_institutions") }}
@@ -66,6 +72,12 @@ described as (
         products.price,
         products.daily_quota,
         products.daily_budget,
+        products.monthly_quota,
+        products.monthly_budget,
+        month_use.month_leads,
+        month_use.month_spend,
+        products.target_cost_per_approval,
+        products.target_cost_per_funded,
         products.status,
         products.valid_from,
         products.valid_to,
@@ -91,6 +103,8 @@ described as (
         institution_history.approval_rate as institution_approval_rate,
         institution_history.approval_rate_90d as institution_approval_rate_90d,
         institution_history.funded_rate as institution_funded_rate,
+        institution_history.lent_share_of_month as institution_lent_share_of_month,
+        {{ days_to_month_end(run_day()) }} as days_to_month_end,
         product_history.decisions as product_decisions,
         product_history.approval_rate as product_approval_rate,
         product_history.funded_rate as product_funded_rate
@@ -100,6 +114,10 @@ described as (
         on products.institution_id = institutions.institution_id
     left join admissions
         on products.institution_id = admissions.institution_id
+    left join month_use
+        on
+            products.institution_id = month_use.institution_id
+            and products.product_id = month_use.product_id
     left join restrictions
         on
             products.institution_id = restrictions.institution_id
@@ -135,6 +153,12 @@ select
     price,
     daily_quota,
     daily_budget,
+    monthly_quota,
+    monthly_budget,
+    month_leads,
+    month_spend,
+    target_cost_per_approval,
+    target_cost_per_funded,
     status,
     valid_from,
     valid_to,
@@ -150,6 +174,8 @@ select
     institution_approval_rate,
     institution_approval_rate_90d,
     institution_funded_rate,
+    institution_lent_share_of_month,
+    days_to_month_end,
     product_decisions,
     product_approval_rate,
     product_funded_rate

@@ -74,6 +74,8 @@ described as (
         institution_history.approval_rate as institution_approval_rate,
         institution_history.approval_rate_90d as institution_approval_rate_90d,
         institution_history.funded_rate as institution_funded_rate,
+        institution_history.lent_share_of_month as institution_lent_share_of_month,
+        {{ days_to_month_end("pairs.business_date") }} as days_to_month_end,
         product_history.decisions as product_decisions,
         product_history.approval_rate as product_approval_rate,
         product_history.funded_rate as product_funded_rate,

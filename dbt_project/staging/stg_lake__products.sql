@@ -34,6 +34,10 @@ renamed as (
         price,
         daily_quota,
         daily_budget,
+        monthly_quota,
+        monthly_budget,
+        target_cost_per_approval,
+        target_cost_per_funded,
 
         -- when
         status,

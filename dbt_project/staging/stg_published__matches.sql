@@ -19,6 +19,7 @@ renamed as (
         "rank",
         suggested_apr,
         p_approve,
+        p_fund,
         "date" as matched_on
 
     from source

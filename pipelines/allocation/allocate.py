@@ -23,7 +23,13 @@ from itertools import pairwise
 import numpy as np
 
 from pipelines.allocation.lagrangian_solver import Solution, solve_lagrangian
-from pipelines.allocation.problem import Limit, PairColumns, build_quota_limit, find_sort_order
+from pipelines.allocation.problem import (
+    Limit,
+    PairColumns,
+    build_quota_limit,
+    find_possible_pairs,
+    find_sort_order,
+)
 from pipelines.allocation.quota_flow import choose_units, solve_quotas
 from pipelines.allocation.relaxation import SolverOptions
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
@@ -114,8 +120,14 @@ def allocate(
             start={name: price * units for name, price in (start or {}).items()},
             options=options or SolverOptions(),
         )
+    possible = find_possible_pairs(solution.limits, len(value))
     bound = dual_bound(
-        ordered.lead, ordered.institution, value, solution.limits, solution.prices, max_offers
+        ordered.lead[possible],
+        ordered.institution[possible],
+        value[possible],
+        [limit.take(possible) for limit in solution.limits],
+        solution.prices,
+        max_offers,
     )
     return Plan(
         chosen=_restore_order(solution.chosen, order),

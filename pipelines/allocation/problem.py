@@ -12,6 +12,7 @@ shortfall is reported. All other rows hold in every plan. Their upper limit is a
 the empty plan satisfies them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -160,6 +161,30 @@ class Limit:
     def shortfall(self, rows: IntArray) -> FloatArray:
         """Return the integer units (leads, hundredths of money) by which each floor is missed."""
         return np.maximum(self.total_use(rows) - self.upper, 0)
+
+
+def find_possible_pairs(limits: Sequence[Limit], pairs: int) -> IntArray:
+    """Return the row numbers of the pairs that some plan within the limits can choose.
+
+    A pair is impossible if its own use exceeds the upper limit of its row even beside all negative
+    uses of the row; without it another row may have fewer negative uses, so the test is repeated.
+
+    Args:
+        limits: Limits over the same pairs; floors exclude none.
+        pairs: Number of pairs.
+    """
+    is_possible = np.ones(pairs, np.bool_)
+    while True:
+        before = int(is_possible.sum())
+        for limit in limits:
+            if not limit.is_floor:
+                use = np.ones(pairs) if limit.use is None else limit.use
+                release = np.where(is_possible, np.minimum(use, 0), 0)
+                least = np.bincount(limit.row, weights=release, minlength=len(limit.upper) + 1)
+                most = np.append(limit.upper, np.inf) - least
+                is_possible &= most[limit.row] >= np.maximum(use, 0)
+        if int(is_possible.sum()) == before:
+            return np.flatnonzero(is_possible)
 
 
 def build_quota_limit(product: IntArray, quota: IntArray) -> Limit:

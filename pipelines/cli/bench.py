@@ -70,6 +70,13 @@ def _prefilter() -> click.Command:
     return command
 
 
+def _prices() -> click.Command:
+    """Shadow prices and rule costs against solving a day again."""
+    from pipelines.bench.benchmarks.prices import command
+
+    return command
+
+
 def _real() -> click.Command:
     """The models on public records; writes docs/figures.md."""
     from pipelines.bench.benchmarks.real_records import command
@@ -114,6 +121,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "models": _models,
     "off-policy": _off_policy,
     "prefilter": _prefilter,
+    "prices": _prices,
     "real": _real,
     "reasons": _reasons,
     "reject-inference": _reject_inference,

@@ -79,6 +79,7 @@ def load_present_knowledge(
     _create_later_view(connection, settings, "leads", after=day, until=as_of)
     for feed in ("products", "institutions"):
         _create_later_view(connection, settings, feed, after=marts, until=as_of)
+        _create_later_view(connection, settings, feed, after=day, until=as_of, name=f"late_{feed}")
     run_query(connection, SQL / "later_consents.sql")
     connection.read_parquet(
         str(settings.day_folder(settings.marts, marts) / "products.parquet"),
@@ -187,7 +188,10 @@ def _is_mended(
     held_on: date,
     as_of: date,
 ) -> bool:
-    """Return whether the source sent a readable file for the date, or an earlier one, since."""
+    """Return whether the source sent a readable file for the date, or an earlier one, since.
+
+    Of a file in a misplaced folder that names no source, any source's will do.
+    """
     if feed not in feeds():
         return False
     _create_later_view(connection, settings, feed, after=held_on, until=as_of)
@@ -197,12 +201,14 @@ def _is_mended(
         select
             (
                 select count(*) from later_{feed}
-                where {load(feed).source_column} = $source and landed_on <= $held_on
+                where
+                    $source in ('', {load(feed).source_column})
+                    and landed_on <= $held_on
             )
             + (
                 select count(*) from later_quarantine
                 where
-                    source = $source
+                    $source in ('', source)
                     and rule = 'duplicate'
                     and try_cast(split_part(file, '/', 3) as date) <= $held_on
             )
@@ -243,8 +249,19 @@ def _create_later_view(
     *,
     after: date,
     until: date,
+    name: str = "",
 ) -> None:
-    """Create the view `later_FEED`: the rows that became known after one date, until another."""
+    """Create the view `later_FEED`: the rows that became known after one date, until another.
+
+    Args:
+        connection: Where it is created.
+        settings: Where the lake is.
+        feed: The feed of the rows.
+        after: The date after which they became known.
+        until: The date up to which they did.
+        name: The view's name, if it is another one.
+    """
+    name = name or f"later_{feed}"
     files = [
         str(folder / f"{feed}.parquet")
         for folder in sorted((settings.lake / feed).glob("date=*"))
@@ -252,9 +269,9 @@ def _create_later_view(
     ]
     if files:
         relation = connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
-        relation.create_view(f"later_{feed}")
+        relation.create_view(name)
     else:
-        connection.from_arrow(load(feed).lake_schema.empty_table()).create_view(f"later_{feed}")
+        connection.from_arrow(load(feed).lake_schema.empty_table()).create_view(name)
 
 
 def _create_restrictions_table(

@@ -78,9 +78,9 @@ def _format_pair(row: Explanation) -> Iterator[str]:
         yield (
             f"      approval {row['p_approve']:.1%}, take-up {row['p_fund']:.1%}, default "
             f"{row['pd']:.2%}, at {row['suggested_apr']:.2%} a year; value "
-            f"{row['expected_value']:,.2f} (revenue {row['revenue']:,.2f}, person "
-            f"{row['person_benefit']:,.2f}, institution {row['institution_margin']:,.2f}, each "
-            f"weighted); quota price {row['price_of_quota']:,.2f}, value after price "
+            f"{row['expected_value']:,.2f} (person {row['person_benefit']:,.2f}, institution "
+            f"{row['institution_margin']:,.2f} before its fee of {row['revenue']:,.2f}, each "
+            f"weighted); quota price {row['price_of_quota']:,.2f}, value after all prices "
             f"{row['value_after_price']:,.2f}"
         )
 

@@ -32,11 +32,12 @@ DECISIONS = {
     CHOSEN: "chosen",
     "explored": "drawn at random for exploration, among pairs of nearly the same value",
     "displaced": "planned, and displaced by a pair that was drawn for exploration",
+    "low_odds": "an approval is less likely than an offer must be",
     "low_value": "below the minimum value of a match",
     "same_institution": "another product of the institution has a higher value to the plan",
-    "price_of_quota": "its value is not above the shadow price of the quota: other leads use it",
+    "prices": "its value is not above the shadow prices of what it uses: other leads use it",
     "better_offers": "other offers of the lead have a higher value to the plan",
-    "budget_or_tie": "excluded by a budget, a share, a floor or a shared phone, or tied",
+    "other_limit": "excluded by a guarantee, a share, a floor or a shared phone, or tied",
 }
 """Decision about a scored pair -> its description."""
 
@@ -74,12 +75,12 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
 def explain_decision(pair: Row, planned: Sequence[Row], max_offers: int) -> str:
     """Return the decision about a scored pair, a key of `DECISIONS`.
 
-    The shadow price of a product's quota is what one more lead a day would add there. So the plan
-    compares pairs by value less that price, and a lead takes the best few.
+    The shadow price of a limit is what one more unit of it would add. So the plan compares pairs by
+    their value less the prices of all that they use, and a lead takes the best few.
 
     Args:
-        pair: `institution_id`, `product_id`, `expected_value`, `is_worthwhile`, `price_of_quota`,
-            and `is_made` if it was in the exploration draw.
+        pair: `institution_id`, `product_id`, `expected_value`, `is_likely_enough`, `is_worthwhile`,
+            `net_value`, and `is_made` if it was in the exploration draw.
         planned: The pairs that the plan chose for the lead, with the same columns.
         max_offers: Most matches of one lead.
     """
@@ -89,25 +90,22 @@ def explain_decision(pair: Row, planned: Sequence[Row], max_offers: int) -> str:
     return "explored" if is_drawn else _explain_rejection(pair, planned, max_offers)
 
 
-def compute_net_value(pair: Row) -> float:
-    """Return the value of a pair less the shadow price of its quota."""
-    return float(pair["expected_value"]) - float(pair["price_of_quota"])
-
-
 def _explain_rejection(pair: Row, planned: Sequence[Row], max_offers: int) -> str:
     """Return why the plan did not choose the pair."""
+    if not pair["is_likely_enough"]:
+        return "low_odds"
     if not pair["is_worthwhile"]:
         return "low_value"
-    net_value = compute_net_value(pair)
+    net_value = pair["net_value"]
     rivals = [match for match in planned if match["institution_id"] == pair["institution_id"]]
-    if rivals and net_value <= compute_net_value(rivals[0]) + TOLERANCE:
+    if rivals and net_value <= rivals[0]["net_value"] + TOLERANCE:
         return "same_institution"
     if net_value <= TOLERANCE:
-        return "price_of_quota"
-    least = min((compute_net_value(match) for match in planned), default=0.0)
+        return "prices"
+    least = min((match["net_value"] for match in planned), default=0.0)
     if len(planned) >= max_offers and net_value <= least + TOLERANCE:
         return "better_offers"
-    return "budget_or_tie"
+    return "other_limit"
 
 
 def _product(row: Row) -> tuple[str, str]:
@@ -217,7 +215,7 @@ def _explain_pair(
         return row | {"decision": "not_scored", "why": why}
     decision = explain_decision(pair, planned, policy.value().max_offers_per_lead)
     figures = {name: pair[name] for name in FIGURES}
-    figures["value_after_price"] = compute_net_value(pair)
+    figures["value_after_price"] = pair["net_value"]
     return row | {"decision": decision, "why": DECISIONS[decision]} | figures
 
 

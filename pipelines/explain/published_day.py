@@ -16,9 +16,11 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches.exploration_log import create_propensity_view
+from pipelines.matches.shadow_price_text import PRICES
+from pipelines.matches.shadow_prices import create_product_prices
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules, Product
-from pipelines.pairs.valuation import minimum_value_sql, recompute_value_sql
+from pipelines.pairs.valuation import likely_enough_sql, recompute_value_sql, worthwhile_sql
 
 Row = dict[str, Any]
 
@@ -29,7 +31,8 @@ class PublishedDay:
 
     connection: duckdb.DuckDBPyConnection
     """With `leads`, `products`, `closed_products` and the views `scored` (all scored pairs, with
-    value, `is_worthwhile`, `is_planned`, `propensity`, and `is_made` of a pair in the exploration
+    value, `is_likely_enough`, `is_worthwhile`, `is_planned`, `propensity`, `price_of_quota`,
+    `net_value` (after all shadow prices), and `is_made` of a pair in the exploration
     draw), `matches`, `unmatched`, `mart_leads`, `prices`."""
     settings: Settings
     day: date
@@ -91,24 +94,23 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
     ):
         connection.read_parquet(str(file), hive_partitioning=False).create_view(name)
     create_propensity_view(connection, matches)
+    create_product_prices(connection, pq.read_table(matches / PRICES, partitioning=None))
     connection.execute(
         f"""
         create view scored as
         select
-            valued.*, {minimum_value_sql()} as is_worthwhile,
+            valued.*, {worthwhile_sql()} as is_worthwhile,
+            {likely_enough_sql()} as is_likely_enough,
             coalesce(is_planned, false) as is_planned,
             coalesce(propensity, 0.0) as propensity,
-            if(is_randomised, is_made, null) as is_made
-        from ({recompute_value_sql(pairs / "pairs.parquet")}) as valued
+            if(is_randomised, is_made, null) as is_made,
+            product_prices.price_of_quota,
+            value_before_quota(valued, product_prices) - product_prices.price_of_quota
+                as net_value
+        from ({recompute_value_sql(pairs / "pairs.parquet", day)}) as valued
         left join propensities using (channel_id, lead_id, institution_id, product_id)
-        """
-    )
-    connection.execute(
-        """
-        create view prices as
-        select institution_id, product_id, max(price_of_quota) as price_of_quota
-        from matches
-        group by all
+        join products using (institution_id, product_id)
+        join product_prices using (product_row)
         """
     )
     stated_rules: dict[Product, list[Row]] = defaultdict(list)

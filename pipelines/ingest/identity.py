@@ -162,11 +162,17 @@ _NORMALISED = f"""
     from received
 """
 
-_SUBJECTS = """
+
+def lead_subject_sql(subject: str) -> str:
+    """Return SQL of CHANNEL/LEAD with the channel in small letters, as every channel is named."""
+    return f"lower(split_part({subject}, '/', 1)) || substr({subject}, strpos({subject}, '/'))"
+
+
+_SUBJECTS = f"""
     select
         case
             when subject_type in ('id_number', 'phone') then keyed_hash(lower(subject))
-            else subject
+            else {lead_subject_sql("subject")}
         end as subject
     from received
 """

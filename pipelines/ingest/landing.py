@@ -5,8 +5,8 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from expectations.contracts import feeds
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import Settings
+from pipelines.ingest.misplaced import HEADER_NOTE, find_feed
 
 SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 FORMATS = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")
@@ -22,6 +23,8 @@ DEPTH = 4
 """FEED/SOURCE/YYYY-MM-DD/NAME."""
 NOT_OPENED = "unreadable"
 """Takes the place of the hash of a file that could not be opened."""
+MARKERS = frozenset({".DS_Store", ".directory", ".gitignore", ".gitkeep", ".keep"})
+"""Hidden files of file managers and version control."""
 MIN_AGE_NS = 2_000_000_000
 """A younger file can still change within one tick of the file system's clock, so its hash is not
 cached."""
@@ -48,6 +51,21 @@ class LandedFile:
     """Why its name or folder is invalid; empty where it is valid."""
 
 
+@dataclass(frozen=True)
+class UnreadPath:
+    """A path below landing/ that is no landed file: hidden, unfinished, or an empty folder."""
+
+    path: str
+    feed: str
+    source: str
+    landed_on: date | None
+    is_folder: bool
+    since: datetime
+    """When it was modified last."""
+    is_named_as_file: bool
+    """Whether only its first dot hides it: `.rows.csv` is no name of a transfer program's."""
+
+
 def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
     """Return every file of a date up to `through`, sorted by path.
 
@@ -57,16 +75,19 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
     cache = _read_hash_cache(settings)
     hashes: dict[str, tuple[Stamp, str]] = {}
     files = []
-    for path, entry in _walk(settings.landing):
+    for found in _walk(settings.landing):
+        path, entry = found.path, found.entry
         feed, source, landed_on, problem = _parse_path(path)
-        if landed_on is not None and landed_on > through:
+        if not found.is_landed or (landed_on is not None and landed_on > through):
             continue
-        stamp, digest = _hash_file(entry, cache.get(path))
+        stamp, digest, error = _hash_file(found, cache.get(path))
         hashes[path] = (stamp, digest)
-        if digest == NOT_OPENED:
-            problem = "it is no file that can be opened; allow the platform to read it"
+        if error:
+            problem = error
         elif not entry.path.isprintable():  # nor are bytes that are no UTF-8
             problem = "its path holds unprintable characters"
+        elif landed_on is None and (resembled := find_feed(Path(entry.path))):
+            problem = f"{problem}; {HEADER_NOTE}{resembled}"
         files.append(LandedFile(path, feed, source, landed_on, stamp[0], digest, problem))
     if hashes.items() - cache.items():
         _write_hash_cache(settings, cache | hashes)
@@ -75,42 +96,100 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
 
 def list_paths(settings: Settings) -> Iterator[tuple[str, str, str, date]]:
     """Yield path, feed, source and date of every file in a valid folder, of any date."""
-    for path, _ in _walk(settings.landing):
-        feed, source, landed_on, _ = _parse_path(path)
-        if landed_on is not None:
-            yield path, feed, source, landed_on
+    for found in _walk(settings.landing):
+        feed, source, landed_on, _ = _parse_path(found.path)
+        if landed_on is not None and found.is_landed:
+            yield found.path, feed, source, landed_on
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """Yield (path relative to `folder`, entry) of every file, at any depth; links are followed."""
-    pending: list[tuple[str, str]] = [("", str(folder))] if folder.is_dir() else []
-    seen: set[str] = set()
+def list_unread_paths(settings: Settings) -> Iterator[UnreadPath]:
+    """Yield the hidden and unfinished files, and the empty folders that are named like a file."""
+    for found in _walk(settings.landing):
+        if found.is_landed or found.entry.name in MARKERS:
+            continue
+        try:
+            stat = found.entry.stat()
+        except OSError:
+            continue  # it was removed
+        if stat.st_size or found.is_folder:
+            feed, source, landed_on, _ = _parse_path(found.path)
+            since = datetime.fromtimestamp(stat.st_mtime, UTC)
+            named = found.entry.name.endswith(FORMATS)
+            yield UnreadPath(found.path, feed, source, landed_on, found.is_folder, since, named)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file, an empty folder that is named like one, or a folder that can't be listed."""
+
+    path: str
+    entry: "os.DirEntry[str]"
+    error: str = ""
+    """The operating system's error, if it is a folder that can't be listed."""
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.error and _is_folder(self.entry)
+
+    @property
+    def is_landed(self) -> bool:
+        """Whether it is a file that its sender has finished, or may hide some."""
+        name = self.entry.name
+        is_unfinished = name.startswith(".") or name.endswith(".part")
+        return bool(self.error) or not (is_unfinished or self.is_folder)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself
+
+
+def _walk(folder: Path) -> Iterator[_Found]:
+    """Yield every file, at any depth, with its path relative to `folder`; links are followed."""
+    pending: list[_Found] = []
+    try:
+        pending = _list_folder(folder, "") if folder.is_dir() else []
+    except OSError as error:
+        _warn_of_folder("", error)
+    seen = {os.path.realpath(folder)}
     while pending:
-        prefix, current = pending.pop()
-        real = os.path.realpath(current)
+        found = pending.pop()
+        if found.error or not _is_folder(found.entry):
+            yield found
+            continue
+        real = os.path.realpath(found.entry.path)
         if real in seen:
             continue  # a link to a parent folder would make an endless loop
         seen.add(real)
-        for entry in _list_folder(current, prefix):
-            shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
-            if entry.is_dir():
-                pending.append((f"{prefix}{shown}/", entry.path))
-            elif not entry.name.startswith(".") and not entry.name.endswith(".part"):
-                yield prefix + shown, entry
+        try:
+            within = _list_folder(Path(found.entry.path), f"{found.path}/")
+        except OSError as error:
+            _warn_of_folder(found.path, error)
+            yield replace(found, error=f"the folder cannot be listed: {error.strerror}")
+            continue
+        if not within and found.entry.name.endswith(FORMATS):
+            yield found
+        pending += within
 
 
-def _list_folder(folder: str, shown: str) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        log.warning(
-            "landing/%s cannot be listed (%s): none of its files was read. Allow the platform to "
-            "read the folder; the next run reads its files.",
-            shown,
-            error.strerror,
-        )
-        return []
+def _warn_of_folder(path: str, error: OSError) -> None:
+    log.warning(
+        "landing/%s cannot be listed (%s): none of its files was read. Allow the platform to read "
+        "the folder; the next run reads its files.",
+        path,
+        error.strerror,
+    )
+
+
+def _list_folder(folder: Path, prefix: str) -> list[_Found]:
+    """Return what a folder holds, sorted by name."""
+    with os.scandir(folder) as entries:
+        return [
+            _Found(prefix + os.fsencode(entry.name).decode("utf-8", "backslashreplace"), entry)
+            for entry in sorted(entries, key=lambda entry: entry.name)
+        ]
 
 
 def _parse_path(path: str) -> tuple[str, str, date | None, str]:
@@ -120,9 +199,10 @@ def _parse_path(path: str) -> tuple[str, str, date | None, str]:
     if not feed:
         return "", "", None, f"no feed has that folder; there are: {', '.join(feeds())}"
     if len(parts) != DEPTH:
-        return feed, "", None, "the path of a file is landing/FEED/SOURCE/YYYY-MM-DD/NAME"
+        source = parts[1] if is_source(parts[1]) else ""
+        return feed, source, None, "the path of a file is landing/FEED/SOURCE/YYYY-MM-DD/NAME"
     _, source, folder, name = parts
-    landed_on = _parse_date(folder)
+    landed_on = parse_date(folder)
     if not SOURCE.fullmatch(source):
         problem = f"a source matches ^{SOURCE.pattern}$"
     elif landed_on is None:
@@ -134,7 +214,13 @@ def _parse_path(path: str) -> tuple[str, str, date | None, str]:
     return feed, source, landed_on, problem
 
 
-def _parse_date(folder: str) -> date | None:
+def is_source(name: str) -> bool:
+    """Return whether the name of a folder is one of a source, and not a date."""
+    return bool(SOURCE.fullmatch(name)) and parse_date(name) is None
+
+
+def parse_date(folder: str) -> date | None:
+    """Return the date that a folder is named after; None if it is none."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", folder):
         return None
     try:
@@ -143,20 +229,26 @@ def _parse_date(folder: str) -> date | None:
         return None
 
 
-def _hash_file(entry: "os.DirEntry[str]", cached: tuple[Stamp, str] | None) -> tuple[Stamp, str]:
-    """Return stamp and hash of a file; a zero time in the stamp keeps it out of the cache."""
+def _hash_file(found: _Found, cached: tuple[Stamp, str] | None) -> tuple[Stamp, str, str]:
+    """Return stamp, hash and problem of a file; a zero time in the stamp keeps it out of the cache.
+
+    The problem is the operating system's error, if it can't be opened.
+    """
+    entry = found.entry
+    if found.error:
+        return (0, 0, 0), NOT_OPENED, found.error
     try:
-        if not entry.is_file():
-            return (0, 0, 0), NOT_OPENED  # a pipe would never end
         stat = entry.stat()
+        if not entry.is_file():  # a pipe would never end
+            return (0, 0, 0), NOT_OPENED, "it is a pipe, socket or device and no file"
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if cached and cached[0] == stamp:
-            return cached
+            return *cached, ""
         digest = sha256(Path(entry.path))
-    except OSError:
-        return (0, 0, 0), NOT_OPENED
+    except OSError as error:
+        return (0, 0, 0), NOT_OPENED, f"it cannot be opened: {error.strerror}"
     is_cacheable = time.time_ns() - max(stamp[1:]) > MIN_AGE_NS
-    return stamp if is_cacheable else (stamp[0], 0, 0), digest
+    return stamp if is_cacheable else (stamp[0], 0, 0), digest, ""
 
 
 def _hash_cache_path(settings: Settings) -> Path:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from expectations.contracts import Contract
 from pipelines.core.errors import FileRejected
 from pipelines.core.settings import Settings
+from pipelines.ingest.landing import NOT_OPENED
 from pipelines.ingest.plan import Task
 from pipelines.ingest.reading.reader import FeedReader
 from pipelines.ingest.reading.records import RejectedRecord
@@ -140,7 +141,17 @@ def _make_file_record(index: int, task: Task, error: FileRejected, rows: int) ->
         "rows": rows,
         "message": (
             f"{entry.path}: {error}. {lost}; the other files were loaded. The file is unchanged in "
-            f"landing/. Ask {sender} for a corrected file and put it in the same folder."
+            f"landing/. {_advise(task, error, sender)}"
         ),
         "received": None,
     }
+
+
+def _advise(task: Task, error: FileRejected, sender: str) -> str:
+    """Return what to do about a rejected file: a fault of the disk is none of its sender's."""
+    if NOT_OPENED in {task.entry.sha256, error.rule}:
+        return (
+            "Mend what the operating system reports, such as the permission of the file or its "
+            "folder, or a link, and run the date again; the sender need not send it again."
+        )
+    return f"Ask {sender} for a corrected file and put it in the same folder."

@@ -31,6 +31,7 @@ from pipelines.ingest.phones import normalise_phones
 from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
+from pipelines.ingest.reading.restricting_names import sort_by_meaning
 from pipelines.ingest.restrictions.unreadable import UNREADABLE, describe_records, make_restrictions
 from pipelines.ingest.validation.plausible_times import list_file_dates
 from pipelines.ingest.validation.row_verdicts import FilesOfShard, RuleCounts, validate_batch
@@ -103,10 +104,7 @@ def _ingest_feed(settings: Settings, plan: Plan, reader: FeedReader, folder: Pat
     write_parquet(found.closing, folder / "closing.parquet")
     write_parquet(found.contradictory, folder / "contradictory.parquet")
     create_keyed_hash_macro(connection, load_identifier_key(settings))
-    restrictions, orders = make_restrictions(
-        *(connection, contract, reader.tasks, reader.rejected_files, reader.last_lines),
-        *(folder, settings.landing),
-    )
+    restrictions, orders = make_restrictions(reader, history, folder)
     write_parquet(restrictions, folder / "restrictions.parquet")
     write_parquet(orders, folder / "closing_orders.parquet")
     facts = {"sources": _count_sources(reader), "quality": rule_counts.by_day()}
@@ -147,7 +145,7 @@ def _write_rows(
             next_row += rows.num_rows
             findings = pa.concat_tables([findings, make_record_findings(reader.rejected)])
             unreadable_file.write_table(unreadable)
-            unreadable_file.write_table(describe_records(contract, reader.rejected))
+            unreadable_file.write_table(describe_records(reader))
             files.findings.add_cut_records(reader.rejected, files.unterminated)
             reader.rejected.clear()
             file_findings.add(findings)
@@ -270,7 +268,8 @@ def _count_sources(reader: FeedReader) -> dict[str, dict[str, dict[str, Any]]]:
         is_rejected = index in reader.rejected_files
         facts["rejected_files"] += is_rejected
         unknown = set() if is_rejected else reader.unknown.get(index, set())
-        facts["unknown"] = sorted(unknown | set(facts["unknown"]))[:MAX_UNKNOWN_COLUMNS]
+        names = sort_by_meaning(reader.contract.feed, unknown | set(facts["unknown"]))
+        facts["unknown"] = names[:MAX_UNKNOWN_COLUMNS]
     return days
 
 

@@ -1,4 +1,4 @@
-"""Landed files that no run has read: far ahead of the day, or late for a date that is closed.
+"""Files in landing/ that no run reads: far ahead of the day, late, hidden or unfinished.
 
 `collect` records them beside the ledger when it closes the day, so that the day's report names them
 and a replay of the day finds the same record.
@@ -6,7 +6,7 @@ and a replay of the day finds the same record.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,22 +15,26 @@ from typing import Any, Literal
 from expectations import policy
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
-from pipelines.ingest.landing import list_paths
+from pipelines.ingest.landing import list_paths, list_unread_paths
 from pipelines.ingest.ledger import Ledger
 
-State = Literal["ahead", "late"]
-"""`ahead`: behind a gap of days without any file; `late`: a later date was closed before."""
+State = Literal["ahead", "late", "unfinished", "folder"]
+"""`ahead`: behind a gap of days without any file; `late`: a later date was closed before;
+`unfinished`: hidden or `*.part`, and older than the day; `folder`: empty, but named like a file."""
 
 
 @dataclass(frozen=True)
 class WaitingFiles:
-    """Files of one source and date that wait."""
+    """Files of one source and date that wait; of a state that is no wait a single path."""
 
     state: State
     feed: str
     source: str
     date: str
     files: int
+    path: str = ""
+    since: str = ""
+    """When the single path was modified last."""
 
 
 def record_waiting_files(settings: Settings, ledger: Ledger, day: date) -> None:
@@ -66,7 +70,30 @@ def find_waiting_files(settings: Settings, ledger: Ledger, day: date) -> list[Wa
             groups["ahead", feed, source, f"{landed_on}"] += 1
         elif landed_on <= day and path not in known:
             groups["late", feed, source, f"{landed_on}"] += 1
-    return [WaitingFiles(*group, files) for group, files in sorted(groups.items())]
+    waiting = [WaitingFiles(*group, files) for group, files in sorted(groups.items())]
+    return waiting + list(_find_unread_paths(settings, day))
+
+
+def _find_unread_paths(settings: Settings, day: date) -> Iterator[WaitingFiles]:
+    """Yield the hidden and unfinished files that are left over, and empty folders, by path.
+
+    A file that was modified on the day may still be written, unless only a dot hides it.
+    """
+    start = settings.day_start(day)
+    for found in sorted(list_unread_paths(settings), key=lambda found: found.path):
+        if found.landed_on is not None and found.landed_on > day:
+            continue
+        is_older = found.since < start or (found.landed_on is not None and found.landed_on < day)
+        if is_older or found.is_named_as_file or found.is_folder:
+            yield WaitingFiles(
+                "folder" if found.is_folder else "unfinished",
+                found.feed,
+                found.source,
+                f"{found.landed_on or ''}",
+                1,
+                found.path,
+                f"{found.since:%Y-%m-%d %H:%M} UTC",
+            )
 
 
 def find_last_near_date(day: date, landed: Iterable[date], gap: int) -> date:

@@ -1,7 +1,7 @@
 """From the scored pairs to the plan of a day: arrays for the allocation, and the limits on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import duckdb
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from expectations.policy_types import Limits
+from expectations.policy_types import Guarantees, Limits
 from pipelines.allocation.allocate import Plan, allocate
 from pipelines.allocation.problem import (
     INTEGER_TOLERANCE,
@@ -20,6 +20,13 @@ from pipelines.allocation.problem import (
 )
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.database import run_query
+from pipelines.matches.guarantees import (
+    FeeFloor,
+    PairTerms,
+    build_fee_floor,
+    build_product_guarantees,
+    load_cost_of_leads,
+)
 from pipelines.matches.match_id import SQL
 from pipelines.matches.policy_limits import (
     LimitFamily,
@@ -42,6 +49,8 @@ class DayPlan:
     """Pairs not chosen whose spend exceeds the remaining budget of their product."""
     share_exhausted: IntArray
     """Pairs not chosen whose channel or group has its full share of the product."""
+    guarantee_exhausted: IntArray
+    """Pairs not chosen that a guarantee of their product leaves no room for."""
     value: float
     bound: float
     """Dual bound: no plan within quotas, budgets, offers a lead and policy limits has a greater
@@ -50,6 +59,8 @@ class DayPlan:
     """Certified gap, a share of the bound."""
     price_of_quota: FloatArray
     """Shadow price of one more lead a day, by `product_row`."""
+    fee_floor: LimitUse | None
+    """Least expected fees of the day, as stated, with the plan's fees; None: no such guarantee."""
     price_of_budget: FloatArray
     """Shadow price of one more unit of money a day (the product's currency), by `product_row`; for
     products that pay per lead it is part of the price of quota."""
@@ -68,7 +79,12 @@ class DayPlan:
 
 
 def plan_day(
-    connection: duckdb.DuckDBPyConnection, day: date, *, max_offers: int, limits: Limits
+    connection: duckdb.DuckDBPyConnection,
+    day: date,
+    *,
+    max_offers: int,
+    limits: Limits,
+    guarantees: Guarantees,
 ) -> DayPlan:
     """Return the best plan of a day.
 
@@ -76,17 +92,19 @@ def plan_day(
     budget of any other product limits the expected spend.
 
     Args:
-        connection: With the tables `leads` (`lead_row`), `shared_offers`, `products`
-            (`product_row`) and `pairs` (`row`: its position in the file; expected value and spend).
+        connection: With the tables `mart_leads`, `leads` (`lead_row`), `shared_offers`, `products`
+            (`product_row`), `channel_costs`, `pairs` (`row`: its position in the file) and
+            `drawn_pairs`.
         day: The business date.
         max_offers: Most matches of one lead, and of the leads of one phone together.
         limits: The policy limits of the day.
+        guarantees: What the plan guarantees to persons, institutions and the platform.
 
     Raises:
         IntegrityError: A policy limit names a column that the leads don't have.
     """
     catalogue = _load_catalogue(connection)
-    pairs, spend = _load_pairs(connection, day)
+    pairs, spend, terms = _load_pairs(connection, day)
     inputs = LimitInputs(connection, pairs, catalogue.affordable, catalogue.products)
     spend_budget = np.where(catalogue.is_per_lead, np.nan, catalogue.budget)
     budget = build_budget_limit(pairs.product, spend, spend_budget)
@@ -95,36 +113,90 @@ def plan_day(
         *build_exposure_caps(inputs, limits.exposure),
     ]
     families = [*caps, *build_floors(inputs, limits.floors)]
-
-    def enforce_limits(plan: Plan) -> Plan:
-        """Return the plan itself if it satisfies all limits, else the best plan that does."""
-        further = (budget, *(family.limit for family in families))
-        if all(limit.is_satisfied(plan.rows) for limit in further):
-            return plan
-        return allocate(pairs, catalogue.affordable, max_offers=max_offers, limits=further)
-
-    plan = enforce_limits(allocate(pairs, catalogue.affordable, max_offers=max_offers))
-    if exposure_floors := build_exposure_floors(inputs, limits.exposure, len(plan.rows)):
-        families += exposure_floors
-        plan = enforce_limits(plan)
+    ratios = build_product_guarantees(inputs, terms, guarantees)
+    solver = _Solver(
+        pairs,
+        catalogue.affordable,
+        max_offers,
+        [budget, *(each.family.limit for each in ratios), *(family.limit for family in families)],
+    )
+    exposure_floors = build_exposure_floors(inputs, limits.exposure, len(solver.plan.rows))
+    families += exposure_floors
+    solver.limits += [family.limit for family in exposure_floors]
+    fee_floors = build_fee_floor(terms, guarantees.fees_to_cost * load_cost_of_leads(connection))
+    solver.solve(fee_floors, highest_price=guarantees.highest_price_of_fees)
+    plan = solver.plan
+    fees = [floor.measure_use(plan) for floor in fee_floors]
     uses = [*_measure_product_limits(inputs, catalogue, budget, plan)]
+    uses += [each.measure_use(plan) for each in ratios] + fees
     uses += [measure_use(plan, family) for family in families]
     return DayPlan(
         chosen=plan.rows,
         budget_exhausted=_find_exhausted([budget], plan),
         share_exhausted=_find_exhausted([cap.limit for cap in caps], plan),
+        guarantee_exhausted=_find_exhausted([each.family.limit for each in ratios], plan),
         value=plan.value,
         bound=plan.bound,
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
+        fee_floor=fees[0] if fees else None,
         price_of_budget=plan.limit_prices(budget),
         price_table=build_price_table(uses),
         min_shortfall=plan.min_shortfall + sum(f.infeasible_leads for f in families),
         pairs=pairs,
         quota=catalogue.affordable,
-        limits=(budget, *(family.limit for family in families)),
+        limits=tuple(solver.limits),
         prices=plan.prices,
     )
+
+
+class _Solver:
+    """The plan of the day's pairs under the limits so far.
+
+    The plan within quotas alone is exact. It stands where it satisfies every other limit; else its
+    prices are where the search for the plan within all limits starts.
+    """
+
+    def __init__(
+        self, pairs: PairColumns, quota: IntArray, max_offers: int, limits: list[Limit]
+    ) -> None:
+        self.limits = limits
+        self._pairs, self._quota, self._max_offers = pairs, quota, max_offers
+        self.plan = allocate(pairs, quota, max_offers=max_offers)
+
+    def solve(self, fee_floors: Sequence[FeeFloor], *, highest_price: float) -> None:
+        """Find the plan within all limits and, if that isn't too expensive, above the fee floors.
+
+        Where the last unit of fees would cost more value than `highest_price`, the floor is lowered
+        to the fees of the best plan that values fees at this price: a platform that can't earn its
+        leads' cost from good matches says so, and doesn't sell bad ones.
+        """
+        floors = [floor.family.limit for floor in fee_floors]
+        plan = self._enforce(self.plan, [*self.limits, *floors])
+        for number, floor in enumerate(fee_floors):
+            is_missed = not floors[number].is_satisfied(plan.rows)
+            if is_missed or plan.limit_prices(floors[number])[0] > highest_price:
+                value = self._pairs.value + highest_price * floor.fee
+                priced = allocate(
+                    replace(self._pairs, value=value),
+                    self._quota,
+                    max_offers=self._max_offers,
+                    limits=self.limits,
+                )
+                floors[number] = replace(
+                    floors[number], upper=floors[number].total_use(priced.rows)
+                )
+                plan = self._enforce(plan, [*self.limits, *floors])
+        self.plan = plan
+        self.limits = [*self.limits, *floors]
+
+    def _enforce(self, plan: Plan, limits: Sequence[Limit]) -> Plan:
+        """Return the plan itself if it satisfies all limits, else the best plan that does."""
+        if all(limit.is_satisfied(plan.rows) for limit in limits):
+            return plan
+        return allocate(
+            self._pairs, self._quota, max_offers=self._max_offers, limits=limits, start=plan.prices
+        )
 
 
 def _find_exhausted(limits: Sequence[Limit], plan: Plan) -> IntArray:
@@ -207,8 +279,10 @@ def _measure_product_limits(
     )
 
 
-def _load_pairs(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[PairColumns, FloatArray]:
-    """Return table `pairs` as arrays, in the order of its rows, and each pair's expected spend.
+def _load_pairs(
+    connection: duckdb.DuckDBPyConnection, day: date
+) -> tuple[PairColumns, FloatArray, PairTerms]:
+    """Return table `pairs` as arrays, in the order of its rows, with expected spend and terms.
 
     The tie-break key of a pair depends on the date and its own keys alone, so the order between
     equal pairs is random and doesn't depend on other leads.
@@ -226,7 +300,10 @@ def _load_pairs(connection: duckdb.DuckDBPyConnection, day: date) -> tuple[PairC
         tie_break_key=_mix_hashes(lead_hash, product_hash),
         sharing_lead=None if (lead == own_lead).all() else own_lead,
     )
-    return pairs, _as_floats(columns["expected_spend"])
+    fee, p_approve, p_funded = (
+        _as_floats(columns[name]) for name in ("revenue", "p_approve", "p_funded")
+    )
+    return pairs, _as_floats(columns["expected_spend"]), PairTerms(fee, p_approve, p_funded)
 
 
 def _mix_hashes(lead_hash: NDArray[np.uint64], product_hash: NDArray[np.uint64]) -> IntArray:

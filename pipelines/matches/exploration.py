@@ -110,13 +110,15 @@ def draw_exploration(
     product = pairs.product[menu]
     menu_size = np.bincount(product, minlength=len(wanted))
     most = np.minimum(np.floor(menu_size / MIN_MENU), quota)
+    is_displaceable = chosen & ~is_protected
     for limit, slack in slacks:
-        np.minimum(most, _count_within_limit(product, limit, menu, slack, most), out=most)
+        largest = _find_largest_change(limit, menu, is_displaceable)
+        np.minimum(most, _count_within_limit(product, limit, menu, largest, slack, most), out=most)
     rounded_down, rounded_up = np.minimum(least, most), np.minimum(least + 1, most)
     number = np.where(terms.rounding_key < fractions, rounded_up, rounded_down)
     expected = rounded_down + (rounded_up - rounded_down) * fractions / KEY_RANGE
     draw_rank = _rank_within(product, pairs.lead[menu], _derive_draw_keys(pairs, menu))
-    planned, position = _order_displacement(pairs, chosen & ~is_protected, surplus, quota)
+    planned, position = _order_displacement(pairs, is_displaceable, surplus, quota)
     is_affected = (
         position < np.where(fractions > 0, rounded_up, rounded_down)[pairs.product[planned]]
     )
@@ -174,26 +176,44 @@ def _use_or_one(limit: Limit) -> FloatArray:
     return np.ones(len(limit.row)) if limit.use is None else limit.use
 
 
+def _find_largest_change(limit: Limit, menu: IntArray, is_displaceable: BoolArray) -> FloatArray:
+    """Return the most that one explored pair can add to each row of a limit.
+
+    That is the largest use of the menu and, where a displaced pair has a negative use (it makes a
+    ratio better), what its leaving adds.
+    """
+    use = _use_or_one(limit)
+    rows = len(limit.upper)
+    entering, leaving = np.zeros(rows + 1), np.zeros(rows + 1)
+    np.maximum.at(entering, limit.row[menu], use[menu])
+    planned = np.flatnonzero(is_displaceable)
+    np.maximum.at(leaving, limit.row[planned], -use[planned])
+    return np.asarray((entering + leaving)[:-1], np.float64)
+
+
 def _count_within_limit(
-    product: IntArray, limit: Limit, menu: IntArray, slack: FloatArray, most: FloatArray
+    product: IntArray,
+    limit: Limit,
+    menu: IntArray,
+    largest: FloatArray,
+    slack: FloatArray,
+    most: FloatArray,
 ) -> FloatArray:
     """Return the number of explored pairs of each product that a limit allows in any draw.
 
     If products share a row that has no room for the `most` pairs of all of them, each may use an
     equal part of its slack.
     """
-    row, use = limit.row[menu], _use_or_one(limit)[menu]
-    has_use = (row < len(slack)) & (use > 0)
-    row, product, use = row[has_use], product[has_use], use[has_use]
-    largest_use = np.zeros(len(slack))
-    np.maximum.at(largest_use, row, use)
+    row = limit.row[menu]
+    has_use = np.append(largest, 0.0)[row] > 0
+    row, product = row[has_use], product[has_use]
     row_product = np.unique(row * len(most) + product)
     sharing = np.bincount(row_product // len(most), minlength=len(slack))
     wanted = np.bincount(
         row_product // len(most), weights=most[row_product % len(most)], minlength=len(slack)
     )
-    part = np.floor(slack[row] / (largest_use[row] * sharing[row]))
-    part[wanted[row] * largest_use[row] <= slack[row]] = np.inf
+    part = np.floor(slack[row] / (largest[row] * sharing[row]))
+    part[wanted[row] * largest[row] <= slack[row]] = np.inf
     number = np.full(len(most), np.inf)
     np.minimum.at(number, product, part)
     return np.asarray(np.maximum(number, 0), np.float64)

@@ -16,14 +16,20 @@ from pipelines.core.database import connect, create_known_view, query_table, run
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import hash_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.core.statistics import round_significant
 from pipelines.matches import exploration_log
 from pipelines.matches.build_problem import DayPlan, plan_day
 from pipelines.matches.exploration_log import ExploredPlan, build_exploration_log, explore_plan
+from pipelines.matches.guarantees import load_cost_of_leads
 from pipelines.matches.lead_reconciliation import reconcile_leads
 from pipelines.matches.match_id import SQL, create_match_id_macro
 from pipelines.matches.reason_tables import add_match_ids, explain_adverse_actions, explain_matches
 from pipelines.matches.shadow_price_text import PRICES, RULE_COSTS
-from pipelines.matches.shadow_prices import compute_rule_costs, describe_missed_floors
+from pipelines.matches.shadow_prices import (
+    compute_rule_costs,
+    create_product_prices,
+    describe_missed_floors,
+)
 from pipelines.pairs.calibration_ledger import read_disclosed_odds
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules
@@ -55,7 +61,8 @@ SCHEMA = pa.schema(
         "models": pa.string(),
     }
 )
-"""Columns of `matches.parquet`. Money in the base currency; `rank` 1 is the lead's best."""
+"""Columns of `matches.parquet`. Money in the base currency; `rank` 1 is the best for the
+person, by the person's own expected benefit."""
 
 
 def match(settings: Settings, day: date) -> dict[str, Any]:
@@ -83,7 +90,13 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
     with connect(settings) as connection:
         rules = _load_tables(connection, settings, day)
         max_offers = policy.value().max_offers_per_lead
-        plan = plan_day(connection, day, max_offers=max_offers, limits=policy.limits().on(day))
+        plan = plan_day(
+            connection,
+            day,
+            max_offers=max_offers,
+            limits=policy.limits().on(day),
+            guarantees=policy.guarantees(),
+        )
         explored = explore_plan(
             connection, plan, day, max_offers=max_offers, policy=policy.exploration()
         )
@@ -93,10 +106,11 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         match_reasons = _create_explained(connection, model_set)
         prefilter_loss = measure_day_loss(connection, pairs, plan.price_of_quota.tolist())
         beside_matches = {
-            RULE_COSTS: compute_rule_costs(connection, pairs),
+            RULE_COSTS: compute_rule_costs(connection, pairs, day),
             PRICES: plan.price_table,
             exploration_log.FILE: build_exploration_log(connection, explored.draw),
         }
+        figures = _measure_matches(connection, plan)
         matches = _build_matches(connection, scoring["models"])
         offers = query_table(connection, SQL / "offers.sql")
         unmatched = query_table(connection, SQL / "unmatched.sql")
@@ -114,7 +128,9 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         "policy_version": policy.version(),
         "models": scoring["models"],
     }
-    manifest |= prefilter_loss | describe_missed_floors(plan.price_table, plan.min_shortfall)
+    manifest |= (
+        figures | prefilter_loss | describe_missed_floors(plan.price_table, plan.min_shortfall)
+    )
     reasons = {"matches.parquet": match_reasons, "unmatched.parquet": adverse_action_reasons}
     facts = manifest | {"inputs": input_hashes}
     _publish(settings.day_folder(settings.reasons, day), reasons, facts)
@@ -162,7 +178,7 @@ def _load_tables(
     marts, pairs = (settings.day_folder(root, day) for root in (settings.marts, settings.pairs))
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)
-    load_pairs(connection, pairs)
+    load_pairs(connection, pairs, day)
     connection.read_parquet(str(marts / "leads.parquet")).create_view("mart_leads")
     create_known_view(connection, settings, "institutions", day)
     run_query(connection, SQL / "product_names.sql")
@@ -174,8 +190,7 @@ def _create_plan_tables(
     connection: duckdb.DuckDBPyConnection, plan: DayPlan, explored: ExploredPlan, day: date
 ) -> None:
     """Create `planned`, `chosen` (the matches, with rank, prices, propensity) and `exhausted`."""
-    rows = np.arange(len(plan.price_of_quota))
-    prices = {"price_of_quota": plan.price_of_quota, "price_of_budget": plan.price_of_budget}
+    rows = np.arange(len(plan.quota))
     for name, columns in (
         ("planned_rows", {"row": plan.chosen}),
         (
@@ -188,9 +203,11 @@ def _create_plan_tables(
         ),
         ("budget_exhausted_rows", {"row": plan.budget_exhausted}),
         ("share_exhausted_rows", {"row": plan.share_exhausted}),
-        ("product_prices", {"product_row": rows, **prices}),
+        ("guarantee_exhausted_rows", {"row": plan.guarantee_exhausted}),
+        ("product_quotas", {"product_row": rows, "quota": plan.quota}),
     ):
         connection.register(name, pa.table(columns))
+    create_product_prices(connection, plan.price_table)
     run_query(connection, SQL / "chosen.sql", {"day": day.isoformat()})
     run_query(connection, SQL / "planned.sql")
     run_query(connection, SQL / "exhausted.sql")
@@ -230,6 +247,19 @@ def _create_explained(
     connection.register("match_reasons", match_reasons)
     run_query(connection, SQL / "explained.sql")
     return add_match_ids(connection, match_reasons)
+
+
+def _measure_matches(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dict[str, Any]:
+    """Return what the matches are worth and to whom, steering, and the floor on fees."""
+    (row,) = query_table(connection, SQL / "match_figures.sql").to_pylist()
+    figures: dict[str, Any] = row | {"cost_of_leads": load_cost_of_leads(connection)}
+    figures |= {"surplus": row["person_benefit"] + row["institution_margin"]}
+    if plan.fee_floor is not None:
+        (least,), (planned,) = plan.fee_floor.family.stated, plan.fee_floor.used
+        (price,) = plan.fee_floor.price
+        figures |= {"least_fees": float(least), "fees_short": max(0.0, float(least - planned))}
+        figures["price_of_fees"] = float(price)
+    return {name: round_significant(value) for name, value in figures.items()}
 
 
 def _build_matches(connection: duckdb.DuckDBPyConnection, model_version: str) -> pa.Table:

@@ -1,7 +1,8 @@
 """The shadow prices of a product as text for its institution: quota, budget and its own rules.
 
-Read from the published files of the day alone, so the delivery and the report agree. Money is the
-value that the day's matches would have more, by the value policy, in the base currency.
+Read from the published files of the day alone, so the delivery and the report agree. Prices of
+quota and budget are the value that the day's matches would have more, by the value policy; the cost
+of a rule is what the institution's own result would gain. Money is in the base currency.
 """
 
 from collections import defaultdict
@@ -23,6 +24,13 @@ PRICES = "prices.parquet"
 
 RULE_COSTS = "rule_costs.parquet"
 """The cost of each hard rule of a product, beside the matches."""
+
+GUARANTEE_TEXT = {
+    "approval_rate": "an expected approval rate of at least {limit:.1%}, as of random leads",
+    "cost_per_funded": "an expected fee of at most {limit:,.0f} {base} per funded loan",
+    "cost_per_approval": "an expected fee of at most {limit:,.0f} {base} per approval",
+}
+"""Guarantee -> its text."""
 
 NO_CENTS_FROM = 10
 """Amounts from this on are written without cents."""
@@ -47,13 +55,26 @@ TERM_TEXT = {
 
 @dataclass(frozen=True)
 class RulePrice:
-    """The cost of one rule to its product a day, to first order."""
+    """The cost of one rule to its product a day."""
 
     rule: str
     good_leads: float
-    """Leads that it alone excludes and that would be matched."""
+    """Leads that it alone excludes and that would be matched without it, within the quota."""
     value: float
-    """The value that they would add."""
+    """What the lender's result (margin less fees) would gain."""
+
+
+@dataclass(frozen=True)
+class GuaranteePrice:
+    """What the matches of one product are held to, and what that costs."""
+
+    kind: str
+    """approval_rate, cost_per_funded or cost_per_approval."""
+    limit: float
+    """Least rate, or highest cost in the base currency."""
+    attained: float
+    price: float
+    """Value that missing it by one approval, or one unit of money, would add."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,8 @@ class ProductPrices:
     """Leads by which the floor is missed."""
     price_of_floor: float
     """Of one lead less promised."""
+    guarantees: tuple[GuaranteePrice, ...]
+    """What its matches are held to, with a price: it keeps leads away."""
     rules: tuple[RulePrice, ...]
     """Its own rules that have a cost, the greatest first."""
 
@@ -133,6 +156,11 @@ def _build_prices(
         promised=int(floor["limit"] or 0),
         short=int(floor["short"]),
         price_of_floor=round(floor["price"], 4),
+        guarantees=tuple(
+            GuaranteePrice(kind, row["limit"], row["used"], round(row["price"], 4))
+            for kind in GUARANTEE_TEXT
+            if (row := by_kind.get(kind)) and row["price"] > 0
+        ),
         rules=tuple(
             RulePrice(
                 _describe_rule(row, terms, rules),
@@ -188,6 +216,9 @@ def _write_sentences(prices: ProductPrices) -> Iterator[str]:
             f"{_format_money(prices.budget or 0)} {prices.currency} would add "
             f"{_format_money(prices.price_of_budget)} {base}."
         )
+    for guarantee in prices.guarantees:
+        text = GUARANTEE_TEXT[guarantee.kind].format(limit=guarantee.limit, base=base)
+        yield f"Your leads are held to {text}; that keeps some away."
     if prices.short:
         yield (
             f"You were promised {prices.promised:,} leads a day; "
@@ -197,8 +228,9 @@ def _write_sentences(prices: ProductPrices) -> Iterator[str]:
     for cost in prices.rules:
         good = f"{cost.good_leads:,.0f} good lead" + ("" if round(cost.good_leads) == 1 else "s")
         yield (
-            f"Your limit to {cost.rule} excludes {good} a day, with a value of "
-            f"{_format_money(cost.value)} {base}."
+            f"Your limit to {cost.rule} keeps {good} a day from you that would be matched within "
+            f"your quota; your result after fees would be {_format_money(cost.value)} {base} "
+            "higher."
         )
 
 

@@ -1,17 +1,15 @@
 """Shadow prices of the day's limits, and the cost of each hard rule of a product.
 
-Both are to first order, at the prices that certify the plan: they hold for a few leads more or
-less, not for twice as many. A lead that misses product j by one rule would gain
-
-    max(0, (value - price of quota - price of budget x expected spend) - displaced surplus)
-
-without the rule. The displaced surplus is that of its match with the same institution, if any; else
-the least surplus of its matches if it has its most offers; else 0. If a rule is loosened for many
-leads at once, the prices change, and the sum overstates the gain.
+A shadow price holds to first order, at the prices that certify the plan: for a few units more or
+less. The cost of a rule is the change of the lender's own result (its margin less its fees) if that
+rule alone went, under today's quota: the leads that it alone excludes bid against the product's
+present matches, at the prices of all other limits (`sql/rule_costs.sql`). `bench prices` compares
+both with solving the day again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,15 @@ import pyarrow.compute as pc
 from expectations import policy
 from pipelines.allocation.allocate import Plan
 from pipelines.core.arrays import FloatArray
-from pipelines.core.database import query_table
+from pipelines.core.database import query_table, run_query
 from pipelines.core.publishing import read_manifest
 from pipelines.matches.match_id import SQL
 from pipelines.matches.policy_limits import OWNER_SCHEMA, LimitFamily
 from pipelines.pairs.near_misses import NEAR_MISS_FILE
 from pipelines.pairs.valuation import (
     impossible_value_sql,
-    minimum_value_sql,
     recompute_value_sql,
+    worthwhile_sql,
 )
 
 SCHEMA = pa.schema(
@@ -46,8 +44,10 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `prices.parquet`, one row by limit. `limit` and `used` in leads a day, of a budget in
-the product's currency; `short`: leads by which a floor is missed; `price`: value that one unit more
-of the limit (of a floor: one unit less) would add, in the base currency."""
+the product's currency, of an approval rate as a share, of a cost or of fees in the base currency;
+`short`: by how much a floor is missed; `price`: value in the base currency that one unit more of
+the limit (of a floor: one unit less) would add, of a rate or a cost one approval, or unit of money,
+by which the sum of the matches may miss it."""
 
 RULE_COSTS = pa.schema(
     {
@@ -61,7 +61,8 @@ RULE_COSTS = pa.schema(
     }
 )
 """Columns of `rule_costs.parquet`: leads a day that fail this rule alone, the ones among them that
-would be matched, and the value they would add, in the base currency; scaled up from a sample."""
+would be matched without it, and what the lender's result would gain, in the base currency; scaled
+up from a sample."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,19 @@ def build_price_table(uses: Sequence[LimitUse]) -> pa.Table:
     return pa.concat_tables(parts).combine_chunks()
 
 
+def create_product_prices(connection: duckdb.DuckDBPyConnection, price_table: pa.Table) -> None:
+    """Create table `product_prices`, by `product_row`, and the macro `value_before_quota`.
+
+    Args:
+        connection: With the table `products`.
+        price_table: As `build_price_table` returns it.
+    """
+    connection.register("price_rows", price_table)
+    run_query(connection, SQL / "product_prices.sql")
+    run_query(connection, SQL / "value_before_quota.sql")
+    connection.unregister("price_rows")
+
+
 def describe_missed_floors(limits: pa.Table, min_shortfall: int) -> dict[str, Any]:
     """Return the fields of a manifest about floors that the plan misses; none if it misses none.
 
@@ -115,7 +129,8 @@ def describe_missed_floors(limits: pa.Table, min_shortfall: int) -> dict[str, An
         `floors_short`: each floor with its owner, `promised`, `attained` (the most that is feasible
         with the other limits) and `short`; `min_shortfall`, as given.
     """
-    short = limits.filter(pc.greater(limits["short"], 0))
+    is_missed = pc.and_(pc.equal(limits["kind"], "floor"), pc.greater(limits["short"], 0))
+    short = limits.filter(is_missed)
     if not short.num_rows:
         return {}
     rows = [
@@ -126,20 +141,21 @@ def describe_missed_floors(limits: pa.Table, min_shortfall: int) -> dict[str, An
     return {"floors_short": rows, "min_shortfall": min_shortfall}
 
 
-def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path) -> pa.Table:
+def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path, day: date) -> pa.Table:
     """Return the cost a day of each rule of each product (`RULE_COSTS`, the greatest first).
 
     Args:
-        connection: With `products`, `product_prices` (of quota and budget, by `product_row`) and
-            `planned` (the plan's pairs, with the same, `expected_value` and `expected_spend`).
+        connection: With `products`, `product_prices`, `product_quotas` (by `product_row`) and
+            `planned` (the plan's pairs).
         pairs: The published `pairs/date=D`.
+        day: The business date.
     """
     sample = read_manifest(pairs)["near_misses"]
     connection.execute(
         f"""
         create or replace temp view valued_near_misses as
-        select *, {minimum_value_sql()} as is_worthwhile
-        from ({recompute_value_sql(pairs / NEAR_MISS_FILE)})
+        select *, {worthwhile_sql()} as is_worthwhile
+        from ({recompute_value_sql(pairs / NEAR_MISS_FILE, day)})
         where not ({impossible_value_sql()})
         """
     )

@@ -20,9 +20,12 @@ DETAILS = {
     "pd_outside_band": "risk outside the band of every suitable product",
     "contact_frequency": "every suitable product was shown to this person recently",
     "promised_elsewhere": "reserved for another institution for some days",
+    "odds_below_minimum": "too unlikely to be approved anywhere",
     "below_minimum": "expected value below the minimum of a match",
     "shared_phone": "offers went to another person with the same phone",
     "quota_full": "every suitable product was full",
+    "share_full": "the leads of this channel or group had their share",
+    "guarantee": "no place left that keeps what the institution was guaranteed",
     "budget": "the day's budget of the product was used up",
 }
 """Detail of an unmatched lead -> text."""
@@ -40,6 +43,7 @@ FUNNEL = {
     "risk_band": "risk within the product's band",
     "contact_frequency": "not shown to this person recently",
     "exclusive": "the person is reserved for no other institution",
+    "low_odds": "an approval is likely enough",
     "low_value": "expected value at or above the minimum",
     "chosen": "chosen within quotas and offers per lead",
 }

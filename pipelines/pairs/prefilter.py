@@ -294,7 +294,8 @@ def _flag_kept(
         "measured_pairs", measured.append_column("is_kept", pa.array((bits & 1).astype(bool)))
     )
     sample = connection.sql(
-        "select channel_id, lead_id, institution_id, product_id, expected_value, is_kept "
+        "select channel_id, lead_id, institution_id, product_id, p_approve, p_fund, revenue, "
+        "expected_value, is_kept "
         "from measured_pairs order by all"
     ).to_arrow_table()
     connection.unregister("measured_pairs")

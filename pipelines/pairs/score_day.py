@@ -21,7 +21,12 @@ from pipelines.pairs.near_misses import NEAR_MISS_FILE, score_near_misses
 from pipelines.pairs.prefilter import select_promising_pairs
 from pipelines.pairs.prefilter_loss import SAMPLE_FILE
 from pipelines.pairs.scoring import score_eligible_pairs, score_leads
-from pipelines.pairs.valuation import PAIR_SCHEMA, impossible_value_sql, minimum_value_sql
+from pipelines.pairs.valuation import (
+    PAIR_SCHEMA,
+    count_pairs_sql,
+    impossible_value_sql,
+    least_odds_sql,
+)
 
 
 def score(settings: Settings, day: date) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
             connection, model_set, rules, day, policy.pairs().near_misses
         )
         write_parquet(near_misses.pairs, folder / NEAR_MISS_FILE)
-        funnel = _build_funnel(connection, eligibility, folder / "pairs.parquet")
+        funnel = _build_funnel(connection, eligibility, folder / "pairs.parquet", day)
         write_parquet(funnel, folder / "funnel.parquet")
         closed = connection.table("closed_products").to_arrow_table()
         write_parquet(closed, folder / "closed_products.parquet")
@@ -91,24 +96,27 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
 
 
 def _build_funnel(
-    connection: duckdb.DuckDBPyConnection, eligibility: Eligibility, scored: Path
+    connection: duckdb.DuckDBPyConnection, eligibility: Eligibility, scored: Path, day: date
 ) -> pa.Table:
     """Return the number of products that each lead had after each step."""
     remaining = {step: pa.array(counts) for step, counts in eligibility.remaining.items()}
     rows = pa.array(np.arange(len(eligibility.bitsets)), pa.int32())
     connection.register("remaining", pa.table({"lead_row": rows} | remaining))
     steps = ", ".join(f"remaining.{step}::bigint as {step}" for step in remaining)
+    valued = f"""
+        select scored.*, {least_odds_sql(day)} as least_odds
+        from read_parquet($scored, hive_partitioning = false) as scored
+        join leads using (channel_id, lead_id)
+    """
     return connection.sql(
         f"""
-        select channel_id, lead_id, {steps}, coalesce(pair_counts.pairs, 0) as low_value
+        select
+            channel_id, lead_id, {steps},
+            coalesce(pair_counts.low_odds, 0) as low_odds,
+            coalesce(pair_counts.low_value, 0) as low_value
         from leads
         join remaining using (lead_row)
-        left join (
-            select channel_id, lead_id, count(*) as pairs
-            from read_parquet($scored, hive_partitioning = false)
-            where {minimum_value_sql()}
-            group by all
-        ) as pair_counts using (channel_id, lead_id)
+        left join ({count_pairs_sql(valued)}) as pair_counts using (channel_id, lead_id)
         order by lead_row
         """,
         params={"scored": str(scored)},

@@ -1,13 +1,16 @@
-"""Value of a pair: to the platform, to the person and to the institution.
+"""Value of a pair: its surplus, to the person and to the institution.
 
-    value = revenue_weight x revenue + person_weight x benefit + institution_weight x margin
+    value = person_weight x benefit + institution_weight x (margin - fee) + platform_weight x fee
 
-Each part is an expectation in the base currency and is stored beside the value
+With equal weights the fee cancels: it moves surplus from the institution to the platform and makes
+none. Each part is an expectation in the base currency and is stored beside the value
 (`sql/value_pairs.sql`):
 
-    revenue   price, by the product's price model
+    fee       price, by the product's price model (column `revenue`)
     benefit   P(funded) x (reference_apr - suggested_apr) x amount x years / 2 x fit
+              - P(not approved) x declined_cost
     margin    P(funded) x amount x ((suggested_apr - funding_cost) x years / 2 - pd x loss)
+              - application_cost
 
 A loan that is repaid in equal parts owes half of its amount on average, hence years / 2. The fit is
 1 where the product lends up to twice the requested amount and runs up to twice the requested term,
@@ -20,6 +23,7 @@ the weights of the scoring run, the values are the same to the last bit.
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -29,6 +33,7 @@ from expectations import policy
 from expectations.policy_types import Value
 from pipelines.core.database import read_query
 from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
+from pipelines.pairs.prefilter_loss import SAMPLE_FILE
 
 SQL = Path(__file__).parent / "sql"
 
@@ -111,9 +116,11 @@ def value_sql(priced: str, weights: Value | None = None) -> str:
     """
     parameters = (weights or policy.value()).model_dump(
         include={
-            "revenue_weight",
             "person_weight",
             "institution_weight",
+            "platform_weight",
+            "declined_cost",
+            "application_cost",
             "funding_cost",
             "loss_given_default",
             "amount_room_weight",
@@ -123,32 +130,50 @@ def value_sql(priced: str, weights: Value | None = None) -> str:
     return _bind_query(SQL / "value_pairs.sql", {"priced_pairs": priced}, parameters)
 
 
-def recompute_value_sql(path: Path, weights: Value | None = None) -> str:
+def recompute_value_sql(path: Path, day: date, weights: Value | None = None) -> str:
     """Return a query of the scored pairs in `path`, valued by `weights` or the current policy.
 
-    It needs table `products`.
+    It needs the tables `products` and `leads`, and adds `least_odds`, the least odds of approval
+    that the guarantees of `day` require for the lead.
     """
     stored = f"""(
         select
             scored.* exclude ({", ".join(VALUE_COLUMNS)}),
             expected_cost as cost_per_lead,
+            {least_odds_sql(day)} as least_odds,
             {", ".join(f"products.{name}" for name in PRODUCT_TERMS)}
         from read_parquet(
             '{_quote(path)}', file_row_number = true, hive_partitioning = false
         ) as scored
         join products using (institution_id, product_id)
+        join leads using (channel_id, lead_id)
     )"""
     return value_sql(stored, weights)
 
 
-def minimum_value_sql(weights: Value | None = None) -> str:
-    """Return the SQL condition that a pair has a possible value, of the minimum at least.
+def least_odds_sql(day: date) -> str:
+    """Return the SQL expression of the least odds of approval for a row of `leads`."""
+    by_jurisdiction = {name: entry.of_match for name, entry in policy.least_odds(day).items()}
+    default = by_jurisdiction.pop("default")
+    cases = "".join(f" when '{name}' then {odds!r}" for name, odds in by_jurisdiction.items())
+    country = "upper(split_part(coalesce(leads.region, ''), '-', 1))"
+    return f"case {country}{cases} else {default!r} end" if cases else repr(default)
+
+
+def likely_enough_sql() -> str:
+    """Return the SQL condition that an approval of the pair is likely enough to make an offer."""
+    return "p_approve >= least_odds"
+
+
+def worthwhile_sql(weights: Value | None = None) -> str:
+    """Return the SQL condition that a pair may become a match: likely enough, and of value.
 
     A value that is no finite number, or above `MAX_PAIR_VALUE`, is impossible.
     """
     least = (weights or policy.value()).minimum_value
     return (
-        f"expected_value >= {least} and expected_value > 0 and expected_value <= {MAX_PAIR_VALUE!r}"
+        f"{likely_enough_sql()} and expected_value >= {least} and expected_value > 0 "
+        f"and expected_value <= {MAX_PAIR_VALUE!r}"
     )
 
 
@@ -157,36 +182,84 @@ def impossible_value_sql() -> str:
     return f"not coalesce(abs(expected_value) <= {MAX_PAIR_VALUE!r}, false)"
 
 
+def count_pairs_sql(valued: str, weights: Value | None = None) -> str:
+    """Return a query of each lead's pairs in `valued` that pass the last steps of the funnel."""
+    return f"""
+        select
+            channel_id,
+            lead_id,
+            count(*) filter (where {likely_enough_sql()}) as low_odds,
+            count(*) filter (where {worthwhile_sql(weights)}) as low_value
+        from ({valued})
+        group by channel_id, lead_id
+    """
+
+
 def load_pairs(
-    connection: duckdb.DuckDBPyConnection, folder: Path, weights: Value | None = None
+    connection: duckdb.DuckDBPyConnection, folder: Path, day: date, weights: Value | None = None
 ) -> None:
-    """Create `pairs` (at the minimum value or above, numbered by key as `row`) and `funnel`.
+    """Create `scored_pairs` (every pair, valued), `drawn_pairs` (an unbiased sample of them, where
+    the day was prefiltered), `pairs` (those that may become matches, numbered by key as `row`) and
+    `funnel`.
 
     Args:
-        connection: With the table `products`.
+        connection: With the tables `leads` and `products`.
         folder: The published `pairs/date=D`.
+        day: The business date.
         weights: Value policy; the current one by default.
     """
+    valued = recompute_value_sql(folder / "pairs.parquet", day, weights)
+    connection.execute(f"create or replace view scored_pairs as {valued}")
+    sample = folder / SAMPLE_FILE
+    drawn = f"read_parquet('{_quote(sample)}')" if sample.exists() else "scored_pairs"
+    connection.execute(f"create or replace view drawn_pairs as from {drawn}")
+    _create_pairs(connection, weights)
+    connection.execute(
+        f"""
+        create or replace view funnel as
+        select
+            funnel.* exclude (low_odds, low_value),
+            coalesce(pair_counts.low_odds, 0) as low_odds,
+            coalesce(pair_counts.low_value, 0) as low_value
+        from read_parquet('{_quote(folder / "funnel.parquet")}', hive_partitioning = false)
+            as funnel
+        left join ({count_pairs_sql("from scored_pairs", weights)}) as pair_counts
+            using (channel_id, lead_id)
+        """
+    )
+
+
+def create_pairs_of_scores(connection: duckdb.DuckDBPyConnection, scores: str, day: date) -> None:
+    """Create the tables of `load_pairs` but `funnel`, of scores that aren't published.
+
+    Args:
+        connection: With the table `leads`.
+        scores: A table with the columns `PAIR_SCHEMA`.
+        day: The business date.
+    """
+    connection.execute(
+        f"""
+        create or replace table scored_pairs as
+        select scores.*, {least_odds_sql(day)} as least_odds
+        from {scores} as scores
+        join leads using (channel_id, lead_id)
+        """
+    )
+    connection.execute("create or replace view drawn_pairs as from scored_pairs")
+    _create_pairs(connection, None)
+
+
+def _create_pairs(connection: duckdb.DuckDBPyConnection, weights: Value | None) -> None:
+    key = "channel_id, lead_id, institution_id, product_id"
     connection.execute(
         f"""
         create or replace table pairs as
         select
             {", ".join(PAIR_SCHEMA.names)},
-            row_number() over (order by file_row_number) - 1 as row
-        from ({recompute_value_sql(folder / "pairs.parquet", weights)})
-        where {minimum_value_sql(weights)}
-        order by file_row_number
-        """
-    )
-    connection.execute(
-        f"""
-        create or replace view funnel as
-        select funnel.* exclude (low_value), coalesce(pair_counts.pairs, 0) as low_value
-        from read_parquet('{_quote(folder / "funnel.parquet")}', hive_partitioning = false)
-            as funnel
-        left join (
-            select channel_id, lead_id, count(*) as pairs from pairs group by all
-        ) as pair_counts using (channel_id, lead_id)
+            row_number() over (order by {key}) - 1 as row
+        from scored_pairs
+        where {worthwhile_sql(weights)}
+        order by {key}
         """
     )
 

@@ -6,6 +6,7 @@ from datetime import date
 
 from pipelines.core.formats import count, figure, plural, words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Grouping, Topic
+from pipelines.ingest.reading.restricting_names import find_meaning
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections.drift import (
     current_value,
@@ -265,6 +266,31 @@ def _priors(report: Report) -> Iterator[Finding]:
             yield make_finding("model_is_prior", model.reason, where=name, model=name)
 
 
+def _unknown_columns(report: Report) -> Iterator[Finding]:
+    """Yield the unknown columns that restrict by their name, and the sources of any other."""
+    restricting = {
+        f"{row.feed}/{row.source}: {name}"
+        for row in report.unknown_columns
+        for name in row.columns
+        if find_meaning(row.feed, name)
+    }
+    if restricting:
+        yield make_finding(
+            "unknown_columns_restrict",
+            name_places(restricting),
+            amount=len(restricting),
+            where=name_places(place.partition(":")[0] for place in restricting),
+        )
+    if sources := {f"{row.feed}/{row.source}" for row in report.unknown_columns}:
+        yield make_finding(
+            "unknown_columns",
+            "listed under Quality",
+            amount=len(sources),
+            where=name_places(sources),
+            sources=plural(len(sources), "source"),
+        )
+
+
 def _notes(report: Report) -> Iterator[Finding]:
     if late := [file for file in report.landed_files if file.is_late]:
         yield make_finding(
@@ -282,15 +308,7 @@ def _notes(report: Report) -> Iterator[Finding]:
             where=name_places(silent),
             channels=plural(len(silent), "channel"),
         )
-    if report.unknown_columns:
-        sources = {f"{row.feed}/{row.source}" for row in report.unknown_columns}
-        yield make_finding(
-            "unknown_columns",
-            "listed under Quality",
-            amount=len(sources),
-            where=name_places(sources),
-            sources=plural(len(sources), "source"),
-        )
+    yield from _unknown_columns(report)
     for source in report.data_sources:
         if source.kind == "simulate":
             yield make_finding("data_simulated", "listed under Evidence", name=source.name)

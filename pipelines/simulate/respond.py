@@ -1,4 +1,4 @@
-"""The `respond` verb: the simulated world responds to the deliveries of a day with outcomes."""
+"""The simulated world responds to the deliveries of a day with outcomes, and weekly with prices."""
 
 import hashlib
 import json
@@ -19,8 +19,18 @@ from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.matches.match_id import create_match_id_macro
+from pipelines.simulate.market.catalogue import product_ids
 from pipelines.simulate.market.leads import DayLeads
+from pipelines.simulate.outcomes.broadcast import expected_yield
 from pipelines.simulate.outcomes.ground_truth import PairTruth
+from pipelines.simulate.prices.calibration import application_cost, measure_broadcast_cost
+from pipelines.simulate.prices.reactions import (
+    DAYS,
+    WeekResults,
+    measure_service,
+    react,
+    store_bids,
+)
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.truth import leads_on, load_simulated_market, pair_truth, product_positions
 from pipelines.simulate.world import Columns, TextArray
@@ -101,6 +111,44 @@ def respond_to_deliveries(settings: Settings, market: SimulatedMarket, day: date
     since = np.full(pairs.lead.size, market.world.start_of(day + timedelta(days=1)))
     outcomes = market.simulate_outcomes(leads, pairs, since, names)
     return Responses(counts, outcomes, delivered.name)
+
+
+def update_prices(settings: Settings, market: SimulatedMarket, day: date) -> None:
+    """Store what the products bid from `day` on, on a Monday after a week with deliveries.
+
+    Products judge by the truth's expected results of the pairs that were delivered, each as its
+    lead's only offer. The same deliveries give the same bids.
+    """
+    if day.weekday() != 0:
+        return
+    week = [day - timedelta(days=back) for back in range(DAYS, 0, -1)]
+    pairs = [_delivered_pairs(settings, market, earlier) for earlier in week]
+    products, size = market.products, market.products.lender.size
+    leads, cost, interest = np.zeros(size), np.zeros(size), np.zeros(size)
+    for earlier, truth in zip(week, pairs, strict=True):
+        paid = application_cost(products, market.prices_on(earlier), truth)
+        leads += np.bincount(truth.product, minlength=size)
+        cost += np.bincount(truth.product, paid, size)
+        interest += np.bincount(truth.product, expected_yield(truth), size)
+    if not leads.any():
+        return
+    calibrated = market.calibrated_market
+    price = market.price_factor(day) * calibrated.products.price
+    broadcast_cost = measure_broadcast_cost(calibrated, day, price)
+    results = WeekResults(leads, np.round(cost, 2), np.round(interest, 2))
+    bids = react(market.bids_on(day - timedelta(days=1)), results, broadcast_cost, day)
+    facts = vars(results) | {"service": measure_service(results, broadcast_cost)}
+    store_bids(settings.truth, day, bids, product_ids(products), facts)
+
+
+def _delivered_pairs(settings: Settings, market: SimulatedMarket, day: date) -> PairTruth:
+    """Return the truth of the pairs delivered on `day`, each as its lead's only offer."""
+    file = settings.day_folder(settings.truth, day) / "responses.parquet"
+    keys = pa.table({"lead": pa.array([], pa.int64()), "product": pa.array([], pa.int64())})
+    if file.is_file():
+        keys = pq.read_table(file, columns=["lead", "product"], partitioning=None)
+    lead, product = (keys[name].to_numpy() for name in ("lead", "product"))
+    return pair_truth(market, leads_on(market, day), lead, product)
 
 
 def _read_outbox(settings: Settings, day: date) -> DeliveredRows:

@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 
-from pipelines.core.arrays import IntArray
+from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.publishing import write_parquet
 from pipelines.simulate.corruption.corrupt_feeds import FeedCorruptor
 from pipelines.simulate.corruption.corruption_log import FeedFile
@@ -28,6 +28,8 @@ from pipelines.simulate.outcomes.broadcast import (
 from pipelines.simulate.outcomes.events import simulate_outcomes
 from pipelines.simulate.outcomes.ground_truth import PairTruth
 from pipelines.simulate.population import firms
+from pipelines.simulate.prices.calibration import Market, calibrate_prices
+from pipelines.simulate.prices.reactions import Bids, load_bids
 from pipelines.simulate.world import (
     PLATFORM,
     Columns,
@@ -35,6 +37,7 @@ from pipelines.simulate.world import (
     Result,
     TimeArray,
     World,
+    lawful_rate,
     map_in_threads,
     split_into_chunks,
 )
@@ -58,6 +61,7 @@ class SimulatedMarket:
         self.products = generate_products(world, self.lenders)
         self.rows: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
+        self._price_factors: dict[float, float] = {}
         self._counters = Lock()
 
     def write_day(self, day: date, start: date, until: date | None = None) -> list[pa.Table]:
@@ -126,8 +130,14 @@ class SimulatedMarket:
     def write_catalogues(self, day: date, *, is_first: bool) -> None:
         """Write the catalogues published on `day`; on the first day all, and the lists as well."""
         world = self.world
+        bids = self.bids_on(day)
         publishes = catalogue.institutions_publishing(world, day) | is_first
-        products = catalogue.product_table(world, self.products, day)
+        differs = bids.differs(self.bids_on(day - timedelta(days=1)), day)
+        publishes[self.products.lender[differs]] = True
+        factor = self.price_factor(day) * bids.factor
+        products = catalogue.product_table(
+            world, self.products, day, factor, bids.left_on, bids.is_open(day)
+        )
         rules = catalogue.rule_table(self.products)
 
         def write_catalogue(lender: int) -> None:
@@ -144,6 +154,28 @@ class SimulatedMarket:
             lists = catalogue.suppression_table(world, self.lenders, day)
             self._write_file("suppressions", PLATFORM, day, lists, "csv.gz")
 
+    def bids_on(self, day: date) -> Bids:
+        """Return what the products bid on `day`; it changes within seasons only."""
+        return load_bids(self.world.settings.truth, day, self.products.lender.size)
+
+    def prices_on(self, day: date) -> FloatArray:
+        """Return the price of each product on `day`."""
+        factor = self.price_factor(day) * self.bids_on(day).factor
+        return catalogue.terms_on(self.world, self.products, day, factor)[0]
+
+    def price_factor(self, day: date) -> float:
+        """Return the factor on all prices; see `calibrate_prices`."""
+        rate = lawful_rate(day)
+        if rate not in self._price_factors:
+            self._price_factors[rate] = calibrate_prices(self.calibrated_market, day)
+        return self._price_factors[rate]
+
+    @property
+    def calibrated_market(self) -> Market:
+        """The market by which prices are calibrated."""
+        base = self.without_shocks
+        return Market(base.world, base.channels, base.lenders, base.products)
+
     def write_supply_links(self, day: date, *, is_first: bool) -> None:
         """Write the invoices of last month on the first of a month; at the start the history."""
         back = HISTORY_MONTHS if is_first else int(day.day == 1)
@@ -157,15 +189,18 @@ class SimulatedMarket:
             self._write_file("supply_links", PLATFORM, day, pa.concat_tables(links), "parquet")
 
     def write_channel_spend(self, day: date) -> None:
-        """Write what each channel cost; a shock changes the leads of a channel, not their price."""
+        """Write what each channel cost: 90% of the fees of a broadcast at the calibrated prices.
+
+        A shock changes the leads of a channel, not their price.
+        """
         base = self.without_shocks
         world, lenders, products = base.world, base.lenders, base.products
         number = np.arange(min(SAMPLED_LEADS, world.leads_per_day))
         leads = generate_leads(world, base.channels, lenders, day, number)
         _, quota, is_active = catalogue.terms_on(world, products, day)
         quota = np.where(is_active, quota, 0)
-        expected_yield = expected_broadcast_yield(world, lenders, products, leads, quota)
-        spend = channel_spend(world, base.channels, day, expected_yield)
+        day_yield = expected_broadcast_yield(world, lenders, products, leads, quota)
+        spend = channel_spend(world, base.channels, day, day_yield)
         for channel, name in enumerate(self.channels.name):
             rows = spend.filter(pa.array(spend["channel"].to_numpy() == channel))
             file_format = "csv" if channel % 2 else "jsonl"

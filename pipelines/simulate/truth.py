@@ -17,6 +17,7 @@ from pipelines.simulate.outcomes.broadcast import broadcast
 from pipelines.simulate.outcomes.ground_truth import (
     PairTruth,
     compute_pair_truth,
+    expect_pair_truth,
     meets_hard_rules,
 )
 from pipelines.simulate.shocks import Shock
@@ -75,6 +76,14 @@ def pair_truth(
     """
     world, lenders, products = market.world, market.lenders, market.products
     return compute_pair_truth(world, lenders, products, leads, lead, product, rank)
+
+
+def expected_pair_truth(
+    market: SimulatedMarket, leads: DayLeads, lead: IntArray, product: IntArray
+) -> PairTruth:
+    """Return the truth of any pairs averaged over hidden traits; see `expect_pair_truth`."""
+    world, lenders, products = market.world, market.lenders, market.products
+    return expect_pair_truth(world, lenders, products, leads, lead, product)
 
 
 def meets_rules(

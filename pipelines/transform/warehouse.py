@@ -36,6 +36,7 @@ MATCHES = pa.schema(
         ("rank", pa.int64()),
         ("suggested_apr", pa.float64()),
         ("p_approve", pa.float64()),
+        ("p_fund", pa.float64()),
     ]
 )
 """The columns of `matches/` that link an outcome to its lead, the terms shown to the lead, and the

@@ -47,6 +47,7 @@ def results(cache: Path, page: Path, tmp_path_factory: pytest.TempPathFactory) -
     return figures
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_every_experiment_predicts_rows_that_were_not_fitted(results):
     rows = results["rows"]
     assert tuple(rows) == MEASURED
@@ -60,12 +61,14 @@ def test_every_experiment_predicts_rows_that_were_not_fitted(results):
             assert figures[f"{name}_low"] < figures[name] < figures[f"{name}_high"]
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_leaks_are_flagged_in_one_file_and_none_in_the_other(results):
     assert results["leaks"]["hmda"] == []
     assert set(results["leaks"]["sba"]) >= KNOWN_LEAKS
     assert set(results["leaks"]["sba"]) <= KNOWN_LEAKS | {"DisbursementDate"}
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_the_page_gets_the_tables_and_is_otherwise_unchanged(results, page):
     text = page.read_text("utf-8")
     assert text.startswith("before\n<!-- models whole -->\n| experiment | AUC (95%)")
@@ -76,6 +79,7 @@ def test_the_page_gets_the_tables_and_is_otherwise_unchanged(results, page):
     json.dumps(results)
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_every_target_is_checked(results):
     assert len(results["targets"]) == 7
     rows = [name for record in real_records.RECORDS for name in record.experiments]
@@ -85,6 +89,7 @@ def test_every_target_is_checked(results):
     assert (auc["target"], auc["met"]) == ("≥ 0.892", False)
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_a_prepared_file_is_cached_while_nothing_has_changed(results, cache, monkeypatch):
     assert results["homes"] == {"hmda": "prepared", "sba": "prepared"}
     monkeypatch.setattr(models, "prepare_pairs", None)  # a call would fail
@@ -96,6 +101,7 @@ def test_a_prepared_file_is_cached_while_nothing_has_changed(results, cache, mon
         )
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_another_file_has_another_cache_key(results, cache, tmp_path):
     for marker in cache.glob(f"sba-*/{models.PREPARED}"):
         other = tmp_path / "sba_7a_loans.csv.gz"
@@ -128,6 +134,7 @@ def test_the_study_of_the_time_split_measures_the_same_loans(results, cache):
     assert all(line.startswith("|") or not line for line in format_study(study))
 
 
+@pytest.mark.prove  # `test_models` measures one file in each run
 def test_rows_of_a_group_share_a_fold_and_no_fold_is_empty(results, cache):
     file, experiment = DATA / "sba_7a_loans.csv.gz", real_records.SBA.experiments["sba_by_time"]
     with models.prepared_home(Settings(home=cache), cache, "sba", file) as (home, day, _):

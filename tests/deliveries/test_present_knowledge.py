@@ -244,6 +244,29 @@ def test_an_institution_that_is_not_admitted_any_more_gets_no_file(matched_copy)
     assert manifest["retracted"] == [match["match_id"]]
 
 
+@pytest.mark.parametrize("landed_on", [DAY, NEXT])
+@pytest.mark.parametrize(
+    ("feed", "terms", "reason"),
+    [
+        ("institutions", {"admitted_from": NEXT}, "not_admitted"),
+        ("products", {"valid_from": NEXT}, "not_valid_yet"),
+    ],
+)
+def test_a_late_list_that_opens_on_the_next_date_closes_the_date_that_it_is_of(
+    matched_copy, landed_on, feed, terms, reason
+):
+    """The marts of the next date call it open, and on the date itself it was not."""
+    products = {match["product_id"] for match in matches_of(matched_copy, CSV_BANK)}
+    keys = [{"product_id": name} for name in products] if feed == "products" else [{}]
+    rows = [{"institution_id": CSV_BANK, "landed_on": landed_on} | terms | key for key in keys]
+    write_feed(matched_copy, feed, NEXT, rows)
+    publish_newer_marts(matched_copy, NEXT)
+    deliver_all(matched_copy)
+    manifest = manifest_of(matched_copy)
+    assert manifest["state"] == ("held" if landed_on == DAY else "delivered")
+    assert landed_on == NEXT or reason in manifest["message"]
+
+
 @pytest.mark.parametrize(
     ("row", "held"),
     [

@@ -153,6 +153,7 @@ def test_a_day_that_was_not_delivered_is_not_answered(ran: CompletedRun):
         respond(Settings(home=ran.home), date(2026, 3, 9))
 
 
+@pytest.mark.prove  # the next test shows it of the code
 def test_a_day_has_the_same_bytes_without_the_truth(landed: Path, ran: CompletedRun, tmp_path):
     home = copy_home(landed, tmp_path / "home")
     shutil.rmtree(home / "truth")

@@ -30,7 +30,7 @@ def test_each_day_is_simulated_run_and_answered(tmp_path: Path):
     assert [line.partition(":")[0] for line in lines] == list(days)
 
     assert result["scorecard"]["banyan"]["shown"] == sum(day["matches"] for day in days.values())
-    assert "acquisition cost per funded loan" in process.stderr.splitlines()[-2]
+    assert "institutions pay per funded loan" in process.stderr.splitlines()[-2]
     assert Path(process.stderr.splitlines()[-1].partition(": ")[2]).is_file()
 
     before = {f"{SUNDAY - timedelta(days=back)}" for back in range(1, HISTORY + 1)}

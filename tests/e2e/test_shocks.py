@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.evaluation.scorecard.lead_totals import combine_days
-from pipelines.evaluation.scorecard.page_data import cost_by_channel, cost_by_institution
+from pipelines.evaluation.scorecard.day_figures import combine_days
+from pipelines.evaluation.scorecard.lenders import measure_service
+from pipelines.evaluation.scorecard.page_data import cost_by_channel
 from pipelines.evaluation.scorecard.run import day_by_truth
 from pipelines.simulate.shocks import (
     CHANNEL_TURNS_BAD,
@@ -109,9 +110,9 @@ def test_the_scorecard_shows_what_the_shocks_cost(season: Path):
     institution = affected_group(season, INSTITUTION_TIGHTENS)
     funded = [
         next(
-            part.funded / part.count
-            for part in cost_by_institution(days, "broadcast")
-            if part.name == institution
+            lender.funded / lender.offers
+            for lender in measure_service(days, "broadcast", "broadcast")
+            if lender.name == institution
         )
         for days in (before, after)
     ]

@@ -119,6 +119,7 @@ def test_a_second_run_of_a_date_gives_the_same_bytes(ran: CompletedRun, tmp_path
     assert differences(ran.home, again) == []
 
 
+@pytest.mark.prove  # ingest, matches and models have it for their steps
 def test_threads_hash_seed_locale_and_time_zone_change_no_byte(
     landed: Path, ran: CompletedRun, tmp_path
 ):

@@ -4,6 +4,7 @@ Approval, take-up and default follow a hidden rule of the columns, so that a mod
 Equal arguments give equal bytes.
 """
 
+import calendar
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "price_model": np.array(["cpl", "cpa", "cps"])[numbers % 3],
         "price": np.array([20.0, 150.0, 0.02])[numbers % 3],
         "daily_quota": random.integers(10, 60, count),
+        "month_leads": np.zeros(count, np.int64),
+        "month_spend": np.zeros(count),
         "status": np.where(numbers == count - 1, "paused", "active"),
         "valid_from": [day - timedelta(days=HISTORY_DAYS)] * count,
         "admitted_from": [day - timedelta(days=HISTORY_DAYS)] * count,
@@ -169,6 +172,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "institution_approval_rate": generosity,
         "institution_approval_rate_90d": generosity,
         "institution_funded_rate": np.full(count, 0.6),
+        "institution_lent_share_of_month": np.full(count, 0.5),
+        "days_to_month_end": np.full(count, calendar.monthrange(day.year, day.month)[1] - day.day),
         "product_decisions": 50 + owner,
         "product_approval_rate": generosity,
         "product_funded_rate": np.full(count, 0.6),

@@ -6,10 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from expectations import policy
 from pipelines.core.settings import Settings
 from tests.helpers.day import run_matching, write_day_before_matching
 
 DAY = date(2026, 11, 20)
+
+
+def lift_guarantees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no guarantee but the least odds hold, so that quotas and budgets alone decide."""
+    lifted = {
+        "fees_to_cost": 0.0,
+        "approval_rate_as_drawn": False,
+        "cost_per_funded_as_drawn": False,
+    }
+    guarantees = policy.guarantees().model_copy(update=lifted)
+    monkeypatch.setattr(policy, "guarantees", lambda: guarantees)
 
 
 @pytest.fixture(scope="session")

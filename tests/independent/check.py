@@ -14,7 +14,7 @@ import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +93,8 @@ class Check:
     """The files as they arrived, if they differ: whose lead is whose is judged by them."""
     rows: int = 0
     files: int = 0
+    receivers: set[str] = field(default_factory=set)
+    """Institutions that were sent any row."""
 
     @cached_property
     def landed(self) -> Landing:
@@ -126,6 +128,7 @@ class Check:
             for delivery in read_deliveries(day, manifest):
                 self.files += 1
                 self.rows += len(delivery.rows)
+                self.receivers |= {manifest.parent.name} if delivery.rows else set()
                 known = Knowledge(
                     *(self.landed, day, delivery.as_of, delivery.written, self.policy),
                     links=self.arrived,

@@ -52,6 +52,8 @@ class EditedHome:
     def __init__(self, folder: Path, markets: int, seed: int) -> None:
         self.seed = seed
         self.rows = 0
+        self.delivering: set[int] = set()
+        """Markets of the last plan of which any row was delivered."""
         self.loses: tuple[str, ...] = ()
         """Feeds whose files are lost on arrival, to see that the property can fail."""
         self.template, self.meant = folder / "template", folder / "meant"
@@ -94,9 +96,9 @@ class EditedHome:
         check = Check(home, self.meant, links=home / "landing")
         self.rows = 0
         for violation in check.run(DAY, NEXT):
-            market = int(violation.institution.removeprefix("lender").partition("-")[0] or -1)
-            faults.append(Fault(market, f"{violation}"))
+            faults.append(Fault(_market_of(violation.institution), f"{violation}"))
         self.rows = check.rows
+        self.delivering = set(map(_market_of, check.receivers))
         return faults
 
     def describe(self, plan: Plan, market: int) -> dict[str, tuple[str, ...]]:
@@ -173,3 +175,8 @@ class EditedHome:
                     Fault(arrival.file.market, f"lost: {sorted(names - ends)} of {paths}")
                 )
         return faults
+
+
+def _market_of(institution: str) -> int:
+    """Return the market of a lender; -1 where a violation names none."""
+    return int(institution.removeprefix("lender").partition("-")[0] or -1)

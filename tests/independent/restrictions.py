@@ -366,14 +366,19 @@ class Knowledge:
         return _compare(op, stated, value)
 
 
+def fold(text: str) -> str:
+    """Return a text without differences of case, width and white space."""
+    return unicodedata.normalize("NFKC", text).casefold().replace(" ", "")
+
+
 def _compare(op: str, stated: str, value: str | float) -> bool:
     if op == "known":
         return stated.lower() == "true"
     parts = [part.strip() for part in stated.split("|")]
     if op in {"in", "not_in"}:
         is_number = isinstance(value, int | float)
-        members = {number_or_none(part) for part in parts} if is_number else set(parts)
-        return (value in members) == (op == "in")
+        members = {number_or_none(part) if is_number else fold(part) for part in parts}
+        return ((value if is_number else fold(f"{value}")) in members) == (op == "in")
     ends = [number_or_none(part) for part in parts]
     if None in ends or not isinstance(value, int | float):
         return False

@@ -6,7 +6,9 @@ the day. Many markets share a home, so that one run of the real steps covers the
 """
 
 import os
+import sys
 from collections import defaultdict
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
@@ -33,10 +35,33 @@ def plans(markets: int) -> st.SearchStrategy[Plan]:
     return st.builds(Plan, edits, may_hold, st.booleans())
 
 
-def assert_holds(home: EditedHome, plan: Plan) -> None:
+@dataclass
+class Tally:
+    """What the examples of a test delivered: a property of nothing proves nothing."""
+
+    homes: int = 0
+    examples: int = 0
+    delivering: int = 0
+    rows: int = 0
+
+    def add(self, home: EditedHome, plan: Plan) -> None:
+        self.homes += 1
+        self.examples += len(plan.edits)
+        self.delivering += len(home.delivering & plan.edits.keys())
+        self.rows += home.rows
+
+    def __str__(self) -> str:
+        return (
+            f"{self.examples} examples in {self.homes} homes; {self.delivering} of them delivered "
+            f"something, {self.rows} rows in all"
+        )
+
+
+def assert_holds(home: EditedHome, plan: Plan, tally: Tally) -> None:
     faults: defaultdict[int, list[str]] = defaultdict(list)
     for fault in home.judge(plan):
         faults[fault.market].append(fault.text)
+    tally.add(home, plan)
     for market in faults:
         note(f"edits of market {market} (seed {home.seed}): {home.describe(plan, market)}")
     assert not faults, dict(faults)
@@ -53,30 +78,36 @@ OPTIONS = {
 def test_no_forbidden_person_is_delivered_and_no_lead_is_lost(
     tmp_path_factory: pytest.TempPathFactory,
 ):
+    tally = Tally()
     with remembered_gate():
         home = EditedHome(tmp_path_factory.mktemp("markets"), 12, seed=2)
 
         @settings(**OPTIONS, max_examples=1, derandomize=True, database=None)
         @given(plans(12))
         def examples(plan: Plan) -> None:
-            assert_holds(home, plan)
+            assert_holds(home, plan, tally)
 
         examples()
+    assert tally.delivering > tally.examples / 4, tally
 
 
 @pytest.mark.prove
 def test_no_forbidden_person_is_delivered_in_many_examples(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ):
+    tally = Tally()
     with remembered_gate():
         home = EditedHome(tmp_path_factory.mktemp("markets"), MARKETS, seed=3)
 
         @settings(**OPTIONS, max_examples=max(1, EXAMPLES // MARKETS), database=None)
         @given(plans(MARKETS))
         def examples(plan: Plan) -> None:
-            assert_holds(home, plan)
+            assert_holds(home, plan, tally)
+            with capsys.disabled():
+                sys.stdout.write(f"{tally}\n")
 
         examples()
+    assert tally.delivering > tally.examples / 2, tally
 
 
 def test_a_lost_restriction_is_a_fault(tmp_path_factory: pytest.TempPathFactory):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -116,6 +117,43 @@ def test_a_file_that_restricts_and_is_rejected_closes_all_that_it_may_concern(
     assert closed(settings) == [action]
     assert table(settings)[0]["feed"] == feed
     assert table(settings)[0]["line"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("broken link", "it cannot be opened: No such file or directory"),
+        ("link to itself", "it cannot be opened: Too many levels of symbolic links"),
+        ("pipe", "it is a pipe, socket or device and no file"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_says_the_error_and_what_to_mend(settings, kind, error):
+    path = path_of(settings, "suppressions", "platform")
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path if kind == "link to itself" else settings.home / "gone.csv")
+    run(settings)
+    assert closed(settings) == [("hold_delivery", None, None)]
+    (record,) = quarantined(settings, "suppressions")
+    assert error in record["message"]
+    assert "Mend what the operating system reports" in record["message"]
+    assert "corrected file" not in record["message"]
+
+
+def test_a_folder_of_orders_that_cannot_be_listed_holds_the_deliveries(settings):
+    folder = land(path_of(settings, "suppressions", "platform"), [order()]).parent
+    folder.chmod(0)
+    if os.access(folder, os.R_OK):
+        pytest.skip("this user may read every folder")
+    run(settings)
+    folder.chmod(0o700)
+    assert closed(settings) == [("hold_delivery", None, None)]
+    (record,) = quarantined(settings, "suppressions")
+    assert "the folder cannot be listed: Permission denied" in record["message"]
+    run(settings)
+    assert len(loaded(settings, "suppressions")) == 1
 
 
 def test_a_product_row_and_an_institution_row_close_what_they_name(settings):

@@ -95,13 +95,14 @@ def test_explored_matches_have_ranks_offers_and_reasons(explored):
     matches, offers = rows(explored, "matches"), rows(explored, "offers")
     assert [row["match_id"] for row in offers] == [row["match_id"] for row in matches]
     assert all(row["reasons"] for row in matches if row["explored"])
+    benefits = {key(row): row["person_benefit"] for row in rows(explored, "pairs")}
     by_lead: dict[tuple[str, ...], list[Row]] = {}
     for row in matches:
         by_lead.setdefault(key(row)[:2], []).append(row)
     for of_lead in by_lead.values():
         assert [row["rank"] for row in of_lead] == list(range(1, len(of_lead) + 1))
-        values = [row["expected_value"] for row in of_lead]
-        assert values == sorted(values, reverse=True)
+        own = [benefits[key(row)] for row in of_lead]
+        assert own == sorted(own, reverse=True)
 
 
 def test_explain_states_the_draw_and_its_propensity(explored):

@@ -26,7 +26,7 @@ from tests.helpers.day import (
 from tests.helpers.lake import write_feed
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
-from tests.helpers.matched_day import DAY
+from tests.helpers.matched_day import DAY, lift_guarantees
 
 Row = dict[str, Any]
 
@@ -96,15 +96,19 @@ def test_matches_violate_no_limit(matched_home):
     assert all(count <= quotas[product] for product, count in products.items())
 
 
-def test_rank_one_is_the_leads_max_valuable_match(matched_home):
+def test_offers_are_ranked_by_the_persons_own_benefit_and_never_by_the_fee(matched_home):
+    benefits = {
+        (row["lead_id"], row["product_id"]): row["person_benefit"]
+        for row in table(matched_home, "pairs")
+    }
     by_lead: dict[tuple[str, str], list[Row]] = {}
     for row in table(matched_home, "matches"):
         by_lead.setdefault((row["channel_id"], row["lead_id"]), []).append(row)
     assert any(len(rows) > 1 for rows in by_lead.values())
     for rows in by_lead.values():
         assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
-        values = [row["expected_value"] for row in rows]
-        assert values == sorted(values, reverse=True)
+        own = [benefits[row["lead_id"], row["product_id"]] for row in rows]
+        assert own == sorted(own, reverse=True)
 
 
 def test_match_ids_are_unique_and_do_not_depend_on_other_leads(matched_copy):
@@ -162,11 +166,38 @@ def test_manifest_counts_every_lead_once(matched_home):
     assert (counts["quarantined"], counts["duplicates"]) == (QUARANTINED, DUPLICATES)
 
 
-def test_manifest_has_the_certificate_of_the_plan(matched_home):
+def test_manifest_has_the_certificate_of_the_plan(matched_copy, monkeypatch):
+    for is_exact in (False, True):
+        if is_exact:
+            lift_guarantees(monkeypatch)
+            run_matching(matched_copy, DAY)
+        manifest = read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))
+        total = sum(row["expected_value"] for row in table(matched_copy, "matches"))
+        assert manifest["value"] == pytest.approx(total + manifest["exploration_cost"])
+        assert manifest["value"] <= manifest["bound"]
+        assert 0 <= manifest["gap"] < (1e-12 if is_exact else 0.02)
+
+
+def test_manifest_has_the_worth_of_the_matches_and_the_cost_of_their_leads(matched_home):
     manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
-    total = sum(row["expected_value"] for row in table(matched_home, "matches"))
-    assert manifest["value"] == pytest.approx(total + manifest["exploration_cost"])
-    assert (manifest["bound"], manifest["gap"]) == (manifest["value"], 0)
+    pairs = {(row["lead_id"], row["product_id"]): row for row in table(matched_home, "pairs")}
+    made = [pairs[row["lead_id"], row["product_id"]] for row in table(matched_home, "matches")]
+    for name, column in (
+        ("person_benefit", "person_benefit"),
+        ("institution_margin", "institution_margin"),
+        ("fees", "revenue"),
+        ("approvals", "p_approve"),
+    ):
+        assert manifest[name] == pytest.approx(sum(row[column] for row in made), rel=1e-5)
+    surplus = manifest["person_benefit"] + manifest["institution_margin"]
+    assert manifest["surplus"] == pytest.approx(surplus, rel=1e-5)
+    cost = sum(
+        30.0 + 5 * int(row["channel_id"].removeprefix("channel-"))
+        for row in mart(matched_home, "leads")
+    )
+    assert manifest["cost_of_leads"] == pytest.approx(cost)
+    assert 0 <= manifest["steered_by_fee"] <= manifest["leads_with_a_choice"]
+    assert manifest["cost_of_steering"] >= 0
 
 
 def test_row_order_and_threads_do_not_change_a_byte(matched_copy):
@@ -304,7 +335,10 @@ def test_same_lead_without_an_obstacle_is_matched(tmp_path):
     assert run_matching(settings, DAY)["matches"] == 1
 
 
-def test_budget_in_money_holds_and_the_gap_is_certified(matched_copy):
+def test_budget_in_money_holds_and_the_gap_is_certified(matched_copy, monkeypatch):
+    lift_guarantees(monkeypatch)
+    run_matching(matched_copy, DAY)
+
     def spend() -> float:
         made = {(row["lead_id"], row["product_id"]) for row in table(matched_copy, "matches")}
         return sum(

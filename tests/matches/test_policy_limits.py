@@ -19,7 +19,7 @@ from pipelines.matches import match_day
 from tests.helpers.day import run_matching, write_lake_leads
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
-from tests.helpers.matched_day import DAY
+from tests.helpers.matched_day import DAY, lift_guarantees
 
 Row = dict[str, Any]
 
@@ -27,8 +27,9 @@ ENTRY = "from: 2026-11-01, source: test"
 
 
 @pytest.fixture
-def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that writes the limits of the policy."""
+def limits(matched_copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes the limits of the policy; guarantees are lifted."""
+    lift_guarantees(monkeypatch)
     folder = tmp_path / "policy"
     folder.mkdir()
     for path in policy.FOLDER.glob("*.yml"):
@@ -36,6 +37,7 @@ def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(policy, "FOLDER", folder)
     monkeypatch.setattr(policy, "version", policy.version.__wrapped__)
     monkeypatch.setattr(policy, "limits", policy.limits.__wrapped__)
+    match_day.match(matched_copy, DAY)
 
     def write(**entries: str) -> None:
         lists = "".join(f"{kind}:\n- {{{entry}}}\n" for kind, entry in entries.items())
@@ -127,7 +129,14 @@ def test_floor_that_the_plan_meets_anyway_changes_no_match(matched_copy, limits)
 def test_infeasible_floor_is_relaxed_by_the_min_amount_and_reported(matched_copy, limits):
     product = {"institution_id": "bank-001", "product_id": "loan-0002"}
     pairs = table(matched_copy, "pairs", "pairs")
-    eligible = {row["lead_id"] for row in pairs if row["product_id"] == "loan-0002"}
+    least_odds = policy.least_odds(DAY)["default"].of_match
+    eligible = {
+        row["lead_id"]
+        for row in pairs
+        if row["product_id"] == "loan-0002"
+        and row["expected_value"] >= policy.value().minimum_value
+        and row["p_approve"] >= least_odds
+    }
     most = min(quotas(matched_copy)["loan-0002"], len(eligible))
     limits(floors=f"{ENTRY}, institution_id: bank-001, product_id: loan-0002, leads_a_day: 900")
     facts = match_day.match(matched_copy, DAY)
@@ -198,11 +207,11 @@ def test_exposure_limits_the_share_of_a_group_from_above_and_below(matched_copy,
     before = Counter(region[row["lead_id"]] for row in table(matched_copy, "matches"))
     matches = sum(before.values())
     (common, _), *_, (rare, few) = before.most_common()
-    wanted = (few + 3) / matches
+    wanted = (few + 2) / matches
     limits(exposure=f"{ENTRY}, column: region, group: {rare}, min_share: {wanted}")
     match_day.match(matched_copy, DAY)
     after = Counter(region[row["lead_id"]] for row in table(matched_copy, "matches"))
-    assert after[rare] >= few + 3
+    assert after[rare] >= few + 2
     assert price(matched_copy, "floor", group=rare)["price"] > 0
     limits(exposure=f"{ENTRY}, column: region, group: {common}, max_share: 0.05")
     match_day.match(matched_copy, DAY)

@@ -12,7 +12,12 @@ from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver
 from pipelines.matches import match_day as match
-from pipelines.matches.shadow_price_text import ProductPrices, RulePrice, load_product_prices
+from pipelines.matches.shadow_price_text import (
+    GuaranteePrice,
+    ProductPrices,
+    RulePrice,
+    load_product_prices,
+)
 from pipelines.matches.shadow_prices import SCHEMA
 from tests.helpers.day import run_matching
 from tests.helpers.matched_day import DAY
@@ -31,6 +36,7 @@ FREE = ProductPrices(
     promised=0,
     short=0,
     price_of_floor=0.0,
+    guarantees=(),
     rules=(),
 )
 
@@ -89,7 +95,11 @@ def test_binding_budget_of_a_product_that_pays_per_lead_has_the_price(tmp_path):
         for name, table in tables.items():
             write_parquet(table, fresh / name)
     run_matching(home, DAY)
-    quota, budget = (row for row in prices(home) if row["product_id"] == "loan-0000")
+    quota, budget = (
+        row
+        for row in prices(home)
+        if row["product_id"] == "loan-0000" and row["kind"] in {"quota", "budget"}
+    )
     assert (quota["kind"], quota["limit"], quota["used"], quota["price"]) == ("quota", 4, 2, 0)
     assert (budget["kind"], budget["limit"]) == ("budget", bound["daily_budget"])
     assert budget["used"] == 2 * bound["price"]
@@ -125,8 +135,9 @@ def test_rule_has_a_text_with_its_cost(tmp_path):
         (cost.value for cost in prices_of_product.rules), reverse=True
     )
     assert (
-        "Your limit to score of a licensed bureau of at least 600 excludes "
-        f"{cost.good_leads:,.0f} good leads a day, with a value of {cost.value:,.0f} CNY."
+        f"Your limit to score of a licensed bureau of at least 600 keeps {cost.good_leads:,.0f} "
+        "good leads a day from you that would be matched within your quota; your result after "
+        f"fees would be {cost.value:,.0f} CNY higher."
     ) in prices_of_product.sentences
 
 
@@ -147,10 +158,14 @@ def test_rule_has_a_text_with_its_cost(tmp_path):
             "You were promised 20 leads a day; 12 is the most that your rules and the other",
         ),
         (
+            {"guarantees": (GuaranteePrice("approval_rate", 0.124, 0.125, 3.0),)},
+            "Your leads are held to an expected approval rate of at least 12.4%, as of random",
+        ),
+        (
             {"rules": (RulePrice("income of at least 5,000", 1.0, 9.5),)},
             (
-                "Your limit to income of at least 5,000 excludes 1 good lead a day, "
-                "with a value of 9.50"
+                "Your limit to income of at least 5,000 keeps 1 good lead a day from you that "
+                "would be matched within your quota; your result after fees would be 9.50"
             ),
         ),
     ],

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.pairs.eligibility.bitsets import pack, unpack
+from pipelines.pairs.eligibility.reference_rules import _check_own_rule
 from pipelines.pairs.eligibility.rule_index import index_attribute
 from pipelines.pairs.eligibility.rules import CompiledRules, compile_rules
 
@@ -211,3 +212,14 @@ def test_contradictory_rules_admit_no_lead():
     rules = compile_own(("region", "in", "CN-31"), ("region", "in", "CN-44"))
     leads = [{"lead_row": row, "region": region} for row, region in enumerate(["CN-31", "CN-44"])]
     assert find_admitted(rules, leads) == set()
+
+
+@pytest.mark.parametrize("member", ["cn-31", " CN-31 ", "\uff23\uff2e-31", "Cn-31", "CN-31\u3000"])
+@pytest.mark.parametrize("value", ["CN-31", "cn-31", "\uff23N-31", " CN-31"])
+def test_texts_are_compared_without_case_width_and_white_space(member, value):
+    lead = random_lead(0, np.random.default_rng(1)) | {"region": value}
+    for op, is_met in (("in", True), ("not_in", False)):
+        rule = ("region", op, f"CN-44|{member}")
+        assert bool(find_admitted(compile_own(rule), [lead])) == is_met
+        named = dict(zip(("attribute", "op", "value"), rule, strict=True))
+        assert _check_own_rule(lead, named).is_met == is_met

@@ -5,6 +5,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from expectations import policy
 from models import train_models
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
@@ -15,6 +16,8 @@ from pipelines.pairs.valuation import PAIR_SCHEMA
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
 from tests.helpers.matched_day import DAY
+
+LEAST_ODDS = policy.least_odds(DAY)["default"].of_match
 
 
 def published_pairs(settings: Settings) -> pa.Table:
@@ -50,7 +53,8 @@ def test_the_funnel_ends_with_the_pairs_at_the_minimum_value(matched_home):
     funnel = pq.read_table(matched_home.day_folder(matched_home.pairs, DAY) / "funnel.parquet")
     remaining = {row["lead_id"]: row["low_value"] for row in funnel.to_pylist()}
     pairs = published_pairs(matched_home)
-    worthwhile = pairs.filter(pc.greater_equal(pairs["expected_value"], 1.0))
+    likely = pairs.filter(pc.greater_equal(pairs["p_approve"], LEAST_ODDS))
+    worthwhile = likely.filter(pc.greater_equal(likely["expected_value"], 1.0))
     assert 0 < len(worthwhile) < len(pairs)
     counts = worthwhile["lead_id"].value_counts().to_pylist()
     assert {lead: n for lead, n in remaining.items() if n} == {

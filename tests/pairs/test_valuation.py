@@ -24,11 +24,13 @@ VERSION = policy.version
 WEIGHTS = Value(
     decided_on=date(2026, 1, 1),
     source="this test",
-    revenue_weight=1.0,
-    person_weight=0.5,
-    institution_weight=0.1,
+    person_weight=1.0,
+    institution_weight=1.0,
+    platform_weight=1.0,
     minimum_value=1.0,
     max_offers_per_lead=5,
+    declined_cost=0.0,
+    application_cost=0.0,
     funding_cost=0.03,
     loss_given_default=0.6,
     amount_room_weight=0.0,
@@ -101,8 +103,21 @@ def test_the_person_benefit_is_the_saving_against_the_cap():
     assert value_pair()["person_benefit"] == pytest.approx(0.5 * 0.8 * cheaper * 10_000 * 0.5)
 
 
-def test_the_person_benefit_is_never_negative():
+def test_a_loan_dearer_than_the_outside_option_saves_nothing():
     assert value_pair(reference_apr=0.1)["person_benefit"] == 0
+
+
+def test_a_declined_application_costs_the_person():
+    costly = WEIGHTS.model_copy(update={"declined_cost": 4.0})
+    saved = value_pair()["person_benefit"]
+    assert value_pair(costly)["person_benefit"] == pytest.approx(saved - 0.5 * 4)
+
+
+def test_an_application_costs_the_institution_whatever_its_decision():
+    costly = WEIGHTS.model_copy(update={"application_cost": 6.0})
+    margin = value_pair()["institution_margin"]
+    assert value_pair(costly)["institution_margin"] == pytest.approx(margin - 6)
+    assert value_pair(costly, p_approve=0.0)["institution_margin"] == -6
 
 
 def test_the_institution_margin_is_interest_less_expected_loss():
@@ -110,11 +125,21 @@ def test_the_institution_margin_is_interest_less_expected_loss():
     assert value_pair()["institution_margin"] == pytest.approx(0.4 * yield_after_costs * 10_000)
 
 
-def test_value_is_the_weighted_sum_in_whole_ten_thousandths():
-    row = value_pair(price=20.00004)
-    parts = row["revenue"] + 0.5 * row["person_benefit"] + 0.1 * row["institution_margin"]
-    assert row["expected_value"] == round(parts, 4)
+def test_value_is_the_surplus_of_person_and_institution_whatever_the_fee():
+    row = value_pair()
+    surplus = row["person_benefit"] + row["institution_margin"]
+    assert row["expected_value"] == pytest.approx(surplus, abs=1e-4)
+    for model, price in (("cpl", 500.0), ("cpa", 0.0), ("cps", 0.2)):
+        assert value_pair(price_model=model, price=price)["expected_value"] == row["expected_value"]
     assert row["expected_cost"] == 3.0
+
+
+def test_other_weights_move_the_fee_between_institution_and_platform():
+    weights = {"person_weight": 0.5, "institution_weight": 0.1, "platform_weight": 2.0}
+    row = value_pair(WEIGHTS.model_copy(update=weights), price=20.00004)
+    parts = 0.5 * row["person_benefit"] + 2 * row["revenue"]
+    parts += 0.1 * (row["institution_margin"] - row["revenue"])
+    assert row["expected_value"] == round(parts, 4)
 
 
 def test_a_lead_without_a_term_is_valued_at_the_longest():
@@ -155,7 +180,7 @@ def load_tables(settings: Settings) -> tuple[pa.Table, pa.Table]:
     with connect(settings) as connection:
         load_leads(connection, marts)
         load_products(connection, marts, DAY)
-        load_pairs(connection, pairs)
+        load_pairs(connection, pairs, DAY)
         return (
             connection.sql("from pairs order by row").to_arrow_table(),
             connection.sql("from funnel order by all").to_arrow_table(),
@@ -171,7 +196,9 @@ def test_the_same_weights_recompute_the_same_values(matched_home):
     folder = matched_home.day_folder(matched_home.pairs, DAY)
     pairs, funnel = load_tables(matched_home)
     stored = pq.read_table(folder / "pairs.parquet")
+    least_odds = policy.least_odds(DAY)["default"].of_match
     stored = stored.filter(pc.greater_equal(stored["expected_value"], 1.0))
+    stored = stored.filter(pc.greater_equal(stored["p_approve"], least_odds))
     assert len(stored) > 0
     assert pairs.drop(["row"]).equals(stored)
     assert pairs["row"].to_pylist() == list(range(len(stored)))
@@ -180,7 +207,7 @@ def test_the_same_weights_recompute_the_same_values(matched_home):
 
 def test_other_weights_change_values_and_no_probability(matched_home, monkeypatch):
     before, _ = load_tables(matched_home)
-    set_weights(monkeypatch, revenue_weight=2.0)
+    set_weights(monkeypatch, platform_weight=2.0)
     after, _ = load_tables(matched_home)
     assert len(after) >= len(before) > 0
     keys = ["channel_id", "lead_id", "institution_id", "product_id"]
@@ -203,7 +230,7 @@ def test_a_higher_minimum_value_leaves_fewer_pairs_in_the_funnel(matched_home, m
 def test_match_uses_new_weights_without_scoring_again(matched_copy, monkeypatch):
     scored = read_manifest(matched_copy.day_folder(matched_copy.pairs, DAY))["content_sha256"]
     before = match_day.match(matched_copy, DAY)["value"]
-    set_weights(monkeypatch, revenue_weight=2.0)
+    set_weights(monkeypatch, person_weight=3.0, institution_weight=3.0, platform_weight=3.0)
     monkeypatch.setattr(
         policy, "version", lambda *without: VERSION(*without) if without else "other-weights"
     )

@@ -1,6 +1,7 @@
 """Each loss that only a table shows is a finding, and an ordinary day has none of them."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -103,6 +104,27 @@ def test_a_late_file_that_no_run_has_read_is_named(settings: Settings):
     record_waiting_files(settings, Ledger((entry,), date(2027, 1, 10)), DAY)
     finding = find(settings, "files that wait")["files_waiting"]
     assert (finding.amount, finding.where) == (1, "leads/search/2026-01-08")
+
+
+def test_hidden_and_unfinished_files_that_are_left_over_are_named_since_when(settings: Settings):
+    old, day = "suppressions/platform/2026-01-09", f"suppressions/platform/{DAY}"
+    land(settings, f"{old}/a.csv.part", f"{old}/.b.csv.x7Ab", f"{old}/.DS_Store")
+    land(settings, f"{day}/.c.csv", f"{day}/d.csv.part", f"{day}/e.csv.part", f"{day}/f.csv")
+    land(settings, "suppressions/platform/2026-01-11/.g.csv")
+    for name, moment in (("d", 1767880800), ("e", 1768010400)):  # 8 and 10 January, 14:00 UTC
+        os.utime(settings.landing / day / f"{name}.csv.part", (moment, moment))
+    (settings.landing / old / ".keep").touch()
+    (settings.landing / day / ".empty").touch()
+    (settings.landing / day / "orders.csv").mkdir()
+    (settings.landing / day / "orders").mkdir()
+    record_waiting_files(settings, Ledger(), DAY)
+    found = find(settings, "files that wait")
+    unfinished, folder = found["files_unfinished"], found["folder_named_as_file"]
+    assert (unfinished.severity, unfinished.amount, folder.amount) == ("remark", 4, 1)
+    named = [f"{old}/.b.csv.x7Ab", f"{old}/a.csv.part", f"{day}/.c.csv", f"{day}/d.csv.part"]
+    assert unfinished.where == ", ".join(sorted(named))
+    assert f"landing/{day}/d.csv.part since 2026-01-08 14:00 UTC" in unfinished.evidence
+    assert folder.where == f"{day}/orders.csv"
 
 
 def test_the_record_is_removed_once_no_file_waits(settings: Settings):
@@ -381,6 +403,34 @@ def test_a_closed_product_is_not_named_as_an_open_one_without_pairs(settings: Se
     closed = [{"institution_id": "bank-0", "product_id": "p", "reason": "rule region in: ..."}]
     publish(settings, "pairs", DAY, pairs=pairs, closed_products=closed)
     assert find(settings, "products without pairs") == {}
+
+
+def rule(product: str, attribute: str, op: str, value: str) -> dict[str, Any]:
+    return {
+        "institution_id": "bank-01",
+        "product_id": product,
+        "attribute": attribute,
+        "op": op,
+        "value": value,
+    }
+
+
+def test_a_text_that_a_rule_excludes_and_no_lead_has_is_named(settings: Settings):
+    for before in days_before(2):
+        leads = make_leads("search", 3, region="CN-31") + make_leads("search", 3, region="CN-44")
+        publish_lake(settings, "leads", before, leads)
+    rules = [
+        rule("p-1", "region", "not_in", " cn-31|CN-3l"),
+        rule("p-2", "region", "in", "CN-99"),
+        rule("p-3", "employment", "not_in", "student"),
+        rule("p-4", "purpose", "not_in", "gambling"),  # no lead states any purpose
+    ]
+    publish(settings, "marts", DAY, product_rules=rules)
+    finding = find(settings, "texts that rules exclude")["rule_excludes_nobody"]
+    assert (finding.severity, finding.amount, finding.where) == ("remark", 1, "bank-01/p-1")
+    assert finding.evidence == "bank-01/p-1: region CN-3l"
+    publish(settings, "marts", DAY, product_rules=rules[1:])
+    assert not find(settings, "texts that rules exclude")
 
 
 def test_an_institution_that_takes_no_lead_any_more_is_named_with_the_reason(settings: Settings):

@@ -1,5 +1,7 @@
 """The truth of any pair can be computed again from its address."""
 
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.settings import Settings
 from pipelines.simulate.truth import (
     broadcast_pairs,
+    expected_pair_truth,
     lead_positions,
     leads_on,
     load_simulated_market,
@@ -69,6 +72,46 @@ def test_no_lead_is_granted_more_than_requested_or_charged_more_than_is_lawful(d
     truth = pair_truth(loaded, leads, *(getattr(shown, name) for name in KEYS))
     assert (truth.amount <= leads.columns["amount"][truth.lead]).all()
     assert truth.apr.max() <= loaded.world.highest_rate(START) == 0.24
+
+
+def test_an_average_over_hidden_traits_equals_that_of_many_applicants_of_the_same_columns(day):
+    """One lead many times, each with traits of its own."""
+    loaded, leads = day
+    shown = broadcast_pairs(loaded, leads)
+    times, random = 20_000, np.random.default_rng(14)
+    for at in (10, 400, 900):
+        lead, product = int(shown.lead[at]), np.full(times, shown.product[at])
+        same = np.full(times, lead)
+        traits = {name: column[same] for name, column in leads.traits.items()}
+        copies = replace(
+            leads,
+            number=np.arange(times),
+            columns={"amount": leads.columns["amount"][same]},
+            traits=traits | {"hidden": random.standard_normal(times)},
+        )
+        truth = pair_truth(loaded, copies, np.arange(times), product)
+        expected = expected_pair_truth(loaded, leads, same[:1], product[:1])
+        funded = truth.p_approve * truth.p_take
+        assert expected.p_approve[0] == pytest.approx(truth.p_approve.mean(), rel=0.02)
+        assert expected.p_fund[0] == pytest.approx(funded.mean() / truth.p_approve.mean(), rel=0.02)
+        lent = (funded * truth.amount).mean()
+        assert expected.amount[0] == pytest.approx(lent / funded.mean(), rel=0.01)
+
+
+def test_averages_over_hidden_traits_add_up_to_the_truth_of_a_market(day):
+    loaded, leads = day
+    shown = broadcast_pairs(loaded, leads)
+    true = pair_truth(loaded, leads, shown.lead, shown.product)
+    expected = expected_pair_truth(loaded, leads, shown.lead, shown.product)
+    for truth in (true, expected):
+        assert (truth.apr == true.apr).all()
+    sums = []
+    for truth in (true, expected):
+        lent = truth.p_approve * truth.p_fund * truth.amount
+        sums.append([truth.p_approve.sum(), lent.sum(), (lent * truth.p_default).sum()])
+    assert sums[1][:2] == pytest.approx(sums[0][:2], rel=0.03)
+    assert sums[1][2] == pytest.approx(sums[0][2], rel=0.08)  # some hundred loans, by amount
+    assert np.corrcoef(true.p_default, expected.p_default)[0, 1] < 0.95, "nothing is hidden"
 
 
 def test_unknown_keys_have_no_position(day):

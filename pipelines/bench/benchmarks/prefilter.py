@@ -25,7 +25,7 @@ from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import Prefiltered, select_promising_pairs
 from pipelines.pairs.prefilter_loss import measure_loss
 from pipelines.pairs.scoring import ASSUMED_WIDTHS, score_eligible_pairs, score_leads
-from pipelines.pairs.valuation import minimum_value_sql
+from pipelines.pairs.valuation import least_odds_sql, worthwhile_sql
 
 SQL = Path(__file__).parent / "sql"
 
@@ -71,9 +71,10 @@ def measure_prefilter(
     stopwatch = Stopwatch()
     with connect(settings) as connection:
         load_leads(connection, marts)
+        connection.read_parquet(str(marts / "leads.parquet")).create_view("mart_leads")
         score_leads(connection, model_set)
         eligible = find_eligible_pairs(connection, load_products(connection, marts, day), day)
-        _score_all(connection, model_set, eligible)
+        _score_all(connection, model_set, eligible, day)
         whole = _plan(connection, day, eligible)
         prefiltered = {
             f"{number}": _prefilter(connection, model_set, eligible, number, sampled_leads)
@@ -93,14 +94,23 @@ def measure_prefilter(
 
 
 def _score_all(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, eligible: Eligibility
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, eligible: Eligibility, day: date
 ) -> None:
     show_progress("prefilter", f"scoring {eligible.pairs_per_lead.sum():,} pairs")
     batches = score_eligible_pairs(connection, model_set, eligible, ASSUMED_WIDTHS)
     connection.register("every_scored", pa.Table.from_batches(list(batches)))
     connection.execute(
-        f"create table every_pair as from every_scored where {minimum_value_sql()} order by all"
+        f"""
+        create table every_pair as
+        select every_scored.*
+        from every_scored
+        join (select channel_id, lead_id, {least_odds_sql(day)} as least_odds from leads)
+            using (channel_id, lead_id)
+        where {worthwhile_sql()}
+        order by all
+        """
     )
+    connection.execute("create table drawn_pairs as from every_scored")
     connection.unregister("every_scored")
 
 
@@ -129,6 +139,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, day: date, eligible: Eligibilit
         day,
         max_offers=policy.value().max_offers_per_lead,
         limits=policy.limits().on(day),
+        guarantees=policy.guarantees(),
     )
 
 

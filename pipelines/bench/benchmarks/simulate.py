@@ -1,4 +1,4 @@
-"""Benchmarks of the simulator: the time of a large day, and the cost of a borrower by seed."""
+"""Benchmarks of the simulator: the time of a large day, and what a loan costs by seed."""
 
 from datetime import date
 from statistics import mean
@@ -22,6 +22,7 @@ DAY = date(2025, 3, 3)
 """On its first day a market sends every feed, catalogues, lists and supply links included."""
 CHANNELS = 20
 FIGURES = (
+    "fee_share_of_yield",
     "cost_share_of_yield",
     "cost_share_of_loans",
     "cost_per_funded",
@@ -67,11 +68,11 @@ def simulate_command(settings: Settings, *, leads: int, institutions: int, seed:
 def broadcast_cost_command(
     settings: Settings, *, seeds: int, days: int, leads_per_day: int, institutions: int, start: str
 ) -> Figures:
-    """Measure the acquisition cost of a borrower under broadcast, by seed.
+    """Measure what institutions pay and channels cost per funded loan under broadcast, by seed.
 
     Each market is played through the pipeline, as `season` does. The figures have the scorecard's
     `FIGURES` of each seed under `seeds`, their `mean`, and the `lowest` and `highest` share of
-    yield.
+    yield that channels cost, and that institutions pay (`lowest_fees`, `highest_fees`).
     """
     stopwatch = Stopwatch()
     first = date.fromisoformat(start)
@@ -83,11 +84,14 @@ def broadcast_cost_command(
             )
             by_seed[f"{seed}"] = run_in_new_process(_measure_season, home, plan)
     shares = [figures["cost_share_of_yield"] for figures in by_seed.values()]
+    fees = [figures["fee_share_of_yield"] for figures in by_seed.values()]
     return {
         "seeds": by_seed,
         "mean": {name: round(mean(f[name] for f in by_seed.values()), 6) for name in FIGURES},
         "lowest": min(shares),
         "highest": max(shares),
+        "lowest_fees": min(fees),
+        "highest_fees": max(fees),
         "seconds": round(stopwatch.seconds, 1),
     }
 

@@ -34,6 +34,7 @@ class Point:
     y: float
     low: float | None = None
     high: float | None = None
+    label: str = ""
 
 
 def bar(value: float | None, end: float | None, *, kind: str = "plain") -> Markup:
@@ -192,6 +193,46 @@ def calibration_plot(
     return _plot(shapes, SQUARE, SQUARE, title)
 
 
+def trade_off_plot(lines: Mapping[str, Sequence[Point]], *, title: str) -> Markup:
+    """Return a plot of points of two shares, each kind's joined in order and named by its label.
+
+    Args:
+        lines: Kind, which gives the colour -> its points.
+        title: Text for readers who cannot see the plot.
+    """
+    points = [point for line in lines.values() for point in line]
+    (left, right, _), (low, high, step) = (
+        _round_ends([getattr(point, name) for point in points]) for name in ("x", "y")
+    )
+    axes = _Axes(WIDTH, HEIGHT, right, low, high, step, is_share=True, x_start=left)
+    shapes = axes.grid()
+    across = tick_step(right - left)
+    for number in range(round((right - left) / across) + 1):
+        value = left + across * number
+        shapes.append(_text("tick middle", axes.x(value), HEIGHT - 9, f"{value:.0%}"))
+    for kind, line in lines.items():
+        places = [(axes.x(point.x), axes.y(point.y)) for point in line]
+        if len(places) > 1:
+            shapes.append(
+                Markup('<polyline class="{}" points="{}"/>').format(kind, _points(places))
+            )
+        shapes += [_dot(kind, x, y, 4) for x, y in places]
+        shapes += [
+            _text("tick middle", x, y - 8, point.label)
+            for point, (x, y) in zip(line, places, strict=True)
+            if point.label
+        ]
+    return _plot(shapes, WIDTH, HEIGHT, title)
+
+
+def _round_ends(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the ends of an axis over all values, at round numbers, and the distance of ticks."""
+    lowest, highest = min(values, default=0.0), max(values, default=0.0)
+    step = tick_step(highest - lowest or 0.1)
+    start = step * math.floor(lowest / step + 1e-9)
+    return start, max(step * math.ceil(highest / step - 1e-9), start + step), step
+
+
 def tick_step(span: float) -> float:
     """Return a round distance between ticks, of which about `TICKS` fill `span`."""
     if span <= 0:
@@ -203,7 +244,7 @@ def tick_step(span: float) -> float:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Maps values to coordinates: across from 0 to `x_end`, up from `y_start` to `y_end`."""
+    """Maps values to coordinates, between `x_start` and `x_end`, and `y_start` and `y_end`."""
 
     width: int
     height: int
@@ -212,9 +253,11 @@ class _Axes:
     y_end: float
     step: float
     is_share: bool
+    x_start: float = 0.0
 
     def x(self, value: float) -> float:
-        return LEFT + (self.width - LEFT - RIGHT) * value / (self.x_end or 1)
+        fraction = (value - self.x_start) / ((self.x_end - self.x_start) or 1)
+        return LEFT + (self.width - LEFT - RIGHT) * fraction
 
     def y(self, value: float) -> float:
         fraction = (value - self.y_start) / ((self.y_end - self.y_start) or 1)

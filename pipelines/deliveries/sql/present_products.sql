@@ -2,7 +2,9 @@
 -- product is closed now (null: open), and the most leads that it takes now.
 --
 -- `newest_products` are the marts of the last day that was built. Of the days after it every
--- careful statement counts by itself: a pause, an end, a smaller cap, an unreadable row.
+-- careful statement counts by itself: a pause, an end, a smaller cap, an unreadable row. Of lists
+-- and catalogues of `$day`, or of a date before, that became known later, the ones that open later
+-- than `$day` count as well: the newest marts call open what was not open on `$day`.
 
 create or replace table present_products as
 
@@ -40,6 +42,34 @@ later_lists as (
 
 ),
 
+late_lists as (
+
+    select
+        institution_id,
+        bool_or(
+            coalesce(admitted_to < $day, false) or coalesce(admitted_from > $day, false)
+        ) as is_closed
+    from late_institutions
+    where landed_on <= $day
+    group by institution_id
+
+),
+
+late_catalogues as (
+
+    select
+        institution_id,
+        product_id,
+        case
+            when bool_or(valid_to < $day) then 'expired'
+            when bool_or(valid_from > $day) then 'not_valid_yet'
+        end as closed_reason
+    from late_products
+    where landed_on <= $day
+    group by institution_id, product_id
+
+),
+
 unreadable as (
 
     select distinct coalesce(nullif(trim(institution_id), ''), source) as institution_id
@@ -59,8 +89,9 @@ known as (
             as is_in_catalogue,
         newest_products.is_open as is_open,
         newest_products.closed_reason as newest_reason,
-        coalesce(later_lists.is_ended, false) as is_ended,
-        later_catalogues.closed_reason as later_reason,
+        coalesce(later_lists.is_ended, false)
+        or coalesce(late_lists.is_closed, false) as is_ended,
+        coalesce(later_catalogues.closed_reason, late_catalogues.closed_reason) as later_reason,
         unreadable.institution_id is not null as is_unreadable,
         least(
             coalesce(newest_products.daily_quota, mart_products.daily_quota),
@@ -79,6 +110,11 @@ known as (
         on
             mart_products.institution_id = later_catalogues.institution_id
             and mart_products.product_id = later_catalogues.product_id
+    left join late_catalogues
+        on
+            mart_products.institution_id = late_catalogues.institution_id
+            and mart_products.product_id = late_catalogues.product_id
+    left join late_lists on mart_products.institution_id = late_lists.institution_id
     left join later_senders on mart_products.institution_id = later_senders.institution_id
     left join later_lists on mart_products.institution_id = later_lists.institution_id
     left join unreadable on mart_products.institution_id = unreadable.institution_id

@@ -31,7 +31,13 @@ from pipelines.pairs.eligibility.engine import find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import select_promising_pairs
 from pipelines.pairs.scoring import ASSUMED_WIDTHS, score_eligible_pairs, score_leads
-from pipelines.pairs.valuation import PAIR_SCHEMA, load_pairs, recompute_value_sql, value_sql
+from pipelines.pairs.valuation import (
+    PAIR_SCHEMA,
+    create_pairs_of_scores,
+    load_pairs,
+    recompute_value_sql,
+    value_sql,
+)
 
 SQL = Path(__file__).parent / "sql"
 
@@ -54,7 +60,7 @@ def build_value_challenger(value: Value) -> ChallengerPolicy:
     """Return the challenger that values the same scores by another value policy."""
 
     def load(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> int:
-        load_pairs(connection, settings.day_folder(settings.pairs, day), value)
+        load_pairs(connection, settings.day_folder(settings.pairs, day), day, value)
         return value.max_offers_per_lead
 
     return load
@@ -70,13 +76,9 @@ def build_model_challenger(select_models: Callable[[date], ModelSet]) -> Challen
         eligible = find_eligible_pairs(connection, rules, day)
         cut = select_promising_pairs(connection, model_set, eligible, policy.pairs().candidates)
         batches = score_eligible_pairs(connection, model_set, cut.eligibility, ASSUMED_WIDTHS)
-        connection.register("valued_pairs", pa.Table.from_batches(list(batches), PAIR_SCHEMA))
-        run_query(
-            connection,
-            SQL / "challenger_pairs.sql",
-            {"minimum_value": policy.value().minimum_value},
-        )
-        connection.unregister("valued_pairs")
+        connection.register("challenger_scores", pa.Table.from_batches(list(batches), PAIR_SCHEMA))
+        create_pairs_of_scores(connection, "challenger_scores", day)
+        connection.unregister("challenger_scores")
         return policy.value().max_offers_per_lead
 
     return load
@@ -115,9 +117,16 @@ def _load_day(
         read_manifest(folder)
     with connect(settings) as connection:
         load_leads(connection, marts)
+        connection.read_parquet(str(marts / "leads.parquet")).create_view("mart_leads")
         load_products(connection, marts, day)
         max_offers = challenger(connection, settings, day)
-        plan = plan_day(connection, day, max_offers=max_offers, limits=policy.limits().on(day))
+        plan = plan_day(
+            connection,
+            day,
+            max_offers=max_offers,
+            limits=policy.limits().on(day),
+            guarantees=policy.guarantees(),
+        )
         connection.register("challenger_rows", pa.table({"row": plan.chosen}))
         create_propensity_view(connection, matches)
         create_counted_outcomes_view(connection, settings, known_by)
@@ -125,7 +134,7 @@ def _load_day(
         run_query(connection, SQL / "realised_terms.sql")
         for name, query in (
             ("realised_values", value_sql("realised_terms")),
-            ("scored_values", recompute_value_sql(pairs / "pairs.parquet")),
+            ("scored_values", recompute_value_sql(pairs / "pairs.parquet", day)),
         ):
             connection.execute(f"create or replace view {name} as {query}")
         columns = run_query(connection, SQL / "logged_pairs.sql").fetchnumpy()

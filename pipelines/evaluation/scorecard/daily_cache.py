@@ -43,10 +43,12 @@ class DayOffers:
     has_best: pa.Table
     """`channel_id`, `lead_id` of the leads with a pair of positive value."""
     offers: pa.Table
-    """One row per policy and pair shown: `policy`, the keys, `rank`; by the truth `p_approve`,
-    `p_fund` (given the lead's better-ranked offers), `p_default`, `apr`, `amount` (granted),
-    `revenue`, and as if it were the lead's only offer `value` and `is_best` of its lead's pairs.
-    Money in the base currency."""
+    """One row per policy, or bound, and pair shown: `policy`, the keys, `rank`; by the truth
+    `p_approve`, `p_fund` (given the lead's better-ranked offers), `p_default`, `apr`, `amount`
+    (granted), `revenue`, `surplus`, and as if it were the lead's only offer `benefit`,
+    `only_surplus`, `value` and `is_best` of its lead's pairs. Money in the base currency."""
+    lenders: pa.Table
+    """`institution_id` and `quota` of every institution with an open product."""
 
 
 def load_offers(settings: Settings, day: date) -> DayOffers:
@@ -69,6 +71,7 @@ def load_offers(settings: Settings, day: date) -> DayOffers:
         quota=manifest["quota"],
         has_best=pq.read_table(folder / "has_best.parquet", partitioning=None),
         offers=pq.read_table(folder / "offers.parquet", partitioning=None),
+        lenders=pq.read_table(folder / "lenders.parquet", partitioning=None),
     )
 
 
@@ -86,15 +89,16 @@ def _store(settings: Settings, found: DayOffers, dependencies: dict[str, Any]) -
     with publishing(settings.day_folder(settings.scorecards, found.day), facts) as folder:
         write_parquet(found.has_best, folder / "has_best.parquet")
         write_parquet(found.offers, folder / "offers.parquet")
+        write_parquet(found.lenders, folder / "lenders.parquet")
 
 
 def compute_offers(settings: Settings, day: date, truth: type[DayTruth] = DayTruth) -> DayOffers:
     """Compute the offers of every policy on `day`.
 
-    A plan of the highest value is only defined if the value of a pair does not depend on the other
-    offers. So `value`, the best pair and the oracle's plan take each pair as its lead's only
-    offer; then no policy's value exceeds the oracle's. Approvals, funded loans and payments follow
-    from the offers as they are shown.
+    A plan of the greatest surplus is only defined if the surplus of a pair does not depend on the
+    other offers. So the value, the best pair, the oracle's plan and the shares of a plan's surplus
+    take each pair as its lead's only offer; then no policy exceeds the oracle. Approvals, funded
+    loans, payments and the surplus in money follow from the offers as they are shown.
     """
     simulated = load_simulated_market(settings)
     with connect(settings) as connection:
@@ -106,14 +110,15 @@ def _compute(
     connection: duckdb.DuckDBPyConnection, market: DayMarket, truth: DayTruth
 ) -> DayOffers:
     all_pairs = np.arange(market.lead.size)
-    _, value = value_pairs(connection, market, all_pairs, truth.as_only_offers())
-    is_best = _is_best_of_lead(market.lead, value)
+    alone = value_pairs(connection, market, all_pairs, truth.as_only_offers())
+    by_columns = value_pairs(connection, market, all_pairs, truth.as_columns_show())
+    is_best = _is_best_of_lead(market.lead, alone.value)
     lead_keys = ["channel_id", "lead_id"]
     tables = []
-    for name, rank in rank_by_policy(market, value).items():
+    for name, rank in rank_by_policy(market, alone, by_columns).items():
         rows = np.flatnonzero(rank)
         offered = truth.as_ranked_offers(rows, rank[rows])
-        revenue, _ = value_pairs(connection, market, rows, offered)
+        shown = value_pairs(connection, market, rows, offered)
         rate = market.product_column("exchange_rate")[rows]
         columns: dict[str, Any] = {
             "policy": pa.array([name] * rows.size, pa.string()),
@@ -123,8 +128,11 @@ def _compute(
             "p_default": offered.p_default,
             "apr": offered.apr,
             "amount": offered.amount * rate,
-            "revenue": revenue,
-            "value": value[rows],
+            "revenue": shown.revenue,
+            "surplus": shown.surplus,
+            "benefit": alone.benefit[rows],
+            "only_surplus": alone.surplus[rows],
+            "value": alone.value[rows],
             "is_best": is_best[rows],
         }
         lead, product = pa.array(market.lead[rows]), pa.array(market.product[rows])
@@ -138,7 +146,16 @@ def _compute(
         quota=int(market.quota.sum()),
         has_best=market.leads.select(lead_keys).take(pa.array(market.lead[is_best])),
         offers=pa.concat_tables(tables),
+        lenders=_total_quotas(market),
     )
+
+
+def _total_quotas(market: DayMarket) -> pa.Table:
+    products = pa.table(
+        {"institution_id": market.products["institution_id"], "quota": pa.array(market.quota)}
+    )
+    totals = products.group_by("institution_id").aggregate([("quota", "sum")])
+    return totals.rename_columns(["institution_id", "quota"]).sort_by("institution_id")
 
 
 def _is_best_of_lead(lead: IntArray, value: FloatArray) -> BoolArray:

@@ -12,16 +12,21 @@ import numpy as np
 from pipelines.core.arrays import FloatArray
 from pipelines.core.statistics import round_significant
 
-SUMS = ("approved", "funded", "revenue")
+SUMS = ("approved", "funded", "revenue", "surplus")
 RATIOS = {
     "approval_rate": ("approved", "shown"),
     "cost_per_funded": ("cost", "funded"),
     "cost_share_of_yield": ("cost", "interest"),
     "cost_share_of_loans": ("cost", "lent"),
+    "fee_share_of_yield": ("revenue", "interest"),
     "default_rate": ("defaulted", "funded"),
     "institution_yield": ("net_interest", "lent"),
     "best_offer_share": ("best_shown", "has_best"),
     "value_share_of_oracle": ("value", "oracle_value"),
+    "surplus_share_of_oracle": ("only_surplus", "oracle_surplus"),
+    "surplus_share_of_attainable": ("only_surplus", "attainable_surplus"),
+    "first_offer_is_persons_best": ("first_is_best", "matched"),
+    "hopeless_share": ("hopeless", "matched"),
 }
 """Figure -> numerator and denominator, both summed over leads.
 
@@ -29,8 +34,9 @@ RATIOS = {
 either way. `interest` is the yield of the funded loans in a year, amount x apr, and `net_interest`
 the same less that year's losses, amount x share lost for each loan that defaults; `lent` is the
 funded amount. `best_shown` counts leads that were shown the product with their highest value, among
-the leads that have one (`has_best`). Interest is counted on the whole amount for a whole year,
-whichever the term: a convention of this project.
+the leads that have one (`has_best`). `only_surplus` and the bounds it is compared with take each
+pair as its lead's only offer; `surplus` follows from the offers as shown. Interest is counted on
+the whole amount for a whole year, whichever the term: a convention of this project.
 """
 
 RESAMPLES = 400
@@ -68,7 +74,7 @@ def compute_figures(
     return {
         policy: {"leads": leads, "shown": round(sums["shown"])}
         | _with_intervals(_estimates(sums), resampled[policy])
-        | {"quota_use": _rounded(sums["shown"] / quota if quota else math.nan)}
+        | {"quota_use": round_known(sums["shown"] / quota if quota else math.nan)}
         for policy, sums in totals.items()
     }
 
@@ -93,7 +99,7 @@ def _estimates(sums: Mapping[str, float]) -> dict[str, float]:
         known = numerator in sums and sums.get(denominator, 0) > 0
         return sums[numerator] / sums[denominator] if known else math.nan
 
-    return {name: sums[name] for name in SUMS} | {
+    return {name: sums.get(name, math.nan) for name in SUMS} | {
         name: ratio(*columns) for name, columns in RATIOS.items()
     }
 
@@ -102,14 +108,15 @@ def _with_intervals(estimates: Mapping[str, float], resampled: list[dict[str, fl
     """Return each estimate with its `_low` and `_high`, None if it is not known."""
     figures: Figures = {}
     for name, estimate in estimates.items():
-        figures[name] = _rounded(estimate)
+        figures[name] = round_known(estimate)
         values = np.array([resample[name] for resample in resampled])
         values = values[~np.isnan(values)]
         known = not math.isnan(estimate) and values.size > 0
         low, high = np.quantile(values, [LOW, HIGH]) if known else (math.nan, math.nan)
-        figures |= {f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
+        figures |= {f"{name}_low": round_known(low), f"{name}_high": round_known(high)}
     return figures
 
 
-def _rounded(number: float) -> float | None:
-    return None if math.isnan(number) else round_significant(number)
+def round_known(number: float | None) -> float | None:
+    """Return the number with the digits that are published; None if it is not known."""
+    return None if number is None or math.isnan(number) else round_significant(number)

@@ -23,11 +23,13 @@ from pipelines.core.settings import Settings
 from pipelines.evaluation.counted_outcomes import create_counted_outcomes_view
 from pipelines.evaluation.match_outcomes import create_match_outcomes_view
 from pipelines.evaluation.scorecard.daily_cache import DayOffers
-from pipelines.evaluation.scorecard.figures import Figures, LeadColumns, compute_figures
-from pipelines.evaluation.scorecard.policies import POLICIES
+from pipelines.evaluation.scorecard.figures import LeadColumns
+from pipelines.evaluation.scorecard.policies import ATTAINABLE, POLICIES
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 
 SQL = Path(__file__).parent / "sql"
+MONEY = ("revenue", "surplus", "only_surplus", "value")
+"""Columns of an offer that are added up as they are."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class LoadedLeads:
     channel_id: NDArray[np.str_]
     cost: FloatArray
     """In the base currency."""
+    segment: NDArray[np.str_]
+    """`consumer` or `business`."""
+    income: FloatArray
+    """A month's income in the base currency; NaN if it isn't known."""
+    least_odds: FloatArray
+    """Least odds of an approval that the policy asks for a match of the lead."""
     keys: pa.Table
     """`channel_id`, `lead_id` and the lead's position, `lead_row`."""
 
@@ -69,7 +77,9 @@ class ShownOffers:
     institution_id: NDArray[np.str_]
     cost: FloatArray
     """Share of the cost of the day's leads, see `_cost_of_offers`."""
+    approved: FloatArray
     funded: FloatArray
+    revenue: FloatArray
     interest: FloatArray
     """In a year."""
 
@@ -84,24 +94,13 @@ class DayTotals:
     by_policy: Mapping[str, LeadColumns]
     offers: Mapping[str, ShownOffers]
     """By policy, if the truth is known: one row per pair shown."""
+    lenders: Sequence[str] = ()
+    """Every institution with an open product, if the truth is known."""
 
     @property
     def day(self) -> date:
         """Return the business date."""
         return self.leads.day
-
-
-def combine_days(days: Sequence[DayTotals]) -> dict[str, Figures]:
-    """Return the figures of `days` taken together."""
-    columns = {
-        policy: {
-            name: np.concatenate([day.by_policy[policy][name] for day in days])
-            for name in first_day
-        }
-        for policy, first_day in days[0].by_policy.items()
-    }
-    leads = sum(day.leads.cost.size for day in days)
-    return compute_figures(columns, leads, sum(day.quota for day in days))
 
 
 def load_lead_costs(
@@ -127,6 +126,9 @@ def load_lead_costs(
         day=day,
         channel_id=np.asarray(found["channel_id"].to_pylist(), np.str_),
         cost=np.asarray(found["lead_cost"].to_numpy(), np.float64),
+        segment=np.asarray(found["segment"].to_pylist(), np.str_),
+        income=np.asarray(found["income"].cast(pa.float64()).to_numpy(), np.float64),
+        least_odds=_least_odds(found["jurisdiction"].to_pylist(), day),
         keys=found.select(["channel_id", "lead_id", "lead_row"]),
     )
 
@@ -184,30 +186,70 @@ def total_by_truth(
         } | {
             "cost": leads.cost,
             "has_best": has_best,
-            "approved_any": _probability_of_any(columns["approved"], lead, size),
+            **_chance_of_leads(leads, lead, columns["approved"]),
+            "first_is_best": _find_first_is_best(shown, lead, size),
         }
         offers[name] = ShownOffers(
             lead=lead,
             institution_id=np.asarray(shown["institution_id"].to_pylist(), np.str_),
             cost=_cost_of_offers(leads.cost, lead),
+            approved=columns["approved"],
             funded=columns["funded"],
+            revenue=columns["revenue"],
             interest=columns["interest"],
         )
-    oracle = by_policy["oracle"]["value"]
-    by_policy = {name: columns | {"oracle_value": oracle} for name, columns in by_policy.items()}
-    return DayTotals(leads, day_offers.quota, by_policy, offers)
+    oracle = by_policy["oracle"]
+    bounds = {
+        "oracle_value": oracle["value"],
+        "oracle_surplus": oracle["only_surplus"],
+        "attainable_surplus": _attainable_surplus(connection, leads, day_offers),
+    }
+    by_policy = {name: columns | bounds for name, columns in by_policy.items()}
+    lenders = day_offers.lenders["institution_id"].to_pylist()
+    return DayTotals(leads, day_offers.quota, by_policy, offers, lenders)
 
 
-def _probability_of_any(probability: FloatArray, lead: IntArray, leads: int) -> FloatArray:
-    """Return the probability that at least one offer of each lead succeeds."""
-    none = np.ones(leads)
-    np.multiply.at(none, lead, 1 - probability)
-    return 1 - none
+def _least_odds(jurisdictions: Sequence[str | None], day: date) -> FloatArray:
+    odds = {name: entry.of_match for name, entry in policy.least_odds(day).items()}
+    default = odds["default"]
+    return np.array([odds.get(name or "", default) for name in jurisdictions], np.float64)
+
+
+def _attainable_surplus(
+    connection: duckdb.DuckDBPyConnection, leads: LoadedLeads, day_offers: DayOffers
+) -> FloatArray:
+    """Return the true surplus by lead under the best plan by all that columns can show."""
+    planned = day_offers.offers.filter(pc.equal(day_offers.offers["policy"], ATTAINABLE))
+    lead = leads.positions(connection, planned)
+    surplus = planned["only_surplus"].to_numpy()
+    return np.asarray(np.bincount(lead, surplus, minlength=leads.cost.size), np.float64)
+
+
+def _chance_of_leads(leads: LoadedLeads, lead: IntArray, p_approve: FloatArray) -> LeadColumns:
+    """Return which leads are matched, the probability of any approval, and who has hardly any."""
+    none = np.ones(leads.cost.size)
+    np.multiply.at(none, lead, 1 - p_approve)
+    is_matched = np.bincount(lead, minlength=none.size) > 0
+    return {
+        "matched": is_matched.astype(np.float64),
+        "approved_any": 1 - none,
+        "hopeless": (is_matched & (1 - none < leads.least_odds)).astype(np.float64),
+    }
+
+
+def _find_first_is_best(shown: pa.Table, lead: IntArray, leads: int) -> FloatArray:
+    """Return 1 for each lead whose first offer has the greatest benefit of its offers, else 0."""
+    benefit, rank = (shown[name].to_numpy() for name in ("benefit", "rank"))
+    greatest = np.full(leads, -np.inf)
+    np.maximum.at(greatest, lead, benefit)
+    is_best = np.zeros(leads)
+    is_best[lead[(rank == 1) & (benefit >= greatest[lead])]] = 1
+    return is_best
 
 
 def _expected_columns(shown: pa.Table) -> dict[str, FloatArray]:
     """Return the expected amounts and counts of each pair shown."""
-    names = ("p_approve", "p_fund", "p_default", "apr", "amount", "revenue", "value", "is_best")
+    names = ("p_approve", "p_fund", "p_default", "apr", "amount", "is_best", *MONEY)
     pair = {
         name: np.asarray(shown[name].cast(pa.float64()).to_numpy(), np.float64) for name in names
     }
@@ -222,10 +264,8 @@ def _expected_columns(shown: pa.Table) -> dict[str, FloatArray]:
         "lent": lent,
         "interest": lent * pair["apr"],
         "net_interest": lent * (pair["apr"] - lost),
-        "revenue": pair["revenue"],
-        "value": pair["value"],
         "best_shown": pair["is_best"],
-    }
+    } | {name: pair[name] for name in MONEY}
 
 
 def _cost_of_offers(cost: FloatArray, lead: IntArray) -> FloatArray:

@@ -47,6 +47,12 @@ class DayMarket:
         return np.asarray(self.products["daily_quota"].to_numpy(), np.int64)
 
     @property
+    def budget(self) -> FloatArray:
+        """Return the daily budget of each product in its currency; infinite without one."""
+        budget = _floats(self.products["daily_budget"])
+        return np.where(np.isnan(budget), np.inf, budget)
+
+    @property
     def price(self) -> FloatArray:
         """Return the most that each pair pays, in the base currency: a share of the full amount."""
         model = np.asarray(self.products["price_model"].to_pylist(), np.str_)[self.product]

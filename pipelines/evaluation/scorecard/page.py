@@ -1,10 +1,10 @@
 """The scorecard of some days as one self-contained page. The same days give the same bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -16,14 +16,20 @@ from pipelines.core.rendering.html import Tile, environment
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import metric_labels
 from pipelines.evaluation.scorecard.calibration import Calibration, measure_calibration
+from pipelines.evaluation.scorecard.day_figures import combine_days, figures_by_group
 from pipelines.evaluation.scorecard.figures import Figures
-from pipelines.evaluation.scorecard.lead_totals import DayTotals, combine_days
+from pipelines.evaluation.scorecard.frontier import Frontier, compute_frontier
+from pipelines.evaluation.scorecard.lead_totals import DayTotals
+from pipelines.evaluation.scorecard.lenders import (
+    LenderService,
+    find_least_served,
+    measure_service,
+)
 from pipelines.evaluation.scorecard.metric_labels import BEFORE, NOW, format_headline
 from pipelines.evaluation.scorecard.page_data import (
     GroupCost,
     Retraining,
     cost_by_channel,
-    cost_by_institution,
     cost_waterfall,
     first_and_last_week,
     funnel,
@@ -35,21 +41,33 @@ SECTIONS = (
     ("policies", "Policies"),
     ("funnel", "From spend to loan"),
     ("days", "Day by day"),
-    ("breakdown", "By channel and institution"),
+    ("groups", "By segment and income"),
+    ("lenders", "Lenders"),
+    ("frontier", "Frontier"),
+    ("breakdown", "By channel"),
     ("calibration", "Calibration"),
     ("glossary", "Glossary"),
 )
 BY_DAY = (
+    "fee_share_of_yield",
     "cost_share_of_yield",
-    "value_share_of_oracle",
+    "surplus_share_of_oracle",
     "funded",
     "default_rate",
 )
 """Figures that are shown by day."""
-EXTREMES = 8
-"""Institutions listed at either end of the ranking."""
-MIN_FUNDED = 1.0
-"""Expected loans that an institution needs to be ranked."""
+BY_GROUP = (
+    "approval_rate",
+    "funded",
+    "fee_share_of_yield",
+    "surplus_share_of_oracle",
+    "surplus_share_of_attainable",
+    "first_offer_is_persons_best",
+    "hopeless_share",
+)
+"""Figures that are shown by segment and income."""
+FEW_LENDERS = 60
+"""A table of more lenders is folded."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,8 @@ def publish_page(
     first, last = days[0].day, days[-1].day
     folder = settings.reports / "scorecard" / f"{first}_{last}"
     by_day = {f"{day.day}": combine_days([day]) for day in days}
-    page = render(settings, days, figures, list(by_day.values()))
+    frontier = compute_frontier(settings, last, float(days[-1].leads.cost.sum()))
+    page = render(settings, days, figures, list(by_day.values()), frontier)
     with publishing(folder, {}) as fresh:
         (fresh / "index.html").write_text(page, "utf-8")
         write_json(fresh / "figures.json", {"together": figures, "by_day": by_day})
@@ -85,13 +104,14 @@ def render(
     days: Sequence[DayTotals],
     figures: Mapping[str, Figures],
     by_day: Sequence[Mapping[str, Figures]],
+    frontier: Frontier,
 ) -> str:
     """Return the page as HTML."""
     dates = [day.day for day in days]
     retrainings = load_retrainings(settings, dates)
     calibrations = measure_calibration(settings, dates)
-    institutions = [row for row in cost_by_institution(days, NOW) if row.funded >= MIN_FUNDED]
-    institutions.sort(key=lambda row: (row.share or 0, row.name))
+    lenders = measure_service(days, NOW, BEFORE)
+    lenders.sort(key=_service_order)
     channels = cost_by_channel(days, NOW)
     channels.sort(key=lambda row: (row.share or 0, row.name))
     compared = (NOW, BEFORE)
@@ -121,12 +141,15 @@ def render(
             retrainings=retrainings,
             channels=channels,
             channels_before=_shares(cost_by_channel(days, BEFORE, resamples=0)),
-            institutions=_extremes(institutions),
-            ranked=len(institutions),
-            institutions_before=_shares(cost_by_institution(days, BEFORE, resamples=0)),
-            scales=(_scale(channels), _scale(institutions)),
+            scale=_scale(channels),
+            lenders=lenders,
+            least_served=find_least_served(lenders),
+            is_folded=len(lenders) > FEW_LENDERS,
+            group_figures=BY_GROUP,
+            groups=figures_by_group(days),
+            frontier=frontier,
+            frontier_plot=_frontier_plot(frontier),
             calibrations=[(row, _calibration_plot(row)) for row in calibrations],
-            min_funded=MIN_FUNDED,
             weights=policy.value(),
         )
     )
@@ -143,10 +166,29 @@ def _tiles(figures: Mapping[str, Figures]) -> list[Tile]:
     ends = metric_labels.format_interval(
         "cost_share_of_yield", now["cost_share_of_yield_low"], now["cost_share_of_yield_high"]
     )
+    attainable = share(now["surplus_share_of_attainable"])
     return [
-        Tile("Cost, share of yield", share(now["cost_share_of_yield"]), f"95%: {ends or 'none'}"),
+        Tile(
+            "Institutions pay, share of yield",
+            share(now["fee_share_of_yield"]),
+            f"broadcast {share(before['fee_share_of_yield'])}",
+        ),
+        Tile(
+            "Leads cost, share of yield",
+            share(now["cost_share_of_yield"]),
+            f"broadcast {share(before['cost_share_of_yield'])}; 95%: {ends or 'none'}",
+        ),
+        Tile(
+            "Surplus, share of oracle",
+            share(now["surplus_share_of_oracle"]),
+            f"{attainable} of what is attainable",
+        ),
         Tile("Loans funded", count(now["funded"]), f"broadcast {count(before['funded'])}"),
-        Tile("Value", share(now["value_share_of_oracle"]), "of the oracle's value"),
+        Tile(
+            "Lenders worse served",
+            count(now["lenders_worse_than_broadcast"]),
+            "than by broadcast, beyond chance",
+        ),
         Tile(
             "Default rate", share(now["default_rate"]), f"broadcast {share(before['default_rate'])}"
         ),
@@ -193,11 +235,29 @@ def _shares(rows: Sequence[GroupCost]) -> dict[str, float | None]:
     return {row.name: row.share for row in rows}
 
 
-def _extremes(rows: Sequence[GroupCost]) -> dict[str, Any]:
-    """Return both ends of the ranking; all rows if they are few."""
-    if len(rows) <= 2 * EXTREMES:
-        return {"All": rows}
-    return {"Lowest share": rows[:EXTREMES], "Highest share": rows[-EXTREMES:]}
+def _service_order(lender: LenderService) -> tuple[bool, bool, float, str]:
+    """Order lenders: worse served ones first, then by rising ratio, lenders without one last."""
+    ratio = math.inf if lender.ratio is None else lender.ratio
+    return not lender.is_worse, not lender.is_measured, ratio, lender.name
+
+
+def _frontier_plot(frontier: Frontier) -> Markup:
+    """Return the points by what institutions pay (across) and the surplus (up)."""
+
+    def place(kind: str) -> list[svg.Point]:
+        return [
+            svg.Point(
+                point.fee_share,
+                point.surplus,
+                label=f"{point.weight:g}" if kind == "platform" else "",
+            )
+            for point in frontier.of_kind(kind)
+            if point.fee_share is not None
+        ]
+
+    kinds = ("platform", "person", NOW)  # a broadcast is so far below that it hides the rest
+    title = "Surplus by what institutions pay, for other weights of the value"
+    return svg.trade_off_plot({kind: place(kind) for kind in kinds}, title=title)
 
 
 def _scale(rows: Sequence[GroupCost]) -> float:

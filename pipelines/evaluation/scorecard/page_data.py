@@ -11,6 +11,7 @@ from models.champion import registry
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.evaluation.scorecard.day_figures import combine_days
 from pipelines.evaluation.scorecard.figures import (
     HIGH,
     LOW,
@@ -19,7 +20,7 @@ from pipelines.evaluation.scorecard.figures import (
     Figures,
     LeadColumns,
 )
-from pipelines.evaluation.scorecard.lead_totals import DayTotals, combine_days
+from pipelines.evaluation.scorecard.lead_totals import DayTotals
 
 WEEK = 7
 """Days of the first and of the last week; they are compared only if they don't overlap."""
@@ -46,11 +47,11 @@ class CostPart:
 
 @dataclass(frozen=True)
 class GroupCost:
-    """Cost and yield of one channel or institution."""
+    """Cost and yield of one channel."""
 
     name: str
     count: int
-    """Leads of a channel, offers of an institution."""
+    """Leads."""
     funded: float
     cost: float
     interest: float
@@ -154,23 +155,6 @@ def cost_by_channel(
         interest=np.concatenate([day["interest"] for day in totals]),
     )
     return _cost_by_group(rows, leads, resamples)
-
-
-def cost_by_institution(
-    days: Sequence[DayTotals], policy: str, *, resamples: int = RESAMPLES
-) -> list[GroupCost]:
-    """Return the institutions by name; each bears a share of the cost of the leads it is shown."""
-    offers = [day.offers[policy] for day in days]
-    sizes = [day.leads.cost.size for day in days]
-    first = np.cumsum([0, *sizes[:-1]])
-    rows = _Rows(
-        name=np.concatenate([day.institution_id for day in offers]),
-        lead=np.concatenate([day.lead + at for day, at in zip(offers, first, strict=True)]),
-        cost=np.concatenate([day.cost for day in offers]),
-        funded=np.concatenate([day.funded for day in offers]),
-        interest=np.concatenate([day.interest for day in offers]),
-    )
-    return _cost_by_group(rows, sum(sizes), resamples)
 
 
 def _cost_by_group(rows: _Rows, leads: int, resamples: int) -> list[GroupCost]:

@@ -1,39 +1,58 @@
 """The four policies of the scorecard: the ranked offers that each shows to the same leads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from expectations import policy
 from pipelines.allocation.allocate import allocate
-from pipelines.allocation.problem import PairColumns
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.allocation.problem import Limit, PairColumns, build_budget_limit
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
+from pipelines.evaluation.scorecard.truth import PairValues
 from pipelines.simulate.outcomes.broadcast import allocate_in_rounds, rank_offers
 
-POLICIES = ("banyan", "broadcast", "rules", "oracle")
+BROADCAST = "broadcast"
+POLICIES = ("banyan", BROADCAST, "rules", "oracle")
 """The published matches, and the policies they are compared with."""
+ATTAINABLE = "attainable"
+"""The best plan by all that columns can show: a bound, without figures of its own."""
 
 SEED = 57
 """Seed of the random keys by which a broadcast is drawn and ties are broken; the day adds to it."""
 
 
-def rank_by_policy(market: DayMarket, true_value: FloatArray) -> Mapping[str, IntArray]:
+def rank_by_policy(
+    market: DayMarket, true: PairValues, shown_by_columns: PairValues
+) -> Mapping[str, IntArray]:
     """Return, by policy, the rank of each pair among its lead's offers; 0 if it isn't shown.
 
     `banyan` is what was published. `broadcast` takes eligible products at random, `rules` the
     highest price first (an amount share as money, ignoring the probability of being paid), in the
-    order of `allocate_in_rounds`. `oracle` is the plan of the highest true value. All respect the
-    same quotas and the same number of offers per lead, and the leads of one phone share the offers
-    of one lead; budgets bind the published matches only.
+    order of `allocate_in_rounds`. `oracle` is the plan of the greatest true surplus, `attainable`
+    the one of the greatest surplus by all that columns can show. All respect the same quotas and
+    the same number of offers per lead, and the leads of one phone share the offers of one lead;
+    budgets bind the published matches and the two plans. The two plans rank a lead's offers by the
+    person's benefit, as Banyan does.
+
+    Args:
+        market: The leads, pairs and quotas of the day.
+        true: The pairs valued by the truth.
+        shown_by_columns: The pairs valued by the truth averaged over hidden traits.
     """
-    keys = np.random.default_rng([SEED, market.day.toordinal()]).random(true_value.size)
+    keys = np.random.default_rng([SEED, market.day.toordinal()]).random(market.lead.size)
     return {
         "banyan": market.published,
-        "broadcast": _allocate_in_rounds(market, np.zeros_like(keys), keys),
+        BROADCAST: rank_broadcast(market, keys),
         "rules": _allocate_in_rounds(market, market.price, keys),
-        "oracle": _allocate_optimally(market, true_value, keys),
+        "oracle": allocate_optimally(market, true, true.surplus, keys),
+        ATTAINABLE: allocate_optimally(market, shown_by_columns, shown_by_columns.surplus, keys),
     }
+
+
+def rank_broadcast(market: DayMarket, keys: FloatArray) -> IntArray:
+    """Return the rank of each pair under the broadcast that these random keys draw."""
+    return _allocate_in_rounds(market, np.zeros_like(keys), keys)
 
 
 def _allocate_in_rounds(market: DayMarket, preference: FloatArray, keys: FloatArray) -> IntArray:
@@ -49,18 +68,32 @@ def _allocate_in_rounds(market: DayMarket, preference: FloatArray, keys: FloatAr
     return rank_offers(market.lead, -round_shown.astype(np.float64), round_shown > 0)
 
 
-def _allocate_optimally(market: DayMarket, value: FloatArray, keys: FloatArray) -> IntArray:
-    """Return the ranks under the exact optimum; a pair without positive value is never shown."""
-    positive = np.flatnonzero(value > 0)
+def allocate_optimally(
+    market: DayMarket, values: PairValues, objective: FloatArray, keys: FloatArray
+) -> IntArray:
+    """Return the ranks under the plan of the greatest objective; it shows positive pairs only.
+
+    The plan keeps quotas, offers a lead and budgets, the latter in expectation.
+    """
+    positive = np.flatnonzero(objective > 0)
     pairs = PairColumns(
         lead=market.offers_lead,
         institution=market.institution[market.product],
         product=market.product,
-        value=value,
+        value=objective,
         tie_break_key=np.asarray(keys * 2**32, np.int64),
         sharing_lead=None if (market.offers_lead == market.lead).all() else market.lead,
     ).take(positive)
-    plan = allocate(pairs, market.quota, max_offers=policy.value().max_offers_per_lead)
-    is_shown = np.zeros(value.size, np.bool_)
-    is_shown[positive[plan.chosen]] = True
-    return rank_offers(market.lead, value, is_shown)
+    budgets = build_budget_limit(pairs.product, values.spend[positive], market.budget)
+    chosen = _choose(pairs, market.quota, [])
+    if not budgets.is_satisfied(np.flatnonzero(chosen)):
+        chosen = _choose(pairs, market.quota, [budgets])
+    is_shown = np.zeros(objective.size, np.bool_)
+    is_shown[positive[chosen]] = True
+    return rank_offers(market.lead, values.benefit, is_shown)
+
+
+def _choose(pairs: PairColumns, quota: IntArray, limits: Sequence[Limit]) -> BoolArray:
+    """Return the pairs that are chosen; without further limits the plan is exactly optimal."""
+    most = policy.value().max_offers_per_lead
+    return allocate(pairs, quota, max_offers=most, limits=limits).chosen

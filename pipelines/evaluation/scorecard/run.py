@@ -9,10 +9,10 @@ from pipelines.core.database import connect
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.daily_cache import compute_offers, load_offers
+from pipelines.evaluation.scorecard.day_figures import combine_days
 from pipelines.evaluation.scorecard.figures import Figures
 from pipelines.evaluation.scorecard.lead_totals import (
     DayTotals,
-    combine_days,
     load_lead_costs,
     total_by_outcomes,
     total_by_truth,

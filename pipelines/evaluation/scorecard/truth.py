@@ -1,18 +1,25 @@
 """Expected results of pairs by the truth of a simulated market: expectations, not draws."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from expectations import policy
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
 from pipelines.pairs.valuation import value_sql
 from pipelines.simulate.outcomes.ground_truth import PairTruth, funding_probability
 from pipelines.simulate.simulator import SimulatedMarket
-from pipelines.simulate.truth import lead_positions, leads_on, pair_truth, product_positions
+from pipelines.simulate.truth import (
+    expected_pair_truth,
+    lead_positions,
+    leads_on,
+    pair_truth,
+    product_positions,
+)
 
 SHUFFLE_SEED = 2_026
 """Seed of the negative control; with the day it gives the permutation of the truth."""
@@ -38,6 +45,15 @@ class DayTruth:
         """Return the truth of every pair as if it were its lead's only offer."""
         return self._truth_of(np.arange(self._lead.size), None)
 
+    def as_columns_show(self) -> PairTruth:
+        """Return the truth of every pair, averaged over the traits that no column shows."""
+
+        def expect(known: IntArray) -> PairTruth:
+            lead, product = self._lead[known], self._product[known]
+            return expected_pair_truth(self._simulated, self._leads, lead, product)
+
+        return self._fill_unknown(np.arange(self._lead.size), expect)
+
     def as_ranked_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
         """Return the truth of the pairs `rows` if they are all that their leads are shown.
 
@@ -48,12 +64,22 @@ class DayTruth:
         return self._truth_of(rows, rank)
 
     def _truth_of(self, rows: IntArray, rank: IntArray | None) -> PairTruth:
-        is_known = (self._lead[rows] >= 0) & (self._product[rows] >= 0)
-        known = rows[is_known]
-        rank = None if rank is None else rank[is_known]
-        truth = pair_truth(
-            self._simulated, self._leads, self._lead[known], self._product[known], rank
-        )
+        is_known = self._is_known(rows)
+
+        def compute(known: IntArray) -> PairTruth:
+            lead, product = self._lead[known], self._product[known]
+            ranks = None if rank is None else rank[is_known]
+            return pair_truth(self._simulated, self._leads, lead, product, ranks)
+
+        return self._fill_unknown(rows, compute)
+
+    def _is_known(self, rows: IntArray) -> BoolArray:
+        return (self._lead[rows] >= 0) & (self._product[rows] >= 0)
+
+    def _fill_unknown(self, rows: IntArray, compute: Callable[[IntArray], PairTruth]) -> PairTruth:
+        """Return what `compute` returns for the known pairs of `rows`, and zeros for others."""
+        is_known = self._is_known(rows)
+        truth = compute(rows[is_known])
         if is_known.all():
             return truth
         columns = {name: np.zeros(rows.size, column.dtype) for name, column in vars(truth).items()}
@@ -79,6 +105,22 @@ class ShuffledTruth(DayTruth):
         """Return the permuted truth of every pair."""
         return self._shuffled
 
+    def as_columns_show(self) -> PairTruth:
+        """Return the averages over all pairs: the columns of a pair say nothing of its truth."""
+        true, size = self._shuffled, self._pair_lead.size
+        funded = true.p_approve * true.p_take
+        lent = funded * true.amount
+        columns = {"p_approve": true.p_approve, "p_take": funded, "amount": lent}
+        columns |= {"p_default": lent * true.p_default, "apr": lent * true.apr}
+        sums = {name: float(column.sum()) for name, column in columns.items()}
+        divisors = {"p_approve": float(size), "p_take": sums["p_approve"]}
+        divisors |= {"amount": sums["p_take"]}
+        means = {
+            name: np.full(size, total / max(divisors.get(name, sums["amount"]), 1e-12))
+            for name, total in sums.items()
+        }
+        return replace(true, **means, p_fund=means["p_take"])
+
     def as_ranked_offers(self, rows: IntArray, rank: IntArray) -> PairTruth:
         """Return the permuted truth of the pairs `rows`; a lead still takes one loan at most."""
         offers = replace(_take(self._shuffled, rows), lead=self._pair_lead[rows], rank=rank)
@@ -89,10 +131,36 @@ def _take(truth: PairTruth, rows: IntArray) -> PairTruth:
     return PairTruth(**{name: column[rows] for name, column in vars(truth).items()})
 
 
+@dataclass(frozen=True)
+class PairValues:
+    """The expected results of pairs: money in the base currency, one number a pair."""
+
+    spend: FloatArray
+    """Fee in the currency of the product, which its budget is in."""
+    revenue: FloatArray
+    """Fee in the base currency."""
+    benefit: FloatArray
+    """Of the person."""
+    margin: FloatArray
+    """Of the institution, before the fee."""
+    value: FloatArray
+    """By the weights of the value policy."""
+
+    @property
+    def surplus(self) -> FloatArray:
+        """Return benefit + margin: the fee is a transfer, and the leads are paid for either way."""
+        return np.round(self.benefit + self.margin, 4)
+
+    def weighted(self, person: float, institution: float, platform: float) -> FloatArray:
+        """Return the value by other weights."""
+        net = institution * (self.margin - self.revenue)
+        return np.round(person * self.benefit + net + platform * self.revenue, 4)
+
+
 def value_pairs(
     connection: duckdb.DuckDBPyConnection, market: DayMarket, rows: IntArray, truth: PairTruth
-) -> tuple[FloatArray, FloatArray]:
-    """Return the revenue and the value of the pairs `rows`, in the base currency.
+) -> PairValues:
+    """Return the values of the pairs `rows`.
 
     The amount is the one granted, not the one requested.
     """
@@ -110,11 +178,11 @@ def value_pairs(
         "p_fund": pa.array(truth.p_fund),
         "suggested_apr": pa.array(truth.apr),
     }
+    names = ("expected_spend", "revenue", "person_benefit", "institution_margin", "expected_value")
     connection.register("pairs_by_truth", pa.table(columns))
     found = connection.sql(
-        f"select revenue, expected_value from ({value_sql('pairs_by_truth', policy.value())}) "
+        f"select {', '.join(names)} from ({value_sql('pairs_by_truth', policy.value())}) "
         "order by pair_row"
     ).fetchnumpy()
     connection.unregister("pairs_by_truth")
-    revenue, value = (np.asarray(found[name], np.float64) for name in ("revenue", "expected_value"))
-    return revenue, value
+    return PairValues(*(np.asarray(found[name], np.float64) for name in names))

@@ -16,8 +16,7 @@ select
     institution_id,
     product_id,
     scored.expected_value,
-    coalesce(prices.price_of_quota, 0) as price_of_quota
+    scored.net_value
 from scored
 semi join product_leads using (channel_id, lead_id)
-left join prices using (institution_id, product_id)
 where scored.is_planned

@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 from expectations.contracts import Contract
 from pipelines.core.arrays import BoolArray
 from pipelines.core.errors import FileRejected
+from pipelines.ingest.misplaced import HEADER_NOTE, find_feed
 from pipelines.ingest.plan import Task
 from pipelines.ingest.reading.column_names import check_misspelt, list_optional
 from pipelines.ingest.reading.files import read_text_chunks
 from pipelines.ingest.reading.record_splitter import RecordSplitter
 from pipelines.ingest.reading.records import RecordBuffer, Records, RejectedRecord
+from pipelines.ingest.reading.restricting_names import sort_by_meaning
 from pipelines.ingest.reading.text_formats import (
     Header,
     count_parquet_rows,
@@ -66,6 +68,8 @@ class FeedReader:
     """Last line of a task where it may be cut: a CSV without a last line end."""
     last_lines: dict[int, int] = field(default_factory=dict)
     """Last line of a task that has no line end; the file is cut if it can't be read."""
+    headers: dict[int, Header | None] = field(default_factory=dict)
+    """Header of a task that is text; None: its lines are JSON."""
     _sent_keys: dict[int, set[str]] = field(default_factory=dict)
     """Optional columns that restrict and are filled in a file of JSON lines, by task."""
     _buffers: dict[BufferKey, RecordBuffer] = field(
@@ -95,7 +99,7 @@ class FeedReader:
             try:
                 yield from self._read_file(index)
             except FileRejected as error:
-                self.rejected_files[index] = error
+                self._reject(index, error)
         for key in list(self._buffers):
             yield self._parse_buffer(key)
         self._reject_misspelt_keys()
@@ -107,7 +111,16 @@ class FeedReader:
                 try:
                     check_misspelt(self.contract, unknown, self._sent_keys[index])
                 except FileRejected as error:
-                    self.rejected_files[index] = error
+                    self._reject(index, error)
+
+    def _reject(self, index: int, error: FileRejected) -> None:
+        """Reject a file; one whose header is wrong may be a file of another feed."""
+        read_from = self.tasks[index].read_from
+        if error.rule == "header" and read_from:
+            feed = find_feed(self.landing / read_from)
+            if feed and feed != self.contract.feed:
+                error = FileRejected(error.rule, f"{error}; {HEADER_NOTE}{feed}")
+        self.rejected_files[index] = error
 
     def _read_file(self, index: int) -> Iterator[pa.Table]:
         task = self.tasks[index]
@@ -140,6 +153,8 @@ class FeedReader:
         chunks = read_text_chunks(path, self.tasks[index].entry.sha256)
         key: BufferKey = None
         has_header = not is_csv
+        if not is_csv:
+            self.headers[index] = None
         splitter = RecordSplitter(quoted=is_csv)
         for records in splitter.split(chunks):
             rows = records
@@ -164,8 +179,9 @@ class FeedReader:
         try:
             header = parse_header(self.contract, records.header())
         except FileRejected as error:
-            self.rejected_files[index] = error
+            self._reject(index, error)
             return None
+        self.headers[index] = header
         self.unknown[index].update(set(header) - set(self.contract.names))
         return header
 
@@ -214,7 +230,8 @@ class FeedReader:
         if not with_extras.num_rows:
             return
         for task, keys in _list_keys(self.connection, with_extras):
-            self.unknown[task].update(keys)
+            names = sort_by_meaning(self.contract.feed, self.unknown[task].union(keys))
+            self.unknown[task] = set(names[:MAX_UNKNOWN_COLUMNS])
 
     def _add_sent_keys(self, table: pa.Table) -> None:
         """Record which optional columns that restrict the files of a table of JSON lines fill."""
@@ -253,9 +270,9 @@ def _pop_all(tables: list[pa.Table]) -> list[pa.Table]:
 def _list_keys(
     connection: duckdb.DuckDBPyConnection, with_extras: pa.Table
 ) -> list[tuple[int, list[str]]]:
-    """Return the first keys of `extras` in each file, by name."""
-    sql = f"""
-        select task, list(key order by key)[:{MAX_UNKNOWN_COLUMNS}] as keys
+    """Return the keys of `extras` in each file, by name."""
+    sql = """
+        select task, list(key order by key) as keys
         from (select distinct task, unnest(json_keys(extras)) as key from received)
         group by task
     """

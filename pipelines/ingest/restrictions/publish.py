@@ -26,6 +26,7 @@ from pipelines.ingest.ledger import Entry
 from pipelines.ingest.restrictions.references import (
     find_unknown_references,
     list_misplaced,
+    list_of_other_feeds,
     widen_orders,
 )
 
@@ -33,6 +34,9 @@ TABLES = {
     restrictions.FEED: restrictions.SCHEMA,
     restrictions.ORDERS_FEED: restrictions.ORDERS,
 }
+
+MAX_PLACES = 5
+"""Files and lines that a finding names."""
 
 
 def write_unreadable(
@@ -67,6 +71,7 @@ def publish_restrictions(settings: Settings, day: date, entries: Sequence[Entry]
         tables = [feather.read_table(file) for file in files if file.is_file()]
         if name == restrictions.FEED:
             tables.append(list_misplaced(entries, day))
+            tables.append(list_of_other_feeds(_list_rejected_files(settings, day), entries))
         table = pa.concat_tables([schema.empty_table(), *tables])
         if name == restrictions.ORDERS_FEED:
             table = widen_orders(settings, day, table)
@@ -79,6 +84,21 @@ def publish_restrictions(settings: Settings, day: date, entries: Sequence[Entry]
         facts = {"counts": {"rows": table.num_rows}, "findings": findings}
         with publishing(settings.day_folder(settings.lake / name, day), facts) as folder:
             write_parquet(table, folder / f"{name}.parquet")
+
+
+def _list_rejected_files(settings: Settings, day: date) -> list[dict[str, Any]]:
+    """Return feed, source, file and message of the files that `day` rejected, of every feed."""
+    found: list[dict[str, Any]] = []
+    names = ["source", "file", "line", "rule", "message"]
+    for feed in feeds():
+        file = settings.day_folder(settings.quarantine / feed, day) / "quarantine.parquet"
+        if file.is_file():
+            records = pq.read_table(file, columns=names, partitioning=None)
+            rejected = records.filter(
+                pc.and_(pc.equal(records["rule"], "header"), pc.is_null(records["line"]))
+            )
+            found += [row | {"feed": feed} for row in rejected.to_pylist()]
+    return found
 
 
 def _restricting() -> list[str]:
@@ -106,6 +126,7 @@ FINDINGS = {
     "consent_withdrawn": "withdrawal_in_a_copy",
     "consent_narrowed": "withdrawal_in_a_copy",
     "unreadable_consent": "unreadable_consent",
+    "unmapped_column": "unknown_column_closes_lead",
     "unreadable_order": "unreadable_order_applied",
 }
 """Action or reason -> id of the finding in `expectations/policy/verdict.yml`."""
@@ -124,5 +145,20 @@ def _find_mixed_keys(settings: Settings, day: date) -> list[dict[str, Any]]:
 
 
 def _make_finding(identifier: str, rows: pa.Table) -> dict[str, Any]:
-    sources = sorted(pc.unique(rows["source"]).to_pylist())
-    return {"id": identifier, "count": rows.num_rows, "sources": sources}
+    sources = sorted(set(rows["source"].to_pylist()) - {""})
+    finding = {"id": identifier, "count": rows.num_rows, "sources": sources}
+    return finding | ({"detail": _list_places(rows)} if "line" in rows.column_names else {})
+
+
+def _list_places(rows: pa.Table) -> str:
+    """Return file, line and rule of the first rows of a restriction or order, in words."""
+    names = [name for name in ("file", "line", "reason") if name in rows.column_names]
+    places = dict.fromkeys(map(_describe_place, rows.select(names).to_pylist()))
+    more = f" and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
+    return ", ".join([*places][:MAX_PLACES]) + more
+
+
+def _describe_place(row: dict[str, Any]) -> str:
+    rule, _, column = row["reason"].partition(" of ")
+    line = f" line {row['line']}" if row["line"] is not None else ""
+    return f"{row['file']}{line} ({f'column {column}, ' if column else ''}{rule})"

@@ -4,7 +4,8 @@ An order for an institution that no list names would restrict nobody, so it hold
 institution. Where no careful reading exists, a finding names the source.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from difflib import SequenceMatcher
 from typing import Any
@@ -12,12 +13,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from expectations import policy
 from expectations.contracts import Contract, contracts
 from pipelines.core import restrictions
 from pipelines.core.database import connect, create_known_view
 from pipelines.core.settings import Settings
+from pipelines.ingest.landing import DEPTH, NOT_OPENED, parse_date
 from pipelines.ingest.ledger import Entry
+from pipelines.ingest.misplaced import read_resembled_feed
+from pipelines.ingest.reading.restricting_names import split_words
 
+ORDER_LISTS = "suppressions"
 SIMILAR = 0.8
 """Least similarity of a folder's name and a feed's."""
 
@@ -102,14 +108,14 @@ def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings, day
 
 
 def list_misplaced(entries: Iterable[Entry], day: date) -> pa.Table:
-    """Return the restrictions of files in a folder whose name resembles that of a feed.
+    """Return the restrictions of files outside of every feed that resemble one by name or header.
 
     Args:
         entries: The ledger; a file that was put into the right folder since restricts no more.
         day: The date on which the files were found.
     """
     entries = tuple(entries)
-    placed = {(e.feed, e.source, e.sha256) for e in entries if e.feed and e.state == "taken"}
+    placed = _list_placed(entries)
     found = [entry for entry in entries if not entry.feed and entry.known_on == f"{day}"]
     rows = [
         row
@@ -120,21 +126,73 @@ def list_misplaced(entries: Iterable[Entry], day: date) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
 
 
+def _list_placed(entries: Iterable[Entry]) -> set[tuple[str, str, str]]:
+    """Return feed, source and hash of the files in valid folders; with an empty source as well."""
+    placed = {(e.feed, e.source, e.sha256) for e in entries if e.feed and e.state == "taken"}
+    return placed | {(feed, "", sha256) for feed, _, sha256 in placed}
+
+
+def list_of_other_feeds(
+    rejected: Iterable[Mapping[str, Any]], entries: Iterable[Entry]
+) -> pa.Table:
+    """Return the restrictions of rejected files that are, by their header, files of another feed.
+
+    Args:
+        rejected: `feed`, `source`, `file` and `message` of the rejected files of a day.
+        entries: The ledger; a file that was put into the right folder since restricts no more.
+    """
+    entries = tuple(entries)
+    placed, hashes = _list_placed(entries), {entry.path: entry.sha256 for entry in entries}
+    by_feed = {contract.feed: contract for contract in contracts()}
+    rows = []
+    for file in rejected:
+        feed = read_resembled_feed(file["message"])
+        action = _file_action(by_feed[feed]) if feed else None
+        if feed and action and (feed, "", hashes.get(file["file"], "")) not in placed:
+            owner = by_feed[feed].source_column
+            # a channel's folder says nothing about the platform that sent the list
+            source = file["source"] if by_feed[file["feed"]].source_column == owner else ""
+            row = {"feed": feed, "action": action, "reason": "header", "source": source}
+            row |= {"file": file["file"]}
+            row["institution_id"] = source or None if owner == "institution_id" else None
+            rows.append(row)
+    return pa.Table.from_pylist(rows, schema=restrictions.SCHEMA)
+
+
 def _describe_misplaced(entry: Entry) -> Iterator[dict[str, Any]]:
-    folder, *parts = entry.path.split("/")
-    source = parts[0] if len(parts) > 1 else ""
+    *folders, name = entry.path.split("/")
+    parts = [*folders, name.partition(".")[0]]
+    by_header = read_resembled_feed(entry.note)
     for contract in contracts():
         action = _file_action(contract)
-        if action and entry.bytes and _is_similar(folder, contract.feed):
-            owner = source if contract.source_column == "institution_id" else None
+        named = [part for part in parts if _is_named(part, contract.feed)]
+        reason = "folder" if named else "header" if by_header == contract.feed else None
+        if action and reason and (entry.bytes or entry.sha256 == NOT_OPENED):
+            source = _guess_source(folders, named)
+            owner = source or None if contract.source_column == "institution_id" else None
             yield {
                 "feed": contract.feed,
                 "source": source,
                 "institution_id": owner,
                 "action": action,
-                "reason": "folder",
+                "reason": reason,
                 "file": entry.path,
             }
+
+
+def _guess_source(folders: Sequence[str], named: Sequence[str]) -> str:
+    """Return the folder that is probably the source's; empty if there is none."""
+    others = [folder for folder in folders if folder not in named]
+    if not named and len(folders) == DEPTH - 1:
+        others = others[1:]  # the folder of a feed that nobody knows
+    return next((folder for folder in others if parse_date(folder) is None), "")
+
+
+def _is_named(part: str, feed: str) -> bool:
+    """Return whether a folder or file is named like a feed, or like a list of orders."""
+    patterns = policy.restricting_names().order_lists if feed == ORDER_LISTS else ()
+    words = split_words(part)
+    return _is_similar(part, feed) or any(re.search(pattern, words) for pattern in patterns)
 
 
 def _file_action(contract: Contract) -> str | None:

@@ -6,20 +6,26 @@ persons and leads, in the form of suppression orders). No restriction holds a va
 the ids of institution and product.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.contracts import Contract
 from pipelines.core import restrictions
-from pipelines.core.errors import FileRejected
 from pipelines.ingest.landing import NOT_OPENED
 from pipelines.ingest.plan import Task
+from pipelines.ingest.reading.reader import FeedReader
 from pipelines.ingest.reading.records import RejectedRecord
+from pipelines.ingest.restrictions.orders import NAMES_SUBJECT, orders_sql
+from pipelines.ingest.restrictions.salvage import (
+    create_unreadable_table,
+    find_keys,
+    key_column,
+    normalise_ids,
+)
 
 KEYS = ("institution_id", "product_id", "subject_type", "subject", "lead_id")
 """Columns that say what an unreadable row concerns."""
@@ -36,10 +42,12 @@ UNREADABLE = pa.schema(
         ("action", pa.string()),
         *((name, pa.string()) for name in KEYS),
         ("is_withdrawn", pa.bool_()),
+        ("found_key", pa.string()),
     ]
 )
-"""One row per broken rule of a quarantined row of a feed that restricts; a key that can't be read
-is null."""
+"""One row per broken rule of a quarantined row of a feed that restricts, and per value in an
+unknown column that restricts; a key that can't be read is null. `found_key` is a text that may be
+that key; it counts if it is a known one."""
 
 KNOWN_ON = ("known_on", pa.string())
 RESTRICTIONS = pa.schema([KNOWN_ON, *restrictions.SCHEMA])
@@ -54,12 +62,12 @@ PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 def describe_unreadable(
     contract: Contract, typed: pa.Table, violations: pa.Table, text: pa.Table
 ) -> pa.Table:
-    """Return the critical violations of a batch by `UNREADABLE`.
+    """Return the violations of a batch that close something, by `UNREADABLE`.
 
     Args:
         contract: Says what stays closed.
         typed: The parsed rows of the batch.
-        violations: Critical ones, with the row in `typed`.
+        violations: Critical ones and unknown columns that restrict, with the row in `typed`.
         text: The rows as text, with `task` and `line`.
     """
     if contract.on_unreadable is None or not violations.num_rows:
@@ -73,28 +81,64 @@ def describe_unreadable(
         "action": _actions(contract, violations["column"]),
         "is_withdrawn": _is_withdrawn(contract, typed).take(row),
     } | {name: _readable_key(contract, typed, violations, name).take(row) for name in KEYS}
+    columns["found_key"] = _find_misspelt_key(contract, text, row, columns)
     return pa.table({name: columns[name] for name in UNREADABLE.names}, schema=UNREADABLE)
 
 
-def describe_records(contract: Contract, rejected: list[tuple[int, RejectedRecord]]) -> pa.Table:
-    """Return rejected records by `UNREADABLE`; of them nothing is known but file and line."""
+def _find_misspelt_key(
+    contract: Contract,
+    text: pa.Table,
+    row: pa.ChunkedArray,
+    keys: Mapping[str, pa.Array | pa.ChunkedArray],
+) -> pa.Array:
+    """Return the text of each key that can't be read, as it is compared with the known ones."""
+    name = key_column(contract)
+    if name is None:
+        return pa.nulls(len(row), pa.string())
+    texts = normalise_ids(contract, text[name].take(row).to_pylist())
+    is_read = keys[name].is_valid().to_pylist()
+    found = [None if known else value for value, known in zip(texts, is_read, strict=True)]
+    return pa.array(found, pa.string())
+
+
+def describe_records(reader: FeedReader) -> pa.Table:
+    """Return the rejected records of a reader by `UNREADABLE`: one row for each key that one names.
+
+    Of a record that names none, only file and line are known.
+    """
+    contract = reader.contract
     if contract.on_unreadable is None:
         return UNREADABLE.empty_table()
+    action = "suppress_subject" if contract.withdrawal else contract.on_unreadable.row
     rows = [
         {
             "task": task,
             "line": record.line,
             "rule": record.rule,
-            "action": contract.on_unreadable.row,
+            "action": action,
             "is_withdrawn": False,
+            "found_key": key,
         }
-        for task, record in rejected
+        for task, record in reader.rejected
+        for key in _list_found_keys(reader, task, record)
     ]
     return pa.Table.from_pylist(rows, schema=UNREADABLE)
 
 
+def _list_found_keys(reader: FeedReader, task: int, record: RejectedRecord) -> list[str | None]:
+    name = key_column(reader.contract)
+    if name is None or task not in reader.headers:
+        return [None]
+    is_cut = reader.last_lines.get(task) == record.line
+    found = [*find_keys(record, name, reader.headers[task], is_cut=is_cut)]
+    return normalise_ids(reader.contract, found) or [None]
+
+
 def _actions(contract: Contract, columns: pa.ChunkedArray) -> pa.Array:
     by_column = {name: contract.action_of(name) for name in pc.unique(columns).to_pylist()}
+    if contract.withdrawal:  # an unknown column that restricts closes the lead that is loaded
+        unknown = by_column.keys() - {*contract.names, None}
+        by_column |= dict.fromkeys(unknown, "suppress_subject")
     return pa.array([by_column[name] for name in columns.to_pylist()], pa.string())
 
 
@@ -120,48 +164,35 @@ def _readable_key(
 
 
 def make_restrictions(
-    connection: duckdb.DuckDBPyConnection,
-    contract: Contract,
-    tasks: Iterable[Task],
-    rejected: Mapping[int, FileRejected],
-    last_lines: Mapping[int, int],
-    shard: Path,
-    landing: Path,
+    reader: FeedReader, history: Sequence[Path], shard: Path
 ) -> tuple[pa.Table, pa.Table]:
     """Return the restrictions (`RESTRICTIONS`) and closing orders (`ORDERS`) of a feed in a shard.
 
     Args:
-        connection: Runs the queries; with the SQL function `keyed_hash`.
-        contract: Says what stays closed.
-        tasks: The files of the feed, in the order of their numbers.
-        rejected: Rejected file -> its rule.
-        last_lines: File -> its last line, if that has no line end.
+        reader: Has read the files; its connection has the SQL function `keyed_hash`.
+        history: Lake files of the feed in partitions that this run does not build.
         shard: Folder with the shard's `unreadable`, `rows`, `dropped`, `closing` and
             `contradictory` of the feed.
-        landing: Folder of the landed files.
     """
+    connection, contract = reader.connection, reader.contract
     if contract.on_unreadable is None:
         return RESTRICTIONS.empty_table(), ORDERS.empty_table()
-    connection.register("files", _list_files(contract, list(tasks), rejected, last_lines, landing))
-    for name in ("unreadable", "rows", "dropped", "closing", "contradictory"):
+    connection.register("files", _list_files(reader))
+    for name in ("rows", "dropped", "closing", "contradictory"):
         connection.execute(f"create or replace temp view shard_{name} as from {_read(shard, name)}")
+    create_unreadable_table(connection, contract, history, _read(shard, "unreadable"))
     found = (
         connection.sql(_restrictions_sql(contract, contract.on_unreadable.file))
         .to_arrow_table()
         .cast(RESTRICTIONS)
     )
-    orders = connection.sql(_orders_sql(contract)).to_arrow_table().cast(ORDERS)
+    orders = connection.sql(orders_sql(contract)).to_arrow_table().cast(ORDERS)
     connection.unregister("files")
     return found, orders
 
 
-def _list_files(
-    contract: Contract,
-    tasks: list[Task],
-    rejected: Mapping[int, FileRejected],
-    last_lines: Mapping[int, int],
-    landing: Path,
-) -> pa.Table:
+def _list_files(reader: FeedReader) -> pa.Table:
+    tasks, rejected = reader.tasks, reader.rejected_files
     entries = [task.entry for task in tasks]
     read = {entry.content for number, entry in enumerate(entries) if number not in rejected}
     rules = [rejected[n].rule if n in rejected else None for n in range(len(tasks))]
@@ -172,12 +203,14 @@ def _list_files(
             "source": pa.array([entry.source for entry in entries], pa.string()),
             "file": pa.array([entry.path for entry in entries], pa.string()),
             "rule": pa.array(rules, pa.string()),
-            "last_line": pa.array([last_lines.get(n) for n in range(len(tasks))], pa.int64()),
+            "last_line": pa.array(
+                [reader.last_lines.get(n) for n in range(len(tasks))], pa.int64()
+            ),
             "restricts": pa.array(
                 [
                     rule is not None
                     and task.entry.content not in read
-                    and _may_restrict(contract, rule, task, landing)
+                    and _may_restrict(reader.contract, rule, task, reader.landing)
                     for rule, task in zip(rules, tasks, strict=True)
                 ]
             ),
@@ -234,7 +267,7 @@ def _restrictions_sql(contract: Contract, file_action: str) -> str:
             select
                 *,
                 row_number() over (
-                    partition by file, line
+                    partition by file, line, institution_id, product_id
                     order by list_position({list(restrictions.STRICTEST_FIRST)}, action), reason
                 ) as rank
             from known
@@ -277,113 +310,18 @@ def _contradictory_sql(contract: Contract) -> str:
 def _row_action_sql(contract: Contract) -> str:
     """Return SQL of what a quarantined row closes besides a subject that it names."""
     if contract.feed == "suppressions":
-        return f"case when {_NAMES_SUBJECT} then 'suppress_subject' else 'hold_delivery' end"
+        return f"case when {NAMES_SUBJECT} then 'suppress_subject' else 'hold_delivery' end"
+    if contract.on_unreadable is None:
+        return "action"
+    # a row whose id is found may end what another row lists
+    found = f"when is_found then '{contract.on_unreadable.row}'"
     if contract.feed == "institutions":  # a row without an id lists nobody, so nobody is admitted
-        return "case when institution_id is null then 'keep_previous' else action end"
-    return "action"
+        found = f"when institution_id is null then 'keep_previous' {found}"
+    return f"case {found} else action end"
 
 
 _OWNER = "regexp_replace(lower(trim(files.source)), '[^a-z0-9_-]+', '_', 'g')"
 """SQL of the institution that a source's folder names, also where its name is written `Bank 01`."""
-
-_IS_HASH = "coalesce(regexp_full_match(subject, '[0-9a-fA-F]{64}'), false)"
-_IS_LEAD = "coalesce(regexp_full_match(subject, '[a-z0-9][a-z0-9_-]{0,63}/\\S{1,64}'), false)"
-_NAMES_SUBJECT = f"({_IS_HASH} or {_IS_LEAD})"
-"""SQL of whether a suppression row names its subject, by its type of subject or by its form."""
-
-
-def _orders_sql(contract: Contract) -> str:
-    """Return SQL of the closing orders: a subject each, with the file and line it comes from."""
-    parts = {"leads": _LEAD_ORDERS, "suppressions": _SUPPRESSION_ORDERS}.get(contract.feed)
-    if parts is None:
-        return " union all ".join(
-            [f"select {', '.join(f'null as {name}' for name in ORDERS.names)} where false"]
-        )
-    return f"""
-        with orders as ({parts})
-        select distinct
-            known_on, '{contract.feed}' as feed, source, subject_type, subject, reason,
-            institution_id, file, line
-        from orders
-    """
-
-
-_SUPPRESSION_ORDERS = f"""
-    select
-        files.known_on, files.source, subject_types.subject_type,
-        case
-            when subject_types.subject_type = 'lead' then subject
-            else keyed_hash(lower(subject))
-        end as subject,
-        'unreadable_order' as reason, institution_id, files.file, line
-    from (
-        select *, case
-            when subject_type is not null then [subject_type]
-            when {_IS_HASH} then ['id_number', 'phone']
-            else ['lead']
-        end as subject_types
-        from shard_unreadable
-    ) as unreadable
-    inner join files using (task),
-    unnest(unreadable.subject_types) as subject_types (subject_type)
-    where {_NAMES_SUBJECT}
-    union all
-    -- the readable orders of a file that is rejected as a whole
-    select
-        files.known_on, files.source, subject_type, subject, 'unreadable_order', institution_id,
-        files.file, line
-    from shard_rows as rows
-    inner join files using (task)
-    where files.rule is not null
-"""
-
-_LEAD_ORDERS = """
-    select
-        files.known_on, files.source, 'lead' as subject_type,
-        files.source || '/' || lead_id as subject,
-        case when is_withdrawn then 'consent_withdrawn' else 'unreadable_consent' end as reason,
-        null as institution_id, files.file, line
-    from shard_unreadable
-    inner join files using (task)
-    where lead_id is not null and (is_withdrawn or action = 'suppress_subject')
-    union all
-    -- the readable withdrawals of a file that is rejected as a whole
-    select
-        files.known_on, files.source, 'lead', files.source || '/' || lead_id,
-        'consent_withdrawn', null, files.file, line
-    from shard_rows as rows
-    inner join files using (task)
-    where files.rule is not null and consent_withdrawn_at is not null
-    union all
-    select
-        files.known_on, files.source, 'lead',
-        files.source || '/' || lead_id,
-        case when closing.reason = 'narrowed' then 'consent_narrowed' else 'consent_withdrawn' end,
-        null, files.file, line
-    from shard_closing as closing
-    inner join shard_rows as rows using (row)
-    inner join files using (task)
-    union all
-    -- a file that can't be read, or is cut off, may withdraw any lead that another one brought
-    select
-        files.known_on, files.source, 'lead', files.source || '/' || lead_id,
-        'unreadable_consent', null, min(unread.file), null
-    from shard_rows as rows
-    anti join shard_dropped as dropped using (row)
-    inner join files using (task)
-    inner join (
-        select source, known_on, file from files where restricts
-        union all
-        select files.source, files.known_on, files.file
-        from files
-        inner join shard_unreadable
-            on files.task = shard_unreadable.task and files.last_line = shard_unreadable.line
-    ) as unread
-        on files.source = unread.source
-            and files.known_on = unread.known_on
-            and files.file <> unread.file
-    group by files.known_on, files.source, lead_id
-"""
 
 
 def _quoted(values: Iterable[str]) -> str:

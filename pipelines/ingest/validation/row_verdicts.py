@@ -25,6 +25,7 @@ from pipelines.ingest.validation.great_expectations_gate import (
 )
 from pipelines.ingest.validation.parse import parse_columns
 from pipelines.ingest.validation.plausible_times import AHEAD, BACK, FileDates, check_times
+from pipelines.ingest.validation.unknown_columns import find_closing_values
 from pipelines.ingest.value_findings import ValueFindings
 
 TYPE_RULE = "value_parses_as_its_type"
@@ -186,8 +187,8 @@ def validate_batch(
     Returns:
         The accepted rows (typed columns, `extras`, `task`, `line`, `received` and their
         number `row`); the findings (`quarantine.FINDINGS`) of quarantined rows and emptied
-        values; and what the quarantined rows of a feed that restricts concern
-        (`unreadable.UNREADABLE`).
+        values; and what the rows of a feed that restricts concern that are quarantined, or closed
+        by an unknown column (`unreadable.UNREADABLE`).
     """
     typed, type_violations = parse_columns(connection, contract, text)
     gate = check_contract(contract, typed)
@@ -213,7 +214,8 @@ def validate_batch(
     numbers = np.where(is_quarantined, NO_ROW, first_row + np.cumsum(~is_quarantined) - 1)
     rows = rows.append_column("row", pa.array(numbers)).filter(pa.array(~is_quarantined))
     findings = [_make_findings(part, text, numbers) for part in (critical, warnings)]
-    unreadable = describe_unreadable(contract, typed, critical, text)
+    closing = find_closing_values(connection, contract, text)
+    unreadable = describe_unreadable(contract, typed, pa.concat_tables([critical, closing]), text)
     return rows, pa.concat_tables(findings), unreadable
 
 

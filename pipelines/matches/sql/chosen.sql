@@ -1,19 +1,20 @@
 -- The day's matches with id, rank, shadow prices and propensity. All matches of a lead, explored
--- ones too, are ranked by expected value: 1 is the lead's best.
+-- ones too, are ranked by the person's own expected benefit: 1 is the person's best. The fee has no
+-- part in it.
 create or replace table chosen as
 select
     pairs.*,
     leads.lead_row,
     products.product_row,
     product_prices.price_of_quota,
-    product_prices.price_of_budget,
     match_rows.explored,
     match_rows.propensity,
     make_match_id(
         $day, pairs.channel_id, pairs.lead_id, pairs.institution_id, pairs.product_id
     ) as match_id,
     row_number() over (
-        partition by leads.lead_row order by pairs.expected_value desc, products.product_row asc
+        partition by leads.lead_row
+        order by pairs.person_benefit desc, pairs.p_approve desc, products.product_row asc
     ) as rank
 from pairs
 inner join match_rows using (row)

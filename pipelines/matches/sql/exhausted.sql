@@ -1,4 +1,4 @@
--- Leads with a pair that the remaining budget, or share of a group, can't take.
+-- Leads with a pair that the remaining budget, share of a group or guarantee can't take.
 create or replace table exhausted as
 with
 
@@ -12,6 +12,11 @@ exhausted_rows as (
         row,
         'share_full' as detail
     from share_exhausted_rows
+    union all
+    select
+        row,
+        'guarantee' as detail
+    from guarantee_exhausted_rows
 )
 
 select

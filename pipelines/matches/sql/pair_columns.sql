@@ -30,6 +30,9 @@ select
     product_keys.product_row,
     pairs.expected_value,
     pairs.expected_spend,
+    pairs.revenue,
+    pairs.p_approve,
+    pairs.p_approve * pairs.p_fund as p_funded,
     lead_keys.lead_hash,
     product_keys.product_hash
 from pairs

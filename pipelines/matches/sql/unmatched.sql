@@ -16,6 +16,7 @@ exits (step, stage, detail) as (
     ('risk_band', 'risk_band', 'pd_outside_band'),
     ('contact_frequency', 'no_product', 'contact_frequency'),
     ('exclusive', 'no_product', 'promised_elsewhere'),
+    ('low_odds', 'low_value', 'odds_below_minimum'),
     ('low_value', 'low_value', 'below_minimum')
 ),
 
@@ -36,6 +37,7 @@ last_steps as (
             when funnel.risk_band = 0 then 'risk_band'
             when funnel.contact_frequency = 0 then 'contact_frequency'
             when funnel.exclusive = 0 then 'exclusive'
+            when funnel.low_odds = 0 then 'low_odds'
             when funnel.low_value = 0 then 'low_value'
         end as step
     from funnel

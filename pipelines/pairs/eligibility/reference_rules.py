@@ -5,6 +5,7 @@ It restates the rules of `engine` from the rows of the feeds, without sets, and 
 the rule's bound and the side on which the lead lies, never the lead's value.
 """
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -174,4 +175,9 @@ def _is_listed(value: Any, rule_value: str) -> bool:
         return str(value).lower() in {member.lower() for member in members}
     if isinstance(value, int | float):
         return float(value) in {float(member) for member in members}
-    return value in members
+    return _fold(value) in {_fold(member) for member in members}
+
+
+def _fold(text: str) -> str:
+    """Return a text without differences of width, case and white space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

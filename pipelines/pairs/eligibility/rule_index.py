@@ -9,7 +9,7 @@ catalogue, not with the leads.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.pairs.eligibility.bitsets import Bitsets, pack, unite_runs
-from pipelines.pairs.eligibility.rules import Bounds, is_number
+from pipelines.pairs.eligibility.rules import Bounds, is_number, normalise_text
 
 
 class Requirement(Protocol):
@@ -73,9 +73,10 @@ class TextIndex(_ValueIndex):
     """A text or a boolean: code i is value i, then follow any other value and unknown."""
 
     values: tuple[str, ...]
+    """As `normalise_text` writes them."""
 
     def _encode(self, column: pa.ChunkedArray) -> IntArray:
-        texts = pc.cast(column, pa.string())
+        texts = _normalise_texts(pc.cast(column, pa.string()))
         index = pc.index_in(texts, value_set=pa.array(self.values, pa.string()), skip_nulls=True)
         codes: IntArray = np.array(pc.fill_null(index, len(self.values)), np.int64)
         codes[np.asarray(pc.is_null(texts))] = len(self.values) + 1
@@ -153,6 +154,7 @@ def index_attribute(
         points = _list_points(bounds)
         rows = [_admit_numbers(product, points) for product in bounds]
         return NumberIndex(step, attribute, _pack_by_code(rows, 2 * len(points) + 2), points)
+    bounds = [product and _normalise_bounds(product) for product in bounds]
     values = sorted({value for product in bounds if product for value in _listed_values(product)})
     rows = [_admit_texts(product, values) for product in bounds]
     return TextIndex(step, attribute, _pack_by_code(rows, len(values) + 2), tuple(values))
@@ -171,6 +173,19 @@ def index_list(
 def _pack_by_code(rows: list[BoolArray], codes: int) -> Bitsets:
     """Return a set of products for each code, from flags by product and code."""
     return pack(np.array(rows, np.bool_).reshape(len(rows), codes).T)
+
+
+def _normalise_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts as rules compare them; each distinct text is normalised once."""
+    coded = texts.combine_chunks().dictionary_encode()
+    normalised = [normalise_text(text) for text in coded.dictionary.to_pylist()]
+    return pc.take(pa.array(normalised, pa.string()), coded.indices)
+
+
+def _normalise_bounds(bounds: Bounds) -> Bounds:
+    one_of = bounds.one_of and {normalise_text(value) for value in bounds.one_of}
+    none_of = {normalise_text(value) for value in bounds.none_of}
+    return replace(bounds, one_of=one_of, none_of=none_of)
 
 
 def _list_points(bounds: Sequence[Bounds | None]) -> FloatArray:

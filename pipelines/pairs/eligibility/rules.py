@@ -6,6 +6,7 @@ rule closes its product: ignoring it could send a lender a person that it exclud
 """
 
 import math
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -159,7 +160,12 @@ def _parse_members(value: str, kind: pa.DataType, words: tuple[str, ...]) -> set
         raise InvalidRule(f"{value!r} is not a list separated by |")
     elif words and not texts <= set(words):
         raise InvalidRule(f"{value!r} is not a list of {', '.join(words)}")
-    return texts
+    return {normalise_text(text) for text in texts}
+
+
+def normalise_text(text: str) -> str:
+    """Return a text as rules compare it: without differences of case, width and white space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _parse_range(op: str, value: str, kind: pa.DataType) -> tuple[float | None, float | None]:

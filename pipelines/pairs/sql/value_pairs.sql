@@ -34,10 +34,12 @@ value_components as not materialized (
         *,
         expected_spend * exchange_rate as revenue,
         p_approve * p_fund * greatest(0, reference_apr - suggested_apr)
-        * amount * half_term_years * exchange_rate * person_fit as person_benefit,
+        * amount * half_term_years * exchange_rate * person_fit
+        - (1 - p_approve) * $declined_cost as person_benefit,
         p_approve * p_fund * (
             (suggested_apr - $funding_cost) * half_term_years - pd * $loss_given_default
-        ) * amount * exchange_rate as institution_margin
+        ) * amount * exchange_rate
+        - $application_cost as institution_margin
     from expected_spends
 
 )
@@ -46,9 +48,9 @@ select
     *,
     -- whole ten-thousandths of the base currency: sums do not depend on their order
     round(
-        $revenue_weight * revenue
-        + $person_weight * person_benefit
-        + $institution_weight * institution_margin, 4
+        $person_weight * person_benefit
+        + $institution_weight * (institution_margin - revenue)
+        + $platform_weight * revenue, 4
     ) as expected_value,
     cost_per_lead as expected_cost
 from value_components

@@ -27,6 +27,7 @@ SEARCHES: dict[str, Search] = {
     "currencies": people.find_unknown_currencies,
     "closed products": institutions.find_closed_products,
     "products without pairs": institutions.find_products_without_pairs,
+    "texts that rules exclude": institutions.find_unseen_exclusions,
     "institutions without leads": institutions.find_institutions_without_leads,
     "institutions that left": institutions.find_institutions_gone,
     "transport of deliveries": institutions.find_files_not_transported,

@@ -1,22 +1,30 @@
 """Losses of institutions: closed products, rules that leave no lead, files that wait here."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
 
 from expectations import policy
+from expectations.contracts import load
 from pipelines.core.database import run_query
 from pipelines.core.formats import plural, without_personal, words
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
+from pipelines.pairs.eligibility.rules import normalise_text
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
 CLOSED_BY_CHOICE = frozenset({"paused", "expired", "not_valid_yet", "not_admitted"})
 """Reasons of closing that an institution or its platform states itself."""
+OPEN_TEXTS = frozenset(
+    column.name
+    for column in load("leads").columns
+    if column.type == "text" and column.is_open_text and not column.personal
+)
+"""Columns of a lead that may have any text."""
 MAX_REASONS = 8
 """Reasons that the evidence of one finding lists."""
 
@@ -83,6 +91,70 @@ def find_products_without_pairs(
             amount=len(rows),
             where=name_places(f"{institution}/{product}" for institution, product, *_ in rows),
         )
+
+
+def find_unseen_exclusions(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the texts that rules exclude and that no lead of the last days has.
+
+    Where an attribute may have any text, a misspelt one excludes nobody.
+    """
+    limits = policy.verdict_rules()["rule_excludes_nobody"].limits
+    rules = settings.day_folder(settings.marts, day) / "product_rules.parquet"
+    leads = [
+        str(path)
+        for back in range(int(limits["max_days"]))
+        if (
+            path := settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
+            / "leads.parquet"
+        ).is_file()
+    ]
+    excluded = _load_exclusions(connection, rules)
+    seen = {name: _load_texts(connection, leads, name, limits["min_leads"]) for name in excluded}
+    unseen = [
+        (product, f"{attribute} {member}")
+        for attribute, members in excluded.items()
+        if (texts := seen[attribute])
+        for product, member in members
+        if normalise_text(member) not in texts
+    ]
+    if unseen:
+        yield make_finding(
+            "rule_excludes_nobody",
+            _join(f"{product}: {member}" for product, member in unseen),
+            amount=len(unseen),
+            where=name_places(product for product, _ in unseen),
+        )
+
+
+def _load_exclusions(
+    connection: duckdb.DuckDBPyConnection, rules: Path
+) -> dict[str, list[tuple[str, str]]]:
+    """Return attribute -> (product, text) of each `not_in` on an attribute of any text."""
+    excluded: dict[str, list[tuple[str, str]]] = {}
+    query = SQL / "exclusions_of_rules.sql"
+    for institution, product, attribute, value in run_query(
+        connection, query, {"product_rules": str(rules)}
+    ).fetchall():
+        if attribute in OPEN_TEXTS:
+            members = [text.strip() for text in value.split("|") if text.strip()]
+            excluded.setdefault(attribute, []).extend(
+                (f"{institution}/{product}", member) for member in members
+            )
+    return excluded
+
+
+def _load_texts(
+    connection: duckdb.DuckDBPyConnection, leads: list[str], attribute: str, least: float
+) -> set[str]:
+    """Return the texts of an attribute of leads; none where too few leads have one."""
+    if not leads:
+        return set()
+    rows = connection.read_parquet(leads, hive_partitioning=False, union_by_name=True)
+    counted = rows.aggregate(f'"{attribute}", count(*)', f'"{attribute}"').fetchall()
+    texts = {text: leads for text, leads in counted if text is not None}
+    return set(map(normalise_text, texts)) if sum(texts.values()) >= least else set()
 
 
 def find_institutions_without_leads(

@@ -28,12 +28,14 @@ MAX_DAYS_NEVER_RUN = 30
 HISTORY_KIND = "history_kind"
 """Column of a feed that may have been loaded as history from before Banyan."""
 WAITING = {"ahead": "files_far_ahead", "late": "files_waiting"}
+UNREAD = {"unfinished": "files_unfinished", "folder": "folder_named_as_file"}
+"""State of files in landing/ -> the rule of the verdict."""
 
 
 def find_waiting(
     settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield one finding for files far ahead and one for late files that no run has read."""
+    """Yield one finding for each state of files in landing/ that no run has read."""
     waiting = read_waiting_files(settings, day)
     for state, rule in WAITING.items():
         rows = [row for row in waiting if row.state == state]
@@ -44,6 +46,15 @@ def find_waiting(
                 name_places(f"landing/{place}" for place in places),
                 amount=sum(row.files for row in rows),
                 where=name_places(places),
+            )
+    for state, rule in UNREAD.items():
+        paths = [row for row in waiting if row.state == state]
+        if paths:
+            yield make_finding(
+                rule,
+                name_places(f"landing/{row.path} since {row.since}" for row in paths),
+                amount=len(paths),
+                where=name_places(row.path for row in paths),
             )
 
 

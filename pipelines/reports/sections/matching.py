@@ -88,6 +88,33 @@ class InfeasibleFloor:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What the day's matches are expected to be worth, and to whom; money in the base currency."""
+
+    person_benefit: float
+    institution_margin: float
+    """Before fees, which are a transfer to the platform."""
+    fees: float
+    cost_of_leads: float
+    least_fees: float | None
+    """Floor on the plan's fees; None: nothing is to be earned."""
+    fees_short: float
+    price_of_fees: float
+    """Value that the last unit of fees costs."""
+    leads_with_a_choice: int
+    """Leads with more than one offer."""
+    steered_by_fee: int
+    """Those whose first offer would be another one if the fee decided the order."""
+    cost_of_steering: float
+    """What that order would cost these persons, in expectation."""
+
+    @property
+    def surplus(self) -> float:
+        """Return what the matches are worth to persons and institutions together."""
+        return self.person_benefit + self.institution_margin
+
+
+@dataclass(frozen=True)
 class Matching:
     """The day's matching: counts, certified gap and how the matches are spread."""
 
@@ -101,6 +128,7 @@ class Matching:
     """Exploration draws at products with few decisions."""
     exploration_cost: float | None = None
     """Expected value given up for exploration, in the base currency."""
+    worth: Worth | None = None
     policy_version: str | None = None
     funnel: tuple[Count, ...] = ()
     """Pairs that remain after each step, first to last."""
@@ -132,11 +160,21 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
         "gap": manifest["gap"],
         "explored": manifest["explored"],
         "exploration_cost": manifest["exploration_cost"],
+        "worth": _worth(manifest),
         "policy_version": manifest["policy_version"],
         "infeasible_floors": tuple(map(_infeasible_floor, manifest.get("floors_short", []))),
         "min_floor_shortfall": manifest.get("min_shortfall", 0),
         "prefilter_loss": manifest.get("prefilter_loss"),
     }
+
+
+def _worth(manifest: dict[str, Any]) -> Worth | None:
+    """Return what the matches are worth; None for a day that was matched before it was stated."""
+    if "cost_of_leads" not in manifest:
+        return None
+    no_floor = {"least_fees": None, "fees_short": 0.0, "price_of_fees": 0.0}
+    stated = no_floor | manifest
+    return Worth(**{field.name: stated[field.name] for field in fields(Worth)})
 
 
 def _infeasible_floor(floor: dict[str, Any]) -> InfeasibleFloor:

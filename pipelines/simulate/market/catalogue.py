@@ -45,6 +45,8 @@ BUDGET_SHARE = 0.2
 """Share of products with a daily budget."""
 LIKELY_APPROVAL, LIKELY_LOAN = 0.7, 30_000.0
 """Of the best leads: the share approved, and the amount of an approved loan."""
+LIKELY_COST = (1.0, LIKELY_APPROVAL, LIKELY_APPROVAL * LIKELY_LOAN)
+"""Likely fee of one of the best leads, over the price, by price model."""
 WEEKLY_CHANGES = 0.10
 """Share of institutions that change their terms within a week."""
 WEEKS_BACK = 26
@@ -77,16 +79,26 @@ def _changes_terms(world: World, day: date) -> BoolArray:
 
 def _week_of_terms(world: World, day: date) -> IntArray:
     """Return the week in which each institution last changed its terms; 0: not recently."""
-    weeks = np.zeros(world.institutions, np.int64)
-    for back in range(7 * WEEKS_BACK):
-        earlier = date.fromordinal(day.toordinal() - back)
-        changed = _changes_terms(world, earlier) & (weeks == 0)
-        weeks[changed] = earlier.toordinal() // 7
-    return weeks
+    week = day.toordinal() // 7 - np.arange(WEEKS_BACK + 1)
+    lender = np.arange(world.institutions)[:, None]
+    changes = world.random.uniform("change", lender, week) < WEEKLY_CHANGES
+    changed_on = 7 * week + world.random.integers("change day", 7, lender, week)
+    back = day.toordinal() - changed_on
+    changes &= (back >= 0) & (back < 7 * WEEKS_BACK)
+    return np.asarray(np.where(changes, week, 0).max(axis=1), np.int64)
 
 
-def terms_on(world: World, products: Products, day: date) -> tuple[FloatArray, IntArray, BoolArray]:
-    """Return each product's price, daily quota and active flag on `day`."""
+def terms_on(
+    world: World, products: Products, day: date, factor: FloatArray | float = 1.0
+) -> tuple[FloatArray, IntArray, BoolArray]:
+    """Return each product's price, daily quota and active flag on `day`.
+
+    Args:
+        world: The world.
+        products: Its products.
+        day: A business date.
+        factor: Factor on the unscaled prices, of all products or by product.
+    """
     random, number = world.random, np.arange(products.lender.size)
     week = _week_of_terms(world, day)[products.lender]
     is_changed = week > 0
@@ -94,7 +106,7 @@ def terms_on(world: World, products: Products, day: date) -> tuple[FloatArray, I
     quota = np.where(is_changed, 0.6 + 0.8 * random.uniform("new quota", number, week), 1.0)
     is_paused = is_changed & (random.uniform("paused", number, week) < 0.15)
     is_share = PRICE_MODELS[products.price_model] == "cps"
-    price = products.price * price
+    price = products.price * price * factor
     price = np.where(is_share, np.round(price, 4), np.round(price))
     return price, np.ceil(products.quota * quota).astype(np.int64), ~is_paused
 
@@ -116,9 +128,27 @@ def institution_table(lenders: Lenders) -> pa.Table:
     )
 
 
-def product_table(world: World, products: Products, day: date) -> pa.Table:
-    """Return the feed rows of all products on `day`, with the position of the lender."""
-    price, quota, is_active = terms_on(world, products, day)
+def product_table(
+    world: World,
+    products: Products,
+    day: date,
+    factor: FloatArray | float = 1.0,
+    left_on: IntArray | None = None,
+    is_open: BoolArray | None = None,
+) -> pa.Table:
+    """Return the feed rows of all products on `day`, with the position of the lender.
+
+    Args:
+        world: The world.
+        products: Its products.
+        day: A business date.
+        factor: Factor on the unscaled prices, of all products or by product.
+        left_on: Ordinal of the day on which each product left the market, 0 if it is there.
+        is_open: False where a product pauses or has left; None: all are open.
+    """
+    price, quota, is_active = terms_on(world, products, day, factor)
+    if is_open is not None:
+        is_active &= is_open
     count = products.lender.size
     return pa.table(
         {
@@ -139,10 +169,47 @@ def product_table(world: World, products: Products, day: date) -> pa.Table:
             "price": price,
             "daily_quota": quota,
             "daily_budget": _budgets(world, products, price, quota),
+            **_agreed_limits(world, products, price, quota),
             "status": np.where(is_active, "active", "paused"),
             "valid_from": pa.array([ADMITTED] * count, pa.date32()),
+            "valid_to": _last_days(count, left_on),
         }
     )
+
+
+def _last_days(count: int, left_on: IntArray | None) -> pa.Array:
+    """Return the last day of each product's terms; none for a product that is in the market."""
+    ordinals = np.zeros(count, np.int64) if left_on is None else left_on
+    days = [date.fromordinal(day) if day else None for day in ordinals.tolist()]
+    return pa.array(days, pa.date32())
+
+
+def _agreed_limits(
+    world: World, products: Products, price: FloatArray, quota: IntArray
+) -> dict[str, pa.Array]:
+    """Return the monthly limits and the agreed ceilings of cost, which a few products state.
+
+    A monthly limit is 18 to 28 full days. The ceilings are what a product with leads twice to five
+    times as good as a broadcast's would pay.
+    """
+    random, number = world.random, np.arange(products.lender.size)
+    model = PRICE_MODELS[products.price_model]
+
+    def state(name: str, share: float, values: FloatArray) -> pa.Array:
+        is_stated = random.uniform(f"has {name}", number) < share
+        return pa.array(np.where(is_stated, values, np.nan), from_pandas=True)
+
+    days = 18 + 10 * random.uniform("monthly days", number)
+    daily_cost = quota * price * np.array(LIKELY_COST)[products.price_model]
+    level = random.uniform("agreed cost", number)
+    per_approval = np.where(model == "cpl", np.ceil(price * (5 + 7 * level)), np.nan)
+    times = np.select([model == "cpl", model == "cpa"], [9 + 12 * level, 1.6 + level], np.nan)
+    return {
+        "monthly_quota": state("monthly quota", 0.05, np.ceil(quota * days)).cast(pa.int64()),
+        "monthly_budget": state("monthly budget", 0.04, np.ceil(daily_cost * days)),
+        "target_cost_per_approval": state("target per approval", 0.06, per_approval),
+        "target_cost_per_funded": state("target per funded", 0.06, np.ceil(price * times)),
+    }
 
 
 def _budgets(world: World, products: Products, price: FloatArray, quota: IntArray) -> pa.Array:
@@ -151,8 +218,7 @@ def _budgets(world: World, products: Products, price: FloatArray, quota: IntArra
     A budget is between 0.9 and 1.7 times the likely cost of a day with a full quota.
     """
     random, number = world.random, np.arange(products.lender.size)
-    probability = np.array([1.0, LIKELY_APPROVAL, LIKELY_APPROVAL * LIKELY_LOAN])
-    likely = probability[products.price_model]
+    likely = np.array(LIKELY_COST)[products.price_model]
     factor = 0.9 + 0.8 * random.uniform("budget", number)
     budget = np.ceil(quota * price * likely * factor)
     has_budget = random.uniform("has budget", number) < BUDGET_SHARE

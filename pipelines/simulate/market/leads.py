@@ -1,6 +1,6 @@
 """The leads of a day: applicant, channel, requested loan, consent, and hidden traits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -79,26 +79,20 @@ def generate_leads(
         day: A business date.
         number: Numbers of the leads within the day; None: all leads.
     """
-    random = world.random
     number = np.arange(world.leads_per_day) if number is None else number
-    address = (np.full(number.size, day.toordinal()), number)
-    ring, first = _fraud_rings(world, address), _original_leads(world, address)
-    channel, captured = arrivals(world, channels, day, number)
-    channels = channels_on(world, channels, day)
-    first_address = (address[0], first)
-    first_channel, _ = arrivals(world, channels, day, first)
-    is_firm = random.uniform("segment of lead", *first_address) < channels.business[first_channel]
-    is_firm &= ring < 0
-    applicant = _applicants(world, is_firm, channels.quality[first_channel], first_address)
-    columns, traits = _describe_applicants(world, day, is_firm, applicant, first_address)
-    is_fake = random.uniform("invented", *address) < channels.fake[channel]
-    device = np.where(ring >= 0, 10**9 + address[0] * 10_000 + ring, applicant + is_firm * 10**8)
-    columns |= {
+    leads = generate_requests(world, channels, day, number)
+    random, address = world.random, leads.address
+    columns, traits, channel, captured = leads.columns, leads.traits, leads.channel, leads.captured
+    person_device = traits["applicant"] + traits["is_firm"] * 10**8
+    ring_device = 10**9 + address[0] * 10_000 + traits["ring"]
+    device = np.where(traits["ring"] >= 0, ring_device, person_device)
+    phones = np.where(traits["is_fake"], _impossible_phones(world, address), columns["phone"])
+    columns = columns | {
         "lead_id": format_ids(f"{day:%y%m%d}-", number, 7),
         "captured_at": captured,
-        "segment": SEGMENTS[is_firm.astype(np.int64)],
-        "campaign_id": _campaigns(world, channels, channel, address),
-        "phone": np.where(is_fake, _impossible_phones(world, address), columns["phone"]),
+        "segment": SEGMENTS[traits["is_firm"].astype(np.int64)],
+        "campaign_id": _campaigns(world, channels_on(world, channels, day), channel, address),
+        "phone": phones,
         "device_id": identities.device_ids(random, device),
         "currency": np.full(number.size, CURRENCY),
     }
@@ -106,8 +100,41 @@ def generate_leads(
     for name, share in MISSING.items():
         is_missing = random.uniform(f"left out {name}", *address) < share
         columns[name] = np.where(is_missing, _missing_value(columns[name]), columns[name])
+    return replace(leads, columns=columns)
+
+
+def generate_requests(world: World, channels: Channels, day: date, number: IntArray) -> DayLeads:
+    """Return leads with what decides their outcomes: applicant, requested loan and traits.
+
+    Contact, consent and missing values are left out, which no truth depends on.
+    """
+    address = (np.full(number.size, day.toordinal()), number)
+    ring, first = _fraud_rings(world, address), _original_leads(world, address)
+    channel, captured = arrivals(world, channels, day, number)
+    channels = channels_on(world, channels, day)
+    first_address = (address[0], first)
+    first_channel, _ = arrivals(world, channels, day, first)
+    is_firm = _draws_firm(world, channels, first_channel, first_address) & (ring < 0)
+    applicant = _applicants(world, is_firm, channels.quality[first_channel], first_address)
+    columns, traits = _describe_applicants(world, day, is_firm, applicant, first_address)
+    is_fake = world.random.uniform("invented", *address) < channels.fake[channel]
     traits |= {"is_firm": is_firm, "applicant": applicant, "ring": ring, "is_fake": is_fake}
     return DayLeads(day, number, columns, channel, captured, traits)
+
+
+def find_firms(world: World, channels: Channels, day: date, number: IntArray) -> BoolArray:
+    """Return which leads of these numbers are of firms, without generating the leads."""
+    address = (np.full(number.size, day.toordinal()), number)
+    channels = channels_on(world, channels, day)
+    first = _original_leads(world, address)
+    first_channel, _ = arrivals(world, channels, day, first)
+    is_firm = _draws_firm(world, channels, first_channel, (address[0], first))
+    return is_firm & (_fraud_rings(world, address) < 0)
+
+
+def _draws_firm(world: World, channels: Channels, channel: IntArray, address: Address) -> BoolArray:
+    share = channels.business[channel]
+    return np.asarray(world.random.uniform("segment of lead", *address) < share)
 
 
 def arrivals(

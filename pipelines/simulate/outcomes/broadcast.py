@@ -1,7 +1,7 @@
 """Allocation before Banyan: the broadcast, allocation in rounds, and the price of leads.
 
-Each lead is shown to random products whose hard rules it meets. What channels cost follows from
-what such a broadcast is expected to earn."""
+Each lead is shown to random products whose hard rules it meets. Fees and what channels cost follow
+from what such a broadcast is expected to earn."""
 
 from datetime import date
 
@@ -24,9 +24,11 @@ DRAWS_PER_LEAD = 12
 SHOWN_TO = [0.0, 0.0, 0.2, 0.4, 0.4]
 """Probability that a lead is shown to 0, 1, 2, ... institutions."""
 
-COST_OF_YIELD = 0.57
-"""Acquisition cost as a share of the loans' yield in a year, under broadcast: 20.86 points of 36%,
-in the consumer-finance figures that this project starts from."""
+FEES_OF_YIELD = 0.57
+"""What institutions pay to acquire loans, as a share of their yield in a year, under broadcast:
+20.86 points of 36%, in the consumer-finance figures that this project starts from."""
+CHANNELS_SHARE = 0.9
+"""Share of these fees that channels are paid; the platform lives on the rest."""
 EXCLUDED = np.array([0.065, 0.105])
 """Share of people's and of firms' leads that no lender sees: repeated, suppressed, without consent.
 A market has fewer firms than people, so firms apply again sooner."""
@@ -37,7 +39,7 @@ SAMPLED_LEADS = 5_000
 of a large one."""
 DRAWINGS = 4
 SAMPLED_PRODUCTS, MAX_OFFERS = 400, 5
-"""Products considered for each lead, drawn where there are more, and most offers of one lead."""
+"""Most products considered for each lead, drawn where there are more; most offers of one lead."""
 
 
 def broadcast(world: World, lenders: Lenders, products: Products, leads: DayLeads) -> PairTruth:
@@ -128,7 +130,7 @@ def expected_broadcast_yield(
 ) -> float:
     """Return the expected yearly yield of a broadcast of a day's leads, in currency.
 
-    Advertisers bid for traffic by its expected value, so the price of leads follows this figure: it
+    Platforms bid for traffic by its expected value, so the price of leads follows this figure: it
     is higher on a day of many strong leads.
 
     Args:
@@ -141,58 +143,99 @@ def expected_broadcast_yield(
     sampled = min(leads.number.size, SAMPLED_LEADS)
     drawings = max(1, min(DRAWINGS, 2 * SAMPLED_LEADS // sampled))
     scaled_quota = np.ceil(quota * (sampled / world.leads_per_day)).astype(np.int64)
-    is_firm = leads.traits["is_firm"].astype(np.int64)
-    is_seen = (world.random.uniform("excluded", *leads.address) >= EXCLUDED[is_firm])[:sampled]
-    is_seen &= (leads.traits["ring"] < 0)[:sampled] & ~leads.traits["is_fake"][:sampled]
     total = 0.0
     for drawing in range(drawings):
-        product = _sampled_products(world, products, leads, sampled, drawing)
-        lead = np.broadcast_to(np.arange(sampled)[:, None], product.shape)
-        is_possible = meets_hard_rules(products, leads, lead, product) & is_seen[:, None]
-        lead, product = lead[is_possible], product[is_possible]
-        rank = allocate_in_rounds(
-            lead,
-            products.lender[product],
-            product,
-            np.zeros(lead.size),
-            world.random.uniform("bid", lead, product, drawing),
-            scaled_quota,
-            max_offers=MAX_OFFERS,
-        )
-        pairs = lead[rank > 0], product[rank > 0], rank[rank > 0]
-        truth = compute_pair_truth(world, lenders, products, leads, *pairs)
-        # The sum of whole cents is the same on every machine, in any order.
-        cents = truth.p_approve * truth.p_fund * truth.amount * truth.apr * 100
-        total += int(np.round(cents).astype(np.int64).sum()) / 100
+        pairs = draw_broadcast(world, lenders, products, leads, scaled_quota, drawing)
+        total += sum_of_cents(expected_yield(pairs))
     return total / drawings * world.leads_per_day / sampled
 
 
+def draw_broadcast(
+    world: World,
+    lenders: Lenders,
+    products: Products,
+    leads: DayLeads,
+    quota: IntArray,
+    drawing: int = 0,
+    *,
+    among: IntArray | None = None,
+) -> PairTruth:
+    """Return the pairs of a broadcast that leaves no quota unused, and their truth.
+
+    Args:
+        world: The world.
+        lenders: Its institutions.
+        products: Their products.
+        leads: Leads of a day, of which the first `SAMPLED_LEADS` are shown.
+        quota: Leads that each product takes of these.
+        drawing: Another number is another broadcast.
+        among: The products that are considered, `SAMPLED_PRODUCTS` for each lead; None: all.
+    """
+    sampled = min(leads.number.size, SAMPLED_LEADS)
+    is_firm = leads.traits["is_firm"].astype(np.int64)
+    is_seen = (world.random.uniform("excluded", *leads.address) >= EXCLUDED[is_firm])[:sampled]
+    is_seen &= (leads.traits["ring"] < 0)[:sampled] & ~leads.traits["is_fake"][:sampled]
+    among = np.arange(products.lender.size) if among is None else among
+    product = _sampled_products(world, leads, among, sampled, drawing)
+    lead = np.broadcast_to(np.arange(sampled)[:, None], product.shape)
+    is_possible = meets_hard_rules(products, leads, lead, product) & is_seen[:, None]
+    lead, product = lead[is_possible], product[is_possible]
+    rank = allocate_in_rounds(
+        lead,
+        products.lender[product],
+        product,
+        np.zeros(lead.size),
+        world.random.uniform("bid", lead, product, drawing),
+        quota,
+        max_offers=MAX_OFFERS,
+    )
+    pairs = lead[rank > 0], product[rank > 0], rank[rank > 0]
+    return compute_pair_truth(world, lenders, products, leads, *pairs)
+
+
+def expected_yield(pairs: PairTruth) -> FloatArray:
+    """Return the expected interest of each pair in a year."""
+    return np.asarray(pairs.p_approve * pairs.p_fund * pairs.amount * pairs.apr)
+
+
+def expected_fees(products: Products, price: FloatArray, pairs: PairTruth) -> FloatArray:
+    """Return what the institution of each pair pays in expectation, at these prices by product."""
+    approved = np.asarray(pairs.p_approve, np.float64)
+    due = np.stack([np.ones_like(approved), approved, approved * pairs.p_fund * pairs.amount])
+    model = products.price_model[pairs.product]
+    return np.asarray(price[pairs.product] * due[model, np.arange(approved.size)])
+
+
+def sum_of_cents(money: FloatArray) -> float:
+    """Return the sum in whole cents, which is the same on every machine, in any order."""
+    return int(np.round(money * 100).astype(np.int64).sum()) / 100
+
+
 def _sampled_products(
-    world: World, products: Products, leads: DayLeads, sampled: int, drawing: int
+    world: World, leads: DayLeads, among: IntArray, sampled: int, drawing: int
 ) -> IntArray:
     """Return the products that are considered for each sampled lead, one row a lead."""
-    count = products.lender.size
-    draw = np.arange(min(count, SAMPLED_PRODUCTS))[None, :]
-    if count <= SAMPLED_PRODUCTS:
-        return np.broadcast_to(draw, (sampled, draw.size))
+    draw = np.arange(min(among.size, SAMPLED_PRODUCTS))[None, :]
+    if among.size <= SAMPLED_PRODUCTS:
+        return np.broadcast_to(among[None, :], (sampled, among.size))
     day, number = (part[:sampled, None] for part in leads.address)
-    return world.random.integers("bid", count, day, number, draw, drawing)
+    return among[world.random.integers("bid", among.size, day, number, draw, drawing)]
 
 
-def channel_spend(world: World, channels: Channels, day: date, expected_yield: float) -> pa.Table:
+def channel_spend(world: World, channels: Channels, day: date, day_yield: float) -> pa.Table:
     """Return the spend of every channel's campaigns on `day`, with the channel's position.
 
     Args:
         world: The world.
         channels: Its channels.
         day: A business date.
-        expected_yield: See `expected_broadcast_yield`.
+        day_yield: See `expected_broadcast_yield`.
     """
     random = world.random
     share = channel_shares(world, channels, day)
     expected = world.leads_per_day * share[:, None] * CAMPAIGNS
     unscaled = expected * channels.cost[:, None]
-    scale = COST_OF_YIELD * expected_yield / unscaled.sum()
+    scale = CHANNELS_SHARE * FEES_OF_YIELD * day_yield / unscaled.sum()
     channel, campaign = (axis.ravel() for axis in np.indices(expected.shape))
     address = (np.full(channel.size, day.toordinal()), channel, campaign)
     clicks = expected.ravel() * (6 + 6 * random.uniform("clicks", *address))

@@ -33,6 +33,10 @@ TIGHTENING = 1.5
 """Rise of the cut-off of the institution that tightens."""
 STRENGTH_LOST, LOG_ODDS_OF_DEFAULT_ADDED = 0.7, 1.0
 """Effect of a falling sector on the strength and the defaults of its firms."""
+HIDDEN_NODES = ((-(3**0.5), 1 / 6), (0.0, 2 / 3), (3**0.5, 1 / 6))
+"""Nodes and weights of the Gauss-Hermite quadrature of the applicant's hidden trait."""
+MIN_REGRESSION_LEADS = 20
+"""Leads of a segment from which the regression of stability is fitted; fewer: the average, 0."""
 
 
 @dataclass(frozen=True)
@@ -101,43 +105,185 @@ def compute_pair_truth(
         rank: Rank of the product among the lead's offers, from 1; the pairs are all its offers.
             Without it each pair is computed as if it were the lead's only offer.
     """
-    random, day = world.random, leads.day
+    visible = _visible_part(world, lenders, products, leads, lead, product)
+    random = world.random
+    pair = (np.full(lead.size, leads.day.toordinal()), leads.address[1][lead], product)
+    hidden = _HiddenPart(
+        trait=leads.traits["hidden"][lead],
+        seen=random.normal("pair", *pair),
+        keen=random.normal("keen", *pair),
+        stability=leads.traits["stability"][lead],
+    )
+    truth = _truth_given(visible, hidden, rank)
+    return truth if rank is None else replace(truth, p_fund=funding_probability(truth))
+
+
+def expect_pair_truth(
+    world: World,
+    lenders: Lenders,
+    products: Products,
+    leads: DayLeads,
+    lead: IntArray,
+    product: IntArray,
+) -> PairTruth:
+    """Return the truth of pairs averaged over the traits that no column shows, by quadrature.
+
+    Averaged are the applicant's trait, what a lender sees of a pair, and the part of stability that
+    bureau score and debt do not show. The lenders' own preferences count as known, the week's
+    random effect and the stability of a firm's main buyer too: outcomes reveal them in time. So no
+    model can do better than a plan by these figures, and few can do as well.
+
+    Probabilities are conditional as in `compute_pair_truth`, each pair as its lead's only offer:
+    the mean of approval x take-up x amount is the product of the three columns.
+    """
+    visible = _visible_part(world, lenders, products, leads, lead, product)
+    stability, spread = (column[lead] for column in _stability_by_columns(leads))
+    shape = lead.shape
+    sums = np.zeros((4, lead.size))
+    for trait, weight in HIDDEN_NODES:
+        for seen in (-1.0, 1.0):
+            hidden = _HiddenPart(
+                trait=np.full(shape, trait),
+                seen=np.full(shape, seen),
+                keen=np.zeros(shape),
+                stability=stability,
+            )
+            truth = _truth_given(visible, hidden, None)
+            p_default = 0.5 * (
+                _default_probability(visible, hidden.trait, stability - spread)
+                + _default_probability(visible, hidden.trait, stability + spread)
+            )
+            funded = truth.p_approve * truth.p_take
+            lent = funded * truth.amount
+            columns = (truth.p_approve, funded, lent, lent * p_default)
+            sums += 0.5 * weight * np.stack(columns)
+    approved, funded, lent, defaulted = sums
+    taken = np.round(funded / approved, 9)
+    return PairTruth(
+        lead=lead,
+        product=product,
+        rank=np.ones_like(lead),
+        p_approve=np.round(approved, 9),
+        p_take=taken,
+        p_fund=taken,
+        p_default=np.round(defaulted / lent, 9),
+        apr=visible.apr,
+        amount=np.round(lent / funded, 2),
+    )
+
+
+@dataclass(frozen=True)
+class _VisiblePart:
+    """The parts of the truth that columns, or outcomes in time, can show; one row a pair."""
+
+    lead: IntArray
+    product: IntArray
+    requested: FloatArray
+    apr: FloatArray
+    above_cut: FloatArray
+    """Strength and the lender's preferences above its cut-off, without hidden traits."""
+    wants: FloatArray
+    """Log-odds of take-up for the full amount, without hidden traits and rank."""
+    default_log_odds: FloatArray
+    """Without the applicant's hidden trait and stability."""
+    is_fraud: BoolArray
+
+
+@dataclass(frozen=True)
+class _HiddenPart:
+    """The hidden traits of each pair, in standard deviations."""
+
+    trait: FloatArray
+    """Of the applicant."""
+    seen: FloatArray
+    """Of the pair: what the lender sees beyond the columns."""
+    keen: FloatArray
+    """Of the pair: how much the applicant likes the offer."""
+    stability: FloatArray
+
+
+def _visible_part(
+    world: World,
+    lenders: Lenders,
+    products: Products,
+    leads: DayLeads,
+    lead: IntArray,
+    product: IntArray,
+) -> _VisiblePart:
+    day = leads.day
     traits = {name: column[lead] for name, column in leads.traits.items()}
     requested = leads.columns["amount"][lead]
-    pair = (np.full(lead.size, day.toordinal()), leads.address[1][lead], product)
     is_falling = world.has_shock(SECTOR_FALLS, day) & traits["is_firm"]
     is_falling = is_falling & (traits["industry"] == FALLING_INDUSTRY)
     strength = credit_strength(traits, requested) - STRENGTH_LOST * is_falling
-
-    observed = 0.12 * traits["hidden"] + 0.08 * random.normal("pair", *pair)
     preference, mood = _lender_preferences(world, lenders, leads, traits, products.lender[product])
-    above_cut = strength + preference + mood + observed - products.cut[product]
-    log_odds = APPROVAL_SLOPE * above_cut - APPROVAL_INTERCEPT
-    p_approve = APPLICATION_RATE * rounded_sigmoid(log_odds)
-    granted = np.round(requested * np.clip(0.6 + 0.2 * above_cut, MIN_GRANTED, 1), -2)
-
     apr = _offered_rates(world, products, leads, product, strength)
     excess_rate = apr / world.highest_rate(day) - 0.95
-    wants = 1.0 - 5 * excess_rate - 1.5 * (1 - granted / requested)
-    wants = wants + lenders.liked[products.lender[product]]
-    wants = wants - STRENGTH_PENALTY * strength
-    wants = wants + 0.2 * random.normal("keen", *pair)
+    liked = lenders.liked[products.lender[product]]
+    return _VisiblePart(
+        lead=lead,
+        product=product,
+        requested=requested,
+        apr=apr,
+        above_cut=strength + preference + mood - products.cut[product],
+        wants=1.0 - 5 * excess_rate + liked - STRENGTH_PENALTY * strength,
+        default_log_odds=(
+            -2.8 - 0.45 * strength - 0.5 * traits["buyer"] + LOG_ODDS_OF_DEFAULT_ADDED * is_falling
+        ),
+        is_fraud=traits["is_fake"] | (traits["ring"] >= 0),
+    )
+
+
+def _truth_given(visible: _VisiblePart, hidden: _HiddenPart, rank: IntArray | None) -> PairTruth:
+    """Return the truth of each pair for these hidden traits; `p_fund` ignores other offers."""
+    above_cut = visible.above_cut + (0.12 * hidden.trait + 0.08 * hidden.seen)
+    p_approve = APPLICATION_RATE * rounded_sigmoid(APPROVAL_SLOPE * above_cut - APPROVAL_INTERCEPT)
+    requested = visible.requested
+    granted = np.round(requested * np.clip(0.6 + 0.2 * above_cut, MIN_GRANTED, 1), -2)
+    wants = visible.wants - 1.5 * (1 - granted / requested) + 0.2 * hidden.keen
     if rank is not None:
         wants = wants - RANK_PENALTY * (rank - 1)
     p_take = rounded_sigmoid(wants)
-    is_fraud = traits["is_fake"] | (traits["ring"] >= 0)
-    truth = PairTruth(
-        lead=lead,
-        product=product,
-        rank=np.ones_like(lead) if rank is None else rank,
-        p_approve=np.where(is_fraud, 0.005, p_approve),
+    return PairTruth(
+        lead=visible.lead,
+        product=visible.product,
+        rank=np.ones_like(visible.lead) if rank is None else rank,
+        p_approve=np.where(visible.is_fraud, 0.005, p_approve),
         p_take=p_take,
         p_fund=p_take,
-        p_default=_default_probability(traits, strength, is_falling),
-        apr=apr,
+        p_default=_default_probability(visible, hidden.trait, hidden.stability),
+        apr=visible.apr,
         amount=granted,
     )
-    return truth if rank is None else replace(truth, p_fund=funding_probability(truth))
+
+
+def _default_probability(
+    visible: _VisiblePart, trait: FloatArray, stability: FloatArray
+) -> FloatArray:
+    return rounded_sigmoid(visible.default_log_odds - 0.6 * trait - 0.5 * stability)
+
+
+def _stability_by_columns(leads: DayLeads) -> tuple[FloatArray, FloatArray]:
+    """Return what bureau score and debt tell of each lead's stability: a linear regression.
+
+    Returns:
+        The expected stability of each lead, and the standard deviation of what remains.
+    """
+    traits = leads.traits
+    is_scored = ~np.isnan(traits["score"])
+    score = np.where(is_scored, traits["score"] - 645, 0.0) / 60
+    columns = np.stack([np.ones_like(score), is_scored, score, traits["burden"] - 0.23], axis=1)
+    expected, spread = np.zeros(score.size), np.ones(score.size)
+    for segment in (False, True):
+        rows = np.flatnonzero(traits["is_firm"] == segment)
+        if rows.size >= MIN_REGRESSION_LEADS:
+            fit = np.linalg.lstsq(columns[rows], traits["stability"][rows], rcond=None)[0]
+            expected[rows] = np.round(columns[rows] @ fit, 6)
+            for has_score in (False, True):
+                group = rows[is_scored[rows] == has_score]
+                error = traits["stability"][group] - expected[group]
+                spread[group] = np.round(np.sqrt((error**2).mean()), 6) if group.size else 1.0
+    return expected, spread
 
 
 def _lender_preferences(
@@ -153,19 +299,6 @@ def _lender_preferences(
     if world.has_shock(INSTITUTION_TIGHTENS, day):
         mood = mood - TIGHTENING * lenders.is_largest[lender]
     return preference, mood
-
-
-def _default_probability(
-    traits: Columns, strength: FloatArray, is_falling: BoolArray
-) -> FloatArray:
-    return rounded_sigmoid(
-        -2.8
-        - 0.45 * strength
-        - 0.6 * traits["hidden"]
-        - 0.5 * traits["stability"]
-        - 0.5 * traits["buyer"]
-        + LOG_ODDS_OF_DEFAULT_ADDED * is_falling
-    )
 
 
 def _offered_rates(

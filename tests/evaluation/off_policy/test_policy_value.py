@@ -85,7 +85,7 @@ def test_log_has_every_scored_pair_with_its_propensity(market):
 
 def test_reward_is_the_realised_value(market):
     """Computed by hand: 7,000 lent, at the price and pd of the match."""
-    value = policy.value().model_copy(update={"person_weight": 0.0})
+    value = policy.value().model_copy(update={"person_weight": 0.0, "platform_weight": 2.0})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(policy, "value", lambda: value)
         log = load_log(market, [DAY], build_value_challenger(value), NEXT).log
@@ -108,7 +108,7 @@ def test_reward_is_the_realised_value(market):
         years = leads[made["lead_id"]]["term_months"] / 24
         margin = (made["suggested_apr"] - value.funding_cost) * years
         margin -= made["pd"] * value.loss_given_default
-        expected.append(revenue + value.institution_weight * margin * lent)
+        expected.append(2 * revenue + margin * lent - value.application_cost - revenue)
     assert np.sort(log.reward[log.is_made]) == pytest.approx(np.sort(expected), abs=1e-3)
     assert log.reward[log.is_made].sum() > aged.reward[aged.is_made].sum()
     assert not log.reward[~log.is_made].any()
@@ -199,7 +199,7 @@ def test_command_rejects_a_losing_policy_with_its_loss(market, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("option", "content", "code", "words"),
     [
-        ("--policy", "revenue_weight: much", 2, "is no value policy"),
+        ("--policy", "platform_weight: much", 2, "is no value policy"),
         ("--models", f"{NEXT}", 2, "may have been trained"),
         ("--models", f"{DAY - timedelta(days=400)}", 1, "no models of"),
     ],

@@ -19,6 +19,13 @@ OF_LEADS = {
     "has_best": [1.0, 1.0, 0.0, 0.0],
     "value": [30.0, 30.0, 0.0, 0.0],
     "oracle_value": [40.0, 40.0, 0.0, 0.0],
+    "surplus": [25.0, 20.0, -5.0, 0.0],
+    "only_surplus": [27.0, 22.0, -4.0, 0.0],
+    "oracle_surplus": [40.0, 50.0, 0.0, 0.0],
+    "attainable_surplus": [30.0, 30.0, 0.0, 0.0],
+    "matched": [1.0, 1.0, 1.0, 0.0],
+    "first_is_best": [1.0, 1.0, 0.0, 0.0],
+    "hopeless": [0.0, 0.0, 1.0, 0.0],
 }
 SUMS = {name: np.array(column) for name, column in OF_LEADS.items()}
 
@@ -37,6 +44,12 @@ BY_HAND = {
     "best_offer_share": 0.5,
     "quota_use": 0.4,  # 4 of 10
     "value_share_of_oracle": 0.75,
+    "fee_share_of_yield": 0.16,  # 80 of 500
+    "surplus": 40.0,
+    "surplus_share_of_oracle": 0.5,  # 45 of 90
+    "surplus_share_of_attainable": 0.75,  # 45 of 60
+    "first_offer_is_persons_best": 0.666667,  # 2 of 3 matched
+    "hopeless_share": 0.333333,
 }
 
 

@@ -74,6 +74,14 @@ BY_HAND = {
     "best_offer_share": None,
     "quota_use": 0.5,
     "value_share_of_oracle": None,
+    "fee_share_of_yield": 0.0875,  # 420 of 4,800
+    "surplus": None,
+    "surplus_share_of_oracle": None,
+    "surplus_share_of_attainable": None,
+    "first_offer_is_persons_best": None,
+    "hopeless_share": None,
+    "lenders_worse_than_broadcast": None,
+    "least_served_lender": None,
 }
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from pipelines.evaluation.scorecard import publish_scorecard
 from pipelines.evaluation.scorecard.calibration import measure_calibration
-from pipelines.evaluation.scorecard.lead_totals import combine_days
+from pipelines.evaluation.scorecard.day_figures import combine_days, figures_by_group
+from pipelines.evaluation.scorecard.frontier import PLATFORM_WEIGHTS, compute_frontier
+from pipelines.evaluation.scorecard.lenders import measure_service
 from pipelines.evaluation.scorecard.page import BY_DAY, daily_charts
 from pipelines.evaluation.scorecard.page_data import (
     Retraining,
     ScoringModel,
     cost_by_channel,
-    cost_by_institution,
     cost_waterfall,
     first_and_last_week,
     funnel,
@@ -71,13 +72,16 @@ def test_parts_add_up_to_the_whole(day, way):
     cost, interest, funded = (
         day.by_policy[way][name].sum() for name in ("cost", "interest", "funded")
     )
-    for parts in (cost_by_channel([day], way), cost_by_institution([day], way)):
+    channels, lenders = cost_by_channel([day], way), measure_service([day], way, "broadcast")
+    for parts in (channels, lenders):
         assert sum(part.cost for part in parts) == pytest.approx(cost)
         assert sum(part.interest for part in parts) == pytest.approx(interest)
         assert sum(part.funded for part in parts) == pytest.approx(funded)
-        known = [part for part in parts if part.share is not None and part.funded > 0.5]
-        assert len(known) > 1
-        assert all(part.low < part.share < part.high for part in known)
+    known = [part for part in channels if part.share is not None and part.funded > 0.5]
+    assert len(known) > 1
+    assert all(part.low < part.share < part.high for part in known)
+    fees = day.by_policy[way]["revenue"].sum()
+    assert sum(lender.fees for lender in lenders) == pytest.approx(fees)
 
 
 @pytest.mark.parametrize("way", ["banyan", "broadcast"])
@@ -89,6 +93,54 @@ def test_the_parts_of_a_funded_loans_cost_add_up(day, way):
     assert sum(step.cost for step in steps) == pytest.approx(spent, rel=1e-5)
     assert steps[-1].start + steps[-1].cost == pytest.approx(spent, rel=1e-5)
     assert funnel([day], way)[-1].cost == pytest.approx(spent, rel=1e-5)
+
+
+def test_every_lender_is_in_the_table(day, made):
+    _, page = made[1:]
+    rows = [row.split(" | ")[0] for row in table_rows(page)]
+    for name in day.lenders:
+        assert rows.count(name) >= 1, name
+
+
+def test_groups_of_leads_add_up_to_all(day):
+    figures = combine_days([day])["banyan"]
+    groups = figures_by_group([day])
+    assert list(groups["Segment"]) == ["consumer", "business"]
+    people = groups["Segment"]["consumer"]["banyan"]
+    for name in ("leads", "shown", "funded", "surplus"):
+        of_segments = [members["banyan"][name] for members in groups["Segment"].values()]
+        assert sum(of_segments) == pytest.approx(figures[name], rel=1e-4), name
+        by_income = [members["banyan"][name] for members in groups["Income of people"].values()]
+        assert sum(by_income) == pytest.approx(people[name], rel=1e-4), name
+
+
+def test_more_weight_of_a_side_brings_it_more_and_equal_weights_the_greatest_surplus(matched):
+    frontier = compute_frontier(matched.settings, DAY, 9_000)
+    by_platform = frontier.of_kind("platform")
+    assert [point.weight for point in by_platform] == list(PLATFORM_WEIGHTS)
+    fees = [point.fees for point in by_platform]
+    assert fees == sorted(fees)
+    assert fees[0] < fees[-1]
+    equal = next(point for point in by_platform if point.weight == 1)
+    assert equal.surplus > 0.95  # as the only offer of each lead it is the greatest
+    assert max(by_platform, key=lambda point: point.surplus).weight in (0.5, 1, 2)
+    for point in frontier.points:
+        assert point.cost == 9_000
+    banyan = frontier.of_kind("banyan")[0]
+    figures = combine_days([day_by_truth(matched.settings, DAY)])["banyan"]
+    assert banyan.fees == pytest.approx(figures["revenue"], rel=1e-4)
+    assert banyan.loans == pytest.approx(figures["funded"], rel=1e-4)
+    assert frontier.of_kind("broadcast")[0].least_ratio in (1, None)
+
+
+def test_a_large_day_is_represented_by_some_leads(matched, monkeypatch):
+    whole = compute_frontier(matched.settings, DAY, 9_000)
+    monkeypatch.setattr("pipelines.evaluation.scorecard.frontier.MAX_PAIRS", 400)
+    part = compute_frontier(matched.settings, DAY, 9_000)
+    assert part.share < whole.share == 1
+    assert part.points[0].cost == pytest.approx(9_000 * part.share)
+    loans = [frontier.of_kind("broadcast")[0].loans for frontier in (part, whole)]
+    assert loans[0] == pytest.approx(loans[1] * part.share, rel=0.6)
 
 
 def test_every_match_is_in_one_calibration_bin(matched, day):

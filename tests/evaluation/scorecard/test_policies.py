@@ -10,9 +10,10 @@ from expectations import policy
 from pipelines.core.database import connect
 from pipelines.evaluation.scorecard.market import DayMarket, load_market
 from pipelines.evaluation.scorecard.policies import rank_by_policy
+from pipelines.evaluation.scorecard.truth import PairValues
 from tests.evaluation.scorecard.hand_written_market import DAY, write_market
 
-REFERENCES = ("broadcast", "rules", "oracle")
+REFERENCES = ("broadcast", "rules", "oracle", "attainable")
 LEADS = [
     {"channel_id": channel, "lead_id": f"{number}", "amount": 15_000.0}
     for channel in ("feed", "search")
@@ -37,16 +38,23 @@ def load(home: Path, shared: list[dict[str, str]]) -> DayMarket:
         return load_market(connection, settings, DAY)
 
 
+def draw_values(market: DayMarket, seed: int) -> PairValues:
+    size = market.lead.size
+    surplus = np.random.default_rng(seed).uniform(1, 100, size)
+    nothing = np.zeros(size)
+    return PairValues(nothing, nothing, surplus, nothing, surplus)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_leads_of_one_phone_share_the_offers_of_one_lead(tmp_path: Path, seed: int):
     market = load(tmp_path, SHARED)
-    value = np.random.default_rng(seed).uniform(1, 100, market.lead.size)
+    values = draw_values(market, seed)
     most = policy.value().max_offers_per_lead
     keys = market.leads.select(["channel_id", "lead_id"]).to_pylist()
     names = [tuple(row.values()) for row in keys]
     sharing = {ONE_PHONE, ("feed", "1"), ("search", "3")}
     for name in REFERENCES:
-        rank = rank_by_policy(market, value)[name]
+        rank = rank_by_policy(market, values, values)[name]
         shown = np.flatnonzero(rank)
         of_phone = [row for row in shown if names[market.lead[row]] in sharing]
         assert 1 <= len(of_phone) <= most, name
@@ -61,8 +69,8 @@ def test_leads_of_one_phone_share_the_offers_of_one_lead(tmp_path: Path, seed: i
 
 def test_without_a_shared_phone_every_lead_has_its_own_offers(tmp_path: Path):
     market = load(tmp_path, [])
-    value = np.random.default_rng(1).uniform(1, 100, market.lead.size)
+    values = draw_values(market, 1)
     for name in REFERENCES:
-        shown = np.flatnonzero(rank_by_policy(market, value)[name])
+        shown = np.flatnonzero(rank_by_policy(market, values, values)[name])
         offers = np.bincount(market.lead[shown], minlength=len(LEADS))
         assert (offers == policy.value().max_offers_per_lead).all(), name

@@ -76,14 +76,71 @@ def test_no_policy_exceeds_the_value_of_the_oracle(figures):
     assert 0 < min(shares.values()) <= max(shares.values()) < 1
 
 
+def test_the_attainable_plan_is_better_than_published_and_below_the_oracle(figures):
+    shares = {name: figures[name]["surplus_share_of_oracle"] for name in POLICIES}
+    attainable = shares["banyan"] / figures["banyan"]["surplus_share_of_attainable"]
+    assert shares["oracle"] == 1
+    assert max(shares["banyan"], shares["broadcast"], shares["rules"]) < attainable < 1
+    for name in POLICIES:
+        of_attainable = figures[name]["surplus_share_of_attainable"]
+        assert shares[name] == pytest.approx(attainable * of_attainable, rel=1e-4)
+
+
+def test_surplus_is_the_benefit_of_persons_and_the_margin_before_fees(matched, figures):
+    """By the formula of the value policy, written again."""
+    value = policy.value()
+    truth = pair_truth(matched.world, matched.leads, matched.lead, matched.product, matched.rank)
+    products, at = matched.world.products, matched.product
+    years = matched.leads.columns["term_months"][matched.lead] / 24
+    funded = truth.p_approve * truth.p_fund
+    cap = matched.world.world.highest_rate(DAY)
+
+    def room(most, asked):
+        return np.clip(most / asked - 1, 0, 1)
+
+    fit = 1 - value.amount_room_weight * (1 - room(products.amount_max[at], truth.amount))
+    term = matched.leads.columns["term_months"][matched.lead]
+    fit *= 1 - value.term_room_weight * (1 - room(products.term_max[at], term))
+    saving = funded * np.maximum(cap - truth.apr, 0) * truth.amount * years * fit
+    benefit = saving - (1 - truth.p_approve) * value.declined_cost
+    loss = truth.p_default * value.loss_given_default
+    margin = funded * truth.amount * ((truth.apr - value.funding_cost) * years - loss)
+    surplus = (benefit + margin - value.application_cost).sum()
+    assert figures["banyan"]["surplus"] == pytest.approx(surplus, rel=1e-3)
+
+
+def test_persons_best_and_hopeless_follow_from_the_offers(matched, figures):
+    shown = [
+        row for row in compute_offers(matched.settings, DAY).offers.to_pylist()
+        if row["policy"] == "banyan"
+    ]  # fmt: skip
+    by_lead: dict[tuple[str, str], list[dict]] = {}
+    for row in shown:
+        by_lead.setdefault((row["channel_id"], row["lead_id"]), []).append(row)
+    best = hopeless = 0
+    for offers in by_lead.values():
+        first = next(row for row in offers if row["rank"] == 1)
+        best += first["benefit"] == max(row["benefit"] for row in offers)
+        none = np.prod([1 - row["p_approve"] for row in offers])
+        hopeless += 1 - none < 0.05
+    banyan = figures["banyan"]
+    assert 0 < hopeless < len(by_lead)
+    assert banyan["first_offer_is_persons_best"] == pytest.approx(best / len(by_lead), rel=1e-5)
+    assert banyan["hopeless_share"] == pytest.approx(hopeless / len(by_lead), rel=1e-5)
+    assert figures["oracle"]["first_offer_is_persons_best"] == 1
+
+
 def test_every_reference_respects_quotas_and_offers_per_lead(matched, market):
     all_pairs = np.arange(market.lead.size)
     with connect(matched.settings) as connection:
-        alone = DayTruth(market, matched.world).as_only_offers()
-        _, value = value_pairs(connection, market, all_pairs, alone)
-    ranks = rank_by_policy(market, value)
+        truth = DayTruth(market, matched.world)
+        alone, by_columns = (
+            value_pairs(connection, market, all_pairs, kind)
+            for kind in (truth.as_only_offers(), truth.as_columns_show())
+        )
+    ranks = rank_by_policy(market, alone, by_columns)
     institution = market.institution[market.product]
-    for name in POLICIES[1:]:
+    for name in (*POLICIES[1:], "attainable"):
         shown = ranks[name] > 0
         lead = market.lead[shown]
         assert np.bincount(market.product[shown]).max() == QUOTA, name
@@ -141,6 +198,10 @@ def test_the_optimal_plan_gains_nothing_under_a_shuffled_truth(copied):
     shuffled = compute_negative_control(copied, DAY, DAY)
     assert shuffled["banyan"]["funded_low"] < shuffled["broadcast"]["funded_high"]
     assert shuffled["banyan"]["value_share_of_oracle"] < 0.6
+    for name in ("banyan", "rules"):
+        now, before = (shuffled[way] for way in (name, "broadcast"))
+        assert now["surplus_low"] < before["surplus_high"], name
+        assert now["lenders_worse_than_broadcast"] == 0, name
 
 
 def test_a_shuffled_truth_is_the_same_truth_in_another_order(matched, market):
@@ -159,7 +220,7 @@ def test_a_day_without_eligible_pairs_has_zero_figures(tmp_path, leads):
     key = {"channel_id": "feed-01", "lead_id": "260203-0000001"}
     settings = write_market(tmp_path, [key] * leads, [], [], {"feed-01": 30.0})
     figures, page = publish_scorecard(settings, DAY, DAY)
-    assert "No institution has at least 1 expected loan" in page.read_text("utf-8")
+    assert "0 lenders with an open product" in page.read_text("utf-8")
     assert list(figures) == POLICIES
     for of_policy in figures.values():
         assert (of_policy["leads"], of_policy["shown"], of_policy["funded"]) == (leads, 0, 0)

@@ -28,7 +28,7 @@ def test_a_table_is_followed_by_one_line_of_json(run):
     assert code == 0
     assert set(json.loads(line)) == {"banyan", "broadcast", "rules", "oracle"}
     assert table[0].split()[-4:] == ["banyan", "broadcast", "rules", "oracle"]
-    assert len(table) == 15
+    assert len(table) == 23
 
 
 def test_the_table_is_aligned_and_fits_a_terminal(run):
@@ -63,8 +63,15 @@ def test_json_prints_that_line_alone(run):
 
 def test_the_headline_is_one_sentence_with_the_figures_of_the_json(run):
     figures = json.loads(run("--truth", "--json")[1])
-    shares = [figures[name]["cost_share_of_yield"] for name in ("broadcast", "banyan")]
-    stderr = "acquisition cost per funded loan: broadcast {:.1%} of yield, Banyan {:.1%}\n"
+    shares = [
+        figures[way][name]
+        for name in ("fee_share_of_yield", "cost_share_of_yield")
+        for way in ("broadcast", "banyan")
+    ]
+    stderr = (
+        "institutions pay per funded loan: broadcast {:.1%} of yield, Banyan {:.1%}; "
+        "its leads cost: broadcast {:.1%} of yield, Banyan {:.1%}\n"
+    )
     assert run("--truth", "--headline")[1] == stderr.format(*shares)
 
 

@@ -1,4 +1,4 @@
--- Every loaded lead of a day with its cost in the base currency, in the order of the keys.
+-- Every loaded lead of a day with its cost and income in the base currency, ordered by key.
 --
 -- A lead costs its channel's spend of the day divided by the channel's leads, matched or not.
 -- While the spend is not reported, it costs what the channel's leads cost before.
@@ -53,7 +53,11 @@ leads as (
 
     select
         channel_id,
-        lead_id
+        lead_id,
+        segment,
+        region,
+        currency,
+        income_monthly
     from read_parquet($leads, hive_partitioning = false)
 
 )
@@ -62,6 +66,9 @@ select
     row_number() over (order by leads.channel_id, leads.lead_id) - 1 as lead_row,
     leads.channel_id,
     leads.lead_id,
+    leads.segment,
+    left(leads.region, 2) as jurisdiction,
+    leads.income_monthly * currency_rates.exchange_rate as income,
     coalesce(
         channel_costs.spend / count(*) over (partition by leads.channel_id),
         earlier_costs.cost_per_lead,
@@ -70,4 +77,5 @@ select
 from leads
 left join channel_costs on leads.channel_id = channel_costs.channel_id
 left join earlier_costs on leads.channel_id = earlier_costs.channel_id
+left join currency_rates on leads.currency = currency_rates.currency
 order by lead_row

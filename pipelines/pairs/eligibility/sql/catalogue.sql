@@ -20,7 +20,10 @@ select
                 and isfinite(mart_products.apr_min)
                 and isfinite(mart_products.apr_max)
                 and isfinite(mart_products.price)
-                and isfinite(coalesce(mart_products.daily_budget, 0)), false
+                and isfinite(coalesce(mart_products.daily_budget, 0))
+                and isfinite(coalesce(mart_products.monthly_budget, 0))
+                and isfinite(coalesce(mart_products.target_cost_per_approval, 0))
+                and isfinite(coalesce(mart_products.target_cost_per_funded, 0)), false
             )
             then 'impossible terms: a limit or price is not a finite number'
         when mart_products.price_model = 'cps' and mart_products.price > 1

@@ -1,0 +1,49 @@
+-- One row per product in force: what the matches of its month before the business date used of its
+-- monthly quota and, in expectation at today's price, of its monthly budget.
+
+with matches as (
+
+    select * from {{ ref("stg_published__matches") }}
+    where matched_on >= {{ month_of(run_day()) }}
+
+),
+
+products as (
+
+    select * from {{ ref("int_products__versions") }}
+    where is_in_force
+
+),
+
+leads as (
+
+    select
+        channel_id,
+        lead_id,
+        min(amount) as amount
+    from {{ ref("stg_lake__leads") }}
+    where business_date >= {{ month_of(run_day()) }}
+    group by channel_id, lead_id
+
+)
+
+select
+    products.institution_id,
+    products.product_id,
+    count(matches.match_id) as month_leads,
+    cast(coalesce(sum({{ exact(
+        "case products.price_model"
+        " when 'cpl' then products.price"
+        " when 'cpa' then products.price * matches.p_approve"
+        " when 'cps' then products.price * leads.amount * matches.p_approve * matches.p_fund"
+        " end"
+    ) }}), 0) as double) as month_spend
+
+from products
+left join matches
+    on
+        products.institution_id = matches.institution_id
+        and products.product_id = matches.product_id
+left join leads
+    on matches.channel_id = leads.channel_id and matches.lead_id = leads.lead_id
+group by products.institution_id, products.product_id

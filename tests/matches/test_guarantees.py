@@ -1,0 +1,177 @@
+"""What a plan guarantees holds for its published matches, computed again from the scored pairs."""
+
+from collections import defaultdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from expectations import policy
+from pipelines.core.publishing import read_manifest
+from pipelines.core.settings import Settings
+from pipelines.matches import match_day
+from tests.helpers.day import run_matching, write_day_before_matching
+from tests.helpers.mart_schemas import SCHEMAS
+from tests.helpers.marts import write_marts
+from tests.helpers.matched_day import DAY
+
+Row = dict[str, Any]
+TOLERANCE = 1e-6
+"""A guarantee is kept in integers of about 1e-9 of its terms."""
+
+
+def rows(settings: Settings, root: str, name: str | None = None) -> list[Row]:
+    folder = settings.day_folder(settings.home / root, DAY)
+    found: list[Row] = pq.read_table(folder / f"{name or root}.parquet").to_pylist()
+    return found
+
+
+def key(row: Row) -> tuple[str, str, str]:
+    return row["channel_id"], row["lead_id"], row["product_id"]
+
+
+def set_guarantees(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    changed = policy.guarantees().model_copy(update=changes)
+    monkeypatch.setattr(policy, "guarantees", lambda: changed)
+
+
+def by_product(settings: Settings) -> dict[str, tuple[list[Row], list[Row]]]:
+    """Return product -> its scored pairs, and those of them that are matches."""
+    made = {key(row) for row in rows(settings, "matches")}
+    found: dict[str, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
+    for pair in rows(settings, "pairs"):
+        found[pair["product_id"]][0].append(pair)
+        if key(pair) in made:
+            found[pair["product_id"]][1].append(pair)
+    return dict(found)
+
+
+def mean(pairs: list[Row], column: str) -> float:
+    return sum(pair[column] for pair in pairs) / len(pairs)
+
+
+def cost_per_funded(pairs: list[Row]) -> float:
+    return sum(pair["revenue"] for pair in pairs) / sum(
+        pair["p_approve"] * pair["p_fund"] for pair in pairs
+    )
+
+
+def test_no_product_gets_worse_leads_than_a_random_draw_of_its_own(matched_home):
+    models = {
+        row["product_id"]: row["price_model"] for row in rows(matched_home, "marts", "products")
+    }
+    used = 0
+    for product, (eligible, matched) in by_product(matched_home).items():
+        if matched:
+            used += 1
+            assert mean(matched, "p_approve") >= mean(eligible, "p_approve") - TOLERANCE
+            if models[product] != "cps":
+                drawn = cost_per_funded(eligible)
+                assert cost_per_funded(matched) <= drawn * (1 + TOLERANCE)
+    assert used >= 5
+
+
+def test_without_the_guarantee_some_product_is_a_dump(matched_copy, monkeypatch):
+    set_guarantees(
+        monkeypatch, fees_to_cost=0.0, approval_rate_as_drawn=False, cost_per_funded_as_drawn=False
+    )
+    serving_fees = policy.value().model_copy(update=FEES)
+    monkeypatch.setattr(policy, "value", lambda: serving_fees)
+    match_day.match(matched_copy, DAY)
+    assert any(
+        mean(matched, "p_approve") < mean(eligible, "p_approve")
+        for eligible, matched in by_product(matched_copy).values()
+        if matched
+    )
+
+
+FEES = {"person_weight": 0.0, "institution_weight": 0.0, "platform_weight": 1.0}
+"""A plan that serves the fee alone."""
+
+
+def test_agreed_ceilings_of_cost_hold_over_the_expectation_of_the_day(tmp_path):
+    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
+    catalogue = rows(before, "marts", "products")
+    free = write_day_before_matching(tmp_path / "free", DAY, leads=150, products=12)
+    run_matching(free, DAY)
+    paid = {
+        product: matched for product, (_, matched) in by_product(free).items() if len(matched) > 3
+    }
+    targets = {product: 0.9 * cost_per_funded(matched) for product, matched in paid.items()}
+    for row in catalogue:
+        row["target_cost_per_funded"] = targets.get(row["product_id"])
+    table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
+    held = write_day_before_matching(
+        tmp_path / "held", DAY, leads=150, products=12, products_table=table
+    )
+    run_matching(held, DAY)
+    kept = 0
+    for product, (_, matched) in by_product(held).items():
+        if product in targets and matched:
+            kept += 1
+            assert cost_per_funded(matched) <= targets[product] * (1 + TOLERANCE)
+    assert kept
+
+
+def test_no_offer_is_less_likely_than_the_policy_of_its_jurisdiction(matched_copy, monkeypatch):
+    regions = {row["lead_id"]: row["region"] for row in rows(matched_copy, "marts", "leads")}
+    odds = policy.least_odds(DAY)["default"]
+    strict = odds.model_copy(update={"jurisdiction": "CN", "offer": 0.1, "delivery": 0.35})
+    monkeypatch.setattr(policy, "least_odds", lambda _: {"default": odds, "CN": strict})
+    match_day.match(matched_copy, DAY)
+    least = {
+        lead: 0.35 if (region or "").startswith("CN-") else 0.05 for lead, region in regions.items()
+    }
+    matches = rows(matched_copy, "matches")
+    assert matches
+    assert all(row["p_approve"] >= least[row["lead_id"]] for row in matches)
+    hopeless = [
+        row for row in rows(matched_copy, "unmatched") if row["detail"] == "odds_below_minimum"
+    ]
+    assert hopeless
+    assert {row["stage"] for row in hopeless} == {"low_value"}
+
+
+def test_fees_cover_the_cost_of_the_leads_or_the_shortfall_is_stated(matched_copy, monkeypatch):
+    stated = read_manifest(matched_copy.day_folder(matched_copy.matches, DAY))
+    cost = stated["cost_of_leads"]
+    set_guarantees(monkeypatch, fees_to_cost=0.0)
+    free = match_day.match(matched_copy, DAY)
+    assert "least_fees" not in free
+    share = 1.05 * free["fees"] / cost
+    set_guarantees(monkeypatch, fees_to_cost=share)
+    held = match_day.match(matched_copy, DAY)
+    assert held["least_fees"] == pytest.approx(share * cost, rel=1e-5)
+    assert held["value"] <= free["value"] * (1 + 1e-9)
+    if not held["fees_short"]:
+        assert held["fees"] >= 0.98 * held["least_fees"]  # exploration may displace a little
+        assert held["price_of_fees"] > 0
+    set_guarantees(monkeypatch, fees_to_cost=1e4)
+    hopeless = match_day.match(matched_copy, DAY)
+    assert hopeless["fees_short"] > 0
+    assert hopeless["fees_short"] == pytest.approx(
+        hopeless["least_fees"] - hopeless["fees"], rel=0.05
+    )
+    assert hopeless["value"] > 0
+
+
+def test_fees_are_not_bought_above_their_highest_price(matched_copy, monkeypatch):
+    set_guarantees(monkeypatch, fees_to_cost=0.0)
+    free = match_day.match(matched_copy, DAY)
+    set_guarantees(monkeypatch, fees_to_cost=1e4, highest_price_of_fees=1e-6)
+    held = match_day.match(matched_copy, DAY)
+    assert held["value"] == pytest.approx(free["value"], rel=1e-3)
+
+
+def test_the_fee_has_no_part_in_the_order_of_offers(matched_copy, monkeypatch):
+    def order() -> dict[tuple[str, str], list[str]]:
+        offers: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in rows(matched_copy, "offers"):
+            offers[row["channel_id"], row["lead_id"]].append(row["product_id"])
+        return dict(offers)
+
+    benefits = {key(row): row["person_benefit"] for row in rows(matched_copy, "pairs")}
+    for (channel, lead), products in order().items():
+        own = [benefits[channel, lead, product] for product in products]
+        assert own == sorted(own, reverse=True)
