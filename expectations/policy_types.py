@@ -139,7 +139,7 @@ class Value(Decision):
     declined_cost: float = Field(ge=0)
     """What an application that is declined costs the person."""
     application_cost: float = Field(ge=0)
-    """What an application costs the institution, whatever its decision."""
+    """What an application costs the institution, approved or not."""
     funding_cost: Fraction
     loss_given_default: Fraction
     amount_room_weight: Fraction

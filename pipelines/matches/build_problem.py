@@ -153,7 +153,7 @@ def plan_day(
 class _Solver:
     """The plan of the day's pairs under the limits so far.
 
-    The plan within quotas alone is exact. It stands where it satisfies every other limit; else its
+    The plan within quotas alone is exact. It is kept where it satisfies every other limit; else its
     prices are where the search for the plan within all limits starts.
     """
 

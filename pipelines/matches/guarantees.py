@@ -7,7 +7,7 @@ With x_i = 1 for a chosen pair i of product j
     cost_per_approval   sum of (fee_i - target_j x p_approve_i) x_i       <= 0
     fees                sum of fee_i x_i over all products                >= cost of the leads
 
-The drawn rate and cost are those of a random draw from the product's own eligible leads, so that
+The drawn rate and cost come from a random draw from the product's own eligible leads, so that
 no product is a dump for leads that nobody else wants; the highest cost is the lower of the drawn
 one and the institution's target. A place that can't be filled so stays empty. Targets are held
 over the day's expectation, as a target cost per action is (Balseiro, Deng, Mao, Mirrokni and Zuo

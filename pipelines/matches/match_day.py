@@ -250,7 +250,7 @@ def _create_explained(
 
 
 def _measure_matches(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dict[str, Any]:
-    """Return what the matches are worth and to whom, steering, and the floor on fees."""
+    """Return the surplus of the matches by side, steering, and the floor on fees."""
     (row,) = query_table(connection, SQL / "match_figures.sql").to_pylist()
     figures: dict[str, Any] = row | {"cost_of_leads": load_cost_of_leads(connection)}
     figures |= {"surplus": row["person_benefit"] + row["institution_margin"]}

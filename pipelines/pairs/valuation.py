@@ -199,7 +199,7 @@ def load_pairs(
     connection: duckdb.DuckDBPyConnection, folder: Path, day: date, weights: Value | None = None
 ) -> None:
     """Create `scored_pairs` (every pair, valued), `drawn_pairs` (an unbiased sample of them, where
-    the day was prefiltered), `pairs` (those that may become matches, numbered by key as `row`) and
+    the day was prefiltered), `pairs` (the ones that may become matches, numbered by key as `row`) and
     `funnel`.
 
     Args:

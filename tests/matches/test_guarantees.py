@@ -37,7 +37,7 @@ def set_guarantees(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 
 
 def by_product(settings: Settings) -> dict[str, tuple[list[Row], list[Row]]]:
-    """Return product -> its scored pairs, and those of them that are matches."""
+    """Return product -> its scored pairs, and the matches among them."""
     made = {key(row) for row in rows(settings, "matches")}
     found: dict[str, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
     for pair in rows(settings, "pairs"):

@@ -178,7 +178,7 @@ def test_manifest_has_the_certificate_of_the_plan(matched_copy, monkeypatch):
         assert 0 <= manifest["gap"] < (1e-12 if is_exact else 0.02)
 
 
-def test_manifest_has_the_worth_of_the_matches_and_the_cost_of_their_leads(matched_home):
+def test_manifest_has_the_surplus_of_the_matches_and_the_cost_of_their_leads(matched_home):
     manifest = read_manifest(matched_home.day_folder(matched_home.matches, DAY))
     pairs = {(row["lead_id"], row["product_id"]): row for row in table(matched_home, "pairs")}
     made = [pairs[row["lead_id"], row["product_id"]] for row in table(matched_home, "matches")]

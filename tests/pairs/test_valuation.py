@@ -113,7 +113,7 @@ def test_a_declined_application_costs_the_person():
     assert value_pair(costly)["person_benefit"] == pytest.approx(saved - 0.5 * 4)
 
 
-def test_an_application_costs_the_institution_whatever_its_decision():
+def test_an_application_costs_the_institution_approved_or_not():
     costly = WEIGHTS.model_copy(update={"application_cost": 6.0})
     margin = value_pair()["institution_margin"]
     assert value_pair(costly)["institution_margin"] == pytest.approx(margin - 6)
@@ -125,7 +125,7 @@ def test_the_institution_margin_is_interest_less_expected_loss():
     assert value_pair()["institution_margin"] == pytest.approx(0.4 * yield_after_costs * 10_000)
 
 
-def test_value_is_the_surplus_of_person_and_institution_whatever_the_fee():
+def test_value_is_the_surplus_of_person_and_institution_at_any_fee():
     row = value_pair()
     surplus = row["person_benefit"] + row["institution_margin"]
     assert row["expected_value"] == pytest.approx(surplus, abs=1e-4)

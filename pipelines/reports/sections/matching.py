@@ -88,8 +88,8 @@ class InfeasibleFloor:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What the day's matches are expected to be worth, and to whom; money in the base currency."""
+class DaySurplus:
+    """Expected surplus of the day's matches by side, fees and order; money in the base currency."""
 
     person_benefit: float
     institution_margin: float
@@ -104,13 +104,13 @@ class Worth:
     leads_with_a_choice: int
     """Leads with more than one offer."""
     steered_by_fee: int
-    """Those whose first offer would be another one if the fee decided the order."""
+    """The ones whose first offer would be another one if the fee decided the order."""
     cost_of_steering: float
     """What that order would cost these persons, in expectation."""
 
     @property
     def surplus(self) -> float:
-        """Return what the matches are worth to persons and institutions together."""
+        """Return the value of the matches to persons and institutions together."""
         return self.person_benefit + self.institution_margin
 
 
@@ -128,7 +128,7 @@ class Matching:
     """Exploration draws at products with few decisions."""
     exploration_cost: float | None = None
     """Expected value given up for exploration, in the base currency."""
-    worth: Worth | None = None
+    day_surplus: DaySurplus | None = None
     policy_version: str | None = None
     funnel: tuple[Count, ...] = ()
     """Pairs that remain after each step, first to last."""
@@ -160,7 +160,7 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
         "gap": manifest["gap"],
         "explored": manifest["explored"],
         "exploration_cost": manifest["exploration_cost"],
-        "worth": _worth(manifest),
+        "day_surplus": _day_surplus(manifest),
         "policy_version": manifest["policy_version"],
         "infeasible_floors": tuple(map(_infeasible_floor, manifest.get("floors_short", []))),
         "min_floor_shortfall": manifest.get("min_shortfall", 0),
@@ -168,13 +168,13 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
     }
 
 
-def _worth(manifest: dict[str, Any]) -> Worth | None:
-    """Return what the matches are worth; None for a day that was matched before it was stated."""
+def _day_surplus(manifest: dict[str, Any]) -> DaySurplus | None:
+    """Return the surplus of the matches; None for a day that was matched before it was stated."""
     if "cost_of_leads" not in manifest:
         return None
     no_floor = {"least_fees": None, "fees_short": 0.0, "price_of_fees": 0.0}
     stated = no_floor | manifest
-    return Worth(**{field.name: stated[field.name] for field in fields(Worth)})
+    return DaySurplus(**{field.name: stated[field.name] for field in fields(DaySurplus)})
 
 
 def _infeasible_floor(floor: dict[str, Any]) -> InfeasibleFloor:
