@@ -204,6 +204,7 @@ class VariableFixing:
         self, pairs: PairColumns, value: IntArray, quota: IntArray, max_offers: int
     ) -> None:
         self._pairs, self._quota = pairs, quota
+        self._value, self._max_offers = value, max_offers
         self._leads = _build_subproblems(pairs, value, quota, max_offers)
         mean_value = _compute_mean_value(pairs.product, value, len(quota))
         sample = np.flatnonzero(pairs.lead % SAMPLE_EVERY == 0)
@@ -242,7 +243,12 @@ class VariableFixing:
         """Return whether all fixed leads choose the same pairs at `prices`; free the others."""
         reduced_cost = self._reduced_costs(prices.astype(np.float64))
         changes = np.where(self._is_chosen, reduced_cost < 0, reduced_cost > 0)
-        changes &= ~self._is_free[self._pairs.lead]
+        # Of more equal pairs than a lead may take none is above its threshold, but it takes some.
+        lead = self._pairs.lead
+        offers = np.bincount(lead[self._is_chosen], minlength=len(self._is_free))
+        is_tied = (reduced_cost == 0) & (self._value > prices[self._pairs.product])
+        changes |= is_tied & ~self._is_chosen & (offers < self._max_offers)[lead]
+        changes &= ~self._is_free[lead]
         if not changes.any():
             return True
         self._is_free[self._pairs.lead[changes]] = True

@@ -7,7 +7,7 @@ the unit before or after. A measured price is the difference quotient
     (V(upper + change) - V(upper - change)) / (2 change)
 
 of the value V of the linear relaxation, by the simplex method. It is exact up to `LP_CORE` pairs.
-Of more, the pairs of smallest reduced cost are decided again, all others as the plan's prices choose.
+Of more, the pairs of smallest reduced cost are decided again, all others as the prices choose.
 The values of two integer plans would differ by more than the price of a unit.
 """
 

@@ -199,8 +199,8 @@ def load_pairs(
     connection: duckdb.DuckDBPyConnection, folder: Path, day: date, weights: Value | None = None
 ) -> None:
     """Create `scored_pairs` (every pair, valued), `drawn_pairs` (an unbiased sample of them, where
-    the day was prefiltered), `pairs` (the ones that may become matches, numbered by key as `row`) and
-    `funnel`.
+    the day was prefiltered), `pairs` (the ones that may become matches, numbered by key as `row`)
+    and `funnel`.
 
     Args:
         connection: With the tables `leads` and `products`.

@@ -193,6 +193,18 @@ def test_core_problem_gives_the_plan_and_prices_of_the_whole_flow(market):
     assert core.price_of_quota.tolist() == whole.price_of_quota.tolist()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_core_problem_gives_the_plan_where_more_pairs_are_equal_than_a_lead_may_take(
+    seed, monkeypatch
+):
+    monkeypatch.setattr(quota_flow, "NEAR_ZERO", 0.0)  # no lead is free to begin with
+    market = generate_instance(400, 40, 30, seed, max_offers=3)
+    lead_value = np.random.default_rng(seed).lognormal(3, 0.5, 400)
+    pairs = replace(market.candidates, value=lead_value[market.candidates.lead])
+    whole, core = plan_both_ways(pairs, market.quota // 2, market.max_offers)
+    assert (core.value, core.gap) == (whole.value, 0)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_core_problem_gives_the_plan_of_a_medium_market(seed):
     market = generate_instance(2_000, 8 * (seed + 1), 8, seed, max_offers=1 + seed % 3)
