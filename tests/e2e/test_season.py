@@ -37,7 +37,7 @@ def test_each_day_is_simulated_run_and_answered(tmp_path: Path):
     assert {path.parent.name for path in tmp_path.glob("truth/*/shown.parquet")} == {
         f"date={day}" for day in before
     }
-    assert {path.parent.name for path in tmp_path.glob("truth/*/answered.parquet")} == {
+    assert {path.parent.name for path in tmp_path.glob("truth/*/responses.parquet")} == {
         f"date={day}" for day in days
     }
 
