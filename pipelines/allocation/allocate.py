@@ -23,7 +23,13 @@ from itertools import pairwise
 import numpy as np
 
 from pipelines.allocation.lagrangian_solver import Solution, solve_lagrangian
-from pipelines.allocation.problem import Limit, PairColumns, build_quota_limit, find_sort_order
+from pipelines.allocation.problem import (
+    Limit,
+    PairColumns,
+    build_quota_limit,
+    find_possible_pairs,
+    find_sort_order,
+)
 from pipelines.allocation.quota_flow import choose_units, solve_quotas
 from pipelines.allocation.relaxation import SolverOptions
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
@@ -160,7 +166,7 @@ def dual_bound(
     prices: Sequence[FloatArray],
     max_offers: int,
 ) -> float:
-    """Return D(p), in units of `value`; the surplus of each lead is rounded up.
+    """Return D(p) over the pairs that fit, in units of `value`; rounded up by lead.
 
     Args:
         lead: Lead code of each pair; pairs are sorted by lead and institution.
@@ -170,7 +176,7 @@ def dual_bound(
         prices: One array by limit, one price by row, >= 0.
         max_offers: Most pairs of one lead (K).
     """
-    surplus = value.astype(np.float64)
+    surplus = np.where(find_possible_pairs(len(value), limits), value, -np.inf)
     capacity_value = 0.0
     for limit, price in zip(limits, prices, strict=True):
         pair_price = np.append(price, 0.0)[limit.row]

@@ -12,11 +12,12 @@ shortfall is reported. All other rows hold in every plan. Their upper limit is a
 the empty plan satisfies them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.errors import IntegrityError
 
 HUNDREDTHS = 100
@@ -160,6 +161,19 @@ class Limit:
     def shortfall(self, rows: IntArray) -> FloatArray:
         """Return the integer units (leads, hundredths of money) by which each floor is missed."""
         return np.maximum(self.total_use(rows) - self.upper, 0)
+
+
+def find_possible_pairs(pairs: int, limits: Sequence[Limit]) -> BoolArray:
+    """Return which of the pairs fit into each row, alone or with all negative uses of the row.
+
+    No plan has any of the others.
+    """
+    is_possible = np.ones(pairs, np.bool_)
+    for limit in limits:
+        if not limit.is_floor:
+            use = 1 if limit.use is None else np.maximum(limit.use, 0)
+            is_possible &= np.append(limit.upper - limit.least_use(), np.inf)[limit.row] >= use
+    return is_possible
 
 
 def build_quota_limit(product: IntArray, quota: IntArray) -> Limit:

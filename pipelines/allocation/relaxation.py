@@ -11,7 +11,7 @@ from pipelines.allocation.lead_subproblem import LeadSubproblems
 from pipelines.allocation.mip_polish import compute_lp_prices, polish
 from pipelines.allocation.moves import RestrictedProblem
 from pipelines.allocation.primal_repair import improve, repair
-from pipelines.allocation.problem import Limit, PairColumns
+from pipelines.allocation.problem import Limit, PairColumns, find_possible_pairs
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 SMALL = 3_000
@@ -105,12 +105,7 @@ class Relaxation:
         self.limits = limits
         self._pairs, self._max_offers, self._options = pairs, max_offers, options
         self._group = pairs.lead_institution
-        is_possible = np.ones(len(pairs.lead), np.bool_)
-        for limit in limits:
-            if not limit.is_floor:
-                use = 1 if limit.use is None else np.maximum(limit.use, 0)
-                is_possible &= np.append(limit.upper - limit.least_use(), np.inf)[limit.row] >= use
-        self._possible = np.flatnonzero(is_possible)
+        self._possible = np.flatnonzero(find_possible_pairs(len(pairs.lead), limits))
         upper = np.concatenate([limit.upper for limit in limits])
         self._is_limited = np.isfinite(upper)
         self._upper = np.where(self._is_limited, upper, 0)
