@@ -120,14 +120,8 @@ def allocate(
             start={name: price * units for name, price in (start or {}).items()},
             options=options or SolverOptions(),
         )
-    possible = find_possible_pairs(solution.limits, len(value))
     bound = dual_bound(
-        ordered.lead[possible],
-        ordered.institution[possible],
-        value[possible],
-        [limit.take(possible) for limit in solution.limits],
-        solution.prices,
-        max_offers,
+        ordered.lead, ordered.institution, value, solution.limits, solution.prices, max_offers
     )
     return Plan(
         chosen=_restore_order(solution.chosen, order),
@@ -172,7 +166,7 @@ def dual_bound(
     prices: Sequence[FloatArray],
     max_offers: int,
 ) -> float:
-    """Return D(p), in units of `value`; the surplus of each lead is rounded up.
+    """Return D(p) over the pairs that fit, in units of `value`; rounded up by lead.
 
     Args:
         lead: Lead code of each pair; pairs are sorted by lead and institution.
@@ -182,7 +176,7 @@ def dual_bound(
         prices: One array by limit, one price by row, >= 0.
         max_offers: Most pairs of one lead (K).
     """
-    surplus = value.astype(np.float64)
+    surplus = np.where(find_possible_pairs(len(value), limits), value, -np.inf)
     capacity_value = 0.0
     for limit, price in zip(limits, prices, strict=True):
         pair_price = np.append(price, 0.0)[limit.row]

@@ -65,7 +65,10 @@ def _drop_excess(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
 
 
 def improve(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
-    """Return the plan after moves of single leads and exchanges, until none gains."""
+    """Return the plan after moves of single leads and exchanges, until none gains; never a worse.
+
+    The last moves gain value alone; the moves before them gain value and money at its price.
+    """
     plan = chosen.copy()
     for factor in MONEY_PRICE_FACTORS:
         _improve_at_money_prices(problem.scale_money_prices(factor), plan)
@@ -73,7 +76,7 @@ def improve(problem: RestrictedProblem, chosen: BoolArray) -> BoolArray:
             break
     if any(problem.money_prices) or problem.misses_money(chosen):
         _improve_at_money_prices(problem.scale_money_prices(0.0), plan)
-    return plan
+    return max(plan, chosen, key=problem.rank)
 
 
 def _improve_at_money_prices(problem: RestrictedProblem, plan: BoolArray) -> None:

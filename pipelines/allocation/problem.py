@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.errors import IntegrityError
 
 HUNDREDTHS = 100
@@ -163,28 +163,17 @@ class Limit:
         return np.maximum(self.total_use(rows) - self.upper, 0)
 
 
-def find_possible_pairs(limits: Sequence[Limit], pairs: int) -> IntArray:
-    """Return the row numbers of the pairs that some plan within the limits can choose.
+def find_possible_pairs(pairs: int, limits: Sequence[Limit]) -> BoolArray:
+    """Return which of the pairs fit into each row, alone or with all negative uses of the row.
 
-    A pair is impossible if its own use exceeds the upper limit of its row even beside all negative
-    uses of the row; without it another row may have fewer negative uses, so the test is repeated.
-
-    Args:
-        limits: Limits over the same pairs; floors exclude none.
-        pairs: Number of pairs.
+    No plan has any of the others.
     """
     is_possible = np.ones(pairs, np.bool_)
-    while True:
-        before = int(is_possible.sum())
-        for limit in limits:
-            if not limit.is_floor:
-                use = np.ones(pairs) if limit.use is None else limit.use
-                release = np.where(is_possible, np.minimum(use, 0), 0)
-                least = np.bincount(limit.row, weights=release, minlength=len(limit.upper) + 1)
-                most = np.append(limit.upper, np.inf) - least
-                is_possible &= most[limit.row] >= np.maximum(use, 0)
-        if int(is_possible.sum()) == before:
-            return np.flatnonzero(is_possible)
+    for limit in limits:
+        if not limit.is_floor:
+            use = 1 if limit.use is None else np.maximum(limit.use, 0)
+            is_possible &= np.append(limit.upper - limit.least_use(), np.inf)[limit.row] >= use
+    return is_possible
 
 
 def build_quota_limit(product: IntArray, quota: IntArray) -> Limit:

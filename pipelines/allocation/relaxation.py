@@ -105,7 +105,7 @@ class Relaxation:
         self.limits = limits
         self._pairs, self._max_offers, self._options = pairs, max_offers, options
         self._group = pairs.lead_institution
-        self._possible = find_possible_pairs(limits, len(pairs.lead))
+        self._possible = np.flatnonzero(find_possible_pairs(len(pairs.lead), limits))
         upper = np.concatenate([limit.upper for limit in limits])
         self._is_limited = np.isfinite(upper)
         self._upper = np.where(self._is_limited, upper, 0)
