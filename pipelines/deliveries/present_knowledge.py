@@ -79,7 +79,9 @@ def load_present_knowledge(
     _create_later_view(connection, settings, "leads", after=day, until=as_of)
     for feed in ("products", "institutions"):
         _create_later_view(connection, settings, feed, after=marts, until=as_of)
+    for feed in ("products", "institutions", "product_rules"):
         _create_later_view(connection, settings, feed, after=day, until=as_of, name=f"late_{feed}")
+    _create_mart_rules_view(connection, settings, day)
     run_query(connection, SQL / "later_consents.sql")
     connection.read_parquet(
         str(settings.day_folder(settings.marts, marts) / "products.parquet"),
@@ -91,6 +93,18 @@ def load_present_knowledge(
         SQL / "present_products.sql",
         {"day": day, "as_of": as_of},
     )
+
+
+def _create_mart_rules_view(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
+) -> None:
+    """Create the view `mart_product_rules`: the rules that the matches of `day` were judged by."""
+    path = settings.day_folder(settings.marts, day) / "product_rules.parquet"
+    if path.is_file():
+        relation = connection.read_parquet(str(path), hive_partitioning=False)
+    else:
+        relation = connection.from_arrow(load("product_rules").lake_schema.empty_table())
+    relation.create_view("mart_product_rules")
 
 
 def judge_rows(

@@ -267,6 +267,39 @@ def test_a_late_list_that_opens_on_the_next_date_closes_the_date_that_it_is_of(
     assert landed_on == NEXT or reason in manifest["message"]
 
 
+@pytest.mark.parametrize("landed_on", [DAY, NEXT])
+@pytest.mark.parametrize(
+    ("feed", "terms", "reason"),
+    [
+        ("product_rules", {"attribute": "age_years", "op": "ge", "value": "90"}, "late_rules"),
+        ("products", {"amount_max": 1.0}, "late_terms"),
+        ("products", {"amount_max": 1e9, "apr_max": 9.0}, None),
+    ],
+)
+def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
+    matched_copy, landed_on, feed, terms, reason
+):
+    """The matches were made before; what a lender has already stays."""
+    marts = pq.read_table(matched_copy.day_folder(matched_copy.marts, DAY) / "products.parquet")
+    own = [row for row in marts.to_pylist() if row["institution_id"] == CSV_BANK]
+    names = (
+        ("institution_id", "product_id")
+        if feed == "product_rules"
+        else (
+            *("institution_id", "product_id", "segment", "currency", "amount_min", "amount_max"),
+            *("term_min_months", "term_max_months", "apr_min", "apr_max", "daily_quota", "status"),
+        )
+    )
+    rows = [{name: row[name] for name in names} | {"landed_on": landed_on} | terms for row in own]
+    write_feed(matched_copy, feed, NEXT, rows)
+    publish_newer_marts(matched_copy, NEXT)
+    deliver_all(matched_copy)
+    manifest = manifest_of(matched_copy)
+    is_held = reason is not None and landed_on == DAY
+    assert manifest["state"] == ("held" if is_held else "delivered")
+    assert not is_held or reason in manifest["message"]
+
+
 @pytest.mark.parametrize(
     ("row", "held"),
     [

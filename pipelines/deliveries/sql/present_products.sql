@@ -4,7 +4,9 @@
 -- `newest_products` are the marts of the last day that was built. Of the days after it every
 -- careful statement counts by itself: a pause, an end, a smaller cap, an unreadable row. Of lists
 -- and catalogues of `$day`, or of a date before, that became known later, the ones that open later
--- than `$day` count as well: the newest marts call open what was not open on `$day`.
+-- than `$day` count as well: the newest marts call open what was not open on `$day`. Where such a
+-- catalogue has a rule or a stricter limit that the matches of `$day` were not judged by, the
+-- product is closed.
 
 create or replace table present_products as
 
@@ -70,6 +72,50 @@ late_catalogues as (
 
 ),
 
+stricter_terms as (
+
+    select distinct
+        late_products.institution_id,
+        late_products.product_id
+    from late_products
+    inner join mart_products
+        on
+            late_products.institution_id = mart_products.institution_id
+            and late_products.product_id = mart_products.product_id
+    where
+        late_products.landed_on <= $day
+        and (
+            late_products.segment <> mart_products.segment
+            or late_products.currency <> mart_products.currency
+            or late_products.amount_min > mart_products.amount_min
+            or late_products.amount_max < mart_products.amount_max
+            or late_products.term_min_months > mart_products.term_min_months
+            or late_products.term_max_months < mart_products.term_max_months
+            or late_products.apr_max < mart_products.apr_max
+            or late_products.apr_min > mart_products.apr_min
+            or late_products.pd_min > coalesce(mart_products.pd_min, 0)
+            or late_products.pd_max < coalesce(mart_products.pd_max, 1)
+        )
+
+),
+
+new_rules as (
+
+    select distinct
+        late_product_rules.institution_id,
+        late_product_rules.product_id
+    from late_product_rules
+    left join mart_product_rules
+        on
+            late_product_rules.institution_id = mart_product_rules.institution_id
+            and late_product_rules.product_id = mart_product_rules.product_id
+            and late_product_rules.attribute = mart_product_rules.attribute
+            and late_product_rules.op = mart_product_rules.op
+            and late_product_rules.value = mart_product_rules.value
+    where late_product_rules.landed_on <= $day and mart_product_rules.product_id is null
+
+),
+
 unreadable as (
 
     select distinct coalesce(nullif(trim(institution_id), ''), source) as institution_id
@@ -93,6 +139,8 @@ known as (
         or coalesce(late_lists.is_closed, false) as is_ended,
         coalesce(later_catalogues.closed_reason, late_catalogues.closed_reason) as later_reason,
         unreadable.institution_id is not null as is_unreadable,
+        new_rules.product_id is not null as has_new_rules,
+        stricter_terms.product_id is not null as has_stricter_terms,
         least(
             coalesce(newest_products.daily_quota, mart_products.daily_quota),
             coalesce(later_catalogues.daily_quota, mart_products.daily_quota)
@@ -114,6 +162,14 @@ known as (
         on
             mart_products.institution_id = late_catalogues.institution_id
             and mart_products.product_id = late_catalogues.product_id
+    left join new_rules
+        on
+            mart_products.institution_id = new_rules.institution_id
+            and mart_products.product_id = new_rules.product_id
+    left join stricter_terms
+        on
+            mart_products.institution_id = stricter_terms.institution_id
+            and mart_products.product_id = stricter_terms.product_id
     left join late_lists on mart_products.institution_id = late_lists.institution_id
     left join later_senders on mart_products.institution_id = later_senders.institution_id
     left join later_lists on mart_products.institution_id = later_lists.institution_id
@@ -131,6 +187,8 @@ select
         when not is_open then coalesce(newest_reason, 'closed')
         when later_reason is not null then later_reason
         when is_unreadable then 'unreadable_restriction'
+        when has_new_rules then 'late_rules'
+        when has_stricter_terms then 'late_terms'
     end as closed_reason,
     least(planned_quota, present_quota, coalesce(affordable, planned_quota)) as quota
 from known
