@@ -17,6 +17,7 @@ from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility.engine import STATED_STEPS, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
+from pipelines.pairs.valuation import least_odds_sql
 
 ELIGIBLE_PAIRS = Path(__file__).parent / "sql" / "eligible_pairs.sql"
 
@@ -40,6 +41,10 @@ class DayMarket:
     """Row of each pair's product."""
     published: IntArray
     """Rank of each pair among the published matches of its lead; 0 if it is none."""
+    least_fees: float
+    """Least expected fees that the published plan was to earn, in the base currency."""
+    least_odds: FloatArray
+    """Least probability of approval that an offer of each pair must have."""
 
     @property
     def quota(self) -> IntArray:
@@ -78,8 +83,8 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
         InputMissing: The day's marts or matches are not published, or do not belong together.
     """
     marts, matches = (settings.day_folder(root, day) for root in (settings.marts, settings.matches))
-    for folder in (marts, matches):
-        read_manifest(folder)
+    read_manifest(marts)
+    published_facts = read_manifest(matches)
     load_leads(connection, marts)
     eligible = find_eligible_pairs(
         connection, load_products(connection, marts, day), day, STATED_STEPS
@@ -101,6 +106,8 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
         offers_lead=_integers(pairs["offers_row"]),
         product=_integers(pairs["product_row"]),
         published=_integers(pairs["rank"]),
+        least_fees=published_facts.get("least_fees", 0.0),
+        least_odds=_least_odds(connection, day)[_integers(pairs["lead_row"])],
     )
     published, found = pq.read_metadata(matched).num_rows, np.count_nonzero(market.published)
     if found != published:
@@ -110,6 +117,14 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
             "the whole day again."
         )
     return market
+
+
+def _least_odds(connection: duckdb.DuckDBPyConnection, day: date) -> FloatArray:
+    """Return the least odds of an approval that the guarantees of `day` require, by lead."""
+    found = connection.sql(
+        f"select cast({least_odds_sql(day)} as double) as odds from leads order by lead_row"
+    ).fetchnumpy()
+    return np.asarray(found["odds"], np.float64)
 
 
 def _integers(column: NDArray[np.generic]) -> IntArray:

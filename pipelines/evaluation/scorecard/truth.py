@@ -145,6 +145,9 @@ class PairValues:
     """Of the institution, before the fee."""
     value: FloatArray
     """By the weights of the value policy."""
+    p_approve: FloatArray
+    p_funded: FloatArray
+    """Probability of approval and take-up."""
 
     @property
     def surplus(self) -> FloatArray:
@@ -185,4 +188,8 @@ def value_pairs(
         "order by pair_row"
     ).fetchnumpy()
     connection.unregister("pairs_by_truth")
-    return PairValues(*(np.asarray(found[name], np.float64) for name in names))
+    return PairValues(
+        *(np.asarray(found[name], np.float64) for name in names),
+        p_approve=truth.p_approve,
+        p_funded=truth.p_approve * truth.p_fund,
+    )

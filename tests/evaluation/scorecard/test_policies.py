@@ -42,7 +42,8 @@ def draw_values(market: DayMarket, seed: int) -> PairValues:
     size = market.lead.size
     surplus = np.random.default_rng(seed).uniform(1, 100, size)
     nothing = np.zeros(size)
-    return PairValues(nothing, nothing, surplus, nothing, surplus)
+    certain = np.ones_like(surplus)
+    return PairValues(nothing, nothing, surplus, nothing, surplus, certain, certain)
 
 
 @pytest.mark.parametrize("seed", range(5))
