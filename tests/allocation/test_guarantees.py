@@ -120,7 +120,7 @@ def test_a_floor_above_all_fees_is_missed_by_little_more_than_it_has_to_be():
     assert plan.value > richest  # value isn't destroyed for the last hundredth
 
 
-def test_a_floor_is_met_whatever_the_price_if_a_plan_can():
+def test_a_floor_is_met_at_any_price_if_a_plan_can():
     value = np.tile([1000.0, 1.0], LEADS)
     money = np.tile([1.0, 1.01], LEADS)
     pairs = pairs_of_products(2, value)
