@@ -51,6 +51,8 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 	@python -m pipelines bench allocate --leads 100000 --products 500 --candidates 20 --seed 1 --peers
 	@python -m pipelines bench budgets --leads 50000 --products 500 --candidates 20 --seed 1 --peers --warm
 	@python -m pipelines bench budgets --leads 1000000 --products 1000 --candidates 20 --seed 1
+	@python -m pipelines bench budgets --leads 1000000 --products 1000 --candidates 20 --seed 1 --guarantees
+	@python -m pipelines bench budgets --leads 2000 --products 1000 --candidates 250 --offers 5 --seed 1
 
 bench-models: venv  ## the models on the samples, or on the files of DATA=FOLDER; writes docs/figures.md
 	@python -m pipelines bench real $(if $(DATA),--data $(DATA))

@@ -5,8 +5,8 @@
                 sum over the pairs of a lead and institution  <= 1
                 sum over the pairs of a row r of  use_ri x_i  <= upper_r    for each row
 
-The package reads arrays and returns arrays. Rows are quotas, budgets, pacing, exposure and floors
-(a floor is a row with negative use and a penalty for each unit of shortfall).
+The package reads arrays and returns arrays. Rows are quotas, budgets, pacing, exposure, ratios (use
+of either sign, upper 0) and floors in leads or money (negative use; a floor may be missed).
 
 1. `problem.py`: the arrays (`PairColumns`) and the rows (`Limit`).
 2. `allocate.py`: choose the method, compute the dual bound
@@ -18,6 +18,9 @@ The package reads arrays and returns arrays. Rows are quotas, budgets, pacing, e
    a. `lead_subproblem.py`: each lead's best pairs at given prices by the surplus
       v_i - sum of use_ri p_r; their use of the rows is a subgradient of D.
    b. `dual_ascent.py`: the prices p >= 0 that minimise D, by projected limited-memory BFGS.
-   c. `primal_repair.py`: drop pairs until every row holds, then improve by moves of single leads.
+   c. `primal_repair.py`: drop pairs until every row holds, then improve by moves of single leads
+      (`moves.py`) and by exchanges between two (`exchanges.py`).
    d. `mip_polish.py`: CP-SAT on the pairs with the smallest reduced costs, all others fixed.
+   `relaxation.py` is one such search; the solver repeats it where floors are missed.
+5. `sensitivity.py`: the price of one limit, measured by solving again with the limit changed.
 """

@@ -7,7 +7,7 @@ the unit before or after. A measured price is the difference quotient
     (V(upper + change) - V(upper - change)) / (2 change)
 
 of the value V of the linear relaxation, by the simplex method. It is exact up to `LP_CORE` pairs.
-Of more, the pairs of smallest reduced cost are decided again, all others as the prices choose.
+Of more, the pairs of smallest reduced cost are decided again, the others as the prices choose.
 The values of two integer plans would differ by more than the price of a unit.
 """
 
@@ -67,7 +67,7 @@ def prepare_measurement(
     limits: Sequence[Limit],
     plan: Plan,
 ) -> PriceMeasurement:
-    """Return the problem at the plan's prices; the arguments are the ones that made the plan.
+    """Return the problem at the plan's prices; the arguments are the ones of `allocate`.
 
     Floors that the plan misses are relaxed to what it attains.
     """

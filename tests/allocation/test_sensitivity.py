@@ -76,4 +76,4 @@ def test_measured_prices_equal_the_change_of_value():
         assert measured == pytest.approx(price, rel=0.1, abs=1e-6), (limit.name, row)
         near += plan.limit_prices(limit)[row] == pytest.approx(price, rel=0.1, abs=1e-6)
     assert len(chosen) == LIMITS
-    assert near >= 0.7 * LIMITS  # the others are scarce: their price differs by unit
+    assert near >= 0.75 * LIMITS  # the others are scarce: their price differs by unit
