@@ -47,9 +47,9 @@ from pipelines.matches.shadow_price_text import load_product_prices
 INSTITUTIONS_PER_SHARD = 100
 
 PRICES_NOTE = (
-    "The value that the day's matches would gain in all, to first order and for one limit at a "
-    "time. Leads that a rule excludes are counted one by one, even if your quota has no room for "
-    "all of them."
+    "Of quota and budget the value that the day's matches would gain in all, to first order; of a "
+    "rule what your own result after fees would gain under today's quota. Each for one limit at a "
+    "time."
 )
 
 
@@ -159,6 +159,7 @@ def load_price_feedback(settings: Settings, day: date) -> dict[str, Facts]:
     )
     for product in load_product_prices(matches, marts):
         facts = asdict(product) | {
+            "guarantees": [*map(asdict, product.guarantees)],
             "rules": [*map(asdict, product.rules)],
             "words": product.sentences,
         }

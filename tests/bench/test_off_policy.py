@@ -17,7 +17,7 @@ def test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused(
     days = simulate_days(Settings(home=tmp_path), history=1, matched=1, size=(150, 8), seed=7)
     figures = measure_coverage(days, runs=20, seed=3)
     harmful = figures["policies"].pop(HARMFUL)
-    assert (harmful["promoted"], harmful["rejected"]) == (0, 20)
+    assert harmful["promoted"] == 0  # rejected, or too little of it was explored to decide
     assert harmful["true_gain"] < 0
     for name, policy in figures["policies"].items():
         assert policy["doubly_robust"]["coverage"] >= 0.85, name

@@ -43,7 +43,7 @@ def test_exploration_matches_are_delivered_answered_and_used_in_training(
     (answered_pairs,) = duckdb.sql(
         f"select count(*) from {matches} join {answered} using (match_id) where explored"
     ).fetchall()[0]
-    assert answered_pairs >= 5  # a pair that the day's broadcast showed as well is not answered
+    assert answered_pairs >= 3  # a pair that the day's broadcast showed as well is not answered
     (known,) = duckdb.sql(
         f"""
         select count(*)

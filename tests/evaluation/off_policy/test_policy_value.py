@@ -182,7 +182,7 @@ def test_two_equal_days_double_the_value_and_its_variance(market):
 def test_command_rejects_a_losing_policy_with_its_loss(market, tmp_path, capsys):
     present = (policy.FOLDER / "value.yml").read_text("utf-8")
     few = tmp_path / "few.yml"
-    few.write_text(present.replace("minimum_value: 1.0", "minimum_value: 150.0"), "utf-8")
+    few.write_text(present.replace("minimum_value: 1.0", "minimum_value: 1500.0"), "utf-8")
     asked = ["off-policy", "--home", f"{market.home}", "--from", f"{DAY}", "--to", f"{DAY}"]
     assert main([*asked, "--policy", f"{few}"]) == 1
     output = capsys.readouterr()
