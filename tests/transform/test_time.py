@@ -1,5 +1,6 @@
 """Later data does not change the marts of a date."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def test_later_days_and_another_thread_count_change_no_byte(market: Market, tmp_
         assert later.rows[day]["leads"] == market.rows[day]["leads"]
     extra = [row for day, row in later.rows_of("outcomes") if day > DAY]
     assert len(extra) > 50  # among them corrections and late outcomes of earlier days
+    earlier = DAY - timedelta(days=1)
+    shutil.copytree(
+        market.settings.day_folder(market.settings.matches, earlier),
+        later.settings.day_folder(later.settings.matches, earlier),
+    )
     write_matches(later.settings, DAY, [{"match_id": "m2", "channel_id": "search"}])
     build_all(later.settings, DAY)
     assert published(later.settings) == published(market.settings)
