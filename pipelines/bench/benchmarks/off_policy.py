@@ -33,8 +33,8 @@ HARMFUL = "shuffled"
 """The policy that must never be promoted: it plans by values in random order."""
 
 
-def _revenue_only(day: LoggedDay) -> FloatArray:
-    return day.parts["revenue"]
+def _fees_count(day: LoggedDay) -> FloatArray:
+    return day.candidates.value + 0.5 * day.parts["revenue"]
 
 
 def _people_first(day: LoggedDay) -> FloatArray:
@@ -50,7 +50,7 @@ def _shuffled(day: LoggedDay) -> FloatArray:
 
 
 POLICIES: Mapping[str, Callable[[LoggedDay], FloatArray]] = {
-    "revenue_only": _revenue_only,
+    "fees_count": _fees_count,
     "people_first": _people_first,
     "half_truth": _half_truth,
     HARMFUL: _shuffled,
