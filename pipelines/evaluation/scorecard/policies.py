@@ -124,7 +124,7 @@ def _build_guarantees(market: DayMarket, values: PairValues) -> list[Limit]:
     product, size = market.product, len(market.quota)
 
     def total(column: FloatArray) -> FloatArray:
-        return np.bincount(product, column, minlength=size)
+        return np.bincount(product, column, minlength=size).astype(np.float64)
 
     one = np.ones_like(values.p_approve)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -188,8 +188,13 @@ def value_pairs(
         "order by pair_row"
     ).fetchnumpy()
     connection.unregister("pairs_by_truth")
+    spend, revenue, benefit, margin, value = (np.asarray(found[name], np.float64) for name in names)
     return PairValues(
-        *(np.asarray(found[name], np.float64) for name in names),
+        spend=spend,
+        revenue=revenue,
+        benefit=benefit,
+        margin=margin,
+        value=value,
         p_approve=truth.p_approve,
         p_funded=truth.p_approve * truth.p_fund,
     )

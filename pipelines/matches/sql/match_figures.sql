@@ -1,5 +1,5 @@
--- The surplus of the day's matches by side, and steering: how often the order of the offers by fee differs
--- from the order by the person's interest, and what it would have cost the persons.
+-- The surplus of the day's matches by side, and steering: how often the order of the offers by fee
+-- differs from the order by the person's interest, and what it would have cost the persons.
 --
 -- Money in the base currency; sums in whole ten-thousandths do not depend on their order.
 with

@@ -16,7 +16,7 @@ lead_thresholds as (
     group by channel_id, lead_id
 ),
 
--- another product of the institution for a lead that loses its place: the best whose value exceeds its price
+-- another product of the institution for a lead that loses its place: the best above its price
 fallbacks as (
     select
         planned."row",
