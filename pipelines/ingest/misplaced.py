@@ -44,7 +44,7 @@ def _list_names(path: Path) -> set[str]:
         if head.startswith(b"PAR1"):
             return set(pq.read_schema(path).names)
         if head.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as unzipped:
+            with gzip.open(path, "rb") as unzipped:
                 head = unzipped.read(HEAD)
     except (OSError, EOFError, pa.ArrowException):
         return set()
