@@ -59,6 +59,8 @@ class DayPlan:
     """Certified gap, a share of the bound."""
     price_of_quota: FloatArray
     """Shadow price of one more lead a day, by `product_row`."""
+    cost_of_leads: float
+    """What the day's leads cost, in the base currency, whether or not they are matched."""
     fee_floor: LimitUse | None
     """Least expected fees of the day, as stated, with the plan's fees; None: no such guarantee."""
     price_of_budget: FloatArray
@@ -114,21 +116,28 @@ def plan_day(
     ]
     families = [*caps, *build_floors(inputs, limits.floors)]
     ratios = build_product_guarantees(inputs, terms, guarantees)
-    solver = _Solver(
-        pairs,
-        catalogue.affordable,
-        max_offers,
-        [budget, *(each.family.limit for each in ratios), *(family.limit for family in families)],
-    )
-    exposure_floors = build_exposure_floors(inputs, limits.exposure, len(solver.plan.rows))
-    families += exposure_floors
-    solver.limits += [family.limit for family in exposure_floors]
-    fee_floors = build_fee_floor(terms, guarantees.fees_to_cost * load_cost_of_leads(connection))
-    solver.solve(fee_floors, highest_price=guarantees.highest_price_of_fees)
-    plan = solver.plan
-    fees = [floor.measure_use(plan) for floor in fee_floors]
+    limits_so_far = [
+        budget,
+        *(each.family.limit for each in ratios),
+        *(family.limit for family in families),
+    ]
+    solver = _Solver(pairs, catalogue.affordable, max_offers)
+    plan = solver.solve(limits_so_far)
+    if exposure_floors := build_exposure_floors(inputs, limits.exposure, len(plan.rows)):
+        families += exposure_floors
+        limits_so_far += [family.limit for family in exposure_floors]
+        plan = solver.solve(limits_so_far)
+    cost_of_leads = load_cost_of_leads(connection)
+    fee_floor = build_fee_floor(terms, guarantees.fees_to_cost * cost_of_leads)
+    if fee_floor is not None:
+        plan, limit = solver.hold_fees(
+            plan, limits_so_far, fee_floor, highest_price=guarantees.highest_price_of_fees
+        )
+        limits_so_far.append(limit)
+    fees = None if fee_floor is None else fee_floor.measure_use(plan)
     uses = [*_measure_product_limits(inputs, catalogue, budget, plan)]
-    uses += [each.measure_use(plan) for each in ratios] + fees
+    uses += [each.measure_use(plan) for each in ratios]
+    uses += [] if fees is None else [fees]
     uses += [measure_use(plan, family) for family in families]
     return DayPlan(
         chosen=plan.rows,
@@ -139,63 +148,67 @@ def plan_day(
         bound=plan.bound,
         gap=plan.gap,
         price_of_quota=plan.price_of_quota,
-        fee_floor=fees[0] if fees else None,
+        cost_of_leads=cost_of_leads,
+        fee_floor=fees,
         price_of_budget=plan.limit_prices(budget),
         price_table=build_price_table(uses),
         min_shortfall=plan.min_shortfall + sum(f.infeasible_leads for f in families),
         pairs=pairs,
         quota=catalogue.affordable,
-        limits=tuple(solver.limits),
+        limits=tuple(limits_so_far),
         prices=plan.prices,
     )
 
 
 class _Solver:
-    """The plan of the day's pairs under the limits so far.
+    """Plans of the day's pairs.
 
     The plan within quotas alone is exact. It is kept where it satisfies every other limit; else its
     prices are where the search for the plan within all limits starts.
     """
 
-    def __init__(
-        self, pairs: PairColumns, quota: IntArray, max_offers: int, limits: list[Limit]
-    ) -> None:
-        self.limits = limits
+    def __init__(self, pairs: PairColumns, quota: IntArray, max_offers: int) -> None:
         self._pairs, self._quota, self._max_offers = pairs, quota, max_offers
-        self.plan = allocate(pairs, quota, max_offers=max_offers)
+        self._within_quotas = allocate(pairs, quota, max_offers=max_offers)
 
-    def solve(self, fee_floors: Sequence[FeeFloor], *, highest_price: float) -> None:
-        """Find the plan within all limits and, if that isn't too expensive, above the fee floors.
+    def solve(self, limits: Sequence[Limit]) -> Plan:
+        """Return the best plan within quotas and `limits`."""
+        plan = self._within_quotas
+        if all(limit.is_satisfied(plan.rows) for limit in limits):
+            return plan
+        return self._allocate(self._pairs, limits, plan)
+
+    def hold_fees(
+        self, plan: Plan, limits: Sequence[Limit], floor: FeeFloor, *, highest_price: float
+    ) -> tuple[Plan, Limit]:
+        """Return the best plan that also earns the fees of a floor, and the floor that it keeps.
 
         Where the last unit of fees would cost more value than `highest_price`, the floor is lowered
         to the fees of the best plan that values fees at this price: a platform that can't earn its
         leads' cost from good matches says so, and doesn't sell bad ones.
-        """
-        floors = [floor.family.limit for floor in fee_floors]
-        plan = self._enforce(self.plan, [*self.limits, *floors])
-        for number, floor in enumerate(fee_floors):
-            is_missed = not floors[number].is_satisfied(plan.rows)
-            if is_missed or plan.limit_prices(floors[number])[0] > highest_price:
-                value = self._pairs.value + highest_price * floor.fee
-                priced = allocate(
-                    replace(self._pairs, value=value),
-                    self._quota,
-                    max_offers=self._max_offers,
-                    limits=self.limits,
-                )
-                floors[number] = replace(
-                    floors[number], upper=floors[number].total_use(priced.rows)
-                )
-                plan = self._enforce(plan, [*self.limits, *floors])
-        self.plan = plan
-        self.limits = [*self.limits, *floors]
 
-    def _enforce(self, plan: Plan, limits: Sequence[Limit]) -> Plan:
-        """Return the plan itself if it satisfies all limits, else the best plan that does."""
-        if all(limit.is_satisfied(plan.rows) for limit in limits):
-            return plan
+        Args:
+            plan: The best plan within `limits`.
+            limits: All other limits.
+            floor: The least fees.
+            highest_price: Value that one unit of fees may cost.
+        """
+        limit = floor.family.limit
+        if limit.is_satisfied(plan.rows):
+            return plan, limit
+        held = self._allocate(self._pairs, [*limits, limit], plan)
+        if limit.is_satisfied(held.rows) and held.limit_prices(limit)[0] <= highest_price:
+            return held, limit
+        priced_pairs = replace(self._pairs, value=self._pairs.value + highest_price * floor.fee)
+        priced = self._allocate(priced_pairs, limits, plan)
+        limit = replace(limit, upper=limit.total_use(priced.rows))
+        if limit.is_satisfied(plan.rows):
+            return plan, limit
+        return self._allocate(self._pairs, [*limits, limit], plan), limit
+
+    def _allocate(self, pairs: PairColumns, limits: Sequence[Limit], start: Plan) -> Plan:
         return allocate(
-            self._pairs, self._quota, max_offers=self._max_offers, limits=limits, start=plan.prices
+            pairs, self._quota, max_offers=self._max_offers, limits=limits, start=start.prices
         )
 
 

@@ -120,18 +120,18 @@ def _build_ratio(
     return RatioGuarantee(family, numerator, denominator)
 
 
-def build_fee_floor(terms: PairTerms, least: float) -> list[FeeFloor]:
-    """Return the floor on the day's fees; none if nothing has to be earned.
+def build_fee_floor(terms: PairTerms, least: float) -> FeeFloor | None:
+    """Return the floor on the day's fees; None if nothing has to be earned.
 
     Args:
         terms: Of the pairs of the plan.
         least: Least expected fees, in the base currency.
     """
     if not (least > 0 and len(terms.fee)):
-        return []
+        return None
     owners = pa.table({name: pa.nulls(1, pa.string()) for name in OWNER_SCHEMA.names}, OWNER_SCHEMA)
     limit = build_money_floor(FEES, terms.fee, least)
-    return [FeeFloor(LimitFamily(FEES, limit, owners, np.array([least])), terms.fee)]
+    return FeeFloor(LimitFamily(FEES, limit, owners, np.array([least])), terms.fee)
 
 
 def load_cost_of_leads(connection: duckdb.DuckDBPyConnection) -> float:

@@ -20,7 +20,6 @@ from pipelines.core.statistics import round_significant
 from pipelines.matches import exploration_log
 from pipelines.matches.build_problem import DayPlan, plan_day
 from pipelines.matches.exploration_log import ExploredPlan, build_exploration_log, explore_plan
-from pipelines.matches.guarantees import load_cost_of_leads
 from pipelines.matches.lead_reconciliation import reconcile_leads
 from pipelines.matches.match_id import SQL, create_match_id_macro
 from pipelines.matches.reason_tables import add_match_ids, explain_adverse_actions, explain_matches
@@ -252,14 +251,17 @@ def _create_explained(
 def _measure_matches(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dict[str, Any]:
     """Return the surplus of the matches by side, steering, and the floor on fees."""
     (row,) = query_table(connection, SQL / "match_figures.sql").to_pylist()
-    figures: dict[str, Any] = row | {"cost_of_leads": load_cost_of_leads(connection)}
+    figures: dict[str, Any] = row | {"cost_of_leads": plan.cost_of_leads}
     figures |= {"surplus": row["person_benefit"] + row["institution_margin"]}
     if plan.fee_floor is not None:
         (least,), (planned,) = plan.fee_floor.family.stated, plan.fee_floor.used
         (price,) = plan.fee_floor.price
         figures |= {"least_fees": float(least), "fees_short": max(0.0, float(least - planned))}
         figures["price_of_fees"] = float(price)
-    return {name: round_significant(value) for name, value in figures.items()}
+    return {
+        name: value if isinstance(value, int) else round_significant(value)
+        for name, value in figures.items()
+    }
 
 
 def _build_matches(connection: duckdb.DuckDBPyConnection, model_version: str) -> pa.Table:

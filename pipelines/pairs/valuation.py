@@ -210,9 +210,7 @@ def load_pairs(
     """
     valued = recompute_value_sql(folder / "pairs.parquet", day, weights)
     connection.execute(f"create or replace view scored_pairs as {valued}")
-    sample = folder / SAMPLE_FILE
-    drawn = f"read_parquet('{_quote(sample)}')" if sample.exists() else "scored_pairs"
-    connection.execute(f"create or replace view drawn_pairs as from {drawn}")
+    _create_drawn_pairs(connection, folder / SAMPLE_FILE)
     _create_pairs(connection, weights)
     connection.execute(
         f"""
@@ -247,6 +245,24 @@ def create_pairs_of_scores(connection: duckdb.DuckDBPyConnection, scores: str, d
     )
     connection.execute("create or replace view drawn_pairs as from scored_pairs")
     _create_pairs(connection, None)
+
+
+def _create_drawn_pairs(connection: duckdb.DuckDBPyConnection, sample: Path) -> None:
+    """Create `drawn_pairs`: all scored pairs, or of a prefiltered day the sample.
+
+    A product without a pair in the sample is represented by its scored pairs: the prefilter keeps
+    the better ones, so what they set is stricter, and no product is without a guarantee.
+    """
+    query = "from scored_pairs"
+    if sample.exists():
+        columns = "institution_id, product_id, p_approve, p_fund, revenue"
+        query = f"""
+            with sample as (select {columns} from read_parquet('{_quote(sample)}'))
+            from sample
+            union all
+            select {columns} from scored_pairs anti join sample using (institution_id, product_id)
+        """
+    connection.execute(f"create or replace view drawn_pairs as {query}")
 
 
 def _create_pairs(connection: duckdb.DuckDBPyConnection, weights: Value | None) -> None:

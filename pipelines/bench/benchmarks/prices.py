@@ -8,6 +8,7 @@ bound, which has no gap of its own; the cost of a rule by the lender's result in
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import click
 import duckdb
@@ -147,11 +148,11 @@ def _compare_rules(
     connection: duckdb.DuckDBPyConnection,
     day: date,
     plan: DayPlan,
-    costs: list[dict[str, object]],
+    costs: list[dict[str, Any]],
     limits: int,
 ) -> Iterator[tuple[float, float]]:
     """Yield the stated cost of some rules, and what their lender gains in a plan without each."""
-    priced = [row for row in costs if float(str(row["value"])) > 0]
+    priced = [row for row in costs if row["value"] > 0]
     order = np.random.default_rng(SEED).permutation(len(priced))[:limits]
     before = _lender_results(connection, plan)
     columns = ", ".join(PAIR_SCHEMA.names)
@@ -177,8 +178,8 @@ def _compare_rules(
             key,
         )
         again = _lender_results(connection, _plan(connection, day))
-        lender = str(row["institution_id"])
-        yield float(str(row["value"])), again.get(lender, 0.0) - before.get(lender, 0.0)
+        lender = row["institution_id"]
+        yield row["value"], again.get(lender, 0.0) - before.get(lender, 0.0)
 
 
 def _lender_results(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dict[str, float]:

@@ -26,6 +26,7 @@ from pipelines.evaluation.scorecard.daily_cache import DayOffers
 from pipelines.evaluation.scorecard.figures import LeadColumns
 from pipelines.evaluation.scorecard.policies import ATTAINABLE, POLICIES
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
+from pipelines.pairs.valuation import least_odds_sql
 
 SQL = Path(__file__).parent / "sql"
 MONEY = ("revenue", "surplus", "only_surplus", "value")
@@ -128,7 +129,7 @@ def load_lead_costs(
         cost=np.asarray(found["lead_cost"].to_numpy(), np.float64),
         segment=np.asarray(found["segment"].to_pylist(), np.str_),
         income=np.asarray(found["income"].cast(pa.float64()).to_numpy(), np.float64),
-        least_odds=_least_odds(found["jurisdiction"].to_pylist(), day),
+        least_odds=_find_least_odds(connection, found, day),
         keys=found.select(["channel_id", "lead_id", "lead_row"]),
     )
 
@@ -209,10 +210,17 @@ def total_by_truth(
     return DayTotals(leads, day_offers.quota, by_policy, offers, lenders)
 
 
-def _least_odds(jurisdictions: Sequence[str | None], day: date) -> FloatArray:
-    odds = {name: entry.of_match for name, entry in policy.least_odds(day).items()}
-    default = odds["default"]
-    return np.array([odds.get(name or "", default) for name in jurisdictions], np.float64)
+def _find_least_odds(
+    connection: duckdb.DuckDBPyConnection, lead_costs: pa.Table, day: date
+) -> FloatArray:
+    """Return the least odds of approval that an offer to each lead must have."""
+    connection.register("lead_costs", lead_costs)
+    odds = (
+        f"select cast({least_odds_sql(day)} as double) from lead_costs as leads order by lead_row"
+    )
+    (found,) = connection.sql(odds).fetchnumpy().values()
+    connection.unregister("lead_costs")
+    return np.asarray(found, np.float64)
 
 
 def _attainable_surplus(

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.simulate.market.catalogue import terms_on
 from pipelines.simulate.market.channels import Channels
@@ -40,8 +41,6 @@ TRIED = 3_000
 YEAR_BEFORE = RATE_CAP_FROM - timedelta(days=365)
 SAMPLED_PAIRS = 1_500_000
 """Most pairs by which the cost of random draws is estimated."""
-HANDLING = 6.0
-"""What an application costs an institution, CNY, as `value.yml` assumes it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def _scale_quota(world: World, quota: IntArray, day: date, weight: float) -> Int
 
 def application_cost(products: Products, price: FloatArray, pairs: PairTruth) -> FloatArray:
     """Return what each pair costs its institution: the expected fee, and the handling."""
-    return expected_fees(products, price, pairs) + HANDLING
+    return expected_fees(products, price, pairs) + policy.value().application_cost
 
 
 def measure_broadcast_cost(market: Market, day: date, price: FloatArray) -> FloatArray:

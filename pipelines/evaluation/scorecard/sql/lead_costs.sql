@@ -67,7 +67,7 @@ select
     leads.channel_id,
     leads.lead_id,
     leads.segment,
-    left(leads.region, 2) as jurisdiction,
+    leads.region,
     leads.income_monthly * currency_rates.exchange_rate as income,
     coalesce(
         channel_costs.spend / count(*) over (partition by leads.channel_id),
