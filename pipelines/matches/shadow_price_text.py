@@ -76,6 +76,10 @@ class GuaranteePrice:
     price: float
     """Value that missing it by one approval, or one unit of money, would add."""
 
+    def describe(self, currency: str) -> str:
+        """Return what the matches are held to, with costs in `currency`, the base currency."""
+        return GUARANTEE_TEXT[self.kind].format(limit=self.limit, base=currency)
+
 
 @dataclass(frozen=True)
 class ProductPrices:
@@ -217,8 +221,7 @@ def _write_sentences(prices: ProductPrices) -> Iterator[str]:
             f"{_format_money(prices.price_of_budget)} {base}."
         )
     for guarantee in prices.guarantees:
-        text = GUARANTEE_TEXT[guarantee.kind].format(limit=guarantee.limit, base=base)
-        yield f"Your leads are held to {text}; that keeps some away."
+        yield f"Your leads are held to {guarantee.describe(base)}; that keeps some away."
     if prices.short:
         yield (
             f"You were promised {prices.promised:,} leads a day; "

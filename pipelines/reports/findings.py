@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+from expectations import policy
 from pipelines.core.formats import count, figure, plural, words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Grouping, Topic
 from pipelines.ingest.reading.restricting_names import find_meaning
@@ -37,6 +38,7 @@ def collect_findings(report: Report) -> tuple[Finding, ...]:
         *_reconciliation(report),
         *_deliveries(report),
         *_floors(report),
+        *_fees(report),
         *_rejected_files(report),
         *_quarantined_leads(report),
         *_files_not_read(report),
@@ -163,6 +165,17 @@ def _floors(report: Report) -> Iterator[Finding]:
             promised=plural(floor.promised, "lead"),
             group=floor.group,
             attainable=count(floor.attainable),
+        )
+
+
+def _fees(report: Report) -> Iterator[Finding]:
+    day = report.matching.day_surplus
+    if day is not None and day.fees_short > 0:
+        yield make_finding(
+            "fees_below_cost",
+            f"expected fees {count(round(day.fees))}, leads {count(round(day.cost_of_leads))} "
+            f"{policy.base_currency()} (`fees_to_cost` in expectations/policy/guarantees.yml)",
+            short=f"{count(round(day.fees_short))} {policy.base_currency()}",
         )
 
 

@@ -188,6 +188,7 @@ def test_a_first_delivery_is_judged_by_what_is_known_then(matched_copy, later, i
         ({"is_open": False, "closed_reason": "paused", "status": "paused"}, "paused"),
         ({"is_open": False, "closed_reason": "unreadable_rule"}, "unreadable_rule"),
         ({"daily_quota": 0}, "quota"),
+        ({"monthly_quota": 0}, "quota"),
     ],
 )
 def test_a_pause_end_or_smaller_cap_concerns_new_rows_only(matched_copy, terms, reason):
@@ -273,6 +274,7 @@ def test_a_late_list_that_opens_on_the_next_date_closes_the_date_that_it_is_of(
     [
         ("product_rules", {"attribute": "age_years", "op": "ge", "value": "90"}, "late_rules"),
         ("products", {"amount_max": 1.0}, "late_terms"),
+        ("products", {"target_cost_per_funded": 1.0}, "late_terms"),
         ("products", {"amount_max": 1e9, "apr_max": 9.0}, None),
     ],
 )
@@ -288,6 +290,7 @@ def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
         else (
             *("institution_id", "product_id", "segment", "currency", "amount_min", "amount_max"),
             *("term_min_months", "term_max_months", "apr_min", "apr_max", "daily_quota", "status"),
+            *("target_cost_per_approval", "target_cost_per_funded"),
         )
     )
     rows = [{name: row[name] for name in names} | {"landed_on": landed_on} | terms for row in own]

@@ -144,9 +144,9 @@ def test_fees_cover_the_cost_of_the_leads_or_the_shortfall_is_stated(matched_cop
     held = match_day.match(matched_copy, DAY)
     assert held["least_fees"] == pytest.approx(share * cost, rel=1e-5)
     assert held["value"] <= free["value"] * (1 + 1e-9)
-    if not held["fees_short"]:
-        assert held["fees"] >= 0.98 * held["least_fees"]  # exploration may displace a little
-        assert held["price_of_fees"] > 0
+    assert held["fees_short"] == 0
+    assert held["fees"] >= 0.98 * held["least_fees"]  # exploration may displace a little
+    assert held["price_of_fees"] > 0
     set_guarantees(monkeypatch, fees_to_cost=1e4)
     hopeless = match_day.match(matched_copy, DAY)
     assert hopeless["fees_short"] > 0
@@ -162,3 +162,40 @@ def test_fees_are_not_bought_above_their_highest_price(matched_copy, monkeypatch
     set_guarantees(monkeypatch, fees_to_cost=1e4, highest_price_of_fees=1e-6)
     held = match_day.match(matched_copy, DAY)
     assert held["value"] == pytest.approx(free["value"], rel=1e-6)
+
+
+def test_a_month_is_paced_over_the_days_that_it_has_left(tmp_path):
+    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
+    catalogue = rows(before, "marts", "products")
+    free = write_day_before_matching(tmp_path / "free", DAY, leads=150, products=12)
+    run_matching(free, DAY)
+    used = {product: len(matched) for product, (_, matched) in by_product(free).items()}
+    most = max(used, key=lambda product: used[product])
+    spent = {row["product_id"]: row for row in rows(free, "marts", "products")}
+    days_left = spent[most]["days_to_month_end"] + 1
+    for row in catalogue:
+        if row["product_id"] == most:  # 21 of 50 leads are left, for the 11 days from the 20th on
+            row |= {"monthly_quota": 50, "month_leads": 29}
+    table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
+    paced = write_day_before_matching(
+        tmp_path / "paced", DAY, leads=150, products=12, products_table=table
+    )
+    run_matching(paced, DAY)
+    assert (used[most] > 2, days_left) == (True, 11)
+    assert len(by_product(paced)[most][1]) == 2
+
+
+@pytest.mark.parametrize("spent", [0.0, 1e9])
+def test_a_monthly_budget_is_paced_and_a_spent_one_takes_no_lead(tmp_path, spent):
+    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
+    catalogue = rows(before, "marts", "products")
+    for row in catalogue:
+        row |= {"monthly_budget": 1_100.0, "month_spend": spent}
+    table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
+    paced = write_day_before_matching(tmp_path, DAY, leads=150, products=12, products_table=table)
+    run_matching(paced, DAY)
+    expected = [
+        sum(pair["expected_spend"] for pair in matched) for _, matched in by_product(paced).values()
+    ]
+    assert max(expected) <= 100.0 + TOLERANCE
+    assert (sum(expected) > 0) == (spent == 0)

@@ -85,6 +85,22 @@ def test_exploration_and_its_cost_equal_the_manifest(whole: PublishedReport):
     assert "The exploration cost is 41.75 CNY" in section
 
 
+def test_surplus_fees_and_steering_equal_the_manifest(whole: PublishedReport):
+    section = section_text(whole.page, "matches")
+    assert "Surplus of the matches 20,050.00" in section
+    assert "Fees that institutions pay of it 9,000.00" in section
+    assert "It is 950.00 CNY short of that" in section
+    assert "The last CNY of fees costs 0.25 CNY of surplus" in section
+    assert "42 of the 60 persons" in section
+    assert "expected cost of 31.50 CNY to them" in section
+
+
+def test_fees_below_the_cost_of_the_leads_are_a_note(whole: PublishedReport):
+    assert "The expected fees of the day are 950 CNY short of what its leads cost" in titles(
+        whole, "fit"
+    )
+
+
 def test_an_empty_home_has_a_report_with_every_step_missing(tmp_path):
     found = publish_report(Settings(home=tmp_path))
     assert found.returned["verdict"] == "not_fit"

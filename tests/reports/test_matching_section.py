@@ -54,6 +54,19 @@ def test_every_open_product_has_its_quota_matches_price_and_max_costly_rules(hom
     assert with_rules.rules
 
 
+def test_every_guarantee_with_a_price_has_its_line(matched_copy):
+    report(matched_copy, DAY)
+    folders = (matched_copy.matches, matched_copy.marts)
+    prices = load_product_prices(*(matched_copy.day_folder(root, DAY) for root in folders))
+    text = section(matched_copy)
+    guaranteed = [(row, each) for row in prices for each in row.guarantees]
+    assert guaranteed
+    for row, each in guaranteed:
+        line = f"{row.institution_id} {row.product_id} {each.describe('CNY')}"
+        assert line in text
+        assert each.price > 0
+
+
 def test_the_product_with_the_highest_price_comes_first(home, prices):
     first = max(prices, key=lambda row: max(row.price_of_quota, row.rules[0].value))
     assert f"Rule cost {first.institution_id} {first.product_id}" in section(home)

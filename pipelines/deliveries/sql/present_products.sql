@@ -16,6 +16,7 @@ with later_catalogues as (
         institution_id,
         product_id,
         min(daily_quota) as daily_quota,
+        min(monthly_quota) as monthly_quota,
         case
             when bool_or(status = 'paused') then 'paused'
             when bool_or(valid_to < $as_of) then 'expired'
@@ -95,6 +96,10 @@ stricter_terms as (
             or late_products.apr_min > mart_products.apr_min
             or late_products.pd_min > coalesce(mart_products.pd_min, 0)
             or late_products.pd_max < coalesce(mart_products.pd_max, 1)
+            or late_products.target_cost_per_approval
+            < coalesce(mart_products.target_cost_per_approval, 'infinity'::double)
+            or late_products.target_cost_per_funded
+            < coalesce(mart_products.target_cost_per_funded, 'infinity'::double)
         )
 
 ),
@@ -145,6 +150,12 @@ known as (
             coalesce(newest_products.daily_quota, mart_products.daily_quota),
             coalesce(later_catalogues.daily_quota, mart_products.daily_quota)
         ) as present_quota,
+        -- what the smallest monthly quota leaves of the month of `$day`; null without one
+        least(
+            mart_products.monthly_quota,
+            newest_products.monthly_quota,
+            later_catalogues.monthly_quota
+        ) - mart_products.month_leads as left_of_month,
         case
             when newest_products.price_model = 'cpl' and newest_products.price > 0
                 then floor(newest_products.daily_budget / newest_products.price + 1e-9)
@@ -190,5 +201,13 @@ select
         when has_new_rules then 'late_rules'
         when has_stricter_terms then 'late_terms'
     end as closed_reason,
-    least(planned_quota, present_quota, coalesce(affordable, planned_quota)) as quota
+    greatest(
+        0,
+        least(
+            planned_quota,
+            present_quota,
+            coalesce(affordable, planned_quota),
+            coalesce(left_of_month, planned_quota)
+        )
+    ) as quota
 from known

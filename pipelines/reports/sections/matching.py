@@ -168,10 +168,8 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
     }
 
 
-def _day_surplus(manifest: dict[str, Any]) -> DaySurplus | None:
-    """Return the surplus of the matches; None for a day that was matched before it was stated."""
-    if "cost_of_leads" not in manifest:
-        return None
+def _day_surplus(manifest: dict[str, Any]) -> DaySurplus:
+    """Return the surplus of the matches, and the floor on fees if the plan has one."""
     no_floor = {"least_fees": None, "fees_short": 0.0, "price_of_fees": 0.0}
     stated = no_floor | manifest
     return DaySurplus(**{field.name: stated[field.name] for field in fields(DaySurplus)})
