@@ -6,6 +6,7 @@ column that restricts is absent and an unknown one resembles it (`daily_budgt`, 
 """
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
 
@@ -69,5 +70,11 @@ def _letters(name: str) -> str:
 
 
 def _words(name: str) -> set[str]:
-    """Return the words of a name such as `daily_budget`, `Daily Budget` or `dailyBudget`."""
-    return {word.lower() for word in re.findall(r"[A-Z]?[^\WA-Z_]+|[A-Z]+", name)}
+    return set(split_words(name).split("_")) - {""}
+
+
+def split_words(name: str) -> str:
+    """Return the words of `daily_budget`, `Daily Budget` or `dailyBudget`, as `daily_budget`."""
+    text = unicodedata.normalize("NFKC", name)
+    text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
+    return re.sub(r"[\W_]+", "_", text).strip("_").lower()

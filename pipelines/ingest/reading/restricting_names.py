@@ -1,21 +1,14 @@
 """Names of unknown columns that say that they restrict, by `policy/restricting_names.yml`."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
 from expectations import policy
+from pipelines.ingest.reading.column_names import split_words
 
 Meaning = Literal["restricts", "permits"]
-
-
-def split_words(name: str) -> str:
-    """Return the words of a name such as `optOut` or `Opt-Out`, in small letters, joined by `_`."""
-    text = unicodedata.normalize("NFKC", name)
-    text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
-    return re.sub(r"[\W_]+", "_", text).strip("_").lower()
 
 
 @lru_cache(maxsize=10_000)

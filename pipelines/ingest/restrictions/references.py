@@ -21,7 +21,7 @@ from pipelines.core.settings import Settings
 from pipelines.ingest.landing import DEPTH, NOT_OPENED, parse_date
 from pipelines.ingest.ledger import Entry
 from pipelines.ingest.misplaced import read_resembled_feed
-from pipelines.ingest.reading.restricting_names import split_words
+from pipelines.ingest.reading.column_names import split_words
 
 ORDER_LISTS = "suppressions"
 SIMILAR = 0.8

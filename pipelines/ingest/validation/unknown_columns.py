@@ -13,11 +13,8 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.contracts import Contract
-from pipelines.ingest.reading.restricting_names import (
-    find_meaning,
-    matches,
-    split_words,
-)
+from pipelines.ingest.reading.column_names import split_words
+from pipelines.ingest.reading.restricting_names import find_meaning, matches
 from pipelines.ingest.reading.text_table import query_rows
 from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS
 

@@ -1,7 +1,7 @@
 """Losses of institutions: closed products, rules that leave no lead, files that wait here."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -13,6 +13,7 @@ from pipelines.core.formats import plural, without_personal, words
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility.rules import normalise_text
+from pipelines.reports.losses.landed import list_lead_files
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
@@ -102,14 +103,7 @@ def find_unseen_exclusions(
     """
     limits = policy.verdict_rules()["rule_excludes_nobody"].limits
     rules = settings.day_folder(settings.marts, day) / "product_rules.parquet"
-    leads = [
-        str(path)
-        for back in range(int(limits["max_days"]))
-        if (
-            path := settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
-            / "leads.parquet"
-        ).is_file()
-    ]
+    leads = list_lead_files(settings, day, int(limits["max_days"]))
     excluded = _load_exclusions(connection, rules)
     seen = {name: _load_texts(connection, leads, name, limits["min_leads"]) for name in excluded}
     unseen = [

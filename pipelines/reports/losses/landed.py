@@ -223,6 +223,15 @@ def _count_values(
     }
 
 
+def list_lead_files(settings: Settings, day: date, days: int) -> list[str]:
+    """Return the lake's files of leads of so many days, the last of them `day`."""
+    folders = (
+        settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
+        for back in range(days)
+    )
+    return [str(file) for folder in folders if (file := folder / "leads.parquet").is_file()]
+
+
 def _list_days(root: Path, before: date) -> list[date]:
     """Return the dates before `before` of which `root` has a published folder."""
     dates = [

@@ -1,7 +1,7 @@
 """Losses of people: shut out by a shared device, by a phone's format, by a currency; orders."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -10,6 +10,7 @@ from expectations import policy
 from pipelines.core.database import create_known_view, run_query
 from pipelines.core.formats import plural, share
 from pipelines.core.settings import Settings
+from pipelines.reports.losses.landed import list_lead_files
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
@@ -47,14 +48,7 @@ def find_orders_without_effect(
     """
     limits = policy.verdict_rules()["suppressions_never_match"].limits
     create_known_view(connection, settings, "suppressions", day)
-    files = [
-        str(path)
-        for back in range(int(limits["max_days"]))
-        if (
-            path := settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
-            / "leads.parquet"
-        ).is_file()
-    ]
+    files = list_lead_files(settings, day, int(limits["max_days"]))
     query = SQL / "orders_without_effect.sql"
     parameters = {"leads": files, **{name: limits[name] for name in ("min_orders", "min_leads")}}
     rows = run_query(connection, query, parameters).fetchall()
