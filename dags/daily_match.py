@@ -18,8 +18,8 @@ from airflow.sdk import chain, dag
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from dags import assets
-from dags.run_lock_sensor import wait_for_run_lock
-from dags.task_runner import BUSINESS_DATE, RETRIES, WAREHOUSE, mapped_step_task, step_task
+from dags.run_lock import AwaitTurn
+from dags.task_runner import BUSINESS_DATE, RETRIES, WAREHOUSE, StepOperator
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
@@ -36,26 +36,32 @@ ZONE = Settings().time_zone
     tags=["daily"],
 )
 def daily_match() -> None:
-    plan_ingest, plan_deliver = step_task("plan_ingest"), step_task("plan_deliver")
-    deliver = mapped_step_task("deliver", plan_deliver, outlets=[assets.outbox])
-    close = step_task("close", trigger_rule="none_failed")  # a day without deliveries is no failure
+    plan_ingest, plan_deliver = (
+        StepOperator(task_id="plan_ingest"),
+        StepOperator(task_id="plan_deliver"),
+    )
+    deliver = StepOperator.partial(task_id="deliver", outlets=[assets.outbox]).expand(
+        shard=plan_deliver.output
+    )
+    report = StepOperator(task_id="report", trigger_rule="all_done", outlets=[assets.reports])
+    # a day without deliveries is no failure
+    close = StepOperator(task_id="close", trigger_rule="none_failed")
     chain(
-        wait_for_run_lock(),
+        AwaitTurn(task_id="await_turn"),
         plan_ingest,
-        mapped_step_task("ingest", plan_ingest),
-        step_task(
-            "collect", trigger_rule="none_failed", outlets=[assets.lake]
-        ),  # a day without files has no shard
-        step_task("staging", pool=WAREHOUSE),
-        step_task("intermediate", pool=WAREHOUSE),
-        step_task("features", pool=WAREHOUSE),
-        step_task("marts", pool=WAREHOUSE),
-        step_task("train", outlets=[assets.models]),
-        step_task("score"),
-        step_task("match", outlets=[assets.matches]),
+        StepOperator.partial(task_id="ingest").expand(shard=plan_ingest.output),
+        # a day without files has no shard
+        StepOperator(task_id="collect", trigger_rule="none_failed", outlets=[assets.lake]),
+        StepOperator(task_id="staging", pool=WAREHOUSE),
+        StepOperator(task_id="intermediate", pool=WAREHOUSE),
+        StepOperator(task_id="features", pool=WAREHOUSE),
+        StepOperator(task_id="marts", pool=WAREHOUSE),
+        StepOperator(task_id="train", outlets=[assets.models]),
+        StepOperator(task_id="score"),
+        StepOperator(task_id="match", outlets=[assets.matches]),
         plan_deliver,
     )
-    chain(deliver, step_task("report", trigger_rule="all_done", outlets=[assets.reports]), close)
+    chain(deliver, report, close)
     chain(deliver, close)
 
 

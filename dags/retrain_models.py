@@ -11,7 +11,7 @@ from airflow.sdk import dag
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from dags import assets
-from dags.task_runner import BUSINESS_DATE, RETRIES, step_task
+from dags.task_runner import BUSINESS_DATE, RETRIES, StepOperator
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
@@ -30,7 +30,7 @@ ZONE = Settings().time_zone
     tags=["weekly"],
 )
 def retrain_models() -> None:
-    step_task("retrain", outlets=[assets.models])
+    StepOperator(task_id="retrain", outlets=[assets.models])
 
 
 retrain_models()

@@ -10,9 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pendulum
-from airflow.sdk import Param, get_current_context, task
+from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowFailException
 
+from dags import assets
+from dags.run_lock import hold_run_lock
 from dags.steps import format_counts, run_step
 from pipelines.core.environment import protect_new_files
 from pipelines.core.errors import BanyanError
@@ -45,29 +47,47 @@ class UnexpectedStepError(Exception):
     """A step met an unforeseen error; a retry may help. Its text quotes no value."""
 
 
-def step_task(name: str, **options: Any) -> Any:
-    """Return a task that runs the step of its own name."""
-    return task(task_id=name, **options)(run_task)(name)
+class StepOperator(BaseOperator):
+    """Run the step of the task's own name, once its run holds the run lock of the home.
+
+    Args:
+        shard: The part of the work that this task does, of a mapped step.
+    """
+
+    def __init__(self, *, shard: dict[str, Any] | None = None, **options: Any):
+        super().__init__(**options)
+        self.shard = shard
+
+    def execute(self, context: Context, event: object = None) -> Any:  # noqa: ARG002
+        """Run the step and return its counts (to XCom); the outlets' events carry them as well."""
+        hold_run_lock(self, context)
+        settings = Settings()
+        day = business_date(context, settings.zone)
+        counts = run_task(settings, day, self.task_id, _task_name(context["ti"]), self.shard)
+        for outlet in self.outlets:
+            event_of_outlet = context["outlet_events"][outlet]
+            event_of_outlet.extra = assets.describe_event(outlet.name, day, counts)
+        return counts
 
 
-def mapped_step_task(name: str, shards: Any, **options: Any) -> Any:
-    """Return a task that runs the step of its own name once for each of `shards`."""
-    return task(task_id=name, **options)(run_task).partial(step=name).expand(shard=shards)
+def run_task(
+    settings: Settings, day: date, step: str, name: str, shard: dict[str, Any] | None
+) -> Any:
+    """Run `step` for business date `day` and return its counts.
 
-
-def run_task(step: str, shard: dict[str, Any] | None = None) -> Any:
-    """Run `step` for the business date of the running task and return its counts (to XCom).
+    Args:
+        settings: Settings of the home.
+        day: The business date.
+        step: The name of the step.
+        name: The name of the task for the log: a mapped one has its index.
+        shard: The part of the work; None: all of it.
 
     Raises:
         AirflowFailException: The step refused. A retry would give the same answer, so the task
             fails at once.
         UnexpectedStepError: The step met an unforeseen error.
     """
-    settings = Settings()
     protect_new_files(settings.umask)
-    context = get_current_context()
-    day = business_date(context, settings.zone)
-    name = _task_name(context["task_instance"])
     log.debug("%s  %s", day, name)
     started = monotonic()
     try:
@@ -85,7 +105,7 @@ def run_task(step: str, shard: dict[str, Any] | None = None) -> Any:
     return counts
 
 
-def business_date(context: Mapping[str, Any], zone: ZoneInfo) -> date:
+def business_date(context: Context | Mapping[str, Any], zone: ZoneInfo) -> date:
     """Return the business date of a run, in the platform's time zone.
 
     The parameter `business_date` has precedence. Otherwise it is the date of the run's logical

@@ -16,6 +16,10 @@ FOREIGN = (
 """Beginnings of the variables of another Airflow and its servers; nothing here needs a proxy."""
 
 
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+"""The variable with the address of Airflow's metadata."""
+
+
 def airflow_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that put Airflow's whole state below `settings.home`.
 
@@ -28,6 +32,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW_CONFIG": str(folder / "airflow.cfg"),
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__API__BASE_URL": f"http://localhost:{settings.airflow_port}",
+        "AIRFLOW__API__HOST": "127.0.0.1",  # the page is for this machine; by default all addresses
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
@@ -36,7 +41,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(settings.threads),  # 32 by default, each 120 MB
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
+        DATABASE: f"sqlite:///{folder / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(logs / "dag_processor"),
         # 664 and 775 by default: the modes of every other file of the home

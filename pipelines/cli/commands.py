@@ -171,9 +171,11 @@ def _add_step(name: str, text: str) -> None:
     @date_option
     @with_settings
     def run_one_step(settings: Settings, day: date) -> int:
+        from dags.local.lock import lock_home
         from dags.steps import run_whole_step
 
-        print_json(run_whole_step(name, settings, day))
+        with lock_home(settings):
+            print_json(run_whole_step(name, settings, day))
         return 0
 
 
@@ -329,21 +331,28 @@ def off_policy(
     return 0 if estimate["decision"] == "promoted" else 1
 
 
-@banyan.command()
+@banyan.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--prepare",
     is_flag=True,
     help="Only create Airflow's metadata tables and the pool, in the environment as it is.",
 )
 @with_settings
-def airflow(settings: Settings, prepare: bool) -> int:  # noqa: FBT001
-    """Run the DAGs under Airflow's scheduler, with its page, until Ctrl-C."""
+def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> int:  # noqa: FBT001
+    """Run the DAGs under Airflow's scheduler, with its page, until Ctrl-C.
+
+    With ARGUMENTS: run that command of Airflow's own command line on the home's database, such as
+    `banyan airflow dags list`.
+    """
     from dags.local.environment import prepare_metadata
-    from dags.local.standalone import run_standalone
+    from dags.local.standalone import run_airflow_command, run_standalone
 
     if prepare:
         prepare_metadata()
         return 0
+    if arguments:
+        return run_airflow_command(settings, arguments)
     return run_standalone(settings)
 
 
