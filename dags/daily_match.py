@@ -29,7 +29,7 @@ ZONE = Settings().time_zone
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=ZONE),
     start_date=pendulum.datetime(1970, 1, 1, tz=ZONE),  # earlier than any imported record
     catchup=False,
-    max_active_runs=1,  # the run lock also serialises the runs of a backfill
+    max_active_runs=1,  # the run lock serialises the runs of a backfill and cleared ones as well
     default_args=RETRIES,
     params={"business_date": BUSINESS_DATE},
     doc_md=__doc__,

@@ -16,6 +16,7 @@ import asyncio
 import fcntl
 import logging
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +38,11 @@ PAUSE = 30.0
 INTERVAL = 5.0
 """Seconds between two looks of a trigger."""
 
+START_PERIOD = timedelta(minutes=10)
+"""Time after its start in which a run also waits for earlier dates that are queued: the runs of a
+backfill start one after the other. Without an end two runs could wait for each other, because
+Airflow limits the active runs of a DAG."""
+
 
 class RunLockTrigger(BaseTrigger):
     """Fire when no other active run holds the run lock of a home.
@@ -47,7 +53,7 @@ class RunLockTrigger(BaseTrigger):
     """
 
     def __init__(self, lock: str, run: str):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lock, self.waiting_run = lock, run
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -62,7 +68,7 @@ class RunLockTrigger(BaseTrigger):
             if not await sync_to_async(is_active)(holder):
                 break
             await asyncio.sleep(INTERVAL)
-        yield TriggerEvent(None)
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]
 
 
 class AwaitTurn(BaseOperator):
@@ -74,10 +80,21 @@ class AwaitTurn(BaseOperator):
         A run that is cleared still holds the lock of its last try. While it waits it must not: an
         earlier run that was cleared with it would wait for this one, and this one for it.
         """
-        if cast("RuntimeTaskInstance", context["ti"]).get_previous_dagrun(state="running"):
+        if _has_earlier_run(context):
             release_run_lock(Settings().home / LOCK, run_name(context))
             defer_until_free(self, context)
         hold_run_lock(self, context)
+
+
+def _has_earlier_run(context: Context) -> bool:
+    """Return True if a run of an earlier date is active, or is about to start."""
+    task_instance, started = (
+        cast("RuntimeTaskInstance", context["ti"]),
+        context["dag_run"].start_date,
+    )
+    is_new = started is None or datetime.now(UTC) - started < START_PERIOD
+    states = ("running", "queued") if is_new else ("running",)
+    return any(task_instance.get_previous_dagrun(state=state) for state in states)
 
 
 def hold_run_lock(task: BaseOperator, context: Context) -> None:

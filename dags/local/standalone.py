@@ -37,15 +37,16 @@ STOP_TIMEOUT = 20
 whole folders or nothing, and Airflow tries it again after the next start."""
 
 NEXT_STEPS = """\
-The DAGs are paused. To start them, in another terminal:
-  some dates   banyan airflow backfill create --dag-id daily_match --from-date D --to-date D2
-  every night  banyan airflow dags unpause daily_match   (runs yesterday's date at once)
+The DAGs are paused. In another terminal, in this order:
+  past dates   banyan airflow backfill create --dag-id daily_match --from-date D --to-date D2
+  every night  banyan airflow dags unpause daily_match retrain_models
+               (starts the backfill, then yesterday's date, then each night's)
 Ctrl-C stops Airflow."""
 
 Service = subprocess.Popen[bytes]
 
 
-class _Stopped(Exception):  # noqa: N818 - an order, no error
+class _Stopped(Exception):
     """Somebody asked this process to stop."""
 
 

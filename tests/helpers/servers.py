@@ -33,11 +33,16 @@ def postgresql() -> Iterator[str]:
             server.cleanup()
 
 
-def environment_on(settings: Settings, database: str) -> dict[str, str]:
-    """Return the environment of the services for one home and database, on a free port."""
+def find_free_port() -> int:
+    """Return a port of this machine that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def environment_on(settings: Settings, database: str) -> dict[str, str]:
+    """Return the environment of the services for one home and database, on a free port."""
+    port = find_free_port()
     return {
         **os.environ,
         **airflow_environment(settings),

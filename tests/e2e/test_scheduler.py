@@ -1,0 +1,175 @@
+"""Under Airflow's scheduler dates run in order, waiting costs no try, bytes are those of `run`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from pipelines.core.settings import PROJECT, Settings
+from tests.e2e.conftest import CompletedRun, copy_home
+from tests.e2e.market import MONDAY, SUNDAY, banyan, run, simulate
+from tests.e2e.published_bytes import differences
+from tests.helpers import servers
+
+SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
+PATIENCE = 5400
+DONE = {"success", "failed"}
+TASKS = "select dag_id, run_id, task_id, map_index, state, try_number from task_instance"
+LOST_TRIES = "select extra from log where event = 'state mismatch'"
+
+CONFIGURATION = """
+[api_auth]
+jwt_secret = a secret that every service of the test shares
+[scheduler]
+use_job_schedule = False
+"""
+"""Airflow's options of the home: without a schedule no run for yesterday's date starts."""
+
+Airflow = Callable[..., str]
+"""Run one command of Airflow's command line and return what it prints."""
+
+
+def wait_until(condition: Callable[[], bool], name: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, f"{name} within {PATIENCE} s"
+        time.sleep(5)
+
+
+def list_runs(database: str) -> dict[str, str]:
+    """Return the date of each run's logical date in Shanghai -> its state."""
+    dates = "(logical_date at time zone 'Asia/Shanghai')::date::text"
+    return dict(query(database, f"select {dates}, state from dag_run where dag_id = 'daily_match'"))
+
+
+def query(database: str, statement: str) -> Sequence[tuple[object, ...]]:
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(statement))]
+    engine.dispose()
+    return rows
+
+
+def backfill(airflow: Airflow, first: date, last: date, *options: str) -> None:
+    dates = ["--from-date", f"{first}", "--to-date", f"{last}", *options]
+    airflow("backfill", "create", "--dag-id", "daily_match", *dates)
+
+
+def wait_for_runs(database: str, dates: Sequence[date]) -> None:
+    """Wait until exactly one run of each date has succeeded."""
+    expected = {f"{day}" for day in dates}
+    wait_until(
+        lambda: (runs := list_runs(database)).keys() == expected and set(runs.values()) <= DONE,
+        f"all runs of {sorted(expected)} end",
+    )
+    assert list_runs(database) == dict.fromkeys(expected, "success")
+
+
+def check_no_try_was_lost(database: str, tries: dict[str, int] | None = None) -> None:
+    """Every task ended in its first try, or in as many as the `tries` of its date."""
+    assert query(database, LOST_TRIES) == []
+    for _, run_id, task, _, state, count in query(database, TASKS):
+        assert state == "success", f"{run_id} {task} is {state}"
+        expected = next((n for day, n in (tries or {}).items() if day in str(run_id)), 1)
+        assert count == expected, f"{run_id} {task} needed {count} tries in place of {expected}"
+
+
+def trigger(airflow: Airflow, day: date) -> None:
+    """Start the run of `day` as the nightly schedule would: by its logical date."""
+    moment = f"{day}T00:00:00+08:00"
+    airflow("dags", "trigger", "daily_match", "--logical-date", moment, "--run-id", f"night_{day}")
+
+
+@contextmanager
+def standalone(home: Path) -> Iterator[tuple[Airflow, str]]:
+    """Run `banyan airflow` on a free port and stop it as a service manager does, by SIGTERM."""
+    environment = os.environ | {"BANYAN_AIRFLOW_PORT": f"{servers.find_free_port()}"}
+    command = [sys.executable, "-m", "pipelines", "airflow", "--home", str(home)]
+    process = subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        printed = []
+        while "Ctrl-C stops Airflow.\n" not in printed:
+            line = process.stdout.readline()
+            assert line, f"Airflow ended: {printed}"
+            printed.append(line)
+
+        def airflow(*arguments: str) -> str:
+            ran = banyan(home, *("airflow", "--home", str(home)), *arguments, **environment)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            return ran.stdout
+
+        database = airflow("config", "get-value", "database", "sql_alchemy_conn")
+        yield airflow, database.splitlines()[-1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    left = subprocess.run(["pgrep", "-f", str(home)], capture_output=True, text=True, check=False)
+    assert left.stdout == "", "no process of Airflow is left"
+
+
+def test_a_backfill_and_a_nightly_run_on_one_machine_take_turns(
+    landed: Path, ran: CompletedRun, tmp_path: Path
+):
+    home = copy_home(landed, tmp_path / "home")
+    (home / "airflow").mkdir()
+    (home / "airflow" / "airflow.cfg").write_text(CONFIGURATION)
+    with standalone(home) as (airflow, database):
+        airflow("dags", "reserialize")
+        trigger(airflow, MONDAY)
+        backfill(airflow, SUNDAY, SUNDAY)
+        airflow("dags", "unpause", "daily_match", "--yes")
+        wait_for_runs(database, [SUNDAY, MONDAY])
+        check_no_try_was_lost(database)
+    assert differences(ran.home, home) == []
+
+
+@pytest.mark.prove
+def test_eight_dates_twice_two_of_them_cleared_and_a_night_meanwhile(tmp_path: Path):
+    """The services run by the commands of the compose file."""
+    expected, home = tmp_path / "expected", tmp_path / "home"
+    simulate(expected, days=9)
+    copy_home(expected, home)
+    dates = [SUNDAY + timedelta(days=n) for n in range(9)]
+    run(expected, dates[0], dates[-1])
+    with ExitStack() as running:
+        database = running.enter_context(servers.postgresql())
+        environment = servers.environment_on(Settings(home=home), database)
+        environment["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"  # no run for yesterday
+
+        def airflow(*arguments: str) -> str:
+            return servers.run(["airflow", *arguments], environment)
+
+        servers.run(servers.command("migration"), environment)
+        for name in SERVICES:
+            running.enter_context(servers.service(name, environment, log=tmp_path))
+        wait_until(lambda: "daily_match" in airflow("dags", "list"), "the DAGs are parsed")
+        airflow("dags", "unpause", "daily_match", "--yes")
+        backfill(airflow, dates[0], dates[7])
+        wait_until(lambda: len(list_runs(database)) == 8, "the backfill's runs exist")
+        trigger(airflow, dates[8])
+        wait_for_runs(database, dates)
+        check_no_try_was_lost(database)
+        assert differences(expected, home) == []
+        two = ["--start-date", f"{dates[2]}T00:00+08:00", "--end-date", f"{dates[3]}T00:00+08:00"]
+        airflow("tasks", "clear", "daily_match", *two, "--yes")
+        wait_until(lambda: set(list_runs(database).values()) == {"success"}, "the two run again")
+        check_no_try_was_lost(database, {f"{dates[1]}T16": 2, f"{dates[2]}T16": 2})
+        backfill(airflow, dates[0], dates[7], "--reprocess-behavior", "completed")
+        wait_for_runs(database, dates)
+        assert query(database, LOST_TRIES) == []
+    assert differences(expected, home) == []
+    assert json.loads((home / "ledger" / "closed.json").read_text())["closed_through"] == (
+        f"{dates[8]}"
+    )
