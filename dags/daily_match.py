@@ -18,8 +18,10 @@ from airflow.sdk import chain, dag
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from dags import assets
+from dags.alerts import RecoveryAlert
+from dags.run_context import BUSINESS_DATE
 from dags.run_lock import AwaitTurn
-from dags.task_runner import BUSINESS_DATE, RETRIES, WAREHOUSE, StepOperator
+from dags.task_runner import TASK_DEFAULTS, WAREHOUSE, StepOperator
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
@@ -30,7 +32,7 @@ ZONE = Settings().time_zone
     start_date=pendulum.datetime(1970, 1, 1, tz=ZONE),  # earlier than any imported record
     catchup=False,
     max_active_runs=1,  # the run lock serialises the runs of a backfill and cleared ones as well
-    default_args=RETRIES,
+    default_args=TASK_DEFAULTS,
     params={"business_date": BUSINESS_DATE},
     doc_md=__doc__,
     tags=["daily"],
@@ -45,7 +47,9 @@ def daily_match() -> None:
     )
     report = StepOperator(task_id="report", trigger_rule="all_done", outlets=[assets.reports])
     # a day without deliveries is no failure
-    close = StepOperator(task_id="close", trigger_rule="none_failed")
+    close = StepOperator(
+        task_id="close", trigger_rule="none_failed", on_success_callback=RecoveryAlert()
+    )
     chain(
         AwaitTurn(task_id="await_turn"),
         plan_ingest,

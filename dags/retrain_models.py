@@ -11,7 +11,9 @@ from airflow.sdk import dag
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from dags import assets
-from dags.task_runner import BUSINESS_DATE, RETRIES, StepOperator
+from dags.alerts import RecoveryAlert
+from dags.run_context import BUSINESS_DATE
+from dags.task_runner import TASK_DEFAULTS, StepOperator
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
@@ -24,13 +26,13 @@ ZONE = Settings().time_zone
     start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),
     catchup=False,
     max_active_runs=1,
-    default_args=RETRIES,
+    default_args=TASK_DEFAULTS,
     params={"business_date": BUSINESS_DATE},
     doc_md=__doc__,
     tags=["weekly"],
 )
 def retrain_models() -> None:
-    StepOperator(task_id="retrain", outlets=[assets.models])
+    StepOperator(task_id="retrain", outlets=[assets.models], on_success_callback=RecoveryAlert())
 
 
 retrain_models()

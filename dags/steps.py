@@ -106,6 +106,12 @@ def _close(settings: Settings, day: date) -> Any:
     return close_day(settings, day)
 
 
+def _check_deadline(settings: Settings, day: date) -> Any:
+    from pipelines.reports.reconcile_day import check_deadline
+
+    return check_deadline(settings, day)
+
+
 STEPS: dict[str, Callable[..., Any]] = {
     "plan_ingest": _plan_ingest,
     "ingest": _ingest,
@@ -122,6 +128,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "deliver": _deliver,
     "report": _report,
     "close": _close,
+    "check_deadline": _check_deadline,
 }
 """Step name -> function of the settings and the business date; a mapped step also takes a shard."""
 

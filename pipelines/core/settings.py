@@ -54,6 +54,14 @@ class Settings(BaseSettings):
     airflow_port: int = Field(default=8080, gt=0, lt=65_536)
     """The port of the web page of `make airflow`."""
 
+    alert_mail_to: str = ""
+    """The addresses of alerts by mail, separated by commas; the mail server is Airflow's connection
+    `banyan_smtp`."""
+
+    delivery_deadline: time = time(7)
+    """The time of day by which the lead files of the date before are complete, in the platform's
+    time zone; else an alert is sent."""
+
     identifier_key: SecretStr | None = None
     """The key of hashed identifiers; None: the one in `identifier_key_file`. Set it where two homes
     must give equal hashes."""
@@ -187,6 +195,11 @@ class Settings(BaseSettings):
     def airflow(self) -> Path:
         """Airflow's configuration and SQLite metadata for runs on this machine."""
         return self.home / "airflow"
+
+    @cached_property
+    def alerts(self) -> Path:
+        """The alerts that were sent about each date: date=D.jsonl."""
+        return self.home / "alerts"
 
     @cached_property
     def logs(self) -> Path:

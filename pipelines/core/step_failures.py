@@ -21,7 +21,7 @@ from pipelines.core.stored_files import read_json
 SHARDED_STEPS = {"plan_ingest": "ingest", "plan_deliver": "deliver"}
 """Step that makes shards -> the step that runs once for each of them."""
 
-UNREPORTED = frozenset({"report", "close", "retrain"})
+UNREPORTED = frozenset({"report", "close", "retrain", "check_deadline"})
 """Steps that a day's report leaves out: they run after it, or belong to no day."""
 
 

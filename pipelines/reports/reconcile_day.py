@@ -8,9 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import DayNotFit, InputMissing, IntegrityError
+from pipelines.core.errors import DayNotFit, DeadlineMissed, InputMissing, IntegrityError
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256
 from pipelines.core.settings import Settings
+from pipelines.core.step_failures import read_step_failures
 
 DESTINATIONS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
 """Each received lead ends in exactly one of these."""
@@ -31,6 +32,34 @@ def close_day(settings: Settings, day: date) -> dict[str, Any]:
     if figures["verdict"] == NOT_FIT:
         raise DayNotFit(describe_not_fit(settings, day, figures["reasons"]))
     return figures
+
+
+STAGES = ("ledger", "marts", "pairs", "matches", "reports")
+"""Folders of the home in the order in which a day fills them."""
+
+
+def check_deadline(settings: Settings, day: date) -> dict[str, Any]:
+    """Return the figures of `day` if its lead files and its report are complete.
+
+    Raises:
+        DeadlineMissed: They are not; the message says how far the day is and what failed.
+    """
+    failures = read_step_failures(settings, day)
+    if not failures and (settings.day_folder(settings.reports, day) / MANIFEST).is_file():
+        return load_figures(settings, day)
+    present = [name for name in STAGES if _has_partition(settings, name, day)]
+    state = f"the last of its results is {present[-1]}/" if present else "it has no result yet"
+    failed = "; ".join(f"{step} failed: {message}" for step, message in failures)
+    due = f"{settings.delivery_deadline:%H:%M} {settings.time_zone} (BANYAN_DELIVERY_DEADLINE)"
+    raise DeadlineMissed(
+        f"The lead files of {day} were due at {due} and are not complete: {state}. "
+        f"{failed or 'No step has failed: the run waits, is at work, or was never started'}. "
+        "Nothing was changed. Look at the date's run of daily_match in Airflow."
+    )
+
+
+def _has_partition(settings: Settings, name: str, day: date) -> bool:
+    return any((settings.home / name).glob(f"date={day}*"))
 
 
 def describe_not_fit(settings: Settings, day: date, reasons: list[str]) -> str:

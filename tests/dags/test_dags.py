@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from dags.alerts import FailureAlert, RecoveryAlert
 from dags.local.environment import DAGS
 from dags.steps import STEPS
 from pipelines.core.settings import PROJECT
@@ -19,7 +20,7 @@ HEAVY = {"dbt", "duckdb", "great_expectations", "lightgbm", "numpy", "ortools", 
 
 def test_every_dag_file_parses():
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"daily_match", "retrain_models"}
+    assert set(bag.dags) == {"check_deadline", "daily_match", "retrain_models"}
 
 
 @every_dag
@@ -42,6 +43,15 @@ def test_every_task_has_retries_a_timeout_and_the_name_of_its_step(dag):
 @every_dag
 def test_every_dag_has_the_parameter_business_date(dag):
     assert dag.params.get_param("business_date").schema["format"] == "date"
+
+
+@every_dag
+def test_every_task_that_fails_for_good_sends_an_alert(dag):
+    for task in dag.tasks:
+        assert any(isinstance(each, FailureAlert) for each in task.on_failure_callback)
+    last = dag.leaves[0]
+    recovers = any(isinstance(each, RecoveryAlert) for each in last.on_success_callback)
+    assert recovers == (dag.dag_id != "check_deadline")
 
 
 def test_only_tasks_that_open_the_warehouse_use_its_pool():
@@ -100,7 +110,7 @@ def test_parsing_imports_nothing_heavy():
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     count, *modules = printed.stdout.splitlines()[-1].split()
-    assert int(count) == 2
+    assert int(count) == 3
     assert {"airflow", "dags.task_runner", "dags.steps"} <= set(modules)
     assert HEAVY.isdisjoint(modules)
 

@@ -9,8 +9,9 @@ from airflow.timetables.base import TimeRestriction
 
 from dags.daily_match import daily_match
 from dags.retrain_models import retrain_models
+from dags.run_context import find_business_date
 from dags.steps import format_counts
-from dags.task_runner import business_date, redact_values
+from dags.task_runner import redact_values
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -26,7 +27,7 @@ def test_a_scheduled_run_is_for_the_date_of_its_interval():
         last_automated_data_interval=None, restriction=restriction
     )
     scheduled = context(logical_date=info.logical_date)
-    assert business_date(scheduled, SHANGHAI) == date(2026, 3, 5)
+    assert find_business_date(scheduled, SHANGHAI) == date(2026, 3, 5)
     assert info.data_interval.start == datetime(2026, 3, 5, tzinfo=SHANGHAI)
     assert info.data_interval.end == datetime(2026, 3, 6, tzinfo=SHANGHAI)
 
@@ -37,21 +38,21 @@ def test_the_weekly_training_is_for_the_last_matched_monday():
         last_automated_data_interval=None, restriction=tuesday
     )
     assert info.run_after == datetime(2026, 3, 3, 4, tzinfo=SHANGHAI)
-    assert business_date(context(logical_date=info.logical_date), SHANGHAI) == date(2026, 3, 2)
+    assert find_business_date(context(logical_date=info.logical_date), SHANGHAI) == date(2026, 3, 2)
 
 
 def test_the_date_is_in_the_platforms_time_zone():
     moment = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)  # midnight in Shanghai
-    assert business_date(context(logical_date=moment), SHANGHAI) == date(2026, 3, 5)
+    assert find_business_date(context(logical_date=moment), SHANGHAI) == date(2026, 3, 5)
 
 
 def test_the_parameter_has_precedence_over_the_logical_date():
     requested = context(params={"business_date": "2026-01-31"}, logical_date=datetime.now(UTC))
-    assert business_date(requested, SHANGHAI) == date(2026, 1, 31)
+    assert find_business_date(requested, SHANGHAI) == date(2026, 1, 31)
 
 
 def test_a_manual_run_without_a_date_is_for_the_last_complete_day():
-    assert business_date(context(), SHANGHAI) == date(2026, 3, 5)
+    assert find_business_date(context(), SHANGHAI) == date(2026, 3, 5)
 
 
 def test_quotations_and_long_numbers_of_an_error_are_redacted():

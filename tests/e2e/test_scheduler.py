@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 
 from pipelines.core.settings import PROJECT, Settings
 from tests.e2e.conftest import CompletedRun, copy_home
-from tests.e2e.market import MONDAY, SUNDAY, banyan, run, simulate
+from tests.e2e.market import MONDAY, SUNDAY, run, simulate
 from tests.e2e.published_bytes import differences
 from tests.helpers import servers
 
@@ -106,9 +106,7 @@ def standalone(home: Path) -> Iterator[tuple[Airflow, str]]:
             printed.append(line)
 
         def airflow(*arguments: str) -> str:
-            ran = banyan(home, *("airflow", "--home", str(home)), *arguments, **environment)
-            assert ran.returncode == 0, ran.stdout + ran.stderr
-            return ran.stdout
+            return servers.run([*command, *arguments], environment)
 
         database = airflow("config", "get-value", "database", "sql_alchemy_conn")
         yield airflow, database.splitlines()[-1]
