@@ -1,8 +1,10 @@
 """docker-compose.yml follows the Compose specification and agrees with runs on one machine."""
 
+import os
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 from dags.local.environment import airflow_environment
@@ -11,6 +13,7 @@ from pipelines.core.settings import PROJECT, Settings
 
 COMPOSE = PROJECT / "docker-compose.yml"
 compose = yaml.safe_load(COMPOSE.read_text())
+every_service = pytest.mark.parametrize("name", compose["services"])
 OWN = {"api-server", "dag-processor", "migration", "scheduler", "triggerer"}
 
 
@@ -20,23 +23,73 @@ def test_it_follows_the_compose_specification():
     assert process.returncode == 0, process.stdout
 
 
-def test_the_services_are_airflow_postgresql_and_sftp():
-    assert set(compose["services"]) == OWN | {"postgres", "sftp"}
+def test_the_services_are_airflow_postgresql_a_proxy_and_sftp():
+    assert set(compose["services"]) == OWN | {"postgres", "proxy", "sftp"}
 
 
 def test_shared_variables_equal_the_ones_of_a_local_run():
     local = airflow_environment(Settings()) | NO_STATISTICS
     composed = compose["x-airflow"]["environment"]
-    places = ("HOME", "FOLDER", "PATH", "SQL_ALCHEMY_CONN")
+    places = ("HOME", "FOLDER", "PATH", "SQL_ALCHEMY_CONN", "BASE_URL")
     shared = {name for name in local.keys() & composed.keys() if not any(p in name for p in places)}
     assert {"AIRFLOW__CORE__EXECUTOR", "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"} <= shared
     assert {name: composed[name] for name in shared} == {name: local[name] for name in shared}
 
 
-def test_it_contains_no_secret():
-    environment = compose["x-airflow"]["environment"]
-    assert environment["AIRFLOW__API_AUTH__JWT_SECRET"].startswith("${BANYAN_SECRET")
-    assert compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"] == "${BANYAN_SECRET}"
+def test_every_secret_is_a_file_of_its_own(tmp_path):
+    for name, secret in compose["secrets"].items():
+        assert secret["file"].startswith("./secrets/"), name
+    values = {"jwt_secret": "jwt", "api_secret": "api", "fernet_key": "fernet"}
+    values["database_password"] = "password"
+    for name, value in values.items():
+        (tmp_path / name).write_text(value + "\n")
+    environment = {
+        name: value.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+        for name, value in compose["x-airflow"]["environment"].items()
+        if name.endswith("_CMD")
+    }
+    printed = {}
+    for option in ("database sql_alchemy_conn", "api_auth jwt_secret", "core fernet_key"):
+        process = subprocess.run(
+            [sys.executable, "-m", "airflow", "config", "get-value", *option.split()],
+            env=without_airflow(os.environ) | environment | {"AIRFLOW_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed[option] = process.stdout.removesuffix("\n").split("\n")[-1]
+    assert printed == {
+        "database sql_alchemy_conn": "postgresql+psycopg2://airflow:password@postgres/airflow",
+        "api_auth jwt_secret": "jwt",
+        "core fernet_key": "fernet",
+    }
+
+
+def without_airflow(variables):
+    return {name: value for name, value in variables.items() if "AIRFLOW_" not in name}
+
+
+@every_service
+def test_a_service_has_a_limit_of_memory_rotated_logs_and_no_new_rights(name):
+    service = compose["services"][name]
+    assert service["deploy"]["resources"]["limits"]["memory"]
+    assert service["logging"]["options"]["max-size"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["cap_drop"] == ["ALL"]
+    if name != "sftp":  # OpenSSH changes into each partner's user, which only root can
+        assert service["user"] not in {"root", "0", "0:0"}
+
+
+@every_service
+def test_a_service_that_stays_up_has_a_health_check(name):
+    assert ("healthcheck" in compose["services"][name]) == (name != "migration")
+
+
+def test_only_the_proxy_and_sftp_are_reached_from_outside():
+    assert {name for name, each in compose["services"].items() if "ports" in each} == {
+        "proxy",
+        "sftp",
+    }
 
 
 def test_every_folder_of_code_is_in_the_image():

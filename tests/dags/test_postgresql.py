@@ -15,7 +15,7 @@ def list_objects(kind: str, environment: dict[str, str]) -> list[dict[str, str]]
 def test_migration_on_postgresql_creates_the_pool_and_airflow_lists_the_dags(tmp_path):
     with postgresql() as database:
         environment = environment_on(Settings(home=tmp_path), database)
-        run(command("migration"), environment)
+        run(command("migration", tmp_path), environment)
         run(["airflow", "dags", "reserialize"], environment)
         dags, pools = (list_objects(kind, environment) for kind in ("dags", "pools"))
     assert {dag["dag_id"] for dag in dags} == {"check_deadline", "daily_match", "retrain_models"}

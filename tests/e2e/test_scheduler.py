@@ -149,7 +149,7 @@ def test_eight_dates_twice_two_of_them_cleared_and_a_night_meanwhile(tmp_path: P
         def airflow(*arguments: str) -> str:
             return servers.run(["airflow", *arguments], environment)
 
-        servers.run(servers.command("migration"), environment)
+        servers.run(servers.command("migration", home), environment)
         for name in SERVICES:
             running.enter_context(servers.service(name, environment, log=tmp_path))
         wait_until(lambda: "daily_match" in airflow("dags", "list"), "the DAGs are parsed")

@@ -54,9 +54,9 @@ def environment_on(settings: Settings, database: str) -> dict[str, str]:
     }
 
 
-def command(service: str) -> list[str]:
-    """Return the command that the compose file gives `service`."""
-    return SERVICES[service]["command"]
+def command(service: str, home: Path) -> list[str]:
+    """Return the command that the compose file gives `service`, for the home `home`."""
+    return [word.replace("/home/banyan/state", str(home)) for word in SERVICES[service]["command"]]
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> str:
@@ -73,7 +73,11 @@ def service(name: str, environment: dict[str, str], log: Path) -> Iterator[None]
     """Run the service `name` until the block ends."""
     with (log / f"{name}.log").open("w") as file:
         process = subprocess.Popen(
-            command(name), cwd=PROJECT, env=environment, stdout=file, stderr=file
+            command(name, Path(environment["BANYAN_HOME"])),
+            cwd=PROJECT,
+            env=environment,
+            stdout=file,
+            stderr=file,
         )
         try:
             yield
