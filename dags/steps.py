@@ -4,12 +4,13 @@ The order of the steps is in `dags/daily_match.py` and nowhere else. Each functi
 when it runs, so that naming a step costs Airflow's parser nothing of dbt, pandas or LightGBM.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
 from expectations.policy import PolicyError
-from pipelines.core.errors import IntegrityError
+from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 
 Shard = dict[str, Any]
@@ -141,15 +142,35 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     """
     from pipelines.core.library_errors import in_words
     from pipelines.core.step_failures import record_failure
+    from pipelines.core.step_measurements import measure_step
 
-    with record_failure(settings, day, name, shard), in_words(settings):
+    with (
+        _metrics_after(settings, day),
+        measure_step(settings, day, name, shard) as measurement,
+        record_failure(settings, day, name, shard),
+        in_words(settings),
+    ):
         try:
-            return STEPS[name](settings, day, *shard)
+            counts = STEPS[name](settings, day, *shard)
         except PolicyError as error:
             raise IntegrityError(
                 f"{error}. The step {name} of {day} was not done, and the files published before "
                 "are unchanged. Correct the policy file, then run the date again."
             ) from None
+        measurement.add_counts(counts)
+    return counts
+
+
+@contextmanager
+def _metrics_after(settings: Settings, day: date) -> Iterator[None]:
+    """Write the metrics when the block has ended, in any way; they never fail a step."""
+    from pipelines.reports.metrics import write_metrics
+
+    try:
+        yield
+    finally:
+        with suppress(OSError, LookupError, TypeError, ValueError, BanyanError):
+            write_metrics(settings, day)
 
 
 def run_whole_step(name: str, settings: Settings, day: date) -> Any:

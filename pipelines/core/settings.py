@@ -177,6 +177,16 @@ class Settings(BaseSettings):
         return self.home / "step_failures"
 
     @cached_property
+    def measurements(self) -> Path:
+        """The cost of each step, for operators; no step reads them: date=D/STEP.json."""
+        return self.home / "measurements"
+
+    @cached_property
+    def metrics(self) -> Path:
+        """The metrics of the newest date, for Prometheus: banyan.prom."""
+        return self.home / "metrics"
+
+    @cached_property
     def reports(self) -> Path:
         """The report of each day, as a page and as figures: date=D."""
         return self.home / "reports"

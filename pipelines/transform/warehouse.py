@@ -21,12 +21,12 @@ from expectations.contracts import contracts
 from pipelines.core import restrictions
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import write_json, write_parquet
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.transform.dbt_errors import check_results
+from pipelines.transform.parsed_project import PROJECT_FOLDER, load_parsed_project
 
 LAYERS = ("staging", "intermediate", "features", "marts")
-PROJECT_FOLDER = PROJECT / "dbt_project"
 MATCHES = pa.schema(
     [
         *(
@@ -82,7 +82,8 @@ def build(
 def generate_docs(settings: Settings) -> Path:
     """Write dbt's documentation of every table as one page; return its path."""
     any_day = date(2026, 1, 1)  # queries are compiled for it, none is run
-    run_dbt(settings, any_day, "docs", "generate", "--static", "--empty-catalog")
+    command = ("docs", "generate", "--static", "--empty-catalog")
+    dbtRunner().invoke([*command, *_options(settings, any_day)])
     page = settings.home / "docs" / "dbt.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(state_folder(settings) / "target" / "static_index.html", page)
@@ -91,19 +92,23 @@ def generate_docs(settings: Settings) -> Path:
 
 def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
     """Run one dbt command on the warehouse as of `day`, in this process; return dbt's result."""
-    return dbtRunner().invoke(
-        [
-            "--quiet",
-            "--log-level=none",
-            "--log-level-file=none",
-            f"--log-path={state_folder(settings)}",
-            *command,
-            f"--project-dir={PROJECT_FOLDER}",
-            f"--profiles-dir={PROJECT_FOLDER}",
-            f"--target-path={state_folder(settings) / 'target'}",
-            f"--vars={json.dumps(variables(settings, day))}",
-        ]
-    )
+    options = _options(settings, day)
+    project = load_parsed_project(state_folder(settings), options)
+    return dbtRunner(manifest=project).invoke([*command, *options])
+
+
+def _options(settings: Settings, day: date) -> list[str]:
+    """Return the options that every dbt command gets."""
+    return [
+        "--quiet",
+        "--log-level=none",
+        "--log-level-file=none",
+        f"--log-path={state_folder(settings)}",
+        f"--project-dir={PROJECT_FOLDER}",
+        f"--profiles-dir={PROJECT_FOLDER}",
+        f"--target-path={state_folder(settings) / 'target'}",
+        f"--vars={json.dumps(variables(settings, day))}",
+    ]
 
 
 def variables(settings: Settings, day: date) -> dict[str, str | int | float]:

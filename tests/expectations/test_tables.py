@@ -12,7 +12,8 @@ from models.features.encoder import PAIR_FEATURES
 from models.features.feature_definitions import COMPUTED, describe_features
 from models.params import params
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, variables
+from pipelines.transform.parsed_project import PROJECT_FOLDER
+from pipelines.transform.warehouse import LAYERS, variables
 from tests.helpers.landing import DAY
 
 

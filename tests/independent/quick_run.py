@@ -5,7 +5,6 @@ Expectations' verdict on a table that it has checked before is looked up. A test
 published files with the ones of the commands.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -30,9 +29,8 @@ def compile_queries(settings: Settings, day: date) -> Queries:
     """Return the statement of every table as of a date, as dbt compiles it."""
     outcome = warehouse.run_dbt(settings, day, "compile", "--select=resource_type:model")
     assert outcome.success, outcome.exception
-    path = warehouse.state_folder(settings) / "target" / "manifest.json"
-    nodes: dict[str, Any] = json.loads(path.read_text("utf-8"))["nodes"]
-    models = {name: node for name, node in nodes.items() if node["resource_type"] == "model"}
+    nodes = (each.node.to_dict() for each in outcome.result.results)
+    models = {node["unique_id"]: node for node in nodes}
     return [(models[name]["name"], _statement(models[name])) for name in _sort(models)]
 
 

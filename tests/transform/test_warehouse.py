@@ -16,7 +16,8 @@ from expectations.contracts import contracts, load
 from pipelines.core.errors import BanyanError, InputMissing, IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.transform.build import build_layer, publish_marts, transform
-from pipelines.transform.warehouse import LAYERS, PROJECT_FOLDER, build, generate_docs
+from pipelines.transform.parsed_project import PROJECT_FOLDER
+from pipelines.transform.warehouse import LAYERS, build, generate_docs
 from tests.helpers.lake import at, write_day, write_feed
 from tests.transform.conftest import DAY, Market
 
