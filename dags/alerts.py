@@ -7,7 +7,7 @@ have passed. `alerts/date=D.jsonl` in the home records what was sent, and so wha
 Where alerts go is set by two connections of Airflow, in its page or as variables: `banyan_smtp`
 (a mail server; the addresses are in BANYAN_ALERT_MAIL_TO) and `banyan_webhook` (an address that
 takes a POST of JSON; `text` is what Slack and Mattermost show). Without them nothing is sent. A
-message has no value of a row: its words are those of the failed step, which never quote one.
+message has no value of a row: its words come from the failed step, which never quotes one.
 """
 
 import fcntl

@@ -55,7 +55,7 @@ def _read(path: Path) -> Manifest | None:
     """Return the manifest at `path`, or None if there is none that this dbt can read."""
     try:
         manifest = Manifest.from_msgpack(path.read_bytes(), decoder=extended_mashumuro_decoder)
-    except Exception:  # noqa: BLE001 - a damaged cache is made again, whatever the library raises
+    except Exception:  # noqa: BLE001 - a damaged cache is made again, whichever error the library raises
         return None
     manifest.build_flat_graph()  # type: ignore[no-untyped-call]
     return manifest

@@ -1,4 +1,4 @@
-"""Under Airflow's scheduler dates run in order, waiting costs no try, bytes are those of `run`."""
+"""Under a scheduler dates run in order, waiting costs no try, the bytes equal a plain run."""
 
 import json
 import os
