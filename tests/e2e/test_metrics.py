@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,7 +20,6 @@ from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY
 
 MONITORING = PROJECT / "docs" / "monitoring"
-PERSONAL = re.compile(r"lead_id|phone|id_number|device|name=")
 
 
 def read_metrics(path: Path) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -41,7 +41,24 @@ def test_a_run_leaves_the_metrics_of_its_last_date(ran: CompletedRun):
     assert all(value > 0 for value in metrics["banyan_step_peak_bytes"].values())
     assert sum(metrics["banyan_verdict"].values()) == 1
     assert metrics["banyan_failed_steps"] == {(): 0}
-    assert not PERSONAL.search((ran.home / "metrics" / "banyan.prom").read_text("utf-8"))
+
+
+def test_no_value_of_a_person_is_in_the_metrics(ran: CompletedRun):
+    leads = pq.read_table(ran.home / "lake" / "leads" / f"date={MONDAY}" / "leads.parquet")
+    values = {
+        value
+        for column in ("lead_id", "phone", "id_number", "device_id", "full_name")
+        for value in leads[column].to_pylist()
+        if value
+    }
+    labels = {
+        value
+        for samples in read_metrics(ran.home / "metrics" / "banyan.prom").values()
+        for sample in samples
+        for _, value in sample
+    }
+    assert len(values) > 100
+    assert not values & labels
 
 
 def test_an_earlier_date_leaves_the_metrics_of_a_later_one(ran: CompletedRun, tmp_path):
