@@ -40,7 +40,7 @@ whole folders or nothing, and Airflow tries it again after the next start."""
 NEXT_STEPS = """\
 The DAGs are paused. In another terminal, in this order:
   past dates   banyan airflow backfill create --dag-id daily_match --from-date D --to-date D2
-  every night  banyan airflow dags unpause daily_match retrain_models
+  every night  banyan airflow dags unpause --treat-dag-id-as-regex '.*' --yes
                (starts the backfill, then yesterday's date, then each night's)
 Ctrl-C stops Airflow."""
 
