@@ -50,6 +50,8 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         # 664 and 775 by default: the modes of every other file of the home
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": settings.file_mode,
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": settings.folder_mode,
+        # 300 seconds by default: the task that a stop has killed waits for it after the next start
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
         # 5 seconds by default: too few for a server whose cores also build tables and models
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "BANYAN_HOME": str(settings.home.resolve()),

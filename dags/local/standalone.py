@@ -21,6 +21,8 @@ from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
+
 from dags.local.environment import DATABASE, prepare_metadata, set_airflow_environment
 from dags.local.lock import lock_home
 from dags.local.terminal import redirect_output
@@ -190,6 +192,7 @@ def _stop_services(services: Mapping[str, Service]) -> None:
         print("Stopping Airflow ...", file=sys.stderr, flush=True)
     until = time.monotonic() + STOP_TIMEOUT
     in_order = list(services.values())[::-1]
+    processes = _list_processes(in_order)
     try:
         for service in in_order:
             service.terminate()
@@ -198,14 +201,21 @@ def _stop_services(services: Mapping[str, Service]) -> None:
     except (subprocess.TimeoutExpired, _Stopped):
         pass
     finally:
-        for service in in_order:  # the tasks of a scheduler are in its group
-            _kill_group(service)
+        for process in {*processes, *_list_processes(in_order)}:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        for service in in_order:
+            service.wait()
 
 
-def _kill_group(service: Service) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(service.pid, signal.SIGKILL)
-    service.wait()
+def _list_processes(services: Sequence[Service]) -> set[psutil.Process]:
+    """Return the processes of the services, and of the tasks, which have groups of their own."""
+    found: set[psutil.Process] = set()
+    for service in services:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(service.pid)
+            found |= {process, *process.children(recursive=True)}
+    return found
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
