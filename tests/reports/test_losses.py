@@ -19,7 +19,7 @@ from pipelines.ingest.ledger import Entry, Ledger
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from pipelines.ingest.waiting import find_last_near_date, find_waiting_files, record_waiting_files
 from pipelines.reports.losses import SEARCHES
-from pipelines.reports.sections.catalogue import load_changes
+from pipelines.reports.sections.catalogue import load_changes, load_products_without_leads
 from pipelines.reports.verdict import Finding
 
 DAY = date(2026, 1, 10)
@@ -617,3 +617,59 @@ def test_every_loss_is_looked_for_in_the_report(settings: Settings):
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"counts": {}, "files": {}}))
     assert set(find(settings, "received files")) == {"day_empty"}
+
+
+def test_each_product_without_leads_has_its_reason(settings: Settings):
+    product = {"institution_kind": "bank", "segment": "consumer", "currency": "CNY"}
+    product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
+    product |= {"apr_min": 0.1, "daily_quota": 5}
+    edits: dict[str, dict[str, Any]] = {
+        "taking": {},
+        "closed": {},
+        "no_quota": {"daily_quota": 0},
+        "no_budget": {},
+        "small_budget": {},
+        "low_odds": {},
+        "low_value": {},
+        "other_offers": {},
+        "segment": {"segment": "business"},
+        "currency": {"currency": "USD"},
+        "amount": {"amount_min": 6.0},
+        "term": {"term_min_months": 6},
+        "price_cap": {"apr_min": 0.99},
+        "own_rule": {},
+        "several_rules": {},
+    }
+    keys = {name: {"institution_id": "bank", "product_id": name} for name in edits}
+    lead = {"segment": "consumer", "currency": "CNY", "amount": 5.0, "term_months": 5}
+    lead |= {"channel_id": "search", "region": "CN-31"}
+    leads = [lead | {"lead_id": f"{n}", "exclusion_stage": None} for n in range(3)]
+    excluded = lead | {"lead_id": "x", "exclusion_stage": "identity", "currency": "USD"}
+    products = [product | keys[name] | columns for name, columns in edits.items()]
+    publish(settings, "marts", DAY, products=products, leads=[*leads, excluded])
+    pair = {"channel_id": "search", "lead_id": "0", "p_approve": 0.9, "expected_value": 9.0}
+    pair |= {"expected_spend": 30.0}
+    pairs = [
+        pair | keys["small_budget"],
+        pair | keys["low_odds"] | {"p_approve": 0.0},
+        pair | keys["low_value"] | {"expected_value": -1.0},
+        pair | keys["other_offers"],
+        pair | keys["taking"],
+    ]
+    near = [pair | keys["own_rule"] | {"attribute": "region"}]
+    closed = [keys["closed"] | {"reason": "paused"}]
+    publish(settings, "pairs", DAY, pairs=pairs, near_misses=near, closed_products=closed)
+    budget = {"kind": "budget", "column": None}
+    prices = [
+        budget | keys["no_budget"] | {"limit": 0.0},
+        budget | keys["small_budget"] | {"limit": 20.0},
+    ]
+    publish(settings, "matches", DAY, matches=[keys["taking"]], prices=prices)
+    with connect(settings) as connection:
+        found = load_products_without_leads(settings, DAY, connection)
+    reasons = {row.product_id: row.reason for row in found}
+    assert reasons == {name: name for name in edits if name != "taking"}
+    texts = {row.product_id: (row.text, row.leads) for row in found}
+    assert texts["closed"] == ("it is closed: paused", None)
+    assert texts["currency"] == ("no lead of its segment asks in its currency: USD", 3)
+    assert texts["own_rule"] == ("its own rule excludes the leads: region", 1)
