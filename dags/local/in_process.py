@@ -7,6 +7,7 @@ a SQLite file below the home.
 import logging
 from collections.abc import Callable
 from datetime import UTC, date, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
@@ -14,7 +15,7 @@ from typing import Any, TextIO
 from dags.local.environment import prepare_metadata, set_airflow_environment
 from dags.local.lock import lock_home
 from dags.local.run_summary import describe_failure
-from dags.local.terminal import StepProgress, redirect_output
+from dags.local.terminal import StepProgress, continue_output, redirect_output
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import NOT_FIT, reconcile_day
@@ -32,22 +33,38 @@ def run_dates(settings: Settings, first: date, last: date) -> dict[str, DayFigur
         HomeLocked: Another run is at work on the home.
         IntegrityError: A task of one date failed; the dates after it were not run.
     """
-    log = settings.logs / "run" / f"date={first}.log"
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
-    with lock_home(settings), redirect_output(log) as err:
-        run_day = prepare_day_runner(settings, last, log, err)
-        return {f"{day}": run_day(day) for day in dates}
+    with lock_home(settings), redirect_output(_find_log(settings, first)) as err:
+        run_day = prepare_day_runner(settings, last, partial(_find_log, settings), err)
+        return {f"{day}": _run_with_own_log(settings, day, first, run_day) for day in dates}
+
+
+def _run_with_own_log(
+    settings: Settings, day: date, first: date, run_day: Callable[[date], DayFigures]
+) -> DayFigures:
+    if day != first:  # the log of the first date also has Airflow's start
+        continue_output(_find_log(settings, day))
+    return run_day(day)
+
+
+def _find_log(settings: Settings, day: date) -> Path:
+    return settings.logs / "run" / f"date={day}.log"
 
 
 def prepare_day_runner(
-    settings: Settings, last: date, log: Path, err: TextIO, *, shows_steps: bool = True
+    settings: Settings,
+    last: date,
+    find_log: Callable[[date], Path],
+    err: TextIO,
+    *,
+    shows_steps: bool = True,
 ) -> Callable[[date], DayFigures]:
     """Prepare Airflow and return the function that runs one date and returns its figures.
 
     Args:
         settings: Settings of the home.
         last: The last date of the range, for the message of a failure.
-        log: The log file of this process, for the same message.
+        find_log: Returns the log file of a date, for the same message.
         err: The stream for the line of each step.
         shows_steps: True to write a line for each step; else only failures are collected.
     """
@@ -75,6 +92,7 @@ def prepare_day_runner(
         is_done = run.state == "success" or _failed_tasks(run) == {"close"}
         figures = _reconcile(settings, day) if is_done else {}
         if not figures or (run.state != "success" and figures["verdict"] != NOT_FIT):
+            log = find_log(day)
             raise IntegrityError(describe_failure(settings, day, last, run, progress.failures, log))
         seconds = round(monotonic() - started, 1)
         return figures | {"seconds": seconds, "state": str(run.state)}

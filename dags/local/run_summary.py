@@ -47,9 +47,16 @@ def _headline(day: str, figures: Mapping[str, Any]) -> str:
     return (
         f"{day}: {figures['received']:,} leads = {ends}\n"
         f"{'':<12}{figures['matches']:,} matches for {figures['institutions']:,} institutions, "
-        f"{figures['explored']:,} of them exploration; the plan is {_distance(figures['gap'])}, "
+        f"{figures['explored']:,} of them exploration; {_describe_plan(figures)}, "
         f"in {figures['seconds']:.0f} s"
     )
+
+
+def _describe_plan(figures: Mapping[str, Any]) -> str:
+    """Return how good the plan is; of a plan without matches that says nothing."""
+    if not figures["matches"]:
+        return "nothing was matched"
+    return f"the plan is {_distance(figures['gap'])}"
 
 
 def _distance(gap: float) -> str:
@@ -67,7 +74,7 @@ def describe_failure(
         last: The last date of the range.
         run: Airflow's dag run after its end.
         failures: The messages of the failed steps.
-        log: The log file of this process.
+        log: The log file of the date.
     """
     states = {str(task.task_id): str(task.state) for task in run.get_task_instances()}
     failed = [name for name, state in states.items() if state == "failed"]

@@ -53,7 +53,7 @@ def _play_days(
     """
     market = start_market(settings, plan)
     dates = plan.dates[len(plan.broadcast_dates) :]
-    run_day = prepare_day_runner(settings, dates[-1], log, err, shows_steps=False)
+    run_day = prepare_day_runner(settings, dates[-1], lambda _: log, err, shows_steps=False)
     pending: list[Columns] = []
     days = {}
     for day in dates:

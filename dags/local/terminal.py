@@ -28,6 +28,13 @@ def redirect_output(log: Path) -> Iterator[TextIO]:
             _point_at(out.fileno(), err.fileno())
 
 
+def continue_output(log: Path) -> None:
+    """Write the output to another file from now on, within `redirect_output`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        _point_at(file.fileno(), file.fileno())
+
+
 def _point_at(out: int, err: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # a full disk under the log must not hide the failure itself

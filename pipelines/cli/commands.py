@@ -115,17 +115,39 @@ def season(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--start", type=DATE, help="First landing date to write.")
 @click.option("--days", type=COUNT, metavar="N", help="Number of dates from --start on.")
+@click.option(
+    "--as-correction",
+    is_flag=True,
+    help="Land files of closed dates under names of their own; they count from the next date on.",
+)
 @with_settings
 def import_file(
-    settings: Settings, mapping: str, file: Path, start: date | None, days: int | None
+    settings: Settings,
+    mapping: str,
+    file: Path,
+    start: date | None,
+    days: int | None,
+    as_correction: bool,  # noqa: FBT001
 ) -> int:
     """Turn a foreign FILE into feed files, by a MAPPING.
 
     MAPPING is a name in expectations/mappings/, or a .yml file.
+
+    The source of a row (its channel, institution or list) is a name that matches
+    ^[a-z0-9][a-z0-9_-]{0,63}$: lower-case letters, digits, - and _, at most 64.
+
+    No landed file changes. Importing the same file again changes nothing; what would overwrite a
+    landed file, or add to a closed date, is refused (exit 1), unless --as-correction is given. An
+    import is also refused if no row is usable, or of one feed a larger share of rows is unusable
+    than BANYAN_MAX_REJECT_SHARE.
     """
     from pipelines.importing import import_file as import_by_mapping
 
-    print_json(import_by_mapping(settings, mapping, file, start, days))
+    result = import_by_mapping(settings, mapping, file, start, days, as_correction=as_correction)
+    print_json(result)
+    landed = result["landed"]
+    if not landed["new"] and not landed["corrections"]:
+        print("Every file of this import has landed before; nothing changed.", file=sys.stderr)
     return 0
 
 

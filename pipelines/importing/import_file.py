@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import pairwise
@@ -17,19 +17,32 @@ import pyarrow.csv as pc
 from expectations import contracts, mapping
 from expectations.mapping import LoadedMapping, MappingError
 from pipelines.core.arrays import BoolArray
-from pipelines.core.data_provenance import record_provenance, register_history
+from pipelines.core.data_provenance import (
+    find_free_name,
+    is_recorded,
+    record_provenance,
+    register_history,
+)
 from pipelines.core.database import connect
 from pipelines.core.errors import ImportRejected, IntegrityError, UsageError
 from pipelines.core.publishing import publishing, sha256, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.importing.land_files import StagedFile, land_files, plan_landing
 from pipelines.importing.mapping_sql import literal, quote
 from pipelines.importing.read_source import read_companion_tables, read_source
-from pipelines.importing.split_by_feed import DateWindow, FeedSplitter
+from pipelines.importing.split_by_feed import SOURCE, DateWindow, FeedSplitter
+from pipelines.ingest.ledger import read_ledger
 
 BATCH = 200_000
 """Rows that are written to landing files together."""
 
 SourceDate = tuple[str, date]
+
+USABLE = {
+    "source": f"source: a name matches {SOURCE} (lower-case letters, digits, - and _; at most 64)",
+    "date": "date, such as 2026-01-31",
+}
+"""Rule of a quarantined row -> what it lacks."""
 
 
 def import_file(
@@ -38,10 +51,14 @@ def import_file(
     file: Path,
     start: date | None = None,
     days: int | None = None,
+    *,
+    as_correction: bool = False,
 ) -> dict[str, Any]:
     """Write the rows of `file` as feed files under `landing/`, by the mapping.
 
-    The same file, mapping and dates give the same bytes in the same files. A value that the
+    The same file, mapping and dates give the same bytes in the same files; a repeated import
+    changes nothing. No landed file is changed, and none is added to a closed date unless
+    `as_correction` asks for it. A value that the
     mapping can't convert is passed on unchanged, so that ingest checks it by the contract. A row
     that can't be read, or has no valid source or date for a feed, is quarantined with its reason
     under `quarantine/import/`.
@@ -53,40 +70,91 @@ def import_file(
         start: First landing date to write; None: every date. Reference catalogues, whose date
             is a constant of the mapping, are always written.
         days: Dates from `start` on; None: no end.
+        as_correction: True to land what belongs to closed dates, or has the name of a landed file,
+            as files of other names; their rows count from the next date on.
 
     Returns:
         `mapping`, `file`, `file_sha256`, `beside` (the companion tables of the mapping, each
         with its `file`, `file_sha256` and `rows`, or None where the file is missing), `read` (rows
         of the file), `unreadable` (of them), `feeds` (feed -> rows `received`, `written`,
         `outside` the dates, `merged`, `quarantined`; `files`, `sources`, `first` and `last`
-        date), `quarantined` (rows by reason) and `quarantine_folder`.
+        date), `quarantined` (rows by reason), `quarantine_folder`, and `landed`: the number of
+        files that are `new`, `unchanged` (landed before) and `corrections`.
 
     Raises:
         UsageError: No such mapping or file, or `days` without `start`.
-        ImportRejected: The file does not fit the mapping, or the mapping is wrong.
+        ImportRejected: The file does not fit the mapping, or the mapping is wrong; too few rows are
+            usable; or a landed file or a closed date would change. Nothing was landed.
     """
     loaded = _load_mapping(mapping_name)
     window = _make_window(start, days)
     if not file.is_file():
         raise UsageError(f"there is no file {file}; nothing was imported")
-    with open_workspace(settings) as connection:
+    with (
+        open_workspace(settings) as connection,
+        tempfile.TemporaryDirectory(prefix=".import-", dir=settings.home) as folder,
+    ):
         names = read_source(connection, file, loaded.mapping.file)
         result = _count_rows(settings, connection, file)
         result["beside"] = read_companion_tables(connection, file, loaded.mapping.beside)
         feeds = _split_by_feed(FeedSplitter(connection, loaded, names, window))
-        history: list[Path] = []
-        stem = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")
-        for feed, counts in feeds.items():
-            counts.update(
-                _write_feed(
-                    connection, feed, settings.landing, f"{loaded.name}-{stem}.csv", history
-                )
-            )
-            _check_counts(feed, counts)
         result |= {"mapping": loaded.name, "feeds": feeds}
         result |= _publish_quarantine(settings, connection, loaded, result)
-    _record_import(settings, loaded, result, window, history)
-    return result
+        _check_accepted(settings, loaded, result)
+        staged = Path(folder)
+        stem = re.sub(r"[^a-z0-9]+", "-", file.name.split(".")[0].lower()).strip("-")
+        for feed, counts in feeds.items():
+            counts.update(_write_feed(connection, feed, staged, f"{loaded.name}-{stem}.csv"))
+            _check_counts(feed, counts)
+        files = plan_landing(settings, staged, as_correction=as_correction)
+        _record_import(settings, loaded, result, window, files)
+        land_files(files)
+    return result | {"landed": _count_landed(files)}
+
+
+def _count_landed(files: Sequence[StagedFile]) -> dict[str, int]:
+    new = [file for file in files if not file.is_landed]
+    corrections = sum(file.target.name != file.path.name for file in new)
+    return {
+        "new": len(new) - corrections,
+        "unchanged": len(files) - len(new),
+        "corrections": corrections,
+    }
+
+
+def _check_accepted(settings: Settings, loaded: LoadedMapping, result: dict[str, Any]) -> None:
+    """Refuse an import of which no row, or too small a share of a feed's rows, is usable."""
+    evidence = f"{settings.home / result['quarantine_folder'] / 'quarantine.parquet'} has the rows"
+    for feed, counts in result["feeds"].items():
+        if counts["quarantined"] > settings.max_reject_share * counts["received"]:
+            reasons = {
+                name.partition(": ")[2]: number
+                for name, number in result["quarantined"].items()
+                if name.startswith(f"{feed}: ")
+            }
+            listed = "; ".join(
+                f"{number:,} have no usable {USABLE[rule]}" for rule, number in reasons.items()
+            )
+            raise ImportRejected(
+                f"{result['file']}: {counts['quarantined']:,} of {counts['received']:,} rows for "
+                f"{feed} can't be landed; the limit is {settings.max_reject_share:.0%} "
+                f"(BANYAN_MAX_REJECT_SHARE). {listed}. Nothing was landed; {evidence}. Correct "
+                f"`source` and `date` of the route in the mapping {loaded.name}."
+            )
+    dated = {route.feed for route in loaded.mapping.routes if not route.date.is_constant}
+    counted = [result["feeds"][feed] for feed in dated or result["feeds"]]
+    if not sum(counts["written"] for counts in counted):
+        outside = sum(counts["outside"] for counts in counted)
+        cause = (
+            f"{outside:,} lie outside of the dates of --start and --days"
+            if outside
+            else "no row meets the condition `where` of a route"
+        )
+        raise ImportRejected(
+            f"{result['file']}: none of its {result['read']:,} rows was accepted; {cause}. Nothing "
+            f"was landed; {evidence} that can't be read. Correct the options, or the mapping "
+            f"{loaded.name}."
+        )
 
 
 @contextmanager
@@ -177,18 +245,16 @@ def _check_counts(feed: str, counts: dict[str, Any]) -> None:
 def _write_feed(
     connection: duckdb.DuckDBPyConnection,
     feed: str,
-    landing: Path,
+    folder: Path,
     name: str,
-    history: list[Path],
 ) -> dict[str, object]:
-    """Write the table of `feed` to landing files, one for each source and date, as a stream.
+    """Write the table of `feed` to files, one for each source and date, as a stream.
 
     Args:
         connection: Has the table `feed` with `source`, `landed` and the columns of the contract.
         feed: The feed; its rows are written in the order of their values.
-        landing: The folder of all feeds.
-        name: File name in each SOURCE/DATE folder; a file of that name is replaced.
-        history: Gets the path of each file of outcomes.
+        folder: The folder of all feeds.
+        name: File name in each SOURCE/DATE folder.
 
     Returns:
         `rows`, `files`, `sources`, and the `first` and `last` date.
@@ -201,19 +267,17 @@ def _write_feed(
         f"select source, landed, {names} from {quote(feed)} order by source, landed, {names}"
     ).to_arrow_reader(BATCH)
     written: dict[SourceDate, int] = {}
-    file: _LandingFile | None = None
+    file: _FeedFile | None = None
     for key, rows in _group_by_file(reader):
         if file is None or file.key != key:
             if file:
                 file.finish()
             source, day = key
-            file = _LandingFile(key, landing / feed / source / f"{day:%Y-%m-%d}" / name, rows)
+            file = _FeedFile(key, folder / feed / source / f"{day:%Y-%m-%d}" / name, rows)
         file.add(rows)
         written[key] = written.get(key, 0) + rows.num_rows
     if file:
         file.finish()
-    if feed == "outcomes":
-        history += [landing / feed / source / f"{day:%Y-%m-%d}" / name for source, day in written]
     days = [day for _, day in written]
     return {
         "rows": sum(written.values()),
@@ -224,23 +288,20 @@ def _write_feed(
     }
 
 
-class _LandingFile:
-    """One landing file: written beside its path, then renamed."""
+class _FeedFile:
+    """One file of a feed, source and date."""
 
     def __init__(self, key: SourceDate, path: Path, rows: pa.Table):
         self.key = key
-        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._part = path.with_name(f"{path.name}.part")
         options = pc.WriteOptions(quoting_style="needed")
-        self._writer = pc.CSVWriter(self._part, rows.schema, write_options=options)
+        self._writer = pc.CSVWriter(path, rows.schema, write_options=options)
 
     def add(self, rows: pa.Table) -> None:
         self._writer.write(rows)
 
     def finish(self) -> None:
         self._writer.close()
-        self._part.replace(self._path)
 
 
 def _group_by_file(reader: pa.RecordBatchReader) -> Iterator[tuple[SourceDate, pa.RecordBatch]]:
@@ -297,8 +358,15 @@ def _record_import(
     loaded: LoadedMapping,
     result: dict[str, Any],
     window: DateWindow,
-    history: list[Path],
+    files: Sequence[StagedFile],
 ) -> None:
+    """Record the import and its files of outcomes, before they land.
+
+    Without a new file nothing is recorded, so that closed days are computed again as they were.
+    """
+    open_files = [file for file in files if not (file.is_landed and file.is_closed)]
+    if not open_files:
+        return
     invented: dict[str, dict[str, str]] = {}
     for route in loaded.mapping.routes:
         invented.setdefault(route.feed, {}).update(route.invented)
@@ -312,5 +380,10 @@ def _record_import(
         "invented": invented,
     }
     name = f"import {loaded.name} {result['file']} {dates}"
+    if all(file.is_landed for file in files) and is_recorded(settings, name):
+        return
+    name = find_free_name(settings, name, facts | result, ("file_sha256", "mapping_sha256"))
+    history = [file.path for file in open_files if file.path.parts[-4] == "outcomes"]
     register_history(settings, name, "import", history)
-    record_provenance(settings, name, facts | result)
+    closed = read_ledger(settings).closed_through
+    record_provenance(settings, name, facts | result, closed)

@@ -90,7 +90,8 @@ class FeedSplitter:
         received = ", ".join(f"{literal(name)}: prepared.{quote(name)}" for name in self.names)
         self._run(
             f"insert into quarantined select row_line, {literal(route.feed)}, disposition,"
-            f" 'has no usable ' || disposition, to_json({{{received}}})"
+            " 'has no usable ' || disposition || case disposition when 'source' then"
+            f" {literal(f', whose name matches {SOURCE}')} else '' end, to_json({{{received}}})"
             " from routed join prepared on prepared.rowid = routed.row"
             " where disposition in ('source', 'date')"
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from expectations.contracts import feeds, load
 from pipelines.core.errors import InputMissing
+from pipelines.core.formats import plural
 from pipelines.core.publishing import MANIFEST, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
@@ -82,9 +83,13 @@ def make_plan(settings: Settings, day: date) -> Plan:
     """Compare landing/ with the ledger and the lake; return the plan of the run for `day`.
 
     Nothing is published; a folder that a killed run left between two renames is restored.
+
+    Raises:
+        InputMissing: No file has ever landed in the home, up to `day`.
     """
     before = read_ledger(settings)
     landed = list_landed_files(settings, max(day, before.closed_through or day))
+    _refuse_unused_home(settings, before, landed, day)
     after = register_files(before, landed, day)
     paths = _paths_by_content(landed)
     stale = _find_stale_partitions(settings, after, day)
@@ -100,6 +105,30 @@ def make_plan(settings: Settings, day: date) -> Plan:
     ]
     shards = _assign_to_shards(tasks, settings.shard_bytes)
     return Plan(str(day), after, tuple(sorted(partitions)), tuple(sorted(frozen)), shards)
+
+
+def _refuse_unused_home(
+    settings: Settings, before: Ledger, landed: Sequence[LandedFile], day: date
+) -> None:
+    """Refuse to close dates of a home that has no file yet: its history could not be loaded later.
+
+    Files outside of the folders of feeds and dates are no beginning either.
+    """
+    is_used = before.entries or before.closed_through is not None
+    if is_used or any(file.landed_on is not None for file in landed):
+        return
+    misplaced = (
+        f" Of {plural(len(landed), 'file')} elsewhere, the first is {landed[0].path}."
+        if landed
+        else ""
+    )
+    raise InputMissing(
+        f"No file has landed for {day} or an earlier date: there is none in "
+        f"{settings.landing}/FEED/SOURCE/YYYY-MM-DD/.{misplaced} {day} was not run and not closed, "
+        "so nothing is lost: a run closes its date and all dates before it. Land the files, "
+        "history included, then run the first date that has leads. Under a scheduler, pause the "
+        "DAG until the files are there."
+    )
 
 
 def work_folder(settings: Settings, day: date) -> Path:

@@ -17,7 +17,7 @@ from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
 from pipelines.reports.losses import SEARCHES, Search
 from pipelines.reports.report_data import Report
-from pipelines.reports.sections import evidence, intake, matching, models
+from pipelines.reports.sections import catalogue, evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.fairness import measure_proxies
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
@@ -72,21 +72,22 @@ def load_report(settings: Settings, day: date) -> Report:
         ),
         marts=load("counts of the marts", lambda: load_mart_counts(settings, day), None),
         matching=_load_matching(settings, day, parts),
+        catalogue=_load_catalogue(settings, day, parts),
         model_set=load(
             "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),
         calibration=load("calibration ledger", lambda: load_calibration(settings, day), ()),
         fairness=load("fairness figures", lambda: measure_proxies(settings, day), ()),
         drift=load("drift figures", lambda: measure_drift(settings, day), Drift()),
-        data_sources=load("data sources", lambda: evidence.load_data_sources(settings), ()),
+        data_sources=load("data sources", lambda: evidence.load_data_sources(settings, day), ()),
     )
     points = reconcile(report.intake, report.marts, report.matching)
     report = replace(report, reconciliation=points)
     losses = _find_losses(settings, day, parts)
     findings = (
         *parts.findings,
+        *losses,  # before the others of the same importance: they say what is not there
         *collect_findings(report),
-        *losses,
         *collect_stage_findings(settings, day),
     )
     return replace(report, findings=sort_findings(findings))
@@ -104,6 +105,23 @@ def _find_losses(settings: Settings, day: date, parts: PartLoader) -> list[Findi
             nothing: list[Finding] = []
             losses += parts.load(name, partial(list_found, search), nothing)
     return losses
+
+
+def _load_catalogue(settings: Settings, day: date, parts: PartLoader) -> catalogue.Catalogue:
+    load = parts.load
+    with connect(settings) as connection:
+        where = (settings, day, connection)
+        return catalogue.Catalogue(
+            compared_with=load(
+                "earlier catalogue", lambda: catalogue.find_compared_day(settings, day), None
+            ),
+            changes=load("changed catalogue", lambda: catalogue.load_changes(*where), ()),
+            without_leads=load(
+                "products without leads",
+                lambda: catalogue.load_products_without_leads(*where),
+                (),
+            ),
+        )
 
 
 def _load_matching(settings: Settings, day: date, parts: PartLoader) -> matching.Matching:

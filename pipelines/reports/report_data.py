@@ -6,6 +6,7 @@ from datetime import date
 from models.fairness_proxies import AttributeInference
 from pipelines.evaluation.drift.comparison import Drift
 from pipelines.reports.sections.calibration import CalibrationGroup
+from pipelines.reports.sections.catalogue import Catalogue
 from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
 from pipelines.reports.sections.intake import (
     ExpectationResult,
@@ -35,6 +36,7 @@ class Report:
     marts: MartCounts | None = None
     reconciliation: tuple[ReconciliationPoint, ...] = ()
     matching: Matching = field(default_factory=Matching)
+    catalogue: Catalogue = field(default_factory=Catalogue)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
     fairness: tuple[AttributeInference, ...] = ()

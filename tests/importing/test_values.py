@@ -134,10 +134,11 @@ def test_the_row_hash_does_not_depend_on_the_order_of_rows_and_columns(leads_of)
 
 def test_a_row_without_a_valid_date_is_quarantined_with_its_line(leads_of, settings):
     rows, result = leads_of(
-        'id,day,note\n1,2026-03-02,"two\nlines"\n2,soon,\n3,,\n',
+        'id,day,note\n1,2026-03-02,"two\nlines"\n2,soon,\n3,,\n4,2026-03-02,\n',
         date="{from: day}",
     )
-    assert [(row["lead_id"], row["landed"]) for row in rows] == [("1", "2026-03-02")]
+    landed = [("1", "2026-03-02"), ("4", "2026-03-02")]
+    assert [(row["lead_id"], row["landed"]) for row in rows] == landed
     records = pq.read_table(
         settings.home / result["quarantine_folder"] / "quarantine.parquet"
     ).to_pylist()

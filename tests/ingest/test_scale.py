@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 
 from pipelines import ingest
+from pipelines.core.errors import InputMissing
 from pipelines.core.settings import PROJECT
+from pipelines.ingest.ledger import Ledger, read_ledger
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.published import counts
 
@@ -96,5 +99,24 @@ def test_shards_are_few_and_about_equal(settings):
 
 
 def test_a_day_without_files_has_one_shard_and_empty_partitions(settings):
-    assert [shard["files"] for shard in ingest.plan(settings, DAY)] == [0]
-    assert ingest.ingest(settings, DAY)["partitions"] == 8
+    land(path_of(settings, "channel_spend"), [row("channel_spend")])
+    ingest.ingest(settings, DAY)
+    day = DAY + timedelta(days=1)
+    assert [shard["files"] for shard in ingest.plan(settings, day)] == [0]
+    assert ingest.ingest(settings, day)["partitions"] == 8
+
+
+def test_a_home_without_any_file_is_refused_and_closes_no_date(settings):
+    later = path_of(settings, "channel_spend", day=DAY + timedelta(days=1))
+    land(later, [row("channel_spend")])
+    misplaced = settings.landing / "spend" / "rows.csv"
+    misplaced.parent.mkdir(parents=True)
+    misplaced.write_text("a\n")
+    with pytest.raises(InputMissing, match="was not run and not closed") as refused:
+        ingest.ingest(settings, DAY)
+    assert "Of 1 file elsewhere, the first is spend/rows.csv" in str(refused.value)
+    assert read_ledger(settings) == Ledger()
+    assert not (settings.ledger / "closed.json").exists()
+    assert not settings.lake.exists()
+    ingest.ingest(settings, DAY + timedelta(days=1))
+    assert [entry.is_late for entry in read_ledger(settings).entries if entry.feed] == [False]

@@ -33,6 +33,10 @@ def test_a_day_with_a_rejected_file_is_fit_with_remarks(whole: PublishedReport):
     assert whole.returned["verdict"] == whole.quality["verdict"] == "remarks"
     assert titles(whole, "not_fit") == []
     assert titles(whole, "remark") == [
+        (
+            "A large part of the leads is in refused files or in quarantine: "
+            "54 of 251 leads (21.5%), most from broker, search"
+        ),
         "1 file of broker rejected (leads)",
         f"spam/{DAY}/x.csv was not read",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from expectations.contracts import load
@@ -19,6 +20,7 @@ from pipelines.ingest.ledger import Entry, Ledger
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from pipelines.ingest.waiting import find_last_near_date, find_waiting_files, record_waiting_files
 from pipelines.reports.losses import SEARCHES
+from pipelines.reports.sections.catalogue import load_changes, load_products_without_leads
 from pipelines.reports.verdict import Finding
 
 DAY = date(2026, 1, 10)
@@ -170,6 +172,8 @@ def state_day(settings: Settings, received: int, matches: int, entries: str = "{
     facts |= dict.fromkeys(("unmatched", "quarantined", "suppressed"), 0)
     with publishing(settings.day_folder(settings.matches, DAY), facts):
         pass
+    unmatched = [{"stage": "no_product", "detail": "currency"}] * (received - matches)
+    publish(settings, "unmatched", DAY, unmatched=unmatched)
     settings.ledger.mkdir()
     (settings.ledger / f"date={DAY}.jsonl").write_text(entries)
 
@@ -179,7 +183,7 @@ def state_day(settings: Settings, received: int, matches: int, entries: str = "{
     [
         (200, 300, "{}\n", {}),
         (0, 0, "", {"day_empty": "not_fit"}),
-        (0, 0, "{}\n", {"no_leads": "remark"}),
+        (0, 0, "{}\n", {"no_leads": "remark"}),  # no lead ever came
         (200, 0, "{}\n", {"leads_without_match": "not_fit"}),
     ],
 )
@@ -189,6 +193,54 @@ def test_a_day_without_files_or_leads_or_matches_is_a_finding(
     state_day(settings, received, matches, entries)
     found = find(settings, "received files")
     assert {name: finding.severity for name, finding in found.items()} == expected
+
+
+def test_a_day_without_matches_says_where_its_leads_fell_out(settings: Settings):
+    state_day(settings, 910, 0)
+    finding = find(settings, "received files")["leads_without_match"]
+    expected = "No lead was matched, of 910 leads received: 910 no product in this currency"
+    assert finding.title == expected
+
+
+def test_a_day_without_leads_is_not_fit_where_leads_came_before(settings: Settings):
+    publish_lake(settings, "leads", DAY - timedelta(days=2), make_leads("search", 7))
+    publish_lake(settings, "leads", DAY - timedelta(days=1), [], search={"received": 0})
+    state_day(settings, 0, 0)
+    (finding,) = find(settings, "received files").values()
+    assert (finding.id, finding.severity) == ("no_leads_today", "not_fit")
+    assert finding.title == "No lead was received; the last ones, 7, came on 2026-01-08"
+
+
+@pytest.mark.parametrize(
+    ("quarantined", "received", "rejected", "expected"),
+    [
+        (10, 100, 0, {}),
+        (21, 200, 0, {"leads_lost": ("remark", 21)}),
+        (19, 40, 0, {}),  # below the least number of leads
+        (67, 100, 0, {"leads_mostly_lost": ("not_fit", 67)}),
+        (60, 60, 1, {"leads_mostly_lost": ("not_fit", 60)}),
+        (0, 0, 1, {"leads_mostly_lost": ("not_fit", 50)}),  # a refused file without a row
+    ],
+)
+def test_a_large_share_of_the_leads_in_quarantine_is_named_with_its_source(
+    settings: Settings,
+    quarantined: int,
+    received: int,
+    rejected: int,
+    expected: dict[str, tuple[str, int]],
+):
+    for day in days_before(3):
+        publish_lake(settings, "leads", day, make_leads("search", 50))
+    search = {"files": 1, "received": received, "quarantined": quarantined}
+    others = 0 if received > 100 else 100 - received
+    counts = {
+        "search": search | {"rejected_files": rejected},
+        "video": {"files": 1, "received": others, "quarantined": 0},
+    }
+    publish_lake(settings, "leads", DAY, [], **counts)
+    found = find(settings, "lost leads")
+    assert {name: (row.severity, row.amount) for name, row in found.items()} == expected
+    assert all(row.where == "search" for row in found.values())
 
 
 def test_leads_of_a_date_between_two_runs_are_named(settings: Settings):
@@ -388,10 +440,13 @@ def test_a_product_closed_by_a_fault_is_one_remark_with_its_name(
 
 def sell(settings: Settings, day: date, *institutions: str, listed: bool = True) -> None:
     product = {"product_id": "p", "is_open": True, "segment": "consumer", "currency": "CNY"}
+    product |= {"closed_reason": None, "price_model": "cpl", "price": 30.0, "daily_quota": 9}
+    product |= dict.fromkeys(("daily_budget", "monthly_quota", "monthly_budget", "pd_min"), 1.0)
+    product |= {"apr_min": 0.1, "apr_max": 0.2, "pd_max": 0.3}
     product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
     product |= {"admitted_from": date(2025, 1, 1) if listed else None}
     products = [product | {"institution_id": name} for name in institutions]
-    rule = {"product_id": "p", "attribute": "region"}
+    rule = {"product_id": "p", "attribute": "region", "op": "in", "value": "CN-31"}
     rules = [rule | {"institution_id": name} for name in institutions]
     lead = {"segment": "consumer", "currency": "CNY", "amount": 5.0, "term_months": 5}
     leads = [lead | {"exclusion_stage": None if n < 30 else "identity"} for n in range(31)]
@@ -463,13 +518,96 @@ def test_an_institution_that_takes_no_lead_any_more_is_named_with_the_reason(set
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_an_institution_that_left_the_list_is_named(settings: Settings, listed: bool):
-    sell(settings, DAY - timedelta(days=1), "staying", "gone")
+    before = DAY - timedelta(days=1)
+    sell(settings, before, "staying", "gone")
+    match = {"institution_id": "gone", "product_id": "p"}
+    publish(settings, "matches", before, matches=[match] * 9)
     if listed:
         sell(settings, DAY, "staying")
     else:
         sell(settings, DAY, "staying", "gone", listed=False)
-    finding = find(settings, "institutions that left")["institution_gone"]
-    assert finding.where == ("gone" if listed else "gone, staying")
+    found = find(settings, "changes of the catalogue")
+    where = "gone" if listed else "gone, staying"
+    assert found.keys() == {"institution_gone", "catalogue_changed"}
+    assert (found["institution_gone"].severity, found["institution_gone"].where) == (
+        "remark",
+        where,
+    )
+    assert where in found["institution_gone"].title
+
+
+def change(settings: Settings, **columns: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return (name, change) -> values before and now after a change of the day's product."""
+    before = DAY - timedelta(days=1)
+    sell(settings, before, "bank", "other")
+    publish(settings, "matches", before, matches=[{"institution_id": "x", "product_id": "y"}])
+    sell(settings, DAY, "bank", "other")
+    file = settings.day_folder(settings.marts, DAY) / "products.parquet"
+    edits = ", ".join(f"{value} as {name}" for name, value in columns.items())
+    with connect(settings) as connection:
+        table = connection.sql(
+            f"select * replace ({edits}) from read_parquet('{file}', hive_partitioning = false)"
+        ).to_arrow_table()
+        write_parquet(table, file)
+        changes = load_changes(settings, DAY, connection)
+    return {(row.name, row.change): (row.before, row.now) for row in changes}
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"price": "price"}, {}),
+        ({"price": "31.0"}, {"price": ("30.0 cpl", "31.0 cpl")}),
+        (
+            {"is_open": "false", "closed_reason": "'paused'"},
+            {"product_closed": ("open", "paused")},
+        ),
+    ],
+)
+def test_each_change_of_a_product_is_listed_with_its_values(
+    settings: Settings, columns: dict[str, str], expected: dict[str, tuple[str, str]]
+):
+    names = ("bank/p", "other/p")
+    assert change(settings, **columns) == {
+        (name, kind): values for name in names for kind, values in expected.items()
+    }
+
+
+def test_terms_quotas_and_rules_that_change_are_listed(settings: Settings):
+    found = change(settings, amount_max="8.0", daily_quota="0")
+    assert {kind for _, kind in found} == {"terms", "quota"}
+    rules = settings.day_folder(settings.marts, DAY) / "product_rules.parquet"
+    rows = [{"institution_id": "bank", "product_id": "p", "attribute": "region"}]
+    rows = [row | {"op": "in", "value": "CN-44"} for row in rows]
+    write_parquet(pa.Table.from_pylist(rows), rules)
+    with connect(settings) as connection:
+        changed = load_changes(settings, DAY, connection)
+    values = {row.name: (row.before, row.now) for row in changed if row.change == "rules"}
+    assert values == {
+        "bank/p": ("region in CN-31", "region in CN-44"),
+        "other/p": ("region in CN-31", "none"),
+    }
+
+
+@pytest.mark.parametrize(("leads_before", "found"), [(4, False), (5, True)])
+def test_a_product_that_took_leads_and_is_gone_is_a_remark(
+    settings: Settings, leads_before: int, found: bool
+):
+    before = DAY - timedelta(days=1)
+    for day in (before, DAY):
+        sell(settings, day, "bank", "bank")
+    file = settings.day_folder(settings.marts, before) / "products.parquet"
+    table = pa.parquet.read_table(file, partitioning=None)
+    second = table.slice(0, 1).set_column(
+        table.schema.get_field_index("product_id"), "product_id", pa.array(["q"])
+    )
+    write_parquet(pa.concat_tables([table, second]), file)
+    match = {"institution_id": "bank", "product_id": "q"}
+    publish(settings, "matches", before, matches=[match] * leads_before)
+    findings = find(settings, "changes of the catalogue")
+    assert ("product_gone" in findings) == found
+    if found:
+        assert findings["product_gone"].where == "bank/q"
 
 
 @pytest.mark.parametrize(
@@ -494,3 +632,59 @@ def test_every_loss_is_looked_for_in_the_report(settings: Settings):
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"counts": {}, "files": {}}))
     assert set(find(settings, "received files")) == {"day_empty"}
+
+
+def test_each_product_without_leads_has_its_reason(settings: Settings):
+    product = {"institution_kind": "bank", "segment": "consumer", "currency": "CNY"}
+    product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
+    product |= {"apr_min": 0.1, "daily_quota": 5}
+    edits: dict[str, dict[str, Any]] = {
+        "taking": {},
+        "closed": {},
+        "no_quota": {"daily_quota": 0},
+        "no_budget": {},
+        "small_budget": {},
+        "low_odds": {},
+        "low_value": {},
+        "other_offers": {},
+        "segment": {"segment": "business"},
+        "currency": {"currency": "USD"},
+        "amount": {"amount_min": 6.0},
+        "term": {"term_min_months": 6},
+        "price_cap": {"apr_min": 0.99},
+        "own_rule": {},
+        "several_rules": {},
+    }
+    keys = {name: {"institution_id": "bank", "product_id": name} for name in edits}
+    lead = {"segment": "consumer", "currency": "CNY", "amount": 5.0, "term_months": 5}
+    lead |= {"channel_id": "search", "region": "CN-31"}
+    leads = [lead | {"lead_id": f"{n}", "exclusion_stage": None} for n in range(3)]
+    excluded = lead | {"lead_id": "x", "exclusion_stage": "identity", "currency": "USD"}
+    products = [product | keys[name] | columns for name, columns in edits.items()]
+    publish(settings, "marts", DAY, products=products, leads=[*leads, excluded])
+    pair = {"channel_id": "search", "lead_id": "0", "p_approve": 0.9, "expected_value": 9.0}
+    pair |= {"expected_spend": 30.0}
+    pairs = [
+        pair | keys["small_budget"],
+        pair | keys["low_odds"] | {"p_approve": 0.0},
+        pair | keys["low_value"] | {"expected_value": -1.0},
+        pair | keys["other_offers"],
+        pair | keys["taking"],
+    ]
+    near = [pair | keys["own_rule"] | {"attribute": "region"}]
+    closed = [keys["closed"] | {"reason": "paused"}]
+    publish(settings, "pairs", DAY, pairs=pairs, near_misses=near, closed_products=closed)
+    budget = {"kind": "budget", "column": None}
+    prices = [
+        budget | keys["no_budget"] | {"limit": 0.0},
+        budget | keys["small_budget"] | {"limit": 20.0},
+    ]
+    publish(settings, "matches", DAY, matches=[keys["taking"]], prices=prices)
+    with connect(settings) as connection:
+        found = load_products_without_leads(settings, DAY, connection)
+    reasons = {row.product_id: row.reason for row in found}
+    assert reasons == {name: name for name in edits if name != "taking"}
+    texts = {row.product_id: (row.text, row.leads) for row in found}
+    assert texts["closed"] == ("it is closed: paused", None)
+    assert texts["currency"] == ("no lead of its segment asks in its currency: USD", 3)
+    assert texts["own_rule"] == ("its own rule excludes the leads: region", 1)

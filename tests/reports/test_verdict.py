@@ -90,7 +90,8 @@ def test_the_first_lines_of_the_page_are_the_verdict_and_its_reasons(whole: Publ
     text = page_text(whole.page)
     start = text.index("Fit with remarks")
     assert start < text.index("1 file of broker rejected (leads).") < text.index("Leads received")
-    assert whole.quality["reasons"][0] == "1 file of broker rejected (leads)"
+    assert whole.quality["reasons"][0].startswith("A large part of the leads is in refused files")
+    assert whole.quality["reasons"][1] == "1 file of broker rejected (leads)"
     assert f"<title>Banyan, {DAY}: fit with remarks</title>" in whole.page
 
 

@@ -72,7 +72,7 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
     _load_earlier_offers(connection, marts)
     connection.register("mart_products", products)
     connection.register("invalid_rules", _invalid_rules(rules.closed))
-    connection.register("price_caps", _price_caps(products, day))
+    connection.register("price_caps", find_price_caps(products, day))
     connection.register(
         "exchange_rates", pa.table({"currency": list(rates), "exchange_rate": list(rates.values())})
     )
@@ -100,7 +100,7 @@ def _require_file(marts: Path, name: str) -> Path:
     return file
 
 
-def _price_caps(products: pa.Table, day: date) -> pa.Table:
+def find_price_caps(products: pa.Table, day: date) -> pa.Table:
     """Return the price cap of each kind, segment and currency on offer; null: no cap."""
     criteria = ["institution_kind", "segment", "currency"]
     distinct = products.select(criteria).drop_null().group_by(criteria).aggregate([])

@@ -18,6 +18,7 @@ Search = Callable[[Settings, date, duckdb.DuckDBPyConnection], Iterator[Finding]
 SEARCHES: dict[str, Search] = {
     "files that wait": landed.find_waiting,
     "received files": landed.find_empty_day,
+    "lost leads": landed.find_lost_leads,
     "leads of earlier dates": landed.find_leads_never_run,
     "silent sources": landed.find_silent_sources,
     "missing columns": landed.find_missing_columns,
@@ -25,11 +26,11 @@ SEARCHES: dict[str, Search] = {
     "orders that match nobody": people.find_orders_without_effect,
     "phones": people.find_misspelt_phones,
     "currencies": people.find_unknown_currencies,
+    "changes of the catalogue": institutions.find_catalogue_changes,
     "closed products": institutions.find_closed_products,
     "products without pairs": institutions.find_products_without_pairs,
     "texts that rules exclude": institutions.find_unseen_exclusions,
     "institutions without leads": institutions.find_institutions_without_leads,
-    "institutions that left": institutions.find_institutions_gone,
     "transport of deliveries": institutions.find_files_not_transported,
 }
 """Name of a part of the report -> the search for one kind of loss."""

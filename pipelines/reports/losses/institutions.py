@@ -10,10 +10,10 @@ from expectations import policy
 from expectations.contracts import load
 from pipelines.core.database import run_query
 from pipelines.core.formats import plural, without_personal, words
-from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility.rules import normalise_text
 from pipelines.reports.losses.landed import list_lead_files
+from pipelines.reports.sections.catalogue import Catalogue, find_day_before, load_changes
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
@@ -157,7 +157,8 @@ def find_institutions_without_leads(
     """Yield the institutions with a catalogue that take no lead, each with its reason."""
     limits = policy.verdict_rules()["institution_without_leads_now"].limits
     pairs = settings.day_folder(settings.pairs, day)
-    before = _find_day_before(settings.matches, day)
+    earlier = find_day_before(settings.matches, day)
+    before = settings.day_folder(settings.matches, earlier) if earlier else None
     matches = settings.day_folder(settings.matches, day) / "matches.parquet"
     files = {
         "products": str(settings.day_folder(settings.marts, day) / "products.parquet"),
@@ -181,24 +182,32 @@ def find_institutions_without_leads(
         )
 
 
-def find_institutions_gone(
+def find_catalogue_changes(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield the institutions that were in the marts of the day before and are not any more."""
-    before = _find_day_before(settings.marts, day)
-    if before is None:
-        return
-    files = {
-        "before": str(before / "products.parquet"),
-        "now": str(settings.day_folder(settings.marts, day) / "products.parquet"),
+    """Yield what left the catalogue since the day before, and the number of all other changes."""
+    changes = load_changes(settings, day, connection)
+    since = f"compared with marts/date={find_day_before(settings.marts, day)}"
+    limits = policy.verdict_rules()["product_gone"].limits
+    left = {
+        "institution_gone": [row.name for row in changes if row.change == "institution_gone"],
+        "product_gone": [
+            row.name
+            for row in changes
+            if row.change == "product_gone" and row.leads_before >= limits["min_leads_before"]
+        ],
     }
-    rows = run_query(connection, SQL / "institutions_gone.sql", files).fetchall()
-    if rows:
+    for rule, names in left.items():
+        if names:
+            yield make_finding(rule, since, amount=len(names), where=name_places(names))
+    if changes:
+        counts = Catalogue(changes=changes).changes_by_kind
         yield make_finding(
-            "institution_gone",
-            f"compared with marts/{before.name}",
-            amount=len(rows),
-            where=name_places(name for (name,) in rows),
+            "catalogue_changed",
+            since,
+            amount=len(changes),
+            where=name_places({row.institution_id for row in changes}),
+            changes="; ".join(f"{text} {number}" for text, number in counts),
         )
 
 
@@ -217,12 +226,6 @@ def find_files_not_transported(
             amount=len(waiting),
             where=name_places(row.institution_id for row in waiting),
         )
-
-
-def _find_day_before(root: Path, day: date) -> Path | None:
-    """Return the newest published folder of `root` before `day`."""
-    folders = [path.parent for path in root.glob(f"date=*/{MANIFEST}")]
-    return max((path for path in folders if path.name < f"date={day}"), default=None)
 
 
 def _join(evidence: Iterator[str] | list[str]) -> str:

@@ -12,7 +12,7 @@ import duckdb
 from expectations import policy
 from expectations.contracts import Contract, feeds, load
 from pipelines.core.database import run_query
-from pipelines.core.formats import count, plural
+from pipelines.core.formats import count, plural, share, words
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.counted_outcomes import (
@@ -20,9 +20,13 @@ from pipelines.evaluation.counted_outcomes import (
     find_counted_outcomes,
 )
 from pipelines.ingest.waiting import read_waiting_files
+from pipelines.matches.stage_labels import DETAILS
+from pipelines.reports.sections.intake import load_unknown_columns
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
+MAX_SOURCES = 5
+"""Sources that the finding on lost leads names, the largest loss first."""
 MAX_DAYS_NEVER_RUN = 30
 """Days back in which dates that were never run are looked for."""
 HISTORY_KIND = "history_kind"
@@ -66,7 +70,7 @@ def find_waiting(
 
 
 def find_empty_day(
-    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
     """Yield a finding if no file, no lead or no match belongs to the day."""
     counts = read_manifest(settings.day_folder(settings.lake / "leads", day))["counts"]
@@ -75,18 +79,92 @@ def find_empty_day(
     if not ledger.is_file() or not ledger.read_text("utf-8").strip():
         yield make_finding("day_empty", f"no file is in ledger/date={day}.jsonl", amount=0)
     elif not received:
-        yield make_finding("no_leads", "", amount=0)
+        yield _make_no_leads_finding(settings, day)
     manifest = settings.day_folder(settings.matches, day)
     if received and (manifest / MANIFEST).is_file():
         matching = read_manifest(manifest)
         if not matching["matches"]:
+            stages = _describe_stages(settings, day, connection)
             yield make_finding(
                 "leads_without_match",
                 f"{count(matching['unmatched'])} unmatched, {count(matching['quarantined'])} "
-                f"quarantined, {count(matching['suppressed'])} suppressed",
+                f"quarantined, {count(matching['suppressed'])} suppressed; {stages}",
                 amount=matching["received"],
                 leads=plural(matching["received"], "lead"),
+                stages=stages,
             )
+
+
+def _make_no_leads_finding(settings: Settings, day: date) -> Finding:
+    """Return the finding on a day without leads; it is graver where earlier days had some."""
+    days = policy.verdict_rules()["no_leads_today"].limits["max_days"]
+    earlier = [
+        (other, received)
+        for other in _list_days(settings.lake / "leads", day)
+        if day - other <= timedelta(days=days)
+        and (received := sum(_count_received(settings, other).values()))
+    ]
+    if not earlier:
+        return make_finding("no_leads", "", amount=0)
+    last, received = max(earlier)
+    return make_finding(
+        "no_leads_today",
+        f"leads came on {plural(len(earlier), 'date')} of the last {days:.0f}, the last "
+        f"{count(received)} on {last}",
+        amount=0,
+        last=f"{last}",
+        received=count(received),
+    )
+
+
+def _describe_stages(settings: Settings, day: date, connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the stages at which most unmatched leads fell out, in words."""
+    path = settings.day_folder(settings.unmatched, day) / "unmatched.parquet"
+    rows = run_query(connection, SQL / "unmatched_by_detail.sql", {"unmatched": str(path)})
+    return "; ".join(
+        f"{count(leads)} {DETAILS.get(detail, words(detail))}" for detail, leads in rows.fetchall()
+    )
+
+
+def find_lost_leads(
+    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield a finding if a large share of the day's leads is in quarantine or in refused files.
+
+    Of a source whose files could not be counted, because they were refused, its usual leads of a
+    day are lost: the mean of its last days.
+    """
+    rules = policy.verdict_rules()
+    limits = rules["leads_lost"].limits
+    before = [
+        _count_received(settings, other)
+        for other in _list_days(settings.lake / "leads", day)
+        if day - other <= timedelta(days=limits["max_days"])
+    ]
+    lost: dict[str, int] = {}
+    total = 0
+    for source, counts in _read_counts(settings, "leads", day).items():
+        usual = [sent[source] for sent in before if sent.get(source)]
+        missing = 0
+        if counts.get("rejected_files") and usual:
+            missing = max(0, round(sum(usual) / len(usual)) - counts["received"])
+        lost[source] = counts.get("quarantined", 0) + missing
+        total += counts["received"] + missing
+    leads = sum(lost.values())
+    for rule in ("leads_mostly_lost", "leads_lost"):
+        limits = rules[rule].limits
+        if leads >= limits["min_leads"] and leads > limits["max_share"] * total:
+            ranked = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
+            named = [(source, number) for source, number in ranked if number]
+            yield make_finding(
+                rule,
+                "; ".join(f"{source}: {count(number)}" for source, number in named[:MAX_SOURCES])
+                + f"; {count(total)} leads were sent or expected",
+                amount=leads,
+                where=", ".join(source for source, _ in named[:MAX_SOURCES]),
+                leads=f"{count(leads)} of {plural(total, 'lead')} ({share(leads, total)})",
+            )
+            return
 
 
 def find_leads_never_run(
@@ -206,7 +284,22 @@ def find_missing_columns(
             and columns[column] >= limits["min_share"] * columns[""]
         ]
     if missing:
-        yield make_finding("column_missing", amount=len(missing), where=name_places(missing))
+        yield make_finding(
+            "column_missing",
+            _describe_new_columns(settings, day, missing),
+            amount=len(missing),
+            where=name_places(missing),
+        )
+
+
+def _describe_new_columns(settings: Settings, day: date, missing: list[str]) -> str:
+    """Return the unknown columns of sources that lost a column: it may have been renamed."""
+    sources = {place.partition(":")[0] for place in missing}
+    return "; ".join(
+        f"{row.feed}/{row.source} sends unknown columns: {', '.join(row.columns)}"
+        for row in load_unknown_columns(settings, day)
+        if f"{row.feed}/{row.source}" in sources
+    )
 
 
 def _count_values(
@@ -255,6 +348,12 @@ def _list_senders(settings: Settings, feed: str, day: date) -> set[str]:
         for source, counts in _read_counts(settings, feed, day).items()
         if counts.get("files") or counts.get("copies")
     }
+
+
+def _count_received(settings: Settings, day: date) -> dict[str, int]:
+    """Return channel -> leads received for `day`."""
+    counts = _read_counts(settings, "leads", day)
+    return {source: stated["received"] for source, stated in counts.items()}
 
 
 def _count_loaded(settings: Settings, day: date) -> int:

@@ -73,8 +73,11 @@ def load_failed_steps(settings: Settings, day: date) -> tuple[FailedStep, ...]:
     )
 
 
-def load_data_sources(settings: Settings) -> tuple[DataSource, ...]:
-    """Return every import and simulation of this home, with the columns that it invented."""
+def load_data_sources(settings: Settings, day: date) -> tuple[DataSource, ...]:
+    """Return the imports and simulations of this home up to `day`, and the columns they invented.
+
+    One that came after `day` was closed doesn't belong to it.
+    """
     return tuple(
         DataSource(
             name=source["name"],
@@ -86,7 +89,7 @@ def load_data_sources(settings: Settings) -> tuple[DataSource, ...]:
                 for column, rule in sorted(columns.items())
             ),
         )
-        for source in read_provenance(settings)
+        for source in read_provenance(settings, day)
     )
 
 
