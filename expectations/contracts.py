@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 import pyarrow as pa
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from expectations.policy_types import LocalizedText
 from expectations.strict_model import StrictModel
@@ -83,9 +83,14 @@ class Wording(StrictModel):
     """For the applicant."""
     analyst: LocalizedText
     """For risk and compliance."""
-    levels: dict[str, LocalizedText] = Field(default_factory=dict)
+    levels: tuple[tuple[str, LocalizedText], ...] = ()
     """Level of the value (high or low of a number, yes or no, or a category's own value) -> the
-    phrase for the applicant."""
+    phrase for the applicant; a mapping in YAML."""
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _list_items(cls, values: object) -> object:
+        return tuple(values.items()) if isinstance(values, dict) else values
 
 
 class MaximumBy(StrictModel):

@@ -259,7 +259,7 @@ def _make_reason(column: Column) -> Reason:
     return Reason(
         code=column.name.upper(),
         features=(column.name,),
-        levels={column.name: column.wording.levels} if column.wording.levels else {},
+        levels={column.name: dict(column.wording.levels)} if column.wording.levels else {},
         person=column.wording.person,
         analyst=column.wording.analyst,
     )
