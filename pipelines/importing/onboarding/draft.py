@@ -14,7 +14,7 @@ from pipelines.importing.onboarding.candidates import (
     load_synonyms,
 )
 from pipelines.importing.onboarding.file_format import Guess
-from pipelines.importing.onboarding.profile import FEW_VALUES, MOST, ColumnProfile
+from pipelines.importing.onboarding.profile import FEW_VALUES, MOST, ColumnProfile, mask_digits
 from pipelines.ingest.reading.restricting_names import find_meaning
 
 UNANSWERED = '{expression: "null"}'
@@ -152,8 +152,8 @@ class DraftWriter:
         if restricting and column.name == "consent_scope":
             self._unanswered.append(column.name)
             question = (
-                f"{', '.join(restricting)} says by its name that it restricts, and no column of the "
-                "contract takes it. Whom does it close? Until that is mapped (to "
+                f"{', '.join(restricting)} says by its name that it restricts, and no column of "
+                "the contract takes it. Whom does it close? Until that is mapped (to "
                 "consent_withdrawn_at, or by `where`), every row is quarantined."
             )
             return _Value(UNANSWERED, "", [question])
@@ -173,8 +173,8 @@ class DraftWriter:
         if column.name == "lead_id":
             text = '{expression: "row_sha256[1:32]"}'
             question = (
-                "No column has a value of its own in each row. What names a lead? Until then a hash "
-                "of the row does, so equal rows are one lead."
+                "No column has a value of its own in each row. What names a lead? Until then a "
+                "hash of the row does, so equal rows are one lead."
             )
             return _Value(text, "", [question])
         if column.name == "segment":
@@ -210,7 +210,7 @@ class DraftWriter:
                 parts.append(f"values: {{{pairs}}}")
             if unknown:
                 allowed = ", ".join(column.allowed or ("true", "false"))
-                listed = ", ".join(unknown[:MAX_WORDS])
+                listed = ", ".join(map(mask_digits, unknown[:MAX_WORDS]))
                 questions.append(
                     f"Which of {allowed} is each of: {listed}"
                     f"{' and others' if len(unknown) > MAX_WORDS else ''}? Add them to `values`."

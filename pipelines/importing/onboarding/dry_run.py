@@ -142,7 +142,9 @@ def _mask_row(contract: Contract, row: dict[str, Any]) -> dict[str, str]:
         if value is None or value == "":
             continue
         if column.personal or column.protected:
-            shown[column.name] = f"{value[0]}{'*' * min(len(value) - 1, 7)}"
+            shown[column.name] = (
+                f"{value[:1] if len(value) > 1 else ''}{'*' * min(len(value) - 1, 7) or '*'}"
+            )
         elif column.type == "text" and column.name != "lead_id":
             shown[column.name] = mask_digits(value)[:CUT]
         else:

@@ -45,6 +45,9 @@ DATE_FORMATS = (
 )  # fmt: skip
 """Patterns of dates and times that are tried, in order of preference."""
 
+PLAUSIBLE_YEARS = (1900, 2100)
+"""A pattern that reads other years misreads the text: of 01.03.26, 26 is no day."""
+
 PERSONAL = ("phone", "resident_id", "uscc", "ein", "email", "chinese_name")
 """Patterns of values that may identify a person."""
 
@@ -196,15 +199,20 @@ def _profile_column(connection: duckdb.DuckDBPyConnection, name: str) -> ColumnP
 def _find_formats(
     connection: duckdb.DuckDBPyConnection, known: int
 ) -> tuple[tuple[str, ...], tuple[int, int] | None]:
-    """Return the date patterns that read the most values, and the years that the first gives."""
-    read = ", ".join(f"count(try_strptime(text, {literal(p)}))" for p in DATE_FORMATS)
-    (counts,) = connection.execute(f"select {read} from one where not is_word").fetchall()
+    """Return the date patterns that read the most values as plausible years, and these years."""
+    low, high = PLAUSIBLE_YEARS
+    columns = [
+        f"count(*) filter (year({moment}) between {low} and {high}), min(year({moment})),"
+        f" max(year({moment}))"
+        for moment in (f"try_strptime(text, {literal(pattern)})" for pattern in DATE_FORMATS)
+    ]
+    (found,) = connection.execute(
+        f"select {', '.join(columns)} from one where not is_word"
+    ).fetchall()
+    counts = found[::3]
     best = max(counts)
     if best < MOST * known:
         return (), None
-    formats = tuple(p for p, count in zip(DATE_FORMATS, counts, strict=True) if count == best)
-    (years,) = connection.execute(
-        "select min(year(try_strptime(text, $p))), max(year(try_strptime(text, $p))) from one",
-        {"p": formats[0]},
-    ).fetchall()
-    return formats, years
+    places = [place for place, count in enumerate(counts) if count == best]
+    first = 3 * places[0]
+    return tuple(DATE_FORMATS[place] for place in places), (found[first + 1], found[first + 2])
