@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from expectations.policy import PolicyError
+from expectations.contracts import ContractError
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 
@@ -138,10 +138,10 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     with record_failure(settings, day, name, shard), in_words(settings):
         try:
             return STEPS[name](settings, day, *shard)
-        except PolicyError as error:
+        except ContractError as error:
             raise IntegrityError(
                 f"{error}. The step {name} of {day} was not done, and the files published before "
-                "are unchanged. Correct the policy file, then run the date again."
+                "are unchanged. Correct the file, then run the date again."
             ) from None
 
 

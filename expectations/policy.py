@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from expectations import contracts, yaml_lines
-from expectations.contracts import Column
+from expectations.contracts import Column, ContractError
 from expectations.policy_types import (
     AssumedRequests,
     Consent,
@@ -54,7 +54,7 @@ Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
 
 
-class PolicyError(ValueError):
+class PolicyError(ContractError):
     """A policy file is invalid; the message has the file, line and key of each mistake."""
 
 

@@ -256,8 +256,20 @@ class Params(StrictModel):
 
 @cache
 def params() -> Params:
-    """Return the parameters of `params.yml`."""
-    return parse_params(PARAMS_FILE.read_text("utf-8"))
+    """Return the parameters of `params.yml`.
+
+    Raises:
+        PolicyError: A feature has no words for a reason.
+    """
+    parsed = parse_params(PARAMS_FILE.read_text("utf-8"))
+    named = [name for model in parsed.models for name in parsed.model_features(model).names]
+    if wordless := sorted(set(named) - set(policy.reason_codes())):
+        raise policy.PolicyError(
+            f"models/params.yml names the feature {wordless[0]}, which has no words. Add its "
+            "reason to expectations/policy/reasons.yml, or declare it with `wording` in "
+            "expectations/contracts/leads.yml"
+        )
+    return parsed
 
 
 def parse_params(text: str) -> Params:

@@ -32,18 +32,23 @@ def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
     leads (`lead_row`) that share the offers of another lead, `first_lead_row`.
     """
     schema = pq.read_schema(marts / "leads.parquet")
-    cleaned = "".join(
-        f""", nullif("{column.name}", 'nan'::double) as "{column.name}" """
+    values = {
+        column.name: f"nullif(\"{column.name}\", 'nan'::double)"
         for column in schema
         if pa.types.is_floating(column.type)
+    }
+    matched = f"coalesce({values['amount']}, {values.get(MATCHED_AMOUNT, 'null')})"
+    cleaned = ", ".join(
+        f'{sql} as "{name}"' for name, sql in values.items() if name != MATCHED_AMOUNT
     )
-    matched = "" if MATCHED_AMOUNT in schema.names else f", amount as {MATCHED_AMOUNT}"
+    columns = "* exclude (matched_amount)" if MATCHED_AMOUNT in schema.names else "*"
     connection.execute(
         f"""
         create or replace table leads as
         select
             cast(row_number() over (order by channel_id, lead_id) - 1 as integer) as lead_row,
-            * replace ({cleaned.removeprefix(",")}){matched}
+            {columns} replace ({cleaned}),
+            {matched} as {MATCHED_AMOUNT}
         from read_parquet($leads)
         where exclusion_stage is null
         order by lead_row
