@@ -380,7 +380,7 @@ class AssumedRequests(_Strict):
 
     @property
     def newest_first(self) -> "AssumedRequests":
-        """The entries, those of a named channel first, the later before the earlier."""
+        """The entries, of a named channel first, the later before the earlier."""
 
         def rank(entry: ChannelCurrency | AssumedAmount) -> tuple[bool, int]:
             return entry.channel_id is None, -entry.valid_from.toordinal()

@@ -292,7 +292,7 @@ def parse_params(text: str) -> Params:
 
 
 def add_contract_features(listed: Features) -> Features:
-    """Return the features with those that the contract of leads words and `listed` lacks."""
+    """Return `listed` with the features that only the contract of leads words."""
     new = [
         column for column in load("leads").worded_features if column.name not in set(listed.names)
     ]

@@ -153,7 +153,7 @@ class DraftWriter:
             self._unanswered.append(column.name)
             question = (
                 f"{', '.join(restricting)} says by its name that it restricts, and no column of "
-                "the contract takes it. Whom does it close? Until that is mapped (to "
+                "the contract takes it. Which leads does it close? Until that is mapped (to "
                 "consent_withdrawn_at, or by `where`), every row is quarantined."
             )
             return _Value(UNANSWERED, "", [question])

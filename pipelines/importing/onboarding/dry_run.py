@@ -38,7 +38,7 @@ class DryRun:
     quarantined: int
     """Rows that would not be, by the import or by ingest."""
     quarantined_by_values: int
-    """Those of them that would not be even if every open question were answered."""
+    """Rows that would not be even if every open question were answered."""
     reasons: list[dict[str, Any]] = field(default_factory=list)
     """`column`, `rule`, `severity`, `rows`, `message`, `open_question`; most frequent first."""
     rows: list[dict[str, str]] = field(default_factory=list)
@@ -135,7 +135,7 @@ def _reason(
 
 
 def _mask_row(contract: Contract, row: dict[str, Any]) -> dict[str, str]:
-    """Return the values of a row that are known, those that identify a person masked."""
+    """Return the values of a row that are known, masked where they identify a person."""
     shown = {"source": row["source"], "date": str(row["landed"])}
     for column in contract.columns:
         value = row[column.name]

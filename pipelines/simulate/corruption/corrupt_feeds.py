@@ -152,7 +152,7 @@ def corrupt_rows(
     length = min(rows, max(SECTION_ROWS, SECTION_FACTOR * count))
     begin = int(random.integers("corrupted section", rows - length + 1, file.address)[0])
     row = np.unique(random.integers("corrupted row", length, file.address, np.arange(count)))
-    # A bureau's columns stay intact: the other corruptions are those of markets without them.
+    # A bureau's columns stay intact: the other corruptions are as in markets without them.
     names = tuple(name for name in table.column_names if name not in BUREAU_COLUMNS)
     possible = value_corruptions(file.feed, names, _typed_columns(file, table))
     kind = random.integers("kind of corruption", len(possible), file.address, begin + row)
