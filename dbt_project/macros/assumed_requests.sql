@@ -28,7 +28,7 @@
                     {{ holds_on_date(entry) }}
                     and segment = '{{ entry.segment }}'
                     and currency = '{{ entry.currency }}'
-                    then cast({{ entry.amount }} as double)
+                    then cast('{{ entry.amount }}' as double)
             {%- endfor %}
         end
         {%- else -%} null {%- endif %}

@@ -1,6 +1,7 @@
 """A feature column is one declaration in the contract; everything else follows from it."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def declare(text: str) -> str:
 
 
 @pytest.fixture
-def contract_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the contract of leads in a copy of the contracts that every reader uses."""
+def contract_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the contract of leads in a copy of the contracts that every reader uses."""
     copy = shutil.copytree(contracts.FOLDER, tmp_path / "contracts")
     monkeypatch.setattr(contracts, "FOLDER", copy)
     cached = (

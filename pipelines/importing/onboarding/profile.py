@@ -186,7 +186,8 @@ def _profile_column(connection: duckdb.DuckDBPyConnection, name: str) -> ColumnP
             " group by text order by n desc, text"
         ).fetchall()
     kind = str(connection.table("received").select(duckdb.ColumnExpression(name)).types[0])
-    formats, years = ((), None)
+    formats: tuple[str, ...] = ()
+    years: tuple[int, int] | None = None
     if shares["date_like"] >= MOST and shares["offset_time"] < MOST:
         formats, years = _find_formats(connection, known)
     low, median, high = row["ends"] or (None, None, None)
