@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
-from expectations.policy import PolicyError
+from expectations.contracts import ContractError
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 
@@ -152,10 +152,10 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     ):
         try:
             counts = STEPS[name](settings, day, *shard)
-        except PolicyError as error:
+        except ContractError as error:
             raise IntegrityError(
                 f"{error}. The step {name} of {day} was not done, and the files published before "
-                "are unchanged. Correct the policy file, then run the date again."
+                "are unchanged. Correct the file, then run the date again."
             ) from None
         measurement.add_counts(counts)
     return counts

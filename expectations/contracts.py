@@ -11,8 +11,9 @@ from typing import Literal, Self
 
 import pyarrow as pa
 import yaml
-from pydantic import field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
+from expectations.policy_types import LocalizedText
 from expectations.strict_model import StrictModel
 
 FOLDER = Path(__file__).parent / "contracts"
@@ -49,6 +50,17 @@ lead, of the same person; `no_institution`, `every_institution`: the ones that i
 `not_sent`: no such column is sent; `any_text`: no value is unknown; `reported`: it restricts
 nobody, and the page says so."""
 
+FeatureKind = Literal["number", "category", "rule"]
+"""How a column is used: as a number or a category of the models, and then by product rules too; or
+by product rules alone."""
+
+FEATURE_TYPES = {
+    "number": frozenset({"integer", "number", "boolean"}),
+    "category": frozenset({"text"}),
+    "rule": frozenset({"integer", "number", "boolean", "text"}),
+}
+"""Kind of feature -> the types that a column of that kind has."""
+
 ARROW_TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "list": pa.list_(pa.string()),
@@ -58,6 +70,27 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
+
+
+class ContractError(ValueError):
+    """A contract is invalid; the message has its file, and the column of each mistake."""
+
+
+class Wording(StrictModel):
+    """The text of a feature as a reason; `expectations/policy/reasons.yml` explains it."""
+
+    person: LocalizedText
+    """For the applicant."""
+    analyst: LocalizedText
+    """For risk and compliance."""
+    levels: tuple[tuple[str, LocalizedText], ...] = ()
+    """Level of the value (high or low of a number, yes or no, or a category's own value) -> the
+    phrase for the applicant; a mapping in YAML."""
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _list_items(cls, values: object) -> object:
+        return tuple(values.items()) if isinstance(values, dict) else values
 
 
 class MaximumBy(StrictModel):
@@ -101,8 +134,12 @@ class Column(StrictModel):
     """Identifies a person; leaves the lake only in a delivery."""
     protected: bool = False
     """A protected attribute; never a feature."""
-    feature: bool = False
-    """True if models and product rules may use it: the warehouse then carries it to every mart."""
+    feature: FeatureKind | None = None
+    """How models and product rules use it; the warehouse then carries it to every mart. Without it
+    they can't."""
+    wording: Wording | None = None
+    """Of a feature that `policy/reasons.yml` doesn't have: its text as a reason. A feature with a
+    wording here needs no line in `models/params.yml`."""
     placeholders: bool = True
     """Whether the words of `policy/placeholders.yml` are missing values; not where one is real."""
     placeholder_pattern: str | None = None
@@ -120,7 +157,21 @@ class Column(StrictModel):
     def _require_allowed_feature(self) -> Self:
         if self.feature and (self.personal or self.protected):
             raise ValueError(f"{self.name} is personal or protected, so it can't be a feature")
+        if self.feature and self.type not in FEATURE_TYPES[self.feature]:
+            allowed = ", ".join(sorted(FEATURE_TYPES[self.feature]))
+            raise ValueError(
+                f"{self.name} has type {self.type}, and `feature: {self.feature}` is for {allowed}"
+            )
+        if self.wording and not self.is_model_feature:
+            raise ValueError(
+                f"{self.name} has a wording, which only `feature: number` and `category` need"
+            )
         return self
+
+    @property
+    def is_model_feature(self) -> bool:
+        """Whether models read the column, and not only product rules."""
+        return self.feature in ("number", "category")
 
     @property
     def is_open_text(self) -> bool:
@@ -287,6 +338,11 @@ class Contract(StrictModel):
         return tuple(column for column in (*self.columns, *self.derived) if column.feature)
 
     @property
+    def worded_features(self) -> tuple[Column, ...]:
+        """The features of models whose wording is in the contract."""
+        return tuple(column for column in self.features if column.wording)
+
+    @property
     def required(self) -> list[str]:
         """The names of the columns that every file has and every row fills in."""
         return [column.name for column in self.columns if column.required]
@@ -342,11 +398,47 @@ LINEAGE = (
 
 @cache
 def load(feed: str) -> Contract:
-    """Return the contract of `feed`; `KeyError` names the feeds there are."""
+    """Return the contract of `feed`; `KeyError` names the feeds there are.
+
+    Raises:
+        ContractError: The contract is invalid.
+    """
     path = FOLDER / f"{feed}.yml"
     if not path.is_file():
         raise KeyError(f"no feed is named {feed!r}; there are: {', '.join(feeds())}")
-    return Contract.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    return parse_contract(path.read_text("utf-8"), feed)
+
+
+def parse_contract(text: str, feed: str) -> Contract:
+    """Return the contract that YAML `text` states.
+
+    Raises:
+        ContractError: It is no YAML, or breaks the schema; with the column of each mistake.
+    """
+    content: object = None
+    try:
+        content = yaml.safe_load(text)
+        return Contract.model_validate(content)
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ContractError("\n".join(_describe_mistakes(error, content, feed))) from None
+
+
+def _describe_mistakes(error: Exception, content: object, feed: str) -> Iterator[str]:
+    file = f"expectations/contracts/{feed}.yml"
+    if not isinstance(error, ValidationError):
+        yield f"{file} is no YAML: {' '.join(str(error).split())}"
+        return
+    for item in error.errors():
+        group, *place = [*item["loc"], ""]
+        message = item["msg"].removeprefix("Value error, ")
+        if group in ("columns", "derived") and isinstance(content, dict) and place[:1]:
+            column = content[group][place[0]]
+            name = column.get("name", place[0]) if isinstance(column, dict) else column
+            key = ".".join(str(part) for part in place[1:] if part != "")
+            yield f"{file}, column {name}{f', {key}' if key else ''}: {message}"
+        else:
+            key = ".".join(str(part) for part in item["loc"])
+            yield f"{file}{f', {key}' if key else ''}: {message}"
 
 
 @cache

@@ -9,11 +9,12 @@
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from expectations.contracts import Column, Contract, load
+from expectations.contracts import Column, Contract, ContractError, load
 
 DBT = "dbt_project"
 SOURCES = f"{DBT}/staging/_sources.yml"
@@ -142,6 +143,25 @@ def _column(column: Column, description: str) -> str:
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def check_derived(root: Path, contracts: Iterable[Contract]) -> None:
+    """Check that the files of dbt have every column of the contracts.
+
+    Raises:
+        ContractError: A file is not what the contracts give; with the first column that differs.
+    """
+    for name, text in render_all(root, contracts).items():
+        path = root / name
+        on_disk = path.read_text("utf-8") if path.is_file() else ""
+        if on_disk != text:
+            known = set(re.findall(r"\w+", on_disk))
+            missing = [word for word in re.findall(r"\w+", text) if word not in known]
+            what = f"lacks {missing[0]} of" if missing else "differs from"
+            raise ContractError(
+                f"{name} {what} expectations/contracts/. Nothing was done. Run `make docs`, which "
+                "derives it, and commit the result"
+            )
 
 
 def render_all(root: Path, contracts: Iterable[Contract]) -> dict[str, str]:

@@ -14,8 +14,10 @@ from typing import TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from expectations import yaml_lines
+from expectations import contracts, yaml_lines
+from expectations.contracts import Column, ContractError
 from expectations.policy_types import (
+    AssumedRequests,
     Consent,
     Currencies,
     CurrencyCodes,
@@ -52,7 +54,7 @@ Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
 
 
-class PolicyError(ValueError):
+class PolicyError(ContractError):
     """A policy file is invalid; the message has the file, line and key of each mistake."""
 
 
@@ -143,6 +145,12 @@ def limits() -> Limits:
 
 
 @cache
+def assumed_requests() -> AssumedRequests:
+    """Return what is assumed of a lead without an amount or a currency."""
+    return _read("assumed_requests", AssumedRequests)
+
+
+@cache
 def exploration() -> Exploration:
     """Return the share of exploration, and the pairs among which it is drawn."""
     return _read("exploration", Exploration)
@@ -219,8 +227,42 @@ def leaks() -> Leaks:
 
 @cache
 def reasons() -> tuple[Reason, ...]:
-    """Return every reason code with its text."""
-    return _read("reasons", tuple[Reason, ...])
+    """Return every reason code with its text: of the policy, then of the contract of leads.
+
+    A feature with a wording in the contract has a code of its own, its name in capitals.
+
+    Raises:
+        PolicyError: A feature of the contract has no wording, or two.
+    """
+    stated = _read("reasons", tuple[Reason, ...])
+    worded = {feature for reason in stated for feature in reason.features}
+    contract = contracts.load("leads")
+    file = "expectations/contracts/leads.yml"
+    for column in contract.features:
+        if column.is_model_feature and column.name not in worded and column.wording is None:
+            raise PolicyError(
+                f"{file}, column {column.name}: is a feature without words. Add `wording` (person "
+                "and analyst, each en and zh) beside it, or declare it `feature: rule`"
+            )
+        if column.name in worded and column.wording:
+            raise PolicyError(
+                f"{file}, column {column.name}: has a wording here and a reason in "
+                "expectations/policy/reasons.yml. Remove one of them"
+            )
+    return (*stated, *(_make_reason(column) for column in contract.worded_features))
+
+
+def _make_reason(column: Column) -> Reason:
+    """Return the reason of a feature that the contract words."""
+    if column.wording is None:
+        raise ValueError(f"{column.name} has no wording")
+    return Reason(
+        code=column.name.upper(),
+        features=(column.name,),
+        levels={column.name: dict(column.wording.levels)} if column.wording.levels else {},
+        person=column.wording.person,
+        analyst=column.wording.analyst,
+    )
 
 
 @cache

@@ -353,10 +353,48 @@ class Currencies(_Strict):
     rates: tuple[Rate, ...]
 
 
+CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+class ChannelCurrency(Dated):
+    """The currency of every amount of a channel that states none."""
+
+    channel_id: str = Field(min_length=1)
+    currency: CurrencyCode
+
+
+class AssumedAmount(Dated):
+    """The amount at which leads without one are matched; without a channel, of all channels."""
+
+    channel_id: str | None = None
+    segment: Segment
+    currency: CurrencyCode
+    amount: float = Field(gt=0, le=1e10)
+
+
+class AssumedRequests(_Strict):
+    """Every assumption on leads without an amount or a currency."""
+
+    currencies: tuple[ChannelCurrency, ...] = ()
+    amounts: tuple[AssumedAmount, ...] = ()
+
+    @property
+    def newest_first(self) -> "AssumedRequests":
+        """The entries, of a named channel first, the later before the earlier."""
+
+        def rank(entry: ChannelCurrency | AssumedAmount) -> tuple[bool, int]:
+            return entry.channel_id is None, -entry.valid_from.toordinal()
+
+        return AssumedRequests(
+            currencies=tuple(sorted(self.currencies, key=rank)),
+            amounts=tuple(sorted(self.amounts, key=rank)),
+        )
+
+
 class CurrencyCodes(Decision):
     """The currencies that a file may name."""
 
-    codes: frozenset[Annotated[str, Field(pattern=r"^[A-Z]{3}$")]]
+    codes: frozenset[CurrencyCode]
 
 
 class Placeholders(Decision):

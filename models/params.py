@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from expectations import policy
-from expectations.contracts import contracts
+from expectations.contracts import contracts, load
 from expectations.strict_model import StrictModel
 from models.errors import ForbiddenFeature
 
@@ -256,23 +256,52 @@ class Params(StrictModel):
 
 @cache
 def params() -> Params:
-    """Return the parameters of `params.yml`."""
-    return parse_params(PARAMS_FILE.read_text("utf-8"))
+    """Return the parameters of `params.yml`.
+
+    Raises:
+        PolicyError: A feature has no words for a reason.
+    """
+    parsed = parse_params(PARAMS_FILE.read_text("utf-8"))
+    named = [name for model in parsed.models for name in parsed.model_features(model).names]
+    if wordless := sorted(set(named) - set(policy.reason_codes())):
+        raise policy.PolicyError(
+            f"models/params.yml names the feature {wordless[0]}, which has no words. Add its "
+            "reason to expectations/policy/reasons.yml, or declare it with `wording` in "
+            "expectations/contracts/leads.yml"
+        )
+    return parsed
 
 
 def parse_params(text: str) -> Params:
     """Return the parameters that YAML `text` states.
 
+    The group `lead` also has every feature that the contract of leads words, after the listed ones.
+
     Raises:
         ForbiddenFeature: A feature is a protected attribute or identifies a person.
         ValidationError: A parameter is missing, unknown or out of its range.
     """
-    parsed = Params.model_validate(yaml.safe_load(text))
+    stated = Params.model_validate(yaml.safe_load(text))
+    lead = add_contract_features(stated.features["lead"])
+    parsed = stated.model_copy(update={"features": stated.features | {"lead": lead}})
     named = {name for group in parsed.features.values() for name in group.names}
     named |= {name for level in parsed.lender_effects.levels for name in level.columns}
     if refused := sorted(named & forbidden_columns()):
         raise ForbiddenFeature(refused)
     return parsed
+
+
+def add_contract_features(listed: Features) -> Features:
+    """Return `listed` with the features that only the contract of leads words."""
+    new = [
+        column for column in load("leads").worded_features if column.name not in set(listed.names)
+    ]
+    return listed.model_copy(
+        update={
+            kind: (*getattr(listed, kind), *(c.name for c in new if c.feature == feature))
+            for kind, feature in (("numbers", "number"), ("categories", "category"))
+        }
+    )
 
 
 @cache

@@ -20,7 +20,7 @@ leads as (
     select
         channel_id,
         lead_id,
-        min(amount) as amount
+        min(matched_amount) as amount
     from {{ ref("stg_lake__leads") }}
     where business_date >= {{ month_of(run_day()) }}
     group by channel_id, lead_id

@@ -32,5 +32,17 @@
         "jobs_retained",
         "is_revolving",
         "guaranteed_share",
+        "card_utilisation",
+        "past_due_30",
+        "past_due_60",
+        "past_due_90",
+        "open_credit_lines",
+        "inquiries_6m",
+        "oldest_account_months",
+        "real_estate_loans",
+        "employment_months",
+        "employer_category",
+        "existing_relation",
+        "contactability",
     ]) }}
 {% endmacro %}

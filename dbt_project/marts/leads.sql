@@ -59,6 +59,7 @@ described as (
         end as channels,
         leads.consent_scope,
         screened.suppressed_institutions,
+        leads.matched_amount,
         {{- from_alias("features", lead_features()) }}
 
     from leads

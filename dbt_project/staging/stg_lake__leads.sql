@@ -43,6 +43,17 @@ renamed as (
     from source
     where "date" <= {{ run_day() }}
 
+),
+
+with_currency as (
+
+    select * replace ({{ stated_currency() }} as currency)
+    from renamed
+
 )
 
-select * from renamed
+-- `amount` is what the lead asked for; `matched_amount` is that, or what is assumed without it
+select
+    *,
+    {{ matched_amount() }} as matched_amount
+from with_currency

@@ -182,6 +182,6 @@ def _read_amounts(table: pa.Table) -> FloatArray:
     """Return the requested amount in the base currency; 1 if it is unknown."""
     amounts = np.nan_to_num(to_floats(table, "amount"), nan=1.0)
     rates = policy.currencies(pc.max(table["business_date"]).as_py())
-    encoded = pc.dictionary_encode(table["currency"].combine_chunks())
+    encoded = pc.dictionary_encode(pc.fill_null(table["currency"].combine_chunks(), ""))
     rate_of = np.array([rates.get(name, 1.0) for name in encoded.dictionary.to_pylist()])
     return np.asarray(amounts * rate_of[encoded.indices.to_numpy(zero_copy_only=False)])

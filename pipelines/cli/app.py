@@ -13,6 +13,7 @@ from traceback import extract_tb
 import click
 from pydantic import ValidationError
 
+from expectations.contracts import ContractError
 from pipelines.cli.commands import banyan
 from pipelines.core.environment import restart_if_unsuitable
 from pipelines.core.errors import BanyanError, UsageError
@@ -51,7 +52,7 @@ def _describe_error(error: Exception) -> tuple[int, object]:
             return 2, error
         case ValidationError():
             return 2, _describe_invalid_settings(error)
-        case BanyanError() | OSError():
+        case BanyanError() | ContractError() | OSError():
             return 1, error
         case _:
             return 1, _describe_unforeseen(error)

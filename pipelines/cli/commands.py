@@ -152,6 +152,37 @@ def import_file(
 
 
 @banyan.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--feed", default="leads", show_default=True, help="The feed that its rows become.")
+@click.option("--source", help="Folder of the source (else by the name of the file).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The draft to write (else NAME.draft.yml here)."
+)
+@click.option("--force", is_flag=True, help="Replace the draft if it exists.")
+@json_option
+@with_settings
+def onboard(
+    settings: Settings,
+    file: Path,
+    feed: str,
+    source: str | None,
+    out: Path | None,
+    force: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Profile a foreign FILE and draft the mapping that imports it; nothing lands.
+
+    Ends with 0 if the draft was written, questions or not.
+    """
+    from pipelines.importing.onboarding.onboard import onboard as onboard_file
+    from pipelines.importing.onboarding.text import describe
+
+    found = onboard_file(settings, file, feed, source, out, force=force)
+    print_json(found) if as_json else print(describe(found))
+    return 0
+
+
+@banyan.command()
 @date_option
 @click.option("--to", "last", type=DATE, help="Last date (else only --date).")
 @click.option(

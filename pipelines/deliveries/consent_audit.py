@@ -109,7 +109,10 @@ def _join_evidence(
                 cast(delivered.match_id as varchar) = matches.match_id
                 and delivered.product_id = matches.product_id
                 and matches.institution_id = $institution
-        left join lake_leads using (channel_id, lead_id)
+        left join lake_leads
+            on
+                matches.channel_id = lake_leads.channel_id
+                and matches.lead_id = lake_leads.lead_id
         """,
         params={"institution": institution_id},
     ).to_arrow_table()

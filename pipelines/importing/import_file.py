@@ -97,7 +97,7 @@ def import_file(
         names = read_source(connection, file, loaded.mapping.file)
         result = _count_rows(settings, connection, file)
         result["beside"] = read_companion_tables(connection, file, loaded.mapping.beside)
-        feeds = _split_by_feed(FeedSplitter(connection, loaded, names, window))
+        feeds = split_by_feed(FeedSplitter(connection, loaded, names, window))
         result |= {"mapping": loaded.name, "feeds": feeds}
         result |= _publish_quarantine(settings, connection, loaded, result)
         _check_accepted(settings, loaded, result)
@@ -215,7 +215,7 @@ def _count_rows(
     }
 
 
-def _split_by_feed(splitter: FeedSplitter) -> dict[str, dict[str, Any]]:
+def split_by_feed(splitter: FeedSplitter) -> dict[str, dict[str, Any]]:
     """Fill one table for each feed, and `quarantined`; return the counts of each feed."""
     splitter.prepare_rows()
     connection = splitter.connection

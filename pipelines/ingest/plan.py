@@ -14,11 +14,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from expectations.contracts import feeds, load
+from expectations.contracts import contracts, feeds, load
+from expectations.dbt_files import check_derived
+from models.params import params
 from pipelines.core.errors import InputMissing
 from pipelines.core.formats import plural
 from pipelines.core.publishing import MANIFEST, read_manifest, restore
-from pipelines.core.settings import Settings
+from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.stored_files import read_json
 from pipelines.ingest.landing import LandedFile, list_landed_files
 from pipelines.ingest.ledger import (
@@ -71,12 +73,23 @@ def plan(settings: Settings, day: date) -> list[dict[str, int]]:
     Returns:
         One small dict per shard (`shard`, its number, `files` and `bytes`), for `ingest_shard`.
     """
+    check_declarations()
     made = make_plan(settings, day)
     _write_plan(settings, made)
     return [
         {"shard": number, "files": len(tasks), "bytes": sum(task.entry.bytes for task in tasks)}
         for number, tasks in enumerate(made.shards)
     ]
+
+
+def check_declarations() -> None:
+    """Check that what is derived from the contracts is up to date, before a day begins.
+
+    Raises:
+        ContractError: A contract is invalid, a derived file is old, or a feature has no words.
+    """
+    check_derived(PROJECT, contracts())
+    params()
 
 
 def make_plan(settings: Settings, day: date) -> Plan:

@@ -13,6 +13,8 @@ DETAILS = {
     "no_open_product": "no product was open",
     "segment": "no product for this kind of customer",
     "currency": "no product in this currency",
+    "currency_unknown": "no currency stated, and none assumed for the channel",
+    "amount_unknown": "no amount stated, and none assumed",
     "amount": "amount outside the limits of every product",
     "term": "term outside the limits of every product",
     "rules": "no product whose hard rules the lead meets",

@@ -20,6 +20,7 @@ from models.model_set import ModelSet
 from pipelines.core.arrays import IntArray
 from pipelines.pairs.eligibility.bitsets import Bitsets, pack, unpack
 from pipelines.pairs.eligibility.engine import build_requirements, read_lead_batches
+from pipelines.pairs.eligibility.load_inputs import MATCHED_AMOUNT
 from pipelines.pairs.eligibility.rule_index import Requirement
 from pipelines.pairs.eligibility.rules import CompiledRules
 from pipelines.pairs.scoring import PAIRS_PER_BATCH, score_pairs
@@ -187,6 +188,7 @@ def _score(
     which: IntArray = np.asarray(ordered["requirement"].to_numpy(), np.int64)
     scored = pa.concat_tables(batches).select(PAIR_SCHEMA.names)
     for name in ("step", "attribute"):
-        values = np.array([getattr(requirement, name) for requirement in requirements], np.str_)
+        texts = [getattr(requirement, name) for requirement in requirements]
+        values = np.array(["amount" if t == MATCHED_AMOUNT else t for t in texts], np.str_)
         scored = scored.append_column(name, pa.array(values[which], pa.string()))
     return scored.cast(NEAR_MISS_SCHEMA)

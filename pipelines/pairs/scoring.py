@@ -8,6 +8,7 @@ import pyarrow as pa
 from models.model_set import OUTPUTS, ModelSet
 from models.scoring.uncertainty import IntervalModel, add_intervals
 from pipelines.pairs.eligibility.engine import Eligibility
+from pipelines.pairs.eligibility.load_inputs import MATCHED_AMOUNT
 from pipelines.pairs.valuation import PAIR_SCHEMA, suggest_apr_sql, value_sql
 
 PAIRS_PER_BATCH = 200_000
@@ -69,7 +70,7 @@ def score_pairs(
     scored = connection.sql(
         f"""
         select lead_row, product_row, {", ".join(PAIR_SCHEMA.names)}
-        from ({value_sql("scored")})
+        from ({value_sql(f"(select * replace ({MATCHED_AMOUNT} as amount) from scored)")})
         order by lead_row, product_row
         """
     ).to_arrow_table()

@@ -27,7 +27,7 @@ from pipelines.simulate.outcomes.broadcast import (
 )
 from pipelines.simulate.outcomes.events import simulate_outcomes
 from pipelines.simulate.outcomes.ground_truth import PairTruth
-from pipelines.simulate.population import firms
+from pipelines.simulate.population import firms, people
 from pipelines.simulate.prices.calibration import Market, calibrate_prices
 from pipelines.simulate.prices.reactions import Bids, load_bids
 from pipelines.simulate.world import (
@@ -43,7 +43,13 @@ from pipelines.simulate.world import (
 )
 from pipelines.simulate.write_feeds import format_iso, format_of, format_table, to_arrow
 
-WHOLE_NUMBERS = ("term_months", "employees", "invoices_12m")
+WHOLE_NUMBERS = (
+    "term_months",
+    "employees",
+    "invoices_12m",
+    "employment_months",
+    *people.BUREAU_COUNTS,
+)
 """Columns of leads that hold whole numbers."""
 HISTORY_MONTHS = 2
 """Months of supply links that are known when the simulation starts."""

@@ -111,13 +111,16 @@ def _options(settings: Settings, day: date) -> list[str]:
     ]
 
 
-def variables(settings: Settings, day: date) -> dict[str, str | int | float]:
+def variables(settings: Settings, day: date) -> dict[str, Any]:
     """Return dbt's vars, from the run and the policies."""
+    assumed = policy.assumed_requests().newest_first
     identity, priors = policy.identity(day), policy.priors()
     outcomes = policy.outcomes()
     sudden = outcomes.sudden_change
     return {
         "business_date": f"{day:%Y-%m-%d}",
+        "channel_currencies": [entry.model_dump(mode="json") for entry in assumed.currencies],
+        "assumed_amounts": [entry.model_dump(mode="json") for entry in assumed.amounts],
         "time_zone": settings.time_zone,
         "lake": _pattern(settings.lake),
         "published": _pattern(settings.home),

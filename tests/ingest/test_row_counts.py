@@ -34,7 +34,7 @@ IDS = {
     "supply_links": "seller_id", "suppressions": "subject",
 }  # fmt: skip
 REQUIRED = {
-    "channel_spend": "spend", "institutions": "kind", "leads": "amount", "outcomes": "event_at",
+    "channel_spend": "spend", "institutions": "kind", "leads": "segment", "outcomes": "event_at",
     "product_rules": "op", "products": "amount_max", "supply_links": "amount",
     "suppressions": "effective_at",
 }  # fmt: skip

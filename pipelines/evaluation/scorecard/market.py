@@ -62,7 +62,7 @@ class DayMarket:
         """Return the most that each pair pays, in the base currency: a share of the full amount."""
         model = np.asarray(self.products["price_model"].to_pylist(), np.str_)[self.product]
         price, rate = (self.product_column(name) for name in ("price", "exchange_rate"))
-        return np.where(model == "cps", price * self.lead_column("amount"), price) * rate
+        return np.where(model == "cps", price * self.lead_column("matched_amount"), price) * rate
 
     def lead_column(self, name: str) -> FloatArray:
         """Return a number of each pair's lead; NaN if it isn't known."""

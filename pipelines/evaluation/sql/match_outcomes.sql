@@ -34,7 +34,7 @@ select
     coalesce(last_outcomes.is_funded and last_outcomes.is_overdue, false) as is_defaulted,
     case
         when last_outcomes.is_funded
-            then coalesce(last_outcomes.loan.lent, leads.amount * products.exchange_rate)
+            then coalesce(last_outcomes.loan.lent, leads.matched_amount * products.exchange_rate)
         else 0
     end as lent,
     coalesce(last_outcomes.loan.apr, matches.suggested_apr) as apr

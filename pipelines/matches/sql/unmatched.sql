@@ -64,6 +64,8 @@ select
     coalesce(mart_leads.exclusion_stage, exits.stage, 'quota') as stage,
     case
         when mart_leads.exclusion_stage is not null then mart_leads.exclusion_detail
+        when exits.step = 'currency' and leads.currency is null then 'currency_unknown'
+        when exits.step = 'amount' and leads.matched_amount is null then 'amount_unknown'
         when exits.detail is not null then exits.detail
         when sharing.lead_id is not null then 'shared_phone'
         else coalesce(exhausted.detail, 'quota_full')
@@ -73,6 +75,7 @@ left join last_steps using (channel_id, lead_id)
 left join exits using (step)
 left join exhausted using (channel_id, lead_id)
 left join sharing using (channel_id, lead_id)
+left join leads using (channel_id, lead_id)
 where
     mart_leads.exclusion_stage is distinct from 'duplicate'
     and (mart_leads.channel_id, mart_leads.lead_id) not in (

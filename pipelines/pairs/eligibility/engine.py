@@ -139,7 +139,7 @@ def build_requirements(
     by_institution = _products_by_institution(products)
     every = {policy.consent(day).every_institution: np.ones(products.num_rows, np.bool_)}
     ranges = {
-        "amount": ("amount", _ranges(products, "amount_min", "amount_max")),
+        "amount": ("matched_amount", _ranges(products, "amount_min", "amount_max")),
         "term": (
             "term_months",
             _ranges(products, "term_min_months", "term_max_months", unknown=True),

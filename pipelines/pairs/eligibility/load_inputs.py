@@ -17,6 +17,8 @@ SQL = Path(__file__).parent / "sql"
 MAX_PAIR_VALUE = 1e9
 """Largest value of a match, in the base currency. More is a mistyped price; and the solver's costs
 (value x units x pairs) must stay within 64 bits."""
+MATCHED_AMOUNT = "matched_amount"
+"""Column of leads: the amount at which a lead is matched, see `policy/assumed_requests.yml`."""
 MAX_QUOTA = 10_000_000
 """Largest daily quota that counts: ten times the leads that a day is sized for."""
 
@@ -24,21 +26,29 @@ MAX_QUOTA = 10_000_000
 def load_leads(connection: duckdb.DuckDBPyConnection, marts: Path) -> None:
     """Create table `leads`: the leads that are not excluded, numbered by key as `lead_row`.
 
-    NaN becomes null, so that it counts as unknown and meets no rule. Table `shared_offers` has the
+    NaN becomes null, so that it counts as unknown and meets no rule. `matched_amount` is the amount
+    asked for, or the one assumed without it; marts of an earlier version have stated amounts only.
+    Table `shared_offers` has the
     leads (`lead_row`) that share the offers of another lead, `first_lead_row`.
     """
     schema = pq.read_schema(marts / "leads.parquet")
-    cleaned = "".join(
-        f""", nullif("{column.name}", 'nan'::double) as "{column.name}" """
+    values = {
+        column.name: f"nullif(\"{column.name}\", 'nan'::double)"
         for column in schema
         if pa.types.is_floating(column.type)
+    }
+    matched = f"coalesce({values['amount']}, {values.get(MATCHED_AMOUNT, 'null')})"
+    cleaned = ", ".join(
+        f'{sql} as "{name}"' for name, sql in values.items() if name != MATCHED_AMOUNT
     )
+    columns = "* exclude (matched_amount)" if MATCHED_AMOUNT in schema.names else "*"
     connection.execute(
         f"""
         create or replace table leads as
         select
             cast(row_number() over (order by channel_id, lead_id) - 1 as integer) as lead_row,
-            * replace ({cleaned.removeprefix(",")})
+            {columns} replace ({cleaned}),
+            {matched} as {MATCHED_AMOUNT}
         from read_parquet($leads)
         where exclusion_stage is null
         order by lead_row

@@ -53,7 +53,7 @@ def check_pair(
             RuleCheck(name, f"{name} is {product[name]}", _compare(lead[name], product[name]))
             for name in ("segment", "currency")
         ),
-        _check_range("amount", "amount", lead, product["amount_min"], product["amount_max"]),
+        _check_amount(lead, product),
         _check_term(lead, product),
         *(_check_own_rule(lead, rule) for rule in rules),
         _check_price_cap(product),
@@ -126,6 +126,13 @@ def _find_side(value: Any, low: float | None, high: float | None) -> str:
     if high is not None and not value <= high:
         return "above"
     return MET
+
+
+def _check_amount(lead: Row, product: Row) -> RuleCheck:
+    name = "matched_amount"
+    check = _check_range("amount", name, lead, product["amount_min"], product["amount_max"])
+    assumed = " (assumed, none is stated)" if lead["amount"] is None else ""
+    return RuleCheck("amount", check.rule.replace(name, "amount") + assumed, check.answer)
 
 
 def _check_term(lead: Row, product: Row) -> RuleCheck:

@@ -26,9 +26,10 @@ IDENTITY_COLUMNS = frozenset(
         "exclusion_detail",
         "canonical_channel_id",
         "canonical_lead_id",
+        "matched_amount",
     }
 )
-"""Columns that identify a lead or state its exclusion; no rule may name them."""
+"""Columns that identify a lead, state its exclusion or are assumed; no rule may name them."""
 
 SEPARATORS = frozenset(",;\uff0c\uff1b\uff5c\u3001")
 """Characters that separate lists elsewhere, full-width ones among them; in a rule it is `|`."""

@@ -4,7 +4,7 @@
 select
     eligible_pairs.lead_row,
     eligible_pairs.product_row,
-    leads.amount,
+    leads.matched_amount as amount,
     leads.term_months,
     leads.pd,
     products.price_model,

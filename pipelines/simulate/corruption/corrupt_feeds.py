@@ -44,6 +44,7 @@ from pipelines.simulate.corruption.corruption_log import (
     log_values,
 )
 from pipelines.simulate.keyed_random import KeyedRandom
+from pipelines.simulate.population.people import BUREAU_COLUMNS
 from pipelines.simulate.world import World
 from pipelines.simulate.write_feeds import format_table, format_utc, write_feed_file
 
@@ -151,7 +152,9 @@ def corrupt_rows(
     length = min(rows, max(SECTION_ROWS, SECTION_FACTOR * count))
     begin = int(random.integers("corrupted section", rows - length + 1, file.address)[0])
     row = np.unique(random.integers("corrupted row", length, file.address, np.arange(count)))
-    possible = value_corruptions(file.feed, tuple(table.column_names), _typed_columns(file, table))
+    # A bureau's columns stay intact: the other corruptions are as in markets without them.
+    names = tuple(name for name in table.column_names if name not in BUREAU_COLUMNS)
+    possible = value_corruptions(file.feed, names, _typed_columns(file, table))
     kind = random.integers("kind of corruption", len(possible), file.address, begin + row)
     section = table.slice(begin, length)
     is_applicable = _is_applicable(contract, section, row, possible, kind)

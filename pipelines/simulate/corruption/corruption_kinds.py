@@ -41,6 +41,8 @@ PERCENT = 14.95
 LONG_AGO = "1970-01-01"
 PLACEHOLDER = "NULL"
 """A word that programs write where nothing is stored."""
+ASSUMED_COLUMNS = ("amount", "currency")
+"""Columns of leads that a channel may leave empty, see `policy/assumed_requests.yml`."""
 BEFORE, AFTER = "\u3000", " "
 """White space around a value: an ideographic and an ordinary blank."""
 
@@ -109,9 +111,11 @@ def _column_kinds(contract: Contract, column: Column) -> Iterator[ValueCorruptio
     yield ValueCorruption(column.name, None, "white_space", REPAIRED, is_padded=True)
     if column.on_unreadable == "hold_delivery":
         return  # one such value would hold every delivery until its list is sent again
+    blanks = (None, " ", *([PLACEHOLDER] if column.placeholders else []))
     if column.required:
-        blanks = (None, " ", *([PLACEHOLDER] if column.placeholders else []))
         yield from (kind(blank, "required", "critical") for blank in blanks)
+    elif contract.feed == "leads" and column.name in ASSUMED_COLUMNS:
+        yield from (kind(blank, "absent", REPAIRED) for blank in blanks)
     if column.allowed:
         texts = [*WRONG_TEXT, column.allowed[0].upper()]
         yield from (kind(text, "allowed") for text in texts if text not in column.allowed)

@@ -272,6 +272,7 @@ def _describe_people(world: World, number: IntArray, address: Address) -> tuple[
         "bureau_score": described.score,
         "housing": people.HOUSING[described.housing],
     }
+    columns |= people.bureau_history(world.random, described)
     return columns, {
         "region": described.region,
         "industry": np.zeros(number.size, np.int64),

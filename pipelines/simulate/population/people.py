@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import FloatArray, IntArray
-from pipelines.simulate.keyed_random import KeyedRandom, rounded_exp
+from pipelines.simulate.keyed_random import KeyedRandom, rounded_exp, rounded_sigmoid
 from pipelines.simulate.population import identities
 from pipelines.simulate.world import REGION_INCOME, REGION_POPULATION, Columns
 
@@ -17,6 +17,9 @@ ETHNICITY = np.array(["han", "zhuang", "hui", "manchu", "uyghur", "miao", "other
 PURPOSES = np.array(["consumption", "renovation", "education", "medical", "vehicle", "turnover"])
 TERMS = np.array([3, 6, 12, 24, 36])
 FIRST_BIRTH, BIRTH_DAYS = np.datetime64("1964-01-01"), 14_900  # until the autumn of 2004
+BUREAU_COUNTS = ("past_due_30", "past_due_90", "inquiries_6m", "oldest_account_months")
+BUREAU_COLUMNS = ("card_utilisation", *BUREAU_COUNTS, "employment_months", "contactability")
+"""Lead columns that `bureau_history` fills; no draw of another column depends on them."""
 AGE_REFERENCE = np.datetime64("2026-01-01")
 """The day of which ages decide employment and income; ages are constant within a simulation."""
 
@@ -101,6 +104,35 @@ def identity_columns(random: KeyedRandom, people: People) -> Columns:
         # The last digit but one of a resident number is odd for men.
         "gender": np.where(people.sequence % 2 == 1, "male", "female"),
         "ethnicity": ETHNICITY[ethnicity],
+    }
+
+
+def bureau_history(random: KeyedRandom, people: People) -> Columns:
+    """Return what a bureau and an employer would report of people; it reveals their stability.
+
+    Each column is a noisy view of the trait by which loans are repaid, as the bureau score is; a
+    thin file has no history. The traits, and so the truth, are the same without these columns.
+    """
+    number, stability = people.number, people.stability
+    has_file = ~np.isnan(people.score)
+    use = rounded_sigmoid(-0.6 - 0.8 * stability + 0.9 * random.normal("card use", number))
+    slips = rounded_exp(-1.2 - 0.8 * stability + 0.7 * random.normal("late payments", number))
+    serious = rounded_exp(-2.2 - 1.0 * stability + 0.8 * random.normal("very late", number))
+    asked = rounded_exp(0.3 - 0.4 * stability + 0.7 * random.normal("inquiries", number))
+    years = np.maximum(people.age - 20, 0) * random.uniform("first account", number)
+    tenure = np.maximum(people.age - 21, 0) * random.uniform("tenure", number) ** 2
+    has_work = np.isin(people.employment, (0, SELF_EMPLOYED))
+    answered = rounded_sigmoid(0.8 + 0.4 * stability + random.normal("answers", number))
+    history = {
+        "card_utilisation": np.round(use, 2),
+        "past_due_30": np.minimum(np.floor(slips), 95),
+        "past_due_90": np.minimum(np.floor(serious), 95),
+        "inquiries_6m": np.minimum(np.floor(asked), 95),
+        "oldest_account_months": np.floor(12 * years),
+    }
+    return {name: np.where(has_file, values, np.nan) for name, values in history.items()} | {
+        "employment_months": np.where(has_work, np.floor(12 * tenure), np.nan),
+        "contactability": np.round(answered, 1),
     }
 
 

@@ -153,12 +153,14 @@ def test_an_order_applies_where_both_values_are_known_and_equal_values_are_valid
 
 
 def test_a_row_is_reported_for_every_rule_that_it_breaks():
-    row = good("leads", amount=None, currency="yuan", bureau_score=-1.0, segment="crowd")
+    row = good(
+        "leads", lead_id=None, currency="yuan", bureau_score=-1.0, segment="crowd", amount=None
+    )
     result = check_contract(load("leads"), received("leads", [row]))
     assert violations_of(result, 0) == [
-        ("amount", "required", "critical"),
         ("bureau_score", "range", "warning"),
         ("currency", "currency", "critical"),
+        ("lead_id", "required", "critical"),
         ("segment", "allowed", "critical"),
     ]
 

@@ -14,7 +14,7 @@ select
     products.exchange_rate,
     case
         when match_outcomes.lent > 0 then match_outcomes.lent / products.exchange_rate
-        else leads.amount
+        else leads.matched_amount
     end as amount,
     leads.term_months,
     case when match_outcomes.is_defaulted then 1.0 else matches.pd end as pd,

@@ -1,0 +1,1 @@
+"""Onboarding: profile a foreign file and draft the mapping that imports it."""
