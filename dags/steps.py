@@ -132,9 +132,11 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     Raises:
         BanyanError: The step refused; its text says what to do.
     """
+    from pipelines.core.home.schema_version import require_current
     from pipelines.core.library_errors import in_words
     from pipelines.core.step_failures import record_failure
 
+    require_current(settings)
     with record_failure(settings, day, name, shard), in_words(settings):
         try:
             return STEPS[name](settings, day, *shard)
