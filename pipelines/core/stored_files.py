@@ -19,7 +19,8 @@ RUN_AGAIN = (
 WRITTEN_AGAIN = "remove {path}; a run of the date writes it again."
 SHARED_BY_DAYS = (
     "remove {path} and run a date again that names it (in the home, `grep -l {name} "
-    "marts/*/history.json` lists them); its step `transform` writes the file again, with the same bytes."
+    "marts/*/history.json` lists them); its step `transform` writes the file again, with the same "
+    "bytes."
 )
 RESTORE = {
     "ledger": (

@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -242,10 +243,10 @@ def _open_writer(fresh: Path, name: str) -> Iterator[_FolderWriter | _ArchiveWri
     if not name.endswith(ARCHIVES):
         yield _FolderWriter(fresh)
         return
-    mode = "w" if name.endswith(".tar") else "w:gz"
+    create = tarfile.TarFile.taropen if name.endswith(".tar") else tarfile.TarFile.gzopen
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it holds the key
     with os.fdopen(descriptor, "wb") as file:
-        with tarfile.open(fileobj=file, mode=mode, dereference=True) as archive:  # type: ignore[call-overload]
+        with create(name, "w", fileobj=file, dereference=True) as archive:
             yield _ArchiveWriter(archive)
         file.flush()
         os.fsync(file.fileno())
@@ -257,11 +258,12 @@ def _unpack(source: Path, folder: Path) -> None:
         shutil.copytree(source, folder, symlinks=False)
         return
     try:
-        with tarfile.open(source) as archive:
+        read = tarfile.TarFile.taropen if source.suffix == ".tar" else tarfile.TarFile.gzopen
+        with read(source) as archive:
             archive.extractall(folder, filter="data")
     except FileNotFoundError:
         raise BackupRefused(f"There is no backup {source}. Nothing was restored.") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise BackupRefused(
             f"{source} can't be read as a backup ({type(error).__name__}: {error}). Nothing was "
             "restored. Is it complete? Compare it with the copy that was made."

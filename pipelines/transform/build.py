@@ -123,7 +123,10 @@ def _load_by_period(
         parameters["time_zone"] = settings.time_zone
     query = f"""
         select
-            strftime(stored_on, if(stored_on >= $daily_since, '%Y-%m-%d', '%Y-%m')) as {PERIOD},
+            if(
+                stored_on >= $daily_since, strftime(stored_on, '%Y-%m-%d'),
+                strftime(stored_on, '%Y-%m')
+            ) as {PERIOD},
             * exclude (stored_on)
         from ({known})
         order by {order}

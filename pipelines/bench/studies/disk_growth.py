@@ -1,7 +1,7 @@
 """Study of the disk that a home takes: how much each day adds, by folder.
 
 A simulated market under broadcast is ingested and transformed day by day; nothing is scored or
-matched, because the folders of those steps hold one day each.
+matched, because each folder of these steps holds one day.
 """
 
 from collections.abc import Iterable, Sequence

@@ -10,7 +10,7 @@ part is a file below `marts/history/`, and the day's folder lists its files in `
 
 A file is named by the hash of its bytes. Days with the same rows name the same file; a part that
 later knowledge changes is a further file, and no file is ever replaced. So the files that a day
-names are what that day knew, whatever is run later. (The design is that of the snapshots of
+names are what that day knew, and no later run changes that. (The design is that of the snapshots of
 Apache Iceberg: a list of immutable files.)
 """
 
