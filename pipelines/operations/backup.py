@@ -70,10 +70,10 @@ def back_up(settings: Settings, target: Path, *, is_essential: bool = False) -> 
     left_out = (*DISPOSABLE, *(COMPUTED if is_essential else ()))
     try:
         with _open_writer(fresh, target.name) as writer, _airflow_copy(settings) as database:
-            files = {}
+            files: dict[str, tuple[int, str]] = {}
             for name, path in _list_files(settings.home, left_out):
                 source = database if name == AIRFLOW_DATABASE and database else path
-                files[name] = {"bytes": source.stat().st_size, "sha256": sha256(source)}
+                files[name] = source.stat().st_size, sha256(source)
                 writer.add(source, name)
             contents = {
                 "schema_version": read_version(settings),
@@ -83,7 +83,10 @@ def back_up(settings: Settings, target: Path, *, is_essential: bool = False) -> 
                 "dates_run": sorted(
                     folder.name.removeprefix("date=") for folder in settings.matches.glob("date=*")
                 ),
-                "files": files,
+                "files": {
+                    name: {"bytes": size, "sha256": digest}
+                    for name, (size, digest) in files.items()
+                },
             }
             writer.add_json(contents, CONTENTS)
         fresh.rename(target)
@@ -94,7 +97,7 @@ def back_up(settings: Settings, target: Path, *, is_essential: bool = False) -> 
     return {
         "backup": str(target),
         "files": len(files),
-        "bytes": sum(int(facts["bytes"]) for facts in files.values()),
+        "bytes": sum(size for size, _ in files.values()),
         "left_out": sorted(name for name in left_out if (settings.home / name).exists()),
     }
 
