@@ -3,9 +3,11 @@
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -125,12 +127,12 @@ def test_a_disk_that_is_nearly_full_is_a_problem(home: Settings, monkeypatch):
     class Usage:
         free = 1_000_000
 
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
     assert "days are left" in problems(home)["disk"]
 
 
 def test_another_version_of_a_library_is_a_problem(monkeypatch):
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "0.1" if name == "duckdb" else "9")
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "duckdb" else "9")
     (check,) = doctor._check_libraries()
     assert check.state == "action"
     assert "duckdb 0.1 is not" in check.found
