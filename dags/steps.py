@@ -140,10 +140,12 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     Raises:
         BanyanError: The step refused; its text says what to do.
     """
+    from pipelines.core.home.schema_version import require_current
     from pipelines.core.library_errors import in_words
     from pipelines.core.step_failures import record_failure
     from pipelines.core.step_measurements import measure_step
 
+    require_current(settings)
     with (
         _metrics_after(settings, day),
         measure_step(settings, day, name, shard) as measurement,

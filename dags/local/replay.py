@@ -22,6 +22,8 @@ from models.champion import registry
 from models.training.dataset import find_anchor
 from pipelines.core.data_provenance import history_file
 from pipelines.core.errors import BanyanError, IntegrityError
+from pipelines.core.home.schema_version import REPLAY, VERSION, is_whole, write_version
+from pipelines.core.home.shared_marts import list_shared_files
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings, use_home
 from pipelines.core.stored_files import read_json, read_json_lines
@@ -149,7 +151,9 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     for beside in (*earlier, settings.ledger / "origins.json", history_file(settings), key_file):
         _link(settings.home, beside.relative_to(settings.home), scratch)
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
-    write_json(scratch / "ledger" / "replay.json", {"date": f"{day}"})
+    written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
+    write_version(Settings(home=scratch))
+    write_json(scratch / "ledger" / REPLAY, {"date": f"{day}", "schema_version": written_as})
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}
         write_json(scratch / "ledger" / "closed.json", closed)
@@ -157,7 +161,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     model_sets = set(settings.registry.glob("as_of=*")) - _model_sets_trained_on(settings, day)
     partitions += settings.delivered.glob("date=*")
     inputs = [*(path for path in partitions if path.name < today), *sorted(model_sets)]
-    for path in (file for folder in inputs for file in folder.rglob("*")):
+    files = {file for folder in inputs for file in (*folder.rglob("*"), *list_shared_files(folder))}
+    for path in sorted(files):
         _link(settings.home, path.relative_to(settings.home), scratch)
 
 
@@ -183,7 +188,9 @@ def _hash_files(settings: Settings, day: date) -> dict[str, str]:
         path for root in COMPARED_FOLDERS for path in settings.home.glob(f"{root}/date={day}")
     ]
     folders.append(_model_set_folder(settings, day))
-    files = [file for folder in folders for file in folder.rglob("*")]
+    files = [
+        file for folder in folders for file in (*folder.rglob("*"), *list_shared_files(folder))
+    ]
     return {
         path.relative_to(settings.home).as_posix(): _hash(path)
         for path in (*files, settings.ledger / f"date={day}.jsonl")

@@ -15,6 +15,7 @@ from dags.local.in_process import DayFigures, prepare_day_runner
 from dags.local.lock import lock_home
 from dags.local.terminal import redirect_output
 from pipelines.core.database import connect, run_query
+from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import compute_scorecard, publish_scorecard
@@ -83,8 +84,8 @@ def count_known(settings: Settings, first: date, day: date) -> dict[str, int]:
     """Return how many pairs of leads since `first` have a known approval, and loan, on `day`."""
     marts = settings.day_folder(settings.marts, day)
     parameters = {
-        "pairs": str(marts / "training_pairs.parquet"),
-        "outcomes": str(marts / "outcomes.parquet"),
+        "pairs": list_mart_files(marts, "training_pairs"),
+        "outcomes": list_mart_files(marts, "outcomes"),
         "first": first,
     }
     with connect(settings) as connection:

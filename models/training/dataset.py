@@ -15,6 +15,7 @@ from expectations import policy
 from models.params import WEEKDAYS, Label, params
 from models.training import loan_maturity
 from pipelines.core.database import connect, read_query, run_query
+from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 
@@ -85,12 +86,11 @@ def _create_views(
     """Create `pairs` and `events`, as known before `as_of`, `first_events` and `outcome_rules`."""
     before = f"timestamptz '{settings.day_start(as_of).isoformat()}'"
     connection.execute(
-        f"create view pairs as from read_parquet('{marts / 'training_pairs.parquet'}') "
+        f"create view pairs as from {_read_mart(marts, 'training_pairs')} "
         f"where business_date < date '{as_of}'"
     )
     connection.execute(
-        f"create view events as from read_parquet('{marts / 'outcomes.parquet'}') "
-        f"where known_at < {before}"
+        f"create view events as from {_read_mart(marts, 'outcomes')} where known_at < {before}"
     )
     run_query(connection, SQL / "first_events.sql")
     rules = policy.outcomes()
@@ -109,6 +109,12 @@ def _create_views(
             }
         ),
     )
+
+
+def _read_mart(marts: Path, name: str) -> str:
+    """Return the SQL that reads a mart from its files."""
+    files = ", ".join("'" + file.replace("'", "''") + "'" for file in list_mart_files(marts, name))
+    return f"read_parquet([{files}], hive_partitioning = false)"
 
 
 def _create_labels(

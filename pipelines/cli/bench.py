@@ -35,6 +35,13 @@ def _budgets() -> click.Command:
     return budgets_command
 
 
+def _disk() -> click.Command:
+    """The disk that each day adds to a home."""
+    from pipelines.bench.studies.disk_growth import command
+
+    return command
+
+
 def _eligibility() -> click.Command:
     """Leads against the hard rules of many products."""
     from pipelines.bench.benchmarks.eligibility import command
@@ -116,6 +123,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "allocate": _allocate,
     "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
+    "disk": _disk,
     "eligibility": _eligibility,
     "leaks": _leaks,
     "models": _models,

@@ -12,6 +12,7 @@ import click
 
 from pipelines import __version__
 from pipelines.cli.bench import bench
+from pipelines.cli.home_commands import HOME_COMMANDS
 from pipelines.cli.options import (
     COUNT,
     DATE,
@@ -410,6 +411,8 @@ def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> in
 
 
 banyan.add_command(bench)
+for command in HOME_COMMANDS:
+    banyan.add_command(command)
 
 
 def _check_order(first: date, last: date | None, consequence: str) -> None:

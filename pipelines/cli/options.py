@@ -87,7 +87,23 @@ date_option = click.option("--date", "day", type=DATE, required=True, help="Busi
 
 
 def with_settings(command: Command) -> Command:
-    """Add `--home` to `command` and call it with the settings of that home."""
+    """Add `--home` to `command` and call it with the settings of that home.
+
+    A home of another schema version is refused before `command` begins.
+    """
+
+    @wraps(command)
+    def call(settings: Settings, **options: Any) -> int:
+        from pipelines.core.home.schema_version import require_current
+
+        require_current(settings)
+        return command(settings, **options)
+
+    return with_any_home(call)
+
+
+def with_any_home(command: Command) -> Command:
+    """Add `--home` to `command` and call it with that home, also of another schema version."""
 
     @home_option
     @wraps(command)

@@ -175,7 +175,7 @@ def publishing(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     if folder.exists():
         folder.rename(previous)
     fresh.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
 
@@ -194,8 +194,17 @@ def write_json(path: Path, value: object) -> None:
     fresh.write_text(
         json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
     )
-    _sync(fresh)
+    sync(fresh)
     fresh.rename(path)
+
+
+def sync(path: Path) -> None:
+    """Write the bytes of a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -216,7 +225,7 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
-    _sync(path)
+    sync(path)
     facts: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     if path.suffix == ".parquet":
         facts["rows"] = pq.read_metadata(path).num_rows
@@ -225,11 +234,3 @@ def _file_facts(path: Path) -> dict[str, Any]:
 
 def _beside(folder: Path, suffix: str) -> Path:
     return folder.with_name(f".{folder.name}.{suffix}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

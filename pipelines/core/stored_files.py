@@ -17,6 +17,11 @@ RUN_AGAIN = (
     "the same inputs give the same bytes."
 )
 WRITTEN_AGAIN = "remove {path}; a run of the date writes it again."
+SHARED_BY_DAYS = (
+    "remove {path} and run a date again that names it (in the home, `grep -l {name} "
+    "marts/*/history.json` lists them); its step `transform` writes the file again, with the same "
+    "bytes."
+)
 RESTORE = {
     "ledger": (
         "each manifest of the date's lake holds the same entries. In the home: "
@@ -39,6 +44,7 @@ RESTORE = {
         ),
         RUN_AGAIN,
     ),
+    "history": SHARED_BY_DAYS,
     **dict.fromkeys((".dbt", "work", "ingest", "step_failures"), WRITTEN_AGAIN),
 }
 """Folder of the home -> what makes a damaged file in it again."""
@@ -98,7 +104,7 @@ def describe_damage(path: Path, how: str) -> str:
 def how_to_restore(path: Path) -> str:
     """Return what makes `path`, a file of a home, again from the other files of the home."""
     root, partition = _find_partition(path)
-    name = partition.name.partition("=")[2].removesuffix(".jsonl")
+    name = partition.name.partition("=")[2].removesuffix(".jsonl") or path.stem
     advice = RESTORE_ONE.get(f"{root}/{path.name}") or RESTORE.get(root, LOST)
     return advice.format(path=path, folder=partition, name=name)
 
@@ -110,6 +116,8 @@ def _find_partition(path: Path) -> tuple[str, Path]:
             above = folder.parent
             is_feed = above.parent.name in {"lake", "quarantine", "ingest"}
             return (above.parent.name if is_feed else above.name), folder
+    if path.parts[-5:-3] == ("marts", "history"):
+        return "history", path.parent
     return path.parent.name, path.parent
 
 

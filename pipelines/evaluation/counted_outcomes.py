@@ -12,6 +12,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import InputMissing
+from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 
@@ -29,25 +30,26 @@ def create_counted_outcomes_view(
     Raises:
         InputMissing: No marts are published up to `known_by`, or an earlier version made them.
     """
-    file = find_counted_outcomes(settings, known_by)
-    if file is None:
+    marts = find_marts(settings, known_by)
+    if marts is None:
         raise InputMissing(
             f"No marts up to {known_by} are published, so no outcome counts yet. Nothing was done. "
             "Run a date first: python -m pipelines run --date DATE"
         )
-    if "currency" not in pq.read_schema(file).names:
+    files = list_mart_files(marts, MART)
+    if "currency" not in pq.read_schema(files[0]).names:
         raise InputMissing(
-            f"{file} has no column `currency`: an earlier version made it. Nothing was done. "
+            f"{files[0]} has no column `currency`: an earlier version made it. Nothing was done. "
             "Run the step `transform` for the date, then the steps after it."
         )
-    connection.read_parquet(str(file), hive_partitioning=False).create_view(MART, replace=True)
+    connection.read_parquet(files, hive_partitioning=False).create_view(MART, replace=True)
 
 
-def find_counted_outcomes(settings: Settings, known_by: date) -> Path | None:
-    """Return the mart of outcomes of the newest date up to `known_by`; None if there is none."""
+def find_marts(settings: Settings, known_by: date) -> Path | None:
+    """Return the marts of the newest published date up to `known_by`; None if there are none."""
     last = settings.day_folder(settings.marts, known_by)
     published = (
-        folder / f"{MART}.parquet"
+        folder
         for folder in sorted(last.parent.glob("date=*"), reverse=True)
         if folder <= last and (folder / MANIFEST).is_file()
     )

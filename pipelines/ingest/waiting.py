@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expectations import policy
+from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
@@ -44,7 +45,7 @@ class WaitingFiles:
 
 def record_waiting_files(settings: Settings, ledger: Ledger, day: date) -> None:
     """Record the files that wait after the run for `day`; in a replay the record is an input."""
-    if (settings.ledger / "replay.json").is_file():
+    if (settings.ledger / REPLAY).is_file():
         return
     path = _path(settings, day)
     waiting = find_waiting_files(settings, ledger, day)

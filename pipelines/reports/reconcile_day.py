@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.errors import DayNotFit, DeadlineMissed, InputMissing, IntegrityError
+from pipelines.core.home.shared_marts import find_changed_files
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
@@ -81,6 +82,11 @@ def reconcile_day(settings: Settings, day: date) -> dict[str, Any]:
     """
     for folder in published_folders(settings, day):
         _verify(folder)
+    for path, how in find_changed_files(settings.day_folder(settings.marts, day)):
+        raise IntegrityError(
+            f"{path} {how}. It holds rows of the marts of several dates. Nothing was repaired. Run "
+            "the date again: its step `transform` writes the file again, with the same bytes."
+        )
     figures = load_figures(settings, day)
     accounted_for = sum(figures[name] for name in DESTINATIONS)
     if figures["received"] != accounted_for:

@@ -3,13 +3,17 @@
 `lake/` → staging → intermediate → features → marts in the warehouse → `marts/date=D/`
 """
 
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from expectations import policy
-from pipelines.core.database import connect
+from pipelines.core.database import connect, read_query
+from pipelines.core.home.schema_version import SHARED_MARTS, find_written_version
+from pipelines.core.home.shared_marts import PERIOD, write_shared_marts
 from pipelines.core.publishing import hash_mart_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.transform.outcome_findings import find_outcome_problems
@@ -29,6 +33,11 @@ SORT_KEYS = {
     "shared_phones": "channel_id, lead_id",
 }
 """Mart -> the columns that its rows are sorted by: its key, or all columns if it has none."""
+
+GROWING = ("training_pairs", "outcomes", "unlinked_outcomes", "sudden_changes")
+"""Marts with all that is known so far; `sql/known_NAME.sql` dates their rows. Days share them."""
+
+SQL = Path(__file__).parent / "sql"
 
 COUNTS = {
     "leads_to_match": "select count(*) from leads where exclusion_stage is null",
@@ -81,15 +90,48 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         connection.execute(f"attach '{path}' as warehouse (read_only)")
         connection.execute("use warehouse")
         counts = facts["counts"] = _count_marts(connection)
+        facts["rows"] = sum(counts[name] for name in SORT_KEYS)
         facts["findings"] = [
             *find_outcome_problems(connection, day),
             *_list_shared_id_numbers(connection, day),
         ]
         with publishing(settings.day_folder(settings.marts, day), facts) as folder:
+            shared = GROWING if find_written_version(settings) >= SHARED_MARTS else ()
             for name, order in SORT_KEYS.items():
-                rows = connection.sql(f"select * from {name} order by {order}")
-                write_parquet(rows.to_arrow_table(), folder / f"{name}.parquet")
+                if name not in shared:
+                    rows = connection.sql(f"select * from {name} order by {order}")
+                    write_parquet(rows.to_arrow_table(), folder / f"{name}.parquet")
+            if shared:
+                tables = {name: _load_by_period(connection, settings, day, name) for name in shared}
+                write_shared_marts(folder, tables)
     return counts
+
+
+def _load_by_period(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date, name: str
+) -> pa.Table:
+    """Return the rows of a growing mart with the period in which each became known, in its order.
+
+    A period is a date of this month or the last one, or an earlier month: so each row is stored
+    twice, and the files of a day are some sixty and twelve a year.
+    """
+    known = read_query(SQL / f"known_{name}.sql")
+    order = "all" if SORT_KEYS[name] == "all" else f"{PERIOD}, {SORT_KEYS[name]}"
+    this_month = day.replace(day=1)
+    parameters: dict[str, Any] = {"daily_since": (this_month - timedelta(days=1)).replace(day=1)}
+    if "$time_zone" in known:
+        parameters["time_zone"] = settings.time_zone
+    query = f"""
+        select
+            if(
+                stored_on >= $daily_since, strftime(stored_on, '%Y-%m-%d'),
+                strftime(stored_on, '%Y-%m')
+            ) as {PERIOD},
+            * exclude (stored_on)
+        from ({known})
+        order by {order}
+    """
+    return connection.sql(query, params=parameters).to_arrow_table()
 
 
 def _count_marts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -210,6 +210,7 @@ def test_a_failing_step_records_the_words(settings):
         ("lake/leads/date=2026-03-05/leads.parquet", "builds it again from landing/"),
         ("quarantine/leads/date=2026-03-05/manifest.json", "builds it again from landing/"),
         ("marts/date=2026-03-05/leads.parquet", "run --date 2026-03-05"),
+        ("marts/history/outcomes/2026-03-04/0f.parquet", "grep -l 0f marts/*/history.json"),
         ("registry/as_of=2026-03-02/risk/model.txt", "train --date 2026-03-02"),
         ("outbox/date=2026-03-05/lender/leads.csv", "ask the institution"),
         ("ledger/closed.json", "closed_through"),

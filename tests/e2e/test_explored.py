@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
 from pipelines.deliveries.deliver import deliver, plan_shards
 from pipelines.ingest import ingest
@@ -31,14 +32,12 @@ def test_exploration_matches_are_delivered_answered_and_used_in_training(
     respond(settings, MONDAY, TUESDAY)
     ingest(settings, TUESDAY)
     transform(settings, TUESDAY)
-    matches, answered, learned = (
+    matches, answered = (
         f"read_parquet('{settings.home}/{name}.parquet', hive_partitioning = false)"
-        for name in (
-            f"matches/date={MONDAY}/matches",
-            f"truth/date={MONDAY}/responses",
-            f"marts/date={TUESDAY}/training_pairs",
-        )
+        for name in (f"matches/date={MONDAY}/matches", f"truth/date={MONDAY}/responses")
     )
+    files = list_mart_files(settings.day_folder(settings.marts, TUESDAY), "training_pairs")
+    learned = f"read_parquet({files}, hive_partitioning = false)"
     key = "channel_id, lead_id, institution_id, product_id"
     (answered_pairs,) = duckdb.sql(
         f"select count(*) from {matches} join {answered} using (match_id) where explored"

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.core.errors import InputMissing
+from pipelines.core.home.shared_marts import list_mart_files, read_mart
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.deliveries.deliver import deliver, plan_shards
@@ -88,14 +89,13 @@ def test_the_pipeline_ingests_the_answers_and_links_them(ran: CompletedRun, tmp_
     ((linked,),) = duckdb.sql(
         f"""
         select count(*)
-        from '{marts}/outcomes.parquet' semi join {matches}
+        from read_parquet({list_mart_files(marts, "outcomes")}) semi join {matches}
             using (channel_id, lead_id, institution_id, product_id)
         where event_at >= timestamptz '{settings.day_start(tuesday)}'
         """
     ).fetchall()
     assert linked > 20
-    lost = duckdb.sql(f"select count(*) from '{marts}/unlinked_outcomes.parquet'").fetchall()
-    assert lost == [(0,)]
+    assert read_mart(marts, "unlinked_outcomes").num_rows == 0
 
 
 def test_answers_land_on_the_dates_after_the_day_when_they_are_sent(answered):

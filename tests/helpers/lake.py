@@ -102,7 +102,7 @@ def write_counted_outcomes(settings: Settings, day: date, rows: Iterable[Row]) -
     schema = SCHEMAS["outcomes"]
     known = [{name: row[name] for name in schema.names if name in row} for row in complete]
     folder = settings.day_folder(settings.marts, day)
-    others = {file.name: file.read_bytes() for file in folder.glob("*.parquet")}
+    others = {file.name: file.read_bytes() for file in folder.glob("[!m]*.*")}
     with publishing(folder, {}) as fresh:
         for name, content in others.items():
             (fresh / name).write_bytes(content)

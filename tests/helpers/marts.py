@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core.home.schema_version import home_file, write_version
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from tests.helpers.mart_schemas import SCHEMAS
@@ -64,6 +65,8 @@ def write_marts(
         **{name: SCHEMAS[name].empty_table() for name in EMPTY},
     }
     tables |= {name.removesuffix("_table"): table for name, table in replaced.items()}
+    if not home_file(settings).is_file():
+        write_version(settings)
     with publishing(settings.day_folder(settings.marts, day), {}) as folder:
         for name, table in tables.items():
             write_parquet(table.cast(SCHEMAS[name]), folder / f"{name}.parquet")

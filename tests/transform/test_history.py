@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations import policy
+from pipelines.core.home.shared_marts import read_mart
 from tests.transform.conftest import DAY, Market
 
 pytestmark = pytest.mark.usefixtures("built")
@@ -60,9 +61,7 @@ def platform_rates(market: Market, day: date) -> tuple[float, float]:
 
 
 def test_the_history_of_each_training_pair_was_known_before_its_date(market: Market):
-    pairs = pq.read_table(
-        market.settings.day_folder(market.settings.marts, DAY) / "training_pairs.parquet"
-    )
+    pairs = read_mart(market.settings.day_folder(market.settings.marts, DAY), "training_pairs")
     rows = pairs.to_pylist()[::17]
     assert len(rows) > 15
     for row in rows:

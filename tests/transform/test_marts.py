@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-import pyarrow.parquet as pq
 import pytest
 
+from pipelines.core.home.shared_marts import read_mart
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from tests.helpers.lake import at, write_day, write_matches
@@ -15,15 +15,14 @@ pytestmark = pytest.mark.usefixtures("built")
 
 
 def mart(settings: Settings, name: str) -> list[dict]:
-    return pq.read_table(settings.day_folder(settings.marts, DAY) / f"{name}.parquet").to_pylist()
+    return read_mart(settings.day_folder(settings.marts, DAY), name).to_pylist()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_mart_has_exactly_the_agreed_columns(market: Market, name: str):
-    path = market.settings.day_folder(market.settings.marts, DAY) / f"{name}.parquet"
-    schema = pq.read_schema(path)
-    assert schema.names == SCHEMAS[name].names
-    assert pq.read_table(path).cast(SCHEMAS[name]).schema == SCHEMAS[name]
+    table = read_mart(market.settings.day_folder(market.settings.marts, DAY), name)
+    assert table.schema.names == SCHEMAS[name].names
+    assert table.cast(SCHEMAS[name]).schema == SCHEMAS[name]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from expectations import policy
+from pipelines.core.home.shared_marts import read_mart
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries.outcome_receipts import list_institutions, load_receipts, publish_receipts
@@ -42,7 +42,7 @@ def write_home(home: Settings, outcomes: list[Row], delivered: list[Row], leads:
 
 
 def read(home: Settings, name: str) -> list[dict[str, Any]]:
-    return pq.read_table(home.day_folder(home.marts, DAY) / f"{name}.parquet").to_pylist()
+    return read_mart(home.day_folder(home.marts, DAY), name).to_pylist()
 
 
 def reasons(home: Settings) -> dict[int, str | None]:

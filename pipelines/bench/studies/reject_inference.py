@@ -28,6 +28,7 @@ from models.validation import splits
 from pipelines.bench.shell import Figures, Stopwatch, count_option, seed_option, temporary_home
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import connect, read_query
+from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import auc_of_counts, mean_bin_error
 from pipelines.ingest import ingest
@@ -205,7 +206,7 @@ def load_applicants(settings: Settings, day: date, *, since: date) -> tuple[pa.T
     """
     marts = settings.day_folder(settings.marts, day)
     parameters = {
-        "pairs": str(marts / "training_pairs.parquet"),
+        "pairs": list_mart_files(marts, "training_pairs"),
         "shown": f"{settings.truth}/date=*/shown.parquet",
         "since": since,
     }

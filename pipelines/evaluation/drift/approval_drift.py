@@ -12,6 +12,7 @@ from scipy import special
 from expectations import policy
 from pipelines.core.arrays import FloatArray
 from pipelines.core.database import read_query, run_query
+from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import round_significant
 from pipelines.evaluation.drift.comparison import Figure, Grouping, load_window
@@ -47,8 +48,8 @@ def approval_figures(
     newest = connection.execute("select max(models) from read_parquet(?)", [matches[-1]])
     parameters = {
         "time_zone": settings.time_zone,
-        "outcomes": str(marts / "outcomes.parquet"),
-        "pairs": str(marts / "training_pairs.parquet"),
+        "outcomes": list_mart_files(marts, "outcomes"),
+        "pairs": list_mart_files(marts, "training_pairs"),
         "matches": matches,
         "models": newest.fetchall()[0][0],
         "last_reference": window.reference[-1],

@@ -17,7 +17,7 @@ from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.evaluation.counted_outcomes import (
     create_counted_outcomes_view,
-    find_counted_outcomes,
+    find_marts,
 )
 from pipelines.ingest.waiting import read_waiting_files
 from pipelines.matches.stage_labels import DETAILS
@@ -208,7 +208,7 @@ def _find_history(
     settings: Settings, day: date, dates: list[date], connection: duckdb.DuckDBPyConnection
 ) -> set[date]:
     """Return the dates of whose leads an outcome is known that counts."""
-    if find_counted_outcomes(settings, day) is None:
+    if find_marts(settings, day) is None:
         return set()
     create_counted_outcomes_view(connection, settings, day)
     files = [

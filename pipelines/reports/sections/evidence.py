@@ -13,6 +13,7 @@ from expectations.contracts import feeds
 from pipelines.core.data_provenance import read_provenance
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.formats import without_personal
+from pipelines.core.home.shared_marts import find_changed_files
 from pipelines.core.publishing import MANIFEST, hash_mart_inputs, read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
@@ -159,6 +160,9 @@ def _changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
         f"{name} is not the file that was published"
         for name, facts in sorted(manifest["files"].items())
         if not (folder / name).is_file() or sha256(folder / name) != facts["sha256"]
+    ] + [
+        f"{path.relative_to(folder.parent).as_posix()} {how}"
+        for path, how in find_changed_files(folder)
     ]
 
 

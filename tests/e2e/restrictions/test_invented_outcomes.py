@@ -15,6 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.core.home.shared_marts import read_mart
 from pipelines.deliveries import lead_file
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, run
@@ -129,8 +130,8 @@ def claims(ran: CompletedRun, tmp_path_factory: pytest.TempPathFactory) -> Claim
     return Claims(home, ran.home, lender, lines)
 
 
-def read_mart(home: Path, name: str) -> list[Row]:
-    return pq.read_table(home / "marts" / f"date={MONDAY}" / f"{name}.parquet").to_pylist()
+def mart_rows(home: Path, name: str) -> list[Row]:
+    return read_mart(home / "marts" / f"date={MONDAY}", name).to_pylist()
 
 
 def test_none_is_linked_and_nothing_that_trains_or_ranks_changes(claims: Claims):
@@ -139,7 +140,7 @@ def test_none_is_linked_and_nothing_that_trains_or_ranks_changes(claims: Claims)
     assert kinds["guessed lead"] > 300
     assert min(kinds["own by match"], kinds["own by lead"], kinds["lead of another"]) > 0
     for mart in ("outcomes", "training_pairs", "products", "channels", "leads"):
-        assert read_mart(claims.home, mart) == read_mart(claims.before, mart), mart
+        assert mart_rows(claims.home, mart) == mart_rows(claims.before, mart), mart
     for folder in ("registry", f"matches/date={MONDAY}", f"pairs/date={MONDAY}"):
         tables = sorted((claims.before / folder).rglob("*.parquet"))
         assert tables or folder == "registry"

@@ -1,0 +1,1 @@
+"""Care for a home: migration, checks, backup and restore."""

@@ -1,0 +1,164 @@
+"""The state of a home at a glance: the last dates, what is open, and what comes next."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.publishing import MANIFEST
+from pipelines.core.settings import Settings
+from pipelines.core.step_failures import read_step_failures
+from pipelines.core.step_measurements import read_measurements
+from pipelines.core.stored_files import read_json
+from pipelines.ingest.landing import list_paths
+
+MAX_DATES = 7
+"""Last dates that the status shows."""
+
+
+@dataclass(frozen=True)
+class DateStatus:
+    """One date that was run."""
+
+    date: str
+    verdict: str
+    """fit, remarks or not_fit; `failed`: a step has failed; `unfinished`: no report yet."""
+    received: int | None
+    matched: int | None
+    matches: int | None
+    delivered: int
+    """Lead files that were delivered."""
+    held: int
+    """Lead files that are held back."""
+    seconds: float
+    """Seconds of all steps in their last run."""
+    reasons: tuple[str, ...]
+    """The reasons of the verdict, or the messages of the failed steps."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a home."""
+
+    home: str
+    dates: tuple[DateStatus, ...]
+    """The last dates, the newest last."""
+    open_alerts: tuple[str, ...]
+    """First lines of alerts that have not recovered."""
+    is_busy: bool
+    """True while a process holds the lock of the home."""
+    run: str
+    """The run that holds the run lock of Airflow, or the last one that held it."""
+    next_date: str
+    """The first date after the newest one with a landed file; empty if there is none."""
+    next_seconds: float
+    """Seconds that a date took on the median of the dates shown."""
+
+
+def load_status(settings: Settings) -> Status:
+    """Return the state of the home; it changes nothing."""
+    run_dates = sorted(_list_run_dates(settings))
+    dates = tuple(_load_date(settings, day) for day in run_dates[-MAX_DATES:])
+    newest = run_dates[-1] if run_dates else date.min
+    landed = {landed_on for *_, landed_on in list_paths(settings)}
+    following = min((day for day in landed if day > newest), default=None)
+    seconds = sorted(day.seconds for day in dates if day.seconds)
+    turn = settings.home / ".turn"
+    return Status(
+        home=str(settings.home),
+        dates=dates,
+        open_alerts=tuple(_list_open_alerts(settings, run_dates[-MAX_DATES:])),
+        is_busy=_is_locked(settings.home / ".run.lock"),
+        run=turn.read_text("utf-8") if turn.is_file() else "",
+        next_date=f"{following or ''}",
+        next_seconds=seconds[len(seconds) // 2] if seconds else 0.0,
+    )
+
+
+def format_status(status: Status) -> str:
+    """Return the status as lines for a terminal."""
+    lines = [f"home       {status.home}"]
+    lines += [_format_date(day) for day in status.dates] or ["           no date was run yet"]
+    lines += [f"alert      {headline}" for headline in status.open_alerts]
+    if status.is_busy:
+        lines.append(f"at work    {status.run or 'a command of banyan'}")
+    takes = f"; a date takes about {status.next_seconds:.0f} s" if status.next_seconds else ""
+    lines.append(f"next       {status.next_date or 'no file has landed for a later date'}{takes}")
+    return "\n".join(lines)
+
+
+def _format_date(day: DateStatus) -> str:
+    leads = (
+        f"{day.received:,} leads, {day.matched:,} matched, {day.matches:,} matches"
+        if day.received is not None and day.matched is not None and day.matches is not None
+        else "nothing is published"
+    )
+    held = f", {day.held:,} held" if day.held else ""
+    files = f"{day.delivered:,} lead files{held}"
+    line = f"{day.date} {day.verdict:<10} {leads}; {files}; {day.seconds:.0f} s"
+    return "\n".join([line, *(f"             - {reason}" for reason in day.reasons)])
+
+
+def _list_run_dates(settings: Settings) -> Iterator[date]:
+    """Yield each date of which a step has begun: it has a ledger of its own, or a failure."""
+    folders = (settings.reports, settings.matches, settings.marts, settings.step_failures)
+    names = {path.name for folder in folders for path in folder.glob("date=*")}
+    for name in names:
+        yield date.fromisoformat(name.removeprefix("date="))
+
+
+def _load_date(settings: Settings, day: date) -> DateStatus:
+    quality = _read_quality(settings, day)
+    failures = [f"{step}: {message}" for step, message in read_step_failures(settings, day)]
+    leads = quality.get("matching", {}).get("leads") or {}
+    states = [
+        read_json(path).get("version", 0)
+        for path in settings.day_folder(settings.outbox, day).glob(f"*/{MANIFEST}")
+    ]
+    verdict = "failed" if failures else quality.get("verdict", "unfinished")
+    return DateStatus(
+        date=f"{day}",
+        verdict=verdict,
+        received=leads.get("received"),
+        matched=leads.get("matched"),
+        matches=quality.get("matching", {}).get("matches"),
+        delivered=sum(version > 0 for version in states),
+        held=sum(version == 0 for version in states),
+        seconds=round(sum(each.seconds for each in read_measurements(settings, day)), 1),
+        reasons=tuple(failures or quality.get("reasons", ())),
+    )
+
+
+def _read_quality(settings: Settings, day: date) -> dict[str, Any]:
+    path = settings.day_folder(settings.reports, day) / "quality.json"
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _list_open_alerts(settings: Settings, days: list[date]) -> Iterator[str]:
+    for day in days:
+        path = settings.alerts / f"date={day}.jsonl"
+        found: dict[str, str] = {}
+        for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+            alert = json.loads(line)
+            found = {} if alert["kind"] == "recovered" else found | {alert["cause"]: line}
+        for line in found.values():
+            alert = json.loads(line)
+            yield f"{alert['date']} {alert['task']} ({alert['kind']}), sent at {alert['at']}"
+
+
+def _is_locked(path: Path) -> bool:
+    """Return True if a process holds the lock at `path`."""
+    if not path.is_file():
+        return False
+    with path.open("r", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

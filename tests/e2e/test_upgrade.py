@@ -1,0 +1,114 @@
+"""A home of the version before is migrated, replays its days, and goes on.
+
+`tests/data/home_schema_1.tar.gz` was written by the code before schema version 2: a market of 40
+leads a day, three dates run, landed files of one more date (`tests/data/make_home.py`). Its days
+are replayed by this code, which may publish more (a column, a section of the report). So a replay
+is compared by the rows of the columns that the published files have, and without the pages.
+"""
+
+import hashlib
+import shutil
+import tarfile
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from dags.local import replay as replaying
+from pipelines.core.home.schema_version import is_whole
+from pipelines.core.publishing import MANIFEST
+from pipelines.core.settings import PROJECT, Settings
+from tests.e2e.market import banyan, run
+from tests.e2e.published_bytes import published
+
+HOME = PROJECT / "tests" / "data" / "home_schema_1.tar.gz"
+FIRST, LAST = date(2026, 2, 28), date(2026, 3, 2)
+DATES = [FIRST + timedelta(days=number) for number in range((LAST - FIRST).days + 1)]
+
+
+def hash_rows(path: Path, columns: list[str]) -> str:
+    """Return a hash of the rows of some columns, in their order."""
+    table = pq.read_table(path, columns=columns, partitioning=None)
+    return hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_key() -> Iterator[None]:
+    """The home has a key of its own, not the one of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BANYAN_IDENTIFIER_KEY", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home, unpacked and migrated."""
+    home = tmp_path_factory.mktemp("upgrade") / "home"
+    with tarfile.open(HOME) as archive:
+        archive.extractall(home, filter="data")
+    before = published(home)
+    for verb in (["run", "--date", f"{LAST + timedelta(days=1)}"], ["replay", "--date", f"{LAST}"]):
+        process = banyan(home, *verb)
+        assert process.returncode == 1
+        assert "banyan migrate" in process.stderr
+    process = banyan(home, "migrate")
+    assert process.returncode == 0, process.stderr
+    assert published(home) == before
+    return home
+
+
+def test_the_home_is_small():
+    assert HOME.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("day", DATES)
+def test_a_day_of_the_version_before_is_replayed_in_its_form(
+    migrated: Path, day: date, monkeypatch: pytest.MonkeyPatch
+):
+    rows: dict[str, tuple[str, str]] = {}
+    hash_files = replaying._hash_files
+
+    def keep_rows(settings: Settings, of: date) -> dict[str, str]:
+        hashes = hash_files(settings, of)
+        for name in hashes:
+            old, new = migrated / name, settings.home / name
+            if name.endswith(".parquet") and settings.home != migrated and old.is_file():
+                columns = pq.read_schema(old).names
+                rows[name] = hash_rows(old, columns), hash_rows(new, columns)
+        return hashes
+
+    monkeypatch.setattr(replaying, "_hash_files", keep_rows)
+    result = replaying.replay(Settings(home=migrated), day)
+    names = {
+        name
+        for name in result["differences"]
+        if not name.startswith("reports/") and not name.endswith((MANIFEST, ".html"))
+    }
+    assert len(rows) > 20
+    changed = {name for name, (old, new) in rows.items() if old != new}
+    assert changed == set()
+    assert {name for name in names if name not in rows} == set()
+    assert f"marts/date={day}/training_pairs.parquet" in rows
+
+
+def test_the_home_goes_on_and_its_days_stay(migrated: Path, tmp_path: Path):
+    home = Path(shutil.copytree(migrated, tmp_path / "home"))
+    before = published(home)
+    following = LAST + timedelta(days=1)
+    figures = run(home, following, following)
+    assert figures[f"{following}"]["received"] > 20
+    after = published(home)
+    assert {name: after.get(name) for name in before} == before
+    marts = Settings(home=home).day_folder(home / "marts", following)
+    assert not is_whole(marts)
+    assert is_whole(home / "marts" / f"date={LAST}")
+    outcomes = sorted((home / "marts" / "history" / "outcomes").rglob("*.parquet"))
+    earlier = home / "marts" / f"date={LAST}" / "outcomes.parquet"
+    missing = duckdb.sql(
+        f"from read_parquet('{earlier}', hive_partitioning = false) "
+        f"except all from read_parquet({[str(path) for path in outcomes]})"
+    ).fetchall()
+    assert missing == []
