@@ -30,7 +30,7 @@ def compile_queries(settings: Settings, day: date) -> Queries:
     outcome = warehouse.run_dbt(settings, day, "compile", "--select=resource_type:model")
     assert outcome.success, outcome.exception
     nodes = (each.node.to_dict() for each in outcome.result.results)
-    models = {node["unique_id"]: node for node in nodes}
+    models = {node["unique_id"]: node for node in nodes if node["resource_type"] == "model"}
     return [(models[name]["name"], _statement(models[name])) for name in _sort(models)]
 
 
