@@ -75,8 +75,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         source = waiting.pop()
         text = _list_folder(ROOT / source) if (ROOT / source).is_dir() else _read(ROOT / source)
         for target in _link_targets(source, text):
+            if not (ROOT / target).exists():
+                continue  # MkDocs reports it
             uri = _site_path(target)
-            if files.get_file_from_path(uri) is None and (ROOT / target).exists():
+            if files.get_file_from_path(uri) is None:
                 files.append(_included_file(config, target, uri))
                 if uri.endswith(".md") and (target.endswith(".md") or (ROOT / target).is_dir()):
                     waiting.append(target)

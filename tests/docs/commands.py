@@ -40,6 +40,7 @@ class Command(NamedTuple):
     page: str
     line: int
     text: str
+    is_in_text: bool = False
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.text}"
@@ -52,14 +53,12 @@ class Command(NamedTuple):
 
 def list_commands() -> list[Command]:
     """Return every command of every page; the lines of blocks first."""
-    return [*_each(PAGES, _in_blocks), *_each(PAGES, _in_text)]
-
-
-def _each(pages, find) -> Iterator[Command]:
-    for page in pages:
-        name = page.relative_to(PROJECT).as_posix()
-        for line, text in find(page):
-            yield Command(name, line, text)
+    return [
+        Command(page.relative_to(PROJECT).as_posix(), line, text, is_in_text=find is _in_text)
+        for find in (_in_blocks, _in_text)
+        for page in PAGES
+        for line, text in find(page)
+    ]
 
 
 def _in_blocks(page: Path) -> Iterator[tuple[int, str]]:

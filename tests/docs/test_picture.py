@@ -22,7 +22,7 @@ def test_the_picture_of_the_readme_has_the_size_of_the_command():
 
 def test_without_chromium_the_message_says_what_to_install(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("PATH", f"{tmp_path}")
-    with pytest.raises(SystemExit, match="no picture was made. Install Chromium"):
+    with pytest.raises(SystemExit, match=r"no picture was made\. Install Chromium"):
         picture.draw(tmp_path / "page.html", tmp_path / "page.png")
 
 

@@ -19,7 +19,7 @@ CHANGED = ("docs", ".ci", "mkdocs.yml")
 
 
 def build(project: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", f"{site}"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", f"{site}"]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "BANYAN_HOME": f"{site.parent}/home"}
     return subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, check=False
@@ -125,7 +125,9 @@ def test_every_verb_and_setting_has_its_meaning():
     assert len(options) > 100
     assert [name for name, meaning in options if not meaning.strip()] == []
     for name in Settings.model_fields:
-        row = re.search(rf"^\| `BANYAN_{name.upper()}` \|.*\| (.+) \|$", pages[SETTINGS], re.M)
+        row = re.search(
+            rf"^\| `BANYAN_{name.upper()}` \|.*\| (.+) \|$", pages[SETTINGS], re.MULTILINE
+        )
         assert row, name
     assert f"{PROJECT}" not in "".join(pages.values())
 
