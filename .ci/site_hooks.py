@@ -32,7 +32,7 @@ FOLDERS = {"docs/decisions": "decisions/index.md", "docs/monitoring": "monitorin
 """Folders whose list of files has a place in the menu."""
 
 DECISIONS = "decisions/*"
-"""The entry of the menu that stands for every decision without a place of its own."""
+"""The entry of the menu in place of every decision that has no place of its own."""
 
 TABLES = "reference/tables.md"
 

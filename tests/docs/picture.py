@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.core.settings import PROJECT
 
 PICTURE = PROJECT / "docs" / "report.png"
-WIDTH, HEIGHT = 1160, 1128
+WIDTH, HEIGHT = 1180, 1000
 """Pixels of the picture: the first lines of the report."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MARKET = ("--start", "2026-01-05", "--days", "30", "--leads-per-day", "2000")
