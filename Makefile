@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv run test coverage prove check-delivered lint airflow bench bench-models docs pin
+.PHONY: help venv run test coverage prove check-delivered lint airflow bench bench-models docs picture pin
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -57,9 +57,14 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 bench-models: venv  ## the models on the samples, or on the files of DATA=FOLDER; writes docs/figures.md
 	@python -m pipelines bench real $(if $(DATA),--data $(DATA))
 
-docs: venv  ## write what is derived from the contracts, and dbt's page of every table
-	@python -m expectations.derive
-	@banyan docs
+docs: venv  ## write the derived pages, dbt's page of every table, and the documentation as a site
+	@python -m expectations.derive && python -m pipelines.cli.reference
+	@python -m pipelines docs >/dev/null
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+	@echo "the documentation is in site/index.html"
+
+picture: venv  ## make the picture of the README again, with Chromium
+	@python -m tests.docs.picture
 
 pin: venv  ## resolve requirements.in into requirements.txt
 	@.ci/pin

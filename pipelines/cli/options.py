@@ -130,10 +130,22 @@ def market_options(command: Command) -> Command:
     options = (
         click.option("--start", type=DATE, required=True, help="First business date."),
         click.option("--days", type=COUNT, default=30, metavar="N", help="Number of dates."),
-        click.option("--leads-per-day", type=COUNT, default=2_000, metavar="N"),
-        click.option("--institutions", type=COUNT, default=60, metavar="N"),
-        click.option("--channels", type=COUNT, default=20, metavar="N"),
-        click.option("--seed", type=int, default=1),
+        click.option(
+            "--leads-per-day",
+            type=COUNT,
+            default=2_000,
+            metavar="N",
+            help="Leads of a date, over all channels.",
+        ),
+        click.option(
+            "--institutions",
+            type=COUNT,
+            default=60,
+            metavar="N",
+            help="Lending institutions.",
+        ),
+        click.option("--channels", type=COUNT, default=20, metavar="N", help="Marketing channels."),
+        click.option("--seed", type=int, default=1, help="Another seed is another market."),
         click.option(
             "--corruption",
             type=SHARE,

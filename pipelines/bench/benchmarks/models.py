@@ -48,7 +48,9 @@ SUFFIXES = frozenset({".py", ".sql", ".yml"})
 
 @click.command("models")
 @click.option("--mapping", required=True, help="A name in expectations/mappings/.")
-@click.option("--file", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--file", required=True, type=click.Path(path_type=Path), help="A file of that mapping."
+)
 @click.option("--target", required=True, type=click.Choice(get_args(Label)), help="The label.")
 @click.option("--time", metavar="COLUMN", help="Split the rows by it, such as business_date.")
 @click.option("--split", metavar="VALUE", help="Predict rows from it on (else the last fifth).")

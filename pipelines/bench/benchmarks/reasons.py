@@ -29,8 +29,13 @@ from pipelines.core.settings import Settings
 @click.command("reasons")
 @click.option("--date", "day", help="Business date whose models are measured.")
 @click.option("--mapping", help="A name in expectations/mappings/.")
-@click.option("--file", type=click.Path(path_type=Path))
-@click.option("--model", type=click.Choice(sorted(params().models)), default="approval")
+@click.option("--file", type=click.Path(path_type=Path), help="A file of that mapping.")
+@click.option(
+    "--model",
+    type=click.Choice(sorted(params().models)),
+    default="approval",
+    help="The model whose reasons are measured.",
+)
 @count_option("--rows", 1_000, "Rows whose reasons are tested.")
 @click.pass_obj
 def command(

@@ -1,0 +1,28 @@
+"""Benchmarks of a published day, and the cost of a borrower, give every figure."""
+
+from pipelines.bench.benchmarks import prefilter, prices
+from pipelines.bench.benchmarks.simulate import broadcast_cost_command
+from pipelines.bench.shell import run_benchmark
+from pipelines.core.settings import Settings
+from tests.helpers import matched_day, trained_market
+
+
+def test_stated_prices_are_compared_with_solving_again(matched_home: Settings):
+    options = ["--date", f"{matched_day.DAY}", "--limits", "4"]
+    figures = run_benchmark(prices.command, matched_home, options)
+    assert figures["quota"]["limits"] > 0
+    assert 0 <= figures["quota"]["within"] <= 1
+
+
+def test_a_prefilter_that_excludes_no_pair_loses_nothing(market: Settings):
+    options = ["--date", f"{trained_market.DAY}", "--per-lead", "1,100", "--sample", "20"]
+    figures = run_benchmark(prefilter.command, market, options)
+    one, all_pairs = figures["per_lead"]["1"], figures["per_lead"]["100"]
+    assert one["pairs"] < all_pairs["pairs"] == figures["pairs"]
+    assert all_pairs["loss"] == 0 <= one["loss"] <= 1
+
+
+def test_the_cost_of_a_borrower_is_a_share_of_the_yield():
+    options = ["--seeds", "1", "--days", "1", "--leads-per-day", "200", "--institutions", "5"]
+    figures = run_benchmark(broadcast_cost_command, Settings(), options)
+    assert figures
