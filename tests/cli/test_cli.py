@@ -190,21 +190,21 @@ def test_a_date_before_the_start_of_the_dag_is_refused(home):
 
 
 @pytest.mark.parametrize(
-    "dates",
+    ("dates", "which"),
     [
-        ("--date", "2027-01-10"),
-        ("--date", "2062-01-10"),
-        ("--date", "1926-01-10"),
-        ("--date", "2026-01-10", "--to", "2027-01-10"),
+        (("--date", "2062-01-10"), "newest"),
+        (("--date", "1926-01-10"), "nearest"),
+        (("--date", "2026-01-10", "--to", "2062-01-10"), "newest"),
+        (("--date", "1926-01-10", "--to", "2026-01-10"), "nearest"),
     ],
 )
-def test_a_date_far_from_now_and_from_every_landed_file_is_refused(dates, home, capsys):
+def test_a_date_far_from_now_and_from_every_landed_file_is_refused(dates, which, home, capsys):
     landed = home / "landing" / "leads" / "search" / "2026-01-10" / "leads.csv"
     landed.parent.mkdir(parents=True)
     landed.write_text("lead_id\n")
     assert main(("run", *dates)) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert "the nearest landed file is of 2026-01-10" in output.err
+    assert f"the {which} landed file is of 2026-01-10" in output.err
     assert "--allow-far-date" in output.err
     assert not (home / "ledger").exists()
