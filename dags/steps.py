@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
-from expectations.contracts import ContractError
+from expectations.strict_model import ContractError
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
 

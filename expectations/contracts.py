@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError, field_validator, model_validator
 
 from expectations.policy_types import LocalizedText
-from expectations.strict_model import StrictModel
+from expectations.strict_model import ContractError, StrictModel
 
 FOLDER = Path(__file__).parent / "contracts"
 
@@ -70,10 +70,6 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-
-
-class ContractError(ValueError):
-    """A contract is invalid; the message has its file, and the column of each mistake."""
 
 
 class Wording(StrictModel):

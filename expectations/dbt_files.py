@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from expectations.contracts import Column, Contract, ContractError, load
+from expectations.contracts import Column, Contract, load
+from expectations.strict_model import ContractError
 
 DBT = "dbt_project"
 SOURCES = f"{DBT}/staging/_sources.yml"

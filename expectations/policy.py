@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from expectations import contracts, yaml_lines
-from expectations.contracts import Column, ContractError
+from expectations.contracts import Column
 from expectations.policy_types import (
     AssumedRequests,
     Consent,
@@ -44,6 +44,7 @@ from expectations.policy_types import (
     Verdict,
     VerdictRule,
 )
+from expectations.strict_model import ContractError
 
 FOLDER = Path(__file__).parent / "policy"
 

@@ -1,6 +1,14 @@
-"""The pydantic base of every file that people write: contracts, policies, mappings, parameters."""
+"""The pydantic base and the error of files that people write: contracts, policies, parameters.
+
+What reads them loads Arrow or dbt; this module loads neither, so that the command line's help and
+Airflow's parser can name the error.
+"""
 
 from pydantic import BaseModel, ConfigDict
+
+
+class ContractError(ValueError):
+    """A contract is invalid; the message has its file, and the column of each mistake."""
 
 
 class StrictModel(BaseModel):

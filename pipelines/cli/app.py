@@ -13,7 +13,7 @@ from traceback import extract_tb
 import click
 from pydantic import ValidationError
 
-from expectations.contracts import ContractError
+from expectations.strict_model import ContractError
 from pipelines.cli.commands import banyan
 from pipelines.core.environment import restart_if_unsuitable
 from pipelines.core.errors import BanyanError, UsageError

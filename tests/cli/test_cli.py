@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
 from pipelines import __version__
 from pipelines.cli.app import main
 from pipelines.cli.commands import STEP_VERBS, banyan
-from pipelines.core.settings import PROJECT
+from pipelines.core.settings import PROJECT, Settings
+from tests.helpers.landing import close_before
 
 HEAVY = {"airflow", "dbt", "duckdb", "great_expectations", "lightgbm", "numpy", "pandas", "pyarrow"}
 
@@ -121,13 +123,29 @@ def test_a_step_before_its_inputs_is_refused(verb, capsys):
     assert "not published" in output.err
 
 
+def test_a_home_that_no_file_reached_is_refused_and_not_closed(home, capsys):
+    stray = home / "landing" / "leads.csv"
+    stray.parent.mkdir()
+    stray.write_text("lead_id\n")
+    assert main(("ingest", "--date", "2026-03-05")) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    assert "No file has landed for 2026-03-05 or an earlier date" in output.err
+    assert "the first is leads.csv" in output.err
+    assert not list((home / "ledger").glob("*.json*"))
+    assert not (home / "lake").exists()
+
+
 def test_a_day_without_landed_files_is_ingested_as_an_empty_day(home, capsys):
+    close_before(Settings(home=home), date(2026, 3, 5))
     assert main(("ingest", "--date", "2026-03-05")) == 0
     assert json.loads(capsys.readouterr().out)
     assert (home / "lake" / "leads" / "date=2026-03-05" / "manifest.json").is_file()
 
 
 def test_the_option_home_has_precedence_over_the_variable(home, capsys):
+    close_before(Settings(home=home / "elsewhere"), date(2026, 3, 5))
     assert main(("ingest", "--date", "2026-03-05", "--home", str(home / "elsewhere"))) == 0
     assert json.loads(capsys.readouterr().out)
     assert (home / "elsewhere" / "lake").is_dir()
@@ -172,21 +190,21 @@ def test_a_date_before_the_start_of_the_dag_is_refused(home):
 
 
 @pytest.mark.parametrize(
-    "dates",
+    ("dates", "which"),
     [
-        ("--date", "2027-01-10"),
-        ("--date", "2062-01-10"),
-        ("--date", "1926-01-10"),
-        ("--date", "2026-01-10", "--to", "2027-01-10"),
+        (("--date", "2062-01-10"), "newest"),
+        (("--date", "1926-01-10"), "nearest"),
+        (("--date", "2026-01-10", "--to", "2062-01-10"), "newest"),
+        (("--date", "1926-01-10", "--to", "2026-01-10"), "nearest"),
     ],
 )
-def test_a_date_far_from_now_and_from_every_landed_file_is_refused(dates, home, capsys):
+def test_a_date_far_from_now_and_from_every_landed_file_is_refused(dates, which, home, capsys):
     landed = home / "landing" / "leads" / "search" / "2026-01-10" / "leads.csv"
     landed.parent.mkdir(parents=True)
     landed.write_text("lead_id\n")
     assert main(("run", *dates)) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert "the nearest landed file is of 2026-01-10" in output.err
+    assert f"the {which} landed file is of 2026-01-10" in output.err
     assert "--allow-far-date" in output.err
     assert not (home / "ledger").exists()

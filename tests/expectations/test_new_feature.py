@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from expectations import contracts, dbt_files, policy
-from expectations.contracts import ContractError, parse_contract
+from expectations.contracts import parse_contract
 from expectations.derive import ROOT
+from expectations.strict_model import ContractError
 from models import params
 
 LEADS = contracts.FOLDER / "leads.yml"

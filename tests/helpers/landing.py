@@ -4,10 +4,11 @@ import csv
 import gzip
 import io
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from tests.helpers.feeds import GOOD
 
@@ -48,6 +49,12 @@ def land(path: Path, content: bytes | Iterable[dict[str, str]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
+
+
+def close_before(settings: Settings, day: date = DAY) -> None:
+    """Mark all dates before `day` as closed: a home that no file ever reached is refused."""
+    closed = day - timedelta(days=1)
+    write_json(settings.ledger / "closed.json", {"closed_through": f"{closed}"})
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from pipelines.core.publishing import read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.ingest.landing import LandedFile
 from pipelines.ingest.ledger import Ledger, read_ledger, register_files
-from tests.helpers.landing import DAY, land, path_of, row
+from tests.helpers.landing import DAY, close_before, land, path_of, row
 from tests.ingest.published import counts, loaded, published, quarantined
 
 NEXT = DAY + timedelta(days=1)
@@ -266,12 +266,14 @@ def test_a_file_with_an_invalid_path_is_rejected_with_its_problem(settings, path
 
 
 def test_a_file_outside_of_every_feed_is_counted_and_in_the_ledger(settings):
+    close_before(settings)
     land(settings.landing / "leeds/search/2026-11-20/rows.csv", subjects(2))
     assert ingest.ingest(settings, DAY)["misplaced"] == 1
     assert [entry.state for entry in read_ledger(settings).entries] == ["rejected"]
 
 
 def test_a_file_that_is_still_being_written_is_ignored(settings):
+    close_before(settings)
     land(path_of(settings, FEED, name="rows.csv.part"), subjects(2))
     land(path_of(settings, FEED, name=".rows.csv.x7Ab"), subjects(2))
     ingest.ingest(settings, DAY)

@@ -11,7 +11,7 @@ from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 from pipelines.deliveries.present_knowledge import load_holds
 from pipelines.ingest.reading.restricting_names import find_meaning
-from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
+from tests.helpers.landing import DAY, close_before, csv_bytes, land, leads, path_of, row
 from tests.ingest.test_restrictions import closed, findings, order, orders, run
 
 NEXT = DAY + timedelta(days=1)
@@ -119,6 +119,7 @@ ORDERS = [order(), order(reason="fraud")]
     ],
 )
 def test_a_misplaced_list_of_orders_holds_the_deliveries_until_it_is_placed(settings, path, source):
+    close_before(settings)
     content = csv_bytes(ORDERS)
     if path.endswith(".gz"):
         content = gzip.compress("".join(json.dumps(one) + "\n" for one in ORDERS).encode())
@@ -142,6 +143,7 @@ def test_a_misplaced_list_of_orders_holds_the_deliveries_until_it_is_placed(sett
 
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"the subject and reason of our call\n", b""])
 def test_another_misplaced_file_holds_nothing(settings, content):
+    close_before(settings)
     for path in ("notes/platform/2026-11-20/rows.csv", "readme.txt", "2026-11-20/x/a.csv"):
         file = settings.landing / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +171,7 @@ def test_a_list_of_orders_in_the_folder_of_another_feed_holds_until_it_is_placed
 
 
 def test_a_hash_list_without_a_header_holds_by_its_folder(settings: Settings):
+    close_before(settings)
     file = settings.landing / "blacklist" / "2026" / "hashes.txt"
     file.parent.mkdir(parents=True)
     file.write_text("ab" * 32 + "\n")
