@@ -312,8 +312,10 @@ def _count_values(
     """
     names = [column.name for column in contract.columns if not column.required]
     files = [str(folder / f"{contract.feed}.parquet") for folder in folders]
-    counts = ", ".join(["count(*)", *(f'count("{name}")' for name in names)])
     rows = connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
+    sent = set(rows.columns)  # files of an earlier version lack the columns that are newer
+    values = (f'count("{name}")' if name in sent else "0" for name in names)
+    counts = ", ".join(["count(*)", *values])
     if HISTORY_KIND in contract.lake_schema.names:
         rows = rows.filter(f"{HISTORY_KIND} is null")
     grouped = rows.aggregate(f"{contract.source_column}, {counts}", contract.source_column)
