@@ -89,7 +89,7 @@ def test_the_pipeline_ingests_the_answers_and_links_them(ran: CompletedRun, tmp_
     ((linked,),) = duckdb.sql(
         f"""
         select count(*)
-        from read_parquet({list_mart_files(marts, "outcomes")}) semi join {matches}
+        from read_parquet({list_mart_files(marts, "outcomes")}) as outcomes semi join {matches}
             using (channel_id, lead_id, institution_id, product_id)
         where event_at >= timestamptz '{settings.day_start(tuesday)}'
         """

@@ -105,7 +105,9 @@ def test_a_mistake_that_only_the_file_reveals_is_reported_too(
 
 
 def test_an_unknown_mapping_is_rejected_with_a_list_of_mappings():
-    with pytest.raises(mapping.MappingError, match="'nope'; there are: hmda, sba"):
+    with pytest.raises(
+        mapping.MappingError, match="'nope'; there are: give_me_some_credit, hmda, sba"
+    ):
         mapping.load("nope")
 
 
