@@ -22,6 +22,7 @@ SHELL = {"", "bash", "sh", "shell", "console"}
 NO_COMMANDS = (
     "landing ─► ingest",  # the stages
     "var/landing/leads/",  # the path of a file
+    "landing/leads/my-channel/",  # paths of files
     "p (F(t2) - F(t1))",  # formulas
     "D(p) = sum of upper_r",
     "sum over the chosen pairs",

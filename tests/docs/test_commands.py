@@ -78,19 +78,25 @@ RUN_BY = {
         "test_a_market_is_trained_and_measured_with_every_figure",
     ),
     "bench simulate": ("bench/test_simulate.py", "test_the_figures_of_a_day_with_every_feed"),
+    "backup": ("operations/test_backup.py", "test_the_verbs_back_up_and_restore"),
+    "bench disk": ("bench/test_disk.py", "test_a_day_adds_as_much_as_the_days_before"),
     "champions": ("cli/test_champions.py", "test_"),
     "docs": (
         "transform/test_warehouse.py",
         "test_the_documentation_of_dbt_is_one_page_with_every_mart",
     ),
+    "doctor": ("operations/test_doctor.py", "test_a_good_home_needs_no_action"),
     "explain": ("explain/test_explain.py", "test_"),
     "import": (
         "importing/test_samples.py",
         "test_every_hmda_row_is_a_lead_with_two_outcomes_and_a_lender",
     ),
+    "migrate": ("operations/test_migrate.py", "test_the_verb_states_what_was_done"),
     "off-policy": ("evaluation/off_policy/test_policy_value.py", "test_"),
+    "onboard": ("importing/test_onboard.py", "test_the_command_prints_text_or_json"),
     "replay": ("e2e/test_replay.py", "test_a_replay_names_only_the_changed_file"),
     "respond": ("e2e/test_respond.py", "test_the_pipeline_ingests_the_answers_and_links_them"),
+    "restore": ("operations/test_backup.py", "test_the_verbs_back_up_and_restore"),
     "run": ("e2e/restrictions/test_clean_day.py", "test_a_clean_day_is_fit"),
     "scorecard": (
         "evaluation/scorecard/test_verb.py",
@@ -98,6 +104,10 @@ RUN_BY = {
     ),
     "season": ("e2e/test_season.py", "test_each_day_is_simulated_run_and_answered"),
     "simulate": ("e2e/test_season.py", "test_a_home_holds_one_market"),
+    "status": (
+        "e2e/test_status.py",
+        "test_the_status_shows_what_ran_what_is_open_and_what_comes_next",
+    ),
     **dict.fromkeys(
         ("ingest", "transform", "train", "score", "match", "deliver", "report"),
         ("e2e/test_the_day.py", "test_every_date_succeeds_and_every_lead_has_one_end"),
@@ -105,7 +115,10 @@ RUN_BY = {
 }
 """Verb -> file and name of the test that runs it; `test_`: of all tests of the file."""
 
-TOOLS = {"chromium"}
+TOOLS = {
+    *("chromium", "cp", "docker", "echo", "for", "mkdir", "openssl", "ssh-keygen", "sudo"),
+    "-keyout",  # a line that goes on
+}
 """Programs that are no part of the project and that a page may name."""
 
 
@@ -261,7 +274,7 @@ def check_variable(word: str) -> None:
     if name.startswith("AIRFLOW_CONN_"):
         connection = name.removeprefix("AIRFLOW_CONN_").lower()
         assert f'"{connection}"' in (PROJECT / "dags" / "alerts.py").read_text("utf-8")
-    elif name != "_BANYAN_COMPLETE":
+    elif name not in {"_BANYAN_COMPLETE", "BANYAN_VERSION"}:  # the shell's, and the compose file's
         assert name.removeprefix("BANYAN_").lower() in Settings.model_fields
 
 

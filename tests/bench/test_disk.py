@@ -1,0 +1,17 @@
+"""`bench disk` measures what each day adds to a home; a day adds as much as the days before."""
+
+import pytest
+
+from pipelines.bench.shell import run_benchmark
+from pipelines.bench.studies.disk_growth import command
+from pipelines.core.settings import Settings
+
+pytestmark = pytest.mark.prove
+
+
+def test_a_day_adds_as_much_as_the_days_before():
+    options = ["--days", "9", "--leads-per-day", "100", "--institutions", "8"]
+    folders = run_benchmark(command, Settings(), options)["folders"]
+    assert folders["lake"]["total"] > 0
+    assert folders["marts"]["ratio"] < 1.5
+    assert folders["marts_whole"]["ratio"] > folders["marts"]["ratio"]
