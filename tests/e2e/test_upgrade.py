@@ -109,9 +109,7 @@ def test_the_home_goes_on_and_its_days_stay(migrated: Path, tmp_path: Path):
     figures = run(home, following, following)
     assert figures[f"{following}"]["received"] > 20
     after = published(home)
-    assert (
-        before.pop("ledger/closed.json") != after["ledger/closed.json"]
-    )
+    assert before.pop("ledger/closed.json") != after["ledger/closed.json"]
     assert {name: after.get(name) for name in before} == before
     marts = Settings(home=home).day_folder(home / "marts", following)
     assert not is_whole(marts)
