@@ -140,6 +140,8 @@ class Column(StrictModel):
     """Whether the words of `policy/placeholders.yml` are missing values; not where one is real."""
     placeholder_pattern: str | None = None
     """A pattern of further values that are missing ones, such as a device id of zeros."""
+    assumed: bool = False
+    """Whether a policy completes an empty value, so that losing a stated one replaces it."""
     restricts: bool = False
     """Whether the value can exclude somebody, so that losing it opens what it closes."""
     on_unreadable: Action | None = None

@@ -410,6 +410,37 @@ def test_a_misspelt_column_that_restricts_rejects_its_file(
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 @pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("amount", "amonut"),
+        ("amount", "loan_amount"),
+        ("currency", "Curency"),
+        ("amount", "AMOUNT"),
+    ],
+)
+def test_what_people_stated_under_a_misspelt_name_is_not_replaced_by_an_assumption(
+    settings, suffix, right, wrong
+):
+    stated = copy_of_lead(lead_id="L00001")
+    sent = {wrong if name == right else name: value for name, value in stated.items()}
+    content = csv_bytes([sent]) if suffix == "csv" else json.dumps(sent).encode() + b"\n"
+    land(path_of(settings, "leads", name=f"10h.{suffix}"), content)
+    run(settings)
+    assert loaded(settings) == []
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_channel_that_asks_for_no_amount_is_loaded(settings, suffix):
+    sent = {name: value for name, value in copy_of_lead().items() if name != "amount"}
+    sent["utm_source"] = "spring"
+    content = csv_bytes([sent]) if suffix == "csv" else json.dumps(sent).encode() + b"\n"
+    land(path_of(settings, "leads", name=f"10h.{suffix}"), content)
+    run(settings)
+    assert len(loaded(settings)) == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize(
     "wrong", ["consent_witdrawn_at", "consent_withdrawn_a", "CONSENT_WITHDRAWN_AT"]
 )
 def test_a_misspelt_column_of_withdrawals_closes_the_other_leads_of_the_channel(

@@ -1,8 +1,9 @@
-"""Misspelt names of optional columns that restrict: without them a limit would be lost unseen.
+"""Misspelt names of optional columns that may not be lost unseen.
 
 A file may leave out an optional column, and may have columns that no contract knows. But where a
 column that restricts is absent and an unknown one resembles it (`daily_budgt`, `valid_until`,
-`consentWithdrawnAt`), its limits would count as none.
+`consentWithdrawnAt`), its limits would count as none. And where a policy completes what is missing
+(`loan_amount` for `amount`), an assumption would replace what people stated.
 """
 
 import re
@@ -20,7 +21,7 @@ SIMILAR_PART = 0.6
 
 
 def check_misspelt(contract: Contract, names: Collection[str], sent: Collection[str] = ()) -> None:
-    """Reject a file in which a column that restricts is probably misspelt.
+    """Reject a file in which a column that restricts or is completed is probably misspelt.
 
     It is an optional one that is missing, or one that is there and comes again in other letters.
 
@@ -32,28 +33,32 @@ def check_misspelt(contract: Contract, names: Collection[str], sent: Collection[
     present = {*names, *sent}
     unknown = [name for name in names if name not in contract.names]
     letters = {
-        _letters(column.name): column.name for column in contract.columns if column.restricts
+        _letters(column.name): column.name
+        for column in contract.columns
+        if column.restricts or column.assumed
     }
     for name in unknown:
         if letters.get(_letters(name)) in present:
             raise FileRejected(
                 "header",
-                f"two columns are named {letters[_letters(name)]}, but for case or separators; it "
-                "restricts, and nobody knows which of them counts",
+                f"two columns are named {letters[_letters(name)]}, but for case or separators, and "
+                "nobody knows which of them counts",
             )
     for column in list_optional(contract):
         if column not in present and any(is_similar(name, column) for name in unknown):
             raise FileRejected(
                 "header",
-                f"the optional column {column} restricts and is missing, and a column that the "
-                f"{contract.feed} contract does not know resembles it; name it {column}",
+                f"the optional column {column}, without which something else would count, is "
+                f"missing, and a column that the {contract.feed} contract does not know resembles "
+                f"it; name it {column}, or give it a name that is unlike",
             )
 
 
 def list_optional(contract: Contract) -> Iterable[str]:
-    """Yield the optional columns without which something is open that a value would close."""
+    """Yield the optional columns whose loss opens something, or puts an assumption in its place."""
     for column in contract.columns:
-        if column.restricts and not column.required and not column.means_every:
+        restricts = column.restricts and not column.means_every
+        if (restricts or column.assumed) and not column.required:
             yield column.name
 
 

@@ -41,8 +41,6 @@ PERCENT = 14.95
 LONG_AGO = "1970-01-01"
 PLACEHOLDER = "NULL"
 """A word that programs write where nothing is stored."""
-ASSUMED_COLUMNS = ("amount", "currency")
-"""Columns of leads that a channel may leave empty, see `policy/assumed_requests.yml`."""
 BEFORE, AFTER = "\u3000", " "
 """White space around a value: an ideographic and an ordinary blank."""
 
@@ -114,7 +112,7 @@ def _column_kinds(contract: Contract, column: Column) -> Iterator[ValueCorruptio
     blanks = (None, " ", *([PLACEHOLDER] if column.placeholders else []))
     if column.required:
         yield from (kind(blank, "required", "critical") for blank in blanks)
-    elif contract.feed == "leads" and column.name in ASSUMED_COLUMNS:
+    elif column.assumed:
         yield from (kind(blank, "absent", REPAIRED) for blank in blanks)
     if column.allowed:
         texts = [*WRONG_TEXT, column.allowed[0].upper()]

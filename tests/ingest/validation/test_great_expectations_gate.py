@@ -109,7 +109,15 @@ RULE_KEYS = {
 
 def test_every_key_of_a_contract_is_a_rule_or_metadata():
     known = {"name", "type", "description", "severity", "personal", "protected"}
-    known |= {"feature", "wording", "restricts", "on_unreadable", "on_unknown", "means_every"}
+    known |= {
+        "assumed",
+        "feature",
+        "wording",
+        "restricts",
+        "on_unreadable",
+        "on_unknown",
+        "means_every",
+    }
     known |= {"maximum_by", "ceiling", "placeholders", "placeholder_pattern"}
     known |= {"days_ahead", "days_back"}
     known |= {key for keys in RULE_KEYS.values() for key in keys}
