@@ -10,15 +10,12 @@ takes a POST of JSON; `text` is what Slack and Mattermost show). Without them no
 message has no value of a row: its words come from the failed step, which never quotes one.
 """
 
-import fcntl
 import hashlib
 import html
 import json
 import logging
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
+from datetime import date
 from urllib.request import Request, urlopen
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
@@ -26,9 +23,14 @@ from airflow.sdk import BaseNotifier, Connection, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from dags.run_context import find_business_date
-from pipelines.core.errors import BanyanError, DayNotFit, DeadlineMissed, IntegrityError
+from pipelines.core.errors import BanyanError, DayNotFit, DeadlineMissed
 from pipelines.core.settings import Settings
-from pipelines.core.stored_files import read_json_lines
+from pipelines.operations.alert_ledger import (
+    RECOVERED,
+    lock_alerts,
+    read_open_alerts,
+    record_alert,
+)
 
 log = logging.getLogger("banyan")
 
@@ -48,7 +50,7 @@ HEADLINES = {
     "step_failed": "{date}: {task} failed",
     "not_fit": "{date} is not fit",
     "deadline_missed": "{date}: lead files are late",
-    "recovered": "{date} has recovered",
+    RECOVERED: "{date} has recovered",
 }
 """Kind of alert -> its first line."""
 
@@ -56,7 +58,7 @@ RUNBOOK = {
     "step_failed": "docs/runbook.md, A step refuses",
     "not_fit": "docs/runbook.md, Findings of the report",
     "deadline_missed": "docs/runbook.md, Lead files are late",
-    "recovered": "",
+    RECOVERED: "",
 }
 """Kind of alert -> where the runbook says what to do."""
 
@@ -110,9 +112,9 @@ class FailureAlert(BaseNotifier):
             link=task_instance.log_url,
             runbook=RUNBOOK[kind],
         )
-        with _AlertLedger(settings, day) as ledger:
-            if alert.cause not in ledger.open_alerts():
-                ledger.append(alert, sent_to=send_alert(settings, alert))
+        with lock_alerts(settings, day):
+            if alert.cause not in read_open_alerts(settings, day):
+                _send_and_record(settings, day, alert)
 
 
 class RecoveryAlert(BaseNotifier):
@@ -122,21 +124,24 @@ class RecoveryAlert(BaseNotifier):
         """Send and record the message."""
         settings, task_instance = Settings(), context["ti"]
         day = find_business_date(context, settings.zone)
-        if not ledger_path(settings, day).is_file():
+        if not (alerts := read_open_alerts(settings, day).values()):
             return
-        with _AlertLedger(settings, day) as ledger:
-            if not (alerts := ledger.open_alerts().values()):
-                return
-            tasks = sorted({each["task"] for each in alerts})
-            alert = Alert(
-                kind="recovered",
-                date=f"{day}",
-                task=task_instance.task_id,
-                message=f"{', '.join(tasks)}: the date was run again and is complete.",
-                link=task_instance.log_url,
-                runbook=RUNBOOK["recovered"],
-            )
-            ledger.append(alert, sent_to=send_alert(settings, alert))
+        tasks = sorted({each["task"] for each in alerts})
+        alert = Alert(
+            kind=RECOVERED,
+            date=f"{day}",
+            task=task_instance.task_id,
+            message=f"{', '.join(tasks)}: the date was run again and is complete.",
+            link=task_instance.log_url,
+            runbook=RUNBOOK[RECOVERED],
+        )
+        with lock_alerts(settings, day):
+            _send_and_record(settings, day, alert)
+
+
+def _send_and_record(settings: Settings, day: date, alert: Alert) -> None:
+    sent_to = send_alert(settings, alert)
+    record_alert(settings, day, {**asdict(alert), "cause": alert.cause, "sent_to": sent_to})
 
 
 def send_alert(settings: Settings, alert: Alert) -> list[str]:
@@ -182,53 +187,3 @@ def _post(_settings: Settings, connection: Connection, alert: Alert) -> None:
     )
     with urlopen(request, timeout=TIMEOUT):  # noqa: S310
         pass
-
-
-def ledger_path(settings: Settings, day: date) -> Path:
-    """Return the file that records the alerts of `day`."""
-    return settings.day_folder(settings.alerts, day).with_suffix(".jsonl")
-
-
-def _read_entries(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of an alert ledger; none of a damaged one: an alert more does no harm."""
-    try:
-        return read_json_lines(path)
-    except IntegrityError:
-        return []
-
-
-class _AlertLedger:
-    """The alerts of one date, locked while an alert is decided, so that two tasks send one."""
-
-    def __init__(self, settings: Settings, day: date):
-        settings.alerts.mkdir(parents=True, exist_ok=True)
-        self.path = ledger_path(settings, day)
-
-    def __enter__(self) -> "_AlertLedger":
-        self.file = self.path.open("a", encoding="utf-8")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def open_alerts(self) -> dict[str, dict[str, Any]]:
-        """Return the alerts since the last recovery, by cause."""
-        found: dict[str, dict[str, Any]] = {}
-        for entry in _read_entries(self.path):
-            if entry["kind"] == "recovered":
-                found = {}
-            else:
-                found[entry["cause"]] = entry
-        return found
-
-    def append(self, alert: Alert, *, sent_to: list[str]) -> None:
-        """Record `alert` with the time and its receivers."""
-        entry = {
-            **asdict(alert),
-            "cause": alert.cause,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sent_to": sent_to,
-        }
-        self.file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self.file.flush()

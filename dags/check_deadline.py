@@ -9,8 +9,7 @@ import pendulum
 from airflow.sdk import dag
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from dags.run_context import BUSINESS_DATE
-from dags.task_runner import TASK_DEFAULTS, StepOperator
+from dags.task_runner import DAG_OPTIONS, StepOperator
 from pipelines.core.settings import Settings
 
 SETTINGS = Settings()
@@ -24,10 +23,7 @@ ZONE, DEADLINE = SETTINGS.time_zone, SETTINGS.delivery_deadline
         interval=pendulum.duration(days=1),
     ),
     start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),
-    catchup=False,
-    max_active_runs=1,
-    default_args=TASK_DEFAULTS,
-    params={"business_date": BUSINESS_DATE},
+    **DAG_OPTIONS,
     doc_md=__doc__,
     tags=["daily"],
 )

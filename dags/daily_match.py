@@ -19,9 +19,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from dags import assets
 from dags.alerts import RecoveryAlert
-from dags.run_context import BUSINESS_DATE
 from dags.run_lock import AwaitTurn
-from dags.task_runner import TASK_DEFAULTS, WAREHOUSE, StepOperator
+from dags.task_runner import DAG_OPTIONS, WAREHOUSE, StepOperator
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
@@ -30,10 +29,7 @@ ZONE = Settings().time_zone
 @dag(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=ZONE),
     start_date=pendulum.datetime(1970, 1, 1, tz=ZONE),  # earlier than any imported record
-    catchup=False,
-    max_active_runs=1,  # the run lock serialises the runs of a backfill and cleared ones as well
-    default_args=TASK_DEFAULTS,
-    params={"business_date": BUSINESS_DATE},
+    **DAG_OPTIONS,
     doc_md=__doc__,
     tags=["daily"],
 )

@@ -12,8 +12,7 @@ from airflow.timetables.trigger import CronTriggerTimetable
 
 from dags import assets
 from dags.alerts import RecoveryAlert
-from dags.run_context import BUSINESS_DATE
-from dags.task_runner import TASK_DEFAULTS, StepOperator
+from dags.task_runner import DAG_OPTIONS, StepOperator
 from pipelines.core.settings import Settings
 
 ZONE = Settings().time_zone
@@ -24,10 +23,7 @@ ZONE = Settings().time_zone
         "0 4 * * 2", timezone=ZONE, interval=pendulum.duration(days=1)
     ),
     start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),
-    catchup=False,
-    max_active_runs=1,
-    default_args=TASK_DEFAULTS,
-    params={"business_date": BUSINESS_DATE},
+    **DAG_OPTIONS,
     doc_md=__doc__,
     tags=["weekly"],
 )

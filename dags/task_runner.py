@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from dags import assets
 from dags.alerts import FailureAlert
-from dags.run_context import find_business_date, task_name
+from dags.run_context import BUSINESS_DATE, find_business_date, task_name
 from dags.run_lock import hold_run_lock
 from dags.steps import format_counts, run_step
 from pipelines.core.environment import protect_new_files
@@ -33,6 +33,14 @@ TASK_DEFAULTS = {
 }
 """Retries are for failing machines; a task that refuses its input fails at once. Only a task that
 failed for good sends an alert."""
+
+DAG_OPTIONS: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,  # the run lock serialises the runs of a backfill and cleared ones as well
+    "default_args": TASK_DEFAULTS,
+    "params": {"business_date": BUSINESS_DATE},
+}
+"""What every DAG has."""
 
 QUOTED = re.compile(r"""'[^'\n]*'|"[^"\n]*"|\d{5,}""")
 

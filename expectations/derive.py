@@ -4,6 +4,7 @@ Run it after an edit of a contract; a test compares what lies on disk with what 
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from expectations import dbt_files, dictionary, restriction_table
@@ -22,7 +23,12 @@ def derive_files() -> dict[str, str]:
 
 def main() -> None:
     """Write the derived files and report which of them changed."""
-    for name, text in derive_files().items():
+    write_files(derive_files())
+
+
+def write_files(texts: Mapping[str, str]) -> None:
+    """Write each text to its path below the project and report which of them changed."""
+    for name, text in texts.items():
         path = ROOT / name
         changed = not path.is_file() or path.read_text("utf-8") != text
         path.parent.mkdir(parents=True, exist_ok=True)

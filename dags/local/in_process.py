@@ -13,10 +13,10 @@ from time import monotonic
 from typing import Any, TextIO
 
 from dags.local.environment import prepare_metadata, set_airflow_environment
-from dags.local.lock import lock_home
 from dags.local.run_summary import describe_failure
 from dags.local.terminal import StepProgress, continue_output, redirect_output
 from pipelines.core.errors import BanyanError, IntegrityError
+from pipelines.core.home.lock import lock_home
 from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import NOT_FIT, reconcile_day
 

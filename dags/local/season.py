@@ -12,9 +12,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from dags.local.in_process import DayFigures, prepare_day_runner
-from dags.local.lock import lock_home
 from dags.local.terminal import redirect_output
 from pipelines.core.database import connect, run_query
+from pipelines.core.home.lock import lock_home
 from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings

@@ -25,9 +25,9 @@ from urllib.request import urlopen
 import psutil
 
 from dags.local.environment import DATABASE, prepare_metadata, set_airflow_environment
-from dags.local.lock import lock_home
 from dags.local.terminal import redirect_output
 from pipelines.core.errors import IntegrityError
+from pipelines.core.home.lock import lock_home
 from pipelines.core.settings import PROJECT, Settings
 
 SERVICES = ("api-server", "dag-processor", "triggerer", "scheduler")

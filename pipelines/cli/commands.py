@@ -225,8 +225,8 @@ def _add_step(name: str, text: str) -> None:
     @date_option
     @with_settings
     def run_one_step(settings: Settings, day: date) -> int:
-        from dags.local.lock import lock_home
         from dags.steps import run_whole_step
+        from pipelines.core.home.lock import lock_home
 
         with lock_home(settings):
             print_json(run_whole_step(name, settings, day))

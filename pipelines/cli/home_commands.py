@@ -20,7 +20,7 @@ MB = 1_000_000
 @with_any_home
 def migrate(settings: Settings, is_dry_run: bool, as_json: bool) -> int:  # noqa: FBT001
     """Bring a home to the schema version of this code; published days stay as they are."""
-    from dags.local.lock import lock_home
+    from pipelines.core.home.lock import lock_home
     from pipelines.operations.migrate import migrate as migrate_home
 
     with nullcontext() if is_dry_run else lock_home(settings):
@@ -85,7 +85,7 @@ def backup(
     while_running: bool,  # noqa: FBT001
 ) -> int:
     """Back up a home: a .tar, .tar.gz or .tgz file, else a folder."""
-    from dags.local.lock import lock_home
+    from pipelines.core.home.lock import lock_home
     from pipelines.operations.backup import back_up
 
     is_locked = not while_running and settings.home.is_dir()

@@ -6,7 +6,6 @@ compares what lies on disk with what is derived.
 
 import ast
 import inspect
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import time
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
+from expectations.derive import write_files
 from pipelines.cli.commands import banyan
 from pipelines.core.settings import PROJECT, Settings
 
@@ -200,12 +200,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def main() -> None:
     """Write the pages and report which of them changed."""
-    for name, text in render_pages().items():
-        path = PROJECT / name
-        changed = not path.is_file() or path.read_text("utf-8") != text
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-        sys.stdout.write(f"{name}: {'written' if changed else 'unchanged'}\n")
+    write_files(render_pages())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Check a home and its surroundings, and say what to do about each problem."""
 
-import fcntl
 import os
-import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -21,6 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pipelines.core.errors import BanyanError
 from pipelines.core.formats import plural
 from pipelines.core.home import schema_version
+from pipelines.core.home.lock import describe_holder
 from pipelines.core.home.shared_marts import list_shared_files
 from pipelines.core.identifier_key import MIN_LENGTH
 from pipelines.core.publishing import MANIFEST
@@ -336,30 +335,10 @@ def _check_steps(settings: Settings) -> Iterator[Check]:
 
 
 def _check_lock(settings: Settings) -> Iterator[Check]:
-    path = settings.home / ".run.lock"
-    if not path.is_file():
+    if holder := describe_holder(settings):
+        yield Check("lock", "note", f"{holder} is at work on the home")
+    else:
         yield Check("lock", "ok", "free")
-        return
-    with path.open(encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _find_lock_holder(path)
-            process = f"process {holder}" if holder else "a process"
-            yield Check("lock", "note", f"{process} is at work on the home")
-            return
-    yield Check("lock", "ok", "free")
-
-
-def _find_lock_holder(path: Path) -> str:
-    """Return the id of the process that holds a lock on `path`, as Linux lists it; else empty."""
-    inode = path.stat().st_ino
-    try:
-        text = Path("/proc/locks").read_text("utf-8")
-    except OSError:
-        return ""
-    found = re.search(rf"FLOCK\s+\S+\s+\S+\s+(\d+)\s+\S+:{inode}\s", text)
-    return found[1] if found else ""
 
 
 def _check_airflow(settings: Settings) -> Iterator[Check]:

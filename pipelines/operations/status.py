@@ -1,19 +1,18 @@
 """The state of a home at a glance: the last dates, what is open, and what comes next."""
 
-import fcntl
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Any
 
+from pipelines.core.home.lock import describe_holder
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
 from pipelines.core.step_measurements import read_measurements
 from pipelines.core.stored_files import read_json
 from pipelines.ingest.landing import list_paths
+from pipelines.operations.alert_ledger import read_open_alerts
+from pipelines.reports.reconcile_day import read_quality
 
 MAX_DATES = 7
 """Last dates that the status shows."""
@@ -48,10 +47,8 @@ class Status:
     """The last dates, the newest last."""
     open_alerts: tuple[str, ...]
     """First lines of alerts that have not recovered."""
-    is_busy: bool
-    """True while a process holds the lock of the home."""
-    run: str
-    """The run that holds the run lock of Airflow, or the last one that held it."""
+    at_work: str
+    """The process that holds the lock of the home; empty if nobody does."""
     next_date: str
     """The first date after the newest one with a landed file; empty if there is none."""
     next_seconds: float
@@ -66,13 +63,11 @@ def load_status(settings: Settings) -> Status:
     landed = {landed_on for *_, landed_on in list_paths(settings)}
     following = min((day for day in landed if day > newest), default=None)
     seconds = sorted(day.seconds for day in dates if day.seconds)
-    turn = settings.home / ".turn"
     return Status(
         home=str(settings.home),
         dates=dates,
         open_alerts=tuple(_list_open_alerts(settings, run_dates[-MAX_DATES:])),
-        is_busy=_is_locked(settings.home / ".run.lock"),
-        run=turn.read_text("utf-8") if turn.is_file() else "",
+        at_work=describe_holder(settings),
         next_date=f"{following or ''}",
         next_seconds=seconds[len(seconds) // 2] if seconds else 0.0,
     )
@@ -83,8 +78,8 @@ def format_status(status: Status) -> str:
     lines = [f"home       {status.home}"]
     lines += [_format_date(day) for day in status.dates] or ["           no date was run yet"]
     lines += [f"alert      {headline}" for headline in status.open_alerts]
-    if status.is_busy:
-        lines.append(f"at work    {status.run or 'a command of banyan'}")
+    if status.at_work:
+        lines.append(f"at work    {status.at_work}")
     takes = f"; a date takes about {status.next_seconds:.0f} s" if status.next_seconds else ""
     lines.append(f"next       {status.next_date or 'no file has landed for a later date'}{takes}")
     return "\n".join(lines)
@@ -103,7 +98,7 @@ def _format_date(day: DateStatus) -> str:
 
 
 def _list_run_dates(settings: Settings) -> Iterator[date]:
-    """Yield each date of which a step has begun: it has a ledger of its own, or a failure."""
+    """Yield each date that has a published table, matches or a report, or a failed step."""
     folders = (settings.reports, settings.matches, settings.marts, settings.step_failures)
     names = {path.name for folder in folders for path in folder.glob("date=*")}
     for name in names:
@@ -111,7 +106,7 @@ def _list_run_dates(settings: Settings) -> Iterator[date]:
 
 
 def _load_date(settings: Settings, day: date) -> DateStatus:
-    quality = _read_quality(settings, day)
+    quality = read_quality(settings, day)
     failures = [f"{step}: {message}" for step, message in read_step_failures(settings, day)]
     leads = quality.get("matching", {}).get("leads") or {}
     states = [
@@ -132,33 +127,7 @@ def _load_date(settings: Settings, day: date) -> DateStatus:
     )
 
 
-def _read_quality(settings: Settings, day: date) -> dict[str, Any]:
-    path = settings.day_folder(settings.reports, day) / "quality.json"
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
 def _list_open_alerts(settings: Settings, days: list[date]) -> Iterator[str]:
     for day in days:
-        path = settings.alerts / f"date={day}.jsonl"
-        found: dict[str, str] = {}
-        for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
-            alert = json.loads(line)
-            found = {} if alert["kind"] == "recovered" else found | {alert["cause"]: line}
-        for line in found.values():
-            alert = json.loads(line)
+        for alert in read_open_alerts(settings, day).values():
             yield f"{alert['date']} {alert['task']} ({alert['kind']}), sent at {alert['at']}"
-
-
-def _is_locked(path: Path) -> bool:
-    """Return True if a process holds the lock at `path`."""
-    if not path.is_file():
-        return False
-    with path.open("r", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

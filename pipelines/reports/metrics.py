@@ -6,7 +6,6 @@ says of the day's content comes from the day's `quality.json`; before the report
 only. Labels are names of steps, stages, feeds and institutions: never of a person.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -18,6 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
 from pipelines.core.step_measurements import Measurement, read_measurements
+from pipelines.reports.reconcile_day import read_quality
 
 FILE = "banyan.prom"
 FOLDERS = ("marts", "pairs", "matches", "offers", "unmatched", "reasons", "outbox", "reports")
@@ -37,7 +37,7 @@ def write_metrics(settings: Settings, day: date) -> Path:
     gauges = _Gauges()
     _add_steps(gauges, settings, day)
     _add_disk(gauges, settings, day)
-    if quality := _read_quality(settings, day):
+    if quality := read_quality(settings, day):
         _add_verdict(gauges, quality)
         _add_rows(gauges, quality)
         _add_matching(gauges, quality["matching"])
@@ -68,15 +68,6 @@ def _date_of(path: Path) -> str:
         return (path.parent / "date").read_text("ascii").strip()
     except (OSError, ValueError):
         return ""
-
-
-def _read_quality(settings: Settings, day: date) -> dict[str, Any]:
-    """Return the content of the day's `quality.json`; empty if there is none."""
-    path = settings.day_folder(settings.reports, day) / "quality.json"
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def _add_steps(gauges: _Gauges, settings: Settings, day: date) -> None:

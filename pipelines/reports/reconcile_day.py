@@ -20,6 +20,9 @@ DESTINATIONS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched
 
 NOT_FIT = "not_fit"
 
+QUALITY = "quality.json"
+"""File of a day's report for programs."""
+
 
 def close_day(settings: Settings, day: date) -> dict[str, Any]:
     """Reconcile `day` and return its figures with its verdict.
@@ -119,13 +122,22 @@ def load_figures(settings: Settings, day: date) -> dict[str, Any]:
     return {name: manifest[name] for name in names} | _load_verdict(settings, day)
 
 
+def read_quality(settings: Settings, day: date) -> dict[str, Any]:
+    """Return the content of the day's `quality.json`; empty if it is missing or damaged."""
+    path = settings.day_folder(settings.reports, day) / QUALITY
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def _load_verdict(settings: Settings, day: date) -> dict[str, Any]:
     """Return `verdict` (fit, remarks, not_fit) and `reasons` of the day's report."""
-    path = settings.day_folder(settings.reports, day) / "quality.json"
+    quality = read_quality(settings, day)
     try:
-        quality = json.loads(path.read_text("utf-8"))
         return {name: quality[name] for name in ("verdict", "reasons")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except KeyError:
+        path = settings.day_folder(settings.reports, day) / QUALITY
         raise InputMissing(
             f"{day} has no verdict: {path} is missing, damaged or of an earlier version. Nothing "
             f"was changed. Write the report again: `python -m pipelines report --date {day}`."

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dags.local.lock import HomeLocked, lock_home
 from pipelines.cli.app import main
 from pipelines.core.errors import IntegrityError
+from pipelines.core.home.lock import HomeLocked, lock_home
 from pipelines.core.settings import Settings
 from pipelines.operations.backup import (
     COMPUTED,
