@@ -4,14 +4,17 @@ The order of the steps is in `dags/daily_match.py` and nowhere else. Each functi
 when it runs, so that naming a step costs Airflow's parser nothing of dbt, pandas or LightGBM.
 """
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 from expectations.strict_model import ContractError
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.settings import Settings
+
+log = logging.getLogger("banyan")
 
 Shard = dict[str, Any]
 """A part of a step's work, as the step before it planned it."""
@@ -171,8 +174,10 @@ def _metrics_after(settings: Settings, day: date) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, LookupError, TypeError, ValueError, BanyanError):
+        try:
             write_metrics(settings, day)
+        except (OSError, LookupError, TypeError, ValueError, BanyanError) as error:
+            log.warning("%s  the metrics were not written: %s", day, type(error).__name__)
 
 
 def run_whole_step(name: str, settings: Settings, day: date) -> Any:

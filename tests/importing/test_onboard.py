@@ -60,7 +60,6 @@ def write_csv(path: Path, rows: list[list[str]], encoding: str = "utf-8", **opti
 
 def onboard_file(tmp_path: Path, file: Path, **options: Any) -> dict[str, Any]:
     home = tmp_path / "home"
-    home.mkdir(exist_ok=True)
     arguments = {"feed": "leads", "source": "shop", "out": tmp_path / "draft.yml"} | options
     return onboard(Settings(home=home), file, **arguments, force=True)
 

@@ -132,6 +132,7 @@ def _modified_on(file: Path) -> date:
 def _sample(settings: Settings, file: Path, guess: Guess) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the beginning of a file as a file of its own, and how much of it that is."""
     size = file.stat().st_size
+    settings.home.mkdir(parents=True, exist_ok=True)  # the sample holds persons: not in /tmp
     with tempfile.TemporaryDirectory(prefix=".onboard-", dir=settings.home) as folder:
         path = Path(folder) / file.name
         if guess.spec.format == "parquet":

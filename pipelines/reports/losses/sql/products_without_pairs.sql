@@ -1,12 +1,12 @@
 -- Open products with rules of their own and no pair, though at least $min_leads leads to match are
--- of their segment and currency and ask for an amount and a term that they offer.
+-- of their segment and currency and are matched at an amount and a term that they offer.
 
 with to_match as (
 
     select
         segment,
         currency,
-        amount,
+        matched_amount as amount,
         term_months
     from read_parquet($leads, hive_partitioning = false)
     where exclusion_stage is null

@@ -60,7 +60,7 @@ to_match as (
         lead_id,
         segment,
         currency,
-        amount,
+        matched_amount as amount,
         term_months,
         upper(split_part(coalesce(region, ''), '-', 1)) as jurisdiction
     from read_parquet($leads, hive_partitioning = false)
