@@ -7,6 +7,7 @@ is compared by the rows of the columns that the published files have, and withou
 """
 
 import hashlib
+import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -121,3 +122,13 @@ def test_the_home_goes_on_and_its_days_stay(migrated: Path, tmp_path: Path):
         f"except all from read_parquet({[str(path) for path in outcomes]})"
     ).fetchall()
     assert missing == []
+
+
+def test_the_report_of_an_earlier_version_is_written_again_whole(migrated: Path, tmp_path: Path):
+    home = Path(shutil.copytree(migrated, tmp_path / "home"))
+    process = banyan(home, "report", "--date", f"{LAST}")
+    assert process.returncode == 0, process.stderr
+    report = Settings(home=home).day_folder(home / "reports", LAST)
+    findings = json.loads((report / "quality.json").read_text("utf-8"))["findings"]
+    assert findings
+    assert [each for each in findings if "cannot be read" in each["title"]] == []

@@ -448,7 +448,13 @@ def sell(settings: Settings, day: date, *institutions: str, listed: bool = True)
     products = [product | {"institution_id": name} for name in institutions]
     rule = {"product_id": "p", "attribute": "region", "op": "in", "value": "CN-31"}
     rules = [rule | {"institution_id": name} for name in institutions]
-    lead = {"segment": "consumer", "currency": "CNY", "matched_amount": 5.0, "term_months": 5}
+    lead = {
+        "segment": "consumer",
+        "currency": "CNY",
+        "amount": None,
+        "matched_amount": 5.0,
+        "term_months": 5,
+    }
     leads = [lead | {"exclusion_stage": None if n < 30 else "identity"} for n in range(31)]
     publish(settings, "marts", day, products=products, product_rules=rules, leads=leads)
 
@@ -656,7 +662,13 @@ def test_each_product_without_leads_has_its_reason(settings: Settings):
         "several_rules": {},
     }
     keys = {name: {"institution_id": "bank", "product_id": name} for name in edits}
-    lead = {"segment": "consumer", "currency": "CNY", "matched_amount": 5.0, "term_months": 5}
+    lead = {
+        "segment": "consumer",
+        "currency": "CNY",
+        "amount": None,
+        "matched_amount": 5.0,
+        "term_months": 5,
+    }
     lead |= {"channel_id": "search", "region": "CN-31"}
     leads = [lead | {"lead_id": f"{n}", "exclusion_stage": None} for n in range(3)]
     excluded = lead | {"lead_id": "x", "exclusion_stage": "identity", "currency": "USD"}

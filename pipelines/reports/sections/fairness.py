@@ -6,9 +6,11 @@ groups.
 
 from datetime import date
 
+import pyarrow.parquet as pq
+
 from expectations.contracts import load
 from models.fairness_proxies import MAX_LEADS, AttributeInference, infer_attributes
-from models.params import params
+from models.params import Features, params
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 
@@ -25,12 +27,13 @@ def measure_proxies(settings: Settings, day: date) -> tuple[AttributeInference, 
     folds would be recognised rather than predicted.
 
     Raises:
-        duckdb.IOException: The day's leads or marts are not published.
+        FileNotFoundError: The day's leads or marts are not published.
     """
-    protected = sorted(column.name for column in load("leads").columns if column.protected)
-    features = params().features["lead"]
     lake = settings.day_folder(settings.lake / "leads", day) / "leads.parquet"
     marts = settings.day_folder(settings.marts, day) / "leads.parquet"
+    sent = set(pq.read_schema(lake).names)  # a day of an earlier version lacks newer columns
+    protected = sorted(c.name for c in load("leads").columns if c.protected and c.name in sent)
+    features = _keep(params().features["lead"], set(pq.read_schema(marts).names))
     columns = ", ".join(f'"{name}"' for name in (*features.names, *protected))
     with connect(settings) as connection:
         leads = connection.sql(
@@ -48,3 +51,11 @@ def measure_proxies(settings: Settings, day: date) -> tuple[AttributeInference, 
         ).to_arrow_table()
     values = {name: leads[name] for name in protected}
     return tuple(infer_attributes(leads, values, features))
+
+
+def _keep(features: Features, names: set[str]) -> Features:
+    """Return the features that are among `names`."""
+    kinds = {"numbers": features.numbers, "categories": features.categories}
+    return features.model_copy(
+        update={kind: tuple(each for each in of if each in names) for kind, of in kinds.items()}
+    )

@@ -6,9 +6,15 @@ with to_match as (
     select
         segment,
         currency,
-        matched_amount as amount,
+        coalesce(matched_amount, amount) as amount,
         term_months
-    from read_parquet($leads, hive_partitioning = false)
+    from (
+        select * from read_parquet($leads, hive_partitioning = false)
+        union all by name
+        -- marts of an earlier version have no such column
+        select cast(null as double) as matched_amount
+        where false
+    ) as leads
     where exclusion_stage is null
 
 ),
