@@ -13,7 +13,12 @@ from pipelines.core.formats import plural, without_personal, words
 from pipelines.core.settings import Settings
 from pipelines.pairs.eligibility.rules import normalise_text
 from pipelines.reports.losses.landed import list_lead_files
-from pipelines.reports.sections.catalogue import Catalogue, find_day_before, load_changes
+from pipelines.reports.sections.catalogue import (
+    Catalogue,
+    create_leads_to_match_view,
+    find_day_before,
+    load_changes,
+)
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
@@ -73,12 +78,13 @@ def find_products_without_pairs(
     limits = policy.verdict_rules()["product_without_pairs"].limits
     marts = settings.day_folder(settings.marts, day)
     files = {
-        **{name: str(marts / f"{name}.parquet") for name in ("leads", "products", "product_rules")},
+        **{name: str(marts / f"{name}.parquet") for name in ("products", "product_rules")},
         **{
             name: str(settings.day_folder(settings.pairs, day) / f"{name}.parquet")
             for name in ("pairs", "closed_products")
         },
     }
+    create_leads_to_match_view(connection, settings, day)
     query = SQL / "products_without_pairs.sql"
     rows = run_query(connection, query, files | limits).fetchall()
     if rows:

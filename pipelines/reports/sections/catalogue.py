@@ -13,7 +13,8 @@ from pipelines.core.database import run_query
 from pipelines.core.formats import without_personal, words
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
-from pipelines.pairs.eligibility.load_inputs import find_price_caps
+from pipelines.pairs.eligibility.load_inputs import MATCHED_AMOUNT, find_price_caps
+from pipelines.pairs.valuation import least_odds_sql
 
 SQL = Path(__file__).parent / "sql"
 MARTS = {"products": "products", "rules": "product_rules"}
@@ -156,6 +157,28 @@ def load_changes(
     )
 
 
+def create_leads_to_match_view(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
+) -> None:
+    """Create the view `leads_to_match`: the day's leads that are not excluded.
+
+    `amount` is the one at which a lead is matched, which marts of an earlier version do not have
+    apart; `least_odds` are the least odds of an approval that its offers must have.
+    """
+    file = settings.day_folder(settings.marts, day) / "leads.parquet"
+    leads = connection.read_parquet(str(file), hive_partitioning=False)
+    leads.create_view("day_leads", replace=True)
+    matched = "coalesce(matched_amount, amount)" if MATCHED_AMOUNT in leads.columns else "amount"
+    connection.execute(
+        f"""
+        create or replace view leads_to_match as
+        select * replace ({matched} as amount), {least_odds_sql(day)} as least_odds
+        from day_leads as leads
+        where exclusion_stage is null
+        """
+    )
+
+
 def load_products_without_leads(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[ProductWithoutLeads, ...]:
@@ -165,20 +188,17 @@ def load_products_without_leads(
         for root in (settings.marts, settings.pairs, settings.matches)
     )
     files = {
-        **{name: marts / f"{name}.parquet" for name in ("products", "leads")},
+        "products": marts / "products.parquet",
         **{name: pairs / f"{name}.parquet" for name in ("pairs", "closed_products", "near_misses")},
         **{name: matches / f"{name}.parquet" for name in ("matches", "prices")},
     }
-    odds = {name: entry.of_match for name, entry in policy.least_odds(day).items()}
     parameters = {
         **{name: str(path) for name, path in files.items()},
         "minimum_value": policy.value().minimum_value,
-        "default_odds": odds["default"],
-        "jurisdictions": list(odds),
-        "odds": list(odds.values()),
     }
     caps = find_price_caps(pq.read_table(files["products"], partitioning=None), day)
     connection.register("price_caps", caps)
+    create_leads_to_match_view(connection, settings, day)
     rows = run_query(connection, SQL / "products_without_leads.sql", parameters).fetchall()
     connection.unregister("price_caps")
     return tuple(

@@ -1,25 +1,7 @@
 -- Open products with rules of their own and no pair, though at least $min_leads leads to match are
 -- of their segment and currency and are matched at an amount and a term that they offer.
 
-with to_match as (
-
-    select
-        segment,
-        currency,
-        coalesce(matched_amount, amount) as amount,
-        term_months
-    from (
-        select * from read_parquet($leads, hive_partitioning = false)
-        union all by name
-        -- marts of an earlier version have no such column
-        select cast(null as double) as matched_amount
-        where false
-    ) as leads
-    where exclusion_stage is null
-
-),
-
-closed as (
+with closed as (
 
     select
         institution_id,
@@ -74,14 +56,14 @@ select
     count(*) as leads,
     any_value(candidates.attributes) as attributes
 from candidates
-inner join to_match
+inner join leads_to_match
     on
-        candidates.segment = to_match.segment
-        and candidates.currency = to_match.currency
-        and to_match.amount between candidates.amount_min and candidates.amount_max
+        candidates.segment = leads_to_match.segment
+        and candidates.currency = leads_to_match.currency
+        and leads_to_match.amount between candidates.amount_min and candidates.amount_max
         and (
-            to_match.term_months is null
-            or to_match.term_months
+            leads_to_match.term_months is null
+            or leads_to_match.term_months
             between candidates.term_min_months and candidates.term_max_months
         )
 group by candidates.institution_id, candidates.product_id

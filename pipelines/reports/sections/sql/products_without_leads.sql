@@ -1,7 +1,6 @@
 -- Products of the day's catalogue without a match: the code of the first reason that holds, the
 -- number of leads or pairs that it is about, and a detail. `price_caps` has the legal cap of each
--- kind of institution, segment and currency. The least odds of an approval are $odds by
--- $jurisdictions, and $default_odds in any other.
+-- kind of institution, segment and currency, `leads_to_match` the least odds of an approval.
 
 with matched as (
 
@@ -53,43 +52,16 @@ limits as (
 
 ),
 
-to_match as (
-
-    select
-        channel_id,
-        lead_id,
-        segment,
-        currency,
-        coalesce(matched_amount, amount) as amount,
-        term_months,
-        upper(split_part(coalesce(region, ''), '-', 1)) as jurisdiction
-    from (
-        select * from read_parquet($leads, hive_partitioning = false)
-        union all by name
-        -- marts of an earlier version have no such column
-        select cast(null as double) as matched_amount
-        where false
-    ) as leads
-    where exclusion_stage is null
-
-),
-
 paired as (
 
     select
         pairs.institution_id,
         pairs.product_id,
         count(*) as pairs,
-        count(*) filter (
-            where pairs.p_approve >= coalesce(
-                $odds[list_position($jurisdictions, to_match.jurisdiction)], $default_odds
-            )
-        ) as likely,
+        count(*) filter (where pairs.p_approve >= leads_to_match.least_odds) as likely,
         count(*) filter (
             where pairs.expected_value >= $minimum_value
-            and pairs.p_approve >= coalesce(
-                $odds[list_position($jurisdictions, to_match.jurisdiction)], $default_odds
-            )
+            and pairs.p_approve >= leads_to_match.least_odds
         ) as valuable,
         min(pairs.expected_spend) as least_spend
     from read_parquet($pairs, hive_partitioning = false) as pairs
@@ -97,8 +69,8 @@ paired as (
         on
             pairs.institution_id = catalogue.institution_id
             and pairs.product_id = catalogue.product_id
-    left join to_match
-        on pairs.channel_id = to_match.channel_id and pairs.lead_id = to_match.lead_id
+    left join leads_to_match
+        on pairs.channel_id = leads_to_match.channel_id and pairs.lead_id = leads_to_match.lead_id
     group by pairs.institution_id, pairs.product_id
 
 ),
@@ -124,22 +96,22 @@ asked as (
         unpaired.institution_id,
         unpaired.product_id,
         count(*) as of_segment,
-        count(*) filter (where to_match.currency = unpaired.currency) as of_currency,
+        count(*) filter (where leads_to_match.currency = unpaired.currency) as of_currency,
         count(*) filter (
-            where to_match.currency = unpaired.currency
-            and to_match.amount between unpaired.amount_min and unpaired.amount_max
+            where leads_to_match.currency = unpaired.currency
+            and leads_to_match.amount between unpaired.amount_min and unpaired.amount_max
         ) as of_amount,
         count(*) filter (
-            where to_match.currency = unpaired.currency
-            and to_match.amount between unpaired.amount_min and unpaired.amount_max
+            where leads_to_match.currency = unpaired.currency
+            and leads_to_match.amount between unpaired.amount_min and unpaired.amount_max
             and (
-                to_match.term_months is null
-                or to_match.term_months
+                leads_to_match.term_months is null
+                or leads_to_match.term_months
                 between unpaired.term_min_months and unpaired.term_max_months
             )
         ) as of_term
     from unpaired
-    inner join to_match on unpaired.segment = to_match.segment
+    inner join leads_to_match on unpaired.segment = leads_to_match.segment
     group by unpaired.institution_id, unpaired.product_id
 
 ),
@@ -184,7 +156,7 @@ reasons as (
             when paired.pairs is not null and paired.likely = 0 then 'low_odds'
             when paired.pairs is not null and paired.valuable = 0 then 'low_value'
             when paired.pairs is not null then 'other_offers'
-            when (select count(*) from to_match) = 0 then 'no_leads'
+            when (select count(*) from leads_to_match) = 0 then 'no_leads'
             when asked.of_segment is null then 'segment'
             when asked.of_currency = 0 then 'currency'
             when asked.of_amount = 0 then 'amount'
