@@ -15,6 +15,11 @@ from pipelines.core import environment
 PROJECT = environment.PROJECT
 """The root of the code, with `dbt_project/`, `expectations/` and `dags/`."""
 
+IS_INSTALLED = PROJECT.name in {"site-packages", "dist-packages"}
+WORKING_FOLDER = Path.cwd() if IS_INSTALLED else PROJECT
+"""The folder of `var/` and `.env`: the clone; for an installed wheel the current folder, because
+Python's environment is no place for data."""
+
 environment.isolate_libraries()  # here, because libraries read their variables on import
 
 MEMORY = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})? ?([KMGT]i?B)", re.IGNORECASE)
@@ -30,13 +35,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="BANYAN_",
-        env_file=PROJECT / ".env",
+        env_file=WORKING_FOLDER / ".env",
         env_file_encoding="utf-8",
         frozen=True,
         extra="ignore",
     )
 
-    home: Path = PROJECT / "var"
+    home: Path = WORKING_FOLDER / "var"
     """The folder of all data and state."""
 
     time_zone: str = "Asia/Shanghai"
