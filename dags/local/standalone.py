@@ -28,7 +28,8 @@ from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import WORKING_FOLDER, Settings
 
 SERVICES = ("api-server", "dag-processor", "triggerer", "scheduler")
-"""Airflow's services in the order in which they start; they stop in the reverse order."""
+"""Airflow's services in the order in which they start; they stop in the reverse order. The first
+must answer before the others start: a task that finds no API server fails, and counts a try."""
 
 START_TIMEOUT = 180
 """Seconds within which the page must answer."""
@@ -40,7 +41,7 @@ whole folders or nothing, and Airflow tries it again after the next start."""
 NEXT_STEPS = """\
 The DAGs are paused. In another terminal, in this order:
   past dates   banyan airflow backfill create --dag-id daily_match --from-date D --to-date D2
-  every night  banyan airflow dags unpause daily_match retrain_models
+  every night  banyan airflow dags unpause --treat-dag-id-as-regex '.*' --yes
                (starts the backfill, then yesterday's date, then each night's)
 Ctrl-C stops Airflow."""
 
@@ -63,14 +64,16 @@ def run_standalone(settings: Settings) -> int:
     services: dict[str, Service] = {}
     try:
         # the services keep the lock's file open: the home stays locked as long as one of them lives
-        with lock_home(settings) as lock, serve_database(settings):
+        with lock_home(settings) as lock, serve_database(settings, stops=True):
             log = settings.logs / "airflow"
             print(f"Starting Airflow; its services write to {log}/", file=sys.stderr)
             try:
                 _migrate_apart(log / "migration.log")
-                for name in SERVICES:
+                services[SERVICES[0]] = _start(SERVICES[0], log, lock)
+                page = _wait_for_page(settings, services, log)
+                for name in SERVICES[1:]:
                     services[name] = _start(name, log, lock)
-                print(_wait_for_page(settings, services, log), flush=True)
+                print(page, flush=True)
                 return _wait_for_end(services, log)
             finally:
                 _stop_services(services)
@@ -89,10 +92,14 @@ def run_airflow_command(settings: Settings, arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def serve_database(settings: Settings) -> Iterator[None]:
+def serve_database(settings: Settings, *, stops: bool = False) -> Iterator[None]:
     """Set Airflow's environment to a PostgreSQL server below the home, and run it.
 
-    A server that another process of the home started is used, and stops with its last user.
+    Args:
+        settings: Settings of the home.
+        stops: True to stop the server at the end in any case. Else a server that another process
+            of the home started is used, and stops with its last user; a user that was killed
+            counts for ever.
     """
     with warnings.catch_warnings():  # where the session has no folder for sockets: /tmp will do
         warnings.simplefilter("ignore")
@@ -109,6 +116,8 @@ def serve_database(settings: Settings) -> Iterator[None]:
         yield
     finally:
         server.cleanup()
+        if stops:
+            server.stop()
 
 
 def _migrate_apart(log: Path) -> None:

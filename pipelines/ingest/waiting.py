@@ -1,6 +1,6 @@
-"""Files in landing/ that no run reads: far ahead of the day, late, hidden or unfinished.
+"""What the day's run passes by: files that no run reads, and earlier dates whose run failed.
 
-`collect` records them beside the ledger when it closes the day, so that the day's report names them
+`collect` records both beside the ledger when it closes the day, so that the day's report names them
 and a replay of the day finds the same record.
 """
 
@@ -15,12 +15,17 @@ from typing import Any, Literal
 from expectations import policy
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
+from pipelines.core.step_failures import read_step_failures
 from pipelines.ingest.landing import list_paths, list_unread_paths
 from pipelines.ingest.ledger import Ledger
 
-State = Literal["ahead", "late", "unfinished", "folder"]
+State = Literal["ahead", "late", "unfinished", "folder", "failed"]
 """`ahead`: behind a gap of days without any file; `late`: a later date was closed before;
-`unfinished`: hidden or `*.part`, and older than the day; `folder`: empty, but named like a file."""
+`unfinished`: hidden or `*.part`, and older than the day; `folder`: empty, but named like a file;
+`failed`: no file, but an earlier date with a failed step, which `path` names."""
+
+MAX_DAYS_FAILED = 30
+"""Days back in which dates whose run failed are looked for."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,14 @@ def find_waiting_files(settings: Settings, ledger: Ledger, day: date) -> list[Wa
         elif landed_on <= day and path not in known:
             groups["late", feed, source, f"{landed_on}"] += 1
     waiting = [WaitingFiles(*group, files) for group, files in sorted(groups.items())]
-    return waiting + list(_find_unread_paths(settings, day))
+    return [*waiting, *_find_unread_paths(settings, day), *_find_failed_dates(settings, day)]
+
+
+def _find_failed_dates(settings: Settings, day: date) -> Iterator[WaitingFiles]:
+    """Yield the earlier dates with steps that failed and have not succeeded since."""
+    for earlier in (day - timedelta(days=n) for n in range(MAX_DAYS_FAILED, 0, -1)):
+        if steps := {step for step, _ in read_step_failures(settings, earlier)}:
+            yield WaitingFiles("failed", "", "", f"{earlier}", 0, ", ".join(sorted(steps)))
 
 
 def _find_unread_paths(settings: Settings, day: date) -> Iterator[WaitingFiles]:

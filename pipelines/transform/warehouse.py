@@ -93,7 +93,7 @@ def generate_docs(settings: Settings) -> Path:
 def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
     """Run one dbt command on the warehouse as of `day`, in this process; return dbt's result."""
     options = _options(settings, day)
-    project = load_parsed_project(state_folder(settings), options)
+    project = load_parsed_project(state_folder(settings), variables(settings, day), options)
     return dbtRunner(manifest=project).invoke([*command, *options])
 
 

@@ -14,6 +14,7 @@ from expectations.contracts import load
 from pipelines.core.database import connect
 from pipelines.core.publishing import MANIFEST, publishing, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.core.step_failures import record_failure
 from pipelines.ingest.ledger import Entry, Ledger
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from pipelines.ingest.waiting import find_last_near_date, find_waiting_files, record_waiting_files
@@ -94,6 +95,20 @@ def test_a_date_is_far_behind_a_gap_of_more_than_three_days_without_files(
 ):
     landed = [DAY + timedelta(days=days) for days in ahead]
     assert find_last_near_date(DAY, landed, 3) == DAY + timedelta(days=last)
+
+
+def test_an_earlier_date_whose_run_failed_is_named_until_it_succeeds(settings: Settings):
+    earlier = DAY - timedelta(days=2)
+    with pytest.raises(ValueError), record_failure(settings, earlier, "match", None):  # noqa: PT011
+        raise ValueError
+    record_waiting_files(settings, Ledger(), DAY)
+    finding = find(settings, "files that wait")["earlier_date_failed"]
+    assert (finding.severity, finding.amount) == ("remark", 1)
+    assert finding.where == f"{earlier} at match"
+    with record_failure(settings, earlier, "match", None):
+        pass
+    record_waiting_files(settings, Ledger(), DAY)
+    assert not find(settings, "files that wait")
 
 
 def test_a_late_file_that_no_run_has_read_is_named(settings: Settings):

@@ -35,7 +35,7 @@ UNREAD = {"unfinished": "files_unfinished", "folder": "folder_named_as_file"}
 def find_waiting(
     settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield one finding for each state of files in landing/ that no run has read."""
+    """Yield one finding for each state of files that no run has read, and for failed dates."""
     waiting = read_waiting_files(settings, day)
     for state, rule in WAITING.items():
         rows = [row for row in waiting if row.state == state]
@@ -56,6 +56,13 @@ def find_waiting(
                 amount=len(paths),
                 where=name_places(row.path for row in paths),
             )
+    if failed := [row for row in waiting if row.state == "failed"]:
+        yield make_finding(
+            "earlier_date_failed",
+            name_places(f"step_failures/date={row.date}" for row in failed),
+            amount=len(failed),
+            where=name_places(f"{row.date} at {row.path}" for row in failed),
+        )
 
 
 def find_empty_day(

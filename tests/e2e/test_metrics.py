@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,11 +16,10 @@ from pipelines.core.errors import BanyanError
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.step_measurements import measure_step, read_measurements
 from pipelines.reports.metrics import write_metrics
-from tests.e2e.conftest import CompletedRun, copy_home, landed, ran  # noqa: F401 - fixtures
+from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY
 
 MONITORING = PROJECT / "docs" / "monitoring"
-PERSONAL = re.compile(r"lead_id|phone|id_number|device|name=")
 
 
 def read_metrics(path: Path) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -31,7 +31,7 @@ def read_metrics(path: Path) -> dict[str, dict[tuple[tuple[str, str], ...], floa
     return found
 
 
-def test_a_run_leaves_the_metrics_of_its_last_date(ran: CompletedRun):  # noqa: F811
+def test_a_run_leaves_the_metrics_of_its_last_date(ran: CompletedRun):
     metrics = read_metrics(ran.home / "metrics" / "banyan.prom")
     leads = {dict(labels)["end"]: count for labels, count in metrics["banyan_leads"].items()}
     assert leads == {end: ran.figures[f"{MONDAY}"][end] for end in leads}
@@ -41,10 +41,27 @@ def test_a_run_leaves_the_metrics_of_its_last_date(ran: CompletedRun):  # noqa: 
     assert all(value > 0 for value in metrics["banyan_step_peak_bytes"].values())
     assert sum(metrics["banyan_verdict"].values()) == 1
     assert metrics["banyan_failed_steps"] == {(): 0}
-    assert not PERSONAL.search((ran.home / "metrics" / "banyan.prom").read_text("utf-8"))
 
 
-def test_an_earlier_date_leaves_the_metrics_of_a_later_one(ran: CompletedRun, tmp_path):  # noqa: F811
+def test_no_value_of_a_person_is_in_the_metrics(ran: CompletedRun):
+    leads = pq.read_table(ran.home / "lake" / "leads" / f"date={MONDAY}" / "leads.parquet")
+    values = {
+        value
+        for column in ("lead_id", "phone", "id_number", "device_id", "full_name")
+        for value in leads[column].to_pylist()
+        if value
+    }
+    labels = {
+        value
+        for samples in read_metrics(ran.home / "metrics" / "banyan.prom").values()
+        for sample in samples
+        for _, value in sample
+    }
+    assert len(values) > 100
+    assert not values & labels
+
+
+def test_an_earlier_date_leaves_the_metrics_of_a_later_one(ran: CompletedRun, tmp_path):
     settings = Settings(home=copy_home(ran.home, tmp_path / "home"))
     before = (settings.metrics / "banyan.prom").read_bytes()
     write_metrics(settings, SUNDAY)
@@ -88,7 +105,7 @@ def queries() -> list[str]:
 @pytest.mark.parametrize("query", queries())
 def test_a_query_of_the_dashboard_or_of_a_rule_is_promql_on_metrics_that_exist(
     query,
-    ran: CompletedRun,  # noqa: F811
+    ran: CompletedRun,
 ):
     parse(query)
     names = set(re.findall(r"banyan_\w+", query))
