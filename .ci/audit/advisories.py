@@ -55,8 +55,8 @@ def check_advisories(requirements: Path, policy: Policy, file: Path | None) -> l
             if not keys or any(accepted[key].has_ended for key in keys):
                 problems.append(
                     f"{package['name']} {package['version']}: {', '.join(ids)}; mended in "
-                    f"{', '.join(found['fix_versions']) or 'no release'}; take it by `make pin`, or "
-                    "accept the advisory in policy.yml with a reason and a date"
+                    f"{', '.join(found['fix_versions']) or 'no release'}; take it by `make pin`, "
+                    "or accept the advisory in policy.yml with a reason and a date"
                 )
     return problems + [
         f"{package}: the accepted advisory {each} no longer applies; remove it from policy.yml"

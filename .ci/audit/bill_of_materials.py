@@ -19,8 +19,8 @@ SCHEMA = SchemaVersion.V1_6
 def write_bill(pins: list[Pin], path: Path = FILE) -> list[str]:
     """Write the packages that Banyan needs to run; return a line for each problem.
 
-    cyclonedx-py reads the installed packages: names, licences and who needs whom. Packages for tests
-    are taken out, and the hashes of the pins are added.
+    cyclonedx-py reads the installed packages: names, licences and what each needs. Packages for
+    tests are taken out, and the hashes of the pins are added.
     """
     if problems := list_deviations(pins):
         return problems

@@ -106,9 +106,8 @@ def _format_page(rows: list[tuple[str, str]], pins: list[Pin], policy: Policy) -
     lines = [
         "# Licences",
         "",
-        "The packages of `requirements.txt`, which Banyan (Apache-2.0) needs to run, with the licence that",
-        "each states. `make audit` writes this page and refuses any other licence; "
-        "[how](supply-chain.md).",
+        "The packages of `requirements.txt`, which Banyan (Apache-2.0) needs to run, and their",
+        "licences. `make audit` writes this page and refuses any other; [how](supply-chain.md).",
         "",
         "| package | version | licence |",
         "| --- | --- | --- |",

@@ -1,5 +1,6 @@
 """Airflow's configuration for runs on this machine, as environment variables."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,10 +12,14 @@ DAGS = PROJECT / "dags"
 FOREIGN = (
     *("AIRFLOW_", "_AIRFLOW_"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    *("OPENLINEAGE_", "MARQUEZ_"),
     *("GUNICORN_", "UVICORN_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "FLASK_"),
 )
 """Beginnings of the variables of another Airflow and its servers; nothing here needs a proxy."""
 
+
+NAMESPACE = "banyan"
+"""The namespace of jobs and datasets in lineage events."""
 
 OWN_CONNECTIONS = "AIRFLOW_CONN_BANYAN_"
 """Beginning of the variables with Airflow's connections that this project names."""
@@ -55,6 +60,24 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "BANYAN_HOME": str(settings.home.resolve()),
         "NO_PROXY": "localhost,127.0.0.1",  # a task talks to the server of this machine
         "PYTHONPATH": str(PROJECT),
+        **lineage_environment(settings),
+    }
+
+
+def lineage_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of Airflow's OpenLineage provider: off, or events to a file."""
+    if not settings.lineage:
+        return {"AIRFLOW__OPENLINEAGE__DISABLED": "True"}
+    transport = {
+        "type": "file",
+        "log_file_path": str(settings.lineage_events.resolve()),
+        "append": True,
+    }
+    return {
+        "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": NAMESPACE,
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
     }
 
 
@@ -69,6 +92,8 @@ def set_airflow_environment(settings: Settings) -> None:
     if "airflow" in sys.modules and os.environ.get("AIRFLOW_HOME") != variables["AIRFLOW_HOME"]:
         raise RuntimeError("Airflow is already imported with another home")
     settings.airflow.mkdir(parents=True, exist_ok=True)
+    if settings.lineage:
+        settings.lineage_events.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name.startswith(OWN_CONNECTIONS)}
     remove_variables(*FOREIGN)
     os.environ.update(kept | variables | NO_STATISTICS)

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     """The key of hashed identifiers; None: the one in `identifier_key_file`. Set it where two homes
     must give equal hashes."""
 
+    lineage: bool = False
+    """Whether each task writes OpenLineage events to `lineage/events.jsonl`."""
+
     shard_bytes: int = Field(default=64_000_000, gt=0)
     """Target size of one ingest shard, in landed bytes; more bytes make more shards."""
 
@@ -205,6 +208,11 @@ class Settings(BaseSettings):
     def truth(self) -> Path:
         """The hidden truth of a simulated world; the pipeline never reads it."""
         return self.home / "truth"
+
+    @cached_property
+    def lineage_events(self) -> Path:
+        """The OpenLineage events of every run, one JSON object a line, where `lineage` is set."""
+        return self.home / "lineage" / "events.jsonl"
 
     @cached_property
     def airflow(self) -> Path:

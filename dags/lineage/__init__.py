@@ -1,0 +1,1 @@
+"""Lineage: which dataset, and which of its columns, each step makes from which others."""
