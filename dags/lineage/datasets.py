@@ -12,7 +12,6 @@ from expectations.contracts import contracts, feeds
 from expectations.tables import load_tables as load_columns
 from pipelines.core.settings import Settings
 from pipelines.deliveries.institution_delivery import DELIVERABLE_COLUMNS, PLATFORM_COLUMNS
-from pipelines.transform.warehouse import LAYERS, load_tables
 
 ColumnInputs = Mapping[str, tuple[tuple[str, str], ...]]
 """Column -> the datasets and columns that its values come from."""
@@ -26,6 +25,9 @@ class Dataset:
     inputs: tuple[str, ...]
     columns: ColumnInputs = field(default_factory=dict)
 
+
+LAYERS = ("staging", "intermediate", "features", "marts")
+"""The steps that build tables of dbt."""
 
 MATCHED = ("matches", "offers", "unmatched", "reasons")
 
@@ -120,6 +122,8 @@ def _describe_ingest() -> tuple[Dataset, ...]:
 @cache
 def _describe_tables(settings: Settings) -> tuple[tuple[str, Dataset], ...]:
     """Return the layer and the dataset of every table of dbt."""
+    from pipelines.transform.warehouse import load_tables  # noqa: PLC0415 - other steps need no dbt
+
     return tuple(
         (table.layer, Dataset(table.name, table.inputs, _describe_columns(table.layer, table.name)))
         for table in load_tables(settings)

@@ -71,12 +71,18 @@ def draw_lineage(day: dict[str, Dataset]) -> str:
     }
     way = follow_column(day, "outbox/leads", COLUMN) | follow_column(day, "marts/leads", COLUMN)
     on_way = {name for name, _ in way}
-    edges = sorted(
-        (name in on_way and origin in on_way and _carries(day[name], origin), origin, name)
-        for name in day
-        for origin in day[name].inputs
-        if name in places and origin in places
-    )
+    made = {(origin, name) for name in day for origin in day[name].inputs}
+    carried = {
+        (origin, name)
+        for name, column in way
+        if name in day
+        for origin, _ in day[name].columns.get(column, ())
+    }
+    edges = [
+        (pair in carried, *pair)
+        for pair in (*sorted(made - carried), *sorted(carried))
+        if places.keys() >= {*pair}
+    ]
     width, height = 40 + WIDTH * len(stages), TOP + ROW * (max(map(len, stages)) + 2)
     shapes = [
         *(_edge(places[origin], places[name], emphasised=bold) for bold, origin, name in edges),
@@ -100,11 +106,6 @@ def draw_lineage(day: dict[str, Dataset]) -> str:
             '<rect width="{0}" height="{1}" fill="#ffffff"/>\n{3}\n</svg>\n'
         ).format(width, height, "Lineage from feeds to lead files", Markup("\n").join(shapes))
     )
-
-
-def _carries(dataset: Dataset, origin: str) -> bool:
-    """Return whether `COLUMN` of `dataset` comes from `origin`."""
-    return (origin, COLUMN) in dataset.columns.get(COLUMN, ())
 
 
 def _edge(start: tuple[int, int], end: tuple[int, int], *, emphasised: bool) -> Markup:

@@ -76,6 +76,8 @@ def lineage_environment(settings: Settings) -> dict[str, str]:
     return {
         "AIRFLOW__OPENLINEAGE__DISABLED": "False",
         "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
+        # 10 seconds by default, after which an event is lost; the first of dbt's layers needs more
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "120",
         "AIRFLOW__OPENLINEAGE__NAMESPACE": NAMESPACE,
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
     }
