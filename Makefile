@@ -59,6 +59,7 @@ bench-models: venv  ## the models on the samples, or on the files of DATA=FOLDER
 
 docs: venv  ## write what is derived from the contracts, and dbt's page of every table
 	@python -m expectations.derive
+	@python -m dags.lineage.picture
 	@banyan docs
 
 pin: venv  ## resolve requirements.in and requirements-dev.in into versions with hashes
