@@ -4,8 +4,8 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 from openlineage.client.facet_v2 import column_lineage_dataset as column_lineage
 
+from dags.lineage import NAMESPACE
 from dags.lineage.datasets import ColumnInputs, describe_step
-from dags.local.environment import NAMESPACE
 from pipelines.core.settings import Settings
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from dags.lineage import NAMESPACE
 from pipelines.core.environment import NO_STATISTICS, remove_variables
 from pipelines.core.settings import PROJECT, Settings
 
@@ -17,9 +18,6 @@ FOREIGN = (
 )
 """Beginnings of the variables of another Airflow and its servers; nothing here needs a proxy."""
 
-
-NAMESPACE = "banyan"
-"""The namespace of jobs and datasets in lineage events."""
 
 OWN_CONNECTIONS = "AIRFLOW_CONN_BANYAN_"
 """Beginning of the variables with Airflow's connections that this project names."""

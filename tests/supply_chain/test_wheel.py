@@ -44,7 +44,7 @@ def test_an_installed_wheel_runs_a_day_in_an_empty_folder(wheel: Path, tmp_path:
     python = tmp_path / "env" / "bin" / "python"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = tmp_path / "env" / "lib" / version / "site-packages"
-    # the packages of this environment, which are those of requirements.txt, not installed again
+    # this environment's packages are not installed again
     here = [sysconfig.get_path("purelib"), *(p for p in sys.path if p.endswith("site-packages"))]
     (packages / "shared.pth").write_text("\n".join(dict.fromkeys(here)) + "\n")
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
