@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.nodes import ModelNode
 
 from expectations import policy
 from expectations.contracts import contracts
@@ -108,7 +109,7 @@ def load_tables(settings: Settings) -> list[WarehouseTable]:
     project = load_parsed_project(
         state_folder(settings), variables(settings, any_day), _options(settings, any_day)
     )
-    tables = {key: node for key, node in project.nodes.items() if node.resource_type == "model"}
+    tables = {key: node for key, node in project.nodes.items() if isinstance(node, ModelNode)}
     layers = {key: node.original_file_path.split("/")[0] for key, node in tables.items()}
     names = {
         key: f"{'marts' if layers[key] == 'marts' else 'warehouse'}/{node.name}"
