@@ -2,16 +2,16 @@
 PYTHON ?= python3
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv run test coverage prove check-delivered lint airflow bench bench-models docs picture pin
+.PHONY: help venv run test coverage prove check-delivered lint airflow bench bench-models docs picture pin audit wheel
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 venv: .venv/.installed  ## install into .venv, once
-.venv/.installed: requirements.txt pyproject.toml
+.venv/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Banyan needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.11 ...")'
 	@echo "Installing into .venv (once, some minutes) ..." >&2
-	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements.txt && .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt && .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
 
 run: venv  ## simulate a small market and match its last day
 	@python -m pipelines simulate --start 2026-01-05 --days 30 --leads-per-day 2000 --institutions 60 >/dev/null
@@ -60,11 +60,18 @@ bench-models: venv  ## the models on the samples, or on the files of DATA=FOLDER
 docs: venv  ## write the derived pages, dbt's page of every table, and the documentation as a site
 	@python -m expectations.derive && python -m pipelines.cli.reference
 	@python -m pipelines docs >/dev/null
+	@python -m dags.lineage.picture
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
 	@echo "the documentation is in site/index.html"
 
 picture: venv  ## make the picture of the README again, with Chromium
 	@python -m tests.docs.picture
 
-pin: venv  ## resolve requirements.in into requirements.txt
+pin: venv  ## resolve requirements.in and requirements-dev.in into versions with hashes
 	@.ci/pin
+
+audit: venv  ## licences, secrets, bill of materials (dist/sbom.json), known vulnerabilities: ADVISORIES=FILE
+	@python .ci/audit $(if $(ADVISORIES),--advisories-file $(ADVISORIES))
+
+wheel: venv  ## build dist/banyan-VERSION-py3-none-any.whl
+	@python -m build --wheel --no-isolation --outdir dist . >/dev/null && ls dist/*.whl

@@ -34,6 +34,7 @@ EXCLUDED = {
     ".ci/check_words.py",
     "docs/glossary.md",
     "LICENSE",
+    "requirements-dev.txt",
     "requirements.txt",
 }
 """The rules, the page that explains them, and texts of others."""

@@ -84,6 +84,12 @@ class StepOperator(BaseOperator):
             event_of_outlet.extra = assets.describe_event(outlet.name, day, counts)
         return counts
 
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> Any:  # noqa: ARG002
+        """Return what the step read and wrote; Airflow's OpenLineage provider asks for it."""
+        from dags.lineage.facets import describe_lineage  # noqa: PLC0415 - off by default
+
+        return describe_lineage(Settings(), self.task_id)
+
 
 def run_task(
     settings: Settings, day: date, step: str, name: str, shard: dict[str, Any] | None

@@ -28,6 +28,8 @@ class TableColumn(StrictModel):
     data_type: str
     """DuckDB's type."""
     description: str
+    docs_block: str | None = None
+    """The docs block that states the meaning: `leads__amount` is the column of that feed."""
 
 
 Table = Mapping[str, TableColumn]
@@ -48,6 +50,7 @@ def load_tables(layer: str) -> Mapping[str, Table]:
                 description=DOCS_REFERENCE.sub(
                     lambda reference: blocks[reference[1]], column["description"]
                 ),
+                docs_block=_name_block(column["description"]),
             )
             for column in model["columns"]
         }
@@ -55,6 +58,12 @@ def load_tables(layer: str) -> Mapping[str, Table]:
         for model in file.get("models", ())
         if "columns" in model
     }
+
+
+def _name_block(description: str) -> str | None:
+    """Return the docs block that a description consists of; None for other text."""
+    reference = DOCS_REFERENCE.fullmatch(description.strip())
+    return reference[1] if reference else None
 
 
 @cache

@@ -1,9 +1,11 @@
 """Airflow's configuration for runs on this machine, as environment variables."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
+from dags.lineage import NAMESPACE
 from pipelines.core.environment import NO_STATISTICS, remove_variables
 from pipelines.core.settings import PROJECT, Settings
 
@@ -11,6 +13,7 @@ DAGS = PROJECT / "dags"
 FOREIGN = (
     *("AIRFLOW_", "_AIRFLOW_"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    *("OPENLINEAGE_", "MARQUEZ_"),
     *("GUNICORN_", "UVICORN_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "FLASK_"),
 )
 """Beginnings of the variables of another Airflow and its servers; nothing here needs a proxy."""
@@ -57,6 +60,26 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "BANYAN_HOME": str(settings.home.resolve()),
         "NO_PROXY": "localhost,127.0.0.1",  # a task talks to the server of this machine
         "PYTHONPATH": str(PROJECT),
+        **lineage_environment(settings),
+    }
+
+
+def lineage_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of Airflow's OpenLineage provider: off, or events to a file."""
+    if not settings.lineage:
+        return {"AIRFLOW__OPENLINEAGE__DISABLED": "True"}
+    transport = {
+        "type": "file",
+        "log_file_path": str(settings.lineage_events.resolve()),
+        "append": True,
+    }
+    return {
+        "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
+        # 10 seconds by default, after which an event is lost; the first of dbt's layers needs more
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "120",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": NAMESPACE,
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
     }
 
 
@@ -71,6 +94,8 @@ def set_airflow_environment(settings: Settings) -> None:
     if "airflow" in sys.modules and os.environ.get("AIRFLOW_HOME") != variables["AIRFLOW_HOME"]:
         raise RuntimeError("Airflow is already imported with another home")
     settings.airflow.mkdir(parents=True, exist_ok=True)
+    if settings.lineage:
+        settings.lineage_events.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name.startswith(OWN_CONNECTIONS)}
     remove_variables(*FOREIGN)
     os.environ.update(kept | variables | NO_STATISTICS)

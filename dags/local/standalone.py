@@ -28,7 +28,7 @@ from dags.local.environment import DATABASE, prepare_metadata, set_airflow_envir
 from dags.local.terminal import redirect_output
 from pipelines.core.errors import IntegrityError
 from pipelines.core.home.lock import lock_home
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import WORKING_FOLDER, Settings
 
 SERVICES = ("api-server", "dag-processor", "triggerer", "scheduler")
 """Airflow's services in the order in which they start; they stop in the reverse order. The first
@@ -162,7 +162,7 @@ def _start(name: str, log: Path, lock: int) -> Service:
     with (log / f"{name}.log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - a name of `SERVICES`
             [sys.executable, "-m", "airflow", name],
-            cwd=PROJECT,
+            cwd=WORKING_FOLDER,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

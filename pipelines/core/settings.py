@@ -15,6 +15,11 @@ from pipelines.core import environment
 PROJECT = environment.PROJECT
 """The root of the code, with `dbt_project/`, `expectations/` and `dags/`."""
 
+IS_INSTALLED = PROJECT.name in {"site-packages", "dist-packages"}
+WORKING_FOLDER = Path.cwd() if IS_INSTALLED else PROJECT
+"""The folder of `var/` and `.env`: the clone; for an installed wheel the current folder, because
+Python's environment is no place for data."""
+
 environment.isolate_libraries()  # here, because libraries read their variables on import
 
 MEMORY = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})? ?([KMGT]i?B)", re.IGNORECASE)
@@ -30,13 +35,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="BANYAN_",
-        env_file=PROJECT / ".env",
+        env_file=WORKING_FOLDER / ".env",
         env_file_encoding="utf-8",
         frozen=True,
         extra="ignore",
     )
 
-    home: Path = PROJECT / "var"
+    home: Path = WORKING_FOLDER / "var"
     """The folder of all data and state."""
 
     time_zone: str = "Asia/Shanghai"
@@ -65,6 +70,9 @@ class Settings(BaseSettings):
     identifier_key: SecretStr | None = None
     """The key of hashed identifiers; None: the one in `identifier_key_file`. Set it where two homes
     must give equal hashes."""
+
+    lineage: bool = False
+    """Whether each task writes OpenLineage events to `lineage/events.jsonl`."""
 
     shard_bytes: int = Field(default=64_000_000, gt=0)
     """Target size of one ingest shard, in landed bytes; more bytes make more shards."""
@@ -200,6 +208,11 @@ class Settings(BaseSettings):
     def truth(self) -> Path:
         """The hidden truth of a simulated world; the pipeline never reads it."""
         return self.home / "truth"
+
+    @cached_property
+    def lineage_events(self) -> Path:
+        """The OpenLineage events of every run, one JSON object a line, where `lineage` is set."""
+        return self.home / "lineage" / "events.jsonl"
 
     @cached_property
     def airflow(self) -> Path:

@@ -24,6 +24,12 @@ PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr")
 
 INTERNAL_COLUMNS = frozenset(column.name for column in LINEAGE)
 LEAD_COLUMNS = {column.name: column for column in load("leads").lake_columns}
+DELIVERABLE_COLUMNS = tuple(
+    name
+    for name, column in LEAD_COLUMNS.items()
+    if name not in INTERNAL_COLUMNS and not column.protected
+)
+"""Columns of a lead that an institution may receive, in the order of the contract."""
 
 PRICE_FIELDS = ("prices", "prices_currency", "prices_note", "floors_short")
 """Price feedback in a manifest; a receiver may ignore it."""
@@ -48,11 +54,7 @@ class Recipient:
     @property
     def columns(self) -> list[str]:
         """Columns of a lead that it receives, in the order of the contract."""
-        return [
-            name
-            for name, column in LEAD_COLUMNS.items()
-            if name in self.fields and name not in INTERNAL_COLUMNS and not column.protected
-        ]
+        return [name for name in DELIVERABLE_COLUMNS if name in self.fields]
 
     @property
     def withheld(self) -> list[str]:

@@ -9,12 +9,14 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.nodes import ModelNode
 
 from expectations import policy
 from expectations.contracts import contracts
@@ -26,6 +28,8 @@ from pipelines.core.stored_files import read_json
 from pipelines.transform.dbt_errors import check_results
 from pipelines.transform.parsed_project import PROJECT_FOLDER, load_parsed_project
 
+SOURCE_FOLDERS = {"lake": "lake/{}", "intake": "lake/{}", "published": "{}", "policy": "policy/{}"}
+"""Source of dbt -> the folder that has it, without the date."""
 LAYERS = ("staging", "intermediate", "features", "marts")
 MATCHES = pa.schema(
     [
@@ -88,6 +92,41 @@ def generate_docs(settings: Settings) -> Path:
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(state_folder(settings) / "target" / "static_index.html", page)
     return page
+
+
+@dataclass(frozen=True)
+class WarehouseTable:
+    """A table of dbt with what it reads; published ones have their folder's name."""
+
+    name: str
+    layer: str
+    inputs: tuple[str, ...]
+
+
+def load_tables(settings: Settings) -> list[WarehouseTable]:
+    """Return every table of the parsed project, with the tables and sources that it reads."""
+    any_day = date(2026, 1, 1)  # the project is parsed, no query runs
+    project = load_parsed_project(
+        state_folder(settings), variables(settings, any_day), _options(settings, any_day)
+    )
+    tables = {key: node for key, node in project.nodes.items() if isinstance(node, ModelNode)}
+    layers = {key: node.original_file_path.split("/")[0] for key, node in tables.items()}
+    names = {
+        key: f"{'marts' if layers[key] == 'marts' else 'warehouse'}/{node.name}"
+        for key, node in tables.items()
+    }
+    names |= {
+        key: SOURCE_FOLDERS[source.source_name].format(source.name)
+        for key, source in project.sources.items()
+    }
+    return [
+        WarehouseTable(
+            names[key],
+            layers[key],
+            tuple(sorted(names[each] for each in node.depends_on_nodes if each in names)),
+        )
+        for key, node in sorted(tables.items())
+    ]
 
 
 def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
