@@ -1,15 +1,23 @@
 """Benchmarks of a published day, and the cost of a borrower, give every figure."""
 
+from pathlib import Path
+
+import pytest
+
 from pipelines.bench.benchmarks import prefilter, prices
 from pipelines.bench.benchmarks.simulate import broadcast_cost_command
 from pipelines.bench.shell import run_benchmark
 from pipelines.core.settings import Settings
+from pipelines.matches import match_day
 from tests.helpers import matched_day, trained_market
+from tests.helpers.crowded_market import crowded_day
 
 
-def test_stated_prices_are_compared_with_solving_again(matched_home: Settings):
+def test_stated_prices_are_compared_with_solving_again(tmp_path: Path):
+    crowded = crowded_day(tmp_path)
+    match_day.match(crowded, matched_day.DAY)
     options = ["--date", f"{matched_day.DAY}", "--limits", "4"]
-    figures = run_benchmark(prices.command, matched_home, options)
+    figures = run_benchmark(prices.command, crowded, options)
     assert figures["quota"]["limits"] > 0
     assert 0 <= figures["quota"]["within"] <= 1
 
@@ -22,6 +30,7 @@ def test_a_prefilter_that_excludes_no_pair_loses_nothing(market: Settings):
     assert all_pairs["loss"] == 0 <= one["loss"] <= 1
 
 
+@pytest.mark.prove
 def test_the_cost_of_a_borrower_is_a_share_of_the_yield():
     options = ["--seeds", "1", "--days", "1", "--leads-per-day", "200", "--institutions", "5"]
     figures = run_benchmark(broadcast_cost_command, Settings(), options)
