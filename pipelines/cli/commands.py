@@ -29,9 +29,27 @@ from pipelines.cli.options import (
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
+WITHOUT_RESULT = ("airflow", "docs")
+"""The verbs that start or write something and have no figures to print."""
+
 
 class VerbGroup(click.Group):
-    """A group that lists its verbs in the order of their definition."""
+    """A group that lists its verbs in the order of their definition; each accepts `--json`."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a verb, with `--json` where it prints JSON in any case."""
+        has_option = any("--json" in parameter.opts for parameter in cmd.params)
+        is_verb = not isinstance(cmd, click.Group) and (name or cmd.name) not in WITHOUT_RESULT
+        if is_verb and not has_option:
+            cmd.params.append(
+                click.Option(
+                    ["--json"],
+                    is_flag=True,
+                    expose_value=False,
+                    help="Print one JSON object, as this verb does in any case.",
+                )
+            )
+        super().add_command(cmd, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of the verbs."""
@@ -247,13 +265,15 @@ for _name, _text in STEP_VERBS.items():
 
 
 @banyan.command()
+@json_option
 @with_settings
-def champions(settings: Settings) -> int:
+def champions(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
     """List which model was champion from when to when, and why."""
     from models.champion.history import format_table, group_by_model, load_tenures
 
     tenures = load_tenures(settings)
-    print(format_table(tenures))
+    if not as_json:
+        print(format_table(tenures))
     print_json(group_by_model(tenures))
     return 0
 

@@ -89,6 +89,12 @@ def test_every_verb_explains_itself(verb, capsys):
     help_text = capsys.readouterr().out
     assert f"Usage: banyan {verb}" in help_text
     assert "--home DIR" in help_text
+    assert ("--json" in help_text) == (verb not in {"airflow", "docs", "bench"})
+
+
+def test_with_json_a_table_is_left_out(home, capsys):
+    assert main(("champions", "--json", "--home", str(home))) == 0
+    assert json.loads(capsys.readouterr().out) == {}
 
 
 def test_the_version_is_the_one_of_the_package(capsys):
