@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.core.publishing import publishing, write_json
 from pipelines.core.settings import Settings
+from pipelines.reports.day_index import write_day_index
 from pipelines.reports.load_report import load_report
 from pipelines.reports.page import render
 from pipelines.reports.report_data import Report
@@ -18,6 +19,8 @@ __all__ = ["report"]
 
 def report(settings: Settings, day: date) -> dict[str, Any]:
     """Publish `reports/date=day`: `index.html` and `quality.json`, the same facts in both.
+
+    The page of all days, `reports/index.html`, is written again.
 
     It works after any failure: the page names each result that is missing, stale or unreadable.
 
@@ -31,6 +34,7 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
     ) as folder:
         (folder / "index.html").write_text(render(loaded), "utf-8")
         write_json(folder / "quality.json", as_json(loaded))
+    write_day_index(settings, day)
     leads = loaded.matching.leads
     return {
         "verdict": loaded.verdict.name,

@@ -1,0 +1,93 @@
+"""The page of all days follows the reports of the home, one row a date."""
+
+import json
+import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines.core.publishing import write_json
+from pipelines.core.settings import Settings
+from pipelines.reports import report
+from pipelines.reports.day_index import PAGE, SUMMARIES, render_day_index, write_day_index
+from tests.docs.picture import run_chromium
+from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
+from tests.helpers.published_day import DAY, PERSON
+
+OTHER = DAY - timedelta(days=1)
+
+
+def write_quality(settings: Settings, day: str, **quality: object) -> None:
+    write_json(settings.reports / f"date={day}" / "quality.json", {"findings": [], **quality})
+
+
+@pytest.fixture
+def home(published: Path, tmp_path: Path) -> Settings:
+    """A home with the report of `DAY` and a date before it that was not fit."""
+    settings = Settings(home=Path(shutil.copytree(published, tmp_path / "home")))
+    write_quality(settings, f"{OTHER}", verdict="not_fit", reasons=["<script>alert(1)</script>"])
+    report(settings, DAY)
+    return settings
+
+
+def test_every_date_has_a_row_and_the_newest_is_first(home: Settings):
+    page = (home.reports / PAGE).read_text("utf-8")
+    assert_well_formed(page)
+    assert_self_contained(page, may_have_script=True)
+    assert re.findall(r'href="date=([\d-]+)/index.html"', page) == [f"{DAY}", f"{OTHER}"]
+    assert "&lt;script&gt;alert(1)" in page
+    assert [value for value in PERSON.values() if value in page] == []
+    row = next(row for row in table_rows(page) if row.startswith(f"{DAY}"))
+    assert "| 251 | 120 | " in row
+
+
+def test_the_page_is_the_same_from_stored_and_from_read_figures(home: Settings):
+    page = (home.reports / PAGE).read_bytes()
+    for damaged in ('{"version": 0, "days": {}}', "[", ""):
+        (home.reports / SUMMARIES).write_text(damaged)
+        write_day_index(home, DAY)
+        assert (home.reports / PAGE).read_bytes() == page
+
+
+def test_a_report_that_is_written_again_changes_its_row(home: Settings):
+    write_quality(home, f"{OTHER}", verdict="fit", reasons=[])
+    write_day_index(home, OTHER)
+    assert (
+        json.loads((home.reports / SUMMARIES).read_text())["days"][f"{OTHER}"]["verdict"] == "fit"
+    )
+
+
+def test_a_folder_without_a_report_is_shown_as_one(home: Settings):
+    (home.reports / "date=2026-11-01").mkdir()
+    write_day_index(home, DAY)
+    rows = table_rows((home.reports / PAGE).read_text("utf-8"))
+    assert any(row.startswith("2026-11-01 | no report | ") for row in rows)
+
+
+@pytest.mark.prove
+def test_a_thousand_days_are_filtered_in_a_browser_within_a_second(tmp_path: Path):
+    facts = {
+        "verdict": "remarks",
+        "reasons": ["Products closed because what restricts them could not be read: 103"] * 3,
+        "leads": {"received": 3000, "matched": 800, "quarantined": 3},
+        "matches": 3500,
+        "institutions": 240,
+        "findings": {"file_rejected": 4},
+        "rules": {"outcomes: event, allowed": 14},
+    }
+    days = {f"{DAY - timedelta(days=n)}": facts for n in range(999, -1, -1)}
+    days[f"{DAY}"] = facts | {"verdict": "not_fit", "reasons": ["a cut line"]}
+    page = render_day_index(days)
+    assert len(page.encode()) < 3_000_000
+    probe = """
+        search.value = "cut line"; search.dispatchEvent(new Event("input"));
+        document.title = `${shown.textContent}; ${Math.round(performance.now())} ms`;
+    """
+    unlocked = re.sub(r"; script-src '[^']+'", "; script-src 'unsafe-inline'", page)
+    (tmp_path / PAGE).write_text(unlocked.replace("</body>", f"<script>{probe}</script></body>"))
+    seen = run_chromium("--dump-dom", f"file://{tmp_path / PAGE}")
+    found, seconds = re.search(r"<title>(.*); (\d+) ms</title>", seen).groups()
+    assert found == "1 of 1000 days"
+    assert int(seconds) < 1_000
