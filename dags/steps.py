@@ -21,19 +21,19 @@ Shard = dict[str, Any]
 
 
 def _plan_ingest(settings: Settings, day: date) -> list[Shard]:
-    from pipelines.ingest import plan
+    from pipelines.ingest.plan import plan
 
     return plan(settings, day)
 
 
 def _ingest(settings: Settings, day: date, shard: Shard) -> Any:
-    from pipelines.ingest import ingest_shard
+    from pipelines.ingest.shard import ingest_shard
 
     return ingest_shard(settings, day, shard)
 
 
 def _collect(settings: Settings, day: date) -> Any:
-    from pipelines.ingest import collect
+    from pipelines.ingest.partitions import collect
 
     return collect(settings, day)
 
@@ -99,7 +99,7 @@ def _deliver(settings: Settings, day: date, shard: Shard) -> Any:
 
 
 def _report(settings: Settings, day: date) -> Any:
-    from pipelines.reports import report
+    from pipelines.reports.publish_report import report
 
     return report(settings, day)
 
@@ -183,7 +183,7 @@ def _metrics_after(settings: Settings, day: date) -> Iterator[None]:
 def run_whole_step(name: str, settings: Settings, day: date) -> Any:
     """Run all tasks that belong to the step `name`, one after the other, and return the counts."""
     if name == "ingest":
-        from pipelines.ingest import ingest
+        from pipelines.ingest.ingest_day import ingest
 
         return ingest(settings, day)
     if name == "transform":

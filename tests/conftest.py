@@ -14,22 +14,20 @@ pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 
 SHARED_WORKER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",
-    "tests/independent/test_planted_violations.py": "one worker runs the small home, once",
-    "tests/bench/test_real_records.py": "one worker prepares the files, once",
-    "tests/models/test_protected.py": "one worker trains the models, once",
 }
-"""Prefix of a test's path -> the reason why all tests with that prefix share a worker."""
+"""Folder of tests -> the reason why all its files share a worker."""
 
 
 class PrefixScheduling(LoadScopeScheduling):
-    """Schedule each test alone, and the tests of a prefix in `SHARED_WORKER` as one unit.
+    """Schedule each file of tests as one unit, so that its fixtures are made once.
 
-    It replaces the mark `xdist_group`, which has no effect: pytest-xdist 3.8 writes it where pytest
-    9.2 no longer reads it.
+    The files of a folder in `SHARED_WORKER` are one unit. It replaces the mark `xdist_group`, which
+    has no effect: pytest-xdist 3.8 writes it where pytest 9.2 no longer reads it.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((start for start in SHARED_WORKER if nodeid.startswith(start)), nodeid)
+        file = nodeid.partition("::")[0]
+        return next((start for start in SHARED_WORKER if file.startswith(start)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

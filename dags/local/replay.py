@@ -29,7 +29,7 @@ from pipelines.core.settings import Settings, use_home
 from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
-from pipelines.reports import report
+from pipelines.reports.publish_report import report
 
 INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches")
 """Folders whose partitions of previous days are inputs."""

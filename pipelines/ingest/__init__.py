@@ -5,20 +5,3 @@ publishes. Each step can be killed and run again. A row goes from `shard.py` thr
 (bytes to text), `validation/` (types, contract, verdict), `duplicates.py` (keys) and
 `partitions.py` (publishing) into the lake, or into quarantine (`quarantine.py`).
 """
-
-from datetime import date
-from typing import Any
-
-from pipelines.core.settings import Settings
-from pipelines.ingest.partitions import collect
-from pipelines.ingest.plan import plan
-from pipelines.ingest.shard import ingest_shard
-
-__all__ = ["collect", "ingest", "ingest_shard", "plan"]
-
-
-def ingest(settings: Settings, day: date) -> dict[str, Any]:
-    """Do all three steps for `day`, one shard after the other; return the counts of `collect`."""
-    for shard in plan(settings, day):
-        ingest_shard(settings, day, shard)
-    return collect(settings, day)

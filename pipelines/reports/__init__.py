@@ -1,55 +1,6 @@
-"""The report of a day: one page for people and `quality.json` for programs.
+"""The report of a day: one page for people, `quality.json` for programs, and the page of all days.
 
-It reads what was published, never the steps themselves.
+`publish_report.report` loads what was published (`load_report.py`, `sections/`), collects the
+findings, decides the verdict (`verdict.py`) and renders the page (`page.py`). `reconcile_day.py`
+checks the finished day.
 """
-
-from dataclasses import asdict
-from datetime import date
-from typing import Any
-
-from pipelines.core.publishing import publishing, write_json
-from pipelines.core.settings import Settings
-from pipelines.reports.day_index import write_day_index
-from pipelines.reports.load_report import load_report
-from pipelines.reports.page import render
-from pipelines.reports.report_data import Report
-
-__all__ = ["report"]
-
-
-def report(settings: Settings, day: date) -> dict[str, Any]:
-    """Publish `reports/date=day`: `index.html` and `quality.json`, the same facts in both.
-
-    The page of all days, `reports/index.html`, is written again.
-
-    It works after any failure: the page names each result that is missing, stale or unreadable.
-
-    Returns:
-        The verdict (fit, remarks, not_fit), the number of findings, and the day's headline
-        figures; a figure is None if it is not known.
-    """
-    loaded = load_report(settings, day)
-    with publishing(
-        settings.day_folder(settings.reports, day), {"verdict": loaded.verdict.name}
-    ) as folder:
-        (folder / "index.html").write_text(render(loaded), "utf-8")
-        write_json(folder / "quality.json", as_json(loaded))
-    write_day_index(settings, day)
-    leads = loaded.matching.leads
-    return {
-        "verdict": loaded.verdict.name,
-        "findings": len(loaded.findings),
-        "received": leads and leads.received,
-        "matched": leads and leads.matched,
-        "matches": loaded.matching.matches,
-    }
-
-
-def as_json(loaded: Report) -> dict[str, Any]:
-    """Return the content of `quality.json`."""
-    verdict = loaded.verdict
-    return asdict(loaded) | {
-        "day": f"{loaded.day}",
-        "verdict": verdict.name,
-        "reasons": [finding.title for finding in verdict.reasons],
-    }

@@ -23,7 +23,7 @@ from pipelines.reports.reconcile_day import read_quality
 PAGE, SUMMARIES = "index.html", "days.json"
 TEMPLATES = Path(__file__).parent / "templates"
 VERSION = 1
-"""Version of the summaries; those of another one are made again."""
+"""Version of the summaries; the ones of another version are made again."""
 PLOTTED_DAYS = 90
 WEEK = 7
 LABELS = {"fit": "fit", "remarks": "fit with remarks", "not_fit": "not fit", "unknown": "no report"}

@@ -1,10 +1,11 @@
-"""The parsed dbt project of a home: parsed once for one state of the code, not for each date.
+"""The parsed dbt project: parsed once for one state of the code, not for each date and home.
 
 dbt keeps its parsed project only as long as no variable changes, and the business date is one: each
-date paid about 5 s of processor time again. What dbt parses depends on the other variables (the
-sources' places have the home's path in them), but not on the date: models ask for it when their
-SQL runs (https://docs.getdbt.com/reference/programmatic-invocations, "Reusing objects"). So the key
-is the project's text, dbt's versions, and every variable but the date.
+date paid about 5 s of processor time again. What dbt parses depends on the policies' variables, but
+not on the date or on the machine: models ask for these when their SQL runs
+(https://docs.getdbt.com/reference/programmatic-invocations, "Reusing objects"). The places of the
+sources do have the home's path in them: placeholders are parsed, and filled in for each home. So
+the key is the project's text, dbt's versions, and every variable but these.
 """
 
 import hashlib
@@ -18,33 +19,43 @@ from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
+from dbt.contracts.graph.nodes import SourceDefinition
 from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import PROJECT
 
 PROJECT_FOLDER = PROJECT / "dbt_project"
-BUSINESS_DATE = "business_date"
-"""The variable that no file of the project uses while it is parsed."""
+PLACES = ("lake", "published", "typed")
+"""Variables with the folders of the sources: placeholders in the parsed project."""
+RUN_VARIABLES = ("business_date", "warehouse", "spill", "threads", "memory_limit")
+"""Variables that no file of the project uses while it is parsed."""
+LOCATION = "external_location"
+KEPT = 16
+"""Parsed projects that are kept, for other policies and settings."""
 
 
 def load_parsed_project(
     folder: Path, variables: Mapping[str, object], options: Sequence[str]
 ) -> Manifest:
-    """Return the parsed project of a home, from `folder` if nothing has changed since.
+    """Return the parsed project with the places of a home, from `folder` if nothing has changed.
 
     Args:
-        folder: The folder of the home for dbt's disposable files.
+        folder: Where parsed projects are stored; several homes may share it.
         variables: dbt's variables.
-        options: Options of dbt's command line: folders, profile and these variables.
+        options: Options of dbt's command line but the variables: folders and profile.
 
     Raises:
         IntegrityError: The project can't be parsed.
     """
-    lasting = {name: value for name, value in variables.items() if name != BUSINESS_DATE}
+    parsed = {name: f"@{name}@" if name in PLACES else each for name, each in variables.items()}
+    lasting = {name: each for name, each in parsed.items() if name not in RUN_VARIABLES}
     key = hashlib.sha256(f"{_hash_project()} {json.dumps(lasting, sort_keys=True)}".encode())
-    path = folder / f"parsed-{key.hexdigest()[:16]}.msgpack"
-    return _read(path) or _parse(path, options)
+    path = folder / f"parsed-{key.hexdigest()[:16]}"
+    project = _read(path) or _parse(path, [*options, f"--vars={json.dumps(parsed)}"])
+    for source in project.sources.values():
+        _fill_in_places(source, variables)
+    return project
 
 
 def _read(path: Path) -> Manifest | None:
@@ -58,18 +69,27 @@ def _read(path: Path) -> Manifest | None:
 
 
 def _parse(path: Path, options: Sequence[str]) -> Manifest:
-    """Parse the project and store it at `path`, in place of the ones before."""
+    """Parse the project and store it at `path`, in place of the oldest ones."""
     outcome = dbtRunner().invoke(["parse", *options])
     if not isinstance(outcome.result, Manifest):
         raise IntegrityError(f"The dbt project can't be parsed: {outcome.exception}")
     with suppress(OSError):  # a full disk: the next date parses again
         path.parent.mkdir(parents=True, exist_ok=True)
-        for older in path.parent.glob("parsed-*.msgpack"):
-            older.unlink(missing_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
         beside.write_bytes(outcome.result.to_msgpack(extended_mashumaro_encoder))
         beside.replace(path)
+        stored = sorted(path.parent.glob("parsed-*"), key=lambda each: each.stat().st_mtime)
+        for older in stored[:-KEPT]:
+            older.unlink(missing_ok=True)
     return outcome.result
+
+
+def _fill_in_places(source: SourceDefinition, variables: Mapping[str, object]) -> None:
+    """Put the home's folders in the place of their placeholders."""
+    for meta in (source.meta, source.source_meta, source.config.meta):
+        if LOCATION in meta:
+            for name in PLACES:
+                meta[LOCATION] = meta[LOCATION].replace(f"@{name}@", f"{variables[name]}")
 
 
 @cache

@@ -6,6 +6,7 @@ Only one process at a time can open the DuckDB file; in Airflow a pool of one sl
 import json
 import logging
 import math
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import ModelNode
 
 from expectations import policy
@@ -87,7 +89,7 @@ def generate_docs(settings: Settings) -> Path:
     """Write dbt's documentation of every table as one page; return its path."""
     any_day = date(2026, 1, 1)  # queries are compiled for it, none is run
     command = ("docs", "generate", "--static", "--empty-catalog")
-    dbtRunner().invoke([*command, *_options(settings, any_day)])
+    dbtRunner().invoke([*command, *_options(settings), _as_option(variables(settings, any_day))])
     page = settings.home / "docs" / "dbt.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(state_folder(settings) / "target" / "static_index.html", page)
@@ -106,9 +108,7 @@ class WarehouseTable:
 def load_tables(settings: Settings) -> list[WarehouseTable]:
     """Return every table of the parsed project, with the tables and sources that it reads."""
     any_day = date(2026, 1, 1)  # the project is parsed, no query runs
-    project = load_parsed_project(
-        state_folder(settings), variables(settings, any_day), _options(settings, any_day)
-    )
+    project = parse_project(settings, any_day)
     tables = {key: node for key, node in project.nodes.items() if isinstance(node, ModelNode)}
     layers = {key: node.original_file_path.split("/")[0] for key, node in tables.items()}
     names = {
@@ -131,13 +131,26 @@ def load_tables(settings: Settings) -> list[WarehouseTable]:
 
 def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
     """Run one dbt command on the warehouse as of `day`, in this process; return dbt's result."""
-    options = _options(settings, day)
-    project = load_parsed_project(state_folder(settings), variables(settings, day), options)
-    return dbtRunner(manifest=project).invoke([*command, *options])
+    options = [*_options(settings), _as_option(variables(settings, day))]
+    return dbtRunner(manifest=parse_project(settings, day)).invoke([*command, *options])
 
 
-def _options(settings: Settings, day: date) -> list[str]:
-    """Return the options that every dbt command gets."""
+def parse_project(settings: Settings, day: date) -> Manifest:
+    """Return the parsed dbt project with the places of this home.
+
+    It is stored beside the code, for every home; where that can't be written, in the home.
+    """
+    is_writable = os.access(PROJECT_FOLDER, os.W_OK)
+    folder = PROJECT_FOLDER / "target" if is_writable else state_folder(settings)
+    return load_parsed_project(folder, variables(settings, day), _options(settings))
+
+
+def _as_option(values: dict[str, Any]) -> str:
+    return f"--vars={json.dumps(values)}"
+
+
+def _options(settings: Settings) -> list[str]:
+    """Return the options that every dbt command gets, besides the variables."""
     return [
         "--quiet",
         "--log-level=none",
@@ -146,7 +159,6 @@ def _options(settings: Settings, day: date) -> list[str]:
         f"--project-dir={PROJECT_FOLDER}",
         f"--profiles-dir={PROJECT_FOLDER}",
         f"--target-path={state_folder(settings) / 'target'}",
-        f"--vars={json.dumps(variables(settings, day))}",
     ]
 
 

@@ -185,6 +185,7 @@ def test_too_few_rows_are_reported_with_the_limit(tmp_path: Path):
         run_experiment(few, DAY, Experiment("approved", "business_date", "2026-11-01"))
 
 
+@pytest.mark.prove
 def test_a_foreign_file_is_imported_and_measured(tmp_path):
     largest = tmp_path / "largest_banks.csv"
     duckdb.sql(

@@ -10,6 +10,7 @@ from pipelines.core.settings import Settings
 from tests.helpers.crowded_market import set_exploration_share
 
 
+@pytest.mark.prove
 def test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from pipelines.core.settings import Settings
 from tests.helpers.servers import command, environment_on, postgresql, run
 
@@ -12,6 +14,7 @@ def list_objects(kind: str, environment: dict[str, str]) -> list[dict[str, str]]
     return objects
 
 
+@pytest.mark.prove
 def test_migration_on_postgresql_creates_the_pool_and_airflow_lists_the_dags(tmp_path):
     with postgresql() as database:
         environment = environment_on(Settings(home=tmp_path), database)

@@ -9,7 +9,7 @@ import pytest
 from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
 from pipelines.deliveries.deliver import deliver, plan_shards
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.matches.match_day import match
 from pipelines.simulate import respond
 from pipelines.transform.build import transform
@@ -20,6 +20,7 @@ from tests.helpers.crowded_market import set_exploration_share
 TUESDAY = MONDAY + timedelta(days=1)
 
 
+@pytest.mark.prove
 def test_exploration_matches_are_delivered_answered_and_used_in_training(
     ran: CompletedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -4,11 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import CompletedRun
 from tests.e2e.market import MONDAY, SUNDAY, banyan, run
 from tests.e2e.published_bytes import differences
 
 
+@pytest.mark.prove
 def test_a_home_is_made_again_from_what_is_essential(ran: CompletedRun, tmp_path: Path):
     target, home = tmp_path / "backup.tar.gz", tmp_path / "restored"
     process = banyan(ran.home, "backup", str(target), "--essential")

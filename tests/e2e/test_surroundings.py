@@ -60,8 +60,14 @@ def test_every_file_of_a_home_is_readable_by_its_user_alone(ran: CompletedRun):
     ("damaged", "advice"),
     [
         (f"ledger/date={SUNDAY}.jsonl", f"> ledger/date={SUNDAY}.jsonl"),
-        (f"lake/leads/date={SUNDAY}/manifest.json", "builds it again from landing/"),
-        (f"marts/date={MONDAY}/leads.parquet", f"run --date {MONDAY}"),
+        pytest.param(
+            *(f"lake/leads/date={SUNDAY}/manifest.json", "builds it again from landing/"),
+            marks=pytest.mark.prove,
+        ),
+        pytest.param(
+            *(f"marts/date={MONDAY}/leads.parquet", f"run --date {MONDAY}"),
+            marks=pytest.mark.prove,
+        ),
         (f"pairs/date={MONDAY}/manifest.json", f"run --date {MONDAY}"),
     ],
 )

@@ -155,6 +155,7 @@ def test_the_order_of_rows_in_a_file_changes_no_result(
     assert [path for path in results if before[path] != after[path]] == []
 
 
+@pytest.mark.prove  # tests/ingest and e2e/restrictions have refused files by themselves
 def test_a_truncated_file_affects_its_own_channel_only(
     landed: Path, ran: CompletedRun, tmp_path: Path
 ):
@@ -179,6 +180,7 @@ def test_a_truncated_file_affects_its_own_channel_only(
     assert "Too many leads are in refused files or in quarantine" in figures["reasons"][0]
 
 
+@pytest.mark.prove  # test_alerts.py has a failed step, too
 def test_a_failed_step_is_reported_and_the_report_is_still_published(
     landed: Path, ran: CompletedRun, tmp_path
 ):

@@ -71,9 +71,8 @@ def test_the_home_is_small():
     assert HOME.stat().st_size < 2_000_000
 
 
-@pytest.mark.parametrize(
-    "day", [*(pytest.param(day, marks=pytest.mark.prove) for day in DATES[:-1]), DATES[-1]]
-)
+@pytest.mark.prove
+@pytest.mark.parametrize("day", DATES)
 def test_a_day_of_the_version_before_is_replayed_in_its_form(
     migrated: Path, day: date, monkeypatch: pytest.MonkeyPatch
 ):

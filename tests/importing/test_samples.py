@@ -57,6 +57,7 @@ def test_every_hmda_row_is_a_lead_with_two_outcomes_and_a_lender(hmda):
     assert result["feeds"]["institutions"]["rows"] == 4 * lenders  # one list more for each year
 
 
+@pytest.mark.prove
 def test_the_register_of_a_year_is_known_from_its_publication(hmda):
     settings, result, _ = hmda
     register = pq.read_table(SAMPLES / "hmda_lenders_by_year.parquet").to_pylist()
@@ -71,6 +72,7 @@ def test_the_register_of_a_year_is_known_from_its_publication(hmda):
         assert row["register_applications"] == f"{count}"
 
 
+@pytest.mark.prove
 def test_a_file_without_its_register_is_imported(tmp_path):
     copy = tmp_path / HMDA.name
     copy.write_bytes(HMDA.read_bytes())

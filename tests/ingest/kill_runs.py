@@ -12,9 +12,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from pipelines import ingest
 from pipelines.core.publishing import code_version
 from pipelines.core.settings import Settings
+from pipelines.ingest import ingest_day
 from tests.ingest.published import published
 
 KILLED = 9
@@ -64,11 +64,11 @@ def main(home: Path, day: date, every: int) -> None:
         def run(steps: int = step, settings: Settings = settings) -> None:
             if steps:
                 count_down(steps)
-            ingest.ingest(settings, day)
+            ingest_day.ingest(settings, day)
 
         exit_code = run_forked(run)
         if exit_code == KILLED:
-            again = run_forked(lambda settings=settings: ingest.ingest(settings, day))
+            again = run_forked(lambda settings=settings: ingest_day.ingest(settings, day))
             assert again == 0, f"the run after the kill at step {step} ended with {again}"
         hashes[str(step)] = published(settings)
         shutil.rmtree(settings.home)

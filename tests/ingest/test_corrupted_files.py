@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import ingest
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.ingest import ingest_day
 from tests.helpers.feeds import good, received
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of
 from tests.ingest.published import counts, loaded, quarantined
@@ -190,7 +190,7 @@ def settings(tmp_path_factory):
         land(path, gzip.compress(b"") if is_made else case.content)
         if is_made:
             path.write_bytes(case.content)
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     return settings
 
 

@@ -4,10 +4,9 @@ import random
 
 import pytest
 
-from pipelines import ingest
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import Settings
-from pipelines.ingest import partitions
+from pipelines.ingest import ingest_day, partitions
 from pipelines.ingest.reading import reader
 from tests.helpers.landing import DAY, land, leads, path_of, row
 from tests.ingest.published import counts, published
@@ -39,7 +38,7 @@ def fill(settings, order):
 
 
 def lake(settings):
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     return {
         feed: sha256(Settings.day_folder(settings.lake / feed, DAY) / f"{feed}.parquet")
         for feed in ("leads", "products")
@@ -67,7 +66,7 @@ def test_threads_and_shards_do_not_change_a_published_byte(tmp_path, reference):
         Settings(home=tmp_path / "one", threads=1, memory_limit="1GB"),
         Settings(home=tmp_path / "many", threads=4, memory_limit="1GB", shard_bytes=100),
     ]
-    shards = [len(ingest.plan(fill(home, 0), DAY)) for home in homes]
+    shards = [len(ingest_day.plan(fill(home, 0), DAY)) for home in homes]
     assert shards == [2, 3]
     assert [lake(home) for home in homes] == [reference, reference]
     assert published(homes[0]) == published(homes[1])

@@ -4,9 +4,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from pipelines import ingest
 from pipelines.core.publishing import read_manifest, sha256
 from pipelines.core.settings import Settings
+from pipelines.ingest import ingest_day
 from pipelines.ingest.landing import LandedFile
 from pipelines.ingest.ledger import Ledger, read_ledger, register_files
 from tests.helpers.landing import DAY, close_before, land, path_of, row
@@ -136,7 +136,7 @@ def test_nothing_new_changes_nothing():
 def test_the_same_file_twice_counts_once(settings):
     land(path_of(settings, FEED), subjects(3))
     land(path_of(settings, FEED, name="again.csv"), subjects(3))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert ids(settings) == ["L00001", "L00002", "L00003"]
     search = counts(settings, FEED)["search"]
     assert (search["files"], search["copies"], search["received"]) == (1, 1, 3)
@@ -145,16 +145,16 @@ def test_the_same_file_twice_counts_once(settings):
 def test_each_empty_file_is_rejected_and_none_is_a_copy(settings):
     for day, name in ((DAY, "one.csv"), (DAY, "two.csv"), (NEXT, "one.csv")):
         land(path_of(settings, FEED, day=day, name=name), b"")
-        ingest.ingest(settings, day)
+        ingest_day.ingest(settings, day)
     rejected = [counts(settings, FEED, day=day)["search"]["rejected_files"] for day in (DAY, NEXT)]
     assert rejected == [2, 1]
 
 
 def test_a_late_file_is_register_files_marked_and_its_known_keys_are_duplicates(settings):
     land(path_of(settings, FEED), subjects(2))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     land(path_of(settings, FEED), subjects(3))
-    ingest.ingest(settings, NEXT)
+    ingest_day.ingest(settings, NEXT)
     assert ids(settings) == ["L00001", "L00002"]
     late = loaded(settings, FEED, day=NEXT)
     assert [(record["subject"], record["is_late"], record["landed_on"]) for record in late] == [
@@ -171,25 +171,25 @@ def test_a_late_file_is_register_files_marked_and_its_known_keys_are_duplicates(
 
 def test_a_date_run_again_loads_its_new_files(settings):
     land(path_of(settings, FEED), subjects(2))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     land(path_of(settings, FEED), subjects(1, first=7))
     land(path_of(settings, FEED, name="more.csv"), subjects(1, first=8))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert ids(settings) == ["L00007", "L00008"]
 
 
 def test_new_rows_of_an_earlier_date_make_later_rows_duplicates(settings):
     land(path_of(settings, FEED, day=NEXT), subjects(2))
-    ingest.ingest(settings, NEXT)
+    ingest_day.ingest(settings, NEXT)
     land(path_of(settings, FEED, name="more.csv"), subjects(1))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert (ids(settings), ids(settings, NEXT)) == (["L00001"], ["L00002"])
 
 
 def test_a_first_run_builds_every_earlier_date(settings):
     for day in (BEFORE, DAY, NEXT):
         land(path_of(settings, FEED, day=day), subjects(1, first=day.day))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert (ids(settings, BEFORE), ids(settings)) == (["L00019"], ["L00020"])
     assert not Settings.day_folder(settings.lake / FEED, NEXT).exists()
     assert read_ledger(settings).closed_through == DAY
@@ -202,8 +202,8 @@ def test_dates_run_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_pa
             land(path_of(home, FEED, day=day), subjects(3, first=day.day))
             land(path_of(home, "products", "bank", day=day), [row("products")])
     for day in (BEFORE, DAY, NEXT):
-        ingest.ingest(settings, day)
-    ingest.ingest(other, NEXT)
+        ingest_day.ingest(settings, day)
+    ingest_day.ingest(other, NEXT)
     hashes = [
         {
             name: sha
@@ -217,26 +217,26 @@ def test_dates_run_one_by_one_give_the_same_lake_as_all_at_once(settings, tmp_pa
 
 def test_a_published_partition_stays_when_its_landed_file_was_overwritten(settings, caplog):
     land(path_of(settings, FEED), subjects(2))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     before = sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet")
     land(path_of(settings, FEED), subjects(1, first=9))
-    ingest.ingest(settings, NEXT)  # the new content is late, and the old content is lost
+    ingest_day.ingest(settings, NEXT)  # the new content is late, and the old content is lost
     land(path_of(settings, FEED, name="more.csv"), subjects(1, first=50))
-    result = ingest.ingest(settings, DAY)
+    result = ingest_day.ingest(settings, DAY)
     assert result["frozen"] == 1
     assert sha256(Settings.day_folder(settings.lake / FEED, DAY) / f"{FEED}.parquet") == before
     assert "lake/suppressions/date=2026-11-20 is not rebuilt" in caplog.text
     later = NEXT + timedelta(days=1)
-    ingest.ingest(settings, later)
+    ingest_day.ingest(settings, later)
     assert ids(settings, later) == ["L00050"]
 
 
 def test_a_lost_partition_is_rebuilt_from_the_ledger(settings):
     land(path_of(settings, FEED), subjects(2))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     before = published(settings)
     (Settings.day_folder(settings.lake / FEED, DAY) / "manifest.json").unlink()
-    ingest.ingest(settings, NEXT)
+    ingest_day.ingest(settings, NEXT)
     again = {name: sha for name, sha in published(settings).items() if name in before}
     again.pop("ledger/closed.json")
     before.pop("ledger/closed.json")
@@ -259,7 +259,7 @@ def test_a_lost_partition_is_rebuilt_from_the_ledger(settings):
 def test_a_file_with_an_invalid_path_is_rejected_with_its_problem(settings, path, problem):
     land(settings.landing / path, subjects(2))
     land(path_of(settings, FEED), subjects(1))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert ids(settings) == ["L00001"]
     rejected = [record for record in quarantined(settings, FEED) if record["rule"] == "name"]
     assert [problem in record["message"] for record in rejected] == [True]
@@ -268,7 +268,7 @@ def test_a_file_with_an_invalid_path_is_rejected_with_its_problem(settings, path
 def test_a_file_outside_of_every_feed_is_counted_and_in_the_ledger(settings):
     close_before(settings)
     land(settings.landing / "leeds/search/2026-11-20/rows.csv", subjects(2))
-    assert ingest.ingest(settings, DAY)["misplaced"] == 1
+    assert ingest_day.ingest(settings, DAY)["misplaced"] == 1
     assert [entry.state for entry in read_ledger(settings).entries] == ["rejected"]
 
 
@@ -276,35 +276,35 @@ def test_a_file_that_is_still_being_written_is_ignored(settings):
     close_before(settings)
     land(path_of(settings, FEED, name="rows.csv.part"), subjects(2))
     land(path_of(settings, FEED, name=".rows.csv.x7Ab"), subjects(2))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert read_ledger(settings).entries == ()
 
 
 def test_a_catalogue_that_comes_late_does_not_replace_a_later_one(settings):
     land(path_of(settings, "products", "bank"), [row("products", product_id="new")])
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     older = path_of(settings, "products", "bank", day=BEFORE)
     land(older, [row("products", product_id="old")])
-    ingest.ingest(settings, NEXT)
+    ingest_day.ingest(settings, NEXT)
     assert loaded(settings, "products", NEXT) == []
     assert [r["rule"] for r in quarantined(settings, "products", NEXT)] == ["superseded"]
 
 
 def test_a_file_that_changes_between_plan_and_reading_is_rejected_until_the_next_run(settings):
     path = land(path_of(settings, FEED), subjects(2))
-    shards = ingest.plan(settings, DAY)
+    shards = ingest_day.plan(settings, DAY)
     land(path, subjects(3))
     for shard in shards:
-        ingest.ingest_shard(settings, DAY, shard)
-    ingest.collect(settings, DAY)
+        ingest_day.ingest_shard(settings, DAY, shard)
+    ingest_day.collect(settings, DAY)
     assert [record["rule"] for record in quarantined(settings, FEED)] == ["changed"]
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert len(loaded(settings, FEED)) == 3
 
 
 def test_the_manifest_names_the_files_of_the_partition(settings):
     path = land(path_of(settings, FEED), subjects(2))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     manifest = read_manifest(Settings.day_folder(settings.lake / FEED, DAY))
     assert [entry["sha256"] for entry in manifest["ledger"]] == [sha256(path)]
     assert date.fromisoformat(manifest["ledger"][0]["known_on"]) == DAY

@@ -21,10 +21,10 @@ from expectations.restriction_table import (
     NOT_APPLICABLE,
     list_cases,
 )
-from pipelines import ingest
 from pipelines.core.publishing import read_manifest
 from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import PROJECT, Settings
+from pipelines.ingest import ingest_day
 from pipelines.pairs.eligibility.rules import compile_rules
 from pipelines.transform.warehouse import LAYERS, build
 from tests.helpers.landing import DAY
@@ -94,9 +94,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     files = list(base_files([(b.case.feed, b.source) for b in BUILDERS.values()]))
     files += [file for builder in BUILDERS.values() for file in builder.build()]
     write(settings, [file for file in files if not file.is_after])
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     write(settings, [file for file in files if file.is_after])
-    ingest.ingest(settings, NEXT)
+    ingest_day.ingest(settings, NEXT)
     return settings
 
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations.contracts import Contract
-from pipelines import ingest
 from pipelines.core.database import connect, create_known_view
 from pipelines.core.publishing import read_manifest
 from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import Settings
 from pipelines.deliveries.present_knowledge import load_holds
+from pipelines.ingest import ingest_day
 from tests.helpers.feeds import good, received
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.published import counts, loaded, published, quarantined
@@ -28,7 +28,7 @@ WITHDRAWN = "2026-11-20T15:00:00+08:00"
 
 def run(settings, *days):
     for day in days or (DAY,):
-        ingest.ingest(settings, day)
+        ingest_day.ingest(settings, day)
 
 
 def table(settings, name="restrictions", day=DAY):

@@ -10,9 +10,9 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import ingest
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
+from pipelines.ingest import ingest_day
 from pipelines.ingest.partitions import COUNTS, reconcile_rows
 from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
 from tests.ingest.published import counts
@@ -65,7 +65,7 @@ def settings(tmp_path_factory):
                     as_lines = "".join(json.dumps(record) + "\n" for record in rows).encode()
                     content = as_lines if kind == "jsonl" else csv_bytes(rows)
                     land(path_of(settings, feed, source, day, f"part{number}.{kind}"), content)
-    ingest.ingest(settings, DAYS[-1])
+    ingest_day.ingest(settings, DAYS[-1])
     return settings
 
 

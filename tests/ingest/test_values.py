@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from pipelines import ingest
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.ingest import ingest_day
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.published import counts, loaded, quarantined
 
@@ -109,7 +109,7 @@ def settings(tmp_path_factory):
         )
     ]
     land(path_of(settings, "suppressions", "platform"), orders)
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     return settings
 
 
@@ -284,8 +284,8 @@ def test_a_late_file_is_judged_by_the_date_on_which_it_counts(tmp_path):
     settings = Settings(home=tmp_path, threads=1, memory_limit="1GB")
     before = DAY - timedelta(days=5)
     land(path_of(settings, "leads", day=before), leads(1))
-    ingest.ingest(settings, date(2026, 11, 18))
+    ingest_day.ingest(settings, date(2026, 11, 18))
     land(path_of(settings, "leads", "late", before), leads(2, first=10))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     assert counts(settings, day=before)["search"]["quarantined"] == 1  # captured five days later
     assert counts(settings)["late"]["loaded"] == 2

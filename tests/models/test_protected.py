@@ -23,7 +23,7 @@ import pytest
 from models.champion import registry
 from models.train_models import train
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.pairs.score_day import score
 from pipelines.simulate import SimulationPlan, simulate
 from pipelines.transform.build import transform

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipelines.core.settings import Settings
-from pipelines.reports import report
+from pipelines.reports.publish_report import report
 from tests.helpers.published_day import DAY, publish_day
 
 

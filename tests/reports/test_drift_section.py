@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift.comparison import Drift, Figure
-from pipelines.reports import report
 from pipelines.reports.findings import drift_findings
+from pipelines.reports.publish_report import report
 from tests.evaluation.drift.test_drift import capped, lower_scores
 from tests.helpers.drifted_home import CHANNEL, LAST, publish_changed_days, publish_steady_days
 from tests.helpers.html import PageOutline, assert_well_formed, page_text, table_rows

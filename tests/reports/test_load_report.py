@@ -8,7 +8,7 @@ import pytest
 from expectations.contracts import feeds, load
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.reports import report
+from pipelines.reports.publish_report import report
 from tests.helpers.html import section_text
 from tests.helpers.published_day import (
     DAY,

@@ -9,7 +9,7 @@ from expectations import policy
 from expectations.policy_types import Limits
 from pipelines.core.settings import Settings
 from pipelines.matches.shadow_price_text import load_product_prices
-from pipelines.reports import report
+from pipelines.reports.publish_report import report
 from tests.helpers.day import run_matching
 from tests.helpers.html import section_text
 from tests.helpers.published_day import DAY as EMPTY_DAY

@@ -10,7 +10,7 @@ from expectations import policy
 from pipelines.core.errors import DayNotFit, InputMissing, IntegrityError
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
-from pipelines.reports import report
+from pipelines.reports.publish_report import report
 from pipelines.reports.reconcile_day import close_day, load_figures
 from pipelines.reports.verdict import decide, make_finding, sort_findings
 from tests.helpers.html import page_text

@@ -14,7 +14,7 @@ from expectations.contracts import feeds, load
 from pipelines.cli.app import main
 from pipelines.core.publishing import write_parquet
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.simulate import SimulationPlan, simulate
 from pipelines.simulate.corruption.corrupt_feeds import corrupt_values
 from pipelines.simulate.corruption.corruption_kinds import (

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from expectations.contracts import feeds
 from pipelines.core.data_provenance import read_provenance
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.simulate import SimulationPlan, simulate
 from tests.simulate.conftest import DAYS, SIZE, START, bytes_below
 from tests.simulate.corruption_log import assert_quarantine_matches_log

@@ -1,4 +1,4 @@
-"""The parsed dbt project is used again for another date, and never for another home."""
+"""The parsed dbt project is used again for other dates and homes, with the places of each."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -10,16 +10,15 @@ from dbt.contracts.graph.manifest import Manifest
 
 from pipelines.core.settings import Settings
 from pipelines.transform import warehouse
-from pipelines.transform.parsed_project import load_parsed_project
-from pipelines.transform.warehouse import state_folder, variables
+from pipelines.transform.parsed_project import KEPT, PLACES, load_parsed_project
+from pipelines.transform.warehouse import variables
 
 ONE_DAY, OTHER_DAY = date(2026, 1, 31), date(2027, 12, 1)
 CLOCKS = {"created_at", "generated_at", "invocation_id", "invocation_started_at", "run_started_at"}
 
 
-def parse(settings: Settings, day: date) -> Manifest:
-    options = warehouse._options(settings, day)
-    return load_parsed_project(state_folder(settings), variables(settings, day), options)
+def parse(folder: Path, settings: Settings, day: date) -> Manifest:
+    return load_parsed_project(folder, variables(settings, day), warehouse._options(settings))
 
 
 def contents(project: Manifest) -> dict[str, Any]:
@@ -45,48 +44,44 @@ def texts(value: Any) -> Iterator[str]:
         yield from chain.from_iterable(map(texts, value))
 
 
-def copies(settings: Settings) -> list[Path]:
-    return sorted(state_folder(settings).glob("parsed-*.msgpack"))
-
-
 def test_what_is_parsed_for_one_date_is_what_another_date_parses(tmp_path: Path):
     settings = Settings(home=tmp_path / "home")
-    one = contents(parse(settings, ONE_DAY))
-    (stored,) = copies(settings)
-    again = contents(parse(settings, OTHER_DAY))
-    assert copies(settings) == [stored]
-    stored.unlink()
-    assert contents(parse(settings, OTHER_DAY)) == one == again
+    one = contents(parse(tmp_path / "stored", settings, ONE_DAY))
+    again = contents(parse(tmp_path / "stored", settings, OTHER_DAY))
+    assert len(list((tmp_path / "stored").iterdir())) == 1
+    assert contents(parse(tmp_path / "new", settings, OTHER_DAY)) == one == again
     assert len(one["nodes"]) > 50
     assert f"{ONE_DAY}" not in set(texts(one))
 
 
-def test_another_home_parses_its_own_places(tmp_path: Path):
-    homes = [Settings(home=tmp_path / name) for name in ("one", "other")]
-    parsed = [contents(parse(settings, ONE_DAY)) for settings in homes]
-    for settings, found, other in zip(homes, parsed, reversed(homes), strict=True):
-        places = [text for text in texts(found["sources"]) if "read_parquet(" in text]
-        assert places
-        assert any(str(settings.home) in place for place in places)
-        assert not any(str(other.home) in place for place in places)
+def test_homes_share_the_project_and_each_has_its_own_places(tmp_path: Path):
+    homes = [Settings(home=tmp_path / name, threads=n) for n, name in enumerate(("one", "{2}*"), 1)]
+    parsed = [contents(parse(tmp_path / "stored", settings, ONE_DAY)) for settings in homes]
+    assert len(list((tmp_path / "stored").iterdir())) == 1
+    for settings, found in zip(homes, parsed, strict=True):
+        places = [source["meta"]["external_location"] for source in found["sources"].values()]
+        folders = {variables(settings, ONE_DAY)[name] for name in PLACES}
+        assert len(places) >= 12
+        assert all(any(f"'{folder}/" in place for folder in folders) for place in places)
+        assert not any("@" in place for place in places)
 
 
 def test_a_damaged_copy_is_made_again(tmp_path: Path):
     settings = Settings(home=tmp_path)
-    expected = contents(parse(settings, ONE_DAY))
-    (stored,) = copies(settings)
+    expected = contents(parse(tmp_path / "stored", settings, ONE_DAY))
+    (stored,) = (tmp_path / "stored").iterdir()
     stored.write_bytes(stored.read_bytes()[:1000])
-    assert contents(parse(settings, ONE_DAY)) == expected
+    assert contents(parse(tmp_path / "stored", settings, ONE_DAY)) == expected
     assert stored.stat().st_size > 1000
 
 
-def test_other_settings_parse_again(tmp_path: Path):
-    one = copies_after(Settings(home=tmp_path, time_zone="Asia/Shanghai"))
-    other = copies_after(Settings(home=tmp_path, time_zone="Europe/Berlin"))
-    assert len(one) == len(other) == 1
-    assert one != other
-
-
-def copies_after(settings: Settings) -> list[Path]:
-    parse(settings, ONE_DAY)
-    return copies(settings)
+def test_other_settings_parse_again_and_the_oldest_go(tmp_path: Path):
+    folder = tmp_path / "stored"
+    folder.mkdir()
+    for number in range(KEPT):
+        (folder / f"parsed-{number:016}").touch()
+    for zone in ("Asia/Shanghai", "Europe/Berlin"):
+        parse(folder, Settings(home=tmp_path, time_zone=zone), ONE_DAY)
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    assert len(sizes) == KEPT
+    assert sum(size > 0 for size in sizes) == 2

@@ -26,7 +26,7 @@ from pipelines.bench.shell import Figures, Stopwatch, count_option, temporary_ho
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.importing.source_columns import LEAD_KEY, SourceRows, read_source_rows
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.simulate import SimulationPlan, simulate
 from pipelines.transform.build import transform
 

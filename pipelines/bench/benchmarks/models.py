@@ -29,7 +29,7 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.importing import import_file
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.transform.build import transform
 
 PREPARED = "prepared.txt"

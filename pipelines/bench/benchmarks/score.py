@@ -25,7 +25,7 @@ from pipelines.bench.shell import (
 from pipelines.core.arrays import FloatArray
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.scoring import load_pair_features, score_leads
 from pipelines.simulate import SimulationPlan, simulate

@@ -21,7 +21,7 @@ from pipelines.bench.shell import (
 )
 from pipelines.core.home.shared_marts import list_shared_files
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.simulate import SimulationPlan, simulate
 from pipelines.transform.build import transform
 

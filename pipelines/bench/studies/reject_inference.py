@@ -31,7 +31,7 @@ from pipelines.core.database import connect, read_query
 from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
 from pipelines.core.statistics import auc_of_counts, mean_bin_error
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import World
 from pipelines.transform.build import transform

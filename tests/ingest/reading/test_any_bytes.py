@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import ingest
 from pipelines.core.settings import Settings
+from pipelines.ingest import ingest_day
 from tests.helpers.landing import DAY, csv_bytes, land, path_of, row
 from tests.ingest.published import counts, loaded, quarantined
 
@@ -64,7 +64,7 @@ def settings(tmp_path_factory):
         path = path_of(settings, "channel_spend", f"s{number}", name=f"rows.{kind}")
         path.parent.mkdir(parents=True)
         path.write_bytes(corrupt(good[kind], dice))
-    ingest.ingest(settings, DAY)
+    ingest_day.ingest(settings, DAY)
     return settings
 
 
@@ -89,7 +89,7 @@ def test_a_day_with_one_unreadable_file_succeeds(tmp_path, name):
     home = Settings(home=tmp_path, memory_limit="1GB")
     header = csv_bytes(SPEND).split(b"\n")[0]
     land(path_of(home, "channel_spend", name=name), header + b"\n\xff\n\xff\n")
-    ingest.ingest(home, DAY)
+    ingest_day.ingest(home, DAY)
     assert counts(home, "channel_spend")["search"]["rejected_files"] == 1
     assert [record["rule"] for record in quarantined(home, "channel_spend")] == ["reject_share"]
 
@@ -102,7 +102,7 @@ def test_a_file_with_an_unprintable_name_is_rejected(tmp_path):
     folder = path_of(home, "channel_spend").parent
     land(folder / os.fsdecode(b"r\xff.csv"), SPEND)
     land(folder / "a\nb.csv", SPEND)
-    ingest.ingest(home, DAY)
+    ingest_day.ingest(home, DAY)
     records = quarantined(home, "channel_spend")
     assert [record["rule"] for record in records] == ["name", "name"]
     assert all("its path holds unprintable characters" in r["message"] for r in records)
@@ -114,7 +114,7 @@ def test_circular_links_broken_links_and_pipes_do_not_stop_a_run(tmp_path):
     (folder / "round").symlink_to(home.landing, target_is_directory=True)
     (folder / "broken.csv").symlink_to(tmp_path / "nowhere")
     os.mkfifo(folder / "pipe.csv")
-    ingest.ingest(home, DAY)
+    ingest_day.ingest(home, DAY)
     assert len(loaded(home, "channel_spend")) == 1
     assert sorted(record["file"] for record in quarantined(home, "channel_spend")) == [
         "channel_spend/search/2026-11-20/broken.csv",

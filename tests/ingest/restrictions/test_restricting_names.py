@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from pipelines import ingest
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 from pipelines.deliveries.present_knowledge import load_holds
+from pipelines.ingest import ingest_day
 from pipelines.ingest.reading.restricting_names import find_meaning
 from tests.helpers.landing import DAY, close_before, csv_bytes, land, leads, path_of, row
 from tests.ingest.test_restrictions import closed, findings, order, orders, run
@@ -150,7 +150,7 @@ def test_another_misplaced_file_holds_nothing(settings, content):
         file.write_bytes(content)
     run(settings)
     assert closed(settings) == []
-    assert ingest.ingest(settings, DAY)["misplaced"] == 3
+    assert ingest_day.ingest(settings, DAY)["misplaced"] == 3
 
 
 @pytest.mark.parametrize("feed", ["leads", "products", "outcomes"])
