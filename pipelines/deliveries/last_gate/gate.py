@@ -185,6 +185,7 @@ class LastGate:
             "catalogues": len({self.day, self.as_of}),
             "is_admitted": self._is_admitted(institution_id),
             "least_odds": least["default"],
+            "time_zone": self.settings.time_zone,
             "has_texts": bool(texts.texts),
             "unknown_version_closes": texts.unknown_version == "close",
         }

@@ -82,7 +82,9 @@ def _record(settings: Settings, day: date, table: pa.Table) -> None:
     if not table.num_rows:
         return
     rows = "\n".join(map(str, table.to_pylist()))
-    file = record_folder(settings, day) / f"{hashlib.sha256(rows.encode()).hexdigest()[:16]}.parquet"
+    file = (
+        record_folder(settings, day) / f"{hashlib.sha256(rows.encode()).hexdigest()[:16]}.parquet"
+    )
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_name(f".{file.name}.new")
@@ -99,14 +101,14 @@ def _find_closed_leads(
     until = today if is_live else as_of
     known_end = now if is_live else settings.day_start(as_of + timedelta(days=1))
     unreadable: dict[str, list[str]] = {feed: [] for feed in COLUMNS}
-    for feed in COLUMNS:
+    for feed, columns in COLUMNS.items():
         tables = []
         for file in _list_unread_files(settings, feed, until):
             try:
                 tables.append(_read_file(connection, feed, file))
             except (duckdb.Error, OSError, EOFError, ValueError, csv.Error):
                 unreadable[feed].append(file.source)
-        schema = pa.schema([(name, pa.string()) for name in (*COLUMNS[feed], "source")])
+        schema = pa.schema([(name, pa.string()) for name in (*columns, "source")])
         connection.register(f"landed_{feed}", pa.concat_tables([schema.empty_table(), *tables]))
     create_keyed_hash_macro(connection, load_identifier_key(settings))
     parameters = {
@@ -200,8 +202,8 @@ def _open_source(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[str
     delimiter = max((",", ";", "\t"), key=first.count)
     names = next(csv.reader([first], delimiter=delimiter), [])
     columns = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}': 'varchar'" for name in names)
-    return (
+    source = (
         f"read_csv({place}, columns = {{{columns}}}, auto_detect = false, header = true, "
-        f"delim = '{delimiter}', quote = '\"', escape = '\"', nullstr = '', strict_mode = true)",
-        names,
+        f"delim = '{delimiter}', quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
     )
+    return source, names

@@ -16,7 +16,10 @@ import pytest
 
 from expectations import policy
 from expectations.contracts import load
+from expectations.policy_types import ConsentTexts
 from pipelines.core.database import connect
+from pipelines.core.home.schema_version import REPLAY
+from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
 from pipelines.deliveries.last_gate.gate import LastGate, Violation
@@ -170,9 +173,7 @@ def take_off_the_list(out: Outgoing) -> None:
     out.as_of = NEXT
     path = out.settings.day_folder(out.settings.lake / "institutions", DAY)
     rows = pq.read_table(path / "institutions.parquet", partitioning=None).to_pylist()
-    kept = [
-        row | {"landed_on": NEXT} for row in rows if row["institution_id"] != out.institution
-    ]
+    kept = [row | {"landed_on": NEXT} for row in rows if row["institution_id"] != out.institution]
     target = out.settings.day_folder(out.settings.lake / "institutions", NEXT)
     out.edit(target / "institutions.parquet", lambda _: kept, others)
 
@@ -352,3 +353,90 @@ def test_100_planted_violations_are_stopped_and_named(delivered: Settings, tmp_p
         if kind not in found:
             missed.append((seed, kind, out.institution, sorted(found)))
     assert not missed
+
+
+TEXT = "I agree that lenders contact me."
+REGISTER = {
+    "decided_on": "2026-11-01",
+    "source": "test",
+    "texts": [
+        {"version": "1", "sha256": sha(TEXT), "from": "2026-01-01", "jurisdiction": "CN",
+         "language": "en", "text": TEXT, "source": "test"},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unknown_version", "change", "kind"),
+    [
+        ("close", {"consent_text_sha256": sha("another text")}, "consent_text_contradicts"),
+        ("close", {"consent_version": "9"}, "consent_text_unknown"),
+        ("deliver", {"consent_version": "9", "consent_text_sha256": sha("any")}, None),
+        ("close", {"consent_text_sha256": sha(TEXT).upper()}, None),
+        ("close", {}, None),
+    ],
+)
+def test_a_consent_text_that_contradicts_the_register_is_stopped(
+    delivered: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unknown_version: str,
+    change: Row,
+    kind: str | None,
+):
+    register = ConsentTexts.model_validate(REGISTER | {"unknown_version": unknown_version})
+    monkeypatch.setattr(policy, "consent_texts", lambda: register)
+    with outgoing(delivered, 5) as out:
+        if change:
+            out.change_lead(**change)
+        found = {violation.kind for violation in check(out, tmp_path)}
+    assert found == ({kind} if kind else set())
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "@cmd", "-2+3", "+1+1"])
+def test_a_formula_in_a_csv_is_stopped(delivered: Settings, tmp_path: Path, cell: str):
+    folder = delivered.day_folder(delivered.outbox, DAY)
+    name = next(path.parent.name for path in sorted(folder.glob("*/leads.csv")))
+    with (folder / name / "leads.csv").open(newline="") as text:
+        rows = list(csv.reader(text))
+    rows[1][0] = cell
+    with (tmp_path / "leads.csv").open("w", newline="") as text:
+        csv.writer(text).writerows(rows)
+    with connect(delivered) as connection:
+        gate = LastGate.open(connection, delivered, DAY, DAY, [name])
+        found = gate.check_outgoing(name, tmp_path / "leads.csv", len(rows) - 1)
+    assert {violation.kind for violation in found} == {"formula", "unknown_match"}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a lead file", b"PAR1", b'"match_id"\n"a'])
+def test_a_file_that_is_none_is_stopped(delivered: Settings, tmp_path: Path, content: bytes):
+    for name in ("leads.csv", "leads.parquet"):
+        (tmp_path / name).write_bytes(content)
+        with connect(delivered) as connection:
+            gate = LastGate.open(connection, delivered, DAY, DAY, ["bank-000"])
+            assert gate.check_outgoing("bank-000", tmp_path / name, 0)
+
+
+def test_orders_that_landed_since_are_left_out_and_a_replay_finds_them(
+    delivered: Settings, tmp_path: Path
+):
+    home = tmp_path / "home"
+    shutil.copytree(delivered.home, home)
+    settings = Settings(home=home, threads=1)
+    shutil.rmtree(settings.outbox)
+    with outgoing(delivered, 7) as out:
+        row = {"subject_type": "lead", "subject": out.name, "institution_id": "all"}
+        path = settings.landing / "suppressions" / "dnc" / f"{DAY}" / "late.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+        (shard,) = deliver.plan_shards(settings, DAY)
+        deliver.deliver(settings, DAY, shard)
+        manifest = read_manifest(settings.day_folder(settings.outbox, DAY) / out.institution)
+        assert (manifest["state"], manifest["held_reasons"]) == ("delivered", {"suppressed": 1})
+        before = sorted(path.read_bytes() for path in settings.outbox.rglob("leads*"))
+        # a replay has no files but the recorded ones
+        shutil.rmtree(settings.landing)
+        shutil.rmtree(settings.outbox)
+        (settings.ledger / REPLAY).write_text("{}")
+        deliver.deliver(settings, DAY, shard)
+    assert sorted(path.read_bytes() for path in settings.outbox.rglob("leads*")) == before

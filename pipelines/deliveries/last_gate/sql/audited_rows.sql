@@ -86,7 +86,7 @@ texts as (
     left join gate.consent_texts
         on
             claimed.consent_version = consent_texts.version
-            and cast(claimed.consent_at as date)
+            and cast(timezone($time_zone, claimed.consent_at) as date)
             between consent_texts.valid_from and consent_texts.valid_to
     group by claimed.match_id
 
