@@ -70,7 +70,8 @@ def _load_people(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date, as_of: date
 ) -> None:
     """Create the leads of the claims, their persons and what these object to."""
-    window = timedelta(days=policy.identity(day).same_person_days)
+    identity = policy.identity(day)
+    window = timedelta(days=identity.same_person_days)
     _create_view(connection, settings, "leads", "gate.day_leads", first=day, last=day)
     _create_view(connection, settings, "leads", "gate.statements", first=day, last=as_of)
     _create_view(connection, settings, "leads", "gate.recent_leads", first=day - window, last=as_of)
@@ -88,7 +89,7 @@ def _load_people(
         """
     )
     run_query(connection, SQL / "leads.sql")
-    run_query(connection, SQL / "persons.sql")
+    run_query(connection, SQL / "persons.sql", {"max_phones": identity.max_phones_per_person})
     run_query(connection, SQL / "subjects.sql")
     known_end = settings.day_start(as_of + timedelta(days=1))
     run_query(connection, SQL / "objections.sql", {"known_end": known_end})

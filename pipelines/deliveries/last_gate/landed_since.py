@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -129,7 +130,9 @@ def _list_unread_files(settings: Settings, feed: str, until: date) -> Iterator[_
             continue
         if known is None:
             known = _read_known_files(settings, feed)
-        name = path.relative_to(settings.landing).as_posix()
+        # bytes that are no UTF-8 are escaped as the ledger escapes them
+        relative = path.relative_to(settings.landing).as_posix()
+        name = os.fsencode(relative).decode("utf-8", "backslashreplace")
         if not _is_known(path, known.get(name)):
             yield _LandedFile(path, path.parts[-3])
 

@@ -19,6 +19,17 @@ with recent as (
 
 ),
 
+-- a number that came with too many phones is nobody's, so no phone leads to it
+shared_numbers as (
+
+    select id_key
+    from recent
+    where id_key is not null
+    group by id_key
+    having count(distinct phone_key) > $max_phones
+
+),
+
 numbers as (
 
     select
@@ -34,6 +45,7 @@ numbers as (
         recent.id_key
     from gate.leads
     inner join recent on leads.phone_key = recent.phone_key
+    anti join shared_numbers on recent.id_key = shared_numbers.id_key
     where leads.id_key is null and recent.id_key is not null
 
 ),

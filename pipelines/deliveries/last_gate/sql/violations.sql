@@ -21,14 +21,14 @@ limits as (
         min(
             case
                 when catalogue.price_model = 'cpl' and catalogue.price > 0
-                    then floor(catalogue.daily_budget / catalogue.price + 1e-9)
+                    then floor(catalogue.daily_budget / catalogue.price + 1e-6)
             end
         ) as daily_budget,
         min(catalogue.monthly_quota) - any_value(coalesce(month_use.leads, 0)) as monthly_quota,
         min(
             case
                 when catalogue.price_model = 'cpl' and catalogue.price > 0
-                    then floor(catalogue.monthly_budget / catalogue.price + 1e-9)
+                    then floor(catalogue.monthly_budget / catalogue.price + 1e-6)
             end
         ) - any_value(coalesce(month_use.leads, 0)) as monthly_budget
     from counted
