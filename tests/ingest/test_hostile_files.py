@@ -24,9 +24,9 @@ def bomb(size: int) -> bytes:
 
 FILES: dict[str, tuple[str, bytes, int, set[str]]] = {
     # source: name, content, rows that are loaded, rules of quarantine
-    "bomb": ("rows.csv.gz", bomb(256 << 20), 0, {"no_line_end"}),
-    "field": ("rows.csv", HEADER + b'\n"' + b"x" * FIELD + b'",1\n' + BODY, 0, {"no_line_end"}),
-    "nul": ("rows.csv", GOOD.replace(b"L00001", b"L0\x00001"), ROWS - 1, {"nul"}),
+    "bomb": ("rows.csv.gz", bomb(96 << 20), 0, {"line_end"}),
+    "field": ("rows.csv", HEADER + b'\n"' + b"x" * FIELD + b'",1\n' + BODY, ROWS, {"fields"}),
+    "nul": ("rows.csv", GOOD.replace(b"L00001", b"L0\x00001"), ROWS - 1, {"encoding"}),
     "gb18030": (
         "rows.csv",
         csv_bytes(leads(ROWS, full_name="张三")).decode().encode("gb18030"),
@@ -51,7 +51,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         path.write_bytes(content)
     land(path_of(settings, "leads", "good"), leads(ROWS))
     outside = land(folder / "outside.csv", leads(ROWS))
-    for source, name in (("link", "rows.csv"), ("tricks", "..%2f..%2frows.csv")):
+    for source, name in (("link", "rows.csv"), ("tricks", "a..%2f..%2frows.csv")):
         path = path_of(settings, "leads", source, name=name)
         path.parent.mkdir(parents=True)
         if source == "link":

@@ -68,6 +68,8 @@ class Outgoing:
             path.unlink()
             if before:
                 path.write_bytes(before)
+            else:
+                path.parent.rmdir()
 
         self.undo.callback(restore)
 
