@@ -1,10 +1,11 @@
--- What borrowers cost: channel spend by campaign, month of capture (cohort), institution and product,
--- as known before the business date.
+-- What borrowers cost: channel spend by campaign, month of capture (cohort), institution and
+-- product, as known before the business date.
 --
--- A campaign's spend of a month is allocated evenly over its leads of that month; spend that names no
--- campaign, evenly over all leads of the channel. A lead's share is split evenly over its deliveries;
--- the share of a lead that nobody received is in a row without an institution, and spend without any
--- lead in a row without leads. So the rows of a channel and cohort add up to its spend.
+-- A campaign's spend of a month is allocated evenly over its leads of that month; spend without a
+-- campaign evenly over all leads of the channel. A lead's share is split evenly over its
+-- deliveries; the share of a lead that nobody received is in a row without an institution, and
+-- spend without any lead in a row without leads. So the rows of a channel and cohort add up to its
+-- spend.
 
 {% set first_month = add_months(month_of(run_day()), 1 - var("acquisition_months") | int) %}
 
@@ -128,7 +129,7 @@ deliveries as (
         leads.cohort,
         delivered.institution_id,
         delivered.product_id,
-        count(*) over (partition by leads.channel_id, leads.lead_id) as shares
+        count(*) over (partition by leads.channel_id, leads.lead_id) as recipients
 
     from leads
     left join {{ ref("stg_published__delivered") }} as delivered
@@ -182,11 +183,11 @@ costs as (
         deliveries.institution_id,
         deliveries.product_id,
         count(*) as leads,
-        cast(sum({{ exact("1.0 / deliveries.shares") }}) as double) as lead_share,
+        cast(sum({{ exact("1.0 / deliveries.recipients") }}) as double) as lead_share,
         count(deliveries.institution_id) as delivered,
         cast(coalesce(sum(outcomes.approved), 0) as bigint) as approved,
         cast(coalesce(sum(outcomes.funded), 0) as bigint) as funded,
-        cast(sum({{ exact("lead_costs.cost_per_lead / deliveries.shares") }}) as double) as spend,
+        cast(sum({{ exact("lead_costs.cost_per_lead / deliveries.recipients") }}) as double) as spend,
         cast(sum({{ exact("outcomes.amount") }}) as double) as funded_amount,
         cast(sum({{ exact("outcomes.annual_yield") }}) as double) as annual_yield,
         min(outcomes.currency) as first_currency,

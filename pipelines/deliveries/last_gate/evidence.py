@@ -1,6 +1,6 @@
 """Evidence of the last gate: the sources, as tables of the schema `gate`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -221,7 +221,7 @@ def _create_table(
     name: str,
     columns: Iterable[str],
     types: Iterable[pa.DataType],
-    rows: list[tuple[object, ...]],
+    rows: Sequence[tuple[object, ...]],
 ) -> None:
     schema = pa.schema(list(zip(columns, types, strict=True)))
     values = [dict(zip(schema.names, row, strict=True)) for row in rows]

@@ -1,7 +1,8 @@
--- Whether each institution was admitted on `$day` and on `$as_of`, by the newest list of each platform.
+-- Whether each institution was admitted on `$day` and on `$as_of`, by the newest list of each
+-- platform.
 --
--- A platform that took it off its list ends the admission, until another one sends a newer list with
--- it. Where lists disagree on its dates, the stricter one counts.
+-- A platform that took it off its list ends the admission, until another one sends a newer list
+-- with it. Where lists disagree on its dates, the stricter one counts.
 
 create or replace table gate.admissions as
 

@@ -5,7 +5,7 @@ create or replace table gate.agreements as
 select
     institution_id,
     max_by(
-        fields, struct_pack(landed_on := landed_on, known_on := known_on, platform := platform_id)
+        fields, struct_pack(landed_on := landed_on, known_on := known_on, sent_by := platform_id)
     ) as fields
 from gate.institutions
 where known_on <= $day

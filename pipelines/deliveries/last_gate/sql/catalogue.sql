@@ -1,4 +1,5 @@
--- Each product of the institutions' catalogues in force on `$day` and on `$as_of`, with its price cap.
+-- Each product of the institutions' catalogues in force on `$day` and on `$as_of`, with its price
+-- cap.
 --
 -- A catalogue replaces the earlier one of its sender as a whole; one that came late, when a newer
 -- one was known already, replaces nothing.

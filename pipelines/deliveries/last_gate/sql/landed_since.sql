@@ -7,8 +7,10 @@ with orders as (
         trim(subject_type) as subject_type,
         case
             when trim(subject_type) = 'lead'
-                then lower(split_part(trim(subject), '/', 1))
-                || substr(trim(subject), strpos(trim(subject), '/'))
+                then concat(
+                    lower(split_part(trim(subject), '/', 1)),
+                    substr(trim(subject), strpos(trim(subject), '/'))
+                )
             else keyed_hash(lower(trim(subject)))
         end as subject,
         case
@@ -44,7 +46,9 @@ copies as (
         claims.lead_id,
         claims.institution_id,
         case
-            when trim(landed_leads.consent_withdrawn_at) in ('', 'NULL', 'null', 'None', '\N', 'nan')
+            when
+                trim(landed_leads.consent_withdrawn_at)
+                in ('', 'NULL', 'null', 'None', '\N', 'nan')
                 then null
             else trim(landed_leads.consent_withdrawn_at)
         end as withdrawn_at,
