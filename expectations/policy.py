@@ -19,6 +19,7 @@ from expectations.contracts import Column
 from expectations.policy_types import (
     AssumedRequests,
     Consent,
+    ConsentTexts,
     Currencies,
     CurrencyCodes,
     Dated,
@@ -69,6 +70,12 @@ def identity(day: date) -> Identity:
 def consent(day: date) -> Consent:
     """Return the consent policy in force on `day`."""
     return _in_force(_read("consent", tuple[Consent, ...]), day)
+
+
+@cache
+def consent_texts() -> ConsentTexts:
+    """Return the register of consent texts."""
+    return _read("consent_texts", ConsentTexts)
 
 
 def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None:

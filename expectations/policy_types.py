@@ -1,5 +1,6 @@
 """The schemas of the policies: the types that validate `expectations/policy/*.yml`."""
 
+import hashlib
 import re
 from datetime import date
 from itertools import pairwise
@@ -66,6 +67,39 @@ class Consent(Dated):
     """The word in `consent_scope` that covers every institution."""
     longest_days: int = Field(ge=1)
     """Age in days from which a consent no longer counts."""
+
+
+class ConsentText(Dated):
+    """The words of one version of a consent, in one jurisdiction and language."""
+
+    version: str = Field(min_length=1, max_length=64)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the text's UTF-8 bytes."""
+    valid_to: date | None = Field(default=None, alias="to")
+    """Last day on which it was shown, inclusive."""
+    jurisdiction: str = Field(min_length=2, max_length=16)
+    language: str = Field(min_length=2, max_length=16)
+    purpose: str = ""
+    text: str = ""
+    file: str = ""
+    """Where the words are, if they are not in `text`."""
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Self:
+        if self.valid_to is not None and self.valid_to < self.valid_from:
+            raise ValueError(f"ends on {self.valid_to}, before it begins on {self.valid_from}")
+        if bool(self.text) == bool(self.file):
+            raise ValueError("needs either `text` or `file`")
+        if self.text and hashlib.sha256(self.text.encode()).hexdigest() != self.sha256:
+            raise ValueError(f"`sha256` is not the hash of `text` of version {self.version}")
+        return self
+
+
+class ConsentTexts(Decision):
+    """The register of consent texts, and what happens to a version without one."""
+
+    unknown_version: Literal["close", "deliver"]
+    texts: tuple[ConsentText, ...] = ()
 
 
 class PriceCap(Dated):

@@ -28,6 +28,7 @@ from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_jso
 from pipelines.core.settings import Settings, use_home
 from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
+from pipelines.deliveries.last_gate.landed_since import record_folder
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
 from pipelines.reports.publish_report import report
 
@@ -151,6 +152,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     for beside in (*earlier, settings.ledger / "origins.json", history_file(settings), key_file):
         _link(settings.home, beside.relative_to(settings.home), scratch)
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
+    for record in record_folder(settings, day).glob("*.parquet"):
+        _link(settings.home, record.relative_to(settings.home), scratch)
     written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
     write_version(Settings(home=scratch))
     write_json(scratch / "ledger" / REPLAY, {"date": f"{day}", "schema_version": written_as})

@@ -39,7 +39,9 @@ recent as (
         leads.is_id_valid,
         leads.is_phone_valid,
         leads.consent_at,
-        leads.consent_withdrawn_at
+        leads.consent_withdrawn_at,
+        leads.consent_version,
+        leads.consent_text_sha256
 
     from leads
     inner join persons

@@ -21,6 +21,12 @@ withdrawn as (
 
 ),
 
+unproven as (
+
+    select * from {{ ref("int_leads__unproven") }}
+
+),
+
 crowded as (
 
     select * from {{ ref("int_leads__contact_bursts") }}
@@ -46,6 +52,7 @@ detailed as (
                 then 'consent_expired'
             when leads.consent_at >= {{ day_start(add_days("leads.business_date", 1)) }}
                 then 'not_given_yet'
+            else unproven.detail
         end as consent_detail,
         case
             when not leads.is_id_valid then 'id_number_invalid'
@@ -59,6 +66,8 @@ detailed as (
         on leads.channel_id = suppressed.channel_id and leads.lead_id = suppressed.lead_id
     left join withdrawn
         on leads.channel_id = withdrawn.channel_id and leads.lead_id = withdrawn.lead_id
+    left join unproven
+        on leads.channel_id = unproven.channel_id and leads.lead_id = unproven.lead_id
     left join crowded
         on leads.channel_id = crowded.channel_id and leads.lead_id = crowded.lead_id
 

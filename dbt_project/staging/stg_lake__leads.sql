@@ -20,6 +20,8 @@ renamed as (
         captured_at,
         known_at,
 
+        coalesce(campaign_id, '') as campaign_id,
+
         -- the person, as hashes
         segment,
         person_key,
@@ -33,6 +35,8 @@ renamed as (
         consent_scope,
         consent_at,
         consent_withdrawn_at,
+        consent_version,
+        lower(consent_text_sha256) as consent_text_sha256,
 
         -- of a business
         established_on,

@@ -4,7 +4,7 @@ A delivered file never changes. If a day is run again with another result, the i
 new file, `leads.v2.csv`, that replaces the one before; the same result changes nothing. The
 manifest lists the matches that a correction retracts. Each file is judged by what is known when it
 is written, and an order list that can't be read holds each delivery that it could concern. Personal
-columns come from the lake only, and each file is audited from its bytes before it is published.
+columns come from the lake only, and the last gate checks the bytes of each file before it leaves.
 """
 
 from collections import Counter, defaultdict
@@ -18,10 +18,8 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from pipelines.core.database import connect
-from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
-from pipelines.deliveries.consent_audit import load_evidence
 from pipelines.deliveries.delivered_matches import record_delivered
 from pipelines.deliveries.institution_delivery import (
     DayDeliveries,
@@ -30,11 +28,13 @@ from pipelines.deliveries.institution_delivery import (
     Recipient,
     read_delivered_ids,
 )
+from pipelines.deliveries.last_gate.gate import LastGate
 from pipelines.deliveries.outcome_receipts import (
     list_institutions,
     load_receipts,
     publish_receipts,
 )
+from pipelines.deliveries.person_orders import load_person_orders
 from pipelines.deliveries.present_knowledge import (
     find_judgement_dates,
     find_latest_knowledge,
@@ -87,8 +87,6 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
 
     Raises:
         InputMissing: The day's matches, marts or leads are not published.
-        IntegrityError: A file has a person that its institution must not receive. That institution
-            gets nothing; the others got their files.
     """
     read_from = hash_inputs(
         settings.day_folder(settings.matches, day),
@@ -103,14 +101,17 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
             load_delivery_tables(connection, settings, day, as_of, names)
             recipients = _load_recipients(connection)
             holds = load_holds(connection, settings, as_of, _list_known(connection))
-            deliveries = DayDeliveries(settings, day, as_of, connection, read_from, holds, prices)
+            gate = LastGate.open(connection, settings, day, as_of, names)
+            deliveries = DayDeliveries(
+                settings, day, as_of, connection, gate, read_from, holds, prices
+            )
             results += [
                 deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
                 for name in names
             ]
     receipt_count = publish_receipts(settings, day, shard["receipts"], receipts)
     record_delivered(settings, day, shard["institutions"])
-    return _summarise(results, day) | {"receipts": receipt_count}
+    return _summarise(results) | {"receipts": receipt_count}
 
 
 def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[str]]]:
@@ -205,7 +206,7 @@ def load_delivery_tables(
     )
     products = settings.day_folder(settings.marts, day) / "products.parquet"
     connection.read_parquet(str(products), hive_partitioning=False).create_view("mart_products")
-    load_evidence(connection, settings, day, as_of)
+    load_person_orders(connection, settings, day, as_of)
     load_present_knowledge(connection, settings, day, as_of)
 
 
@@ -232,20 +233,8 @@ def _load_recipients(connection: duckdb.DuckDBPyConnection) -> dict[str, Recipie
     }
 
 
-def _summarise(results: list[DeliveryResult], day: date) -> dict[str, Any]:
-    """Return the counts of a shard.
-
-    Raises:
-        IntegrityError: A file was refused.
-    """
-    if refused := [result for result in results if result.outcome == "refused"]:
-        raise IntegrityError(
-            f"{day}: the lead files of {len(refused)} of {len(results)} institutions were not "
-            f"delivered: {'; '.join(result.message for result in refused)}. The others were. "
-            "Nobody may be sent without consent (expectations/policy/consent.yml) or against a "
-            f"suppression order. See matches/date={day} and lake/leads/date={day} for the rows; "
-            "match the day again, then deliver again."
-        )
+def _summarise(results: list[DeliveryResult]) -> dict[str, Any]:
+    """Return the counts of a shard."""
     outcomes = Counter(result.outcome for result in results)
     return {
         "institutions": len(results),

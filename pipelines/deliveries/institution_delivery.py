@@ -1,4 +1,4 @@
-"""Delivery to one institution: write its lead file, audit the bytes, publish the next version."""
+"""Delivery to one institution: write its file, pass the last gate, publish the next version."""
 
 import shutil
 from collections import Counter
@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from expectations.contracts import LINEAGE, load
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
-from pipelines.deliveries.consent_audit import find_violations
+from pipelines.deliveries.last_gate.gate import LastGate
 from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
 
 PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr")
@@ -66,7 +67,7 @@ class Recipient:
 class DeliveryResult:
     """Outcome of one institution's delivery."""
 
-    outcome: Literal["delivered", "unchanged", "held_back", "refused"]
+    outcome: Literal["delivered", "unchanged", "held_back"]
     rows: int
     message: str = ""
     """What an operator must know or do; empty if nothing."""
@@ -111,6 +112,7 @@ class DayDeliveries:
     """The date up to which orders, withdrawals, ends, pauses and caps are known."""
     connection: duckdb.DuckDBPyConnection
     """With the tables of `deliver.load_delivery_tables`."""
+    gate: LastGate
     read_from: dict[str, str]
     """Inputs as the manifests state them."""
     holds: Holds = field(default_factory=list)
@@ -141,9 +143,8 @@ class DayDeliveries:
             if is_same:
                 self._update_facts(recipient, folder, leads.num_rows, judged)
                 return DeliveryResult("unchanged", leads.num_rows)
-            if violations := self._describe_violations(recipient, file, leads.num_rows):
-                message = f"{recipient.institution_id}: {violations}"
-                return DeliveryResult("refused", leads.num_rows, message)
+            if hold := self._pass_last_gate(recipient, file, leads.num_rows, delivered_ids):
+                return self._hold_back(recipient, folder, matches, hold, retracted)
             self._publish(recipient, folder, file, leads.num_rows, judged, retracted)
         messages = (
             self._describe_held_rows(recipient, judged, matches),
@@ -220,6 +221,7 @@ class DayDeliveries:
         held = judge_rows(
             self.connection, recipient.institution_id, delivered_ids, self.settings, self.as_of
         )
+        held = _add_rows(held, self.gate.find_rows_closed_since(recipient.institution_id))
         self.connection.register("held_rows", held)
         return JudgedRows(dict(sorted(Counter(held["reason"].to_pylist()).items())))
 
@@ -239,16 +241,27 @@ class DayDeliveries:
             params={"institution": recipient.institution_id},
         ).to_arrow_table()
 
-    def _describe_violations(self, recipient: Recipient, file: Path, rows: int) -> str:
-        """Return the violations of the written file as a sentence; empty if there are none."""
-        delivered = lead_file.read(file)
-        if delivered.num_rows != rows:
-            return f"{rows:,} rows were written but {delivered.num_rows:,} read back"
-        violations = find_violations(
-            *(self.connection, delivered, recipient.institution_id),
-            *(self.settings, self.day, self.as_of),
+    def _pass_last_gate(
+        self, recipient: Recipient, file: Path, rows: int, delivered_ids: list[str]
+    ) -> Hold | None:
+        """Return why the last gate stops the written file; None if it may leave."""
+        name = recipient.institution_id
+        violations = self.gate.check_outgoing(name, file, rows, delivered_ids)
+        if not violations:
+            return None
+        kinds = ", ".join(map(str, violations))
+        finding = {
+            "id": "delivery_stopped",
+            "count": sum(violation.rows for violation in violations),
+            "sources": [name],
+            "detail": f"{name}: {kinds}",
+        }
+        message = (
+            f"{name}: the last gate stopped the lead file of {rows:,} rows; nothing was sent. "
+            f"Violations by kind, in rows: {kinds}. The matching let through what the sources "
+            f"forbid: compare matches/date={self.day} with the lake, match and deliver again."
         )
-        return ", ".join(f"{count:,} rows {kind}" for kind, count in violations.items())
+        return Hold("last_gate", message, [finding])
 
     def _describe_transport(self, recipient: Recipient) -> str:
         if recipient.delivery == "folder":
@@ -374,6 +387,12 @@ class DayDeliveries:
             "judged_as_of": f"{self.as_of}",
             **self.price_feedback.get(recipient.institution_id, {}),
         }
+
+
+def _add_rows(held: pa.Table, closed_since: pa.Table) -> pa.Table:
+    """Return the matches of both tables, each once with the reason of the first."""
+    is_new = pc.invert(pc.is_in(closed_since["match_id"], value_set=held["match_id"]))
+    return pa.concat_tables([held, closed_since.filter(is_new).cast(held.schema)])
 
 
 @contextmanager

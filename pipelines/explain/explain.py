@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from pipelines.core.database import connect
+from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
 from pipelines.explain.lead import explain_lead
 from pipelines.explain.product import explain_product
@@ -64,9 +65,28 @@ def _format_lead(lead: Explanation) -> Iterator[str]:
     for record in lead.get("records", []):
         column = f", column {record['column']}" if record["column"] else ""
         yield f"  {record['file']}, line {record['line']}{column}: {record['rule']}"
+    if consent := lead.get("consent"):
+        yield from _format_consent(consent)
     for row in lead["products"]:
         yield from _format_pair(row)
     yield f"policy {lead['policy_version']}, models {lead['models']}"
+
+
+def _format_consent(consent: Explanation) -> Iterator[str]:
+    scope = ", ".join(consent["scope"])
+    withdrawn = f", withdrawn {consent['withdrawn_at']}" if consent["withdrawn_at"] else ""
+    yield f"  consent {consent['version']}, given {consent['given_at']} for {scope}{withdrawn}"
+    for name in ("purpose", "evidence"):
+        if consent[name]:
+            yield f"      {name}: {without_personal(consent[name])}"
+    for text in consent["texts"]:
+        proven = {True: "the text that was shown", False: "of this version"}[text["is_shown"]]
+        yield (
+            f"      {proven} ({text['jurisdiction']}, {text['language']}, "
+            f"sha256 {text['sha256'][:12]}): {text['text'] or text['file']}"
+        )
+    if consent["text_sha256"] and not any(text["is_shown"] for text in consent["texts"]):
+        yield f"      the text shown (sha256 {consent['text_sha256'][:12]}) is in no register"
 
 
 def _format_pair(row: Explanation) -> Iterator[str]:

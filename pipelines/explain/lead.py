@@ -5,6 +5,7 @@ from typing import Any
 
 from expectations import policy
 from pipelines.core.errors import InputMissing
+from pipelines.explain.consent import explain_consent
 from pipelines.explain.published_day import PublishedDay, Row
 from pipelines.pairs.eligibility.reference_rules import (
     RuleCheck,
@@ -53,7 +54,8 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
 
     Returns:
         `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail` of
-        a lead without a match, and `products`: for each its `decision`, `why`, `checks` and, if it
+        a lead without a match, `consent` (version, time, scope and texts of the register), and
+        `products`: for each its `decision`, `why`, `checks` and, if it
         was scored, `FIGURES` and `value_after_price`.
 
     Raises:
@@ -67,6 +69,7 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
         "from matches where channel_id = $channel and lead_id = $lead order by rank", **key
     )
     explanation = _explain_outcome(published, rows[0], matches, key)
+    explanation["consent"] = explain_consent(published, channel, lead)
     if rows[0]["exclusion_stage"] is None:
         explanation["products"] = _explain_products(published, matches, key)
     return explanation

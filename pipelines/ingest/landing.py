@@ -75,12 +75,13 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
     cache = _read_hash_cache(settings)
     hashes: dict[str, tuple[Stamp, str]] = {}
     files = []
+    root = os.path.realpath(settings.landing)
     for found in _walk(settings.landing):
         path, entry = found.path, found.entry
         feed, source, landed_on, problem = _parse_path(path)
         if not found.is_landed or (landed_on is not None and landed_on > through):
             continue
-        stamp, digest, error = _hash_file(found, cache.get(path))
+        stamp, digest, error = _hash_file(found, cache.get(path), root)
         hashes[path] = (stamp, digest)
         if error:
             problem = error
@@ -229,14 +230,19 @@ def parse_date(folder: str) -> date | None:
         return None
 
 
-def _hash_file(found: _Found, cached: tuple[Stamp, str] | None) -> tuple[Stamp, str, str]:
+def _hash_file(
+    found: _Found, cached: tuple[Stamp, str] | None, root: str
+) -> tuple[Stamp, str, str]:
     """Return stamp, hash and problem of a file; a zero time in the stamp keeps it out of the cache.
 
-    The problem is the operating system's error, if it can't be opened.
+    The problem is the operating system's error, if it can't be opened, or a link that leaves the
+    folder `root`: its sender may not read what it names.
     """
     entry = found.entry
     if found.error:
         return (0, 0, 0), NOT_OPENED, found.error
+    if _leaves(entry, root):
+        return (0, 0, 0), NOT_OPENED, "it is a link that leaves landing/; send the file itself"
     try:
         stat = entry.stat()
         if not entry.is_file():  # a pipe would never end
@@ -249,6 +255,13 @@ def _hash_file(found: _Found, cached: tuple[Stamp, str] | None) -> tuple[Stamp, 
         return (0, 0, 0), NOT_OPENED, f"it cannot be opened: {error.strerror}"
     is_cacheable = time.time_ns() - max(stamp[1:]) > MIN_AGE_NS
     return stamp if is_cacheable else (stamp[0], 0, 0), digest, ""
+
+
+def _leaves(entry: "os.DirEntry[str]", root: str) -> bool:
+    """Return whether an entry is a link to an existing file outside the folder `root`."""
+    target = os.path.realpath(entry.path)
+    is_outside = not target.startswith(f"{root}{os.sep}")
+    return entry.is_symlink() and is_outside and Path(target).exists()
 
 
 def _hash_cache_path(settings: Settings) -> Path:

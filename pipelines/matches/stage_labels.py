@@ -8,6 +8,8 @@ DETAILS = {
     "phone_burst": "too many leads from one phone",
     "do_not_contact": "asked not to be contacted",
     "withdrawn": "consent was withdrawn",
+    "consent_text_contradicts": "the consent text shown is not the one of its version",
+    "consent_text_unknown": "the register has no consent text of this version and date",
     "no_institution_in_scope": "consent covers no institution that has a product",
     "every_institution": "every institution asked not to be sent this person",
     "no_open_product": "no product was open",

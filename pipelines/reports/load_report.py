@@ -17,7 +17,7 @@ from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
 from pipelines.reports.losses import SEARCHES, Search
 from pipelines.reports.report_data import Report
-from pipelines.reports.sections import catalogue, evidence, intake, matching, models
+from pipelines.reports.sections import acquisition, catalogue, evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.fairness import measure_proxies
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
@@ -73,6 +73,7 @@ def load_report(settings: Settings, day: date) -> Report:
         marts=load("counts of the marts", lambda: load_mart_counts(settings, day), None),
         matching=_load_matching(settings, day, parts),
         catalogue=_load_catalogue(settings, day, parts),
+        acquisition=_load_acquisition(settings, day, parts),
         model_set=load(
             "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),
@@ -121,6 +122,15 @@ def _load_catalogue(settings: Settings, day: date, parts: PartLoader) -> catalog
                 lambda: catalogue.load_products_without_leads(*where),
                 (),
             ),
+        )
+
+
+def _load_acquisition(settings: Settings, day: date, parts: PartLoader) -> acquisition.Acquisition:
+    with connect(settings) as connection:
+        return parts.load(
+            "acquisition cost",
+            lambda: acquisition.load_acquisition(settings, day, connection),
+            acquisition.Acquisition(),
         )
 
 

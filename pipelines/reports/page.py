@@ -24,6 +24,7 @@ SECTIONS = (
     ("quality", "Quality"),
     ("matches", "Matches"),
     ("catalogue", "Catalogue"),
+    ("acquisition", "Acquisition cost"),
     ("prices", "Shadow prices"),
     ("models", "Models"),
     ("champions", "Champions"),

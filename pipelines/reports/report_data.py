@@ -5,6 +5,7 @@ from datetime import date
 
 from models.fairness_proxies import AttributeInference
 from pipelines.evaluation.drift.comparison import Drift
+from pipelines.reports.sections.acquisition import Acquisition
 from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.catalogue import Catalogue
 from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
@@ -37,6 +38,7 @@ class Report:
     reconciliation: tuple[ReconciliationPoint, ...] = ()
     matching: Matching = field(default_factory=Matching)
     catalogue: Catalogue = field(default_factory=Catalogue)
+    acquisition: Acquisition = field(default_factory=Acquisition)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
     fairness: tuple[AttributeInference, ...] = ()

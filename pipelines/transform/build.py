@@ -31,6 +31,7 @@ SORT_KEYS = {
     "channels": "channel_id",
     "earlier_offers": "all",
     "shared_phones": "channel_id, lead_id",
+    "fct_acquisition_cost": "all",
 }
 """Mart -> the columns that its rows are sorted by: its key, or all columns if it has none."""
 
@@ -94,6 +95,7 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         facts["findings"] = [
             *find_outcome_problems(connection, day),
             *_list_shared_id_numbers(connection, day),
+            *_list_unproven_consents(connection),
         ]
         with publishing(settings.day_folder(settings.marts, day), facts) as folder:
             shared = GROWING if find_written_version(settings) >= SHARED_MARTS else ()
@@ -163,6 +165,20 @@ def _list_shared_id_numbers(
         {"id": "identity_number_shared", "count": numbers, "sources": channels}
         for numbers, channels in rows
     ]
+
+
+def _list_unproven_consents(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Return the finding on leads whose consent text is not the one of its version, by channel."""
+    rows = connection.execute(
+        """
+        select exclusion_detail, count(*), list(distinct channel_id order by channel_id)
+        from leads
+        where exclusion_detail in ('consent_text_contradicts', 'consent_text_unknown')
+        group by exclusion_detail
+        order by exclusion_detail
+        """
+    ).fetchall()
+    return [{"id": detail, "count": leads, "sources": channels} for detail, leads, channels in rows]
 
 
 def _query_count(connection: duckdb.DuckDBPyConnection, query: str) -> int:

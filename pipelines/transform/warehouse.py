@@ -188,6 +188,7 @@ def variables(settings: Settings, day: date) -> dict[str, Any]:
         "phone_burst_leads": identity.phone_burst.max_leads,
         "phone_burst_days": identity.phone_burst.window_days,
         "consent_longest_days": policy.consent(day).longest_days,
+        "unknown_consent_version": policy.consent_texts().unknown_version,
         "smoothing_decisions": outcomes.smoothing_decisions,
         "amount_tolerance": outcomes.amount_tolerance,
         "rate_tolerance": outcomes.rate_tolerance,
@@ -280,6 +281,10 @@ def _policy_tables() -> dict[str, pa.Table]:
     return {
         "price_caps": _entries_table(
             policy.price_caps(), pa.schema([*caps, *period, ("cap", pa.float64())])
+        ),
+        "consent_texts": _entries_table(
+            policy.consent_texts().texts,
+            pa.schema([("version", pa.string()), ("sha256", pa.string()), *period]),
         ),
         "confirmed_changes": _entries_table(
             confirmed, pa.schema([("institution_id", pa.string()), *period])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.errors import InputMissing, IntegrityError
+from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import publishing, read_manifest, sha256, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
@@ -159,21 +159,28 @@ def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(match
     assert lead_file.read(corrected).num_rows == 0
 
 
-def test_consent_withdrawn_after_matching_refuses_the_file(matched_copy):
+def stopped(settings: Settings, institution: str = CSV_BANK) -> str:
+    """Deliver; return the violations of an institution whose file the last gate stopped."""
+    assert deliver_all(settings)["held_back"] >= 1
+    manifest = read_manifest(folder_of(settings, institution))
+    (finding,) = manifest["findings"]
+    assert (manifest["state"], finding["id"]) == ("held", "delivery_stopped")
+    assert not list(folder_of(settings, institution).glob("leads*"))
+    return str(finding["detail"])
+
+
+def test_consent_withdrawn_after_matching_stops_the_file(matched_copy):
     withdrawn = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(
         matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
     )
-    with pytest.raises(IntegrityError, match=rf"{CSV_BANK}: \d+ rows consent withdrawn"):
-        deliver_all(matched_copy)
-    assert not folder_of(matched_copy, CSV_BANK).exists()
+    assert stopped(matched_copy) == f"{CSV_BANK}: consent withdrawn 1"
 
 
-def test_a_refused_file_does_not_stop_the_others(matched_copy):
+def test_a_stopped_file_does_not_stop_the_others(matched_copy):
     lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(matched_copy, DAY, **{lead: {"consent_scope": [PARQUET_BANK]}})
-    with pytest.raises(IntegrityError, match="consent does not cover it"):
-        deliver_all(matched_copy)
+    assert stopped(matched_copy) == f"{CSV_BANK}: consent does not cover it 1"
     assert (folder_of(matched_copy, PARQUET_BANK) / "leads.parquet").is_file()
 
 
@@ -181,20 +188,19 @@ def test_a_refused_file_does_not_stop_the_others(matched_copy):
     ("changes", "kind"),
     [
         ({"consent_scope": ["bank-999"]}, "consent does not cover it"),
-        ({"consent_at": at("2025-11-19 12:00")}, "consent expired or not given yet"),
-        ({"consent_at": at("2026-11-21 00:00")}, "consent expired or not given yet"),
+        ({"consent_at": at("2025-11-19 12:00")}, "consent expired"),
+        ({"consent_at": at("2026-11-21 00:00")}, "consent not given yet"),
     ],
 )
-def test_every_kind_of_missing_consent_refuses_the_file(matched_copy, changes, kind):
+def test_every_kind_of_missing_consent_stops_the_file(matched_copy, changes, kind):
     lead = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(matched_copy, DAY, **{lead: changes})
-    with pytest.raises(IntegrityError, match=f"{CSV_BANK}: 1 rows {kind}"):
-        deliver_all(matched_copy)
+    assert stopped(matched_copy) == f"{CSV_BANK}: {kind} 1"
 
 
 @pytest.mark.parametrize("institution_id", [None, CSV_BANK])
 @pytest.mark.parametrize("subject_type", ["phone", "lead"])
-def test_a_suppression_after_matching_refuses_the_file(matched_copy, subject_type, institution_id):
+def test_a_suppression_after_matching_stops_the_file(matched_copy, subject_type, institution_id):
     match = matches_of(matched_copy, CSV_BANK)[0]
     leads = pq.read_table(
         matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
@@ -208,8 +214,7 @@ def test_a_suppression_after_matching_refuses_the_file(matched_copy, subject_typ
         "effective_at": at("2026-11-20 23:00"),
     }
     write_feed(matched_copy, "suppressions", DAY, [order])
-    with pytest.raises(IntegrityError, match=f"{CSV_BANK}: 1 rows suppressed"):
-        deliver_all(matched_copy)
+    assert stopped(matched_copy) == f"{CSV_BANK}: suppressed 1"
 
 
 def test_suppressions_of_later_days_or_other_institutions_change_nothing(matched_copy):
@@ -223,7 +228,7 @@ def test_suppressions_of_later_days_or_other_institutions_change_nothing(matched
     assert deliver_all(matched_copy)["delivered"] > 0
 
 
-def test_a_row_with_another_persons_phone_refuses_the_file(matched_copy, monkeypatch):
+def test_a_row_with_another_persons_phone_stops_the_file(matched_copy, monkeypatch):
     write = lead_file.write
 
     def write_mixed(table: pa.Table, path: Path) -> None:
@@ -233,19 +238,20 @@ def test_a_row_with_another_persons_phone_refuses_the_file(matched_copy, monkeyp
         write(table.set_column(position, "phone", pa.array(phones)), path)
 
     monkeypatch.setattr(lead_file, "write", write_mixed)
-    with pytest.raises(IntegrityError, match="columns of another person"):
-        deliver_all(matched_copy)
+    assert deliver_all(matched_copy)["delivered"] == 0
+    (finding,) = read_manifest(folder_of(matched_copy, CSV_BANK))["findings"]
+    assert "columns of another person" in finding["detail"]
 
 
-def test_the_refusal_has_no_personal_data(matched_copy):
+def test_the_finding_has_no_personal_data(matched_copy):
     withdrawn = matches_of(matched_copy, CSV_BANK)[0]["lead_id"]
     write_lake_leads(
         matched_copy, DAY, **{withdrawn: {"consent_withdrawn_at": at("2026-11-20 20:00")}}
     )
-    with pytest.raises(IntegrityError) as refused:
-        deliver_all(matched_copy)
-    assert "Person" not in str(refused.value)
-    assert "+86" not in str(refused.value)
+    stopped(matched_copy)
+    manifest = (folder_of(matched_copy, CSV_BANK) / "manifest.json").read_text()
+    assert "Person" not in manifest
+    assert "+86" not in manifest
 
 
 def test_an_institution_with_a_key_gets_no_unencrypted_file(matched_copy):

@@ -259,6 +259,8 @@ def test_a_late_list_that_opens_on_the_next_date_closes_the_date_that_it_is_of(
     """The marts of the next date call it open, and on the date itself it was not."""
     products = {match["product_id"] for match in matches_of(matched_copy, CSV_BANK)}
     keys = [{"product_id": name} for name in products] if feed == "products" else [{}]
+    if feed == "products":
+        terms = terms | {"daily_quota": 1000, "apr_max": 0.24}
     rows = [{"institution_id": CSV_BANK, "landed_on": landed_on} | terms | key for key in keys]
     write_feed(matched_copy, feed, NEXT, rows)
     publish_newer_marts(matched_copy, NEXT)

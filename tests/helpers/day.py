@@ -13,7 +13,7 @@ from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.matches import match_day
 from pipelines.pairs.score_day import score
-from tests.helpers.lake import sha
+from tests.helpers.lake import sha, write_feed
 from tests.helpers.marts import write_marts
 
 QUARANTINED, DUPLICATES = 3, 2
@@ -28,6 +28,7 @@ def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
     """
     settings = write_marts(home, day, **({"leads": 60, "pairs": 40} | market))
     write_lake_leads(settings, day)
+    write_lake_catalogue(settings, day)
     train_models.ensure_model_set(settings, day)
     return settings
 
@@ -55,6 +56,22 @@ def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -
         write_parquet(
             pa.Table.from_pylist(rows, load("leads").lake_schema), new_folder / "leads.parquet"
         )
+
+
+def write_lake_catalogue(settings: Settings, day: date) -> None:
+    """Publish the products and institutions of the marts as the lake has them."""
+    path = settings.day_folder(settings.marts, day) / "products.parquet"
+    products = pq.read_table(path).to_pylist()
+    names = set(load("products").lake_schema.names)
+    rows = [{name: row[name] for name in row.keys() & names} for row in products]
+    write_feed(settings, "products", day, rows)
+    names = set(load("institutions").lake_schema.names) - {"name"}
+    lenders = {
+        row["institution_id"]: {name: row[name] for name in row.keys() & names}
+        | {"kind": row["institution_kind"]}
+        for row in products
+    }
+    write_feed(settings, "institutions", day, lenders.values())
 
 
 def run_matching(settings: Settings, day: date) -> dict[str, Any]:

@@ -28,6 +28,7 @@ EMPTY = (
     "sudden_changes",
     "earlier_offers",
     "shared_phones",
+    "fct_acquisition_cost",
 )
 """Marts of which the synthetic market has no row."""
 REGIONS = np.array(["CN-31", "CN-44", "CN-11", "CN-51"])

@@ -1,0 +1,1 @@
+"""Last gate: check the bytes of a lead file from the sources, right before they leave."""

@@ -1,0 +1,199 @@
+-- Each row of the outgoing file with the lead that it claims to be and every kind of violation.
+--
+-- What a person says counts for every row. What the institution or the platform says counts for
+-- rows that are new to the institution, and for all rows on the day itself.
+
+create or replace temp table audited_rows as
+
+with claimed as (
+
+    select
+        outgoing_rows.*,
+        claims.channel_id,
+        claims.lead_id as claimed_lead_id,
+        claims.p_approve,
+        leads.lead_id,
+        leads.region,
+        leads.scopes,
+        leads.is_withdrawn,
+        leads.consent_at,
+        leads.consent_version,
+        leads.consent_text_sha256,
+        leads.id_key,
+        leads.phone_key,
+        earlier.match_id is not null as is_earlier,
+        earlier.match_id is null or $day = $as_of as is_judged
+    from outgoing_rows
+    left join gate.claims
+        on
+            outgoing_rows.match_id = claims.match_id
+            and outgoing_rows.product_id = claims.product_id
+            and claims.institution_id = $institution
+    left join gate.leads
+        on claims.channel_id = leads.channel_id and claims.lead_id = leads.lead_id
+    left join earlier on outgoing_rows.match_id = earlier.match_id
+
+),
+
+objections as (
+
+    select
+        channel_id,
+        lead_id,
+        list_sort(list(distinct kind)) as kinds
+    from gate.objections
+    where coalesce(institution_id, $institution) = $institution
+    group by channel_id, lead_id
+
+),
+
+landed as (
+
+    select
+        claimed.match_id,
+        list_sort(list(distinct landed_since.reason)) as kinds
+    from claimed
+    inner join gate.landed_since
+        on
+            claimed.channel_id = landed_since.channel_id
+            and claimed.claimed_lead_id = landed_since.lead_id
+            and coalesce(landed_since.institution_id, $institution) = $institution
+    group by claimed.match_id
+
+),
+
+terms as (
+
+    select
+        product_id,
+        count(*) as catalogues,
+        bool_and(is_open) as is_open,
+        bool_and(coalesce(apr_min <= cap + 1e-9, true)) as is_below_cap,
+        min(highest_rate) as highest_rate
+    from gate.catalogue
+    where institution_id = $institution
+    group by product_id
+
+),
+
+texts as (
+
+    select
+        claimed.match_id,
+        count(consent_texts.version) as texts,
+        coalesce(bool_or(claimed.consent_text_sha256 = consent_texts.sha256), false) as is_its_text
+    from claimed
+    left join gate.consent_texts
+        on
+            claimed.consent_version = consent_texts.version
+            and cast(timezone($time_zone, claimed.consent_at) as date)
+            between consent_texts.valid_from and consent_texts.valid_to
+    group by claimed.match_id
+
+),
+
+judged as (
+
+    select
+        claimed.match_id,
+        claimed.product_id,
+        claimed.is_judged,
+        case
+            when claimed.claimed_lead_id is null then ['unknown_match']
+            when claimed.lead_id is null then ['unknown_lead']
+            else list_distinct(list_concat(
+                list_transform(
+                    coalesce(objections.kinds, []),
+                    lambda kind: case
+                        when kind = 'erased' and claimed.is_earlier
+                            then 'erased_since_an_earlier_version'
+                        else kind
+                    end
+                ),
+                coalesce(landed.kinds, []),
+                case when claimed.is_withdrawn then ['consent_withdrawn'] else [] end,
+                case
+                    when
+                        claimed.scopes is null
+                        or not list_bool_and(
+                            list_transform(
+                                claimed.scopes,
+                                lambda scope: list_contains(scope, $every_institution)
+                                or list_contains(scope, $institution)
+                            )
+                        )
+                        then ['consent_does_not_cover_it']
+                    else []
+                end,
+                case
+                    when claimed.consent_at is null then ['consent_without_a_time']
+                    when claimed.consent_at >= $day_end then ['consent_not_given_yet']
+                    when claimed.consent_at < $oldest_consent then ['consent_expired']
+                    when claimed.is_judged and claimed.consent_at < $oldest_consent_now
+                        then ['consent_expired']
+                    else []
+                end,
+                case
+                    when not $has_texts then []
+                    when texts.texts = 0 and $unknown_version_closes then ['consent_text_unknown']
+                    when
+                        texts.texts > 0
+                        and claimed.consent_text_sha256 is not null
+                        and not texts.is_its_text
+                        then ['consent_text_contradicts']
+                    else []
+                end,
+                case
+                    when claimed.has_other_personal_data then ['columns_of_another_person']
+                    else []
+                end,
+                case
+                    when
+                        count(*) over (partition by claimed.channel_id, claimed.claimed_lead_id) > 1
+                        then ['lead_twice']
+                    when
+                        (
+                            claimed.id_key is not null
+                            and count(*) over (partition by claimed.id_key) > 1
+                        )
+                        or (
+                            claimed.phone_key is not null
+                            and count(*) over (partition by claimed.phone_key) > 1
+                        )
+                        then ['person_twice']
+                    else []
+                end,
+                case when not $is_admitted then ['not_admitted'] else [] end,
+                case
+                    when not claimed.is_judged then []
+                    when coalesce(terms.catalogues, 0) < $catalogues then ['not_in_catalogue']
+                    when not terms.is_open then ['product_closed']
+                    when not terms.is_below_cap then ['product_above_price_cap']
+                    when claimed.suggested_apr > terms.highest_rate + 1e-9 then ['rate_above_cap']
+                    else []
+                end,
+                case
+                    when not claimed.is_judged then []
+                    when
+                        coalesce(
+                            claimed.p_approve < coalesce(odds.least, $least_odds) - 1e-9, true
+                        )
+                        then ['below_least_odds']
+                    else []
+                end
+            ))
+        end as kinds
+    from claimed
+    left join objections
+        on
+            claimed.channel_id = objections.channel_id
+            and claimed.claimed_lead_id = objections.lead_id
+    left join landed on claimed.match_id = landed.match_id
+    left join terms on claimed.product_id = terms.product_id
+    left join texts on claimed.match_id = texts.match_id
+    left join gate.odds
+        on upper(split_part(coalesce(claimed.region, ''), '-', 1)) = odds.jurisdiction
+
+)
+
+select * from judged

@@ -1,0 +1,77 @@
+-- Violations of the outgoing file: kind, detail and number of rows. A quota or a budget that it
+-- exceeds counts the rows above it, where any row of the product is new to the institution.
+
+with counted as (
+
+    select
+        product_id,
+        count(*) as leads
+    from audited_rows
+    group by product_id
+    having bool_or(is_judged)
+
+),
+
+limits as (
+
+    select
+        counted.product_id,
+        counted.leads,
+        min(catalogue.daily_quota) as daily_quota,
+        min(
+            case
+                when catalogue.price_model = 'cpl' and catalogue.price > 0
+                    then floor(catalogue.daily_budget / catalogue.price + 1e-6)
+            end
+        ) as daily_budget,
+        min(catalogue.monthly_quota) - any_value(coalesce(month_use.leads, 0)) as monthly_quota,
+        min(
+            case
+                when catalogue.price_model = 'cpl' and catalogue.price > 0
+                    then floor(catalogue.monthly_budget / catalogue.price + 1e-6)
+            end
+        ) - any_value(coalesce(month_use.leads, 0)) as monthly_budget
+    from counted
+    inner join gate.catalogue
+        on
+            counted.product_id = catalogue.product_id
+            and catalogue.institution_id = $institution
+    left join gate.month_use
+        on
+            counted.product_id = month_use.product_id
+            and month_use.institution_id = $institution
+    group by counted.product_id, counted.leads
+
+),
+
+exceeded as (
+
+    unpivot limits
+    on daily_quota, daily_budget, monthly_quota, monthly_budget
+    into name kind value most
+
+),
+
+found as (
+
+    select
+        unnest(kinds) as kind,
+        '' as detail
+    from audited_rows
+
+)
+
+select
+    kind,
+    detail,
+    count(*) as violations
+from found
+group by kind, detail
+union all
+select
+    'over_' || kind as kind,
+    product_id as detail,
+    cast(leads - greatest(most, 0) as bigint) as violations
+from exceeded
+where leads > most
+order by kind, detail
