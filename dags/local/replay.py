@@ -151,6 +151,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     for beside in (*earlier, settings.ledger / "origins.json", history_file(settings), key_file):
         _link(settings.home, beside.relative_to(settings.home), scratch)
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
+    for record in settings.day_folder(settings.transport, day).glob("*.json"):
+        _link(settings.home, record.relative_to(settings.home), scratch)  # the report reads them
     written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
     write_version(Settings(home=scratch))
     write_json(scratch / "ledger" / REPLAY, {"date": f"{day}", "schema_version": written_as})

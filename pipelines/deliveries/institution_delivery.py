@@ -143,11 +143,8 @@ class DayDeliveries:
                 message = f"{recipient.institution_id}: {violations}"
                 return DeliveryResult("refused", leads.num_rows, message)
             self._publish(recipient, folder, file, leads.num_rows, judged, retracted)
-        messages = (
-            self._describe_held_rows(recipient, judged, matches),
-            self._describe_transport(recipient),
-        )
-        return DeliveryResult("delivered", leads.num_rows, " ".join(filter(None, messages)))
+        message = self._describe_held_rows(recipient, judged, matches)
+        return DeliveryResult("delivered", leads.num_rows, message)
 
     def _find_hold(self, recipient: Recipient, matches: int) -> Hold | None:
         """Return why the recipient gets no file at all."""
@@ -247,14 +244,6 @@ class DayDeliveries:
             *(self.settings, self.day, self.as_of),
         )
         return ", ".join(f"{count:,} rows {kind}" for kind, count in violations.items())
-
-    def _describe_transport(self, recipient: Recipient) -> str:
-        if recipient.delivery == "folder":
-            return ""
-        return (
-            f"{recipient.institution_id} is delivered to by {recipient.delivery}, which isn't "
-            f"built yet: its file waits in outbox/date={self.day}/{recipient.institution_id}."
-        )
 
     def _describe_held_rows(self, recipient: Recipient, judged: JudgedRows, matches: int) -> str:
         if not judged.rows:

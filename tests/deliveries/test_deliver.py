@@ -262,13 +262,6 @@ def test_an_institution_with_a_key_gets_no_unencrypted_file(matched_copy):
     )
 
 
-def test_a_file_without_a_transport_states_where_it_waits(matched_copy):
-    replace_mart(matched_copy, "products", "delivery", "sftp", CSV_BANK)
-    (message,) = deliver_all(matched_copy)["messages"]
-    assert f"waits in outbox/date={DAY}/{CSV_BANK}" in message
-    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").is_file()
-
-
 def test_withheld_columns_are_stated_and_not_sent(matched_copy):
     requested = ["phone", "gender", "known_at", "shoe_size"]
     replace_mart(matched_copy, "products", "fields", requested, CSV_BANK)
