@@ -230,7 +230,7 @@ def test_suppressions_of_later_days_or_other_institutions_change_nothing(matched
 def test_a_row_with_another_persons_phone_refuses_the_file(matched_copy, monkeypatch):
     write = lead_file.write
 
-    def write_mixed(table: pa.Table, path: Path) -> None:
+    def write_mixed(table: pa.Table, path: Path, **_: Any) -> None:
         phones = table["phone"].to_pylist()
         phones = [*phones[1:], phones[0]]
         position = table.column_names.index("phone")

@@ -62,7 +62,7 @@ def test_times_dates_lists_and_booleans_follow_the_contract(tmp_path):
     )
     lead_file.write(table, path)
     line = path.read_text().splitlines()[1]
-    assert line == '"2026-11-20T04:30:00.000000Z",1990-02-01,"bank-1|bank-2",true,1234567.5'
+    assert line == '"2026-11-20T04:30:00Z",1990-02-01,"bank-1|bank-2",true,1234567.5'
 
 
 def test_an_empty_file_has_its_header(tmp_path):
