@@ -43,7 +43,7 @@ def find_endpoint(institution_id: str) -> Endpoint:
     return Endpoint(
         address=f"sftp://{hook.remote_host}:{hook.port}/{folder.lstrip('/')}",
         folder=folder,
-        host_key=hook.host_key.fingerprint,  # type: ignore[attr-defined]
+        host_key=" ".join(extra["host_key"].split()[:2]),
         connect=lambda: _connect(hook),
     )
 

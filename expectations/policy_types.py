@@ -670,7 +670,8 @@ class Agreement(_Strict):
 class Delivery(Decision):
     """How files reach institutions."""
 
-    going_live: dict[Literal["folder", "sftp"], Literal["required", "off"]]
+    going_live: dict[Literal["sftp"], Literal["required", "off"]]
+    """Whether a test delivery must be acknowledged first; files of the outbox are only fetched."""
     transport: Tries
     keys: KeyStrength
     agreements: tuple[Agreement, ...]

@@ -82,8 +82,7 @@ def make_signature(content: bytes, key: Ed25519PrivateKey) -> str:
 
 def load_signing_key(settings: Settings, day: date) -> Ed25519PrivateKey:
     """Return the key that signs the manifests of `day`; the first one is made at first use."""
-    if not _list_keys(settings):
-        _create(_folder(settings) / f"{FIRST_DATE}.key")
+    _require_first_key(settings)
     begun = [path for path in _list_keys(settings) if path.stem <= f"{day}"]
     return _read(max(begun, key=lambda path: path.stem))
 
@@ -106,6 +105,7 @@ def rotate_key(settings: Settings, first: date) -> Path:
 def publish_keys(settings: Settings) -> str:
     """Write `outbox/allowed_signers`, the public half of each key; return its text."""
     lines = []
+    _require_first_key(settings)
     for path in _list_keys(settings):
         public = _read(path).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         since = "" if path.stem == f"{FIRST_DATE}" else f" from {path.stem}"
@@ -115,6 +115,11 @@ def publish_keys(settings: Settings) -> str:
     if not target.is_file() or target.read_text("utf-8") != text:
         _write(target, text)
     return text
+
+
+def _require_first_key(settings: Settings) -> None:
+    if not _list_keys(settings):
+        _create(_folder(settings) / f"{FIRST_DATE}.key")
 
 
 def _folder(settings: Settings) -> Path:

@@ -37,7 +37,7 @@ class Endpoint:
     folder: str
     """The folder that the institution agreed; it exists on the server."""
     host_key: str
-    """Fingerprint of the pinned host key."""
+    """The pinned public key of the server."""
     connect: Callable[[], AbstractContextManager[paramiko.SFTPClient]]
     """Open a session with the pinned server; the block ends it."""
 

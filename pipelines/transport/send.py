@@ -28,11 +28,18 @@ from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import MANIFEST, check_file, read_manifest, sha256
 from pipelines.core.settings import Settings
+from pipelines.deliveries.sealing import KeyUnusable
 from pipelines.transport.endpoints import (
     Endpoint,
     FindEndpoint,
     TransportInterrupted,
     TransportRefused,
+)
+from pipelines.transport.going_live import (
+    TestDelivery,
+    find_open_test,
+    mark_test_sent,
+    test_folder,
 )
 from pipelines.transport.records import (
     SentFile,
@@ -195,21 +202,67 @@ def _send_all(
     """Send in parallel; each record is written when its institution is done."""
     limits = tries or policy.delivery().transport
     records = []
+
+    def finish(record: TransportRecord) -> None:
+        write_record(settings, day, record)
+        records.append(record)
+
     with ThreadPoolExecutor(min(limits.parallel, max(1, len(shipments)))) as pool:
-        running = []
+        running = {}
         for shipment in shipments:
             try:
                 endpoint = find_endpoint(shipment.record.institution_id)
-            except TransportRefused as refusal:
-                record = _mark_dead(shipment.record, refusal.reason, f"{refusal}")
-                write_record(settings, day, record)
-                records.append(record)
+                test = find_open_test(settings, day, shipment.folder, endpoint)
+            except (TransportRefused, KeyUnusable) as refusal:
+                finish(_mark_dead(shipment.record, refusal.reason, f"{refusal}"))
                 continue
-            running.append(pool.submit(_send_one, shipment, endpoint, limits))
+            except IntegrityError as error:
+                finish(_mark_dead(shipment.record, "damaged", f"{error}"))
+                continue
+            shipped = _load_test(settings, shipment, test) if test else shipment
+            if test and test.sent_at:
+                finish(_await_answer(shipment, endpoint, test))
+            else:
+                task = pool.submit(_send_one, shipped, endpoint, limits)
+                running[task] = shipment, endpoint, test
         for task in as_completed(running):
-            write_record(settings, day, task.result())
-            records.append(task.result())
+            shipment, endpoint, test = running[task]
+            record = task.result()
+            if test and record.state == "sent":
+                mark_test_sent(settings, record.institution_id, test)
+                record = _await_answer(shipment, endpoint, test)
+            elif test:
+                record = replace(
+                    record,
+                    delivery_id=shipment.record.delivery_id,
+                    version=shipment.record.version,
+                    files=shipment.record.files,
+                )
+            finish(record)
     return records
+
+
+def _load_test(settings: Settings, shipment: Shipment, test: TestDelivery) -> Shipment:
+    """Return the test delivery that goes in place of a real one."""
+    folder = test_folder(settings, shipment.record.institution_id, test)
+    files = tuple(list_files(folder, read_manifest(folder)))
+    sent = tuple(SentFile(file.path.name, file.sha256, file.bytes) for file in files)
+    record = replace(shipment.record, delivery_id=test.delivery_id, version=1, files=sent)
+    return Shipment(folder, shipment.transport, record, files)
+
+
+def _await_answer(shipment: Shipment, endpoint: Endpoint, test: TestDelivery) -> TransportRecord:
+    """Return the record of a delivery that waits for the receipt of a test delivery."""
+    name = shipment.record.institution_id
+    return replace(
+        shipment.record,
+        endpoint=endpoint.address,
+        reason="going_live",
+        message=(
+            f"{name} must acknowledge the test delivery {test.delivery_id} first; it has host, key "
+            f"and format of the real ones. Its receipt names the SHA-256 {test.sha256}"
+        ),
+    )
 
 
 def _send_one(shipment: Shipment, endpoint: Endpoint, limits: Tries) -> TransportRecord:

@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
 @pytest.fixture(autouse=True)
 def policy_without_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every institution be live."""
-    lifted = policy.delivery().model_copy(update={"going_live": {"folder": "off", "sftp": "off"}})
+    lifted = policy.delivery().model_copy(update={"going_live": {"sftp": "off"}})
     monkeypatch.setattr(policy, "delivery", lambda: lifted)
 
 
