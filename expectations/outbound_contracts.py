@@ -49,7 +49,7 @@ class OutboundColumn(Column):
 
     unit: str | None = None
     members: tuple["OutboundColumn", ...] = ()
-    """Of a JSON object its names; with the type `list` those of each object of the list."""
+    """Of a JSON object its names; with the type `list` the names of each of its objects."""
 
 
 class OutboundContract(StrictModel):

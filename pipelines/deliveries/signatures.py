@@ -5,7 +5,7 @@ Ed25519 key of the home. `outbox/allowed_signers` has the public halves; with it
 8.2 on (Windows, macOS and Linux have one) verifies a manifest with `ssh-keygen -Y verify`. The
 manifest has the SHA-256 of each file, so one signature covers them all.
 
-A key is named by the first business date that it signs. A new one is made with `rotate_key`; the
+A key is named by the first business date that it signs. `banyan signing-key` makes a new one; the
 earlier ones stay public, because earlier manifests were signed with them. Ed25519 is deterministic:
 equal manifests have equal signatures.
 """
@@ -162,6 +162,7 @@ def _create(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")  # shards sign at the same time
     fresh.write_text(text, "utf-8")
     sync(fresh)

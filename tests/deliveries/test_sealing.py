@@ -10,6 +10,7 @@ import pyrage
 import pytest
 
 from dags.local.replay import _hash
+from pipelines.cli.app import main
 from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import MANIFEST, SIGNATURE, read_manifest, sha256
 from pipelines.core.settings import Settings
@@ -221,3 +222,13 @@ def test_a_damaged_signing_key_stops_with_words(matched_copy):
     key.write_text("no key")
     with pytest.raises(IntegrityError, match="can't be read"):
         deliver_all(matched_copy)
+
+
+def test_the_verb_prints_the_keys_and_rotates(tmp_path, capsys):
+    assert main(["signing-key", "--home", f"{tmp_path}"]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith('banyan namespaces="banyan-manifest" ssh-ed25519 ')
+    rotate = ["signing-key", "--home", f"{tmp_path}", "--rotate-from", "2027-01-01"]
+    assert main(rotate) == 0
+    assert capsys.readouterr().out.startswith(first)
+    assert main(rotate) == 1
