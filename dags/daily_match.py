@@ -8,9 +8,10 @@ task publishes whole folders or nothing and gives the same bytes every time, so 
 cleared and run again. A task that *refuses* (its input breaks a contract) fails at once and says
 what to do; retries are for failing machines.
 
-`report` always runs, lists what is missing and states the verdict of the day. `close` fails the run
-if a task before it failed, if a published file was changed, unless leads in = leads out, and if the
-verdict is `not_fit`; what is published stays.
+`send` brings the published deliveries to their institutions; one that can't be reached
+fails no day, its delivery is a dead letter. `report` always runs, lists what is missing and states
+the verdict of the day. `close` fails the run if a task before it failed, if a published file was
+changed, unless leads in = leads out, and if the verdict is `not_fit`; what is published stays.
 """
 
 import pendulum
@@ -41,6 +42,8 @@ def daily_match() -> None:
     deliver = StepOperator.partial(task_id="deliver", outlets=[assets.outbox]).expand(
         shard=plan_deliver.output
     )
+    # a day without deliveries has nothing to send; one that was refused holds no other back
+    send = StepOperator(task_id="send", trigger_rule="all_done")
     report = StepOperator(task_id="report", trigger_rule="all_done", outlets=[assets.reports])
     # a day without deliveries is no failure
     close = StepOperator(
@@ -61,8 +64,8 @@ def daily_match() -> None:
         StepOperator(task_id="match", outlets=[assets.matches]),
         plan_deliver,
     )
-    chain(deliver, report, close)
-    chain(deliver, close)
+    chain(deliver, send, report, close)
+    chain([deliver, send], close)
 
 
 daily_match()

@@ -98,6 +98,13 @@ def _deliver(settings: Settings, day: date, shard: Shard) -> Any:
     return deliver(settings, day, shard)
 
 
+def _send(settings: Settings, day: date) -> Any:
+    from dags.sftp_connections import find_endpoint
+    from pipelines.transport.send import send
+
+    return send(settings, day, find_endpoint)
+
+
 def _report(settings: Settings, day: date) -> Any:
     from pipelines.reports.publish_report import report
 
@@ -130,6 +137,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "match": _match,
     "plan_deliver": _plan_deliver,
     "deliver": _deliver,
+    "send": _send,
     "report": _report,
     "close": _close,
     "check_deadline": _check_deadline,

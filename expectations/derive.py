@@ -9,16 +9,18 @@ from pathlib import Path
 
 from expectations import dbt_files, dictionary, restriction_table
 from expectations.contracts import contracts
+from expectations.outbound_contracts import derive_outbound_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def derive_files() -> dict[str, str]:
     """Return the text of every derived file, by its path below the project."""
-    return dbt_files.render_all(ROOT, contracts()) | {
+    pages = {
         dictionary.PATH: dictionary.render_dictionary(contracts()),
         restriction_table.PATH: restriction_table.render_table(contracts()),
     }
+    return dbt_files.render_all(ROOT, contracts()) | pages | derive_outbound_files()
 
 
 def main() -> None:

@@ -1,15 +1,55 @@
-"""The contracts of the files that go out, read from `expectations/outbound/*.yml`."""
+"""The contracts of the files that go out, read from `expectations/outbound/*.yml`.
 
+From each contract a JSON Schema, a contract in the Open Data Contract Standard (ODCS) and a sample
+are derived, so that a receiver's tools can read and check the files.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import pyarrow as pa
 import yaml
 
-from expectations.contracts import Column
+from expectations.contracts import LINEAGE, Column, load
 from expectations.strict_model import StrictModel
 
 FOLDER = Path(__file__).parent / "outbound"
+DERIVED = "docs/reference/schemas"
+"""Where the derived files of each contract are."""
+ODCS_VERSION = "v3.0.2"
+
+JSON_TYPES: dict[str, dict[str, Any]] = {
+    "text": {"type": "string"},
+    "list": {"type": "array", "items": {"type": "string"}},
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "timestamp": {"type": "string", "format": "date-time"},
+}
+SAMPLES: dict[str, Any] = {
+    "text": "text",
+    "list": ["one", "two"],
+    "integer": 1,
+    "number": 0.5,
+    "boolean": True,
+    "date": "2026-03-02",
+    "timestamp": "2026-03-02T09:30:15Z",
+}
+"""Type -> the value of a sample that no rule of its column restricts."""
+
+
+class OutboundColumn(Column):
+    """One column of an outgoing file, or one name of an outgoing JSON object."""
+
+    unit: str | None = None
+    members: tuple["OutboundColumn", ...] = ()
+    """Of a JSON object its names; with the type `list` the names of each of its objects."""
 
 
 class OutboundContract(StrictModel):
@@ -18,12 +58,20 @@ class OutboundContract(StrictModel):
     name: str
     schema_version: int
     description: str
-    columns: tuple[Column, ...]
+    form: Literal["table", "json"] = "table"
+    with_lead_columns: bool = False
+    """Whether the columns of a lead that the receiver agreed on follow the columns."""
+    columns: tuple[OutboundColumn, ...]
 
     @property
     def schema(self) -> pa.Schema:
         """Return the columns as an Arrow schema."""
         return pa.schema([(column.name, column.arrow_type) for column in self.columns])
+
+    @property
+    def possible_columns(self) -> tuple[OutboundColumn, ...]:
+        """Return the columns, and every column of a lead that may follow them."""
+        return (*self.columns, *(_lead_columns() if self.with_lead_columns else ()))
 
 
 @cache
@@ -31,3 +79,139 @@ def load_outbound(name: str) -> OutboundContract:
     """Return the contract of the outgoing file `name`."""
     text = (FOLDER / f"{name}.yml").read_text("utf-8")
     return OutboundContract.model_validate(yaml.safe_load(text))
+
+
+def derive_outbound_files() -> dict[str, str]:
+    """Return the text of each file that is derived from the outbound contracts, by its path."""
+    texts = {}
+    for path in sorted(FOLDER.glob("*.yml")):
+        contract = load_outbound(path.stem)
+        place = f"{DERIVED}/{contract.name}"
+        texts[f"{place}.schema.json"] = _to_json(make_json_schema(contract))
+        texts[f"{place}.odcs.yaml"] = _make_odcs(contract)
+        if contract.form == "json":
+            texts[f"{place}.sample.json"] = _to_json(make_sample(contract.columns))
+        else:
+            texts[f"{place}.sample.csv"] = _make_csv(make_sample(contract.possible_columns))
+    return texts
+
+
+def make_json_schema(contract: OutboundContract) -> dict[str, Any]:
+    """Return the JSON Schema of the object, or of one row of the table."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": contract.name,
+        "description": contract.description,
+        "$comment": f"schema_version {contract.schema_version}",
+    } | _object_schema(contract.possible_columns, is_open=contract.form == "json")
+
+
+def make_sample(columns: tuple[OutboundColumn, ...]) -> dict[str, Any]:
+    """Return one object, or row, that keeps each rule of a contract; no value is a person's."""
+    return {column.name: _sample_value(column) for column in columns}
+
+
+def _lead_columns() -> Iterator[OutboundColumn]:
+    internal = {column.name for column in LINEAGE}
+    for column in load("leads").lake_columns:
+        if column.name not in internal and not column.protected:
+            facts = column.model_dump(include={"name", "type", "description", "allowed"})
+            yield OutboundColumn(**facts)
+
+
+def _object_schema(columns: tuple[OutboundColumn, ...], *, is_open: bool) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {column.name: _value_schema(column, is_open=is_open) for column in columns},
+        "required": [column.name for column in columns if column.required],
+        "additionalProperties": is_open,
+    }
+
+
+def _value_schema(column: OutboundColumn, *, is_open: bool) -> dict[str, Any]:
+    schema = dict(JSON_TYPES[column.type])
+    if column.members:
+        inner = _object_schema(column.members, is_open=is_open)
+        schema = {"type": "array", "items": inner} if column.type == "list" else inner
+    if column.allowed:
+        schema["enum"] = [*column.allowed] + ([] if column.required else [None])
+    limits: dict[str, Any] = {"pattern": column.pattern}
+    for name, limit in {"minimum": column.minimum, "maximum": column.maximum}.items():
+        limits[name] = int(limit) if limit is not None and limit == int(limit) else limit
+    schema |= {name: limit for name, limit in limits.items() if limit is not None}
+    if not column.required:
+        schema["type"] = [schema["type"], "null"]
+    unit = f" Unit: {column.unit}." if column.unit else ""
+    return schema | {"description": f"{column.description}{unit}"}
+
+
+def _make_odcs(contract: OutboundContract) -> str:
+    """Return the contract in the Open Data Contract Standard."""
+    content = {
+        "apiVersion": ODCS_VERSION,
+        "kind": "DataContract",
+        "id": f"banyan.{contract.name}",
+        "name": contract.name,
+        "version": f"{contract.schema_version}.0.0",
+        "status": "active",
+        "description": {"purpose": contract.description},
+        "schema": [
+            {
+                "name": contract.name,
+                "logicalType": "object",
+                "physicalType": "object" if contract.form == "json" else "table",
+                "description": contract.description,
+                "properties": [*map(_odcs_property, contract.possible_columns)],
+            }
+        ],
+    }
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return f"# Derived from expectations/outbound/{contract.name}.yml.\n{text}"
+
+
+def _odcs_property(column: OutboundColumn) -> dict[str, Any]:
+    kinds = {"text": "string", "list": "array", "timestamp": "date"}
+    found: dict[str, Any] = {
+        "name": column.name,
+        "logicalType": kinds.get(column.type, column.type),
+        "physicalType": column.type,
+        "required": column.required,
+        "description": column.description,
+    }
+    members = [*map(_odcs_property, column.members)]
+    if column.type == "list":
+        item = {"logicalType": "object", "properties": members} if members else {}
+        found["items"] = item or {"logicalType": "string"}
+    elif members:
+        found |= {"logicalType": "object", "physicalType": "object", "properties": members}
+    return found
+
+
+def _sample_value(column: OutboundColumn) -> Any:
+    if column.members:
+        inner = make_sample(column.members)
+        return [inner] if column.type == "list" else inner
+    if column.allowed:
+        return column.allowed[0]
+    if column.pattern and "64" in column.pattern:
+        return "0" * 64
+    value = SAMPLES[column.type]
+    return max(value, column.minimum) if column.minimum is not None else value
+
+
+def _make_csv(sample: dict[str, Any]) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(sample)
+    rows.writerow(map(_csv_text, sample.values()))
+    return text.getvalue()
+
+
+def _csv_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "|".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _to_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -23,6 +23,7 @@ from expectations.policy_types import (
     Currencies,
     CurrencyCodes,
     Dated,
+    Delivery,
     Drift,
     Exploration,
     Guarantees,
@@ -51,6 +52,10 @@ FOLDER = Path(__file__).parent / "policy"
 
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
+
+TRANSPORT_POLICIES = ("delivery",)
+"""Policies that decide nothing about a day's leads: an agreement with one institution on its
+delivery window changes no earlier day."""
 
 Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
@@ -286,6 +291,12 @@ def reason_codes() -> dict[str, str]:
 
 
 @cache
+def delivery() -> Delivery:
+    """Return how files reach institutions."""
+    return _read("delivery", Delivery)
+
+
+@cache
 def verdict_rules() -> dict[str, VerdictRule]:
     """Return the rules of the verdict: id of a finding -> its severity and words."""
     return {rule.id: rule for rule in _read("verdict", Verdict).rules}
@@ -300,7 +311,7 @@ def version(*without: str) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(FOLDER.glob("*.yml")):
-        if path.stem not in without:
+        if path.stem not in (*without, *TRANSPORT_POLICIES):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

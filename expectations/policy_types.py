@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from datetime import date
+from datetime import date, time
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -661,6 +661,66 @@ class Reason(_Strict):
 
 Severity = Literal["fit", "remark", "not_fit"]
 """A finding is for information, is a remark on the day, or makes the day not fit."""
+
+
+class Tries(_Strict):
+    """When an upload is repeated, and when it is given up."""
+
+    attempts: int = Field(ge=1, le=100)
+    first_pause_seconds: float = Field(ge=0)
+    longest_pause_seconds: float = Field(ge=0)
+    seconds_per_institution: float = Field(gt=0)
+    """No attempt begins after it, and one that is at work ends."""
+    silence_seconds: float = Field(gt=0)
+    """A server that is silent for so long counts as a cut link."""
+    parallel: int = Field(ge=1, le=500)
+
+
+class KeyStrength(_Strict):
+    """The weakest key of an institution that its file is encrypted to."""
+
+    least_rsa_bits: int = Field(ge=1024)
+
+
+class Agreement(_Strict):
+    """What one institution agreed on its deliveries."""
+
+    institution_id: str
+    delivery_from: time | None = None
+    delivery_until: time | None = None
+    banking_days: str | None = Field(default=None, pattern="^[A-Z]{2}$")
+    """The country (ISO 3166) on whose banking days it takes files; None: on each day."""
+    csv_bom: bool = False
+
+    @model_validator(mode="after")
+    def _require_a_window(self) -> Self:
+        if (self.delivery_from is None) != (self.delivery_until is None):
+            raise ValueError("state both delivery_from and delivery_until, or neither")
+        if self.delivery_from and self.delivery_until and self.delivery_from >= self.delivery_until:
+            raise ValueError("delivery_from must be before delivery_until, on the same day")
+        return self
+
+
+class Delivery(Decision):
+    """How files reach institutions."""
+
+    going_live: dict[Literal["sftp"], Literal["required", "off"]]
+    """Whether a test delivery must be acknowledged first; files of the outbox are only fetched."""
+    transport: Tries
+    keys: KeyStrength
+    agreements: tuple[Agreement, ...]
+
+    @model_validator(mode="after")
+    def _one_agreement_an_institution(self) -> Self:
+        names = [each.institution_id for each in self.agreements]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"more than one agreement of {', '.join(repeated)}")
+        return self
+
+    def agreement(self, institution_id: str) -> Agreement:
+        """Return what the institution agreed; without an entry no window and no byte order mark."""
+        found = (each for each in self.agreements if each.institution_id == institution_id)
+        return next(found, Agreement(institution_id=institution_id))
 
 
 class VerdictRule(Decision):

@@ -24,12 +24,14 @@ from pipelines.core.data_provenance import history_file
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY, VERSION, is_whole, write_version
 from pipelines.core.home.shared_marts import list_shared_files
-from pipelines.core.publishing import MANIFEST, read_manifest, sha256, write_json
+from pipelines.core.publishing import MANIFEST, SIGNATURE, read_manifest, sha256, write_json
 from pipelines.core.settings import Settings, use_home
 from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
+from pipelines.deliveries.delivered_matches import sealed_ids_path
 from pipelines.deliveries.last_gate.landed_since import record_folder
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
+from pipelines.deliveries.sealing import SUFFIXES
 from pipelines.reports.publish_report import report
 
 INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches")
@@ -106,7 +108,7 @@ def _link_earlier_versions(published: Path, scratch_outbox: Path, manifest: dict
     If the newest version was published by another judgement than the manifest, only what is held
     back has changed since, and that version is an earlier one.
     """
-    versions = manifest["deliveries"]
+    versions, home = manifest["deliveries"], scratch_outbox.parents[1]
     if manifest.get("state") == "delivered" and versions:
         is_newest = versions[-1].get("judged_as_of") == manifest.get("judged_as_of")
         versions = versions[:-1] if is_newest else versions
@@ -117,7 +119,11 @@ def _link_earlier_versions(published: Path, scratch_outbox: Path, manifest: dict
     folder.mkdir(parents=True)
     for version in versions:
         shutil.copyfile(published / version["file"], folder / version["file"])
-    kept = {name: manifest[name] for name in ("format", "delivery", "columns")}
+        if version.get("sealed_with"):
+            ids = sealed_ids_path(published, version)
+            _link(published.parents[2], ids.relative_to(published.parents[2]), home)
+    names = ("format", "delivery", "columns", "public_key")
+    kept = {name: manifest[name] for name in names if name in manifest}
     write_json(folder / MANIFEST, kept | {"deliveries": versions, "version": len(versions)})
 
 
@@ -154,6 +160,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
     for record in record_folder(settings, day).glob("*.parquet"):
         _link(settings.home, record.relative_to(settings.home), scratch)
+    for record in settings.day_folder(settings.transport, day).glob("*.json"):
+        _link(settings.home, record.relative_to(settings.home), scratch)  # the report reads them
     written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
     write_version(Settings(home=scratch))
     write_json(scratch / "ledger" / REPLAY, {"date": f"{day}", "schema_version": written_as})
@@ -202,10 +210,21 @@ def _hash_files(settings: Settings, day: date) -> dict[str, str]:
 
 
 def _hash(path: Path) -> str:
-    """Return a file's hash; a manifest's without the versions of the code that wrote it."""
+    """Return a file's hash; a manifest's without the versions of the code that wrote it.
+
+    Encryption gives other bytes each time, so a sealed file is compared by `content_sha256`, the
+    hash of its plain text in the manifest, and a signature by its existence.
+    """
+    if path.suffix in SUFFIXES.values() or path.name == SIGNATURE:
+        return path.suffix
     if path.name != MANIFEST:
         return sha256(path)
     manifest = read_json(path) | {"code_version": None, "package_version": None}
+    if sealed := [each for each in manifest.get("deliveries", ()) if each.get("sealed_with")]:
+        manifest["content_sha256"] = None
+        for version in sealed:
+            version["sha256"] = None
+            manifest["files"].pop(version["file"], None)
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

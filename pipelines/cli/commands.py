@@ -260,8 +260,32 @@ STEP_VERBS = {
     "deliver": "Write the institutions' lead files.",
     "report": "Write the day's page.",
 }
+"""Verb -> its help; `send` is not among them, because it needs Airflow's connections."""
 for _name, _text in STEP_VERBS.items():
     _add_step(_name, _text)
+
+
+@banyan.command()
+@date_option
+@with_settings
+def send(settings: Settings, day: date) -> int:
+    """Send the deliveries of a date that have not arrived; exit 1: one could not be sent.
+
+    It sends again what waited for a delivery window and what was a dead letter, and writes the
+    date's report again. What has arrived is not sent again.
+    """
+    from dags.local.environment import prepare_metadata, set_airflow_environment
+    from dags.steps import run_whole_step
+    from pipelines.core.home.lock import lock_home
+
+    with lock_home(settings):
+        set_airflow_environment(settings)
+        prepare_metadata()
+        counts = run_whole_step("send", settings, day)
+        if settings.day_folder(settings.reports, day).is_dir():
+            run_whole_step("report", settings, day)
+    print_json(counts)
+    return 1 if counts.get("dead_letters") else 0
 
 
 @banyan.command()

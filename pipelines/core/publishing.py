@@ -26,6 +26,8 @@ from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.stored_files import describe_damage, read_json
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
+"""The detached signature of a manifest that goes out; the manifest doesn't list it."""
 CODE_FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
 CODE_SUFFIXES = {".css", ".html", ".py", ".sql", ".yml"}
 ROW_GROUP = 131_072
@@ -208,6 +210,7 @@ def sync(path: Path) -> None:
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    (folder / SIGNATURE).unlink(missing_ok=True)  # a copied one is of the manifest before
     files = {
         path.relative_to(folder).as_posix(): _file_facts(path)
         for path in sorted(folder.rglob("*"))

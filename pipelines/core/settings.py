@@ -195,6 +195,11 @@ class Settings(BaseSettings):
         return self.home / "metrics"
 
     @cached_property
+    def transport(self) -> Path:
+        """What happened to each delivery on its way; no replay makes it: date=D/INSTITUTION.json"""
+        return self.home / "transport"
+
+    @cached_property
     def reports(self) -> Path:
         """The report of each day, as a page and as figures: date=D."""
         return self.home / "reports"

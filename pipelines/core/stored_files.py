@@ -37,6 +37,11 @@ RESTORE = {
         "ask the institution for the file that it received, and don't deliver the date again "
         "before: the next version would not know what the earlier ones held."
     ),
+    "transport": (
+        "ask the institution which files of the delivery it has. If it has them all, remove {path} "
+        "and mark nothing: `send` compares the files that are still on its server. If it took them "
+        "away, `send` would send them again."
+    ),
     **dict.fromkeys(
         (
             *("marts", "pairs", "matches", "offers", "unmatched"),

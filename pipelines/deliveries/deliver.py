@@ -42,6 +42,7 @@ from pipelines.deliveries.present_knowledge import (
     load_holds,
     load_present_knowledge,
 )
+from pipelines.deliveries.signatures import sign_manifests
 from pipelines.matches.shadow_price_text import load_product_prices
 
 INSTITUTIONS_PER_SHARD = 100
@@ -111,6 +112,7 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
             ]
     receipt_count = publish_receipts(settings, day, shard["receipts"], receipts)
     record_delivered(settings, day, shard["institutions"])
+    sign_manifests(settings, day, shard["receipts"])
     return _summarise(results) | {"receipts": receipt_count}
 
 

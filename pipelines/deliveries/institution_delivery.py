@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +13,19 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from expectations import policy
 from expectations.contracts import LINEAGE, load
+from expectations.outbound_contracts import load_outbound
+from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
+from pipelines.deliveries.delivered_matches import read_version_ids, write_sealed_ids
 from pipelines.deliveries.last_gate.gate import LastGate
 from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
+from pipelines.deliveries.sealing import KeyUnusable, read_key, seal
+
+CONTRACT = load_outbound("lead_file")
 
 PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr")
 """Columns that every lead file begins with."""
@@ -56,6 +63,11 @@ class Recipient:
     def columns(self) -> list[str]:
         """Columns of a lead that it receives, in the order of the contract."""
         return [name for name in DELIVERABLE_COLUMNS if name in self.fields]
+
+    @property
+    def csv_bom(self) -> bool:
+        """Whether its CSV begins with a byte order mark."""
+        return policy.delivery().agreement(self.institution_id).csv_bom
 
     @property
     def withheld(self) -> list[str]:
@@ -131,11 +143,11 @@ class DayDeliveries:
         matches = leads.num_rows + judged.rows
         if hold := self._find_hold(recipient, matches):
             return self._hold_back(recipient, folder, matches, hold, retracted)
-        with _scratch_folder(folder) as scratch:
+        with self._scratch_folder(recipient.institution_id) as scratch:
             file = scratch / f"leads.{recipient.format}"
-            lead_file.write(leads, file)
+            lead_file.write(leads, file, bom=recipient.csv_bom)
             versions = _read_versions(folder)
-            is_same = versions[-1]["sha256"] == sha256(file) if versions else not leads.num_rows
+            is_same = _is_same(versions, file, leads)
             if hold := self._find_hold_of_file(
                 recipient, judged, matches, versions, is_same=is_same
             ):
@@ -145,12 +157,13 @@ class DayDeliveries:
                 return DeliveryResult("unchanged", leads.num_rows)
             if hold := self._pass_last_gate(recipient, file, leads.num_rows, delivered_ids):
                 return self._hold_back(recipient, folder, matches, hold, retracted)
-            self._publish(recipient, folder, file, leads.num_rows, judged, retracted)
-        messages = (
-            self._describe_held_rows(recipient, judged, matches),
-            self._describe_transport(recipient),
-        )
-        return DeliveryResult("delivered", leads.num_rows, " ".join(filter(None, messages)))
+            try:
+                self._seal_and_publish(recipient, folder, file, leads, judged, retracted)
+            except KeyUnusable as error:
+                hold = self._hold_for_key(recipient, error, matches)
+                return self._hold_back(recipient, folder, matches, hold, retracted)
+        message = self._describe_held_rows(recipient, judged, matches)
+        return DeliveryResult("delivered", leads.num_rows, message)
 
     def _find_hold(self, recipient: Recipient, matches: int) -> Hold | None:
         """Return why the recipient gets no file at all."""
@@ -171,13 +184,27 @@ class DayDeliveries:
             message = self._describe_unreadable_orders(recipient, folders, matches)
             return Hold("unreadable_orders", message, [finding])
         if recipient.public_key is not None:
-            message = (
-                f"{recipient.institution_id} has a public key, so its leads must not go out "
-                f"unencrypted, and encryption isn't built yet: {matches:,} leads were held back. "
-                f"They are in matches/date={self.day}."
-            )
-            return Hold("encryption", message, [])
+            try:
+                read_key(self.settings, recipient.public_key, self._key_moment)
+            except KeyUnusable as error:
+                return self._hold_for_key(recipient, error, matches)
         return None
+
+    def _hold_for_key(self, recipient: Recipient, error: KeyUnusable, matches: int) -> Hold:
+        message = (
+            f"{recipient.institution_id}: {matches:,} leads were held back, because its public key "
+            f"can't be used: {error}. Nothing is sent to it unencrypted. Ask the institution for a "
+            "new key, let the platform list it as `public_key`, and deliver the day again. "
+            f"The leads are in matches/date={self.day}."
+        )
+        return Hold(error.reason, message, [])
+
+    @property
+    def _key_moment(self) -> datetime:
+        """Return when keys must be valid: now; of a replay, when its day was over."""
+        if (self.settings.ledger / REPLAY).is_file():
+            return self.settings.day_start(self.as_of + timedelta(days=1))
+        return datetime.now(UTC)
 
     def _find_hold_of_file(
         self,
@@ -210,8 +237,21 @@ class DayDeliveries:
             manifest["format"],
             manifest["delivery"],
             tuple(manifest["columns"]),
-            public_key=None,
+            manifest.get("public_key"),
         )
+
+    @contextmanager
+    def _scratch_folder(self, institution_id: str) -> Iterator[Path]:
+        """Yield an empty folder outside the outbox: the plain text of a sealed file is in it."""
+        folder = self._folder(institution_id)
+        shutil.rmtree(folder.with_name(f".{folder.name}.scratch"), ignore_errors=True)
+        scratch = self.settings.home / "work" / "deliver" / f"date={self.day}" / institution_id
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _folder(self, institution_id: str) -> Path:
         return self.settings.day_folder(self.settings.outbox, self.day) / institution_id
@@ -263,14 +303,6 @@ class DayDeliveries:
         )
         return Hold("last_gate", message, [finding])
 
-    def _describe_transport(self, recipient: Recipient) -> str:
-        if recipient.delivery == "folder":
-            return ""
-        return (
-            f"{recipient.institution_id} is delivered to by {recipient.delivery}, which isn't "
-            f"built yet: its file waits in outbox/date={self.day}/{recipient.institution_id}."
-        )
-
     def _describe_held_rows(self, recipient: Recipient, judged: JudgedRows, matches: int) -> str:
         if not judged.rows:
             return ""
@@ -304,27 +336,35 @@ class DayDeliveries:
             with publishing(folder, facts) as new_folder:
                 _copy_versions(folder, new_folder)
 
-    def _publish(
+    def _seal_and_publish(
         self,
         recipient: Recipient,
         folder: Path,
         file: Path,
-        rows: int,
+        leads: pa.Table,
         judged: JudgedRows,
         retracted: list[str],
     ) -> None:
+        """Publish the written and audited file as the next version, encrypted if it has a key."""
         versions = _read_versions(folder)
         number = len(versions) + 1
         name = file.name if number == 1 else f"leads.v{number}.{recipient.format}"
         version = {
             "version": number,
-            "file": name,
-            "rows": rows,
-            "sha256": sha256(file),
+            "rows": leads.num_rows,
+            "content_sha256": sha256(file),
+            "schema_version": CONTRACT.schema_version,
             "judged_as_of": f"{self.as_of}",
             "retracted": retracted,
         }
-        facts = self._state_facts(recipient, [*versions, version], rows, judged)
+        if recipient.public_key is not None:
+            key = read_key(self.settings, recipient.public_key, self._key_moment)
+            file = seal(self.settings, file, key, self._key_moment)
+            name += key.suffix
+            version["sealed_with"] = {"form": key.form, "key": key.name}
+            write_sealed_ids(folder, version, leads["match_id"].to_pylist())
+        version |= {"file": name, "sha256": sha256(file)}
+        facts = self._state_facts(recipient, [*versions, version], leads.num_rows, judged)
         with publishing(folder, facts) as new_folder:
             _copy_versions(folder, new_folder)
             shutil.move(file, new_folder / name)
@@ -376,9 +416,12 @@ class DayDeliveries:
         return DeliveryResult("held_back", rows, hold.message)
 
     def _facts(self, recipient: Recipient) -> Facts:
-        return {
+        key = {} if recipient.public_key is None else {"public_key": recipient.public_key}
+        return key | {
             "institution_id": recipient.institution_id,
             "date": f"{self.day}",
+            "delivery_id": make_delivery_id(self.day, recipient.institution_id),
+            "schema_version": CONTRACT.schema_version,
             "format": recipient.format,
             "delivery": recipient.delivery,
             "columns": recipient.columns,
@@ -395,16 +438,21 @@ def _add_rows(held: pa.Table, closed_since: pa.Table) -> pa.Table:
     return pa.concat_tables([held, closed_since.filter(is_new).cast(held.schema)])
 
 
-@contextmanager
-def _scratch_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, cleared of what a killed run left in it."""
-    scratch = folder.with_name(f".{folder.name}.scratch")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def make_delivery_id(day: date, institution_id: str) -> str:
+    """Return the id of a delivery; it is the same for all its versions."""
+    return f"{day:%Y%m%d}-{institution_id}"
+
+
+def _is_same(versions: list[Facts], file: Path, leads: pa.Table) -> bool:
+    """Return whether the newest version has the content of `file`, however it was sealed."""
+    if not versions:
+        return not leads.num_rows
+    newest = versions[-1]
+    if "content_sha256" in newest:
+        return bool(newest["content_sha256"] == sha256(file))
+    earlier_form = file.with_name(f"earlier_form{file.suffix}")
+    lead_file.write(leads, earlier_form, time_unit="us")
+    return bool(newest["sha256"] == sha256(earlier_form))
 
 
 def _read_versions(folder: Path) -> list[Facts]:
@@ -418,10 +466,7 @@ def _read_versions(folder: Path) -> list[Facts]:
 def read_delivered_ids(folder: Path) -> list[str]:
     """Return the match ids of the newest file of a delivery; empty if there is none."""
     versions = _read_versions(folder)
-    if not versions:
-        return []
-    ids: list[str] = lead_file.read(folder / versions[-1]["file"])["match_id"].to_pylist()
-    return ids
+    return read_version_ids(folder, versions[-1]) if versions else []
 
 
 def _copy_versions(folder: Path, new_folder: Path) -> None:

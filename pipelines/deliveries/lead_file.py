@@ -1,11 +1,11 @@
 """Lead file: write it in the format that an institution chose, and read it back from its bytes.
 
-CSV follows RFC 4180, with times in ISO 8601 and lists separated by `|`. A spreadsheet runs a text
-that begins with = + - @ as a formula, and the text of leads is untrusted input. So such a text gets
-an apostrophe in front, which spreadsheets take as "this is text" and hide. A phone number in E.164
-begins with + and must reach a dialling program unchanged; it is digits only, which no spreadsheet
-can run, so it gets no apostrophe. Numbers and dates are no text and get none either. Parquet needs
-none of this.
+CSV follows RFC 4180, with times in ISO 8601 to the second and lists separated by `|`. A spreadsheet
+runs a text that begins with = + - @ as a formula, and the text of leads is untrusted input. So such
+a text gets an apostrophe in front, which spreadsheets take as "this is text" and hide. A phone
+number in E.164 begins with + and must reach a dialling program unchanged; it is digits only, which
+no spreadsheet can run, so it gets no apostrophe. Numbers and dates are no text and get none either.
+Parquet needs none of this.
 """
 
 from pathlib import Path
@@ -20,22 +20,32 @@ from pipelines.core.publishing import write_parquet
 
 Format = Literal["csv", "parquet"]
 
+BOM = b"\xef\xbb\xbf"
 FORMULA = r"^'*[=+\-@\t\r]"
 """Leading apostrophes count too, so that removing one restores any text."""
 PHONE = r"^\+[0-9]{6,15}$"
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Write `table` in the format of the suffix of `path`; equal tables give equal bytes."""
+def write(table: pa.Table, path: Path, *, bom: bool = False, time_unit: str = "s") -> None:
+    """Write `table` in the format of the suffix of `path`; equal tables give equal bytes.
+
+    Args:
+        table: The rows.
+        path: The file; `.parquet` or `.csv`.
+        bom: Whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8.
+        time_unit: The unit of times in a CSV; `us` is the form of schema version 1.
+    """
     if path.suffix == ".parquet":
         write_parquet(table, path)
         return
-    columns = [_to_csv(table[name]) for name in table.column_names]
-    csv.write_csv(
-        pa.table(columns, names=table.column_names),
-        path,
-        csv.WriteOptions(quoting_style="needed"),
-    )
+    columns = [_to_csv(table[name], time_unit) for name in table.column_names]
+    with path.open("wb") as file:
+        file.write(BOM if bom else b"")
+        csv.write_csv(
+            pa.table(columns, names=table.column_names),
+            file,
+            csv.WriteOptions(quoting_style="needed"),
+        )
 
 
 def read(path: Path) -> pa.Table:
@@ -60,8 +70,9 @@ def read(path: Path) -> pa.Table:
     return pa.table(columns, names=names)
 
 
-def _to_csv(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _to_csv(column: pa.ChunkedArray, time_unit: str) -> pa.ChunkedArray:
     if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp(time_unit, column.type.tz), safe=False)
         return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_list(column.type):
         column = pc.binary_join(column, "|")

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import InputMissing
-from pipelines.core.publishing import publishing, read_manifest, sha256, write_parquet
+from pipelines.core.publishing import SIGNATURE, publishing, read_manifest, sha256, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
+from pipelines.deliveries.signatures import ALLOWED_SIGNERS
 from tests.helpers.day import write_lake_leads
 from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
@@ -36,7 +37,7 @@ def hash_files(settings: Settings) -> dict[str, str]:
     hashes = {
         path.relative_to(settings.outbox).as_posix(): sha256(path)
         for path in sorted(settings.outbox.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name not in {SIGNATURE, ALLOWED_SIGNERS}  # by the home's own key
     }
     assert hashes
     return hashes
@@ -107,12 +108,15 @@ def test_the_manifest_states_version_rows_and_hash(matched_copy):
             "file": "leads.csv",
             "rows": rows,
             "sha256": sha256(file),
+            "content_sha256": sha256(file),
+            "schema_version": 2,
             "judged_as_of": f"{DAY}",
             "retracted": [],
         }
     ]
     assert (manifest["state"], manifest["held_back"], manifest["findings"]) == ("delivered", 0, [])
     assert (manifest["version"], manifest["rows"]) == (1, rows)
+    assert (manifest["delivery_id"], manifest["schema_version"]) == (f"20261120-{CSV_BANK}", 2)
     assert manifest["inputs"].keys() == {f"matches/date={DAY}", f"lake/leads/date={DAY}"}
 
 
@@ -231,7 +235,7 @@ def test_suppressions_of_later_days_or_other_institutions_change_nothing(matched
 def test_a_row_with_another_persons_phone_stops_the_file(matched_copy, monkeypatch):
     write = lead_file.write
 
-    def write_mixed(table: pa.Table, path: Path) -> None:
+    def write_mixed(table: pa.Table, path: Path, **_: Any) -> None:
         phones = table["phone"].to_pylist()
         phones = [*phones[1:], phones[0]]
         position = table.column_names.index("phone")
@@ -252,27 +256,6 @@ def test_the_finding_has_no_personal_data(matched_copy):
     manifest = (folder_of(matched_copy, CSV_BANK) / "manifest.json").read_text()
     assert "Person" not in manifest
     assert "+86" not in manifest
-
-
-def test_an_institution_with_a_key_gets_no_unencrypted_file(matched_copy):
-    replace_mart(matched_copy, "products", "public_key", "age1example", CSV_BANK)
-    result = deliver_all(matched_copy)
-    assert result["held_back"] == 1
-    (message,) = result["messages"]
-    assert "encryption isn't built yet" in message
-    assert [path.name for path in folder_of(matched_copy, CSV_BANK).iterdir()] == ["manifest.json"]
-    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
-    assert (manifest["held_back"], manifest["deliveries"]) == (
-        len(matches_of(matched_copy, CSV_BANK)),
-        [],
-    )
-
-
-def test_a_file_without_a_transport_states_where_it_waits(matched_copy):
-    replace_mart(matched_copy, "products", "delivery", "sftp", CSV_BANK)
-    (message,) = deliver_all(matched_copy)["messages"]
-    assert f"waits in outbox/date={DAY}/{CSV_BANK}" in message
-    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").is_file()
 
 
 def test_withheld_columns_are_stated_and_not_sent(matched_copy):
@@ -315,6 +298,25 @@ def test_leftovers_of_a_killed_run_are_repaired(matched_copy):
     shutil.rmtree(half_written)
     assert result["unchanged"] == result["institutions"]
     assert hash_files(matched_copy) == before
+
+
+def test_a_delivery_of_the_first_schema_version_is_not_corrected(matched_copy):
+    """Its times had microseconds, and its manifest no hash of the content."""
+    replace_mart(matched_copy, "products", "fields", ["phone", "captured_at"], CSV_BANK)
+    folder, write = folder_of(matched_copy, CSV_BANK), lead_file.write
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            lead_file, "write", lambda table, path, **_: write(table, path, time_unit="us")
+        )
+        deliver_all(matched_copy)
+    manifest = read_manifest(folder)
+    for name in ("content_sha256", "schema_version"):
+        del manifest["deliveries"][0][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    assert ".000000Z" in (folder / "leads.csv").read_text()
+    assert deliver_all(matched_copy)["delivered"] == 0
+    assert read_manifest(folder)["version"] == 1
 
 
 def test_no_scratch_folder_remains(matched_copy):

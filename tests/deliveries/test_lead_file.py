@@ -62,7 +62,7 @@ def test_times_dates_lists_and_booleans_follow_the_contract(tmp_path):
     )
     lead_file.write(table, path)
     line = path.read_text().splitlines()[1]
-    assert line == '"2026-11-20T04:30:00.000000Z",1990-02-01,"bank-1|bank-2",true,1234567.5'
+    assert line == '"2026-11-20T04:30:00Z",1990-02-01,"bank-1|bank-2",true,1234567.5'
 
 
 def test_an_empty_file_has_its_header(tmp_path):
@@ -76,3 +76,11 @@ def test_a_formula_in_parquet_gets_no_apostrophe(tmp_path):
     path = tmp_path / "leads.parquet"
     lead_file.write(pa.table({"text": ["=1+1"]}), path)
     assert lead_file.read(path)["text"].to_pylist() == ["=1+1"]
+
+
+def test_times_are_to_the_second_and_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    path = tmp_path / "leads.csv"
+    moment = datetime(2026, 3, 2, 9, 30, 15, 654_321, tzinfo=UTC)
+    lead_file.write(pa.table({"at": [moment], "name": ["陈"]}), path, bom=True)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert lead_file.read(path).to_pylist() == [{"at": "2026-03-02T09:30:15Z", "name": "陈"}]

@@ -102,6 +102,8 @@ RUN_BY = {
         "evaluation/scorecard/test_verb.py",
         "test_a_table_is_followed_by_one_line_of_json",
     ),
+    "send": ("transport/test_send.py", "test_"),
+    "signing-key": ("deliveries/test_sealing.py", "test_the_verb_prints_the_keys_and_rotates"),
     "season": ("e2e/test_season.py", "test_each_day_is_simulated_run_and_answered"),
     "simulate": ("e2e/test_season.py", "test_a_home_holds_one_market"),
     "status": (

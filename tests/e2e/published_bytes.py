@@ -12,6 +12,9 @@ PUBLISHED = (
     *("matches", "offers", "unmatched", "reasons", "outbox", "reports"),
 )
 
+BY_OWN_KEY = {"manifest.json.sig", "allowed_signers"}
+"""Files that depend on the signing key, which each home makes for itself."""
+
 
 def published(home: Path) -> dict[str, str]:
     """Return path below `home` -> SHA-256, for every published file."""
@@ -19,7 +22,9 @@ def published(home: Path) -> dict[str, str]:
         path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in PUBLISHED
         for path in sorted((home / folder).rglob("*"))
-        if path.is_file() and not path.name.startswith(".")  # a hidden file is a cache
+        if path.is_file()
+        and not path.name.startswith(".")  # a hidden file is a cache
+        and path.name not in BY_OWN_KEY
     }
 
 

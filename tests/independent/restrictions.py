@@ -194,6 +194,11 @@ class Knowledge:
         )
         return [lead for lead in found if self.is_known(lead.file, self.day)]
 
+    def named(self, name: str) -> list[Lead]:
+        """Return the known rows of CHANNEL/LEAD: a sealed lead file shows no values of a lead."""
+        found = _index(self.landing)[1].by_name[name]
+        return [lead for lead in found if self.is_known(lead.file, self.day)]
+
     # the person
 
     def related(self, lead: Lead) -> list[Lead]:

@@ -22,6 +22,7 @@ from pipelines.ingest.waiting import find_last_near_date, find_waiting_files, re
 from pipelines.reports.losses import SEARCHES
 from pipelines.reports.sections.catalogue import load_changes, load_products_without_leads
 from pipelines.reports.verdict import Finding
+from pipelines.transport.records import TransportRecord, write_record
 
 DAY = date(2026, 1, 10)
 Rows = Sequence[Mapping[str, Any]]
@@ -631,6 +632,29 @@ def test_a_file_without_a_transport_is_named(
     assert len(found) == waits
     if waits:
         assert found["delivery_not_transported"].evidence == "bank: 4 leads by sftp"
+
+
+@pytest.mark.parametrize(
+    ("record", "rule"),
+    [
+        ({"state": "sent"}, None),
+        ({"state": "dead_letter", "reason": "link"}, "delivery_dead_letter"),
+        ({"state": "dead_letter", "reason": "host_key_changed"}, "delivery_host_key_changed"),
+        ({"state": "waiting", "reason": "window"}, "delivery_waiting"),
+        ({"state": "waiting", "reason": "window", "is_overdue": True}, "delivery_overdue"),
+        ({"state": "waiting", "reason": "going_live"}, "delivery_not_live"),
+    ],
+)
+def test_a_delivery_that_has_not_arrived_is_named(settings: Settings, record: Any, rule: Any):
+    known = {"delivery_id": "d", "institution_id": "bank", "date": f"{DAY}", "version": 1}
+    message = "the server said no"
+    write_record(
+        settings, DAY, TransportRecord(**known, endpoint="sftp://h", message=message, **record)
+    )
+    found = find(settings, "transport of deliveries")
+    assert list(found) == ([rule] if rule else [])
+    if rule:
+        assert found[rule].evidence == f"bank: {message}"
 
 
 def test_every_loss_is_looked_for_in_the_report(settings: Settings):

@@ -10,7 +10,7 @@ from datetime import date
 import duckdb
 
 from pipelines.core.settings import Settings
-from pipelines.reports.losses import institutions, landed, people
+from pipelines.reports.losses import institutions, landed, people, transport
 from pipelines.reports.verdict import Finding
 
 Search = Callable[[Settings, date, duckdb.DuckDBPyConnection], Iterator[Finding]]
@@ -31,6 +31,6 @@ SEARCHES: dict[str, Search] = {
     "products without pairs": institutions.find_products_without_pairs,
     "texts that rules exclude": institutions.find_unseen_exclusions,
     "institutions without leads": institutions.find_institutions_without_leads,
-    "transport of deliveries": institutions.find_files_not_transported,
+    "transport of deliveries": transport.find_files_not_transported,
 }
 """Name of a part of the report -> the search for one kind of loss."""

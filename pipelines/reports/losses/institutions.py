@@ -1,4 +1,4 @@
-"""Losses of institutions: closed products, rules that leave no lead, files that wait here."""
+"""Losses of institutions: closed products, rules that leave no lead."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -19,7 +19,6 @@ from pipelines.reports.sections.catalogue import (
     find_day_before,
     load_changes,
 )
-from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
@@ -214,23 +213,6 @@ def find_catalogue_changes(
             amount=len(changes),
             where=name_places({row.institution_id for row in changes}),
             changes="; ".join(f"{text} {number}" for text, number in counts),
-        )
-
-
-def find_files_not_transported(
-    settings: Settings, day: date, _connection: duckdb.DuckDBPyConnection
-) -> Iterator[Finding]:
-    """Yield the lead files that wait in the outbox, because their transport isn't built."""
-    waiting = [row for row in load_deliveries(settings, day) if row.is_waiting]
-    if waiting:
-        yield make_finding(
-            "delivery_not_transported",
-            _join(
-                f"{row.institution_id}: {plural(row.rows, 'lead')} by {row.delivery}"
-                for row in waiting
-            ),
-            amount=len(waiting),
-            where=name_places(row.institution_id for row in waiting),
         )
 
 

@@ -14,6 +14,7 @@ from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches.lead_reconciliation import LEAD_KEY, LeadCounts
 from pipelines.matches.shadow_price_text import ProductPrices, load_product_prices
+from pipelines.transport.records import TransportRecord, read_records
 
 SQL = Path(__file__).parent / "sql"
 
@@ -71,10 +72,18 @@ class Delivery:
     delivery: str = "folder"
     """How the institution receives its files."""
 
+    transport: str = ""
+    """State of its transport: sent, waiting or dead_letter; empty if none was begun."""
+
+    @property
+    def is_transported(self) -> bool:
+        """Return whether its files are brought to it, and not fetched from the outbox."""
+        return self.delivery != "folder"
+
     @property
     def is_waiting(self) -> bool:
-        """Return whether a file waits in the outbox for a transport that isn't built."""
-        return self.delivery != "folder" and self.rows > 0
+        """Return whether its file is still here."""
+        return self.is_transported and self.rows > 0 and self.transport != "sent"
 
 
 @dataclass(frozen=True)
@@ -276,10 +285,14 @@ def load_stages(
 def load_deliveries(settings: Settings, day: date) -> tuple[Delivery, ...]:
     """Return the delivery to every institution that has one for `day`, by institution."""
     manifests = settings.day_folder(settings.outbox, day).glob(f"*/{MANIFEST}")
-    return tuple(_delivery(read_manifest(path.parent)) for path in sorted(manifests))
+    records = read_records(settings, day)
+    return tuple(
+        _delivery(read_manifest(path.parent), records.get(path.parent.name))
+        for path in sorted(manifests)
+    )
 
 
-def _delivery(manifest: dict[str, Any]) -> Delivery:
+def _delivery(manifest: dict[str, Any], record: TransportRecord | None) -> Delivery:
     return Delivery(
         institution_id=manifest["institution_id"],
         rows=manifest["rows"],
@@ -288,6 +301,7 @@ def _delivery(manifest: dict[str, Any]) -> Delivery:
         message=manifest.get("message", ""),
         withheld_fields=tuple(manifest["withheld_fields"]),
         delivery=manifest.get("delivery", "folder"),
+        transport=record.state if record else "",
     )
 
 

@@ -1,0 +1,1 @@
+"""Transport: bring each published delivery to its institution, and record what happened."""

@@ -1,0 +1,56 @@
+"""Every outgoing file keeps its contract, and the derived schemas say what the contracts say."""
+
+import json
+
+import jsonschema
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from expectations.outbound_contracts import (
+    FOLDER,
+    derive_outbound_files,
+    load_outbound,
+    make_json_schema,
+    make_sample,
+)
+from pipelines.core.publishing import read_manifest
+from tests.deliveries.test_deliver import CSV_BANK, PARQUET_BANK, deliver_all, folder_of
+
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contract_gives_a_valid_schema_and_a_sample_that_keeps_it(name):
+    contract = load_outbound(name)
+    schema = make_json_schema(contract)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(make_sample(contract.possible_columns), schema)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_export_names_every_column(name):
+    text = derive_outbound_files()[f"docs/reference/schemas/{name}.odcs.yaml"]
+    exported = yaml.safe_load(text)
+    (table,) = exported["schema"]
+    columns = [column.name for column in load_outbound(name).possible_columns]
+    assert [column["name"] for column in table["properties"]] == columns
+    assert exported["version"] == f"{load_outbound(name).schema_version}.0.0"
+
+
+def test_published_deliveries_keep_their_contracts(matched_copy):
+    deliver_all(matched_copy)
+    schema = make_json_schema(load_outbound("delivery_manifest"))
+    for bank in (CSV_BANK, PARQUET_BANK):
+        jsonschema.validate(read_manifest(folder_of(matched_copy, bank)), schema)
+    rows = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet").to_pylist()
+    assert rows
+    row_schema = make_json_schema(load_outbound("lead_file"))
+    for row in json.loads(json.dumps(rows, default=str)):
+        jsonschema.validate(row, row_schema)
+
+
+def test_no_protected_or_internal_column_may_be_in_a_lead_file():
+    columns = {column.name for column in load_outbound("lead_file").possible_columns}
+    assert {"match_id", "phone", "amount"} <= columns
+    assert columns.isdisjoint({"gender", "ethnicity", "known_at", "landed_on"})
