@@ -41,6 +41,8 @@ def daily_match() -> None:
     deliver = StepOperator.partial(task_id="deliver", outlets=[assets.outbox]).expand(
         shard=plan_deliver.output
     )
+    # a file that was refused, or a day without deliveries, holds no answer back
+    settle = StepOperator(task_id="settle", trigger_rule="all_done")
     report = StepOperator(task_id="report", trigger_rule="all_done", outlets=[assets.reports])
     # a day without deliveries is no failure
     close = StepOperator(
@@ -61,8 +63,8 @@ def daily_match() -> None:
         StepOperator(task_id="match", outlets=[assets.matches]),
         plan_deliver,
     )
-    chain(deliver, report, close)
-    chain(deliver, close)
+    chain(deliver, settle, report, close)
+    chain([deliver, settle], close)
 
 
 daily_match()

@@ -98,6 +98,12 @@ def _deliver(settings: Settings, day: date, shard: Shard) -> Any:
     return deliver(settings, day, shard)
 
 
+def _settle(settings: Settings, day: date) -> Any:
+    from pipelines.billing.settle import settle
+
+    return settle(settings, day)
+
+
 def _report(settings: Settings, day: date) -> Any:
     from pipelines.reports import report
 
@@ -130,6 +136,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "match": _match,
     "plan_deliver": _plan_deliver,
     "deliver": _deliver,
+    "settle": _settle,
     "report": _report,
     "close": _close,
     "check_deadline": _check_deadline,

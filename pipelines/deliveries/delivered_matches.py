@@ -6,9 +6,10 @@ correction retracts was received all the same.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,12 +51,21 @@ def record_delivered(settings: Settings, day: date, institutions: Sequence[str])
     return int(table.num_rows)
 
 
+def read_version_ids(folder: Path, version: Mapping[str, Any]) -> pa.Array:
+    """Return the match ids of one version of an institution's lead file.
+
+    Args:
+        folder: The institution's folder in the outbox.
+        version: The entry of the version in `deliveries` of its manifest.
+    """
+    column = lead_file.read(folder / version["file"])["match_id"]
+    return column.cast(pa.string()).combine_chunks()
+
+
 def _read_match_ids(folder: Path) -> pa.Array:
     """Return the match ids of every version of an institution's lead file."""
     if not (folder / MANIFEST).is_file():
         return pa.array([], pa.string())
     versions = read_manifest(folder)["deliveries"]
-    ids = [lead_file.read(folder / version["file"])["match_id"] for version in versions]
-    return pa.chunked_array(
-        [chunk.cast(pa.string()) for column in ids for chunk in column.chunks], pa.string()
-    ).combine_chunks()
+    ids = [read_version_ids(folder, version) for version in versions]
+    return pa.chunked_array(ids, pa.string()).combine_chunks()
