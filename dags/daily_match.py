@@ -42,7 +42,7 @@ def daily_match() -> None:
         shard=plan_deliver.output
     )
     # a file that was refused, or a day without deliveries, holds no answer back
-    settle = StepOperator(task_id="settle", trigger_rule="all_done")
+    follow_up = StepOperator(task_id="follow_up", trigger_rule="all_done")
     report = StepOperator(task_id="report", trigger_rule="all_done", outlets=[assets.reports])
     # a day without deliveries is no failure
     close = StepOperator(
@@ -63,8 +63,8 @@ def daily_match() -> None:
         StepOperator(task_id="match", outlets=[assets.matches]),
         plan_deliver,
     )
-    chain(deliver, settle, report, close)
-    chain([deliver, settle], close)
+    chain(deliver, follow_up, report, close)
+    chain([deliver, follow_up], close)
 
 
 daily_match()

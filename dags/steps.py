@@ -98,10 +98,10 @@ def _deliver(settings: Settings, day: date, shard: Shard) -> Any:
     return deliver(settings, day, shard)
 
 
-def _settle(settings: Settings, day: date) -> Any:
-    from pipelines.billing.settle import settle
+def _follow_up(settings: Settings, day: date) -> Any:
+    from pipelines.billing.follow_up import follow_up
 
-    return settle(settings, day)
+    return follow_up(settings, day)
 
 
 def _report(settings: Settings, day: date) -> Any:
@@ -136,7 +136,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "match": _match,
     "plan_deliver": _plan_deliver,
     "deliver": _deliver,
-    "settle": _settle,
+    "follow_up": _follow_up,
     "report": _report,
     "close": _close,
     "check_deadline": _check_deadline,

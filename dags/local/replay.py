@@ -21,7 +21,7 @@ from dags.local.in_process import run_dates
 from expectations.contracts import feeds as all_feeds
 from models.champion import registry
 from models.training.dataset import find_anchor
-from pipelines.billing.settle import settle
+from pipelines.billing.follow_up import follow_up
 from pipelines.core.data_provenance import history_file
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY, VERSION, is_whole, write_version
@@ -107,7 +107,7 @@ def _repeat_later_deliveries(settings: Settings, scratch: Settings, day: date) -
         names = [name for name in shard["institutions"] if name in knowledge]
         receipts = [name for name in shard["receipts"] if name in knowledge]
         deliver(scratch, day, {"institutions": names, "receipts": receipts})
-    settle(scratch, day)
+    follow_up(scratch, day)
     report(scratch, day)
 
 
@@ -165,8 +165,8 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
     written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
     write_version(Settings(home=scratch))
-    is_settled = (settings.day_folder(settings.settlement, day) / MANIFEST).is_file()
-    facts = {"date": f"{day}", "schema_version": written_as, "is_settled": is_settled}
+    has_settlement = (settings.day_folder(settings.settlement, day) / MANIFEST).is_file()
+    facts = {"date": f"{day}", "schema_version": written_as, "has_settlement": has_settlement}
     write_json(scratch / "ledger" / REPLAY, facts)
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}

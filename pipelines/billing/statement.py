@@ -1,7 +1,7 @@
 """Monthly statement of an institution: what is due by the month's end, less what was booked before.
 
-A statement is published once, after the last date of its month was settled, and never again. What
-becomes known later, whatever it corrects, is a booking of a later month. So the statements of an
+A statement is published once, after the last date of its month was followed up, and never again. What
+becomes known later is a booking of a later month. So the statements of an
 institution add up to what it owes by all that is known.
 """
 
@@ -91,7 +91,7 @@ class Statements:
 def close_months(settings: Settings, day: date) -> list[str]:
     """Publish the statements of each month that is over on `day` and has none; return the months.
 
-    The last month is over once its last date was settled.
+    The last month is over once its last date was followed up.
     """
     closed = []
     for month in _list_months(settings, day):
@@ -149,7 +149,7 @@ def load_statement(settings: Settings, month: Month, institution_id: str | None)
             "folder": f"{root}",
             "amount_due": _select(totals, institution_id, month),
         }
-    as_of = _last_settled(settings, month)
+    as_of = _last_followed_up(settings, month)
     statements = compute_statements(settings, month, as_of)
     totals = {name: _sum_due(statements.lines, name) for name in statements.institutions}
     return {
@@ -177,18 +177,18 @@ def _select(
     return {institution_id: totals[institution_id]}
 
 
-def _last_settled(settings: Settings, month: Month) -> date:
+def _last_followed_up(settings: Settings, month: Month) -> date:
     days = [
         date.fromisoformat(folder.name.removeprefix("date="))
         for folder in settings.settlement.glob("date=*")
     ]
-    settled = [day for day in days if day <= month.last]
-    if not settled or max(settled) < month.first:
+    followed_up = [day for day in days if day <= month.last]
+    if not followed_up or max(followed_up) < month.first:
         raise InputMissing(
-            f"No date of {month} was settled, so there is nothing to bill. Run a date of the "
+            f"No date of {month} was followed up, so there is nothing to bill. Run a date of the "
             "month first: banyan run --date DATE"
         )
-    return max(settled)
+    return max(followed_up)
 
 
 def _list_months(settings: Settings, day: date) -> list[Month]:

@@ -1,22 +1,21 @@
-"""The ledger: each match is in one state, whatever receipts say, however often steps run."""
+"""The ledger: each match is in one state, any receipt may come, and steps may run again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.billing.settle import settle
+from pipelines.billing.follow_up import follow_up
 from pipelines.core.publishing import read_manifest, write_json
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
-from tests.helpers.lake import Row, at
-from tests.helpers.settled_home import (
+from tests.helpers.delivered_home import (
     FIRST,
     deliver_file,
     match,
@@ -25,18 +24,19 @@ from tests.helpers.settled_home import (
     write_matches_of,
     write_quiet_day,
 )
+from tests.helpers.lake import Row, at
 
 NEXT = FIRST + timedelta(days=1)
 MATCHES = [match(n, "bank-a", "lead") for n in range(3)] + [match(3, "bank-b", "share")]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    """A home with one delivered day, settled."""
+def settings(tmp_path: Path) -> Settings:
+    """A home with one delivered day, followed up."""
     settings = Settings(home=tmp_path, threads=1)
     write_delivered_day(settings, FIRST, MATCHES)
-    settle(settings, FIRST)
-    yield settings
+    follow_up(settings, FIRST)
+    return settings
 
 
 def states(settings: Settings, day: date = FIRST) -> dict[str, str]:
@@ -50,9 +50,9 @@ def state_of(settings: Settings, institution: str) -> set[str]:
 
 
 def answer(settings: Settings, rows: list[Row], day: date = NEXT) -> dict[str, Any]:
-    """Settle `day`, on which `rows` came in; return the manifest."""
+    """Follow `day` up, on which `rows` came in; return the manifest."""
     write_quiet_day(settings, day, receipts=rows)
-    settle(settings, day)
+    follow_up(settings, day)
     return read_manifest(settings.day_folder(settings.settlement, day))
 
 
@@ -69,7 +69,7 @@ def test_a_delivered_match_is_sent(settings):
 
 def test_settling_again_appends_nothing(settings):
     before = sorted(path.name for path in ledger_folder(settings, FIRST).iterdir())
-    assert settle(settings, FIRST)["ledger_events"] == 0
+    assert follow_up(settings, FIRST)["ledger_events"] == 0
     assert sorted(path.name for path in ledger_folder(settings, FIRST).iterdir()) == before
 
 
@@ -150,7 +150,7 @@ def test_a_delivery_without_receipt_expires_and_a_late_receipt_counts(settings):
 def test_a_missing_receipt_of_an_acknowledging_institution_is_a_finding(settings):
     answer(settings, [receipt(settings, FIRST, "bank-a")])
     write_delivered_day(settings, NEXT, [match(9, "bank-a", "lead")])
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     manifest = answer(settings, [], NEXT + timedelta(days=3))
     assert findings(manifest) == {"receipts_missing": 1}
 
@@ -159,7 +159,7 @@ def test_a_correction_retracts_and_keeps_the_identity(settings):
     kept = [row["match_id"] for row in MATCHES[:2]]
     first = receipt(settings, FIRST, "bank-a")
     deliver_file(settings, FIRST, "bank-a", kept)
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     found = states(settings)
     assert found[MATCHES[2]["match_id"]] == "retracted"
     assert {found[name] for name in kept} == {"sent"}
@@ -178,13 +178,13 @@ def test_a_match_that_no_plan_has_any_more_and_comes_back(tmp_path):
     write_delivered_day(settings, FIRST, MATCHES[:1])
     write_matches_of(settings, FIRST, MATCHES[:2])
     second = MATCHES[1]["match_id"]
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     assert states(settings)[second] == "held"
     write_matches_of(settings, FIRST, MATCHES[:1])
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     assert states(settings)[second] == "retracted"
     write_matches_of(settings, FIRST, MATCHES[:2])
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     assert states(settings)[second] == "held"
 
 
@@ -193,15 +193,15 @@ def test_transport_decides_what_was_sent(tmp_path):
     write_delivered_day(settings, FIRST, MATCHES)
     record = settings.home / "transport" / f"date={FIRST}" / "bank-a.json"
     write_json(record, {"version": 1, "state": "waiting", "attempts": 1})
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     assert state_of(settings, "bank-a") == {"planned"}
     write_json(record, {"version": 1, "state": "dead_letter", "attempts": 9})
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     assert state_of(settings, "bank-a") == {"held"}
     sent = {"version": 1, "state": "sent", "attempts": 10, "sent_at": "2026-03-03T01:00:00+00:00"}
     write_json(record, sent)
     write_quiet_day(settings, NEXT)
-    settle(settings, NEXT)  # the next day looks at recent transport again
+    follow_up(settings, NEXT)  # the next day looks at recent transport again
     assert state_of(settings, "bank-a") == {"sent"}
 
 
@@ -209,7 +209,7 @@ KILLED = """
 import os, signal, sys
 from datetime import date
 from pathlib import Path
-from pipelines.billing.settle import settle
+from pipelines.billing.follow_up import follow_up
 from pipelines.core.settings import Settings
 import pipelines.deliveries.ledger.events as events, pipelines.core.publishing as publishing
 left = int(sys.argv[2])
@@ -221,14 +221,12 @@ def count(path, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return rename(path, target)
 Path.rename = count
-settle(Settings(home=Path(sys.argv[1]), threads=1), date(2026, 3, 3))
+follow_up(Settings(home=Path(sys.argv[1]), threads=1), date(2026, 3, 3))
 """
 
 
 @pytest.mark.prove
 def test_a_kill_at_any_rename_leaves_a_ledger_that_the_next_run_completes(settings, tmp_path):
-    import shutil
-
     write_quiet_day(settings, NEXT, receipts=[receipt(settings, FIRST, "bank-a")])
     for renames in range(20):
         home = tmp_path / f"killed-{renames}"
@@ -239,8 +237,8 @@ def test_a_kill_at_any_rename_leaves_a_ledger_that_the_next_run_completes(settin
             [sys.executable, "-c", KILLED, str(home), str(renames)], cwd=PROJECT, check=False
         )
         killed = Settings(home=home, threads=1)
-        settle(killed, NEXT)
-        settle(killed, NEXT)
+        follow_up(killed, NEXT)
+        follow_up(killed, NEXT)
         found = states(killed)
         assert {s for n, s in found.items() if "bank-a" in n} == {"received"}
         events = load_events(killed, FIRST).to_pylist()

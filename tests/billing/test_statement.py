@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.billing.settle import settle
+from expectations import policy
+from expectations.delivery_policy_types import DisputeDecision
+from pipelines.billing.follow_up import follow_up
 from pipelines.billing.statement import Month, load_statement, month_folder
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import read_manifest, sha256
 from pipelines.core.settings import Settings
-from tests.helpers.lake import Row
-from tests.helpers.settled_home import (
+from tests.helpers.delivered_home import (
     PRODUCTS,
     match,
     outcome,
@@ -26,6 +27,7 @@ from tests.helpers.settled_home import (
     write_marts_of,
     write_quiet_day,
 )
+from tests.helpers.lake import Row
 
 FIRST = date(2026, 3, 26)
 MARCH, APRIL = Month(date(2026, 3, 1)), Month(date(2026, 4, 1))
@@ -54,7 +56,7 @@ def settings(tmp_path: Path) -> Settings:
     """A home with one delivered day of forty leads at a price of a lead."""
     settings = Settings(home=tmp_path, threads=1)
     write_delivered_day(settings, FIRST, [match(n, "bank-a", "lead") for n in range(40)])
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     return settings
 
 
@@ -66,14 +68,14 @@ def send_back(
     before: list[Row] | None = None,
     **changes: Any,
 ) -> list[Row]:
-    """Settle a day on which leads are returned; return all outcomes so far."""
+    """Follow up a day on which leads are returned; return all outcomes so far."""
     day = day_after(days)
     reported = [
         outcome(match(n, "bank-a", "lead"), "returned", f"{day} 10:00", **changes) for n in numbers
     ]
     outcomes = [*(before or []), *reported]
     write_quiet_day(settings, day, outcomes)
-    settle(settings, day)
+    follow_up(settings, day)
     return outcomes
 
 
@@ -115,24 +117,21 @@ def test_returns_over_the_cap_are_refused_and_may_come_again(settings):
     assert kinds.count(("accepted", None)) == 6  # 15% of forty
     assert kinds.count(("refused", "over_cap")) == 4
     write_delivered_day(settings, day_after(2), [match(n, "bank-a", "lead") for n in range(50, 80)])
-    settle(settings, day_after(2))
+    follow_up(settings, day_after(2))
     send_back(settings, range(9, 10), 3, before=outcomes, reason="duplicate")
     assert decisions(settings, day_after(3)) == {"m9-bank-a-lead": ("accepted", None)}
 
 
 def test_a_dispute_waits_for_people(settings, monkeypatch):
-    from expectations import policy
-    from expectations.delivery_policy_types import DisputeDecision
-
     day = day_after(1)
     disputed = outcome(
         match(0, "bank-a", "lead"), "disputed", f"{day} 10:00", reason="not_as_agreed"
     )
     write_quiet_day(settings, day, [disputed])
-    settle(settings, day)
+    follow_up(settings, day)
     assert decisions(settings, day) == {"m0-bank-a-lead": ("open", None)}
     write_quiet_day(settings, day_after(2), [disputed])
-    settle(settings, day_after(2))
+    follow_up(settings, day_after(2))
     assert decisions(settings, day_after(2)) == {}
     manifest = read_manifest(settings.day_folder(settings.settlement, day_after(2)))
     assert [finding["id"] for finding in manifest["findings"]] == ["disputes_open"]
@@ -143,26 +142,26 @@ def test_a_dispute_waits_for_people(settings, monkeypatch):
     changed = policy.returns().model_copy(update={"disputes": (decided,)})
     monkeypatch.setattr(policy, "returns", lambda: changed)
     write_quiet_day(settings, day_after(3), [disputed])
-    settle(settings, day_after(3))
+    follow_up(settings, day_after(3))
     assert decisions(settings, day_after(3)) == {"m0-bank-a-lead": ("accepted", "by_people")}
     write_quiet_day(settings, day_after(4), [disputed])
-    settle(settings, day_after(4))
+    follow_up(settings, day_after(4))
     assert decisions(settings, day_after(4)) == {}
 
 
 def test_a_closed_statement_stays_and_a_later_return_is_a_line_of_the_next_month(settings):
     last = MARCH.last
     write_quiet_day(settings, last)
-    assert settle(settings, last)["months_closed"] == 1
+    assert follow_up(settings, last)["months_closed"] == 1
     folder = month_folder(settings, MARCH) / "bank-a"
     before = {path.name: sha256(path) for path in folder.iterdir()}
     (line,) = rows_of(folder / "statement.csv")
     assert (line["delivered"], line["charges"], line["amount_due"]) == ("40", "802.00", "802.00")
     outcomes = send_back(settings, range(1), 7, reason="wrong_number")
     write_marts_of(settings, last, outcomes)
-    settle(settings, last)
+    follow_up(settings, last)
     write_quiet_day(settings, APRIL.last, outcomes)
-    settle(settings, APRIL.last)
+    follow_up(settings, APRIL.last)
     assert {path.name: sha256(path) for path in folder.iterdir()} == before
     april = month_folder(settings, APRIL) / "bank-a"
     (line,) = rows_of(april / "statement.csv")
@@ -176,15 +175,15 @@ def test_an_approval_that_is_corrected_after_the_month_is_an_adjustment(tmp_path
     settings = Settings(home=tmp_path, threads=1)
     one = match(1, "bank-a", "yes")
     write_delivered_day(settings, FIRST, [one])
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     approved = outcome(one, "approved", f"{day_after(1)} 10:00")
     write_quiet_day(settings, MARCH.last, [approved])
-    settle(settings, MARCH.last)
+    follow_up(settings, MARCH.last)
     (line,) = rows_of(month_folder(settings, MARCH) / "bank-a" / "statement.csv")
     assert (line["approved"], line["amount_due"]) == ("1", "90.00")
     declined = outcome(one, "declined", "2026-04-02 10:00")
     write_quiet_day(settings, APRIL.last, [approved, declined])
-    settle(settings, APRIL.last)
+    follow_up(settings, APRIL.last)
     (line,) = rows_of(month_folder(settings, APRIL) / "bank-a" / "statement.csv")
     assert (line["charges"], line["adjustments"], line["amount_due"]) == (
         "0.00",
@@ -195,12 +194,12 @@ def test_an_approval_that_is_corrected_after_the_month_is_an_adjustment(tmp_path
 
 def test_a_changed_statement_stops_the_next_one(settings):
     write_quiet_day(settings, MARCH.last)
-    settle(settings, MARCH.last)
+    follow_up(settings, MARCH.last)
     file = month_folder(settings, MARCH) / "bank-a" / "statement_matches.csv"
     file.write_text(file.read_text().replace("20.05", "10.05"))
     write_quiet_day(settings, APRIL.last)
     with pytest.raises(IntegrityError, match="statement_matches"):
-        settle(settings, APRIL.last)
+        follow_up(settings, APRIL.last)
 
 
 def test_a_month_that_is_not_over_has_a_preview(settings):
@@ -257,7 +256,7 @@ def draw_outcomes(numbers: random.Random, row: Row, day: date) -> list[tuple[dat
 
 
 def play_months(settings: Settings) -> list[Row]:
-    """Settle two months of random deliveries and outcomes; return the outcomes."""
+    """Follow up two months of random deliveries and outcomes; return the outcomes."""
     numbers = random.Random(5)
     pending: dict[date, list[Row]] = defaultdict(list)
     known: list[Row] = []
@@ -275,7 +274,7 @@ def play_months(settings: Settings) -> list[Row]:
         elif news or day in {MARCH.last, APRIL.last}:
             write_quiet_day(settings, day, known)
         if matches or news or day in {MARCH.last, APRIL.last}:
-            settle(settings, day)
+            follow_up(settings, day)
         day += timedelta(days=1)
     return known
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from pipelines.billing.settle import settle
+from pipelines.billing.follow_up import follow_up
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries.withdrawal_notices import add_business_days
-from tests.helpers.lake import Row, at, sha
-from tests.helpers.settled_home import (
+from tests.helpers.delivered_home import (
     FIRST,
     deliver_file,
     match,
     write_delivered_day,
     write_quiet_day,
 )
+from tests.helpers.lake import Row, at, sha
 
 NEXT = FIRST + timedelta(days=1)
 BANKS = {"bank-a": "lead", "bank-b": "share"}
@@ -70,13 +70,13 @@ def settings(tmp_path: Path) -> Settings:
     leads = [lead(1), lead(2), lead(3), lead(4, id_number=None, phone="+8613800000003")]
     matches = [row for number in (1, 2, 3, 4) for row in both(number)]
     write_delivered_day(settings, FIRST, matches, leads=leads)
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     return settings
 
 
 def test_without_an_order_there_is_no_notice(settings):
     write_quiet_day(settings, NEXT)
-    assert settle(settings, NEXT)["notices"] == 0
+    assert follow_up(settings, NEXT)["notices"] == 0
     assert not settings.day_folder(settings.outbox, NEXT).exists()
 
 
@@ -100,17 +100,17 @@ def test_without_an_order_there_is_no_notice(settings):
 )
 def test_an_order_reaches_the_institutions_that_have_the_person(settings, orders, expected):
     write_quiet_day(settings, NEXT, suppressions=orders)
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     assert noticed(settings) == expected
     later = NEXT + timedelta(days=1)  # an order is noticed once
     write_quiet_day(settings, later)
-    assert settle(settings, later)["notices"] == 0
+    assert follow_up(settings, later)["notices"] == 0
 
 
 def test_a_withdrawal_on_another_lead_of_the_person_counts(settings):
     withdrawn = lead(7, id_number="id-2", phone=None, consent_withdrawn_at=at("2026-03-03 10:00"))
     write_quiet_day(settings, NEXT, leads=[withdrawn])
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     assert noticed(settings) == {(name, "withdrawal") for name in ids(2)}
 
 
@@ -119,35 +119,35 @@ def test_a_new_consent_after_the_withdrawal_is_not_noticed(tmp_path):
     before = lead(1, consent_withdrawn_at=at("2026-03-01 10:00"))
     again = lead(2, id_number="id-1", consent_at=at("2026-03-02 09:00"))
     write_delivered_day(settings, FIRST, both(2), leads=[before, again])
-    assert settle(settings, FIRST)["notices"] == 0
+    assert follow_up(settings, FIRST)["notices"] == 0
 
 
 def test_a_lead_that_links_an_older_order_later_is_noticed_then(settings):
     write_quiet_day(settings, NEXT, suppressions=[order("phone", "+8613899999999")])
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     assert noticed(settings) == set()
     later = NEXT + timedelta(days=1)
     write_quiet_day(settings, later, leads=[lead(8, id_number="id-1", phone="+8613899999999")])
-    settle(settings, later)
+    follow_up(settings, later)
     assert noticed(settings, later) == {(name, "do_not_contact") for name in ids(1)}
 
 
 def test_a_version_that_was_retracted_is_noticed_as_well(settings):
     deliver_file(settings, FIRST, "bank-a", ["m2-bank-a-lead"])
-    settle(settings, FIRST)
+    follow_up(settings, FIRST)
     write_quiet_day(settings, NEXT, suppressions=[order("id_number", "id-1")])
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     assert noticed(settings) == {(name, "do_not_contact") for name in ids(1)}
 
 
 def test_the_notice_names_delivery_and_deadline_and_no_person(settings):
     usd = [lead(11, currency="USD"), lead(12)]
     write_delivered_day(settings, NEXT, both(11) + both(12), leads=usd)
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     later = NEXT + timedelta(days=1)  # a Wednesday
     orders = [order("id_number", "id-11"), order("id_number", "id-12")]
     write_quiet_day(settings, later, suppressions=orders)
-    settle(settings, later)
+    follow_up(settings, later)
     rows = {row["match_id"]: row for row in read_notice(settings, later, "bank-a")}
     first = rows["m11-bank-a-lead"]
     assert first["deadline"] == "2026-03-18"  # ten business days in US dollars
@@ -162,7 +162,7 @@ def test_the_notice_names_delivery_and_deadline_and_no_person(settings):
 
 def test_an_unanswered_notice_is_overdue_until_it_is_acknowledged(settings):
     write_quiet_day(settings, NEXT, suppressions=[order("id_number", "id-1")])
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
 
     def find(day: date) -> dict[str, int]:
         manifest = read_manifest(settings.day_folder(settings.settlement, day))
@@ -180,7 +180,7 @@ def test_an_unanswered_notice_is_overdue_until_it_is_acknowledged(settings):
     }
     later = NEXT + timedelta(days=1)
     write_quiet_day(settings, later, receipts=[answer])
-    settle(settings, later)
+    follow_up(settings, later)
     assert find(later) == {"notices_overdue": 1}
     refused = answer | {
         "institution_id": "bank-b",
@@ -190,16 +190,16 @@ def test_an_unanswered_notice_is_overdue_until_it_is_acknowledged(settings):
     }
     last = later + timedelta(days=1)
     write_quiet_day(settings, last, receipts=[refused])
-    settle(settings, last)
+    follow_up(settings, last)
     assert find(last) == {"deliveries_refused": 1, "notices_overdue": 1}
 
 
 def test_a_notice_stays_beside_a_lead_file_that_is_delivered_again(settings):
     write_quiet_day(settings, NEXT, suppressions=[order("id_number", "id-1")])
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     folder = settings.day_folder(settings.outbox, NEXT) / "bank-a"
     before = (folder / "withdrawal_notice.csv").read_bytes()
-    settle(settings, NEXT)
+    follow_up(settings, NEXT)
     assert (folder / "withdrawal_notice.csv").read_bytes() == before
     assert len(read_manifest(folder)["notices"]) == 1
 
@@ -223,7 +223,7 @@ def test_of_1000_people_each_institution_hears_of_its_own(tmp_path):
                 has[number].add(row["match_id"])
     for day in sorted(leads):
         write_delivered_day(settings, day, matches[day], leads=leads[day])
-        settle(settings, day)
+        follow_up(settings, day)
     people = random_numbers.sample(range(1000), 100)
     orders = [
         order("id_number", f"id-{n}", "erasure")
@@ -233,7 +233,7 @@ def test_of_1000_people_each_institution_hears_of_its_own(tmp_path):
     ]
     day = max(leads) + timedelta(days=1)
     write_quiet_day(settings, day, suppressions=orders)
-    settle(settings, day)
+    follow_up(settings, day)
     assert {name for name, _ in noticed(settings, day)} == set().union(*(has[n] for n in people))
     for bank in banks:
         assert all(f"-{bank}-" in row["match_id"] for row in read_notice(settings, day, bank))

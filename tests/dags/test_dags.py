@@ -65,7 +65,7 @@ def test_the_day_runs_step_after_step():
     assert order == [
         *("await_turn", "plan_ingest", "ingest", "collect"),
         *("staging", "intermediate", "features", "marts"),
-        *("train", "score", "match", "plan_deliver", "deliver", "report", "close"),
+        *("train", "score", "match", "plan_deliver", "deliver", "follow_up", "report", "close"),
     ]
     for before, after in pairwise(order):
         assert before in dag.get_task(after).upstream_task_ids

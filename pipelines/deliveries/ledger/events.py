@@ -77,6 +77,19 @@ def load_states(settings: Settings, day: date) -> pa.Table:
         return connection.sql("from states order by match_id").to_arrow_table()
 
 
+def count_states(settings: Settings, day: date) -> dict[str, dict[str, int]]:
+    """Return institution -> state -> number of matches of the deliveries of `day`."""
+    with connect(settings) as connection:
+        register_ledger(connection, settings, day)
+        rows = connection.execute(
+            "select institution_id, state, count(*) from states group by all order by all"
+        ).fetchall()
+    counts: dict[str, dict[str, int]] = {}
+    for institution, state, number in rows:
+        counts.setdefault(institution, {})[state] = number
+    return counts
+
+
 def create_states_as_of(
     connection: duckdb.DuckDBPyConnection, settings: Settings, days: Iterable[date], as_of: date
 ) -> None:

@@ -37,7 +37,7 @@ def find_open(settings: Settings, day: date, receipts: list[Receipt]) -> OpenDel
     Args:
         settings: Where outbox and settlements are.
         day: The business date.
-        receipts: The judged receipts of `day`; those of earlier days are in the settlements.
+        receipts: The judged receipts of `day`; earlier ones are in the settlements.
     """
     answered = _load_answered(settings, day)
     answered |= {receipt.subject: receipt.judgement for receipt in receipts if receipt.decides}

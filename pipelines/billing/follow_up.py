@@ -1,4 +1,4 @@
-"""The step `settle`: after the deliveries of a day, take in the answers and send what is due back.
+"""The step `follow_up`: after the deliveries of a day, take in the answers and send what is due back.
 
 It records the ledger, judges receipts, sends withdrawal notices and the decisions on returns, gives
 each channel its feedback, and closes the month after its last date. Everything that another day
@@ -44,15 +44,15 @@ from pipelines.deliveries.withdrawal_notices import NOTICES, find_notices
 Facts = dict[str, Any]
 
 
-def settle(settings: Settings, day: date) -> Facts:
-    """Settle `day`; return the counts.
+def follow_up(settings: Settings, day: date) -> Facts:
+    """Follow `day` up; return the counts.
 
     Raises:
         IntegrityError: A delivered match has no price, or a closed statement was changed.
     """
     replayed = read_replay(settings)
-    if replayed.get("is_settled") is False:
-        return {"skipped": "the day was published before days were settled"}
+    if replayed.get("has_settlement") is False:
+        return {"skipped": "the day was published before days were followed up"}
     for root in (settings.matches, settings.marts):
         if not (settings.day_folder(root, day) / MANIFEST).is_file():
             return {"skipped": f"{root.name}/date={day} is not published"}
