@@ -1,6 +1,6 @@
 -- One row per product in force: what the matches of its month before the business date used of its
--- monthly quota and, in expectation at today's price, of its monthly budget. A returned match that was
--- accepted uses none.
+-- monthly quota and, in expectation at today's price, of its monthly budget. A returned match that
+-- was accepted uses none.
 
 with matches as (
 

@@ -1,6 +1,6 @@
 {{ config(materialized="view") }}
--- One row per match that was returned and accepted before the business date: it uses no quota and no
--- budget any more.
+-- One row per match that was returned and accepted before the business date: it uses no quota and
+-- no budget any more.
 
 select distinct match_id
 

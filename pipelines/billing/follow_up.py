@@ -1,4 +1,4 @@
-"""The step `follow_up`: after the deliveries of a day, take in the answers and send what is due back.
+"""The step `follow_up`: after a day's deliveries, take in the answers and send what is due back.
 
 It records the ledger, judges receipts, sends withdrawal notices and the decisions on returns, gives
 each channel its feedback, and closes the month after its last date. Everything that another day

@@ -1,8 +1,8 @@
 """Monthly statement of an institution: what is due by the month's end, less what was booked before.
 
-A statement is published once, after the last date of its month was followed up, and never again. What
-becomes known later is a booking of a later month. So the statements of an
-institution add up to what it owes by all that is known.
+A statement is published once, after the last date of its month was followed up, and never again.
+What becomes known later is a booking of a later month. So the statements of an institution add up
+to what it owes by all that is known.
 """
 
 from collections import defaultdict
@@ -37,12 +37,15 @@ from pipelines.core.publishing import (
 )
 from pipelines.core.rendering.html import environment
 from pipelines.core.settings import Settings
+from pipelines.core.stored_files import read_json
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.ledger.events import list_days
 
 LINES, MATCHES = load_outbound("statement"), load_outbound("statement_matches")
 FOLDER = "statements"
 """Folder below `outbox/`."""
+CLOSED = "closed.json"
+"""File of a month that says that all its statements are published, with what is due."""
 TEMPLATES = Path(__file__).parent / "templates"
 MONEY = pa.decimal128(18, 2)
 BOOKED = pa.schema([("match_id", pa.string()), ("side", pa.string()), ("amount", MONEY)])
@@ -103,7 +106,7 @@ def close_months(settings: Settings, day: date) -> list[str]:
 
 def is_closed(settings: Settings, month: Month) -> bool:
     """Return whether all statements of `month` are published."""
-    return (month_folder(settings, month) / MANIFEST).is_file()
+    return (month_folder(settings, month) / CLOSED).is_file()
 
 
 def compute_statements(settings: Settings, month: Month, as_of: date) -> Statements:
@@ -142,7 +145,7 @@ def load_statement(settings: Settings, month: Month, institution_id: str | None)
     """Return the figures of a month's statements, or of a preview if the month is not closed."""
     root = month_folder(settings, month)
     if is_closed(settings, month):
-        totals = read_manifest(root)["amount_due"]
+        totals = read_json(root / CLOSED)["amount_due"]
         return {
             "month": f"{month}",
             "state": "closed",
@@ -298,12 +301,11 @@ def _sum_due(lines: pa.Table, institution_id: str) -> dict[str, str]:
 
 
 def _write_month(root: Path, statements: Statements, totals: dict[str, dict[str, str]]) -> None:
-    """Write the manifest of the month, which closes it."""
+    """Write the file that closes the month."""
     facts = {
         "month": f"{statements.month}",
         "as_of": f"{statements.as_of}",
         "amount_due": totals,
-        "content_sha256": "",
     }
     root.mkdir(parents=True, exist_ok=True)
-    write_json(root / MANIFEST, facts)
+    write_json(root / CLOSED, facts)

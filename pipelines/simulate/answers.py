@@ -81,17 +81,18 @@ def answer_deliveries(
         for version in (*read_versions(settings, day, name), *read_notices(settings, day, name))
     ]
     with connect(settings) as connection:
-        parameters = {
-            "seed": f"{seed}",
-            "day": day,
-            "zone": settings.time_zone,
+        parameters = {"seed": f"{seed}", "day": day, "zone": settings.time_zone}
+        of_receipts = {
             "late_days": policy.deliveries().receipt_days + 2,
-            **vars(shares),
+            **{name: getattr(shares, name) for name in ("lost", "late", "wrong_hash", "refused")},
+        }
+        of_leads = {
+            name: getattr(shares, name) for name in ("returned", "disputed", "never_received")
         }
         connection.register("versions", _to_table(versions))
-        receipts = query_table(connection, SQL / "receipts.sql", parameters)
+        receipts = query_table(connection, SQL / "receipts.sql", parameters | of_receipts)
         _register_matches(connection, settings, day, institutions)
-        returns = query_table(connection, SQL / "returns.sql", parameters)
+        returns = query_table(connection, SQL / "returns.sql", parameters | of_leads)
     written = {"receipts": receipts, "outcomes": returns}
     counts = {
         feed: _land(settings, feed, f"answers-{day}", table, last)

@@ -1,5 +1,5 @@
--- One row per outcome that counts, with the match that it is about: the last one delivered until the
--- event, else the first one. Tables: `outcomes`, `delivered` (with its `date`).
+-- One row per outcome that counts, with the match that it is about: the last one delivered until
+-- the event, else the first one. Tables: `outcomes`, `delivered` (with its `date`).
 
 create or replace temp view attributed_outcomes as
 

@@ -1,4 +1,5 @@
--- Why and since when a match is not paid for: the first reason counts. Tables: `decisions`, `states`.
+-- Why and since when a match is not paid for: the first reason counts. Tables: `decisions`,
+-- `states`.
 
 create or replace temp view credits as
 

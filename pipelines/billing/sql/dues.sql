@@ -1,5 +1,5 @@
--- What an institution owes for each match of `billable`, by what is known on `$as_of`: the charge, and
--- the credit of a match that was returned, retracted or refused. Money has two decimals.
+-- What an institution owes for each match of `billable`, by what is known on `$as_of`: the charge,
+-- and the credit of a match that was returned, retracted or refused. Money has two decimals.
 -- Tables: `billable` (delivered matches with price and currency), `attributed_outcomes`, `credits`
 -- (match -> reason and date of the credit).
 

@@ -1,5 +1,5 @@
--- The bookings of a month: what is due for each match by its end, less what earlier statements booked.
--- Tables: `dues`, `booked` (match, side and amount of all earlier months).
+-- The bookings of a month: what is due for each match by its end, less what earlier statements
+-- booked. Tables: `dues`, `booked` (match, side and amount of all earlier months).
 
 with sides as (
 

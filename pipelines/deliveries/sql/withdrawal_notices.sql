@@ -1,11 +1,11 @@
--- The received matches of persons who withdrew, asked for erasure or must not be contacted: one row per
--- match and kind, without the ones of an earlier notice.
+-- The received matches of persons who withdrew, asked for erasure or must not be contacted: one
+-- row per match and kind, without the ones of an earlier notice.
 --
--- Tables: `leads` (the lake of the retention period, with its `date`), `delivered` (with its `date`),
--- `suppressions` (orders as known), `kinds` (reason of an order -> kind), `noticed` (earlier notices).
--- An order on any lead of a person holds for all of them: leads with one identity number, or with one
--- phone unless two different numbers came with them. A lead without a number belongs to the numbers
--- that came with its phone.
+-- Tables: `leads` (the lake of the retention period, with its `date`), `delivered` (with its
+-- `date`), `suppressions` (orders as known), `kinds` (reason of an order -> kind), `noticed`
+-- (earlier notices). An order on any lead of a person holds for all of them: leads with one
+-- identity number, or with one phone unless two different numbers came with them. A lead without a
+-- number belongs to the numbers that came with its phone.
 
 with keyed as (
 
@@ -84,13 +84,17 @@ hits as (
 -- leads by way of which a hit can reach another one: by phone, then by number, then by phone
 first_phones as (
 
-    select distinct phone_key from hits where phone_key is not null
+    select distinct phone_key
+    from hits
+    where phone_key is not null
 
 ),
 
 first_ids as (
 
-    select id_key from hits where id_key is not null
+    select id_key
+    from hits
+    where id_key is not null
     union
     select keyed.id_key
     from keyed

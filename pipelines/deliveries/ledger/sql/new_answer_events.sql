@@ -1,6 +1,6 @@
--- The answers (received, refused) that the ledger does not have, for each match of the version that was
--- answered. `candidates` has one row per answer. An answer counts if it is about the version that the
--- match has now.
+-- The answers (received, refused) that the ledger does not have, for each match of the version
+-- that was answered. `candidates` has one row per answer. An answer counts if it is about the
+-- version that the match has now.
 
 with answered as (
 

@@ -1,6 +1,6 @@
 -- The present fact of each match of a date: planned, held, sent or retracted, with its version.
--- Tables: `matches`, `version_rows` (one row per match and version of a lead file), `deliveries` (one
--- row per institution with a folder), `withdrawn` (matches that a held delivery retracts).
+-- Tables: `matches`, `version_rows` (one row per match and version of a lead file), `deliveries`
+-- (one row per institution with a folder), `withdrawn` (matches that a held delivery retracts).
 
 with newest as (
 
