@@ -39,7 +39,7 @@ def load_settlement(settings: Settings, day: date) -> Settlement:
     """Return the settlement of `day`.
 
     Raises:
-        InputMissing: The day was not settled.
+        InputMissing: The day was not followed up.
     """
     folder = settings.day_folder(settings.settlement, day)
     counts = read_manifest(folder)["deliveries"]
