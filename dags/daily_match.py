@@ -42,7 +42,8 @@ def daily_match() -> None:
     deliver = StepOperator.partial(task_id="deliver", outlets=[assets.outbox]).expand(
         shard=plan_deliver.output
     )
-    # a day without deliveries has nothing to send; one that was refused holds no other back
+    # a file that was refused, or a day without deliveries, holds no answer and no other file back
+    follow_up = StepOperator(task_id="follow_up", trigger_rule="all_done")
     send = StepOperator(task_id="send", trigger_rule="all_done")
     report = StepOperator(task_id="report", trigger_rule="all_done", outlets=[assets.reports])
     # a day without deliveries is no failure
@@ -64,8 +65,8 @@ def daily_match() -> None:
         StepOperator(task_id="match", outlets=[assets.matches]),
         plan_deliver,
     )
-    chain(deliver, send, report, close)
-    chain([deliver, send], close)
+    chain(deliver, follow_up, send, report, close)
+    chain([deliver, follow_up, send], close)
 
 
 daily_match()

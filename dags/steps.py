@@ -98,6 +98,12 @@ def _deliver(settings: Settings, day: date, shard: Shard) -> Any:
     return deliver(settings, day, shard)
 
 
+def _follow_up(settings: Settings, day: date) -> Any:
+    from pipelines.billing.follow_up import follow_up
+
+    return follow_up(settings, day)
+
+
 def _send(settings: Settings, day: date) -> Any:
     from dags.sftp_connections import find_endpoint
     from pipelines.transport.send import send
@@ -137,6 +143,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "match": _match,
     "plan_deliver": _plan_deliver,
     "deliver": _deliver,
+    "follow_up": _follow_up,
     "send": _send,
     "report": _report,
     "close": _close,

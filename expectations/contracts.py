@@ -1,4 +1,4 @@
-"""The contracts of the eight feeds, read from YAML: the only hand-written schema of a feed.
+"""The contracts of the feeds, read from YAML: the only hand-written schema of a feed.
 
 Arrow schemas, Great Expectations suites, dbt sources and the data dictionary all derive from
 what this module returns.

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from expectations import contracts, yaml_lines
 from expectations.contracts import Column
+from expectations.delivery_policy_types import Deliveries, Returns
 from expectations.policy_types import (
     AssumedRequests,
     Consent,
@@ -53,9 +54,8 @@ FOLDER = Path(__file__).parent / "policy"
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
-TRANSPORT_POLICIES = ("delivery",)
-"""Policies that decide nothing about a day's leads: an agreement with one institution on its
-delivery window changes no earlier day."""
+AFTER_MATCHING = ("delivery", "deliveries", "returns")
+"""Policies that decide nothing before a delivery, so they are no part of a day's version."""
 
 Entry = TypeVar("Entry", bound=Dated)
 Content = TypeVar("Content")
@@ -227,6 +227,18 @@ def outcomes() -> Outcomes:
 
 
 @cache
+def deliveries() -> Deliveries:
+    """Return the rules for receipts of deliveries and notices of withdrawals."""
+    return _read("deliveries", Deliveries)
+
+
+@cache
+def returns() -> Returns:
+    """Return the rules for returns and disputes, and the disputes that were decided."""
+    return _read("returns", Returns)
+
+
+@cache
 def drift() -> Drift:
     """Return the thresholds of drift between a day's figures and the reference days."""
     return _read("drift", Drift)
@@ -311,7 +323,7 @@ def version(*without: str) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(FOLDER.glob("*.yml")):
-        if path.stem not in (*without, *TRANSPORT_POLICIES):
+        if path.stem not in (*without, *AFTER_MATCHING):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

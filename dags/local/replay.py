@@ -18,13 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from dags.local.in_process import run_dates
+from expectations.contracts import feeds as all_feeds
 from models.champion import registry
 from models.training.dataset import find_anchor
+from pipelines.billing.follow_up import follow_up
 from pipelines.core.data_provenance import history_file
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY, VERSION, is_whole, write_version
 from pipelines.core.home.shared_marts import list_shared_files
-from pipelines.core.publishing import MANIFEST, SIGNATURE, read_manifest, sha256, write_json
+from pipelines.core.publishing import (
+    MANIFEST,
+    SIGNATURE,
+    list_known_feeds,
+    read_manifest,
+    sha256,
+    write_json,
+)
 from pipelines.core.settings import Settings, use_home
 from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
@@ -34,9 +43,12 @@ from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
 from pipelines.deliveries.sealing import SUFFIXES
 from pipelines.reports.publish_report import report
 
-INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches")
+INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches", "settlement")
 """Folders whose partitions of previous days are inputs."""
-COMPARED_FOLDERS = (*INPUT_FOLDERS, "offers", "unmatched", "reasons", "outbox", "reports")
+COMPARED_FOLDERS = (
+    *INPUT_FOLDERS,
+    *("offers", "unmatched", "reasons", "outbox", "outbox/channels", "reports"),
+)
 """Folders whose partition of the day is compared; the models of its week are compared as well."""
 LATER_KNOWLEDGE = ("lake/*", "marts")
 """Folders whose later partitions a corrected delivery was judged by."""
@@ -58,6 +70,7 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
         IntegrityError: The day cannot be run again, or a landed file of it has changed since.
     """
     manifest = read_manifest(settings.day_folder(settings.matches, day))
+    feeds = list_known_feeds(settings, day)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=settings.home) as folder:
         scratch = Settings(home=Path(folder))
         _link_inputs(settings, scratch.home, day)
@@ -68,7 +81,11 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
     return {
         "date": f"{day}",
         "compared": len(published),
-        "differences": dict(_compare(published, replayed)),
+        "differences": {
+            path: difference
+            for path, difference in _compare(published, replayed)
+            if not _is_of_newer_feed(path, feeds)
+        },
         "is_same_code": manifest["code_version"] == code,
         "held_today": find_held_today(settings, day),
     }
@@ -98,7 +115,9 @@ def _repeat_later_deliveries(settings: Settings, scratch: Settings, day: date) -
     write_json(scratch.ledger / REPLAYED_KNOWLEDGE, knowledge)
     for shard in plan_shards(scratch, day):
         names = [name for name in shard["institutions"] if name in knowledge]
-        deliver(scratch, day, {"institutions": names, "receipts": []})
+        receipts = [name for name in shard["receipts"] if name in knowledge]
+        deliver(scratch, day, {"institutions": names, "receipts": receipts})
+    follow_up(scratch, day)
     report(scratch, day)
 
 
@@ -164,15 +183,20 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
         _link(settings.home, record.relative_to(settings.home), scratch)  # the report reads them
     written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
     write_version(Settings(home=scratch))
-    write_json(scratch / "ledger" / REPLAY, {"date": f"{day}", "schema_version": written_as})
+    has_settlement = (settings.day_folder(settings.settlement, day) / MANIFEST).is_file()
+    facts = {"date": f"{day}", "schema_version": written_as, "has_settlement": has_settlement}
+    write_json(scratch / "ledger" / REPLAY, facts)
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}
         write_json(scratch / "ledger" / "closed.json", closed)
     partitions = [path for root in INPUT_FOLDERS for path in settings.home.glob(f"{root}/date=*")]
     model_sets = set(settings.registry.glob("as_of=*")) - _model_sets_trained_on(settings, day)
     partitions += settings.delivered.glob("date=*")
+    partitions += settings.ledger.glob("deliveries/date=*")
     inputs = [*(path for path in partitions if path.name < today), *sorted(model_sets)]
     files = {file for folder in inputs for file in (*folder.rglob("*"), *list_shared_files(folder))}
+    manifests = settings.outbox.glob(f"date=*/*/{MANIFEST}")
+    files |= {path for path in manifests if path.parts[-3] < today}
     for path in sorted(files):
         _link(settings.home, path.relative_to(settings.home), scratch)
 
@@ -207,6 +231,12 @@ def _hash_files(settings: Settings, day: date) -> dict[str, str]:
         for path in (*files, settings.ledger / f"date={day}.jsonl")
         if path.is_file()
     }
+
+
+def _is_of_newer_feed(path: str, feeds: tuple[str, ...]) -> bool:
+    """Return whether a file belongs to a feed that did not exist when the day was run."""
+    root, _, rest = path.partition("/")
+    return root in {"lake", "quarantine"} and rest.split("/")[0] in set(all_feeds()) - set(feeds)
 
 
 def _hash(path: Path) -> str:

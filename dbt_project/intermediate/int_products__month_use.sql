@@ -1,10 +1,14 @@
 -- One row per product in force: what the matches of its month before the business date used of its
--- monthly quota and, in expectation at today's price, of its monthly budget.
+-- monthly quota and, in expectation at today's price, of its monthly budget. A returned match that
+-- was accepted uses none.
 
 with matches as (
 
-    select * from {{ ref("stg_published__matches") }}
-    where matched_on >= {{ month_of(run_day()) }}
+    select published.*
+    from {{ ref("stg_published__matches") }} as published
+    anti join {{ ref("stg_published__returns") }} as returned
+        on published.match_id = returned.match_id
+    where published.matched_on >= {{ month_of(run_day()) }}
 
 ),
 

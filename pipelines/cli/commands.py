@@ -12,6 +12,7 @@ import click
 
 from pipelines import __version__
 from pipelines.cli.bench import bench
+from pipelines.cli.delivery_commands import DELIVERY_COMMANDS
 from pipelines.cli.home_commands import HOME_COMMANDS
 from pipelines.cli.options import (
     COUNT,
@@ -85,13 +86,27 @@ def simulate(settings: Settings, shocks: tuple[str, ...], **market: Any) -> int:
 @banyan.command()
 @click.option("--date", "day", type=DATE, required=True, help="Date that was delivered.")
 @click.option("--to", "last", type=DATE, help="Last date to write outcomes for (else all).")
+@click.option(
+    "--with-answers",
+    is_flag=True,
+    help="Institutions also send receipts (some late, lost or wrong), returns and disputes.",
+)
 @with_settings
-def respond(settings: Settings, day: date, last: date | None) -> int:
+def respond(
+    settings: Settings,
+    day: date,
+    last: date | None,
+    with_answers: bool,  # noqa: FBT001
+) -> int:
     """Let the simulated market answer what was delivered."""
-    from pipelines.simulate import respond as answer_deliveries
+    from pipelines.simulate import respond as respond_with_outcomes
+    from pipelines.simulate.answers import answer_deliveries
 
     _check_order(day, last, "Nothing was answered.")
-    print_json(answer_deliveries(settings, day, last))
+    counts = respond_with_outcomes(settings, day, last)
+    if with_answers:
+        counts |= answer_deliveries(settings, day, last)
+    print_json(counts)
     return 0
 
 
@@ -247,7 +262,7 @@ def _add_step(name: str, text: str) -> None:
         from pipelines.core.home.lock import lock_home
 
         with lock_home(settings):
-            print_json(run_whole_step(name, settings, day))
+            print_json(run_whole_step(name.replace("-", "_"), settings, day))
         return 0
 
 
@@ -258,6 +273,7 @@ STEP_VERBS = {
     "score": "Find the eligible pairs and score them.",
     "match": "Choose the day's matches.",
     "deliver": "Write the institutions' lead files.",
+    "follow-up": "Take in receipts and returns; write notices, decisions, feedback and statements.",
     "report": "Write the day's page.",
 }
 """Verb -> its help; `send` is not among them, because it needs Airflow's connections."""
@@ -455,7 +471,7 @@ def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> in
 
 
 banyan.add_command(bench)
-for command in HOME_COMMANDS:
+for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS):
     banyan.add_command(command)
 
 

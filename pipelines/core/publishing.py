@@ -128,15 +128,31 @@ def hash_inputs(*folders: Path, home: Path) -> dict[str, str]:
 def hash_mart_inputs(settings: Settings, day: date) -> dict[str, str]:
     """Return the inputs of the marts of `day`: folder -> one hash over its partitions.
 
-    Of the lake they are the partitions up to `day`; of the matches and of what was delivered the
-    earlier ones, because an outcome is joined to its lead through the matches of earlier days.
+    Of the lake they are the partitions up to `day`; of the matches, of what was delivered and of
+    the returns that were accepted the earlier ones, because an outcome is joined to its lead
+    through the matches of earlier days, and a returned match uses no quota.
     """
     lake = {
         f"lake/{feed}": _hash_partitions(settings.lake / feed, f"date={day}")
         for feed in (*feeds(), restrictions.FEED, restrictions.ORDERS_FEED)
     }
     earlier = _hash_partitions(settings.matches, f"date={day}", inclusive=False)
-    return lake | {"matches": earlier, "delivered": _hash_delivered(settings, f"date={day}")}
+    returns = _hash_partitions(settings.settlement, f"date={day}", inclusive=False)
+    return lake | {
+        "matches": earlier,
+        "delivered": _hash_delivered(settings, f"date={day}"),
+        "settlement": returns,
+    }
+
+
+def list_known_feeds(settings: Settings, day: date) -> tuple[str, ...]:
+    """Return the feeds that existed when `day` was run, by its marts; without marts, all."""
+    path = settings.day_folder(settings.marts, day) / MANIFEST
+    if not path.is_file():
+        return feeds()
+    inputs = read_json(path).get("inputs", {})
+    known = tuple(feed for feed in feeds() if f"lake/{feed}" in inputs)
+    return known or feeds()
 
 
 def _hash_delivered(settings: Settings, last: str) -> str:

@@ -180,6 +180,11 @@ class Settings(BaseSettings):
         return self.home / "delivered"
 
     @cached_property
+    def settlement(self) -> Path:
+        """The judged receipts, notices and decisions on returns of each day: date=D."""
+        return self.home / "settlement"
+
+    @cached_property
     def step_failures(self) -> Path:
         """The failures of steps that have not succeeded yet, for the report: date=D/STEP."""
         return self.home / "step_failures"

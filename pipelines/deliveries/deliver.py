@@ -102,7 +102,7 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
             load_delivery_tables(connection, settings, day, as_of, names)
             recipients = _load_recipients(connection)
             holds = load_holds(connection, settings, as_of, _list_known(connection))
-            gate = LastGate.open(connection, settings, day, as_of, names)
+            gate = LastGate.prepare(connection, settings, day, as_of, names)
             deliveries = DayDeliveries(
                 settings, day, as_of, connection, gate, read_from, holds, prices
             )

@@ -22,6 +22,7 @@ from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.delivered_matches import read_version_ids, write_sealed_ids
 from pipelines.deliveries.last_gate.gate import LastGate
+from pipelines.deliveries.ledger.delivery_versions import name_delivery
 from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
 from pipelines.deliveries.sealing import KeyUnusable, read_key, seal
 
@@ -420,7 +421,7 @@ class DayDeliveries:
         return key | {
             "institution_id": recipient.institution_id,
             "date": f"{self.day}",
-            "delivery_id": make_delivery_id(self.day, recipient.institution_id),
+            "delivery_id": name_delivery(self.day, recipient.institution_id),
             "schema_version": CONTRACT.schema_version,
             "format": recipient.format,
             "delivery": recipient.delivery,
@@ -436,11 +437,6 @@ def _add_rows(held: pa.Table, closed_since: pa.Table) -> pa.Table:
     """Return the matches of both tables, each once with the reason of the first."""
     is_new = pc.invert(pc.is_in(closed_since["match_id"], value_set=held["match_id"]))
     return pa.concat_tables([held, closed_since.filter(is_new).cast(held.schema)])
-
-
-def make_delivery_id(day: date, institution_id: str) -> str:
-    """Return the id of a delivery; it is the same for all its versions."""
-    return f"{day:%Y%m%d}-{institution_id}"
 
 
 def _is_same(versions: list[Facts], file: Path, leads: pa.Table) -> bool:

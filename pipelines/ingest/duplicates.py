@@ -132,14 +132,14 @@ def _drop_mixed_keys_sql(contract: Contract) -> str:
     return f"""
         insert into dropped
         with remaining as (from arrived anti join dropped using (row)),
-        repeated as (select {", ".join(key)} from remaining group by all having count(*) > 1),
+        repeated as (select {_list_sql(key)} from remaining group by all having count(*) > 1),
         copies as (
-            select row, {", ".join(key)}, {number} as number, {phone} as phone, {name} as name
+            select row, {_list_sql(key)}, {number} as number, {phone} as phone, {name} as name
             from remaining
             where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
         ),
         mixed as (
-            select {", ".join(key)}
+            select {_list_sql(key)}
             from copies
             group by all
             having case
@@ -195,16 +195,16 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
     order = [
         "known_on",
         *_safer_first_sql(contract),
-        *(f"{name} nulls last" for name in contract.duplicates),
-        *(f"{name} nulls last" for name in (*columns, "extras", "landed_on", "file", "line")),
+        *(f'"{name}" nulls last' for name in contract.duplicates),
+        *(f'"{name}" nulls last' for name in (*columns, "extras", "landed_on", "file", "line")),
     ]
     connection.execute(
         f"""
         create or replace temp table ranked as
         with remaining as (from arrived anti join dropped using (row)),
-        repeated as (select {", ".join(key)} from remaining group by all having count(*) > 1)
+        repeated as (select {_list_sql(key)} from remaining group by all having count(*) > 1)
         select
-            *, row_number() over (partition by {", ".join(key)} order by {", ".join(order)}) as rank
+            *, row_number() over (partition by {_list_sql(key)} order by {", ".join(order)}) as rank
         from remaining
         where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
         """
@@ -359,6 +359,11 @@ def _normalise_sql(column: str, table: str) -> str:
 
 def _known_message(contract: Contract) -> str:
     return f"a row with the same {', '.join(contract.key)} was loaded on an earlier day"
+
+
+def _list_sql(names: Sequence[str]) -> str:
+    """Return names as a list of identifiers: a contract may name a column by a word of SQL."""
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _equal_sql(names: Sequence[str], one: str, other: str) -> str:

@@ -21,6 +21,7 @@ from pipelines.reports.sections import acquisition, catalogue, evidence, intake,
 from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.fairness import measure_proxies
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
+from pipelines.reports.sections.settlement import Settlement, load_settlement
 from pipelines.reports.stage_findings import collect_stage_findings
 from pipelines.reports.verdict import Finding, make_finding, sort_findings
 
@@ -74,6 +75,7 @@ def load_report(settings: Settings, day: date) -> Report:
         matching=_load_matching(settings, day, parts),
         catalogue=_load_catalogue(settings, day, parts),
         acquisition=_load_acquisition(settings, day, parts),
+        settlement=load("settlement", lambda: load_settlement(settings, day), Settlement()),
         model_set=load(
             "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),

@@ -41,6 +41,7 @@ def write_metrics(settings: Settings, day: date) -> Path:
         _add_verdict(gauges, quality)
         _add_rows(gauges, quality)
         _add_matching(gauges, quality["matching"])
+        _add_settlement(gauges, quality.get("settlement", {}))
         _add_models(gauges, quality, day)
     write_to_textfile(str(path), gauges.registry)
     (settings.metrics / "date").write_text(f"{day}", encoding="ascii")
@@ -133,6 +134,17 @@ def _add_matching(gauges: _Gauges, matching: Mapping[str, Any]) -> None:
     for state in ("delivered", "held_back"):
         files = [each for each in matching["deliveries"] if _state(each) == state]
         gauges.add("banyan_deliveries", "Lead files by state", len(files), state=state)
+
+
+def _add_settlement(gauges: _Gauges, settlement: Mapping[str, Any]) -> None:
+    if not settlement.get("is_published"):
+        return
+    for state in ("open", "expired"):
+        text = "Recent deliveries without an accepted receipt; expired: too long"
+        gauges.add("banyan_unacknowledged_deliveries", text, settlement[state], state=state)
+    for state in ("open", "overdue"):
+        text = "Withdrawal notices that are not acknowledged; overdue: past their deadline"
+        gauges.add("banyan_notices", text, settlement[f"notices_{state}"], state=state)
 
 
 def _state(delivery: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ SECTIONS = (
     ("reconciliation", "Reconciliation"),
     ("quality", "Quality"),
     ("matches", "Matches"),
+    ("deliveries", "Deliveries"),
     ("catalogue", "Catalogue"),
     ("acquisition", "Acquisition cost"),
     ("prices", "Shadow prices"),

@@ -19,6 +19,7 @@ from pipelines.reports.sections.intake import (
 from pipelines.reports.sections.matching import Matching
 from pipelines.reports.sections.models import ModelSet
 from pipelines.reports.sections.reconciliation import MartCounts, ReconciliationPoint
+from pipelines.reports.sections.settlement import Settlement
 from pipelines.reports.verdict import Finding, Verdict, decide
 
 
@@ -39,6 +40,7 @@ class Report:
     matching: Matching = field(default_factory=Matching)
     catalogue: Catalogue = field(default_factory=Catalogue)
     acquisition: Acquisition = field(default_factory=Acquisition)
+    settlement: Settlement = field(default_factory=Settlement)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
     fairness: tuple[AttributeInference, ...] = ()

@@ -51,6 +51,8 @@ probability that its decision is compared with."""
 KEYS = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
 DELIVERED = pa.schema([(name, pa.string()) for name in KEYS])
 """The columns of `delivered/`: the matches that an institution received."""
+RETURN_DECISIONS = pa.schema([(name, pa.string()) for name in ("match_id", "decision")])
+"""The columns of `settlement/date=D/return_decisions.parquet` that free quota and budget."""
 
 log = logging.getLogger(__name__)
 
@@ -264,6 +266,7 @@ def _write_typed_files(settings: Settings) -> None:
     beside_feeds = {
         "matches": MATCHES,
         "delivered": DELIVERED,
+        "return_decisions": RETURN_DECISIONS,
         restrictions.FEED: restrictions.SCHEMA,
         restrictions.ORDERS_FEED: restrictions.ORDERS,
     }

@@ -188,7 +188,8 @@ def _read_answers(settings: Settings, institution_id: str, test: TestDelivery) -
             "sha256": test.sha256,
         }
         for name, value in stated.items():
-            rows = rows.filter(pc.equal(rows[name], value))
+            text = pc.utf8_lower(rows[name]) if name == "sha256" else rows[name]
+            rows = rows.filter(pc.equal(text, value))
         answers |= set(rows["status"].to_pylist())
     return answers
 

@@ -28,6 +28,8 @@ from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import MANIFEST, check_file, read_manifest, sha256
 from pipelines.core.settings import Settings
+from pipelines.deliveries.ledger.delivery_versions import FOLDER, name_delivery
+from pipelines.deliveries.ledger.record import record_plan
 from pipelines.deliveries.sealing import KeyUnusable
 from pipelines.transport.endpoints import (
     Endpoint,
@@ -50,9 +52,6 @@ from pipelines.transport.records import (
 )
 from pipelines.transport.sftp_upload import Deadline, LocalFile, describe_errors, upload_files
 from pipelines.transport.windows import describe_window, find_window
-
-FOLDER = "folder"
-"""The transport of institutions that fetch their files from the outbox."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,7 @@ def send(
     decided = {record.institution_id for record in records}
     open_shipments = [each for each in unsent if each.record.institution_id not in decided]
     records += _send_all(settings, day, open_shipments, find_endpoint, tries)
+    record_plan(settings, day)
     return _summarise(records, damaged, unchanged=len(shipments) - len(unsent))
 
 
@@ -128,7 +128,7 @@ def _load_shipment(settings: Settings, day: date, folder: Path) -> Shipment | No
     arrived = {(file.name, file.sha256): file for file in (before.files if before else ())}
     facts = {(file.path.name, file.sha256): file for file in files}
     record = TransportRecord(
-        delivery_id=manifest.get("delivery_id") or f"{day:%Y%m%d}-{folder.name}",
+        delivery_id=manifest.get("delivery_id") or name_delivery(day, folder.name),
         institution_id=folder.name,
         date=f"{day}",
         version=manifest["version"],

@@ -66,7 +66,7 @@ def test_the_day_runs_step_after_step():
         *("await_turn", "plan_ingest", "ingest", "collect"),
         *("staging", "intermediate", "features", "marts"),
         *("train", "score", "match", "plan_deliver", "deliver"),
-        *("send", "report", "close"),
+        *("follow_up", "send", "report", "close"),
     ]
     for before, after in pairwise(order):
         assert before in dag.get_task(after).upstream_task_ids

@@ -105,13 +105,15 @@ RUN_BY = {
     "send": ("transport/test_send.py", "test_"),
     "signing-key": ("deliveries/test_sealing.py", "test_the_verb_prints_the_keys_and_rotates"),
     "season": ("e2e/test_season.py", "test_each_day_is_simulated_run_and_answered"),
+    "deliveries": ("cli/test_delivery_commands.py", "test_the_states_are_a_table_and_json"),
+    "statement": ("cli/test_delivery_commands.py", "test_a_preview_is_printed"),
     "simulate": ("e2e/test_season.py", "test_a_home_holds_one_market"),
     "status": (
         "e2e/test_status.py",
         "test_the_status_shows_what_ran_what_is_open_and_what_comes_next",
     ),
     **dict.fromkeys(
-        ("ingest", "transform", "train", "score", "match", "deliver", "report"),
+        ("ingest", "transform", "train", "score", "match", "deliver", "follow-up", "report"),
         ("e2e/test_the_day.py", "test_every_date_succeeds_and_every_lead_has_one_end"),
     ),
 }

@@ -141,6 +141,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "valid_from": date(2026, 1, 1),
         "valid_to": date(2026, 12, 31),
     },
+    "receipts": {
+        "delivery_id": "20261119-bank_01",
+        "version": 1,
+        "sha256": "ab" * 32,
+        "rows": 12,
+        "status": "ack",
+        "reason": None,
+        "at": datetime(2026, 11, 19, 20, tzinfo=UTC),
+    },
     "supply_links": {
         "buyer_id": "91110000600037341L",
         "seller_id": "91310000100003388F",

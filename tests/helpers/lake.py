@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Row] = {
     "product_rules": {},
     "channel_spend": {"currency": "CNY"},
     "outcomes": {"history_kind": "simulate", "file_line": 2},
+    "receipts": {"version": 1, "status": "ack"},
     "supply_links": {"platform_id": "platform", "currency": "CNY"},
     "suppressions": {"platform_id": "platform", "reason": "do_not_contact"},
 }

@@ -25,17 +25,19 @@ SENDERS = {
     "outcomes": ["bank_01", "bank_02"],
     "product_rules": ["bank_01"],
     "products": ["bank_01", "bank_02"],
+    "receipts": ["bank_01", "bank_02"],
     "supply_links": ["platform"],
     "suppressions": ["platform"],
 }
 IDS = {
     "channel_spend": "campaign_id", "institutions": "institution_id", "leads": "lead_id",
     "outcomes": "lead_id", "product_rules": "product_id", "products": "product_id",
-    "supply_links": "seller_id", "suppressions": "subject",
+    "receipts": "delivery_id", "supply_links": "seller_id", "suppressions": "subject",
 }  # fmt: skip
 REQUIRED = {
     "channel_spend": "spend", "institutions": "kind", "leads": "segment", "outcomes": "event_at",
-    "product_rules": "op", "products": "amount_max", "supply_links": "amount",
+    "product_rules": "op", "products": "amount_max", "receipts": "sha256",
+    "supply_links": "amount",
     "suppressions": "effective_at",
 }  # fmt: skip
 

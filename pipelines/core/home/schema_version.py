@@ -7,6 +7,7 @@ that grow with history whole in each day's folder.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pipelines import __version__
 from pipelines.core.errors import BanyanError, IntegrityError
@@ -101,7 +102,13 @@ def home_file(settings: Settings) -> Path:
 
 def find_written_version(settings: Settings) -> int:
     """Return the version whose form the steps write: of a replay, that of the published day."""
+    return int(read_replay(settings).get("schema_version", VERSION))
+
+
+def read_replay(settings: Settings) -> dict[str, Any]:
+    """Return the facts of the replay that the home belongs to; empty if it is no replay."""
     path = settings.ledger / REPLAY
     if not path.is_file():
-        return VERSION
-    return int(json.loads(path.read_text("utf-8")).get("schema_version", VERSION))
+        return {}
+    facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return facts

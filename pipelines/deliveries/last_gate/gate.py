@@ -59,7 +59,7 @@ class LastGate:
     """The date up to which the lake is known."""
 
     @classmethod
-    def open(
+    def prepare(
         cls,
         connection: duckdb.DuckDBPyConnection,
         settings: Settings,

@@ -105,7 +105,7 @@ def _list_rules(column: Column) -> list[str]:
 
 @cache
 def _parse_sql(contract: Contract) -> str:
-    trimmed = ", ".join(f"{_trim(column)} as {column.name}" for column in contract.columns)
+    trimmed = ", ".join(f"{_trim(column)} as {_quote(column)}" for column in contract.columns)
     parses = ",\n".join(f"{_parse(column)} as {_typed(column)}" for column in contract.columns)
     selected = ",\n".join(_select(column) for column in contract.columns)
     return f"""
@@ -117,7 +117,7 @@ def _parse_sql(contract: Contract) -> str:
 
 def _trim(column: Column) -> str:
     """Return the SQL of a column's trimmed text; null where it means the same as empty."""
-    value = f"nullif(trim({column.name}, {WHITE_SPACE}), '')"
+    value = f"nullif(trim({_quote(column)}, {WHITE_SPACE}), '')"
     if not column.means_every:
         return value
     words = ", ".join(f"'{word.lower()}'" for word in column.means_every)
@@ -127,21 +127,27 @@ def _trim(column: Column) -> str:
 def _parse(column: Column) -> str:
     parsers = PARSERS if column.ceiling is None else PARSERS_WITH_CEILING
     sql = parsers[column.type].replace("CEILING", str(column.ceiling))
-    return sql.replace("VALUE", column.name)
+    return sql.replace("VALUE", _quote(column))
 
 
 def _select(column: Column) -> str:
     """Return the SQL of a typed column and of one flag per rule."""
     terms = [
-        f"{_typed(column)} as {column.name}",
-        f'{column.name} is not null and {_typed(column)} is null as "{column.name} type"',
+        f"{_typed(column)} as {_quote(column)}",
+        f'{_quote(column)} is not null and {_typed(column)} is null as "{column.name} type"',
     ]
     if column.ceiling is not None:
         is_above = (
-            f"{_typed(column)} is not null and try_cast({column.name} as double) > {column.ceiling}"
+            f"{_typed(column)} is not null "
+            f"and try_cast({_quote(column)} as double) > {column.ceiling}"
         )
         terms.append(f'{is_above} as "{column.name} ceiling"')
     return ", ".join(terms)
+
+
+def _quote(column: Column) -> str:
+    """Return the name as an identifier: a contract may name a column by a word of SQL."""
+    return f'"{column.name}"'
 
 
 def _typed(column: Column) -> str:

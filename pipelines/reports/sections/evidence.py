@@ -9,12 +9,17 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from expectations.contracts import feeds
 from pipelines.core.data_provenance import read_provenance
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.formats import without_personal
 from pipelines.core.home.shared_marts import find_changed_files
-from pipelines.core.publishing import MANIFEST, hash_mart_inputs, read_manifest, sha256
+from pipelines.core.publishing import (
+    MANIFEST,
+    hash_mart_inputs,
+    list_known_feeds,
+    read_manifest,
+    sha256,
+)
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
 
@@ -102,14 +107,15 @@ def check_folders(settings: Settings, day: date) -> tuple[PublishedFolder, ...]:
 
 def _folders(settings: Settings, day: date) -> list[tuple[str, Path]]:
     """Return each step with the folders that it publishes for `day`."""
+    known = list_known_feeds(settings, day)
     later = {
         "marts": [settings.marts],
         "score": [settings.pairs],
         "match": [settings.matches, settings.offers, settings.unmatched, settings.reasons],
     }
     return [
-        *(("ingest", settings.day_folder(settings.lake / feed, day)) for feed in feeds()),
-        *(("ingest", settings.day_folder(settings.quarantine / feed, day)) for feed in feeds()),
+        *(("ingest", settings.day_folder(settings.lake / feed, day)) for feed in known),
+        *(("ingest", settings.day_folder(settings.quarantine / feed, day)) for feed in known),
         *(
             (step, settings.day_folder(root, day))
             for step, roots in later.items()

@@ -332,7 +332,7 @@ def check(out: Outgoing, folder: Path) -> list[Violation]:
     ]  # fmt: skip
     lead_file.write(pa.Table.from_pylist(rows, out.schema), folder / name)
     with connect(out.settings) as connection:
-        gate = LastGate.open(connection, out.settings, DAY, out.as_of, [out.institution])
+        gate = LastGate.prepare(connection, out.settings, DAY, out.as_of, [out.institution])
         return gate.check_outgoing(out.institution, folder / name, len(out.rows), out.earlier)
 
 
@@ -340,7 +340,9 @@ def test_every_delivered_file_passes_again(delivered: Settings):
     files = sorted(delivered.day_folder(delivered.outbox, DAY).glob("*/leads.*"))
     assert len(files) >= 4
     with connect(delivered) as connection:
-        gate = LastGate.open(connection, delivered, DAY, DAY, [path.parent.name for path in files])
+        gate = LastGate.prepare(
+            connection, delivered, DAY, DAY, [path.parent.name for path in files]
+        )
         for path in files:
             assert gate.check_outgoing(path.parent.name, path, _count(path)) == []
 
@@ -405,7 +407,7 @@ def test_a_formula_in_a_csv_is_stopped(delivered: Settings, tmp_path: Path, cell
     with (tmp_path / "leads.csv").open("w", newline="") as text:
         csv.writer(text).writerows(rows)
     with connect(delivered) as connection:
-        gate = LastGate.open(connection, delivered, DAY, DAY, [name])
+        gate = LastGate.prepare(connection, delivered, DAY, DAY, [name])
         found = gate.check_outgoing(name, tmp_path / "leads.csv", len(rows) - 1)
     assert {violation.kind for violation in found} == {"formula", "unknown_match"}
 
@@ -415,7 +417,7 @@ def test_a_file_that_is_none_is_stopped(delivered: Settings, tmp_path: Path, con
     for name in ("leads.csv", "leads.parquet"):
         (tmp_path / name).write_bytes(content)
         with connect(delivered) as connection:
-            gate = LastGate.open(connection, delivered, DAY, DAY, ["bank-000"])
+            gate = LastGate.prepare(connection, delivered, DAY, DAY, ["bank-000"])
             assert gate.check_outgoing("bank-000", tmp_path / name, 0)
 
 

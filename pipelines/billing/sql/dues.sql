@@ -1,0 +1,81 @@
+-- What an institution owes for each match of `billable`, by what is known on `$as_of`: the charge,
+-- and the credit of a match that was returned, retracted or refused. Money has two decimals.
+-- Tables: `billable` (delivered matches with price and currency), `attributed_outcomes`, `credits`
+-- (match -> reason and date of the credit).
+
+with known as (
+
+    select * from attributed_outcomes
+    where known_on <= $as_of
+
+),
+
+decisions as (
+
+    select
+        match_id,
+        arg_max(event, (recorded_at, known_at, event_at, event)) as decision
+    from known
+    where event in ('approved', 'declined', 'funded')
+    group by match_id
+
+),
+
+fundings as (
+
+    select
+        match_id,
+        arg_min(
+            coalesce(amount, 0), (known_on, known_at, recorded_at, event_at, coalesce(amount, 0))
+        ) as amount
+    from known
+    where event = 'funded'
+    group by match_id
+
+),
+
+charged as (
+
+    select
+        billable.*,
+        case billable.price_model
+            when 'cpl' then cast(round(cast(billable.price as decimal(18, 6)), 2) as decimal(18, 2))
+            when 'cpa'
+                then case
+                    when decisions.decision in ('approved', 'funded')
+                        then cast(
+                            round(cast(billable.price as decimal(18, 6)), 2) as decimal(18, 2)
+                        )
+                    else 0
+                end
+            when 'cps'
+                then cast(
+                    round(
+                        cast(billable.price as decimal(18, 6))
+                        * cast(coalesce(fundings.amount, 0) as decimal(18, 2)), 2
+                    ) as decimal(18, 2)
+                )
+        end as charge,
+        case billable.price_model
+            when 'cpl' then 'lead'
+            when 'cpa' then 'approved'
+            else 'funded'
+        end as charge_reason,
+        coalesce(decisions.decision in ('approved', 'funded'), false) as is_approved,
+        fundings.match_id is not null as is_funded
+    from billable
+    left join decisions on billable.match_id = decisions.match_id
+    left join fundings on billable.match_id = fundings.match_id
+    where billable.delivered_on <= $as_of
+
+)
+
+select
+    charged.*,
+    case
+        when credits.match_id is not null then cast(-charged.charge as decimal(18, 2))
+        else cast(0 as decimal(18, 2))
+    end as credit,
+    credits.reason as credit_reason
+from charged
+left join credits on charged.match_id = credits.match_id and credits.known_on <= $as_of

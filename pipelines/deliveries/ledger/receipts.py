@@ -1,0 +1,210 @@
+"""Judge receipts: an institution acknowledges or refuses its own deliveries, by their bytes."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from expectations import policy
+from expectations.contracts import load
+from pipelines.core.settings import Settings
+from pipelines.deliveries.ledger.delivery_versions import (
+    NOTICE,
+    DeliveryVersion,
+    parse_delivery_id,
+    read_notices,
+    read_versions,
+)
+
+FEED = "receipts"
+
+Judgement = Literal[
+    "received",
+    "refused",
+    "test",
+    "repeated",
+    "foreign",
+    "unknown_delivery",
+    "before_delivery",
+    "too_late",
+    "wrong_hash",
+    "wrong_rows",
+]
+"""`received` and `refused` count. `repeated`: another receipt of the same day for the same version
+decides. `test`: the transport reads answers to test deliveries. The others are reported, and
+change no state."""
+
+FINDINGS: dict[Judgement, str] = {
+    "foreign": "receipts_foreign",
+    "unknown_delivery": "receipts_unknown",
+    "before_delivery": "receipts_unknown",
+    "too_late": "receipts_unknown",
+    "wrong_hash": "receipts_wrong_content",
+    "wrong_rows": "receipts_wrong_content",
+    "refused": "deliveries_refused",
+}
+"""Judgement -> rule of the verdict."""
+
+JUDGED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("institution_id", "delivery_id")),
+        ("version", pa.int64()),
+        ("status", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("judgement", pa.string()),
+        ("is_late", pa.bool_()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One row of the feed, with its judgement."""
+
+    institution_id: str
+    delivery_id: str
+    version: int
+    sha256: str
+    rows: int
+    status: str
+    reason: str | None
+    at: datetime
+    known_on: date
+    judgement: Judgement = "received"
+    delivered_on: date | None = None
+    is_notice: bool = False
+    is_late: bool = False
+
+    @property
+    def subject(self) -> tuple[str, str, int]:
+        """Return what the receipt is about."""
+        return self.institution_id, self.delivery_id, self.version
+
+    @property
+    def decides(self) -> bool:
+        """Return whether the receipt says that the version was received or refused."""
+        return self.judgement in {"received", "refused"}
+
+
+def judge_receipts(settings: Settings, day: date) -> list[Receipt]:
+    """Return the receipts that became known on `day`, each with its judgement."""
+    received = sorted(
+        _load(settings, day), key=lambda row: (row.subject, row.at, row.status, row.sha256)
+    )
+    judged = [_judge(settings, receipt) for receipt in received]
+    return [*_mark_repeated(judged)]
+
+
+def load_deciding(settings: Settings, first: date, last: date) -> list[Receipt]:
+    """Return the receipts known from `first` to `last` that decide about a version."""
+    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return [receipt for day in days for receipt in judge_receipts(settings, day) if receipt.decides]
+
+
+def to_table(receipts: Iterable[Receipt]) -> pa.Table:
+    """Return judged receipts as a table; no hash and no row count that only the sender knows."""
+    rows = [{name: getattr(receipt, name) for name in JUDGED.names} for receipt in receipts]
+    return pa.Table.from_pylist(rows, JUDGED)
+
+
+def find_problems(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
+    """Return a finding for each kind of receipt that changes no state, and for refusals."""
+    found: dict[str, list[Receipt]] = defaultdict(list)
+    for receipt in receipts:
+        if rule := FINDINGS.get(receipt.judgement):
+            found[rule].append(receipt)
+    return [
+        {
+            "id": rule,
+            "count": len(rows),
+            "sources": sorted({row.institution_id for row in rows}),
+            "detail": ", ".join(sorted({f"{row.judgement} {_name(row)}" for row in rows})[:3]),
+        }
+        for rule, rows in sorted(found.items())
+    ]
+
+
+def _name(receipt: Receipt) -> str:
+    """Return the delivery's id where it is one of ours; what else a partner writes stays out."""
+    if receipt.judgement in {"unknown_delivery", "foreign"}:
+        return f"from {receipt.institution_id}"
+    return f"{receipt.delivery_id} version {receipt.version}"
+
+
+def _load(settings: Settings, day: date) -> Iterator[Receipt]:
+    file = settings.day_folder(settings.lake / FEED, day) / f"{FEED}.parquet"
+    if not file.is_file():
+        return
+    names = [load(FEED).source_column, *load(FEED).names]
+    names = list(dict.fromkeys(names))
+    for row in pq.read_table(file, columns=names, partitioning=None).to_pylist():
+        fields = {name: row[name] for name in Receipt.__dataclass_fields__ if name in row}
+        yield Receipt(**fields | {"sha256": row["sha256"].lower(), "known_on": day})
+
+
+def _judge(settings: Settings, receipt: Receipt) -> Receipt:
+    if re.fullmatch(rf"test-{re.escape(receipt.institution_id)}-\d+", receipt.delivery_id):
+        return replace(receipt, judgement="test")
+    parsed = parse_delivery_id(receipt.delivery_id)
+    if parsed is None:
+        return replace(receipt, judgement="unknown_delivery")
+    prefix, delivered_on, institution = parsed
+    if institution != receipt.institution_id:
+        return replace(receipt, judgement="foreign")
+    rules = policy.deliveries()
+    receipt = replace(
+        receipt,
+        delivered_on=delivered_on,
+        is_notice=prefix == NOTICE,
+        is_late=(receipt.known_on - delivered_on).days > rules.receipt_days,
+    )
+    if delivered_on > receipt.known_on:
+        return replace(receipt, judgement="unknown_delivery")
+    read = read_notices if receipt.is_notice else read_versions
+    version = next(
+        (
+            each
+            for each in read(settings, delivered_on, institution)
+            if each.version == receipt.version and each.known_on <= receipt.known_on
+        ),
+        None,
+    )
+    judgement = _compare(settings, receipt, version, rules.late_receipt_days)
+    return replace(receipt, judgement=judgement)
+
+
+def _compare(
+    settings: Settings, receipt: Receipt, version: DeliveryVersion | None, longest_days: int
+) -> Judgement:
+    """Return the judgement of a receipt about a version of the institution's own delivery."""
+    if version is None:
+        return "unknown_delivery"
+    if receipt.at < settings.day_start(version.day):
+        return "before_delivery"
+    if (receipt.known_on - version.day).days > longest_days:
+        return "too_late"
+    if receipt.status == "nak":  # it may refuse a file just because its bytes are wrong
+        return "refused"
+    if receipt.sha256 not in version.hashes:
+        return "wrong_hash"
+    return "received" if receipt.rows == version.rows else "wrong_rows"
+
+
+def _mark_repeated(receipts: list[Receipt]) -> Iterator[Receipt]:
+    """Yield the receipts; of several that decide about one version the last one, else a refusal."""
+    deciding = {
+        receipt.subject: receipt
+        for receipt in sorted(receipts, key=lambda row: (row.at, row.status))
+        if receipt.decides
+    }
+    for receipt in receipts:
+        if receipt.decides and deciding[receipt.subject] is not receipt:
+            yield replace(receipt, judgement="repeated")
+        else:
+            yield receipt

@@ -1,0 +1,117 @@
+"""Withdrawal notices: what a person asks after the delivery reaches every institution that has it.
+
+A withdrawal, an erasure or a do-not-contact order concerns every match of the person that was ever
+in a lead file, of any version. Each match is noticed once for each kind, on the first day on which
+the platform knows that the order concerns it.
+"""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from expectations import policy
+from expectations.contracts import load
+from pipelines.core.database import connect, create_known_view, query_table
+from pipelines.core.settings import Settings
+from pipelines.transform.warehouse import DELIVERED
+
+SQL = Path(__file__).parent / "sql"
+
+NOTICES = pa.schema(
+    [
+        *(
+            (name, pa.string())
+            for name in (
+                "match_id",
+                "institution_id",
+                "channel_id",
+                "lead_id",
+                "delivery_id",
+                "kind",
+            )
+        ),
+        ("effective_on", pa.date32()),
+        ("deadline", pa.date32()),
+    ]
+)
+"""Columns of the notices of a day, for all institutions."""
+
+SATURDAY = 5
+
+
+def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
+    """Return what institutions must be noticed of on `day`, see `NOTICES`.
+
+    Args:
+        settings: Where lake and deliveries are.
+        day: The business date; nothing that became known later is read.
+        noticed: `match_id` and `kind` of earlier notices.
+    """
+    rules = policy.deliveries().notices
+    first = day - timedelta(days=rules.retention_days)
+    same_person = timedelta(days=policy.identity(day).same_person_days)
+    with connect(settings) as connection:
+        _create_dated_view(connection, settings.delivered, "delivered", "*", first, day)
+        _create_dated_view(
+            connection, settings.lake / "leads", "leads", "leads", first - same_person, day
+        )
+        create_known_view(connection, settings, "suppressions", day)
+        connection.register("noticed", noticed)
+        connection.register("kinds", _to_table(rules.kinds, "reason", "kind", pa.string()))
+        deadlines = {
+            currency: add_business_days(day, days)
+            for currency, days in rules.deadline_business_days.items()
+        }
+        default = deadlines.pop("default")
+        connection.register("deadlines", _to_table(deadlines, "currency", "deadline", pa.date32()))
+        return query_table(
+            connection,
+            SQL / "withdrawal_notices.sql",
+            {
+                "same_person_days": same_person.days,
+                "zone": settings.time_zone,
+                "deadline": default,
+            },
+        ).cast(NOTICES)
+
+
+def add_business_days(day: date, days: int) -> date:
+    """Return the date `days` business days after `day`; weekends are skipped, holidays are not."""
+    while days:
+        day += timedelta(days=1)
+        days -= day.weekday() < SATURDAY
+    return day
+
+
+def _create_dated_view(
+    connection: duckdb.DuckDBPyConnection,
+    root: Path,
+    name: str,
+    stem: str,
+    first: date,
+    last: date,
+) -> None:
+    """Create the view `name` of the partitions of `root` between two dates, with their `date`."""
+    files = [
+        str(path)
+        for folder in sorted(root.glob("date=*"))
+        if f"date={first}" <= folder.name <= f"date={last}"
+        for path in sorted(folder.glob(f"{stem}.parquet"))
+        if not path.name.startswith(".")
+    ]
+    if files:
+        connection.read_parquet(files, hive_partitioning=True, union_by_name=True).create_view(name)
+        return
+    schema = load("leads").lake_schema if name == "leads" else DELIVERED
+    schema = schema.append(pa.field("date", pa.date32()))
+    connection.register(name, schema.empty_table())
+
+
+def _to_table(values: Mapping[str, Any], key: str, value: str, kind: pa.DataType) -> pa.Table:
+    return pa.table(
+        {key: pa.array(list(values), pa.string()), value: pa.array(list(values.values()), kind)}
+    )

@@ -1,0 +1,251 @@
+"""The ledger: each match is in one state, any receipt may come, and steps may run again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.billing.follow_up import follow_up
+from pipelines.core.publishing import read_manifest, write_json
+from pipelines.core.settings import PROJECT, Settings
+from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
+from tests.helpers.delivered_home import (
+    FIRST,
+    deliver_file,
+    match,
+    receipt,
+    write_delivered_day,
+    write_matches_of,
+    write_quiet_day,
+)
+from tests.helpers.lake import Row, at
+
+NEXT = FIRST + timedelta(days=1)
+MATCHES = [match(n, "bank-a", "lead") for n in range(3)] + [match(3, "bank-b", "share")]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home with one delivered day, followed up."""
+    settings = Settings(home=tmp_path, threads=1)
+    write_delivered_day(settings, FIRST, MATCHES)
+    follow_up(settings, FIRST)
+    return settings
+
+
+def states(settings: Settings, day: date = FIRST) -> dict[str, str]:
+    rows = load_states(settings, day).to_pylist()
+    assert len({row["match_id"] for row in rows}) == len(rows)
+    return {row["match_id"]: row["state"] for row in rows}
+
+
+def state_of(settings: Settings, institution: str) -> set[str]:
+    return {state for name, state in states(settings).items() if f"-{institution}-" in name}
+
+
+def answer(settings: Settings, rows: list[Row], day: date = NEXT) -> dict[str, Any]:
+    """Follow `day` up, on which `rows` came in; return the manifest."""
+    write_quiet_day(settings, day, receipts=rows)
+    follow_up(settings, day)
+    return read_manifest(settings.day_folder(settings.settlement, day))
+
+
+def findings(manifest: dict[str, Any]) -> dict[str, int]:
+    return {finding["id"]: finding["count"] for finding in manifest["findings"]}
+
+
+def test_a_delivered_match_is_sent(settings):
+    assert set(states(settings).values()) == {"sent"}
+    events = load_events(settings, FIRST).to_pylist()
+    assert {row["event"] for row in events} == {"planned", "sent"}
+    assert {row["delivery_id"] for row in events} == {"20260302-bank-a", "20260302-bank-b"}
+
+
+def test_settling_again_appends_nothing(settings):
+    before = sorted(path.name for path in ledger_folder(settings, FIRST).iterdir())
+    assert follow_up(settings, FIRST)["ledger_events"] == 0
+    assert sorted(path.name for path in ledger_folder(settings, FIRST).iterdir()) == before
+
+
+def test_an_acknowledged_delivery_is_received(settings):
+    manifest = answer(settings, [receipt(settings, FIRST, "bank-a")])
+    assert state_of(settings, "bank-a") == {"received"}
+    assert state_of(settings, "bank-b") == {"sent"}
+    assert findings(manifest) == {}
+    assert manifest["deliveries"]["open"] == 1
+
+
+def test_a_refused_delivery_is_refused_until_it_is_acknowledged(settings):
+    nak = receipt(settings, FIRST, "bank-a", status="nak", sha256="0" * 64, reason="unreadable")
+    assert findings(answer(settings, [nak])) == {"deliveries_refused": 1}
+    assert state_of(settings, "bank-a") == {"refused"}
+    later = FIRST + timedelta(days=2)
+    answer(settings, [receipt(settings, FIRST, "bank-a", at=at(f"{later} 08:00"))], later)
+    assert state_of(settings, "bank-a") == {"received"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"sha256": "0" * 64}, "receipts_wrong_content"),
+        ({"rows": 4}, "receipts_wrong_content"),
+        ({"version": 2}, "receipts_unknown"),
+        ({"delivery_id": "20260301-bank-a"}, "receipts_unknown"),
+        ({"delivery_id": "20260303-bank-a"}, "receipts_unknown"),
+        ({"delivery_id": "99999999-bank-a"}, "receipts_unknown"),
+        ({"delivery_id": "../../etc/passwd"}, "receipts_unknown"),
+        ({"delivery_id": "notice-20260302-bank-a"}, "receipts_unknown"),
+        ({"at": at("2026-03-01 08:00")}, "receipts_unknown"),
+        ({"delivery_id": "20260302-bank-b"}, "receipts_foreign"),
+        ({"delivery_id": "20260302-bank-b", "status": "nak"}, "receipts_foreign"),
+    ],
+)
+def test_a_receipt_that_does_not_fit_changes_no_state(settings, changes, rule):
+    manifest = answer(settings, [receipt(settings, FIRST, "bank-a", **changes)])
+    assert findings(manifest) == {rule: 1}
+    assert set(states(settings).values()) == {"sent"}
+
+
+def test_a_partner_speaks_only_for_itself(settings):
+    foreign = receipt(settings, FIRST, "bank-b", institution_id="bank-a")
+    assert findings(answer(settings, [foreign])) == {"receipts_foreign": 1}
+    assert state_of(settings, "bank-b") == {"sent"}
+    detail = read_manifest(settings.day_folder(settings.settlement, NEXT))["findings"][0]["detail"]
+    assert "bank-b" not in detail
+
+
+def test_a_capital_hash_is_the_same_hash(settings):
+    capital = receipt(settings, FIRST, "bank-a")
+    answer(settings, [capital | {"sha256": capital["sha256"].upper()}])
+    assert state_of(settings, "bank-a") == {"received"}
+
+
+def test_of_contradicting_receipts_the_last_one_decides(settings):
+    ack = receipt(settings, FIRST, "bank-a")
+    nak = ack | {"status": "nak", "at": at(f"{NEXT} 09:00")}
+    answer(settings, [nak, ack, ack | {"at": at(f"{NEXT} 07:00")}])
+    assert state_of(settings, "bank-a") == {"refused"}
+
+
+def test_a_delivery_without_receipt_expires_and_a_late_receipt_counts(settings):
+    manifest: dict[str, Any] = {}
+    for back in (1, 2, 3):
+        day = FIRST + timedelta(days=back)
+        rows = [receipt(settings, FIRST, "bank-b")] if back == 1 else []
+        manifest = answer(settings, rows, day)
+    assert state_of(settings, "bank-a") == {"expired"}
+    assert state_of(settings, "bank-b") == {"received"}
+    assert findings(manifest) == {}  # bank-a never sent a receipt, so none is missing
+    late = FIRST + timedelta(days=5)
+    answer(settings, [receipt(settings, FIRST, "bank-a", at=at(f"{late} 08:00"))], late)
+    assert state_of(settings, "bank-a") == {"received"}
+
+
+def test_a_missing_receipt_of_an_acknowledging_institution_is_a_finding(settings):
+    answer(settings, [receipt(settings, FIRST, "bank-a")])
+    write_delivered_day(settings, NEXT, [match(9, "bank-a", "lead")])
+    follow_up(settings, NEXT)
+    manifest = answer(settings, [], NEXT + timedelta(days=3))
+    assert findings(manifest) == {"receipts_missing": 1}
+
+
+def test_a_correction_retracts_and_keeps_the_identity(settings):
+    kept = [row["match_id"] for row in MATCHES[:2]]
+    first = receipt(settings, FIRST, "bank-a")
+    deliver_file(settings, FIRST, "bank-a", kept)
+    follow_up(settings, FIRST)
+    found = states(settings)
+    assert found[MATCHES[2]["match_id"]] == "retracted"
+    assert {found[name] for name in kept} == {"sent"}
+    answer(settings, [first])  # the receipt of the version that was replaced
+    assert {states(settings)[name] for name in kept} == {"sent"}
+    later = NEXT + timedelta(days=1)
+    answer(settings, [receipt(settings, FIRST, "bank-a", at=at(f"{later} 08:00"))], later)
+    assert {states(settings)[name] for name in kept} == {"received"}
+    assert states(settings)[MATCHES[2]["match_id"]] == "retracted"
+    ids = {row["delivery_id"] for row in load_events(settings, FIRST).to_pylist()}
+    assert ids == {"20260302-bank-a", "20260302-bank-b"}
+
+
+def test_a_match_that_no_plan_has_any_more_and_comes_back(tmp_path):
+    settings = Settings(home=tmp_path, threads=1)
+    write_delivered_day(settings, FIRST, MATCHES[:1])
+    write_matches_of(settings, FIRST, MATCHES[:2])
+    second = MATCHES[1]["match_id"]
+    follow_up(settings, FIRST)
+    assert states(settings)[second] == "held"
+    write_matches_of(settings, FIRST, MATCHES[:1])
+    follow_up(settings, FIRST)
+    assert states(settings)[second] == "retracted"
+    write_matches_of(settings, FIRST, MATCHES[:2])
+    follow_up(settings, FIRST)
+    assert states(settings)[second] == "held"
+
+
+def test_transport_decides_what_was_sent(tmp_path):
+    settings = Settings(home=tmp_path, threads=1)
+    write_delivered_day(settings, FIRST, MATCHES)
+    record = settings.home / "transport" / f"date={FIRST}" / "bank-a.json"
+    write_json(record, {"version": 1, "state": "waiting", "attempts": 1})
+    follow_up(settings, FIRST)
+    assert state_of(settings, "bank-a") == {"planned"}
+    write_json(record, {"version": 1, "state": "dead_letter", "attempts": 9})
+    follow_up(settings, FIRST)
+    assert state_of(settings, "bank-a") == {"held"}
+    sent = {"version": 1, "state": "sent", "attempts": 10, "sent_at": "2026-03-03T01:00:00+00:00"}
+    write_json(record, sent)
+    write_quiet_day(settings, NEXT)
+    follow_up(settings, NEXT)  # the next day looks at recent transport again
+    assert state_of(settings, "bank-a") == {"sent"}
+
+
+KILLED = """
+import os, signal, sys
+from datetime import date
+from pathlib import Path
+from pipelines.billing.follow_up import follow_up
+from pipelines.core.settings import Settings
+import pipelines.deliveries.ledger.events as events, pipelines.core.publishing as publishing
+left = int(sys.argv[2])
+rename = Path.rename
+def count(path, target):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.rename = count
+follow_up(Settings(home=Path(sys.argv[1]), threads=1), date(2026, 3, 3))
+"""
+
+
+@pytest.mark.prove
+def test_a_kill_at_any_rename_leaves_a_ledger_that_the_next_run_completes(settings, tmp_path):
+    write_quiet_day(settings, NEXT, receipts=[receipt(settings, FIRST, "bank-a")])
+    for renames in range(20):
+        home = tmp_path / f"killed-{renames}"
+        shutil.copytree(
+            settings.home, home, ignore=shutil.ignore_patterns("killed-*"), dirs_exist_ok=True
+        )
+        process = subprocess.run(
+            [sys.executable, "-c", KILLED, str(home), str(renames)], cwd=PROJECT, check=False
+        )
+        killed = Settings(home=home, threads=1)
+        follow_up(killed, NEXT)
+        follow_up(killed, NEXT)
+        found = states(killed)
+        assert {s for n, s in found.items() if "bank-a" in n} == {"received"}
+        events = load_events(killed, FIRST).to_pylist()
+        keys = [(row["match_id"], row["event"], row["version"], row["source"]) for row in events]
+        assert len(keys) == len(set(keys))
+        if process.returncode == 0:
+            assert renames > 3
+            return
+        assert process.returncode == -signal.SIGKILL, os.strerror(1)
+    raise AssertionError("the step never ran to its end")
