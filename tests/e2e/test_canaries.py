@@ -89,3 +89,12 @@ def test_a_lead_file_has_canaries_only_in_columns_that_were_agreed(
                 for name in COLUMNS:
                     assert name in agreed or not values & canaries[name]
     assert files
+
+
+def test_the_last_gate_stopped_no_file_of_an_undisturbed_run(ran: CompletedRun):
+    reasons = [
+        json.loads(path.read_text("utf-8")).get("held_reasons", {})
+        for path in ran.home.glob("outbox/*/*/manifest.json")
+    ]
+    assert reasons
+    assert not [each for each in reasons if "last_gate" in each]
