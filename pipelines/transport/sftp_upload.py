@@ -186,7 +186,7 @@ def _write_part(
         client.remove(part)
         present = 0
     mode = "r+b" if present else "wb"
-    with file.path.open("rb") as source, client.open(part, mode) as target:
+    with file.path.open("rb") as source, client.file(part, mode) as target:
         source.seek(present)
         target.seek(present)
         target.set_pipelined(True)
