@@ -187,7 +187,9 @@ costs as (
         count(deliveries.institution_id) as delivered,
         cast(coalesce(sum(outcomes.approved), 0) as bigint) as approved,
         cast(coalesce(sum(outcomes.funded), 0) as bigint) as funded,
-        cast(sum({{ exact("lead_costs.cost_per_lead / deliveries.recipients") }}) as double) as spend,
+        cast(
+            sum({{ exact("lead_costs.cost_per_lead / deliveries.recipients") }}) as double
+        ) as spend,
         cast(sum({{ exact("outcomes.amount") }}) as double) as funded_amount,
         cast(sum({{ exact("outcomes.annual_yield") }}) as double) as annual_yield,
         min(outcomes.currency) as first_currency,

@@ -276,15 +276,14 @@ def read_deliveries(day: date, manifest: Path) -> Iterator[Delivery]:
     facts: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
     for version in facts["deliveries"]:
         path = manifest.parent / version["file"]
+        read = _read_sealed if "sealed_with" in version else _read_lead_file
         yield Delivery(
             day,
             facts["institution_id"],
             version["version"],
             date.fromisoformat(version.get("judged_as_of", f"{day}")),
             path.stat().st_mtime,
-            tuple(
-                _read_sealed(path, version) if "sealed_with" in version else _read_lead_file(path)
-            ),
+            tuple(read(path, version)),
         )
 
 
@@ -295,20 +294,21 @@ def _read_sealed(path: Path, version: dict[str, Any]) -> Iterator[Row]:
     ids = (home / "delivered" / day / "sealed" / name).read_text().split()
     relation = duckdb.connect().read_parquet(str(home / "matches" / day / "matches.parquet"))
     columns = ("match_id", "product_id", "rank", "suggested_apr")
+    known = set(ids)
     for values in relation.project(", ".join(columns)).fetchall():
-        if values[0] in set(ids):
+        if values[0] in known:
             texts = ("" if value is None else str(value) for value in values)
             yield dict(zip(columns, texts, strict=True)) | {"is_sealed": "true"}
 
 
-def _read_lead_file(path: Path) -> Iterator[Row]:
+def _read_lead_file(path: Path, _version: dict[str, Any]) -> Iterator[Row]:
     if path.suffix == ".parquet":
         relation = duckdb.connect().read_parquet(str(path), hive_partitioning=False)
         for values in relation.fetchall():
             texts = ("" if value is None else str(value) for value in values)
             yield dict(zip(relation.columns, texts, strict=True))
         return
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
             yield {name: value.removeprefix("'") for name, value in row.items()}
 

@@ -132,7 +132,7 @@ class LastGate:
 
     def _load_agreed_columns(self, institution_id: str) -> set[str]:
         rows = self.connection.execute(
-            "select unnest(fields) from gate.agreements where institution_id = $institution",
+            "select unnest(agreed_fields) from gate.agreements where institution_id = $institution",
             {"institution": institution_id},
         ).fetchall()
         return {name for (name,) in rows}

@@ -101,10 +101,13 @@ def _find_closed_leads(
     is_live = timedelta(0) <= today - as_of <= timedelta(days=MAX_DAYS_BEHIND)
     until = today if is_live else as_of
     known_end = now if is_live else settings.day_start(as_of + timedelta(days=1))
+    unread = {feed: list(_list_unread_files(settings, feed, until)) for feed in COLUMNS}
+    if not any(unread.values()):
+        return SCHEMA.empty_table()
     unreadable: dict[str, list[str]] = {feed: [] for feed in COLUMNS}
     for feed, columns in COLUMNS.items():
         tables = []
-        for file in _list_unread_files(settings, feed, until):
+        for file in unread[feed]:
             try:
                 tables.append(_read_file(connection, feed, file))
             except (duckdb.Error, OSError, EOFError, ValueError, csv.Error):

@@ -6,7 +6,7 @@ select
     institution_id,
     max_by(
         fields, struct_pack(landed_on := landed_on, known_on := known_on, sent_by := platform_id)
-    ) as fields
+    ) as agreed_fields
 from gate.institutions
 where known_on <= $day
 group by institution_id
