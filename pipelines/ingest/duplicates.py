@@ -204,7 +204,10 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
         with remaining as (from arrived anti join dropped using (row)),
         repeated as (select {list_names(key)} from remaining group by all having count(*) > 1)
         select
-            *, row_number() over (partition by {list_names(key)} order by {", ".join(order)}) as rank
+            *,
+            row_number() over (
+                partition by {list_names(key)} order by {", ".join(order)}
+            ) as rank
         from remaining
         where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
         """
