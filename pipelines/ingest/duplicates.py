@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from expectations.contracts import Column, Contract, SaferFirst
 from pipelines.ingest.catalogues import CONTRADICTORY, find_rows_of_one_list
-from pipelines.ingest.lake_history import parquet_sql, select_history
+from pipelines.ingest.lake_history import list_names, parquet_sql, select_history
 
 DROPPED = pa.schema(
     [
@@ -132,14 +132,14 @@ def _drop_mixed_keys_sql(contract: Contract) -> str:
     return f"""
         insert into dropped
         with remaining as (from arrived anti join dropped using (row)),
-        repeated as (select {_list_sql(key)} from remaining group by all having count(*) > 1),
+        repeated as (select {list_names(key)} from remaining group by all having count(*) > 1),
         copies as (
-            select row, {_list_sql(key)}, {number} as number, {phone} as phone, {name} as name
+            select row, {list_names(key)}, {number} as number, {phone} as phone, {name} as name
             from remaining
             where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
         ),
         mixed as (
-            select {_list_sql(key)}
+            select {list_names(key)}
             from copies
             group by all
             having case
@@ -202,9 +202,12 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
         f"""
         create or replace temp table ranked as
         with remaining as (from arrived anti join dropped using (row)),
-        repeated as (select {_list_sql(key)} from remaining group by all having count(*) > 1)
+        repeated as (select {list_names(key)} from remaining group by all having count(*) > 1)
         select
-            *, row_number() over (partition by {_list_sql(key)} order by {", ".join(order)}) as rank
+            *,
+            row_number() over (
+                partition by {list_names(key)} order by {", ".join(order)}
+            ) as rank
         from remaining
         where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
         """
@@ -359,11 +362,6 @@ def _normalise_sql(column: str, table: str) -> str:
 
 def _known_message(contract: Contract) -> str:
     return f"a row with the same {', '.join(contract.key)} was loaded on an earlier day"
-
-
-def _list_sql(names: Sequence[str]) -> str:
-    """Return names as a list of identifiers: a contract may name a column by a word of SQL."""
-    return ", ".join(f'"{name}"' for name in names)
 
 
 def _equal_sql(names: Sequence[str], one: str, other: str) -> str:

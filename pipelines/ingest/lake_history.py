@@ -22,3 +22,8 @@ def parquet_sql(path: Path) -> str:
 
 def _escape(path: Path) -> str:
     return str(path).replace("'", "''")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names as a list of identifiers: a contract may name a column by a word of SQL."""
+    return ", ".join(f'"{name}"' for name in names)

@@ -21,6 +21,7 @@ from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import publishing, read_manifest, write_batches
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
+from pipelines.ingest.lake_history import list_names
 from pipelines.ingest.ledger import Entry, entry_as_json, read_ledger, write_ledger
 from pipelines.ingest.plan import Plan, read_plan, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
@@ -191,7 +192,7 @@ def _lake_batches(
     """
     if not folders:
         return
-    keys = ", ".join(f"{name} nulls last" for name in contract.key)
+    keys = ", ".join(f'"{name}" nulls last' for name in contract.key)
     connection.execute(
         "create or replace temp table ranks as "
         f"select shard, row, row_number() over (order by {keys}) - 1 as rank "
@@ -201,7 +202,7 @@ def _lake_batches(
     names = contract.lake_schema.names
     for first in range(0, count, SLICE):
         sql = (
-            f"select {', '.join(names)} "
+            f"select {list_names(names)} "
             f"from ({_accepted_rows_sql([*names, 'row'], day, folders)}) as accepted "
             f"join ranks using (shard, row) "
             f"where rank >= {first} and rank < {first + SLICE} order by rank"
@@ -224,7 +225,7 @@ def _quarantine_batches(
 def _accepted_rows_sql(columns: Sequence[str], day: str, folders: Sequence[Path]) -> str:
     """Return SQL of the rows to load for `day`, with the number of their `shard`."""
     parts = [
-        f"select {number} as shard, {', '.join(columns)} "
+        f"select {number} as shard, {list_names(columns)} "
         f"from {_parquet(folder, 'rows')} as accepted "
         f"anti join {_parquet(folder, 'dropped')} as dropped using (row) "
         f"where known_on = date '{day}'"
