@@ -53,5 +53,5 @@ qualify
                 else epoch(pairs.delivered_on)
             end,
             outcomes.known_at,
-            pairs.match_id
+            pairs.match_id asc
     ) = 1

@@ -108,12 +108,13 @@ placed as (
 
     select
         judged.*,
-        row_number() over (
-            partition by
-                judged.institution_id, date_trunc('month', judged.delivered_on), judged.event,
-                judged.objection is null
-            order by judged.recorded_at, judged.match_id
-        )
+        row_number()
+            over (
+                partition by
+                    judged.institution_id, date_trunc('month', judged.delivered_on), judged.event,
+                    judged.objection is null
+                order by judged.recorded_at, judged.match_id
+            )
         + coalesce(accepted_before.accepted, 0) as place,
         greatest(
             $least_returns, floor($cap_share * coalesce(leads_of_month.delivered, 0))
@@ -226,7 +227,7 @@ left join people
         every_decision.institution_id = people.institution_id
         and every_decision.match_id = people.match_id
 -- an open dispute is stated once
-anti join (select match_id, recorded_at from open_disputes) as stated
+anti join open_disputes as stated
     on
         every_decision.match_id = stated.match_id
         and every_decision.recorded_at = stated.recorded_at

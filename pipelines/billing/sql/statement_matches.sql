@@ -50,8 +50,10 @@ select
     sides.price_model,
     sides.price_text,
     sides.currency,
-    case when earlier.amount is null or earlier.amount = 0 then sides.side
-    else sides.side || '_correction' end as kind,
+    case
+        when earlier.amount is null or earlier.amount = 0 then sides.side
+        else sides.side || '_correction'
+    end as kind,
     sides.reason,
     cast(sides.amount - coalesce(earlier.amount, 0) as decimal(18, 2)) as amount
 from sides
