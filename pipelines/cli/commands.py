@@ -291,10 +291,12 @@ def send(settings: Settings, day: date) -> int:
     date's report again. What has arrived is not sent again.
     """
     from dags.local.environment import prepare_metadata, set_airflow_environment
+    from dags.local.terminal import redirect_output
     from dags.steps import run_whole_step
     from pipelines.core.home.lock import lock_home
 
-    with lock_home(settings):
+    log = settings.logs / "send" / f"date={day}.log"
+    with lock_home(settings), redirect_output(log):  # Airflow writes to the terminal
         set_airflow_environment(settings)
         prepare_metadata()
         counts = run_whole_step("send", settings, day)
