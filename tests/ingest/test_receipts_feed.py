@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest
+from pipelines.ingest.ingest_day import ingest
 from tests.helpers.landing import DAY, close_before, land, path_of, row
 
 
