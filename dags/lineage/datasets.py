@@ -70,10 +70,27 @@ PUBLISHED: Mapping[str, tuple[Dataset, ...]] = {
         Dataset("delivered", ("outbox/leads",)),
         Dataset("outbox/outcome_receipts", ("marts/outcome_receipts",)),
     ),
+    "follow_up": (
+        Dataset(
+            "settlement",
+            (
+                *("lake/receipts", "lake/suppressions", "lake/leads", "lake/outcomes"),
+                *("delivered", "matches", "marts/outcomes", "marts/products"),
+            ),
+        ),
+        *(
+            Dataset(f"outbox/{name}", ("settlement", "matches", "unmatched"))
+            for name in ("notices", "return_decisions", "channels", "statements")
+        ),
+    ),
+    "send": (Dataset("transport", ("outbox/leads", "outbox/notices", "outbox/return_decisions")),),
     "report": (
         Dataset(
             "reports",
-            ("lake/leads", "marts/leads", "outbox/leads", "pairs", "registry", *MATCHED),
+            (
+                *("lake/leads", "marts/leads", "marts/fct_acquisition_cost", "outbox/leads"),
+                *("pairs", "registry", "settlement", "transport", *MATCHED),
+            ),
         ),
     ),
 }

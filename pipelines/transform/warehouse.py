@@ -32,6 +32,8 @@ from pipelines.transform.parsed_project import PROJECT_FOLDER, load_parsed_proje
 
 SOURCE_FOLDERS = {"lake": "lake/{}", "intake": "lake/{}", "published": "{}", "policy": "policy/{}"}
 """Source of dbt -> the folder that has it, without the date."""
+SETTLED = ("return_decisions",)
+"""Published sources that are files of `settlement/`."""
 LAYERS = ("staging", "intermediate", "features", "marts")
 MATCHES = pa.schema(
     [
@@ -118,7 +120,9 @@ def load_tables(settings: Settings) -> list[WarehouseTable]:
         for key, node in tables.items()
     }
     names |= {
-        key: SOURCE_FOLDERS[source.source_name].format(source.name)
+        key: "settlement"
+        if source.name in SETTLED
+        else SOURCE_FOLDERS[source.source_name].format(source.name)
         for key, source in project.sources.items()
     }
     return [

@@ -120,7 +120,7 @@ def test_a_home_without_a_simulated_market_is_not_answered(capsys):
     assert "holds no simulated market" in output.err
 
 
-@pytest.mark.parametrize("verb", sorted(set(STEP_VERBS) - {"ingest", "report"}))
+@pytest.mark.parametrize("verb", sorted(set(STEP_VERBS) - {"follow-up", "ingest", "report"}))
 def test_a_step_before_its_inputs_is_refused(verb, capsys):
     assert main((verb, "--date", "2026-03-05")) == 1
     output = capsys.readouterr()

@@ -17,7 +17,7 @@ from pipelines.core.publishing import SIGNATURE, publishing, read_manifest, sha2
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
 from pipelines.deliveries.signatures import ALLOWED_SIGNERS
-from tests.helpers.day import write_lake_leads
+from tests.helpers.day import write_lake_catalogue, write_lake_leads
 from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
 
@@ -303,6 +303,7 @@ def test_leftovers_of_a_killed_run_are_repaired(matched_copy):
 def test_a_delivery_of_the_first_schema_version_is_not_corrected(matched_copy):
     """Its times had microseconds, and its manifest no hash of the content."""
     replace_mart(matched_copy, "products", "fields", ["phone", "captured_at"], CSV_BANK)
+    write_lake_catalogue(matched_copy, DAY)
     folder, write = folder_of(matched_copy, CSV_BANK), lead_file.write
 
     with pytest.MonkeyPatch.context() as patch:

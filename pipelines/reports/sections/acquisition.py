@@ -17,7 +17,8 @@ class AcquisitionCost:
     """Spend and results of one group of leads; money in `currency`."""
 
     name: str
-    cohort: date
+    cohort: str
+    """Month of capture, YYYY-MM."""
     leads: float
     """Each lead is split evenly over its deliveries, so that groups add up."""
     delivered: int

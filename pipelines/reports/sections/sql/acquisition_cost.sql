@@ -12,7 +12,7 @@ with costs as (
 
 select
     group_name,
-    cohort,
+    strftime(cohort, '%Y-%m') as month_of_capture,
     sum(lead_share) as leads,
     cast(sum(delivered) as bigint) as delivered,
     cast(sum(approved) as bigint) as approved,
