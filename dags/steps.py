@@ -111,6 +111,17 @@ def _send(settings: Settings, day: date) -> Any:
     return send(settings, day, find_endpoint)
 
 
+def _send_waiting(settings: Settings, day: date) -> Any:
+    from dags.sftp_connections import find_endpoint
+    from pipelines.reports.publish_report import report
+    from pipelines.transport.send import send_waiting
+
+    counts = send_waiting(settings, day, find_endpoint)
+    for arrived in counts["dates_arrived"]:
+        report(settings, date.fromisoformat(arrived))
+    return counts
+
+
 def _report(settings: Settings, day: date) -> Any:
     from pipelines.reports.publish_report import report
 
@@ -145,6 +156,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "deliver": _deliver,
     "follow_up": _follow_up,
     "send": _send,
+    "send_waiting": _send_waiting,
     "report": _report,
     "close": _close,
     "check_deadline": _check_deadline,

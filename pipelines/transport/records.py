@@ -4,6 +4,7 @@ It has the times of the wall clock and what servers answered, so it is no result
 replay makes it again.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -62,6 +63,11 @@ class TransportRecord:
     files: tuple[SentFile, ...] = ()
     attempts: tuple[Attempt, ...] = ()
 
+    @property
+    def can_be_tried_again(self) -> bool:
+        """Whether time alone may bring the delivery to its institution."""
+        return self.state == "waiting" or (self.state == "dead_letter" and self.reason == "link")
+
     def add_attempt(self, at: datetime, error: str = "") -> "TransportRecord":
         """Return the record with one more attempt."""
         attempt = Attempt(format_time(at), error)
@@ -107,3 +113,12 @@ def write_record(settings: Settings, day: date, record: TransportRecord) -> None
     """Write a record, atomically."""
     content: dict[str, Any] = ADAPTER.dump_python(record, mode="json")
     write_json(record_path(settings, day, record.institution_id), content)
+
+
+def list_records(settings: Settings, day: date) -> list[TransportRecord]:
+    """Return the readable records of `day`; `send` names the damaged ones."""
+    found = []
+    for path in sorted(settings.day_folder(settings.transport, day).glob("[!.]*.json")):
+        with suppress(IntegrityError):
+            found.append(read_record(settings, day, path.stem))
+    return [record for record in found if record]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -47,11 +47,15 @@ from pipelines.transport.records import (
     SentFile,
     TransportRecord,
     format_time,
+    list_records,
     read_record,
     write_record,
 )
 from pipelines.transport.sftp_upload import Deadline, LocalFile, describe_errors, upload_files
 from pipelines.transport.windows import describe_window, find_window
+
+RECENT_DAYS = 14
+"""Dates before the present one whose deliveries are tried again."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,33 @@ def send(
     records += _send_all(settings, day, open_shipments, find_endpoint, tries)
     record_plan(settings, day)
     return _summarise(records, damaged, unchanged=len(shipments) - len(unsent))
+
+
+def send_waiting(
+    settings: Settings,
+    day: date,
+    find_endpoint: FindEndpoint,
+    *,
+    tries: Tries | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Send what waits, or found no server, of the `RECENT_DAYS` dates up to `day`.
+
+    Returns:
+        The sums of `send` over the dates that have such a delivery, and the dates of which one has
+        arrived now.
+    """
+    total: Counter[str] = Counter()
+    arrived = []
+    for back in range(RECENT_DAYS, -1, -1):
+        of = day - timedelta(days=back)
+        if any(record.can_be_tried_again for record in list_records(settings, of)):
+            counts = send(settings, of, find_endpoint, tries=tries, now=now)
+            total.update({name: counts[name] for name in ("sent", "waiting", "dead_letters")})
+            arrived += [f"{of}"] if counts["sent"] else []
+    return {name: total[name] for name in ("sent", "waiting", "dead_letters")} | {
+        "dates_arrived": arrived
+    }
 
 
 def list_shipments(settings: Settings, day: date) -> tuple[list[Shipment], list[str]]:

@@ -19,7 +19,7 @@ from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import publishing, sha256, write_json
 from pipelines.core.settings import Settings
 from pipelines.transport.records import TransportRecord, read_record, record_path
-from pipelines.transport.send import send
+from pipelines.transport.send import send, send_waiting
 from tests.helpers.sftp_server import CuttingProxy, SftpServer, sftp_server
 
 DAY = date(2026, 11, 20)
@@ -361,6 +361,21 @@ def test_a_window_that_has_passed_is_overdue(settings, monkeypatch):
     assert record_of(settings).is_overdue
     send_day(settings, now=at("2026-11-21 08:00", settings))
     assert (record_of(settings).state, record_of(settings).is_overdue) == ("sent", False)
+
+
+def test_what_waited_is_sent_once_its_window_has_begun(settings, server, monkeypatch):
+    publish(settings, leads_csv=b"one")
+    agree(monkeypatch, delivery_from="08:00", delivery_until="18:00")
+    send_day(settings, now=at("2026-11-20 07:00", settings))
+    later = [at(f"2026-11-2{day} 09:00", settings) for day in (1, 2)]
+    first, second = (
+        send_waiting(settings, DAY + timedelta(days=1), find_endpoint, now=moment)
+        for moment in later
+    )
+    assert (first["sent"], first["dates_arrived"]) == (1, [f"{DAY}"])
+    assert (second["sent"], second["dates_arrived"]) == (0, [])
+    assert record_of(settings).state == "sent"
+    assert list(server.inbox.iterdir())
 
 
 def test_a_record_has_the_agreed_fields(settings):

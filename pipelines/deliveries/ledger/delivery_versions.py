@@ -110,12 +110,14 @@ def read_notices(settings: Settings, day: date, institution_id: str) -> list[Del
 def find_sent(settings: Settings, version: DeliveryVersion) -> tuple[Transport, str | None]:
     """Return whether `version` left, and when, by the transport record of its delivery.
 
-    Without a record a version is sent when it is published, if its folder is the transport; else it
-    waits.
+    A version whose transport is its folder is sent when it is published. Another one waits until
+    there is a record.
     """
+    if version.transport == FOLDER:
+        return "sent", None
     record = _read_transport(settings.home, version.day, version.institution_id)
     if record is None:
-        return ("sent" if version.transport == FOLDER else "waiting"), None
+        return "waiting", None
     recorded, state = int(record.get("version", 0)), record.get("state")
     if version.version < recorded or (version.version == recorded and state == "sent"):
         return "sent", record.get("sent_at")
