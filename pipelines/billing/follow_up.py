@@ -82,7 +82,7 @@ def follow_up(settings: Settings, day: date) -> Facts:
             *is_open.findings,
             *problems,
         ],
-        "deliveries": is_open.counts,
+        "delivery_counts": is_open.counts,
         "notices": notices.num_rows,
         "return_decisions": decisions.num_rows,
     }

@@ -78,7 +78,7 @@ def test_an_acknowledged_delivery_is_received(settings):
     assert state_of(settings, "bank-a") == {"received"}
     assert state_of(settings, "bank-b") == {"sent"}
     assert findings(manifest) == {}
-    assert manifest["deliveries"]["open"] == 1
+    assert manifest["delivery_counts"]["open"] == 1
 
 
 def test_a_refused_delivery_is_refused_until_it_is_acknowledged(settings):
@@ -190,7 +190,9 @@ def test_a_match_that_no_plan_has_any_more_and_comes_back(tmp_path):
 
 def test_transport_decides_what_was_sent(tmp_path):
     settings = Settings(home=tmp_path, threads=1)
-    write_delivered_day(settings, FIRST, MATCHES)
+    write_delivered_day(settings, FIRST, MATCHES, transport="sftp")
+    follow_up(settings, FIRST)
+    assert state_of(settings, "bank-a") == {"planned"}
     record = settings.home / "transport" / f"date={FIRST}" / "bank-a.json"
     write_json(record, {"version": 1, "state": "waiting", "attempts": 1})
     follow_up(settings, FIRST)

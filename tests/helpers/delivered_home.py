@@ -66,7 +66,13 @@ def write_matches_of(settings: Settings, day: date, matches: Iterable[Row]) -> N
         write_parquet(nothing.empty_table(), folder / "unmatched.parquet")
 
 
-def deliver_file(settings: Settings, day: date, institution: str, ids: Iterable[str]) -> Row:
+def deliver_file(
+    settings: Settings,
+    day: date,
+    institution: str,
+    ids: Iterable[str],
+    transport: str = "folder",
+) -> Row:
     """Publish the next version of a lead file with the matches `ids`; return its facts."""
     folder = settings.day_folder(settings.outbox, day) / institution
     manifest = read_manifest(folder) if folder.is_dir() else {"deliveries": []}
@@ -76,6 +82,7 @@ def deliver_file(settings: Settings, day: date, institution: str, ids: Iterable[
     ids = sorted(ids)
     kept = {version["file"]: (folder / version["file"]).read_bytes() for version in versions}
     facts = {"institution_id": institution, "state": "delivered", "held_back": 0, "retracted": []}
+    facts["delivery"] = transport
     entry: Row = {"version": number, "file": name, "rows": len(ids), "judged_as_of": f"{day}"}
     facts |= {"judged_as_of": f"{day}", "deliveries": [*versions, entry], "version": number}
     with publishing(folder, facts) as fresh:
@@ -88,7 +95,9 @@ def deliver_file(settings: Settings, day: date, institution: str, ids: Iterable[
     return entry
 
 
-def write_delivered_day(settings: Settings, day: date, matches: list[Row], **lake: Any) -> None:
+def write_delivered_day(
+    settings: Settings, day: date, matches: list[Row], *, transport: str = "folder", **lake: Any
+) -> None:
     """Publish a day whose matches were all delivered: leads, matches, marts and lead files."""
     leads = lake.pop("leads", None) or [
         {"channel_id": row["channel_id"], "lead_id": row["lead_id"]}
@@ -101,7 +110,7 @@ def write_delivered_day(settings: Settings, day: date, matches: list[Row], **lak
     write_marts_of(settings, day)
     for institution in sorted({row["institution_id"] for row in matches}):
         ids = [m["match_id"] for m in matches if m["institution_id"] == institution]
-        deliver_file(settings, day, institution, ids)
+        deliver_file(settings, day, institution, ids, transport)
 
 
 def write_quiet_day(

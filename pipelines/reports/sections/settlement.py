@@ -42,7 +42,7 @@ def load_settlement(settings: Settings, day: date) -> Settlement:
         InputMissing: The day was not followed up.
     """
     folder = settings.day_folder(settings.settlement, day)
-    counts = read_manifest(folder)["deliveries"]
+    counts = read_manifest(folder)["delivery_counts"]
     answers: list[AnswerCount] = []
     for kind, stem, column in (
         ("receipts", "receipts", "judgement"),
