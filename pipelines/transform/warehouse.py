@@ -32,7 +32,7 @@ from pipelines.transform.parsed_project import PROJECT_FOLDER, load_parsed_proje
 
 SOURCE_FOLDERS = {"lake": "lake/{}", "intake": "lake/{}", "published": "{}", "policy": "policy/{}"}
 """Source of dbt -> the folder that has it, without the date."""
-SETTLED = ("return_decisions",)
+IN_SETTLEMENT = ("return_decisions",)
 """Published sources that are files of `settlement/`."""
 LAYERS = ("staging", "intermediate", "features", "marts")
 MATCHES = pa.schema(
@@ -121,7 +121,7 @@ def load_tables(settings: Settings) -> list[WarehouseTable]:
     }
     names |= {
         key: "settlement"
-        if source.name in SETTLED
+        if source.name in IN_SETTLEMENT
         else SOURCE_FOLDERS[source.source_name].format(source.name)
         for key, source in project.sources.items()
     }
