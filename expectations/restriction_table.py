@@ -352,7 +352,7 @@ DOWNSTREAM: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
         (
             "an_order_holds_from_the_day_it_is_known_and_in_effect",
             "an_order_on_one_lead_of_a_person_holds_for_all_of_them",
-            "tests/deliveries/test_deliver.py::test_a_suppression_after_matching_refuses_the_file",
+            "tests/deliveries/test_deliver.py::test_a_suppression_after_matching_stops_the_file",
         ),
     ),
     (
@@ -396,7 +396,7 @@ DOWNSTREAM: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
         ("no_institution", "not_sent", "any_text", "first_row"),
         "`pairs/`, `deliver`",
         (
-            "tests/deliveries/test_deliver.py::test_every_kind_of_missing_consent_refuses_the_file",
+            "tests/deliveries/test_deliver.py::test_every_kind_of_missing_consent_stops_the_file",
             "tests/deliveries/test_deliver.py::test_withheld_columns_are_stated_and_not_sent",
         ),
     ),

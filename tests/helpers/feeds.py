@@ -9,7 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from expectations.contracts import load
+from expectations.contracts import feeds, load
+
+SIMULATED = tuple(feed for feed in feeds() if feed != "receipts")
+"""Feeds of a simulated market before any delivery: receipts answer deliveries."""
 
 GOOD: dict[str, dict[str, Any]] = {
     "channel_spend": {

@@ -144,7 +144,7 @@ def test_offer_text_describes_the_match(matched_home):
 def test_offer_has_the_institution_name_of_the_day(matched_copy):
     named = {"institution_id": "bank-000", "name": "First Bank"}
     write_feed(matched_copy, "institutions", date(2026, 1, 1), [named | {"name": "Old Name"}])
-    write_feed(matched_copy, "institutions", date(2026, 2, 1), [named])
+    write_feed(matched_copy, "institutions", DAY, [named])
     write_feed(
         matched_copy, "institutions", DAY + timedelta(days=1), [named | {"name": "Next Name"}]
     )

@@ -5,9 +5,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from expectations.contracts import feeds
 from pipelines.core.settings import Settings
 from pipelines.simulate import SimulationPlan, simulate, world, write_feeds
+from tests.helpers.feeds import SIMULATED
 from tests.simulate.conftest import bytes_below
 
 PLAN = SimulationPlan(date(2025, 2, 28), 2, 1_500, 12, 6, seed=3, corruption=0.02)
@@ -31,7 +31,7 @@ def write_home(tmp_path, monkeypatch):
 def test_one_thread_and_two_write_the_same_bytes(write_home):
     one, two = (write_home(threads, size=100, rows=400) for threads in (1, 2))
     assert one == two
-    assert {name.split("/")[1] for name in one if name.startswith("landing/")} == set(feeds())
+    assert {name.split("/")[1] for name in one if name.startswith("landing/")} == set(SIMULATED)
     truth = {name.split("/")[-1] for name in one if name.startswith("truth/")}
     assert truth >= {"world.json", "products.parquet", "leads.parquet", "shown.parquet"}
 

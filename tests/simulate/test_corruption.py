@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from expectations.contracts import feeds, load
+from expectations.contracts import load
 from pipelines.cli.app import main
 from pipelines.core.publishing import write_parquet
 from pipelines.core.settings import Settings
@@ -25,7 +25,7 @@ from pipelines.simulate.corruption.corruption_kinds import (
 )
 from pipelines.simulate.corruption.corruption_log import FeedFile
 from pipelines.simulate.write_feeds import write_feed_file
-from tests.helpers.feeds import good, received
+from tests.helpers.feeds import SIMULATED, good, received
 from tests.helpers.landing import DAY
 from tests.simulate.conftest import bytes_below
 from tests.simulate.corruption_log import assert_quarantine_matches_log, read_corruption_log
@@ -85,10 +85,10 @@ def test_a_share_of_zero_corrupts_nothing(clean):
     files = f"{clean.quarantine}/*/date=*/*.parquet"
     ((records,),) = duckdb.sql(f"select count(*) from read_parquet('{files}')").fetchall()
     assert records == 0
-    assert {path.name.split(".")[0] for path in clean.landing.glob("*/*/*/*")} == set(feeds())
+    assert {path.name.split(".")[0] for path in clean.landing.glob("*/*/*/*")} == set(SIMULATED)
 
 
-@pytest.mark.parametrize("feed", feeds())
+@pytest.mark.parametrize("feed", SIMULATED)
 def test_no_intact_row_is_lost_or_changed(feed, clean, corrupted):
     """The lake of the corrupted market is the clean one without what the log names."""
     contract = load(feed)
@@ -124,8 +124,8 @@ def test_no_intact_row_is_lost_or_changed(feed, clean, corrupted):
 
 def test_every_feed_has_every_corruption_that_its_formats_allow(corrupted):
     log = read_corruption_log(corrupted)
-    assert {row["feed"] for row in log} == set(feeds())
-    for feed in feeds():
+    assert {row["feed"] for row in log} == set(SIMULATED)
+    for feed in SIMULATED:
         of_feed = [row for row in log if row["feed"] == feed]
         formats = {
             path.name.split(".", 1)[1] for path in (corrupted.landing / feed).glob(f"*/*/{feed}.*")
@@ -144,7 +144,7 @@ def test_every_feed_has_every_corruption_that_its_formats_allow(corrupted):
 def all_values_corrupted(tmp_path_factory):
     """One row for each value corruption of each contract, also ones that the market never sends."""
     settings = Settings(home=tmp_path_factory.mktemp("values"), memory_limit="1GB")
-    for feed in feeds():
+    for feed in SIMULATED:
         kinds = value_corruptions(feed, tuple(load(feed).names))
         assert {kind.column for kind in kinds} == set(load(feed).names)
         table = valid_rows(feed, 2 * len(kinds))
@@ -174,7 +174,7 @@ def valid_rows(feed: str, count: int) -> pa.Table:
 def test_each_value_corruption_breaks_its_rule_and_no_other(all_values_corrupted):
     assert_quarantine_matches_log(all_values_corrupted)
     log = read_corruption_log(all_values_corrupted)
-    assert {row["feed"] for row in log} == set(feeds())
+    assert {row["feed"] for row in log} == set(SIMULATED)
 
 
 def test_the_same_seed_gives_the_same_corruption_in_any_number_of_threads(corrupted, tmp_path):

@@ -14,6 +14,7 @@ from pipelines.core.data_provenance import read_provenance
 from pipelines.core.settings import Settings
 from pipelines.ingest.ingest_day import ingest
 from pipelines.simulate import SimulationPlan, simulate
+from tests.helpers.feeds import SIMULATED
 from tests.simulate.conftest import DAYS, SIZE, START, bytes_below
 from tests.simulate.corruption_log import assert_quarantine_matches_log
 
@@ -35,7 +36,7 @@ def lake(market, feed, sql):
 
 
 def test_every_feed_is_written_and_counted(market):
-    assert market.summary["feeds"].keys() == set(feeds())
+    assert market.summary["feeds"].keys() == set(SIMULATED)
     written = bytes_below(market.settings.landing)
     per_feed = Counter(name.split("/")[0] for name in written)
     assert per_feed == {feed: counts["files"] for feed, counts in market.summary["feeds"].items()}

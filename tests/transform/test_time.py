@@ -28,10 +28,11 @@ def test_later_days_and_another_thread_count_change_no_byte(market: Market, tmp_
     extra = [row for day, row in later.rows_of("outcomes") if day > DAY]
     assert len(extra) > 50  # among them corrections and late outcomes of earlier days
     earlier = DAY - timedelta(days=1)
-    shutil.copytree(
-        market.settings.day_folder(market.settings.matches, earlier),
-        later.settings.day_folder(later.settings.matches, earlier),
-    )
+    for root in ("matches", "delivered"):
+        shutil.copytree(
+            market.settings.day_folder(market.settings.home / root, earlier),
+            later.settings.day_folder(later.settings.home / root, earlier),
+        )
     write_matches(later.settings, DAY, [{"match_id": "m2", "channel_id": "search"}])
     build_all(later.settings, DAY)
     assert published(later.settings) == published(market.settings)
