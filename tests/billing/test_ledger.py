@@ -247,7 +247,7 @@ def test_a_kill_at_any_rename_leaves_a_ledger_that_the_next_run_completes(settin
         keys = [(row["match_id"], row["event"], row["version"], row["source"]) for row in events]
         assert len(keys) == len(set(keys))
         if process.returncode == 0:
-            assert renames > 3
+            assert renames >= 3
             return
         assert process.returncode == -signal.SIGKILL, os.strerror(1)
     raise AssertionError("the step never ran to its end")
