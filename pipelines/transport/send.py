@@ -28,9 +28,14 @@ from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import MANIFEST, check_file, read_manifest, sha256
 from pipelines.core.settings import Settings
-from pipelines.deliveries.ledger.delivery_versions import FOLDER, name_delivery
+from pipelines.deliveries.ledger.delivery_versions import (
+    FOLDER,
+    list_institutions,
+    name_delivery,
+)
 from pipelines.deliveries.ledger.record import record_plan
 from pipelines.deliveries.sealing import KeyUnusable
+from pipelines.deliveries.signatures import sign_manifests
 from pipelines.transport.endpoints import (
     Endpoint,
     FindEndpoint,
@@ -93,6 +98,7 @@ def send(
     """
     if (settings.ledger / REPLAY).is_file():
         return {"sent": 0, "replayed": True}  # a replay sends nothing to anybody
+    sign_manifests(settings, day, list_institutions(settings, day))
     moment = now or datetime.now(UTC)
     shipments, damaged = list_shipments(settings, day)
     unsent = [shipment for shipment in shipments if shipment.files]

@@ -16,7 +16,7 @@ from dags.sftp_connections import find_endpoint
 from expectations import policy
 from expectations.policy_types import Agreement, Tries
 from pipelines.core.home.schema_version import REPLAY
-from pipelines.core.publishing import publishing, sha256, write_json
+from pipelines.core.publishing import SIGNATURE, publishing, sha256, write_json
 from pipelines.core.settings import Settings
 from pipelines.transport.records import TransportRecord, read_record, record_path
 from pipelines.transport.send import send, send_waiting
@@ -361,6 +361,13 @@ def test_a_window_that_has_passed_is_overdue(settings, monkeypatch):
     assert record_of(settings).is_overdue
     send_day(settings, now=at("2026-11-21 08:00", settings))
     assert (record_of(settings).state, record_of(settings).is_overdue) == ("sent", False)
+
+
+def test_a_manifest_that_a_killed_step_left_unsigned_is_signed_before_it_leaves(settings, server):
+    folder = publish(settings, leads_csv=b"one")
+    assert not (folder / SIGNATURE).exists()
+    send_day(settings)
+    assert SIGNATURE in arrived(server)
 
 
 def test_what_waited_is_sent_once_its_window_has_begun(settings, server, monkeypatch):
