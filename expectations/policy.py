@@ -24,7 +24,6 @@ from expectations.policy_types import (
     Currencies,
     CurrencyCodes,
     Dated,
-    Delivery,
     Drift,
     Exploration,
     Guarantees,
@@ -43,6 +42,7 @@ from expectations.policy_types import (
     RestrictingNames,
     RiskTier,
     RiskTiers,
+    Transport,
     Value,
     Verdict,
     VerdictRule,
@@ -54,7 +54,7 @@ FOLDER = Path(__file__).parent / "policy"
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
-AFTER_MATCHING = ("delivery", "deliveries", "returns")
+AFTER_MATCHING = ("deliveries", "returns", "transport")
 """Policies that decide nothing before a delivery, so they are no part of a day's version."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -303,9 +303,9 @@ def reason_codes() -> dict[str, str]:
 
 
 @cache
-def delivery() -> Delivery:
+def transport() -> Transport:
     """Return how files reach institutions."""
-    return _read("delivery", Delivery)
+    return _read("transport", Transport)
 
 
 @cache

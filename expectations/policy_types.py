@@ -701,12 +701,12 @@ class Agreement(_Strict):
         return self
 
 
-class Delivery(Decision):
+class Transport(Decision):
     """How files reach institutions."""
 
     going_live: dict[Literal["sftp"], Literal["required", "off"]]
     """Whether a test delivery must be acknowledged first; files of the outbox are only fetched."""
-    transport: Tries
+    tries: Tries
     keys: KeyStrength
     agreements: tuple[Agreement, ...]
 

@@ -68,7 +68,7 @@ class Recipient:
     @property
     def csv_bom(self) -> bool:
         """Whether its CSV begins with a byte order mark."""
-        return policy.delivery().agreement(self.institution_id).csv_bom
+        return policy.transport().agreement(self.institution_id).csv_bom
 
     @property
     def withheld(self) -> list[str]:

@@ -106,12 +106,12 @@ def _read_openpgp_key(settings: Settings, text: str, as_of: datetime) -> Sealing
             "key_expired" if _encrypts_later(key) else "key_unusable",
             f"no part of the OpenPGP key {key['fingerprint']} may encrypt on {as_of:%Y-%m-%d}",
         )
-    least = policy.delivery().keys.least_rsa_bits
+    least = policy.transport().keys.least_rsa_bits
     if weak := [each for each in (key, *usable) if _is_weak(each, least)]:
         raise KeyUnusable(
             "key_weak",
             f"the OpenPGP key {key['fingerprint']} has {weak[0]['length']} bits, and at least "
-            f"{least} are required (expectations/policy/delivery.yml)",
+            f"{least} are required (expectations/policy/transport.yml)",
         )
     return SealingKey("openpgp", text, key["fingerprint"])
 

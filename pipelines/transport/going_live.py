@@ -74,7 +74,7 @@ def find_open_test(
         IntegrityError: The list of its test deliveries is damaged.
     """
     manifest = read_manifest(delivered)
-    if policy.delivery().going_live.get(manifest["delivery"]) != "required":
+    if policy.transport().going_live.get(manifest["delivery"]) != "required":
         return None
     name = delivered.name
     terms = _hash_terms(manifest, endpoint)
@@ -141,7 +141,7 @@ def _make_test(
     folder = test_folder(settings, name, test)
     with publishing(folder, facts) as fresh:
         file = fresh / f"leads.{manifest['format']}"
-        agreement = policy.delivery().agreement(name)
+        agreement = policy.transport().agreement(name)
         lead_file.write(_make_rows(manifest["columns"], delivery_id), file, bom=agreement.csv_bom)
         version["content_sha256"] = sha256(file)
         if key_text := manifest.get("public_key"):
@@ -168,7 +168,7 @@ def _make_rows(columns: Sequence[str], match_id: str) -> pa.Table:
 
 
 def _hash_terms(manifest: Mapping[str, Any], endpoint: Endpoint) -> str:
-    bom = policy.delivery().agreement(manifest["institution_id"]).csv_bom
+    bom = policy.transport().agreement(manifest["institution_id"]).csv_bom
     key = (manifest.get("public_key") or "").strip()
     terms = [manifest["delivery"], manifest["format"], bom, key]
     content = json.dumps([*terms, endpoint.address, endpoint.host_key])

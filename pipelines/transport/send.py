@@ -212,7 +212,7 @@ def _prepare(settings: Settings, shipment: Shipment, now: datetime) -> Transport
     record = shipment.record
     if shipment.transport == FOLDER:
         return _mark_sent(replace(record, endpoint=FOLDER), now)
-    agreement = policy.delivery().agreement(record.institution_id)
+    agreement = policy.transport().agreement(record.institution_id)
     try:
         window = find_window(agreement, now, settings.zone)
     except TransportRefused as refusal:
@@ -237,7 +237,7 @@ def _send_all(
     tries: Tries | None,
 ) -> list[TransportRecord]:
     """Send in parallel; each record is written when its institution is done."""
-    limits = tries or policy.delivery().transport
+    limits = tries or policy.transport().tries
     records = []
 
     def finish(record: TransportRecord) -> None:

@@ -38,7 +38,7 @@ def describe_window(agreement: Agreement, window: Window) -> str:
     if agreement.banking_days:
         days = f" on banking days of {agreement.banking_days}"
     return (
-        f"takes files{hours}{days} (expectations/policy/delivery.yml); the next window begins "
+        f"takes files{hours}{days} (expectations/policy/transport.yml); the next window begins "
         f"{window[0]:%Y-%m-%d %H:%M}"
     )
 
@@ -52,6 +52,6 @@ def _is_banking_day(agreement: Agreement, moment: datetime) -> bool:
         raise TransportRefused(
             "calendar",
             f"no calendar is known for `banking_days: {agreement.banking_days}` of "
-            f"{agreement.institution_id} in expectations/policy/delivery.yml; correct the country",
+            f"{agreement.institution_id} in expectations/policy/transport.yml; correct the country",
         ) from None
     return bool(calendar.is_working_day(moment.date()))

@@ -44,8 +44,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
 @pytest.fixture(autouse=True)
 def policy_without_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every institution be live."""
-    lifted = policy.delivery().model_copy(update={"going_live": {"sftp": "off"}})
-    monkeypatch.setattr(policy, "delivery", lambda: lifted)
+    lifted = policy.transport().model_copy(update={"going_live": {"sftp": "off"}})
+    monkeypatch.setattr(policy, "transport", lambda: lifted)
 
 
 @pytest.fixture
@@ -319,8 +319,8 @@ def test_a_replay_sends_nothing(settings, server):
 
 def agree(monkeypatch: pytest.MonkeyPatch, **terms: Any) -> None:
     agreement = Agreement(institution_id=BANK, **terms)
-    lifted = policy.delivery().model_copy(update={"agreements": (agreement,)})
-    monkeypatch.setattr(policy, "delivery", lambda: lifted)
+    lifted = policy.transport().model_copy(update={"agreements": (agreement,)})
+    monkeypatch.setattr(policy, "transport", lambda: lifted)
 
 
 def at(text: str, settings: Settings) -> datetime:
