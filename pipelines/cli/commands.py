@@ -282,31 +282,6 @@ for _name, _text in STEP_VERBS.items():
 
 
 @banyan.command()
-@date_option
-@with_settings
-def send(settings: Settings, day: date) -> int:
-    """Send the deliveries of a date that have not arrived; exit 1: one could not be sent.
-
-    It sends again what waited for a delivery window and what was a dead letter, and writes the
-    date's report again. What has arrived is not sent again.
-    """
-    from dags.local.environment import prepare_metadata, set_airflow_environment
-    from dags.local.terminal import redirect_output
-    from dags.steps import run_whole_step
-    from pipelines.core.home.lock import lock_home
-
-    log = settings.logs / "send" / f"date={day}.log"
-    with lock_home(settings), redirect_output(log):  # Airflow writes to the terminal
-        set_airflow_environment(settings)
-        prepare_metadata()
-        counts = run_whole_step("send", settings, day)
-        if settings.day_folder(settings.reports, day).is_dir():
-            run_whole_step("report", settings, day)
-    print_json(counts)
-    return 1 if counts.get("dead_letters") else 0
-
-
-@banyan.command()
 @json_option
 @with_settings
 def champions(settings: Settings, as_json: bool) -> int:  # noqa: FBT001

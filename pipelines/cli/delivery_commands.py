@@ -1,12 +1,37 @@
-"""The verbs about what went out and what came back: deliveries, statement."""
+"""The verbs about what goes out and comes back: send, deliveries, statement, signing-key."""
 
 import sys
 from datetime import date, datetime
 
 import click
 
-from pipelines.cli.options import date_option, json_option, print_json, with_settings
+from pipelines.cli.options import DATE, date_option, json_option, print_json, with_settings
 from pipelines.core.settings import Settings
+
+
+@click.command()
+@date_option
+@with_settings
+def send(settings: Settings, day: date) -> int:
+    """Send the deliveries of a date that have not arrived; exit 1: one could not be sent.
+
+    It sends again what waited for a delivery window and what was a dead letter, and writes the
+    date's report again. What has arrived is not sent again.
+    """
+    from dags.local.environment import prepare_metadata, set_airflow_environment
+    from dags.local.terminal import redirect_output
+    from dags.steps import run_whole_step
+    from pipelines.core.home.lock import lock_home
+
+    log = settings.logs / "send" / f"date={day}.log"
+    with lock_home(settings), redirect_output(log):  # Airflow writes to the terminal
+        set_airflow_environment(settings)
+        prepare_metadata()
+        counts = run_whole_step("send", settings, day)
+        if settings.day_folder(settings.reports, day).is_dir():
+            run_whole_step("report", settings, day)
+    print_json(counts)
+    return 1 if counts.get("dead_letters") else 0
 
 
 @click.command()
@@ -64,4 +89,21 @@ def statement(settings: Settings, month: date, institution: str | None) -> int:
     return 0
 
 
-DELIVERY_COMMANDS = (deliveries, statement)
+@click.command("signing-key")
+@click.option(
+    "--rotate-from", "first", type=DATE, help="Make a new key that signs from this date on."
+)
+@with_settings
+def signing_key(settings: Settings, first: date | None) -> int:
+    """Print the public keys by which institutions verify manifests; the first is made at once."""
+    from pipelines.core.home.lock import lock_home
+    from pipelines.deliveries.signatures import publish_keys, rotate_key
+
+    with lock_home(settings):
+        if first:
+            rotate_key(settings, first)
+        print(publish_keys(settings), end="")
+    return 0
+
+
+DELIVERY_COMMANDS = (send, deliveries, statement, signing_key)

@@ -1,14 +1,13 @@
-"""The verbs that care for a home: status, migrate, doctor, backup, restore, signing-key."""
+"""The verbs that care for a home: status, migrate, doctor, backup, restore."""
 
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 
 import click
 
-from pipelines.cli.options import DATE, json_option, print_json, with_any_home, with_settings
+from pipelines.cli.options import json_option, print_json, with_any_home
 from pipelines.core.settings import Settings
 
 SIGNS = {"ok": "ok    ", "note": "note  ", "action": "ACTION"}
@@ -130,21 +129,4 @@ def status(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
     return 0
 
 
-@click.command("signing-key")
-@click.option(
-    "--rotate-from", "first", type=DATE, help="Make a new key that signs from this date on."
-)
-@with_settings
-def signing_key(settings: Settings, first: date | None) -> int:
-    """Print the public keys by which institutions verify manifests; the first is made at once."""
-    from pipelines.core.home.lock import lock_home
-    from pipelines.deliveries.signatures import publish_keys, rotate_key
-
-    with lock_home(settings):
-        if first:
-            rotate_key(settings, first)
-        print(publish_keys(settings), end="")
-    return 0
-
-
-HOME_COMMANDS = (status, migrate, doctor, backup, restore, signing_key)
+HOME_COMMANDS = (status, migrate, doctor, backup, restore)
