@@ -30,8 +30,8 @@ from pipelines.cli.options import (
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
-WITHOUT_RESULT = ("airflow", "docs")
-"""The verbs that start or write something and have no figures to print."""
+WITHOUT_RESULT = ("airflow", "docs", "signing-key")
+"""The verbs that print no JSON."""
 
 
 class VerbGroup(click.Group):

@@ -89,7 +89,7 @@ def test_every_verb_explains_itself(verb, capsys):
     help_text = capsys.readouterr().out
     assert f"Usage: banyan {verb}" in help_text
     assert "--home DIR" in help_text
-    assert ("--json" in help_text) == (verb not in {"airflow", "docs", "bench"})
+    assert ("--json" in help_text) == (verb not in {"airflow", "bench", "docs", "signing-key"})
 
 
 def test_with_json_a_table_is_left_out(home, capsys):
