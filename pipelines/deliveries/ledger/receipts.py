@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -99,12 +99,6 @@ def judge_receipts(settings: Settings, day: date) -> list[Receipt]:
     )
     judged = [_judge(settings, receipt) for receipt in received]
     return [*_mark_repeated(judged)]
-
-
-def load_deciding(settings: Settings, first: date, last: date) -> list[Receipt]:
-    """Return the receipts known from `first` to `last` that decide about a version."""
-    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return [receipt for day in days for receipt in judge_receipts(settings, day) if receipt.decides]
 
 
 def to_table(receipts: Iterable[Receipt]) -> pa.Table:
