@@ -25,7 +25,7 @@ from expectations.contracts import contracts
 from pipelines.core import restrictions
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import write_json, write_parquet
-from pipelines.core.settings import PROJECT, WORKING_FOLDER, Settings
+from pipelines.core.settings import IS_INSTALLED, Settings
 from pipelines.core.stored_files import read_json
 from pipelines.transform.dbt_errors import check_results
 from pipelines.transform.parsed_project import PROJECT_FOLDER, load_parsed_project
@@ -147,7 +147,7 @@ def parse_project(settings: Settings, day: date) -> Manifest:
     In a clone it is stored beside the code, for every home; an installed package, and a folder that
     can't be written, stay as they are, and it is stored in the home.
     """
-    is_shared = WORKING_FOLDER == PROJECT and os.access(PROJECT_FOLDER, os.W_OK)
+    is_shared = not IS_INSTALLED and os.access(PROJECT_FOLDER, os.W_OK)
     folder = PROJECT_FOLDER / "target" if is_shared else state_folder(settings)
     return load_parsed_project(folder, variables(settings, day), _options(settings))
 
