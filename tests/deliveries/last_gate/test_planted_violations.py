@@ -23,6 +23,7 @@ from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
 from pipelines.deliveries.last_gate.gate import LastGate, Violation
+from pipelines.deliveries.last_gate.landed_since import record_folder
 from tests.helpers.lake import at, sha
 from tests.helpers.matched_day import DAY
 
@@ -305,6 +306,8 @@ def outgoing(settings: Settings, seed: int) -> Iterator[Outgoing]:
     by_name = {(row["channel_id"], row["lead_id"]): row for row in leads.to_pylist()}
     table = lead_file.read(path)
     with ExitStack() as undo:
+        # a replay would find what a planted order of another test closed
+        undo.callback(shutil.rmtree, record_folder(settings, DAY), ignore_errors=True)
         out = Outgoing(
             settings,
             path.parent.name,
