@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,23 @@ class Policy:
     @cached_property
     def price_caps(self) -> list[dict[str, Any]]:
         return list(_read_policy("price_caps"))
+
+    def complete(self, lead: Row, channel: str, day: date) -> Row:
+        """Return the lead with the currency and the amount that are assumed if it states none."""
+        completed, assumed = dict(lead), _read_policy("assumed_requests")
+        for name, entries in (("currency", "currencies"), ("amount", "amounts")):
+            known = {"channel_id": channel, **completed}
+            del known[name]
+            fitting = [
+                entry
+                for entry in assumed[entries]
+                if entry["from"] <= day <= entry.get("to", day)
+                and all(entry.get(key, value) == value for key, value in known.items())
+            ]
+            fitting.sort(key=lambda entry: ("channel_id" in entry, entry["from"]))
+            if fitting and not lead.get(name):
+                completed[name] = f"{fitting[-1][name]}"
+        return completed
 
     def cap(self, day: date, **pair: str) -> float | None:
         """Return the lowest price cap in force for kind, segment and currency."""
@@ -306,7 +323,8 @@ class Knowledge:
     def check_terms(self, lead: Lead, institution: str, delivered: Row) -> Iterator[str]:
         product = delivered["product_id"]
         for row in self._catalogue(self.landing.products, institution, product, self.day):
-            yield from _check_limits(lead.values, row)
+            asked = self.policy.complete(lead.values, lead.file.source, self.day)
+            yield from _check_limits(asked, row)
             cap = self.policy.cap(
                 self.day,
                 kind=self._kind(institution),
@@ -481,5 +499,6 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
 def _read_policy(name: str) -> Any:
     return yaml.safe_load((POLICY / f"{name}.yml").read_text("utf-8"))

@@ -12,7 +12,7 @@ from tests.independent.check import Check, read_deliveries
 from tests.independent.edited_home import EditedHome, Plan
 from tests.independent.landed import Landing, Row
 from tests.independent.quick_run import remembered_gate
-from tests.independent.restrictions import Lead, sha
+from tests.independent.restrictions import Lead, Policy, sha
 from tests.independent.small_market import DAY, encode
 
 LENDER = "lender0-a"
@@ -207,6 +207,14 @@ def test_a_planted_violation_is_found(home: Path, plant: Callable[[Path], None],
 def test_a_lead_file_above_its_caps_is_found(home: Path, change: dict[str, str], kind: str):
     change_rows(home, "products", LENDER, **change)
     assert any(found.startswith(f"{kind}: ") for found in find_kinds(home))
+
+
+@pytest.mark.parametrize(("stated", "amount"), [("", "20000"), ("300", "300"), ("NULL", "20000")])
+def test_an_amount_that_is_not_stated_is_the_assumed_one(tmp_path: Path, stated: str, amount: str):
+    row = {"lead_id": "a", "segment": "consumer", "currency": "CNY", "amount": stated}
+    land(tmp_path, "leads", "ads", [row])
+    (lead,) = Landing(tmp_path / "landing").read_one(f"leads/ads/{DAY}/planted.csv").rows
+    assert Policy().complete(lead, "ads", DAY) == row | {"amount": amount}
 
 
 def test_what_arrives_after_the_lead_file_is_not_known_to_it(home: Path):
