@@ -23,6 +23,10 @@ DERIVED = "docs/reference/schemas"
 """Where the derived files of each contract are."""
 ODCS_VERSION = "v3.0.2"
 
+VERSION = "schema_version"
+"""Name under which every outgoing file states the version of its contract: the last column of a
+table, a name of a JSON object. A Parquet file also states it in its metadata."""
+
 JSON_TYPES: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
     "list": {"type": "array", "items": {"type": "string"}},
@@ -70,8 +74,20 @@ class OutboundContract(StrictModel):
 
     @property
     def possible_columns(self) -> tuple[OutboundColumn, ...]:
-        """Return the columns, and every column of a lead that may follow them."""
-        return (*self.columns, *(_lead_columns() if self.with_lead_columns else ()))
+        """Return the columns, every column of a lead that may follow them, and `VERSION`."""
+        leads = _lead_columns() if self.with_lead_columns else ()
+        return (*self.columns, *leads, self._version_column)
+
+    @property
+    def _version_column(self) -> OutboundColumn:
+        return OutboundColumn(
+            name=VERSION,
+            type="integer",
+            required=True,
+            minimum=self.schema_version,
+            maximum=self.schema_version,
+            description="Version of the contract that the file keeps.",
+        )
 
 
 @cache
@@ -90,7 +106,7 @@ def derive_outbound_files() -> dict[str, str]:
         texts[f"{place}.schema.json"] = _to_json(make_json_schema(contract))
         texts[f"{place}.odcs.yaml"] = _make_odcs(contract)
         if contract.form == "json":
-            texts[f"{place}.sample.json"] = _to_json(make_sample(contract.columns))
+            texts[f"{place}.sample.json"] = _to_json(make_sample(contract.possible_columns))
         else:
             texts[f"{place}.sample.csv"] = _make_csv(make_sample(contract.possible_columns))
     return texts
@@ -196,7 +212,7 @@ def _sample_value(column: OutboundColumn) -> Any:
     if column.pattern and "64" in column.pattern:
         return "0" * 64
     value = SAMPLES[column.type]
-    return max(value, column.minimum) if column.minimum is not None else value
+    return type(value)(max(value, column.minimum)) if column.minimum is not None else value
 
 
 def _make_csv(sample: dict[str, Any]) -> str:

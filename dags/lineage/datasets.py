@@ -11,7 +11,7 @@ from functools import cache
 from expectations.contracts import contracts, feeds
 from expectations.tables import load_tables as load_columns
 from pipelines.core.settings import Settings
-from pipelines.deliveries.institution_delivery import DELIVERABLE_COLUMNS, PLATFORM_COLUMNS
+from pipelines.deliveries.recipient import DELIVERABLE_COLUMNS, PLATFORM_COLUMNS
 
 ColumnInputs = Mapping[str, tuple[tuple[str, str], ...]]
 """Column -> the datasets and columns that its values come from."""

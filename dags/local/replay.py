@@ -40,6 +40,7 @@ from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
 from pipelines.deliveries.delivered_matches import sealed_ids_path
 from pipelines.deliveries.last_gate.landed_since import record_folder
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
+from pipelines.deliveries.retraction_list import LISTS
 from pipelines.deliveries.sealing import SUFFIXES
 from pipelines.reports.publish_report import report
 
@@ -143,7 +144,15 @@ def _link_earlier_versions(published: Path, scratch_outbox: Path, manifest: dict
             _link(published.parents[2], ids.relative_to(published.parents[2]), home)
     names = ("format", "delivery", "columns", "public_key")
     kept = {name: manifest[name] for name in names if name in manifest}
-    write_json(folder / MANIFEST, kept | {"deliveries": versions, "version": len(versions)})
+    kept |= {"deliveries": versions, "version": len(versions)}
+    lists = manifest.get(LISTS, [])
+    if lists and lists[-1]["judged_as_of"] == manifest["judged_as_of"]:
+        lists = lists[:-1]
+    if lists:
+        kept[LISTS] = lists
+    for entry in lists:
+        shutil.copyfile(published / entry["file"], folder / entry["file"])
+    write_json(folder / MANIFEST, kept)
 
 
 def _run_in_child(home: Path, day: date) -> None:
@@ -250,7 +259,8 @@ def _hash(path: Path) -> str:
     if path.name != MANIFEST:
         return sha256(path)
     manifest = read_json(path) | {"code_version": None, "package_version": None}
-    if sealed := [each for each in manifest.get("deliveries", ()) if each.get("sealed_with")]:
+    versions = [*manifest.get("deliveries", ()), *manifest.get(LISTS, ())]
+    if sealed := [each for each in versions if each.get("sealed_with")]:
         manifest["content_sha256"] = None
         for version in sealed:
             version["sha256"] = None

@@ -52,7 +52,11 @@ def publish_feedback(
             "rows": own.num_rows,
         }
         with publishing(folder, facts) as fresh:
-            lead_file.write(fit_money(own, CONTRACT.schema), fresh / "feedback.csv")
+            lead_file.write(
+                fit_money(own, CONTRACT.schema),
+                fresh / "feedback.csv",
+                schema_version=CONTRACT.schema_version,
+            )
     return len(names)
 
 

@@ -134,7 +134,7 @@ def record(
         events += record_plan(settings, delivered_on)
     answers: defaultdict[date, list[Facts]] = defaultdict(list)
     for receipt in receipts:
-        if receipt.decides and not receipt.is_notice and receipt.delivered_on:
+        if receipt.decides and not receipt.prefix and receipt.delivered_on:
             answers[receipt.delivered_on].append(_describe_answer(receipt))
     for delivered_on, rows in sorted(answers.items()):
         table = pa.Table.from_pylist(rows, ANSWERS)

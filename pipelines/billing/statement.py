@@ -266,8 +266,9 @@ def _publish_statement(folder: Path, statements: Statements, institution_id: str
     }
     page = environment(TEMPLATES).get_template("statement.html")
     with publishing(folder, facts) as fresh:
-        lead_file.write(fit_money(lines, LINES.schema), fresh / "statement.csv")
-        lead_file.write(fit_money(bookings, MATCHES.schema), fresh / "statement_matches.csv")
+        for contract, rows in ((LINES, lines), (MATCHES, bookings)):
+            file, version = fresh / f"{contract.name}.csv", contract.schema_version
+            lead_file.write(fit_money(rows, contract.schema), file, schema_version=version)
         (fresh / "index.html").write_text(
             page.render(
                 institution=institution_id,

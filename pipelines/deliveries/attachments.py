@@ -28,6 +28,9 @@ KINDS = {
 }
 """Key of the manifest that lists the versions -> name of the file and of its outbound contract."""
 
+VERSION_STATED_SINCE = 2
+"""The version from which on each contract of an attachment has its version in the file."""
+
 WRITTEN_FACTS = ("files", "content_sha256", "code_version", "package_version")
 """Facts of a manifest that `publishing` states itself."""
 
@@ -73,18 +76,20 @@ def add_version(
         facts: Further facts of the version.
     """
     contract = load_outbound(KINDS[kind])
-    content = _write_csv(folder, rows.select(contract.schema.names).cast(contract.schema))
+    own = rows.select(contract.schema.names).cast(contract.schema)
     versions = before.versions.get(kind, ())
-    digest = content.digest
-    if versions and versions[-1]["sha256"] == digest:
-        return before
+    if versions:
+        newest = versions[-1]
+        if newest["sha256"] == _write_csv(folder, own, newest["schema_version"]).digest:
+            return before
+    content = _write_csv(folder, own, contract.schema_version)
     number = len(versions) + 1
     name = f"{KINDS[kind]}.csv" if number == 1 else f"{KINDS[kind]}.v{number}.csv"
     version = {
         "version": number,
         "file": name,
         "rows": rows.num_rows,
-        "sha256": digest,
+        "sha256": content.digest,
         "schema_version": contract.schema_version,
     } | facts
     return Attachments(
@@ -129,13 +134,15 @@ class _Written:
     digest: str
 
 
-def _write_csv(folder: Path, rows: pa.Table) -> _Written:
+def _write_csv(folder: Path, rows: pa.Table, schema_version: int) -> _Written:
+    """Return `rows` as a CSV in the form of a version of its contract."""
     scratch = folder.with_name(f".{folder.name}.attachment")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         file = scratch / "rows.csv"
-        lead_file.write(rows, file)
+        stated = schema_version if schema_version >= VERSION_STATED_SINCE else None
+        lead_file.write(rows, file, schema_version=stated)
         return _Written(file.read_bytes(), sha256(file))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

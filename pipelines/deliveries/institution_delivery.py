@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,8 +13,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expectations import policy
-from expectations.contracts import LINEAGE, load
 from expectations.outbound_contracts import load_outbound
 from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, sha256
@@ -24,21 +22,14 @@ from pipelines.deliveries.delivered_matches import read_version_ids, write_seale
 from pipelines.deliveries.last_gate.gate import LastGate
 from pipelines.deliveries.ledger.delivery_versions import name_delivery
 from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
-from pipelines.deliveries.sealing import KeyUnusable, read_key, seal
+from pipelines.deliveries.recipient import PLATFORM_COLUMNS, Recipient
+from pipelines.deliveries.retraction_list import LISTS, add_list, read_lists
+from pipelines.deliveries.sealing import KeyUnusable, read_key, seal_to
 
-CONTRACT = load_outbound("lead_file")
+CONTRACT, MANIFEST_CONTRACT = load_outbound("lead_file"), load_outbound("delivery_manifest")
 
-PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr")
-"""Columns that every lead file begins with."""
-
-INTERNAL_COLUMNS = frozenset(column.name for column in LINEAGE)
-LEAD_COLUMNS = {column.name: column for column in load("leads").lake_columns}
-DELIVERABLE_COLUMNS = tuple(
-    name
-    for name, column in LEAD_COLUMNS.items()
-    if name not in INTERNAL_COLUMNS and not column.protected
-)
-"""Columns of a lead that an institution may receive, in the order of the contract."""
+VERSION_STATED_SINCE = 3
+"""The version of the contract from which on a lead file has its version in it."""
 
 PRICE_FIELDS = ("prices", "prices_currency", "prices_note", "floors_short")
 """Price feedback in a manifest; a receiver may ignore it."""
@@ -47,33 +38,6 @@ STATE_FIELDS = ("state", "rows", "held_back", "held_reasons", "retracted", "find
 """What a manifest states of rows sent, held back and retracted."""
 
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Recipient:
-    """One institution as a recipient of leads: format, delivery and columns."""
-
-    institution_id: str
-    format: str
-    delivery: str
-    fields: tuple[str, ...]
-    """Columns of a lead that it requests."""
-    public_key: str | None
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns of a lead that it receives, in the order of the contract."""
-        return [name for name in DELIVERABLE_COLUMNS if name in self.fields]
-
-    @property
-    def csv_bom(self) -> bool:
-        """Whether its CSV begins with a byte order mark."""
-        return policy.transport().agreement(self.institution_id).csv_bom
-
-    @property
-    def withheld(self) -> list[str]:
-        """Requested columns that it does not receive: unknown, protected or internal."""
-        return sorted(set(self.fields) - set(self.columns))
 
 
 @dataclass(frozen=True)
@@ -146,9 +110,10 @@ class DayDeliveries:
             return self._hold_back(recipient, folder, matches, hold, retracted)
         with self._scratch_folder(recipient.institution_id) as scratch:
             file = scratch / f"leads.{recipient.format}"
-            lead_file.write(leads, file, bom=recipient.csv_bom)
+            _write_form(leads, file, CONTRACT.schema_version, bom=recipient.csv_bom)
             versions = _read_versions(folder)
-            is_same = _is_same(versions, file, leads)
+            is_same = _is_same(versions, file, leads, bom=recipient.csv_bom)
+            is_same = is_same and not _was_taken_back(folder, leads)
             if hold := self._find_hold_of_file(
                 recipient, judged, matches, versions, is_same=is_same
             ):
@@ -350,25 +315,24 @@ class DayDeliveries:
         versions = _read_versions(folder)
         number = len(versions) + 1
         name = file.name if number == 1 else f"leads.v{number}.{recipient.format}"
-        version = {
+        file, sealing = seal_to(
+            self.settings, file.rename(file.with_name(name)), recipient.public_key, self._key_moment
+        )
+        version = sealing | {
             "version": number,
             "rows": leads.num_rows,
-            "content_sha256": sha256(file),
             "schema_version": CONTRACT.schema_version,
             "judged_as_of": f"{self.as_of}",
             "retracted": retracted,
         }
-        if recipient.public_key is not None:
-            key = read_key(self.settings, recipient.public_key, self._key_moment)
-            file = seal(self.settings, file, key, self._key_moment)
-            name += key.suffix
-            version["sealed_with"] = {"form": key.form, "key": key.name}
+        if "sealed_with" in version:
             write_sealed_ids(folder, version, leads["match_id"].to_pylist())
-        version |= {"file": name, "sha256": sha256(file)}
         facts = self._state_facts(recipient, [*versions, version], leads.num_rows, judged)
         with publishing(folder, facts) as new_folder:
             _copy_versions(folder, new_folder)
-            shutil.move(file, new_folder / name)
+            folders = file.parent, new_folder
+            add_list(self.settings, recipient, facts, number - 1, folders, self._key_moment)
+            shutil.move(file, new_folder / version["file"])
 
     def _state_facts(
         self, recipient: Recipient, versions: list[Facts], rows: int, judged: JudgedRows
@@ -412,23 +376,31 @@ class DayDeliveries:
             "message": hold.message,
             "findings": hold.findings,
         }
-        with publishing(folder, facts) as new_folder:
+        with (
+            self._scratch_folder(recipient.institution_id) as scratch,
+            publishing(folder, facts) as new_folder,
+            suppress(KeyUnusable),  # the list follows with the correction, once the key is usable
+        ):
             _copy_versions(folder, new_folder)
+            folders = scratch, new_folder
+            add_list(self.settings, recipient, facts, len(versions), folders, self._key_moment)
         return DeliveryResult("held_back", rows, hold.message)
 
     def _facts(self, recipient: Recipient) -> Facts:
         key = {} if recipient.public_key is None else {"public_key": recipient.public_key}
+        lists = read_lists(self._folder(recipient.institution_id))
         return key | {
             "institution_id": recipient.institution_id,
             "date": f"{self.day}",
             "delivery_id": name_delivery(self.day, recipient.institution_id),
-            "schema_version": CONTRACT.schema_version,
+            "schema_version": MANIFEST_CONTRACT.schema_version,
             "format": recipient.format,
             "delivery": recipient.delivery,
             "columns": recipient.columns,
             "withheld_fields": recipient.withheld,
             "inputs": self.read_from,
             "judged_as_of": f"{self.as_of}",
+            **({LISTS: lists} if lists else {}),
             **self.price_feedback.get(recipient.institution_id, {}),
         }
 
@@ -439,16 +411,39 @@ def _add_rows(held: pa.Table, closed_since: pa.Table) -> pa.Table:
     return pa.concat_tables([held, closed_since.filter(is_new).cast(held.schema)])
 
 
-def _is_same(versions: list[Facts], file: Path, leads: pa.Table) -> bool:
+def _write_form(leads: pa.Table, file: Path, schema_version: int, *, bom: bool) -> None:
+    """Write a lead file in the form of a version of its contract."""
+    if schema_version == 1:
+        lead_file.write(leads, file, time_unit="us")
+    else:
+        stated = schema_version if schema_version >= VERSION_STATED_SINCE else None
+        lead_file.write(leads, file, schema_version=stated, bom=bom)
+
+
+def _is_same(versions: list[Facts], file: Path, leads: pa.Table, *, bom: bool) -> bool:
     """Return whether the newest version has the content of `file`, however it was sealed."""
     if not versions:
         return not leads.num_rows
     newest = versions[-1]
-    if "content_sha256" in newest:
-        return bool(newest["content_sha256"] == sha256(file))
-    earlier_form = file.with_name(f"earlier_form{file.suffix}")
-    lead_file.write(leads, earlier_form, time_unit="us")
-    return bool(newest["sha256"] == sha256(earlier_form))
+    schema_version = newest.get("schema_version", 1)
+    if schema_version != CONTRACT.schema_version:
+        file = file.with_name(f"earlier_form{file.suffix}")
+        _write_form(leads, file, schema_version, bom=bom)
+    return bool(newest.get("content_sha256", newest["sha256"]) == sha256(file))
+
+
+def _was_taken_back(folder: Path, leads: pa.Table) -> bool:
+    """Return whether a retraction list since the newest file has any of these matches.
+
+    Its receiver has deleted them, so the same rows go out again as a new version.
+    """
+    lists = read_lists(folder)
+    if not lists:
+        return False
+    manifest = read_manifest(folder)
+    if manifest["state"] != "held" or lists[-1]["lead_version"] < manifest["version"]:
+        return False
+    return not set(manifest["retracted"]).isdisjoint(leads["match_id"].to_pylist())
 
 
 def _read_versions(folder: Path) -> list[Facts]:
@@ -466,6 +461,6 @@ def read_delivered_ids(folder: Path) -> list[str]:
 
 
 def _copy_versions(folder: Path, new_folder: Path) -> None:
-    """Copy the files of the delivered versions with their times: what was known then is judged."""
-    for version in _read_versions(folder):
+    """Copy the published files with their times: what was known then is judged."""
+    for version in (*_read_versions(folder), *read_lists(folder)):
         shutil.copy2(folder / version["file"], new_folder / version["file"])

@@ -6,6 +6,9 @@ a text gets an apostrophe in front, which spreadsheets take as "this is text" an
 number in E.164 begins with + and must reach a dialling program unchanged; it is digits only, which
 no spreadsheet can run, so it gets no apostrophe. Numbers and dates are no text and get none either.
 Parquet needs none of this.
+
+The last column states the version of the file's contract. Parquet has it in its metadata as well,
+so that a file without rows states it too.
 """
 
 from pathlib import Path
@@ -16,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from expectations.outbound_contracts import VERSION
 from pipelines.core.publishing import write_parquet
 
 Format = Literal["csv", "parquet"]
@@ -26,15 +30,27 @@ FORMULA = r"^'*[=+\-@\t\r]"
 PHONE = r"^\+[0-9]{6,15}$"
 
 
-def write(table: pa.Table, path: Path, *, bom: bool = False, time_unit: str = "s") -> None:
+def write(
+    table: pa.Table,
+    path: Path,
+    *,
+    schema_version: int | None = None,
+    bom: bool = False,
+    time_unit: str = "s",
+) -> None:
     """Write `table` in the format of the suffix of `path`; equal tables give equal bytes.
 
     Args:
         table: The rows.
         path: The file; `.parquet` or `.csv`.
+        schema_version: The version of the contract, which the file states; None: it states none.
         bom: Whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8.
         time_unit: The unit of times in a CSV; `us` is the form of schema version 1.
     """
+    if schema_version is not None:
+        version = pa.repeat(pa.scalar(schema_version, pa.int64()), table.num_rows)
+        table = table.append_column(VERSION, version)
+        table = table.replace_schema_metadata({VERSION: f"{schema_version}"})
     if path.suffix == ".parquet":
         write_parquet(table, path)
         return

@@ -16,6 +16,7 @@ import pyrage
 
 from expectations import policy
 from pipelines.core.errors import BanyanError
+from pipelines.core.publishing import sha256
 from pipelines.core.settings import Settings
 
 ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -69,6 +70,27 @@ def read_key(settings: Settings, text: str, as_of: datetime) -> SealingKey:
     raise KeyUnusable(
         "key_unreadable", "it is neither an armoured OpenPGP public key nor an age recipient"
     )
+
+
+def seal_to(
+    settings: Settings, plain: Path, key_text: str | None, as_of: datetime
+) -> tuple[Path, dict[str, Any]]:
+    """Encrypt `plain` if its institution has a public key.
+
+    Returns:
+        The file that goes out, and what a manifest states of it: its name and hash, the hash of
+        the opened file, and how it is encrypted.
+
+    Raises:
+        KeyUnusable: The key can't be used.
+    """
+    facts: dict[str, Any] = {"content_sha256": sha256(plain)}
+    file = plain
+    if key_text is not None:
+        key = read_key(settings, key_text, as_of)
+        file = seal(settings, plain, key, as_of)
+        facts["sealed_with"] = {"form": key.form, "key": key.name}
+    return file, facts | {"file": file.name, "sha256": sha256(file)}
 
 
 def seal(settings: Settings, plain: Path, key: SealingKey, as_of: datetime) -> Path:

@@ -20,9 +20,9 @@ from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.delivered_matches import read_version_ids
 from pipelines.deliveries.ledger.delivery_versions import (
+    LISTED_UNDER,
     DeliveryVersion,
     list_institutions,
-    read_notices,
     read_versions,
 )
 from pipelines.simulate.truth import load_simulated_market
@@ -78,7 +78,8 @@ def answer_deliveries(
     versions = [
         version
         for name in institutions
-        for version in (*read_versions(settings, day, name), *read_notices(settings, day, name))
+        for prefix in LISTED_UNDER
+        for version in read_versions(settings, day, name, prefix)
     ]
     with connect(settings) as connection:
         parameters = {"seed": f"{seed}", "day": day, "zone": settings.time_zone}

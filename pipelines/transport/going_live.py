@@ -21,11 +21,11 @@ from pydantic import TypeAdapter, ValidationError
 from expectations import policy
 from expectations.outbound_contracts import load_outbound, make_sample
 from pipelines.core.errors import IntegrityError
-from pipelines.core.publishing import MANIFEST, publishing, read_manifest, sha256, write_json
+from pipelines.core.publishing import MANIFEST, publishing, read_manifest, write_json
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import describe_damage, read_json
 from pipelines.deliveries import lead_file
-from pipelines.deliveries.sealing import read_key, seal
+from pipelines.deliveries.sealing import seal_to
 from pipelines.deliveries.signatures import (
     ALLOWED_SIGNERS,
     load_signing_key,
@@ -35,7 +35,7 @@ from pipelines.deliveries.signatures import (
 from pipelines.transport.endpoints import Endpoint
 from pipelines.transport.records import format_time
 
-CONTRACT = load_outbound("lead_file")
+CONTRACT, MANIFEST_CONTRACT = load_outbound("lead_file"), load_outbound("delivery_manifest")
 FOLDER = "going_live"
 RECEIPT_COLUMNS = ["institution_id", "delivery_id", "sha256", "status"]
 
@@ -123,13 +123,14 @@ def _make_test(
     """Publish a test delivery: one invented row, in the columns and form of the real file."""
     name = manifest["institution_id"]
     delivery_id = f"test-{name}-{number}"
-    version: dict[str, Any] = {"version": 1, "rows": 1, "schema_version": CONTRACT.schema_version}
+    schema_version = CONTRACT.schema_version
+    version: dict[str, Any] = {"version": 1, "rows": 1, "schema_version": schema_version}
     test = TestDelivery(number, delivery_id, terms, sha256="")
     facts: dict[str, Any] = {
         "delivery_id": delivery_id,
         "institution_id": name,
         "date": f"{day}",
-        "schema_version": CONTRACT.schema_version,
+        "schema_version": MANIFEST_CONTRACT.schema_version,
         "version": 1,
         "rows": 1,
         "state": "delivered",
@@ -141,15 +142,11 @@ def _make_test(
     folder = test_folder(settings, name, test)
     with publishing(folder, facts) as fresh:
         file = fresh / f"leads.{manifest['format']}"
-        agreement = policy.transport().agreement(name)
-        lead_file.write(_make_rows(manifest["columns"], delivery_id), file, bom=agreement.csv_bom)
-        version["content_sha256"] = sha256(file)
-        if key_text := manifest.get("public_key"):
-            now = datetime.now(UTC)
-            key = read_key(settings, key_text, now)
-            file = seal(settings, file, key, now)
-            version["sealed_with"] = {"form": key.form, "key": key.name}
-        version |= {"file": file.name, "sha256": sha256(file)}
+        bom = policy.transport().agreement(name).csv_bom
+        rows = _make_rows(manifest["columns"], delivery_id)
+        lead_file.write(rows, file, schema_version=schema_version, bom=bom)
+        _, sealing = seal_to(settings, file, manifest.get("public_key"), datetime.now(UTC))
+        version |= sealing
         (fresh / ALLOWED_SIGNERS).write_text(publish_keys(settings), "utf-8")
     sign_file(folder / MANIFEST, load_signing_key(settings, day))
     return TestDelivery(number, delivery_id, terms, version["sha256"])

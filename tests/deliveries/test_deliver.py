@@ -16,6 +16,7 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import SIGNATURE, publishing, read_manifest, sha256, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
+from pipelines.deliveries.last_gate.gate import LastGate
 from pipelines.deliveries.signatures import ALLOWED_SIGNERS
 from tests.helpers.day import write_lake_catalogue, write_lake_leads
 from tests.helpers.lake import at, sha, write_feed
@@ -83,7 +84,9 @@ def test_a_csv_has_the_platform_columns_then_the_permitted_ones(matched_copy):
     with (folder_of(matched_copy, CSV_BANK) / "leads.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     platform = ["match_id", "product_id", "rank", "suggested_apr"]
-    assert list(rows[0]) == [*platform, "full_name", "phone", "amount", "term_months"]
+    permitted = ["full_name", "phone", "amount", "term_months"]
+    assert list(rows[0]) == [*platform, *permitted, "schema_version"]
+    assert {row["schema_version"] for row in rows} == {"3"}
     expected = matches_of(matched_copy, CSV_BANK)
     assert sorted(row["match_id"] for row in rows) == sorted(m["match_id"] for m in expected)
     assert all(row["phone"].startswith("+86138") for row in rows)
@@ -95,6 +98,8 @@ def test_parquet_has_typed_columns(matched_copy):
     table = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet")
     assert table.num_rows == len(matches_of(matched_copy, PARQUET_BANK)) > 0
     assert table.schema.field("amount").type == pa.float64()
+    assert table.schema.metadata[b"schema_version"] == b"3"
+    assert set(table["schema_version"].to_pylist()) == {3}
 
 
 def test_the_manifest_states_version_rows_and_hash(matched_copy):
@@ -109,7 +114,7 @@ def test_the_manifest_states_version_rows_and_hash(matched_copy):
             "rows": rows,
             "sha256": sha256(file),
             "content_sha256": sha256(file),
-            "schema_version": 2,
+            "schema_version": 3,
             "judged_as_of": f"{DAY}",
             "retracted": [],
         }
@@ -266,7 +271,7 @@ def test_withheld_columns_are_stated_and_not_sent(matched_copy):
     assert manifest["columns"] == ["phone"]
     assert manifest["withheld_fields"] == ["gender", "known_at", "shoe_size"]
     header = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_text().splitlines()[0]
-    assert header == '"match_id","product_id","rank","suggested_apr","phone"'
+    assert header == '"match_id","product_id","rank","suggested_apr","phone","schema_version"'
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -300,22 +305,27 @@ def test_leftovers_of_a_killed_run_are_repaired(matched_copy):
     assert hash_files(matched_copy) == before
 
 
-def test_a_delivery_of_the_first_schema_version_is_not_corrected(matched_copy):
-    """Its times had microseconds, and its manifest no hash of the content."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_delivery_of_an_earlier_schema_version_is_not_corrected(matched_copy, version):
+    """None stated its version; the first had microseconds, and no hash of the content."""
     replace_mart(matched_copy, "products", "fields", ["phone", "captured_at"], CSV_BANK)
     write_lake_catalogue(matched_copy, DAY)
     folder, write = folder_of(matched_copy, CSV_BANK), lead_file.write
 
     with pytest.MonkeyPatch.context() as patch:
+        unit = "us" if version == 1 else "s"
         patch.setattr(
-            lead_file, "write", lambda table, path, **_: write(table, path, time_unit="us")
+            lead_file, "write", lambda table, path, **_: write(table, path, time_unit=unit)
         )
+        patch.setattr(LastGate, "check_outgoing", lambda *_: [])
         deliver_all(matched_copy)
     manifest = read_manifest(folder)
-    for name in ("content_sha256", "schema_version"):
+    manifest["deliveries"][0]["schema_version"] = version
+    for name in ("content_sha256", "schema_version") if version == 1 else ():
         del manifest["deliveries"][0][name]
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-    assert ".000000Z" in (folder / "leads.csv").read_text()
+    text = (folder / "leads.csv").read_text()
+    assert (".000000Z" in text, "schema_version" in text) == (version == 1, False)
     assert deliver_all(matched_copy)["delivered"] == 0
     assert read_manifest(folder)["version"] == 1
 

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.deliveries import lead_file
@@ -76,6 +77,18 @@ def test_a_formula_in_parquet_gets_no_apostrophe(tmp_path):
     path = tmp_path / "leads.parquet"
     lead_file.write(pa.table({"text": ["=1+1"]}), path)
     assert lead_file.read(path)["text"].to_pylist() == ["=1+1"]
+
+
+@pytest.mark.parametrize("name", ["leads.csv", "leads.parquet"])
+@pytest.mark.parametrize("ids", [["m"], []])
+def test_a_file_states_the_version_of_its_contract(tmp_path, name, ids):
+    path = tmp_path / name
+    lead_file.write(pa.table({"match_id": pa.array(ids, pa.string())}), path, schema_version=7)
+    table = lead_file.read(path)
+    assert table.column_names == ["match_id", "schema_version"]
+    assert [f"{value}" for value in table["schema_version"].to_pylist()] == ["7"] * len(ids)
+    if name.endswith("parquet"):
+        assert pq.read_schema(path).metadata[b"schema_version"] == b"7"
 
 
 def test_times_are_to_the_second_and_a_byte_order_mark_is_no_part_of_a_name(tmp_path):

@@ -10,6 +10,7 @@ written and its folder's date is not after `judged_as_of`. Copy a home with its 
 
 import argparse
 import csv
+import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
@@ -62,6 +63,17 @@ class Delivery:
     as_of: date
     written: float
     rows: tuple[Row, ...]
+    schema_version: int
+    """As the manifest states it."""
+
+    @property
+    def states_other_version(self) -> bool:
+        """Return whether a row states another version; the first two versions stated none."""
+        rows = [row for row in self.rows if not row.get("is_sealed")]
+        stated = {row.get("schema_version") for row in rows}
+        return bool(stated) and stated != {
+            f"{self.schema_version}" if self.schema_version > 2 else None
+        }
 
     @cached_property
     def ids(self) -> set[str]:
@@ -139,6 +151,7 @@ class Check:
                 before = delivery.ids
             if leads:
                 newest.append((delivery, leads))
+            yield from check_retractions(day, manifest)
         yield from self._check_persons(newest)
 
     def _find_lead(self, known: Knowledge, row: Row, claimed: dict[str, str]) -> Lead | None:
@@ -165,6 +178,8 @@ class Check:
         def violation(kind: str, product: str = "", lead: str = "") -> Violation:
             return Violation(delivery.day, institution, delivery.version, product, lead, kind)
 
+        if delivery.states_other_version:
+            yield violation("rows state another schema version than the manifest")
         if delivery.rows and delivery.ids != before:  # an empty file only takes rows back
             yield from map(violation, known.check_admission(institution))
         for row, lead in zip(delivery.rows, leads, strict=True):
@@ -284,7 +299,49 @@ def read_deliveries(day: date, manifest: Path) -> Iterator[Delivery]:
             date.fromisoformat(version.get("judged_as_of", f"{day}")),
             path.stat().st_mtime,
             tuple(read(path, version)),
+            version.get("schema_version", 1),
         )
+
+
+def check_retractions(day: date, manifest: Path) -> Iterator[Violation]:
+    """Yield what is wrong with the retraction lists of an institution.
+
+    Every match that a correction no longer has is in a list, a list names only matches that the
+    institution received, and each file is the one that the manifest states.
+    """
+    facts: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
+    deliveries = list(read_deliveries(day, manifest))
+    if not deliveries or deliveries[-1].schema_version <= 2:  # before there were lists
+        return
+    listed: set[str] = set()
+    kinds = []
+    for entry in facts.get("retractions", []):
+        path = manifest.parent / entry["file"]
+        rows = [] if "sealed_with" in entry else list(_read_lead_file(path, entry))
+        listed |= {row["match_id"] for row in rows}
+        kinds += _check_list(path, entry, rows)
+    received: set[str] = set()
+    missing: set[str] = set()
+    for delivery in deliveries:
+        missing |= received - delivery.ids - listed
+        received |= delivery.ids
+    is_sealed = any("sealed_with" in entry for entry in facts.get("retractions", []))
+    if missing and not is_sealed:
+        kinds.append("a match was taken back, and no retraction list has it")
+    if listed - received:
+        kinds.append("a retraction list has a match that was never sent")
+    for kind in kinds:
+        yield Violation(day, facts["institution_id"], len(deliveries), "", "", kind)
+
+
+def _check_list(path: Path, entry: dict[str, Any], rows: list[Row]) -> Iterator[str]:
+    """Yield how a retraction list differs from what the manifest states of it."""
+    if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+        yield "a retraction list is not the file of the manifest"
+    if rows and len(rows) != entry["rows"]:
+        yield "a retraction list has another number of rows than the manifest"
+    if {row["schema_version"] for row in rows} - {f"{entry['schema_version']}"}:
+        yield "a retraction list states another schema version than the manifest"
 
 
 def _read_sealed(path: Path, version: dict[str, Any]) -> Iterator[Row]:

@@ -149,6 +149,13 @@ def repeat_row(home: Path) -> None:
     os.utime(path, (times, times))
 
 
+def state_other_version(home: Path) -> None:
+    path = home / "outbox" / f"date={DAY}" / LENDER / "leads.csv"
+    times = path.stat().st_mtime
+    path.write_bytes(encode([row | {"schema_version": "1"} for row in _rows(home)], "csv"))
+    os.utime(path, (times, times))
+
+
 def test_a_home_without_edits_has_rows_and_no_violation(clean: Path):
     check = Check(clean, clean / "landing")
     assert check.run(DAY, DAY) == []
@@ -193,6 +200,7 @@ def test_a_home_without_edits_has_rows_and_no_violation(clean: Path):
         (change_list(institution_id="other"), "institution not admitted"),
         (remove_leads, "no landed lead has these values"),
         (repeat_row, "one phone 2 times in a file"),
+        (state_other_version, "rows state another schema version than the manifest"),
     ],
 )
 def test_a_planted_violation_is_found(home: Path, plant: Callable[[Path], None], kind: str):

@@ -78,7 +78,7 @@ def test_the_first_real_file_waits_for_the_receipt_of_a_test(settings, server):
     (row,) = lead_file.read(folder / "leads.csv").to_pylist()
     assert list(row) == [
         *("match_id", "product_id", "rank", "suggested_apr"),
-        *("captured_at", "full_name"),
+        *("captured_at", "full_name", "schema_version"),
     ]
     verify = [
         *("ssh-keygen", "-Y", "verify", "-f", f"{folder / 'allowed_signers'}", "-I", "banyan"),

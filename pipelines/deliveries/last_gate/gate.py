@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import LINEAGE, load
+from expectations.outbound_contracts import load_outbound
 from pipelines.core.database import run_query
 from pipelines.core.settings import Settings
 from pipelines.deliveries.last_gate.evidence import load_evidence
@@ -24,8 +25,9 @@ from pipelines.deliveries.last_gate.outgoing_file import load_rows
 
 SQL = Path(__file__).parent / "sql"
 
-PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr")
+PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr", "schema_version")
 """Columns of the platform's own, which every lead file has."""
+SCHEMA_VERSION = load_outbound("lead_file").schema_version
 LEADS = load("leads")
 PERSONAL = tuple(column.name for column in LEADS.columns if column.personal)
 PROTECTED = frozenset(column.name for column in LEADS.columns if column.protected)
@@ -112,6 +114,8 @@ class LastGate:
         violations = [*self._check_columns(institution_id, columns, found)]
         if found != rows:
             violations.append(Violation("rows_differ", abs(found - rows)))
+        if wrong := self._count_wrong_versions():
+            violations.append(Violation("schema_version_wrong", wrong))
         if formulas:
             violations.append(Violation("formula", formulas))
         if found:
@@ -129,6 +133,13 @@ class LastGate:
                 yield Violation("protected_field", rows, name)
             elif name not in agreed & LEAD_COLUMNS:
                 yield Violation("field_not_agreed", rows, name)
+
+    def _count_wrong_versions(self) -> int:
+        (wrong,) = self.connection.execute(
+            "select count(*) from outgoing where schema_version is distinct from $version",
+            {"version": f"{SCHEMA_VERSION}"},
+        ).fetchall()[0]
+        return int(wrong)
 
     def _load_agreed_columns(self, institution_id: str) -> set[str]:
         rows = self.connection.execute(

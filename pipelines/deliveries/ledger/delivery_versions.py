@@ -13,6 +13,10 @@ from pipelines.core.stored_files import read_json
 
 NOTICE = "notice-"
 """Prefix of the id of a withdrawal notice."""
+RETRACTION = "retraction-"
+"""Prefix of the id of a retraction list."""
+LISTED_UNDER = {"": "deliveries", NOTICE: "notices", RETRACTION: "retractions"}
+"""Prefix of an id, empty of a lead file -> where the manifest has the versions."""
 
 FOLDER = "folder"
 """The transport of institutions that fetch their files from the outbox."""
@@ -22,7 +26,7 @@ Transport = Literal["sent", "waiting", "dead_letter"]
 
 @dataclass(frozen=True)
 class DeliveryVersion:
-    """One version of a lead file or notice, as an institution can acknowledge it."""
+    """One version of a lead file, notice or retraction list, which a receipt is about."""
 
     day: date
     institution_id: str
@@ -44,14 +48,9 @@ def name_delivery(day: date, institution_id: str) -> str:
     return f"{day:%Y%m%d}-{institution_id}"
 
 
-def name_notice(day: date, institution_id: str) -> str:
-    """Return the id of an institution's withdrawal notice of `day`."""
-    return f"{NOTICE}{name_delivery(day, institution_id)}"
-
-
 def parse_delivery_id(text: str) -> tuple[str, date, str] | None:
     """Return prefix, date and institution of an id; None if it is none."""
-    prefix = NOTICE if text.startswith(NOTICE) else ""
+    prefix = next((each for each in (NOTICE, RETRACTION) if text.startswith(each)), "")
     day, separator, institution = text.removeprefix(prefix).partition("-")
     if not separator or len(day) != 8 or not day.isascii() or not day.isdigit():  # noqa: PLR2004
         return None
@@ -73,37 +72,36 @@ def list_institutions(settings: Settings, day: date) -> list[str]:
 def list_versions(
     settings: Settings, days: Iterable[date], as_of: date
 ) -> Iterator[DeliveryVersion]:
-    """Yield the versions of the lead files of `days` that were judged by `as_of` at the latest."""
+    """Yield the lead files and retraction lists of `days` that were judged by `as_of`."""
     for day in days:
         for name in list_institutions(settings, day):
             yield from (
                 version
-                for version in read_versions(settings, day, name)
+                for prefix in ("", RETRACTION)
+                for version in read_versions(settings, day, name, prefix)
                 if version.known_on <= as_of
             )
 
 
-def read_versions(settings: Settings, day: date, institution_id: str) -> list[DeliveryVersion]:
-    """Return the versions of an institution's lead file of `day`, oldest first."""
+def read_versions(
+    settings: Settings, day: date, institution_id: str, prefix: str = ""
+) -> list[DeliveryVersion]:
+    """Return the versions of an institution's files of `day`, oldest first.
+
+    Args:
+        settings: Settings of the home.
+        day: The business date.
+        institution_id: The institution.
+        prefix: Of the lead file the empty text, else `NOTICE` or `RETRACTION`.
+    """
     folder = settings.day_folder(settings.outbox, day) / institution_id
     if not (folder / MANIFEST).is_file():
         return []
     manifest = read_manifest(folder)
-    delivery_id = manifest.get("delivery_id", name_delivery(day, institution_id))
+    delivery_id = prefix + manifest.get("delivery_id", name_delivery(day, institution_id))
     return [
         _make_version(day, institution_id, delivery_id, entry, manifest.get("delivery", FOLDER))
-        for entry in manifest.get("deliveries", [])
-    ]
-
-
-def read_notices(settings: Settings, day: date, institution_id: str) -> list[DeliveryVersion]:
-    """Return the versions of an institution's withdrawal notice of `day`, oldest first."""
-    folder = settings.day_folder(settings.outbox, day) / institution_id
-    if not (folder / MANIFEST).is_file():
-        return []
-    return [
-        _make_version(day, institution_id, name_notice(day, institution_id), entry)
-        for entry in read_manifest(folder).get("notices", [])
+        for entry in manifest.get(LISTED_UNDER[prefix], [])
     ]
 
 
@@ -140,7 +138,7 @@ def _make_version(
     institution_id: str,
     delivery_id: str,
     entry: dict[str, Any],
-    transport: str = FOLDER,
+    transport: str,
 ) -> DeliveryVersion:
     hashes = {f"{value}" for name, value in entry.items() if name.endswith("sha256") and value}
     deadline = entry.get("deadline")

@@ -1,4 +1,4 @@
-"""Open deliveries and notices of a day: what went out and was not acknowledged yet."""
+"""Open deliveries of a day: lead files, retraction lists and notices without a receipt."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,10 +10,11 @@ from expectations import policy
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.delivery_versions import (
     NOTICE,
+    RETRACTION,
     DeliveryVersion,
     list_institutions,
     list_versions,
-    read_notices,
+    read_versions,
 )
 from pipelines.deliveries.ledger.receipts import JUDGED, Receipt
 
@@ -42,12 +43,18 @@ def find_open(settings: Settings, day: date, receipts: list[Receipt]) -> OpenDel
     answered = _load_answered(settings, day)
     answered |= {receipt.subject: receipt.judgement for receipt in receipts if receipt.decides}
     acknowledging = {name for name, delivery, _ in answered if not delivery.startswith(NOTICE)}
-    deliveries = _list_newest(settings, day)
-    waiting = [each for each in deliveries if _subject(each) not in answered]
+    newest = _list_newest(settings, day)
+    unanswered = [each for each in newest if _subject(each) not in answered]
     limit = timedelta(days=policy.deliveries().receipt_days)
     expired = [
-        each for each in waiting if day - each.day >= limit and each.institution_id in acknowledging
+        each
+        for each in unanswered
+        if day - each.known_on >= limit and each.institution_id in acknowledging
     ]
+    deliveries, waiting = (
+        [each for each in versions if not each.delivery_id.startswith(RETRACTION)]
+        for versions in (newest, unanswered)
+    )
     notices = [each for each in _list_notices(settings, day) if _is_waiting(each, answered)]
     overdue = [each for each in notices if each.deadline and each.deadline < day]
     findings = [
@@ -59,6 +66,7 @@ def find_open(settings: Settings, day: date, receipts: list[Receipt]) -> OpenDel
         "deliveries": len(deliveries),
         "open": len(waiting),
         "expired": sum(day - each.day >= limit for each in waiting),
+        "retractions_open": len(unanswered) - len(waiting),
         "notices_open": len(notices),
         "notices_overdue": len(overdue),
     }
@@ -114,7 +122,7 @@ def _read_newest(
     settings: Settings, day: date, institutions: list[str] | None
 ) -> list[DeliveryVersion]:
     names = list_institutions(settings, day) if institutions is None else institutions
-    versions = [read_notices(settings, day, name)[-1:] for name in names]
+    versions = [read_versions(settings, day, name, NOTICE)[-1:] for name in names]
     return [version for (version,) in filter(None, versions) if version.rows]
 
 

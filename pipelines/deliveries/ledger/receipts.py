@@ -14,10 +14,8 @@ from expectations import policy
 from expectations.contracts import load
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.delivery_versions import (
-    NOTICE,
     DeliveryVersion,
     parse_delivery_id,
-    read_notices,
     read_versions,
 )
 
@@ -78,7 +76,8 @@ class Receipt:
     known_on: date
     judgement: Judgement = "received"
     delivered_on: date | None = None
-    is_notice: bool = False
+    prefix: str = ""
+    """Of the delivery's id: what the receipt is about, see `LISTED_UNDER`."""
     is_late: bool = False
 
     @property
@@ -155,16 +154,15 @@ def _judge(settings: Settings, receipt: Receipt) -> Receipt:
     receipt = replace(
         receipt,
         delivered_on=delivered_on,
-        is_notice=prefix == NOTICE,
+        prefix=prefix,
         is_late=(receipt.known_on - delivered_on).days > rules.receipt_days,
     )
     if delivered_on > receipt.known_on:
         return replace(receipt, judgement="unknown_delivery")
-    read = read_notices if receipt.is_notice else read_versions
     version = next(
         (
             each
-            for each in read(settings, delivered_on, institution)
+            for each in read_versions(settings, delivered_on, institution, prefix)
             if each.version == receipt.version and each.known_on <= receipt.known_on
         ),
         None,

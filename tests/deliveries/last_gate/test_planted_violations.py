@@ -415,6 +415,19 @@ def test_a_formula_in_a_csv_is_stopped(delivered: Settings, tmp_path: Path, cell
     assert {violation.kind for violation in found} == {"formula", "unknown_match"}
 
 
+@pytest.mark.parametrize("stated", ["2", None])
+def test_a_file_that_states_another_schema_version_is_stopped(
+    delivered: Settings, tmp_path: Path, stated: str | None
+):
+    with outgoing(delivered, 6) as out:
+        kind = out.schema.field("schema_version").type
+        out.rows[0]["schema_version"] = pa.scalar(stated).cast(kind).as_py()
+        found = check(out, tmp_path)
+    assert [(violation.kind, violation.rows) for violation in found] == [
+        ("schema_version_wrong", 1)
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"not a lead file", b"PAR1", b'"match_id"\n"a'])
 def test_a_file_that_is_none_is_stopped(delivered: Settings, tmp_path: Path, content: bytes):
     for name in ("leads.csv", "leads.parquet"):
