@@ -113,13 +113,20 @@ def _send(settings: Settings, day: date) -> Any:
 
 def _send_waiting(settings: Settings, day: date) -> Any:
     from dags.sftp_connections import find_endpoint
+    from pipelines.billing.follow_up import follow_up
+    from pipelines.deliveries.deliver import deliver_released
     from pipelines.reports.publish_report import report
-    from pipelines.transport.send import send_waiting
+    from pipelines.transport.send import RECENT_DAYS, send, send_waiting
 
+    released = deliver_released(settings, day, RECENT_DAYS)
+    for of in released:
+        follow_up(settings, of)
+        send(settings, of, find_endpoint)
     counts = send_waiting(settings, day, find_endpoint)
-    for arrived in counts["dates_arrived"]:
-        report(settings, date.fromisoformat(arrived))
-    return counts
+    arrived = {date.fromisoformat(each) for each in counts["dates_arrived"]}
+    for of in sorted(arrived.union(released)):
+        report(settings, of)
+    return counts | {"dates_released": [f"{of}" for of in released]}
 
 
 def _report(settings: Settings, day: date) -> Any:

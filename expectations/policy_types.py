@@ -682,6 +682,9 @@ class KeyStrength(_Strict):
     least_rsa_bits: int = Field(ge=1024)
 
 
+GoingLive = Literal["required", "off"]
+
+
 class Agreement(_Strict):
     """What one institution agreed on its deliveries."""
 
@@ -691,6 +694,8 @@ class Agreement(_Strict):
     banking_days: str | None = Field(default=None, pattern="^[A-Z]{2}$")
     """The country (ISO 3166) on whose banking days it takes files; None: on each day."""
     csv_bom: bool = False
+    going_live: GoingLive | None = None
+    """Whether it must acknowledge a test delivery first; None: as its transport says."""
 
     @model_validator(mode="after")
     def _require_a_window(self) -> Self:
@@ -704,8 +709,8 @@ class Agreement(_Strict):
 class Transport(Decision):
     """How files reach institutions."""
 
-    going_live: dict[Literal["sftp"], Literal["required", "off"]]
-    """Whether a test delivery must be acknowledged first; files of the outbox are only fetched."""
+    going_live: dict[Literal["folder", "sftp"], GoingLive]
+    """Transport -> whether a test delivery must be acknowledged first."""
     tries: Tries
     keys: KeyStrength
     agreements: tuple[Agreement, ...]
@@ -716,6 +721,11 @@ class Transport(Decision):
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"more than one agreement of {', '.join(repeated)}")
         return self
+
+    def requires_test(self, institution_id: str, transport: str) -> bool:
+        """Return whether an institution must acknowledge a test delivery before a real file."""
+        usual = {f"{name}": state for name, state in self.going_live.items()}.get(transport, "off")
+        return (self.agreement(institution_id).going_live or usual) == "required"
 
     def agreement(self, institution_id: str) -> Agreement:
         """Return what the institution agreed; without an entry no window and no byte order mark."""

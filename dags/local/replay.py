@@ -38,6 +38,7 @@ from pipelines.core.settings import Settings, use_home
 from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.deliveries.deliver import deliver, find_held_today, plan_shards
 from pipelines.deliveries.delivered_matches import sealed_ids_path
+from pipelines.deliveries.going_live import GOING_LIVE
 from pipelines.deliveries.last_gate.landed_since import record_folder
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
 from pipelines.deliveries.retraction_list import LISTS
@@ -194,7 +195,7 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     write_version(Settings(home=scratch))
     has_settlement = (settings.day_folder(settings.settlement, day) / MANIFEST).is_file()
     facts = {"date": f"{day}", "schema_version": written_as, "has_settlement": has_settlement}
-    write_json(scratch / "ledger" / REPLAY, facts)
+    write_json(scratch / "ledger" / REPLAY, facts | {GOING_LIVE: _find_not_live(settings, day)})
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}
         write_json(scratch / "ledger" / "closed.json", closed)
@@ -208,6 +209,16 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     files |= {path for path in manifests if path.parts[-3] < today}
     for path in sorted(files):
         _link(settings.home, path.relative_to(settings.home), scratch)
+
+
+def _find_not_live(settings: Settings, day: date) -> dict[str, str]:
+    """Return the institutions whose delivery waits for the receipt of a test, with the message."""
+    manifests = map(read_json, settings.day_folder(settings.outbox, day).glob(f"[!.]*/{MANIFEST}"))
+    return {
+        manifest["institution_id"]: manifest["message"]
+        for manifest in manifests
+        if GOING_LIVE in manifest.get("held_reasons", {})
+    }
 
 
 def _link(home: Path, name: Path, scratch: Path) -> None:

@@ -21,11 +21,11 @@ from pipelines.core.database import connect
 from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.deliveries.delivered_matches import record_delivered
+from pipelines.deliveries.going_live import find_released, list_recent
 from pipelines.deliveries.institution_delivery import (
     DayDeliveries,
     DeliveryResult,
     Facts,
-    Recipient,
     read_delivered_ids,
 )
 from pipelines.deliveries.last_gate.gate import LastGate
@@ -42,6 +42,7 @@ from pipelines.deliveries.present_knowledge import (
     load_holds,
     load_present_knowledge,
 )
+from pipelines.deliveries.recipient import Recipient
 from pipelines.deliveries.signatures import sign_manifests
 from pipelines.matches.shadow_price_text import load_product_prices
 
@@ -114,6 +115,24 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
     record_delivered(settings, day, shard["institutions"])
     sign_manifests(settings, day, shard["receipts"])
     return _summarise(results) | {"receipts": receipt_count}
+
+
+def deliver_released(settings: Settings, day: date, back: int) -> list[date]:
+    """Deliver what was held until its institution had acknowledged a test delivery.
+
+    Args:
+        settings: Settings of the home.
+        day: The present business date.
+        back: So many dates before it are looked at.
+
+    Returns:
+        The dates of which a lead file was published now.
+    """
+    found = []
+    for of, names in find_released(settings, list_recent(day, back)):
+        if deliver(settings, of, {"institutions": names, "receipts": names})["delivered"]:
+            found.append(of)
+    return found
 
 
 def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[str]]]:

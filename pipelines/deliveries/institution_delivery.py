@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.outbound_contracts import load_outbound
-from pipelines.core.home.schema_version import REPLAY
+from pipelines.core.home.schema_version import REPLAY, read_replay
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.delivered_matches import read_version_ids, write_sealed_ids
+from pipelines.deliveries.going_live import (
+    GOING_LIVE,
+    TestAnswers,
+    describe_open_test,
+    find_open_test,
+)
 from pipelines.deliveries.last_gate.gate import LastGate
-from pipelines.deliveries.ledger.delivery_versions import name_delivery
+from pipelines.deliveries.ledger.delivery_versions import FOLDER, name_delivery
 from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
-from pipelines.deliveries.recipient import PLATFORM_COLUMNS, Recipient
+from pipelines.deliveries.recipient import PLATFORM_COLUMNS, Recipient, read_recipient
 from pipelines.deliveries.retraction_list import LISTS, add_list, read_lists
 from pipelines.deliveries.sealing import KeyUnusable, read_key, seal_to
 
@@ -96,6 +103,11 @@ class DayDeliveries:
     """Unreadable orders that hold deliveries."""
     price_feedback: Mapping[str, Facts] = field(default_factory=dict)
     """Institution -> `PRICE_FIELDS` of its own products, and of no other's."""
+
+    @cached_property
+    def answers(self) -> TestAnswers:
+        """The receipts of test deliveries that are known."""
+        return TestAnswers(self.settings, self.as_of)
 
     def deliver(self, recipient: Recipient) -> DeliveryResult:
         """Publish the recipient's file unless it is unchanged, must wait or must not be sent."""
@@ -185,7 +197,9 @@ class DayDeliveries:
         if is_same and not versions and judged.rows:
             message = self._describe_held_rows(recipient, judged, matches)
             return Hold("present_knowledge", message, judged.findings)
-        if not is_same and not is_admitted(self.connection, recipient.institution_id):
+        if is_same:
+            return None
+        if not is_admitted(self.connection, recipient.institution_id):
             message = (
                 f"{recipient.institution_id} is not admitted any more, so no personal data goes to "
                 f"it: {matches:,} leads were held back. The matches that it must delete are "
@@ -193,18 +207,26 @@ class DayDeliveries:
             )
             finding = {"id": "delivery_rows_held", "count": matches, "sources": ["not_admitted"]}
             return Hold("not_admitted", message, [finding])
-        return None
+        return self._find_going_live_hold(recipient)
+
+    def _find_going_live_hold(self, recipient: Recipient) -> Hold | None:
+        """Return the hold of a file that its institution would fetch before it is live."""
+        name = recipient.institution_id
+        if (self.settings.ledger / REPLAY).is_file():  # a replay asks nobody
+            message = read_replay(self.settings).get(GOING_LIVE, {}).get(name)
+        elif recipient.delivery == FOLDER:
+            test = find_open_test(self.settings, self.day, recipient, self.answers)
+            message = describe_open_test(recipient, test) if test else None
+        else:
+            message = None  # the step `send` asks, because it knows the address
+        if message is None:
+            return None
+        finding = {"id": "delivery_not_live", "count": 1, "sources": [name]}
+        return Hold(GOING_LIVE, message, [finding])
 
     def former_recipient(self, institution_id: str) -> Recipient:
         """Return how an institution was delivered to before it lost its last product."""
-        manifest = read_manifest(self._folder(institution_id))
-        return Recipient(
-            institution_id,
-            manifest["format"],
-            manifest["delivery"],
-            tuple(manifest["columns"]),
-            manifest.get("public_key"),
-        )
+        return read_recipient(read_manifest(self._folder(institution_id)))
 
     @contextmanager
     def _scratch_folder(self, institution_id: str) -> Iterator[Path]:
