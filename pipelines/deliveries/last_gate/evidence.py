@@ -169,6 +169,22 @@ def _load_month_use(connection: duckdb.DuckDBPyConnection, settings: Settings, d
             """,
             {"files": files} if files else None,
         )
+    decisions = [
+        str(file)
+        for folder in _list_folders(settings.settlement, first, day - timedelta(days=1))
+        for file in sorted(folder.glob("return_decisions.parquet"))
+    ]
+    _create_table(connection, "gate.returned", ("match_id",), (pa.string(),), ())
+    if decisions:
+        connection.execute(
+            """
+            insert into gate.returned
+            select distinct match_id
+            from read_parquet($files, hive_partitioning = false)
+            where decision = 'accepted'
+            """,
+            {"files": decisions},
+        )
     run_query(connection, SQL / "month_use.sql")
 
 
