@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.core.formats import share
 from pipelines.core.publishing import write_json
 from pipelines.core.rendering.html import Tile, environment
 from pipelines.core.settings import Settings
+from pipelines.reports.month_pages import Month
 from pipelines.reports.reconcile_day import read_quality
 
 PAGE, SUMMARIES = "index.html", "days.json"
@@ -32,8 +34,16 @@ LABELS = {"fit": "fit", "remarks": "fit with remarks", "not_fit": "not fit", "un
 Facts = dict[str, Any]
 
 
-def write_day_index(settings: Settings, day: date) -> Path:
-    """Write the page of all days again, with `day` as its report is now; return its path."""
+def write_day_index(
+    settings: Settings, day: date, months: Mapping[str, Month] = MappingProxyType({})
+) -> Path:
+    """Write the page of all days again, with `day` as its report is now; return its path.
+
+    Args:
+        settings: Settings of the home.
+        day: The date whose report was written.
+        months: The months that have a page, oldest first.
+    """
     stored = _read_summaries(settings.reports / SUMMARIES)
     stored.pop(f"{day}", None)
     dates = sorted(path.name.removeprefix("date=") for path in settings.reports.glob("date=*"))
@@ -41,16 +51,19 @@ def write_day_index(settings: Settings, day: date) -> Path:
     write_json(settings.reports / SUMMARIES, {"version": VERSION, "days": summaries})
     path = settings.reports / PAGE
     beside = path.with_name(f".{PAGE}.new")
-    beside.write_text(render_day_index(summaries), "utf-8")
+    beside.write_text(render_day_index(summaries, months), "utf-8")
     beside.replace(path)
     return path
 
 
-def render_day_index(summaries: Mapping[str, Facts]) -> str:
+def render_day_index(
+    summaries: Mapping[str, Facts], months: Mapping[str, Month] = MappingProxyType({})
+) -> str:
     """Return the page of all days as HTML.
 
     Args:
         summaries: Date -> what `_summarise` returns, sorted by date.
+        months: The months that have a page, oldest first.
     """
     script = (TEMPLATES / "day_index.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -70,6 +83,7 @@ def render_day_index(summaries: Mapping[str, Facts]) -> str:
             findings=_count_over("findings", week),
             rules=_count_over("rules", week),
             week=len(week),
+            costs_of_months=[row for month in [*months.values()][::-1] for row in month.totals],
             script=script,
             script_hash=f"sha256-{digest}",
         )

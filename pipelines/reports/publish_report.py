@@ -11,6 +11,7 @@ from pipelines.core.publishing import publishing, write_json
 from pipelines.core.settings import Settings
 from pipelines.reports.day_index import write_day_index
 from pipelines.reports.load_report import load_report
+from pipelines.reports.month_pages import write_month_pages
 from pipelines.reports.page import render
 from pipelines.reports.report_data import Report
 
@@ -18,7 +19,7 @@ from pipelines.reports.report_data import Report
 def report(settings: Settings, day: date) -> dict[str, Any]:
     """Publish `reports/date=day`: `index.html` and `quality.json`, the same facts in both.
 
-    The page of all days, `reports/index.html`, is written again.
+    The pages of the months and the page of all days, `reports/index.html`, are written again.
 
     It works after any failure: the page names each result that is missing, stale or unreadable.
 
@@ -32,7 +33,7 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
     ) as folder:
         (folder / "index.html").write_text(render(loaded), "utf-8")
         write_json(folder / "quality.json", as_json(loaded))
-    write_day_index(settings, day)
+    write_day_index(settings, day, write_month_pages(settings))
     leads = loaded.matching.leads
     return {
         "verdict": loaded.verdict.name,

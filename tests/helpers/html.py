@@ -54,7 +54,9 @@ def assert_well_formed(page: str) -> None:
     assert outline.open == []
 
 
-REPORT_LINK = re.compile(r"\.\./index\.html|date=[\d-]+/index\.html")
+REPORT_LINK = re.compile(
+    r"\.\./index\.html|date=[\d-]+/index\.html|((\.\./)?months/)?\d{4}-\d{2}\.html"
+)
 
 
 def assert_self_contained(page: str, *, may_have_script: bool = False) -> None:
