@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import connect, create_known_view, query_table
+from pipelines.core.database import connect, create_known_view, query_table, run_query
 from pipelines.core.settings import Settings
 from pipelines.transform.warehouse import DELIVERED
 
@@ -55,9 +55,10 @@ def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
     first = day - timedelta(days=rules.retention_days)
     same_person = timedelta(days=policy.identity(day).same_person_days)
     with connect(settings) as connection:
-        _create_dated_view(connection, settings.delivered, "delivered", "*", first, day)
+        connection.execute("set parquet_metadata_cache = true")  # files of each date, read twice
+        _create_dated_view(connection, settings.delivered, "lake_delivered", "*", first, day)
         _create_dated_view(
-            connection, settings.lake / "leads", "leads", "leads", first - same_person, day
+            connection, settings.lake / "leads", "lake_leads", "leads", first - same_person, day
         )
         create_known_view(connection, settings, "suppressions", day)
         connection.register("noticed", noticed)
@@ -67,6 +68,7 @@ def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
             for currency, days in rules.deadline_business_days.items()
         }
         default = deadlines.pop("default")
+        run_query(connection, SQL / "notice_candidates.sql")
         connection.register("deadlines", _to_table(deadlines, "currency", "deadline", pa.date32()))
         return query_table(
             connection,
@@ -106,7 +108,7 @@ def _create_dated_view(
     if files:
         connection.read_parquet(files, hive_partitioning=True, union_by_name=True).create_view(name)
         return
-    schema = load("leads").lake_schema if name == "leads" else DELIVERED
+    schema = load("leads").lake_schema if stem == "leads" else DELIVERED
     schema = schema.append(pa.field("date", pa.date32()))
     connection.register(name, schema.empty_table())
 
