@@ -96,8 +96,11 @@ def test_what_is_not_proven_is_named(tmp_path, proof, words):
 
 def test_a_later_withdrawal_and_its_notice_are_in_the_dossier(tmp_path):
     settings = deliver(tmp_path)
-    withdrawn = {"channel_id": "search", "lead_id": "L1"}
-    withdrawn["consent_withdrawn_at"] = at("2026-03-03 10:00")
+    withdrawn = {
+        "channel_id": "search",
+        "lead_id": "L1",
+        "consent_withdrawn_at": at("2026-03-03 10:00"),
+    }
     write_quiet_day(settings, NEXT, leads=[withdrawn])
     follow_up(settings, NEXT)
     dossier = explain_match(settings, DAY, MATCH["match_id"])
