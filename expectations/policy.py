@@ -26,6 +26,7 @@ from expectations.policy_types import (
     Dated,
     Drift,
     Exploration,
+    Fairness,
     Guarantees,
     Identity,
     Leaks,
@@ -54,7 +55,7 @@ FOLDER = Path(__file__).parent / "policy"
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
-AFTER_MATCHING = ("deliveries", "returns", "transport")
+AFTER_MATCHING = ("deliveries", "fairness", "returns", "transport")
 """Policies that decide nothing before a delivery, so they are no part of a day's version."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -218,6 +219,22 @@ def restricting_names() -> RestrictingNames:
 def protected() -> frozenset[str]:
     """Return the names of attributes that are never a feature and never a product's rule."""
     return _read("protected", Protected).attributes
+
+
+@cache
+def fairness() -> Fairness:
+    """Return how groups are compared, and the laws that protect attributes.
+
+    Raises:
+        PolicyError: A control is a protected attribute.
+    """
+    stated = _read("fairness", Fairness)
+    if wrong := sorted(set(stated.controls) & protected()):
+        raise PolicyError(
+            f"expectations/policy/fairness.yml, controls: {', '.join(wrong)}: a protected "
+            "attribute (protected.yml) is no legitimate reason for a difference. Remove it"
+        )
+    return stated
 
 
 @cache

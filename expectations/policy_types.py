@@ -482,6 +482,45 @@ class Protected(Decision):
     attributes: frozenset[str]
 
 
+class FairnessLaw(Dated):
+    """A law that protects people from being treated otherwise because of an attribute."""
+
+    law: str = Field(min_length=1)
+    jurisdiction: str = Field(pattern="^[A-Z]{2}$")
+    countries: frozenset[Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(min_length=1)
+    valid_to: date | None = Field(default=None, alias="to")
+    """Last day, inclusive; None: no end."""
+    attributes: frozenset[str] = Field(min_length=1)
+    standard: Literal["treatment", "effects"]
+    read_by_lawyer: bool
+
+    def holds(self, day: date) -> bool:
+        """Return whether the law is in force on `day`."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
+
+class Fairness(Decision):
+    """How the fairness section compares groups, and where which attribute is protected."""
+
+    window_days: int = Field(ge=1)
+    max_people: int = Field(ge=1000)
+    min_group: int = Field(ge=10)
+    age_bands: tuple[int, ...] = Field(min_length=1)
+    """The first year of each band but the youngest."""
+    controls: tuple[str, ...] = Field(min_length=1)
+    control_bins: int = Field(ge=2)
+    max_strata: int = Field(ge=1)
+    people_per_stratum: int = Field(ge=2)
+    listed_lenders: int = Field(ge=1)
+    laws: tuple[FairnessLaw, ...]
+
+    @model_validator(mode="after")
+    def _require_rising_bands(self) -> Self:
+        if list(self.age_bands) != sorted(set(self.age_bands)):
+            raise ValueError(f"the age bands {self.age_bands} must rise")
+        return self
+
+
 class ConfirmedChange(_Strict):
     """A change of a lender's approval rate that somebody confirmed with the lender."""
 

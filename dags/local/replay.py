@@ -45,11 +45,11 @@ from pipelines.deliveries.retraction_list import LISTS
 from pipelines.deliveries.sealing import SUFFIXES
 from pipelines.reports.publish_report import report
 
-INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches", "settlement")
+INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches", "offers", "settlement")
 """Folders whose partitions of previous days are inputs."""
 COMPARED_FOLDERS = (
     *INPUT_FOLDERS,
-    *("offers", "unmatched", "reasons", "outbox", "outbox/channels", "reports"),
+    *("unmatched", "reasons", "outbox", "outbox/channels", "reports"),
 )
 """Folders whose partition of the day is compared; the models of its week are compared as well."""
 LATER_KNOWLEDGE = ("lake/*", "marts")

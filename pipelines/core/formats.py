@@ -49,16 +49,6 @@ def money(value: float | None, currency: str | None = None) -> str:
     return f"{number} {currency}" if currency else number
 
 
-def plural(value: int, one: str, many: str | None = None) -> str:
-    """Return `value` with its noun: 1 file, 2 files."""
-    return f"{count(value)} {one if value == 1 else many or one + 's'}"
-
-
-def words(name: str) -> str:
-    """Return a name from the code as text: `no_product` -> no product."""
-    return name.replace("_", " ")
-
-
 def prose(text: str) -> Markup:
     """Return `text` as HTML, with the parts between back-ticks as code."""
     parts = text.split("`")
@@ -83,14 +73,14 @@ def without_personal(text: str) -> str:
 
     Messages and file names hold none by design; this is a second check for published pages.
     """
-    return PERSONAL.sub("[masked]", text)
+    return PERSONAL.sub("[masked]", text) if PERSONAL.search(text) else text
 
 
 FILTERS: dict[str, Callable[..., object]] = {
     function.__name__: function
     for function in (
         *(count, share, percent, figure, small, money),
-        *(plural, words, prose, long_date),
+        prose,
     )
 }
 """The functions that the templates use as filters, by name."""

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Z_95 = 1.959963984540054
 """Standard deviations to either side that hold 95% of a normal distribution."""
@@ -167,6 +167,16 @@ def adjust_p_values(p_values: FloatArray) -> FloatArray:
     from scipy.stats import false_discovery_control  # noqa: PLC0415  its import takes a second
 
     return np.asarray(false_discovery_control(p_values))
+
+
+def reject_by_holm(p_value: FloatArray, level: float) -> BoolArray:
+    """Return which hypotheses Holm's method (1979) rejects, in the order of their p-values."""
+    order = np.argsort(p_value, kind="stable")
+    limits = level / np.arange(p_value.size, 0, -1)
+    is_rejected = np.zeros(p_value.size, np.bool_)
+    passed = np.cumprod(p_value[order] <= limits).astype(np.bool_)
+    is_rejected[order[passed]] = True
+    return is_rejected
 
 
 def round_significant(value: float, digits: int = 6) -> float:

@@ -18,10 +18,10 @@ from expectations.contracts import contracts, feeds, load
 from expectations.dbt_files import check_derived
 from models.params import params
 from pipelines.core.errors import InputMissing
-from pipelines.core.formats import plural
 from pipelines.core.publishing import MANIFEST, read_manifest, restore
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.stored_files import read_json
+from pipelines.core.translation import plural
 from pipelines.ingest.landing import LandedFile, list_landed_files
 from pipelines.ingest.ledger import (
     Entry,

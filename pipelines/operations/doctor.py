@@ -17,7 +17,6 @@ import sqlalchemy
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pipelines.core.errors import BanyanError
-from pipelines.core.formats import plural
 from pipelines.core.home import schema_version
 from pipelines.core.home.lock import describe_holder
 from pipelines.core.home.shared_marts import list_shared_files
@@ -26,6 +25,7 @@ from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.step_failures import read_step_failures
 from pipelines.core.stored_files import read_json
+from pipelines.core.translation import plural
 from pipelines.ingest.landing import list_paths, list_unread_paths
 
 State = Literal["ok", "note", "action"]

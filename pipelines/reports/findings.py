@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from expectations import policy
-from pipelines.core.formats import count, figure, plural, words
+from pipelines.core.formats import count, figure
+from pipelines.core.translation import join, plural, text, words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Grouping, Topic
 from pipelines.ingest.reading.restricting_names import find_meaning
 from pipelines.reports.report_data import Report
@@ -15,6 +16,11 @@ from pipelines.reports.sections.drift import (
     measure_label,
     reference_value,
     select_beyond_threshold,
+)
+from pipelines.reports.sections.fairness.treatment import (
+    LENDER_RULES,
+    Treatment,
+    describe_lender,
 )
 from pipelines.reports.sections.intake import FeedIntake
 from pipelines.reports.sections.models import ModelSet
@@ -45,6 +51,7 @@ def collect_findings(report: Report) -> tuple[Finding, ...]:
         *drift_findings(report.drift),
         *champion_findings(report.day, report.model_set),
         *_priors(report),
+        *treatment_findings(report.treatment),
         *_notes(report),
     )  # fmt: skip
 
@@ -277,6 +284,20 @@ def _priors(report: Report) -> Iterator[Finding]:
         if model.is_prior:
             name = words(model.name)
             yield make_finding("model_is_prior", model.reason, where=name, model=name)
+
+
+def treatment_findings(treatment: Treatment) -> Iterator[Finding]:
+    """Yield the lenders that treat a group otherwise, one finding for each measure."""
+    for measure, rule in LENDER_RULES.items():
+        if rows := treatment.flagged(measure):
+            lenders = {row.institution_id for row in rows}
+            more = [text("and {number} more", number=count(len(rows) - MAX_NAMES))]
+            yield make_finding(
+                rule,
+                join([*map(describe_lender, rows[:MAX_NAMES]), *more[: len(rows) > MAX_NAMES]]),
+                amount=len(lenders),
+                where=name_places(lenders),
+            )
 
 
 def _unknown_columns(report: Report) -> Iterator[Finding]:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from expectations.policy_types import Severity
-from pipelines.core.formats import NOTHING, count, plural, share
+from pipelines.core.formats import NOTHING, count, share
 from pipelines.core.rendering.html import Tile
+from pipelines.core.translation import plural
 from pipelines.reports.report_data import Report
 
 SEVERITIES: dict[Severity, str] = {"not_fit": "not fit", "remark": "remark", "fit": "note"}

@@ -19,7 +19,9 @@ from pipelines.reports.losses import SEARCHES, Search
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import acquisition, catalogue, evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
-from pipelines.reports.sections.fairness import measure_proxies
+from pipelines.reports.sections.conduct import READERS, Conduct
+from pipelines.reports.sections.fairness.proxies import measure_proxies
+from pipelines.reports.sections.fairness.treatment import Treatment, measure_treatment
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
 from pipelines.reports.sections.settlement import Settlement, load_settlement
 from pipelines.reports.stage_findings import collect_stage_findings
@@ -75,12 +77,16 @@ def load_report(settings: Settings, day: date) -> Report:
         matching=_load_matching(settings, day, parts),
         catalogue=_load_catalogue(settings, day, parts),
         acquisition=_load_acquisition(settings, day, parts),
+        conduct=_load_conduct(settings, day, parts),
         settlement=load("settlement", lambda: load_settlement(settings, day), Settlement()),
         model_set=load(
             "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),
         calibration=load("calibration ledger", lambda: load_calibration(settings, day), ()),
         fairness=load("fairness figures", lambda: measure_proxies(settings, day), ()),
+        treatment=load(
+            "treatment of groups", lambda: measure_treatment(settings, day), Treatment()
+        ),
         drift=load("drift figures", lambda: measure_drift(settings, day), Drift()),
         data_sources=load("data sources", lambda: evidence.load_data_sources(settings, day), ()),
     )
@@ -134,6 +140,18 @@ def _load_acquisition(settings: Settings, day: date, parts: PartLoader) -> acqui
             lambda: acquisition.load_acquisition(settings, day, connection),
             acquisition.Acquisition(),
         )
+
+
+def _load_conduct(settings: Settings, day: date, parts: PartLoader) -> Conduct:
+    nothing = Conduct()
+    with connect(settings) as connection:
+        loaded = {
+            field: parts.load(
+                name, partial(read, settings, day, connection), getattr(nothing, field)
+            )
+            for field, (name, read) in READERS.items()
+        }
+    return Conduct(**loaded)
 
 
 def _load_matching(settings: Settings, day: date, parts: PartLoader) -> matching.Matching:

@@ -1,5 +1,6 @@
 """Render the report of a day as one self-contained page. The same report gives the same bytes."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from expectations import policy
@@ -9,12 +10,16 @@ from pipelines.reports.headline import SEVERITIES, Headline
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import drift
 from pipelines.reports.sections.calibration import select_miscalibrated, select_short_groupings
+from pipelines.reports.sections.conduct.consent import NOTICE_DAYS, STATES
+from pipelines.reports.sections.fairness.treatment import MEASURES
 from pipelines.reports.sections.intake import COUNTS, feed_totals, rule_totals
 from pipelines.reports.sections.matching import Count
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_ROWS = 200
 """Longest list of single files on the page; `quality.json` has them all."""
+SOON_DAYS = 30
+"""Days in which an admission that ends is marked."""
 FIRST_ROWS = 25
 """Institutions that are shown before the others are collapsed."""
 
@@ -24,13 +29,14 @@ SECTIONS = (
     ("quality", "Quality"),
     ("matches", "Matches"),
     ("deliveries", "Deliveries"),
+    ("conduct", "Conduct"),
+    ("fairness", "Fairness"),
     ("catalogue", "Catalogue"),
     ("acquisition", "Acquisition cost"),
     ("prices", "Shadow prices"),
     ("models", "Models"),
     ("champions", "Champions"),
     ("calibration", "Calibration"),
-    ("fairness", "Fairness"),
     ("drift", "Drift"),
     ("evidence", "Evidence"),
     ("glossary", "Glossary"),
@@ -66,6 +72,11 @@ def render(report: Report) -> str:
         topics=drift.summarize_topics(report.drift),
         beyond=drift.select_beyond_threshold(report.drift),
         drift_labels=drift,
+        measure_names=MEASURES,
+        consent_states=STATES,
+        notice_days=NOTICE_DAYS,
+        soon=report.day + timedelta(days=SOON_DAYS),
+        fairness_policy=policy.fairness(),
         limit=MAX_ROWS,
         first=FIRST_ROWS,
     )

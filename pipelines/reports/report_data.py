@@ -8,7 +8,9 @@ from pipelines.evaluation.drift.comparison import Drift
 from pipelines.reports.sections.acquisition import Acquisition
 from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.catalogue import Catalogue
+from pipelines.reports.sections.conduct import Conduct
 from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
+from pipelines.reports.sections.fairness.treatment import Treatment
 from pipelines.reports.sections.intake import (
     ExpectationResult,
     FeedIntake,
@@ -40,11 +42,13 @@ class Report:
     matching: Matching = field(default_factory=Matching)
     catalogue: Catalogue = field(default_factory=Catalogue)
     acquisition: Acquisition = field(default_factory=Acquisition)
+    conduct: Conduct = field(default_factory=Conduct)
     settlement: Settlement = field(default_factory=Settlement)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
     fairness: tuple[AttributeInference, ...] = ()
     """How well the features predict each protected attribute."""
+    treatment: Treatment = field(default_factory=Treatment)
     drift: Drift = field(default_factory=Drift)
     data_sources: tuple[DataSource, ...] = ()
     findings: tuple[Finding, ...] = ()

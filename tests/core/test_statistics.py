@@ -18,6 +18,7 @@ from pipelines.core.statistics import (
     logit,
     placement_values,
     quantile_edges,
+    reject_by_holm,
     round_significant,
     sigmoid,
     wilson_interval,
@@ -121,3 +122,10 @@ def test_bins_have_equal_counts_and_edges_are_distinct():
 def test_significant_digits_are_counted_from_the_first_one_that_is_not_zero():
     assert round_significant(0.00012345678) == 0.000123457
     assert round_significant(123456.789, 2) == 120000.0
+
+
+def test_holm_rejects_as_its_step_down_procedure():
+    p_value = np.array([0.03, 0.001, 0.04, 0.02])
+    assert reject_by_holm(p_value, 0.05).tolist() == [False, True, False, False]
+    assert reject_by_holm(p_value, 0.1).tolist() == [True, True, True, True]
+    assert reject_by_holm(np.zeros(0), 0.05).tolist() == []

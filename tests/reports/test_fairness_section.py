@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.core.settings import Settings
 from pipelines.reports.publish_report import report
-from pipelines.reports.sections.fairness import measure_proxies
+from pipelines.reports.sections.fairness.proxies import measure_proxies
 from tests.helpers.day import write_day_before_matching, write_lake_leads
 from tests.helpers.html import section_text
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.core.statistics import Z_95
+from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.statistics import Z_95, reject_by_holm
 from pipelines.evaluation.scorecard.figures import Figures, round_known
 from pipelines.evaluation.scorecard.lead_totals import DayTotals
 
@@ -173,16 +173,6 @@ def count_figures(lenders: Sequence[LenderService]) -> Figures:
         "least_served_lender_low": round_known(least.low if least else None),
         "least_served_lender_high": round_known(least.high if least else None),
     }
-
-
-def reject_by_holm(p_value: FloatArray, level: float) -> BoolArray:
-    """Return which hypotheses Holm's method rejects, as flags in the order of the p-values."""
-    order = np.argsort(p_value, kind="stable")
-    limits = level / np.arange(p_value.size, 0, -1)
-    is_rejected = np.zeros(p_value.size, np.bool_)
-    passed = np.cumprod(p_value[order] <= limits).astype(np.bool_)
-    is_rejected[order[passed]] = True
-    return is_rejected
 
 
 def _total(days: Sequence[DayTotals], policy: str, names: Sequence[str]) -> _Totals:

@@ -9,16 +9,17 @@ import duckdb
 from expectations import policy
 from expectations.contracts import load
 from pipelines.core.database import run_query
-from pipelines.core.formats import plural, without_personal, words
+from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural, words
 from pipelines.pairs.eligibility.rules import normalise_text
-from pipelines.reports.losses.landed import list_lead_files
 from pipelines.reports.sections.catalogue import (
     Catalogue,
     create_leads_to_match_view,
     find_day_before,
     load_changes,
 )
+from pipelines.reports.sections.intake import list_lead_files
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"

@@ -12,9 +12,10 @@ import duckdb
 from expectations import policy
 from expectations.contracts import Contract, feeds, load
 from pipelines.core.database import run_query
-from pipelines.core.formats import count, plural, share, words
+from pipelines.core.formats import count, share
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural, words
 from pipelines.evaluation.counted_outcomes import (
     create_counted_outcomes_view,
     find_marts,
@@ -323,15 +324,6 @@ def _count_values(
         source: dict(zip(["", *names], numbers, strict=True))
         for source, *numbers in grouped.fetchall()
     }
-
-
-def list_lead_files(settings: Settings, day: date, days: int) -> list[str]:
-    """Return the lake's files of leads of so many days, the last of them `day`."""
-    folders = (
-        settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
-        for back in range(days)
-    )
-    return [str(file) for folder in folders if (file := folder / "leads.parquet").is_file()]
 
 
 def _list_days(root: Path, before: date) -> list[date]:

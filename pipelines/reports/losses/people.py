@@ -1,16 +1,17 @@
 """Losses of people: shut out by a shared device, by a phone's format, by a currency; orders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from expectations import policy
-from pipelines.core.database import create_known_view, run_query
-from pipelines.core.formats import plural, share
+from pipelines.core.database import run_query
+from pipelines.core.formats import share
 from pipelines.core.settings import Settings
-from pipelines.reports.losses.landed import list_lead_files
+from pipelines.core.translation import plural
+from pipelines.reports.sections.conduct.consent import OrderSource, load_order_sources
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
@@ -47,17 +48,18 @@ def find_orders_without_effect(
     order of any source matches; else it may be chance.
     """
     limits = policy.verdict_rules()["suppressions_never_match"].limits
-    create_known_view(connection, settings, "suppressions", day)
-    files = list_lead_files(settings, day, int(limits["max_days"]))
-    query = SQL / "orders_without_effect.sql"
-    parameters = {"leads": files, **{name: limits[name] for name in ("min_orders", "min_leads")}}
-    rows = run_query(connection, query, parameters).fetchall()
-    strong = [
-        (source, orders)
-        for source, orders, expected in rows
-        if expected is None or expected >= limits["min_expected"]
+    sources = load_order_sources(settings, day, connection)
+    silent = [
+        row
+        for row in sources
+        if row.source and not row.matched and row.orders >= limits["min_orders"]
     ]
-    weak = [(source, orders) for source, orders, _ in rows if (source, orders) not in strong]
+    strong: list[tuple[str, int]] = []
+    weak: list[tuple[str, int]] = []
+    for row in silent if sources[0].leads >= limits["min_leads"] else ():
+        expected = _expect_matches(row, sources)
+        is_strong = expected is None or expected >= limits["min_expected"]
+        (strong if is_strong else weak).append((row.source, row.orders))
     for rule, found in (("suppressions_never_match", strong), ("suppressions_no_match_yet", weak)):
         if found:
             yield make_finding(
@@ -66,6 +68,13 @@ def find_orders_without_effect(
                 amount=len(found),
                 where=name_places(f"suppressions/{source}" for source, _ in found),
             )
+
+
+def _expect_matches(row: OrderSource, sources: Sequence[OrderSource]) -> float | None:
+    """Return the matches by the rate of all other sources; None if none of them matches."""
+    matched = sum(other.matched for other in sources if other is not row)
+    orders = sum(other.orders for other in sources if other is not row)
+    return row.orders * matched / orders if matched else None
 
 
 def find_misspelt_phones(

@@ -6,8 +6,9 @@ from datetime import date
 
 import duckdb
 
-from pipelines.core.formats import plural, without_personal
+from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural
 from pipelines.deliveries.going_live import GOING_LIVE
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from pipelines.core.database import run_query
-from pipelines.core.formats import without_personal, words
+from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
+from pipelines.core.translation import words
 from pipelines.pairs.eligibility.load_inputs import MATCHED_AMOUNT, find_price_caps
 from pipelines.pairs.valuation import least_odds_sql
 

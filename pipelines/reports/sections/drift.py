@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.core.formats import NOTHING, count, figure, money, share, words
+from pipelines.core.formats import NOTHING, count, figure, money, share
+from pipelines.core.translation import words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Topic
 
 TOPICS: dict[Topic, str] = {

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +212,15 @@ def load_unknown_columns(settings: Settings, day: date) -> tuple[UnknownColumns,
         for source, columns in sorted(manifest.get("unknown_columns", {}).items())
         if columns
     )
+
+
+def list_lead_files(settings: Settings, day: date, days: int) -> list[str]:
+    """Return the lake's files of leads of so many days, the last of them `day`."""
+    folders = (
+        settings.day_folder(settings.lake / "leads", day - timedelta(days=back))
+        for back in range(days)
+    )
+    return [str(file) for folder in folders if (file := folder / "leads.parquet").is_file()]
 
 
 def feed_totals(intake: Sequence[FeedIntake]) -> list[FeedTotal]:

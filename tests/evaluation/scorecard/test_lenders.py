@@ -15,7 +15,6 @@ from pipelines.evaluation.scorecard.lenders import (
     count_figures,
     find_least_served,
     measure_service,
-    reject_by_holm,
 )
 from pipelines.evaluation.scorecard.market import load_market
 from pipelines.evaluation.scorecard.policies import rank_broadcast
@@ -175,10 +174,3 @@ def test_few_offers_make_no_least_served_lender():
     figures = count_figures(measure_service([day], "banyan", "broadcast"))
     assert figures["least_served_lender"] is None
     assert figures["lenders_worse_than_broadcast"] == 0
-
-
-def test_holm_rejects_as_its_step_down_procedure():
-    p_value = np.array([0.03, 0.001, 0.04, 0.02])
-    assert reject_by_holm(p_value, 0.05).tolist() == [False, True, False, False]
-    assert reject_by_holm(p_value, 0.1).tolist() == [True, True, True, True]
-    assert reject_by_holm(np.zeros(0), 0.05).tolist() == []

@@ -1,8 +1,4 @@
-"""Proxy test: can the features of the models predict a protected attribute?
-
-Apart from ingest, only this module reads protected attributes: from the lake, for figures of
-groups.
-"""
+"""Proxy test: can the features of the models predict a protected attribute?"""
 
 from datetime import date
 

@@ -1,0 +1,165 @@
+"""Text in English that can be written in another language, and the catalogues of translations.
+
+A sentence with figures is a `Text`: a string in English that remembers its template and figures.
+Programs read the English; a page in another language translates the template and fills it again.
+Catalogues are gettext's .po files.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from pipelines.core.formats import count, long_date
+
+NUMBER = "number"
+"""Context (msgctxt) of nouns after a number: `lead` -> `{number} 条线索`."""
+
+
+class _Figures(dict[str, Any]):
+    """The figures of a template; one that is not stated shows as such."""
+
+    def __missing__(self, name: str) -> str:
+        return f"({name} not stated)"
+
+
+class Text(str):
+    """A sentence or label in English, with what it takes to write it in another language."""
+
+    template: str = ""
+    figures: Mapping[str, object] = {}
+
+    @classmethod
+    def fill(cls, template: str, figures: Mapping[str, object]) -> Self:
+        """Return `template` with its figures."""
+        made = cls(template.format_map(_Figures(figures)) if "{" in template else template)
+        made.template, made.figures = template, figures
+        return made
+
+    def write(self, catalogue: "Catalogue") -> str:
+        """Return the text in the language of `catalogue`."""
+        template = catalogue.gettext(self.template or str(self))
+        figures = {name: catalogue.translate(value) for name, value in self.figures.items()}
+        return template.format_map(_Figures(figures)) if "{" in template else template
+
+
+class Number(Text):
+    """A number with its noun: 3 leads."""
+
+    value: int = 0
+    noun: str = ""
+
+    def write(self, catalogue: "Catalogue") -> str:
+        """Return the number with its noun in the language of `catalogue`."""
+        return catalogue.number(self.value, self.noun, str(self))
+
+
+class Joined(Text):
+    """Several texts with a separator between them."""
+
+    parts: tuple[str, ...] = ()
+    separator: str = ""
+
+    def write(self, catalogue: "Catalogue") -> str:
+        """Return the texts in the language of `catalogue`, with its own separator."""
+        separator = catalogue.gettext(self.separator)
+        return separator.join(str(catalogue.translate(part)) for part in self.parts)
+
+
+def text(template: str, /, **figures: object) -> Text:
+    """Return a translatable text: `template` with `{name}` replaced by the figures."""
+    return Text.fill(template, figures)
+
+
+def plural(value: int, one: str, many: str | None = None) -> Number:
+    """Return `value` with its noun: 1 file, 2 files."""
+    made = Number(f"{count(value)} {one if value == 1 else many or one + 's'}")
+    made.value, made.noun = value, one
+    return made
+
+
+def words(name: str) -> Text:
+    """Return a name from the code as text: `no_product` -> no product."""
+    return Text.fill(name.replace("_", " ").replace("{", "(").replace("}", ")"), {})
+
+
+def join(parts: Iterable[str], separator: str = "; ") -> Joined:
+    """Return translatable texts, one after the other."""
+    listed = tuple(parts)
+    made = Joined(separator.join(listed))
+    made.parts, made.separator = listed, separator
+    return made
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The texts of one language; English has none of its own."""
+
+    language: str = "en"
+    """As in HTML's `lang`."""
+    messages: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(Context, English) -> translation."""
+
+    @property
+    def is_english(self) -> bool:
+        """Return whether texts stay as they are."""
+        return self.language == "en"
+
+    def gettext(self, message: str) -> str:
+        """Return the translation of `message`; itself if there is none."""
+        return self.messages.get(("", message), message)
+
+    def ngettext(self, one: str, many: str, number: int) -> str:
+        """Return the translation for `number`; only English has two forms here."""
+        if self.is_english:
+            return one if number == 1 else many
+        return self.gettext(one)
+
+    def number(self, value: int, noun: str, english: str) -> str:
+        """Return `value` with its noun."""
+        template = self.messages.get((NUMBER, noun))
+        return template.format(number=count(value)) if template else english
+
+    def translate(self, value: object) -> object:
+        """Return a text in this language; anything else as it is."""
+        if self.is_english or not isinstance(value, Text):
+            return value
+        return value.write(self)
+
+    def label(self, value: str) -> object:
+        """Return a text or a plain word of the code in this language."""
+        return self.translate(value) if isinstance(value, Text) else self.gettext(value)
+
+    def long_date(self, day: date) -> str:
+        """Return a date in long form."""
+        if self.is_english:
+            return long_date(day)
+        weekday = self.gettext(long_date(day).partition(",")[0])
+        return f"{day.year}年{day.month}月{day.day}日 {weekday}"
+
+
+ENGLISH = Catalogue()
+
+
+@cache
+def read_catalogue(language: str, folder: Path) -> Catalogue:
+    """Return the catalogue `LANGUAGE.po` of `folder`; English needs none."""
+    if language == "en":
+        return ENGLISH
+    from babel.messages.pofile import read_po  # noqa: PLC0415  only a page in another language
+
+    with (folder / f"{language}.po").open("rb") as file:
+        stored = read_po(file, locale=language)
+    messages = {
+        (message.context or "", _first(message.id)): _first(message.string)
+        for message in stored
+        if message.id and message.string and not message.fuzzy
+    }
+    return Catalogue(language, messages)
+
+
+def _first(forms: str | tuple[str, ...] | list[str]) -> str:
+    """Return the singular; a language without plurals has this form alone."""
+    return forms if isinstance(forms, str) else forms[0]
