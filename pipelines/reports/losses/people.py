@@ -56,7 +56,7 @@ def find_orders_without_effect(
     ]
     strong: list[tuple[str, int]] = []
     weak: list[tuple[str, int]] = []
-    for row in silent if sources[0].leads >= limits["min_leads"] else ():
+    for row in silent if silent and sources[0].leads >= limits["min_leads"] else ():
         expected = _expect_matches(row, sources)
         is_strong = expected is None or expected >= limits["min_expected"]
         (strong if is_strong else weak).append((row.source, row.orders))
