@@ -104,7 +104,7 @@ def explain_match(settings: Settings, day: date, match_id: str) -> Row:
         )
         history = _query(
             connection,
-            "select event, version, known_on, at, detail from events where match_id = $match "
+            'select event, version, known_on, "at", detail from events where match_id = $match '
             "order by batch, version, event",
             **of_match,
         )

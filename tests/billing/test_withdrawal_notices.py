@@ -156,7 +156,14 @@ def test_the_notice_names_delivery_and_deadline_and_no_person(settings):
     assert rows["m12-bank-a-lead"]["deadline"] == f"{later}"
     assert first["delivery_id"] == "20260303-bank-a"
     assert first["effective_on"] == "2026-03-03"
-    assert list(first) == ["match_id", "delivery_id", "kind", "effective_on", "deadline"]
+    assert list(first) == [
+        "match_id",
+        "delivery_id",
+        "kind",
+        "effective_on",
+        "deadline",
+        "schema_version",
+    ]
     folder = settings.day_folder(settings.outbox, later) / "bank-a"
     text = "".join(path.read_text() for path in folder.iterdir())
     assert not any(word in text for word in ("id-11", "+86138", sha("id-11"), "L11"))
@@ -268,7 +275,7 @@ def test_the_few_leads_that_are_read_give_the_notices_of_all(tmp_path, monkeypat
     kept: list[int] = []
 
     def count_leads(connection: Any, *arguments: Any) -> Any:
-        kept.append(connection.execute("select count(*) from leads").fetchone()[0])
+        kept.append(connection.sql("select count(*) from leads").fetchall()[0][0])
         return query_table(connection, *arguments)
 
     def read_all(connection: Any, _: Path) -> None:
