@@ -91,16 +91,16 @@ def collect_person(settings: Settings, kind: Kind, lines: Iterable[str]) -> Row:
 
 def hash_leads(
     connection: duckdb.DuckDBPyConnection, settings: Settings, leads: pa.Table
-) -> list[str]:
-    """Return the keyed hash of each lead, as the ledger of persons names it."""
+) -> dict[str, str]:
+    """Return CHANNEL/LEAD -> keyed hash of each lead, as the ledger of persons names it."""
     create_keyed_hash_macro(connection, load_identifier_key(settings))
     connection.register("hashed_leads", leads)
     rows = connection.execute(
-        "select keyed_hash(sha256('lead|' || channel_id || '/' || lead_id)) as hash "
-        "from hashed_leads order by 1"
+        "select channel_id || '/' || lead_id as key, keyed_hash(sha256('lead|' || key)) "
+        "from hashed_leads order by key"
     ).fetchall()
     connection.unregister("hashed_leads")
-    return [hash_ for (hash_,) in rows]
+    return dict(rows)
 
 
 def _list_recipients(
@@ -238,7 +238,7 @@ def _find_requests(
     connection: duckdb.DuckDBPyConnection, settings: Settings, found: Found
 ) -> list[Row]:
     """Return the entries of the ledger of persons that are about this one."""
-    hashes = set(hash_leads(connection, settings, found.leads))
+    hashes = set(hash_leads(connection, settings, found.leads).values())
     entries = read_ledger(settings)
     own = {entry["id"] for entry in entries if hashes.intersection(entry.get("leads", ()))}
     names = ("verb", "id", "at", "known_on", "date", "restriction", "review", "result")

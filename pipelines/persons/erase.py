@@ -34,6 +34,7 @@ from pipelines.persons.identify import (
     Kind,
     create_leads_view,
     find_leads,
+    find_ordered_leads,
     read_identifiers,
 )
 from pipelines.persons.journal import Journal, list_open
@@ -90,6 +91,21 @@ def erase(settings: Settings, kind: Kind, lines: Iterable[str], *, by: str, reas
             )
         unknown = len(identifiers) - found.persons
         journal = _begin(settings, connection, found, by=by, reason=reason, unknown=unknown)
+        return _complete(settings, connection, journal)
+
+
+def erase_ordered(settings: Settings, *, by: str, reason: str) -> Any:
+    """Erase everybody of whom an order, as received, asks erasure; return the proof, in short.
+
+    Raises:
+        ErasureIncomplete: Something was left; the message says where.
+    """
+    with connect(settings) as connection:
+        completed = resume(settings, connection)
+        found = find_ordered_leads(connection, settings)
+        if not found.persons:
+            return {"persons": 0, "completed": completed}
+        journal = _begin(settings, connection, found, by=by, reason=reason, unknown=0)
         return _complete(settings, connection, journal)
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import query_table
+from pipelines.core.database import create_known_view, query_table
 from pipelines.core.errors import BanyanError, UsageError
 from pipelines.core.formats import plural
 from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
@@ -95,13 +95,7 @@ def find_leads(
     """
     create_leads_view(connection, settings)
     asked = _make_asked(connection, settings, kind, identifiers)
-    connection.register("asked", asked)
-    rows = query_table(
-        connection,
-        SQL / "find_leads.sql",
-        {"max_phones": policy.identity(date.max).max_phones_per_person},
-    )
-    connection.unregister("asked")
+    rows = _query_leads(connection, asked)
     if unclear := pc.unique(rows.filter(rows["is_ambiguous"])["person"]).to_pylist():
         raise PersonUnclear(
             f"Line {unclear[0]} of standard input names several persons: the phone, or the number, "
@@ -109,11 +103,48 @@ def find_leads(
             f"({plural(len(unclear), 'line')} in all). Nothing was done. Name the person by the "
             "identity number (--id-number), or by one lead (--lead)."
         )
+    return Found(asked, _list_once(rows))
+
+
+def find_ordered_leads(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Found:
+    """Return the leads of everybody of whom an order, as received, asks erasure.
+
+    An order whose hash is one of several persons is left out: it needs a human.
+    """
+    create_leads_view(connection, settings)
+    create_known_view(connection, settings, "suppressions", date.max)
+    asked = connection.sql(
+        """
+        select
+            row_number() over (order by subject_type, subject) as person,
+            subject_type as kind,
+            cast(null as varchar) as value,
+            subject
+        from (
+            select distinct subject_type, subject from suppressions
+            where reason = 'erasure' and institution_id is null
+        )
+        """
+    ).to_arrow_table().cast(ASKED)  # fmt: skip
+    rows = _query_leads(connection, asked)
+    return Found(asked, _list_once(rows.filter(pc.invert(rows["is_ambiguous"]))))
+
+
+def _query_leads(connection: duckdb.DuckDBPyConnection, asked: pa.Table) -> pa.Table:
+    connection.register("asked", asked)
+    max_phones = policy.identity(date.max).max_phones_per_person
+    rows = query_table(connection, SQL / "find_leads.sql", {"max_phones": max_phones})
+    connection.unregister("asked")
+    return rows
+
+
+def _list_once(rows: pa.Table) -> pa.Table:
+    """Return each lead once, with the first person that it was found for."""
     leads = rows.drop_columns(["is_ambiguous"])
     firsts = leads.group_by(["channel_id", "lead_id", "lead_on"]).aggregate([("person", "min")])
     leads = firsts.rename_columns({"person_min": "person"}).select(leads.column_names)
     order = [(name, "ascending") for name in ("person", "lead_on", "channel_id", "lead_id")]
-    return Found(asked, leads.sort_by(order))
+    return leads.sort_by(order)
 
 
 def create_leads_view(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

@@ -277,7 +277,7 @@ def _normalise_values(connection: duckdb.DuckDBPyConnection, values: pa.Table) -
 def _asked_values(found: Found) -> pa.Table:
     """Return the identifiers that were given: a quarantined row may have one that no lead has."""
     known = pc.is_in(found.asked["person"], value_set=pc.unique(found.leads["person"]))
-    is_value = pc.not_equal(found.asked["kind"], "lead")
+    is_value = pc.and_(pc.not_equal(found.asked["kind"], "lead"), pc.is_valid(found.asked["value"]))
     given = found.asked.filter(pc.and_(known, is_value)).select(["kind", "value"])
     own = pa.array([True] * given.num_rows, pa.bool_())
     return given.append_column("is_own", own).cast(VALUES)

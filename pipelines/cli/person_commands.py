@@ -1,0 +1,227 @@
+"""The verbs about one person, or many: find, export, erase, restrict and human review.
+
+What names the person is read from standard input: a command line stays in the shell's history and
+is seen by every user of the machine.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.options import DATE, json_option, print_json, with_settings
+from pipelines.core.errors import UsageError
+from pipelines.core.settings import Settings
+
+KINDS = {
+    "phone": "Persons are named by phone, such as +8613800138000.",
+    "id_number": "Persons are named by identity number.",
+    "lead": "Persons are named by CHANNEL/LEAD.",
+}
+PROMPTS = {"phone": "Phone", "id_number": "Identity number", "lead": "CHANNEL/LEAD"}
+RESULTS = ("upheld", "changed", "withdrawn")
+
+
+class PersonGroup(click.Group):
+    """A group that lists its verbs in the order of their definition."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the verbs."""
+        return list(self.commands)
+
+
+@click.group(cls=PersonGroup)
+def person() -> None:
+    """Find, export, erase or restrict a person's data, or have a human look at a decision.
+
+    Standard input names the person: one line for each. On a terminal it is asked for and not shown.
+    """
+
+
+def with_persons(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that say what standard input names; pass `kind` (None: not given)."""
+
+    def call(settings: Settings, **options: Any) -> int:
+        chosen = [kind for kind in KINDS if options.pop(kind)]
+        if len(chosen) > 1:
+            raise UsageError("Give one of --phone, --id-number and --lead. Nothing was done.")
+        return command(settings, kind=chosen[0] if chosen else None, **options)
+
+    call.__doc__ = command.__doc__
+    call.__name__ = command.__name__
+    wrapped = with_settings(call)
+    for kind, text in reversed(KINDS.items()):
+        wrapped = click.option(f"--{kind.replace('_', '-')}", kind, is_flag=True, help=text)(wrapped)
+    return wrapped
+
+
+by_option = click.option("--by", metavar="NAME", help="Who decided it; it stays in the ledger.")
+reason_option = click.option(
+    "--reason", metavar="TEXT", help="Why; it stays in the ledger, so it may not name the person."
+)
+
+
+def read_lines(kind: str | None) -> Iterable[str]:
+    """Return the lines that name the persons; on a terminal they are asked for, without echo."""
+    if kind is None:
+        raise UsageError("Say what names the person: --phone, --id-number or --lead. Nothing was done.")
+    if sys.stdin.isatty():
+        return [click.prompt(PROMPTS[kind], hide_input=True, err=True)]
+    return click.get_text_stream("stdin").read().splitlines()
+
+
+def require(by: str | None, reason: str | None) -> dict[str, str]:
+    """Return who decided it and why; both are needed where something is written."""
+    if not (by or "").strip() or not (reason or "").strip():
+        raise UsageError("--by NAME and --reason TEXT are needed. Nothing was done.")
+    return {"by": f"{by}".strip(), "reason": f"{reason}".strip()}
+
+
+@person.command()
+@json_option
+@with_persons
+def find(settings: Settings, kind: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """List a person's leads: dates, and the institutions that received them. Exit 1: unknown."""
+    from pipelines.persons.collect import find_persons
+
+    found = find_persons(settings, kind, read_lines(kind))
+    if not as_json:
+        for row in found["persons"]:
+            print(f"line {row['line']}: {len(row['leads']):,} leads")
+            for lead in row["leads"]:
+                names = ", ".join(lead["institutions"]) or "nobody"
+                print(f"  {lead['date']}  {lead['channel_id']}/{lead['lead_id']}  received by {names}")
+        if found["unknown"]:
+            print(f"{found['unknown']:,} lines name nobody who is known.", file=sys.stderr)
+    print_json(found)
+    return 0 if found["persons"] else 1
+
+
+@person.command()
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FOLDER",
+    help="Folder outside of the home for person.json and person.html.",
+)
+@with_persons
+def export(settings: Settings, kind: str | None, folder: Path) -> int:
+    """Write everything held about one person: as JSON, and as a page in the person's words."""
+    from pipelines.persons.collect import collect_person
+    from pipelines.persons.export import write_export
+
+    collected = collect_person(settings, kind, read_lines(kind))
+    paths = write_export(settings, collected, folder)
+    print_json({"leads": len(collected["leads"]), "files": [str(path) for path in paths]})
+    return 0
+
+
+@person.command()
+@by_option
+@reason_option
+@click.option("--resume", is_flag=True, help="Only complete an erasure that was killed.")
+@click.option("--orders", is_flag=True, help="Everybody of whom the orders received ask erasure.")
+@with_persons
+def erase(
+    settings: Settings,
+    kind: str | None,
+    by: str | None,
+    reason: str | None,
+    resume: bool,  # noqa: FBT001
+    orders: bool,  # noqa: FBT001
+) -> int:
+    """Erase persons from every file of the home; prints the proof.
+
+    Lands an order, so that they are not matched when they come again, and notices every institution
+    that received them. What is erased can't be restored.
+    """
+    from pipelines.core.home.lock import lock_home
+    from pipelines.persons.erase import erase as erase_persons
+    from pipelines.persons.erase import erase_ordered
+    from pipelines.persons.erase import resume as resume_erasures
+
+    if sum((resume, orders, kind is not None)) > 1:
+        raise UsageError("--resume, --orders and what names persons exclude each other.")
+    if resume:
+        with lock_home(settings):
+            print_json({"completed": resume_erasures(settings)})
+        return 0
+    who = require(by, reason)
+    lines = () if orders else list(read_lines(kind))
+    with lock_home(settings):
+        proof = (
+            erase_ordered(settings, **who) if orders else erase_persons(settings, kind, lines, **who)
+        )
+    print_json(proof)
+    return 0
+
+
+@person.command()
+@by_option
+@reason_option
+@click.option("--lift", "lifted", metavar="RESTRICTION", help="Lift this restriction.")
+@with_persons
+def restrict(
+    settings: Settings, kind: str | None, by: str | None, reason: str | None, lifted: str | None
+) -> int:
+    """Stop the use of a person's data, from the next date on, until it is lifted."""
+    from pipelines.core.home.lock import lock_home
+    from pipelines.persons.restrict import lift
+    from pipelines.persons.restrict import restrict as restrict_persons
+
+    who = require(by, reason)
+    lines = () if lifted else list(read_lines(kind))
+    with lock_home(settings):
+        entry = (
+            lift(settings, lifted, **who)
+            if lifted
+            else restrict_persons(settings, kind, lines, **who)
+        )
+    print_json({name: value for name, value in entry.items() if name != "leads"})
+    return 0
+
+
+@person.command("contest")  # words: keep - the verb that the border names
+@click.option("--date", "day", type=DATE, help="Business date of the decision.")
+@by_option
+@reason_option
+@click.option("--decide", "decided", metavar="REVIEW", help="Record the result of this review.")
+@click.option("--result", type=click.Choice(RESULTS), help="What the human decided.")
+@click.option("--list", "is_list", is_flag=True, help="List the open reviews.")
+@with_persons
+def review(
+    settings: Settings,
+    kind: str | None,
+    day: date | None,
+    by: str | None,
+    reason: str | None,
+    decided: str | None,
+    result: str | None,
+    is_list: bool,  # noqa: FBT001
+) -> int:
+    """Have a human look at a decision about a person: record who asked, who looked, the result."""
+    from pipelines.core.home.lock import lock_home
+    from pipelines.persons.review import decide_review, list_open_reviews, open_review
+
+    if is_list:
+        print_json({"open": list_open_reviews(settings)})
+        return 0
+    who = require(by, reason)
+    if decided:
+        if result is None:
+            raise UsageError("--decide needs --result. Nothing was recorded.")
+        with lock_home(settings):
+            entry = decide_review(settings, decided, result, by=who["by"], note=who["reason"])
+    else:
+        if day is None:
+            raise UsageError("--date of the decision is needed. Nothing was recorded.")
+        lines = list(read_lines(kind))
+        with lock_home(settings):
+            entry = open_review(settings, kind, lines, day, **who)
+    print_json({name: value for name, value in entry.items() if name != "leads"})
+    return 0
