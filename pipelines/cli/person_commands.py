@@ -6,7 +6,8 @@ is seen by every user of the machine.
 
 import sys
 from collections.abc import Callable, Iterable
-from datetime import date
+from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,44 @@ def review(
             entry = open_review(settings, kind, lines, day, **who)
     print_json({name: value for name, value in entry.items() if name != "leads"})
     return 0
+
+
+@click.command()
+@click.option("--date", "day", type=DATE, help="Business date (else the last one that was run).")
+@click.option("--apply", "is_applied", is_flag=True, help="Remove what is due, with a proof.")
+@click.option("--by", metavar="NAME", help="Who applies it; it stays in the ledger.")
+@json_option
+@with_settings
+def retention(
+    settings: Settings,
+    day: date | None,
+    is_applied: bool,  # noqa: FBT001
+    by: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Show how long data is kept, what is due and what is overdue; --apply removes what is due."""
+    from pipelines.core.home.lock import lock_home
+    from pipelines.core.home.retention import load_retention
+    from pipelines.persons.orders import find_open_date
+    from pipelines.persons.retention import apply_retention
+
+    as_of = day or find_open_date(settings) - timedelta(days=1)
+    if is_applied:
+        if not by:
+            raise UsageError("--apply needs --by NAME. Nothing was removed.")
+        with lock_home(settings):
+            print_json(apply_retention(settings, as_of, by=by))
+        return 0
+    rows = load_retention(settings, as_of)
+    if not as_json:
+        for row in rows:
+            state = f"{len(row.due):,} dates due, {len(row.overdue):,} overdue"
+            print(
+                f"{row.kind:<12} {row.jurisdiction:<8} {row.days:>6,} days  oldest {row.oldest}, "
+                f"goes on {row.goes_on}; {state}"
+            )
+    print_json({"date": f"{as_of}", "kinds": [asdict(row) for row in rows]})
+    return 0
+
+
+PERSON_COMMANDS = (person, retention)

@@ -11,7 +11,7 @@ A killed erasure is completed by the next one, or by `--resume`.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import duckdb
@@ -39,7 +39,7 @@ from pipelines.persons.identify import (
 )
 from pipelines.persons.journal import Journal, list_open
 from pipelines.persons.orders import find_open_date, land_order, list_order_subjects
-from pipelines.persons.search import search_home
+from pipelines.persons.search import SearchResult, search_home
 from pipelines.persons.subjects import Subjects, load_subjects
 
 NOT_REACHED = (
@@ -91,7 +91,7 @@ def erase(settings: Settings, kind: Kind, lines: Iterable[str], *, by: str, reas
             )
         unknown = len(identifiers) - found.persons
         journal = _begin(settings, connection, found, by=by, reason=reason, unknown=unknown)
-        return _complete(settings, connection, journal)
+        return complete(settings, connection, journal)
 
 
 def erase_ordered(settings: Settings, *, by: str, reason: str) -> Any:
@@ -106,7 +106,7 @@ def erase_ordered(settings: Settings, *, by: str, reason: str) -> Any:
         if not found.persons:
             return {"persons": 0, "completed": completed}
         journal = _begin(settings, connection, found, by=by, reason=reason, unknown=0)
-        return _complete(settings, connection, journal)
+        return complete(settings, connection, journal)
 
 
 def resume(settings: Settings, connection: duckdb.DuckDBPyConnection | None = None) -> list[Any]:
@@ -116,8 +116,8 @@ def resume(settings: Settings, connection: duckdb.DuckDBPyConnection | None = No
         return []
     if connection is None:
         with connect(settings) as own:
-            return [_complete(settings, own, journal) for journal in journals]
-    return [_complete(settings, connection, journal) for journal in journals]
+            return [complete(settings, own, journal) for journal in journals]
+    return [complete(settings, connection, journal) for journal in journals]
 
 
 def refuse_named(text: str, values: Iterable[str]) -> None:
@@ -155,6 +155,7 @@ def _begin(
     known_on = pa.array([day] * notices.num_rows, pa.date32())
     notices = notices.append_column("known_on", known_on).cast(NOTICES)
     facts = {
+        "verb": "erase",
         "id": erasure,
         "at": now.isoformat(timespec="seconds"),
         "by": by,
@@ -183,37 +184,23 @@ def _leave_out_noticed(settings: Settings, notices: pa.Table) -> pa.Table:
     return notices.filter(pc.invert(pc.is_in(notices["match_id"], value_set=erased)))
 
 
-def _complete(
+def complete(
     settings: Settings, connection: duckdb.DuckDBPyConnection, journal: Journal
 ) -> dict[str, Any]:
+    """Carry out what a journal says, from wherever it was left; return the proof, in short."""
     facts = journal.facts
-    order = land_order(
-        settings,
-        journal.erasure,
-        datetime.fromisoformat(facts["known_on"]).date(),
-        "erasure",
-        [(kind, subject) for kind, subject in facts["orders"]],
-    )
+    orders = facts.get("orders", [])
+    known_on = date.fromisoformat(facts["known_on"])
+    order = land_order(settings, journal.erasure, known_on, "erasure", orders) if orders else None
     create_leads_view(connection, settings)
     HomePass(settings, connection, journal).run()
-    subjects = Subjects.load(journal.folder)
-    searched = search_home(settings, subjects)
-    if searched.found:
-        places = ", ".join(f"{path} ({count})" for path, count in sorted(searched.found.items())[:5])
-        raise ErasureIncomplete(
-            f"{journal.erasure}: something of the persons is left in "
-            f"{plural(len(searched.found), 'file')}: {places}. Everything else is erased, the order "
-            f"is landed. The places belong into pipelines/persons/places.py; then complete it: "
-            "banyan person erase --resume."
-        )
+    searched = _search(settings, journal)
     changes = _list_changes(settings, journal)
     proof = {
-        **{name: facts[name] for name in ("id", "at", "by", "reason", "persons", "unknown")},
-        **{name: facts[name] for name in ("leads", "matches", "known_on")},
+        **{name: value for name, value in facts.items() if name != "orders"},
         "completed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "order": order.relative_to(settings.home).as_posix(),
-        "orders": len(facts["orders"]),
-        "institutions": facts["institutions"],
+        "order": order.relative_to(settings.home).as_posix() if order else None,
+        "orders": len(orders),
         "places": _count_places(changes),
         "searched": {"files": searched.files, "bytes": searched.bytes, "found": 0},
         "kept": list(KEPT),
@@ -224,21 +211,34 @@ def _complete(
     }
     path = proof_path(settings, journal.erasure)
     write_json(path, proof)
-    known = {entry.get("id") for entry in read_ledger(settings)}
-    if journal.erasure not in known:
-        append_entry(
-            settings,
-            {
-                "verb": "erase",
-                **{name: facts[name] for name in ("id", "by", "reason", "persons", "known_on")},
-                "proof_sha256": sha256(path),
-            },
-        )
+    if journal.erasure not in {entry.get("id") for entry in read_ledger(settings)}:
+        names = ("verb", "id", "by", "reason", "persons", "leads", "known_on")
+        names += ("kind", "jurisdiction", "through")
+        entry = {name: facts[name] for name in names if name in facts}
+        append_entry(settings, entry | {"proof_sha256": sha256(path)})
     journal.remove()
     return {name: value for name, value in proof.items() if name != "files"} | {
         "files": len(changes),
         "proof": f"{path}",
     }
+
+
+def _search(settings: Settings, journal: Journal) -> SearchResult:
+    """Search what was erased in the places of the journal.
+
+    Raises:
+        ErasureIncomplete: Something is left.
+    """
+    searched = search_home(settings, Subjects.load(journal.folder), journal.scope)
+    if searched.found:
+        places = ", ".join(f"{path} ({count})" for path, count in sorted(searched.found.items())[:5])
+        raise ErasureIncomplete(
+            f"{journal.erasure}: something of the persons is left in "
+            f"{plural(len(searched.found), 'file')}: {places}. Everything else is erased, and an "
+            "order is landed. The places belong into pipelines/persons/places.py; then complete it: "
+            "banyan person erase --resume."
+        )
+    return searched
 
 
 def _list_changes(settings: Settings, journal: Journal) -> list[dict[str, Any]]:

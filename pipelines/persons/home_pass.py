@@ -23,8 +23,8 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.persons import outbox, tables, texts
 from pipelines.persons.journal import Journal
-from pipelines.persons.landed import erase_lines, find_lines
-from pipelines.persons.places import Place, find_place
+from pipelines.persons.landed import LINES, erase_lines, find_lines
+from pipelines.persons.places import Place, find_place, is_in_scope
 from pipelines.persons.subjects import Subjects
 from pipelines.persons.tables import Lines
 
@@ -47,13 +47,14 @@ class HomePass:
         """
         self._settings, self._home = settings, settings.home
         self._connection, self._journal = connection, journal
-        self._subjects = Subjects.load(journal.folder)
+        self._subjects, self._scope = Subjects.load(journal.folder), journal.scope
         self._lines: Lines
 
     def run(self) -> None:
         """Erase the persons from every file; what other files are found by comes last."""
         landed = self._journal.load_lines()
-        landed = self._find_lines() if landed is None else landed
+        if landed is None:
+            landed = self._find_lines() if not self._scope else LINES.empty_table()
         self._lines = Lines.of(landed)
         self._erase_shared_marts()
         folders, loose = list_files(self._home)
@@ -74,6 +75,8 @@ class HomePass:
     def _erase_folder(self, folder: Path) -> None:
         """Erase the persons from the files of one published folder."""
         name = folder.relative_to(self._home).as_posix()
+        if not is_in_scope(f"{name}/{MANIFEST}", self._scope):
+            return
         place = find_place(f"{name}/{MANIFEST}")
         if place and place.treatment == "discard":
             self._journal.record(name, "", "discard", 0)
@@ -184,6 +187,8 @@ class HomePass:
     def _erase_loose(self, path: Path) -> None:
         """Erase the persons from a file that belongs to no published folder."""
         name = path.relative_to(self._home).as_posix()
+        if not is_in_scope(name, self._scope):
+            return
         place = find_place(name)
         if place and place.treatment == "discard":
             self._journal.record(name, sha256(path), "discard", 0)
@@ -207,6 +212,8 @@ class HomePass:
         rows: dict[str, int] = {}
         for path in sorted(root.glob("*/*/[!.]*.parquet")):
             name = path.relative_to(self._home).as_posix()
+            if not is_in_scope(name, self._scope):
+                continue
             place = find_place(name)
             if not (changed := self._count(path, place)):
                 continue

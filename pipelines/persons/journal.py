@@ -50,6 +50,11 @@ class Journal:
         """Return who asked for the erasure, and why."""
         return read_json(self.folder / FACTS)
 
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """Return the patterns of the places that are changed; empty: every place."""
+        return tuple(self.facts.get("scope", ()))
+
     def record(self, path: str, before: str, treatment: str, rows: int) -> None:
         """Record that a file, with its hash, is about to be changed."""
         entry = {"path": path, "sha256": before, "treatment": treatment, "rows": rows}

@@ -103,6 +103,40 @@ def find_lines(
     return lines.rename_columns({"lines_max": "lines"}).select(LINES.names).cast(LINES)
 
 
+def find_lead_lines(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    subjects: Subjects,
+    folders: set[str],
+) -> pa.Table:
+    """Return the rows of landed files of leads that are of some leads, see `LINES`.
+
+    Args:
+        connection: Runs the queries; with the view `leads` of the lake.
+        settings: Where landing/ is.
+        subjects: The leads.
+        folders: Dates (ISO) of whose folders every row is returned, of a lead or not.
+    """
+    named = _list_named_files(connection, subjects)
+    files = [file for file in _walk(settings.landing / LEADS) if file.path]
+    files = [_Landed(f"{LEADS}/{file.path}", file.place) for file in files]
+    whole = [file for file in files if file.path.split("/")[2:3] and file.path.split("/")[2] in folders]
+    single = [file for file in files if file.is_of_leads and file.path in named - {f.path for f in whole}]
+    found = [LINES.empty_table(), *map(_list_all_rows, whole)]
+    found += _read_leads(connection, settings, single, subjects)
+    return pa.concat_tables(found)
+
+
+def _list_all_rows(file: _Landed) -> pa.Table:
+    """Return every row of a file; of a CSV without its header."""
+    if is_parquet(file.place):
+        numbers = np.arange(1, pq.read_metadata(file.place).num_rows + 1)
+    else:
+        first = 2 if ".csv" in file.place.name else 1
+        numbers = np.arange(first, read_landed(file.place).count(b"\n") + 2)
+    return _to_lines(file.path, numbers, np.ones(len(numbers), np.int64))
+
+
 def erase_lines(
     settings: Settings, lines: pa.Table, subjects: Subjects
 ) -> Iterator[tuple[str, int, str, str]]:

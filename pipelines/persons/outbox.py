@@ -16,6 +16,7 @@ from pipelines.core.publishing import SIGNATURE, read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries.attachments import KINDS
 from pipelines.deliveries.ledger.delivery_versions import FOLDER
+from pipelines.deliveries.retraction_list import LISTS
 from pipelines.deliveries.signatures import sign_manifests
 from pipelines.persons.subjects import Subjects
 from pipelines.persons.texts import replace_in_json
@@ -58,7 +59,7 @@ def adjust_manifest(
     """
     changed = {name: facts["sha256"] for name, facts in manifest["files"].items()}
     result: dict[str, Any] = dict(manifest)
-    for kind in ("deliveries", *KINDS):
+    for kind in ("deliveries", LISTS, *KINDS):
         if manifest.get(kind):
             result[kind] = [
                 _adjust_version(entry, changed, removed, emptied) for entry in manifest[kind]

@@ -94,8 +94,9 @@ PLACES = (
         "outbox/date=*/leads*",
         "unlink",
         "receipts, states and bills are counted by the rows of a version",
-        ("match_id", "product_id", "rank"),
+        ("match_id", "product_id", "rank", "schema_version"),
     ),
+    Place("outbox/date=*/retractions*", "unlink", "a list that was sent has as many rows as stated"),
     Place("outbox/*.csv", "unlink", "a file that was sent has as many rows as its manifest says"),
     Place(
         "truth/corruption/*",
@@ -110,3 +111,8 @@ PLACES = (
 def find_place(path: str) -> Place | None:
     """Return the place of a path below the home; None: it is treated by its format."""
     return next((place for place in PLACES if fnmatchcase(path, place.pattern)), None)
+
+
+def is_in_scope(path: str, scope: tuple[str, ...]) -> bool:
+    """Return whether a path below the home is in one of the patterns; no pattern: every path is."""
+    return not scope or any(fnmatchcase(path, pattern) for pattern in scope)

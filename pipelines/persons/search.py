@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.settings import Settings
 from pipelines.persons.landed import is_parquet, read_landed
-from pipelines.persons.places import find_place
+from pipelines.persons.places import find_place, is_in_scope
 from pipelines.persons.subjects import NO_WORD, Subjects, flag, join_keys
 from pipelines.persons.tables import LEAD_COLUMNS, LINKED_COLUMNS, read_batches, read_schema
 
@@ -33,10 +33,17 @@ class SearchResult:
     """Path below the home -> number of values."""
 
 
-def search_home(settings: Settings, subjects: Subjects) -> SearchResult:
+def search_home(
+    settings: Settings, subjects: Subjects, scope: tuple[str, ...] = ()
+) -> SearchResult:
     """Search every file of the home for the words and leads of the persons.
 
     Left out are the places that an erasure leaves as they are (`places.PLACES`).
+
+    Args:
+        settings: Where the home is.
+        subjects: The persons.
+        scope: Patterns of the places that are searched; empty: every place.
     """
     result = SearchResult()
     words = pa.array([word.decode() for word in subjects.words], pa.string())
@@ -44,6 +51,8 @@ def search_home(settings: Settings, subjects: Subjects) -> SearchResult:
         name = path.relative_to(settings.home).as_posix()
         place = find_place(name)
         if not path.is_file() or (place and place.treatment == "leave"):
+            continue
+        if not is_in_scope(name, scope):
             continue
         result.files += 1
         result.bytes += path.stat().st_size
