@@ -1,8 +1,8 @@
 """Remove what is kept for longer than the policy allows (`expectations/policy/retention.yml`).
 
-Every Sunday, after the date before, it removes each kind of data whose period has ended, with a proof
-in `persons/erasures/` of the home and an entry in the ledger of persons. Where nothing is due it does
-nothing. What goes next, and what is overdue, is in the report of each day and in `banyan retention`.
+Every Sunday it removes each kind of data whose period has ended by the date before, with a proof in
+`persons/erasures/` of the home and an entry in the ledger of persons. Where nothing is due it does
+nothing. The report of each day, and `banyan retention`, say what goes next and what is overdue.
 """
 
 import pendulum
@@ -16,9 +16,7 @@ ZONE = Settings().time_zone
 
 
 @dag(
-    schedule=CronTriggerTimetable(
-        "30 12 * * 0", timezone=ZONE, interval=pendulum.duration(days=1)
-    ),
+    schedule=CronTriggerTimetable("30 12 * * 0", timezone=ZONE, interval=pendulum.duration(days=1)),
     start_date=pendulum.datetime(2015, 1, 1, tz=ZONE),
     **DAG_OPTIONS,
     doc_md=__doc__,

@@ -55,7 +55,9 @@ def with_persons(command: Callable[..., int]) -> Callable[..., int]:
     call.__name__ = command.__name__
     wrapped = with_settings(call)
     for kind, text in reversed(KINDS.items()):
-        wrapped = click.option(f"--{kind.replace('_', '-')}", kind, is_flag=True, help=text)(wrapped)
+        wrapped = click.option(f"--{kind.replace('_', '-')}", kind, is_flag=True, help=text)(
+            wrapped
+        )
     return wrapped
 
 
@@ -68,7 +70,9 @@ reason_option = click.option(
 def read_lines(kind: str | None) -> Iterable[str]:
     """Return the lines that name the persons; on a terminal they are asked for, without echo."""
     if kind is None:
-        raise UsageError("Say what names the person: --phone, --id-number or --lead. Nothing was done.")
+        raise UsageError(
+            "Say what names the person: --phone, --id-number or --lead. Nothing was done."
+        )
     if sys.stdin.isatty():
         return [click.prompt(PROMPTS[kind], hide_input=True, err=True)]
     return click.get_text_stream("stdin").read().splitlines()
@@ -94,7 +98,9 @@ def find(settings: Settings, kind: str | None, as_json: bool) -> int:  # noqa: F
             print(f"line {row['line']}: {len(row['leads']):,} leads")
             for lead in row["leads"]:
                 names = ", ".join(lead["institutions"]) or "nobody"
-                print(f"  {lead['date']}  {lead['channel_id']}/{lead['lead_id']}  received by {names}")
+                print(
+                    f"  {lead['date']}  {lead['channel_id']}/{lead['lead_id']}  received by {names}"
+                )
         if found["unknown"]:
             print(f"{found['unknown']:,} lines name nobody who is known.", file=sys.stderr)
     print_json(found)
@@ -126,7 +132,7 @@ def export(settings: Settings, kind: str | None, folder: Path) -> int:
 @by_option
 @reason_option
 @click.option("--resume", is_flag=True, help="Only complete an erasure that was killed.")
-@click.option("--orders", is_flag=True, help="Everybody of whom the orders received ask erasure.")
+@click.option("--orders", is_flag=True, help="Every person that a received order asks to erase.")
 @with_persons
 def erase(
     settings: Settings,
@@ -156,7 +162,9 @@ def erase(
     lines = () if orders else list(read_lines(kind))
     with lock_home(settings):
         proof = (
-            erase_ordered(settings, **who) if orders else erase_persons(settings, kind, lines, **who)
+            erase_ordered(settings, **who)
+            if orders
+            else erase_persons(settings, kind, lines, **who)
         )
     print_json(proof)
     return 0
@@ -201,19 +209,18 @@ def review(
     day: date | None,
     by: str | None,
     reason: str | None,
-    decided: str | None,
-    result: str | None,
-    is_list: bool,  # noqa: FBT001
+    **options: Any,
 ) -> int:
     """Have a human look at a decision about a person: record who asked, who looked, the result."""
     from pipelines.core.home.lock import lock_home
     from pipelines.persons.review import decide_review, list_open_reviews, open_review
 
-    if is_list:
+    if options["is_list"]:
         print_json({"open": list_open_reviews(settings)})
         return 0
     who = require(by, reason)
-    if decided:
+    if decided := options["decided"]:
+        result = options["result"]
         if result is None:
             raise UsageError("--decide needs --result. Nothing was recorded.")
         with lock_home(settings):

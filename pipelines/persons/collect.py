@@ -31,8 +31,8 @@ def find_persons(settings: Settings, kind: Kind, lines: Iterable[str]) -> Row:
     """Return the leads of the persons that `lines` name, with dates and institutions.
 
     Returns:
-        `persons`: for each line its `leads` (channel, lead, date, institutions that received it)
-        and `quarantined`, the rows of it that were refused; `unknown`: lines that name nobody known.
+        `persons`: for each line its `leads` (channel, lead, date, institutions that received it);
+        `unknown`: the number of lines that name nobody who is known; `institutions`.
     """
     identifiers = read_identifiers(kind, lines)
     with connect(settings) as connection:
@@ -68,15 +68,15 @@ def collect_person(settings: Settings, kind: Kind, lines: Iterable[str]) -> Row:
     identifiers = read_identifiers(kind, lines)
     if len(identifiers) != 1:
         raise UsageError(
-            f"{len(identifiers)} persons are named, and an export is of one: nobody may see the data "
-            "of another. Nothing was exported."
+            f"{len(identifiers)} persons are named, and an export is of one: nobody may see the "
+            "data of another. Nothing was exported."
         )
     with connect(settings) as connection:
         found = find_leads(connection, settings, kind, identifiers)
         if not found.persons:
             raise InputMissing(
-                f"{settings.home} holds no lead of this person. Nothing was exported. Is it written "
-                "as the channel sent it?"
+                f"{settings.home} holds no lead of this person. Nothing was exported. Is it "
+                "written as the channel sent it?"
             )
         subjects = load_subjects(connection, settings, found)
         leads = [_collect_lead(connection, settings, lead) for lead in subjects.leads.to_pylist()]
@@ -116,9 +116,7 @@ def _list_recipients(
     return {(channel, lead): names for channel, lead, names in rows}
 
 
-def _collect_lead(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, lead: Row
-) -> Row:
+def _collect_lead(connection: duckdb.DuckDBPyConnection, settings: Settings, lead: Row) -> Row:
     """Return what is held about one lead."""
     day = lead["lead_on"]
     key = {"channel": lead["channel_id"], "lead": lead["lead_id"]}
@@ -143,9 +141,13 @@ def _collect_lead(
         "explanation": explanation,
         **held,
         "deliveries": _find_deliveries(connection, settings, day, key),
-        "outcomes": _find_in(connection, settings.lake / "outcomes", "outcomes", key, held["matches"]),
+        "outcomes": _find_in(
+            connection, settings.lake / "outcomes", "outcomes", key, held["matches"]
+        ),
         "notices": _find_in(connection, settings.settlement, "notices", key, held["matches"]),
-        "returns": _find_in(connection, settings.settlement, "return_decisions", key, held["matches"]),
+        "returns": _find_in(
+            connection, settings.settlement, "return_decisions", key, held["matches"]
+        ),
     }
 
 

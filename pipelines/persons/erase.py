@@ -43,7 +43,7 @@ from pipelines.persons.search import SearchResult, search_home
 from pipelines.persons.subjects import Subjects, load_subjects
 
 NOT_REACHED = (
-    "backups of the home and copies of it (backups.jsonl lists the backups that `banyan backup` wrote)",
+    "backups and copies of the home; backups.jsonl lists the backups that `banyan backup` wrote",
     "files that institutions and channels have received; the institutions are noticed",
     "exports of `banyan person export`, which were handed out",
     "deleted blocks of the disk, until they are written again; encrypt the disk of the home",
@@ -51,8 +51,7 @@ NOT_REACHED = (
 """What no erasure reaches."""
 
 KEPT = (
-    "orders by hash in landing/suppressions, lake/suppressions and lake/closing_orders: without them "
-    "the persons would be matched when they come again",
+    "orders by hash in landing/suppressions and the lake, which protect who comes again",
     "the ids of matches in notices of erasure: by them an institution knows what to erase",
     "matches, deliveries, outcomes and bills without the persons: random ids, no attribute",
 )
@@ -95,7 +94,7 @@ def erase(settings: Settings, kind: Kind, lines: Iterable[str], *, by: str, reas
 
 
 def erase_ordered(settings: Settings, *, by: str, reason: str) -> Any:
-    """Erase everybody of whom an order, as received, asks erasure; return the proof, in short.
+    """Erase every person that a received order asks to erase; return the proof, in short.
 
     Raises:
         ErasureIncomplete: Something was left; the message says where.
@@ -126,8 +125,8 @@ def refuse_named(text: str, values: Iterable[str]) -> None:
     for value in values:
         if value.upper() in bare or value.lstrip("+").upper() in bare:
             raise UsageError(
-                "The reason names the person. It stays in the ledger, so nothing was done. State it "
-                "without the phone, the number and the lead; the number of a ticket will do."
+                "The reason names the person, and it stays in the ledger. Nothing was done. State "
+                "it without the phone, the number and the lead; the number of a ticket will do."
             )
 
 
@@ -176,7 +175,9 @@ def _begin(
 def _leave_out_noticed(settings: Settings, notices: pa.Table) -> pa.Table:
     """Return the notices without the matches of which an institution was noticed to erase them."""
     files = sorted(settings.settlement.glob("date=*/notices.parquet"))
-    tables = [pq.read_table(file, columns=["match_id", "kind"], partitioning=None) for file in files]
+    tables = [
+        pq.read_table(file, columns=["match_id", "kind"], partitioning=None) for file in files
+    ]
     if not tables:
         return notices
     earlier = pa.concat_tables(tables)
@@ -231,12 +232,14 @@ def _search(settings: Settings, journal: Journal) -> SearchResult:
     """
     searched = search_home(settings, Subjects.load(journal.folder), journal.scope)
     if searched.found:
-        places = ", ".join(f"{path} ({count})" for path, count in sorted(searched.found.items())[:5])
+        places = ", ".join(
+            f"{path} ({count})" for path, count in sorted(searched.found.items())[:5]
+        )
         raise ErasureIncomplete(
             f"{journal.erasure}: something of the persons is left in "
             f"{plural(len(searched.found), 'file')}: {places}. Everything else is erased, and an "
-            "order is landed. The places belong into pipelines/persons/places.py; then complete it: "
-            "banyan person erase --resume."
+            "order is landed. Add the places to pipelines/persons/places.py and complete it: "
+            "`banyan person erase --resume`."
         )
     return searched
 

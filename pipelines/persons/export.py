@@ -78,8 +78,10 @@ def render(person: Row) -> str:
         }
         for language, name in LANGUAGES.items()
     }
-    return environment(TEMPLATES).get_template("person.html").render(
-        pages=pages, made_on=person["made_on"]
+    return (
+        environment(TEMPLATES)
+        .get_template("person.html")
+        .render(pages=pages, made_on=person["made_on"])
     )
 
 
@@ -179,8 +181,8 @@ def _list_checks(lead: Row, language: str) -> list[Row]:
         for name in ("is_id_valid", "is_phone_valid")
         if name in received
     ]
-    for row in explanation.get("records", ()):
-        checks.append({"rule": row["rule"], "value": row["column"] or ""})
+    records = explanation.get("records", ())
+    checks += [{"rule": row["rule"], "value": row["column"] or ""} for row in records]
     if explanation.get("stage"):
         detail = explanation.get("detail") or ""
         checks.append({"rule": explanation["stage"], "value": detail})
@@ -219,7 +221,9 @@ def _consent(lead: Row, words: Words, language: str) -> Table:
 def _values(section: str, row: Row, words: Words, language: str) -> Table:
     """Return the values of one row, one a line."""
     fields = words["fields"]
-    rows = tuple((label_column(name, language), _to_text(value, words)) for name, value in row.items())
+    rows = tuple(
+        (label_column(name, language), _to_text(value, words)) for name, value in row.items()
+    )
     return Table(words["sections"][section], (fields["source"], fields["value"]), rows)
 
 

@@ -8,6 +8,7 @@ the persons is left as it is.
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.home.erasures import Facts, Write, rewrite_folder
+from pipelines.core.home.erasures import Adjust, Facts, Write, rewrite_folder
 from pipelines.core.home.schema_version import HISTORY
 from pipelines.core.home.shared_marts import FOLDER as SHARED
 from pipelines.core.publishing import MANIFEST, SIGNATURE, restore, sha256, sync, write_json
@@ -30,6 +31,34 @@ from pipelines.persons.tables import Lines
 
 TABLES = (".parquet", ".arrow")
 DATABASES = (".db", ".sqlite", ".duckdb")
+
+
+@dataclass
+class FolderChanges:
+    """What an erasure changes in one published folder."""
+
+    is_delivery: bool
+    files: dict[str, tuple[Write, Facts]] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+    """Lead file that waits -> rows that are removed from it."""
+    emptied: set[str] = field(default_factory=set)
+    """Sealed files that are emptied."""
+    taken_back: set[str] = field(default_factory=set)
+    """Sealed files that wait and are never sent."""
+
+    def adjust(self, subjects: Subjects) -> Adjust:
+        """Return what changes in the manifest besides the hashes of files."""
+
+        def adjust(manifest: Facts) -> Facts:
+            if self.is_delivery:
+                manifest = outbox.adjust_manifest(
+                    manifest, self.removed, self.emptied, self.taken_back
+                )
+            stated = {key: manifest[key] for key in manifest.keys() - {"files"}}
+            replaced: Any = texts.replace_in_json(stated, subjects)
+            return {**replaced, "files": manifest["files"]}
+
+        return adjust
 
 
 class HomePass:
@@ -82,56 +111,44 @@ class HomePass:
             self._journal.record(name, "", "discard", 0)
             shutil.rmtree(folder)
             return
-        is_delivery = outbox.is_delivery(self._settings, folder)
-        changes: dict[str, tuple[Write, Facts]] = {}
-        removed: dict[str, int] = {}
-        emptied: set[str] = set()
-        taken_back: set[str] = set()
-        for path in sorted(folder.rglob("*")):
-            file = path.relative_to(folder).as_posix()
-            if not path.is_file() or file in {MANIFEST, SIGNATURE}:
-                continue
-            if is_delivery and outbox.is_sealed(folder, file):
-                if self._holds_sealed(folder, file):
-                    waits = outbox.is_waiting(self._settings, folder, file)
-                    (taken_back if waits else emptied).add(file)
-                    write = _leave_out if waits else _write_nothing
-                    changes[file] = write, {"treatment": "discard"}
-                continue
-            place = self._find_place(path, is_delivery=is_delivery)
-            if not (rows := self._count(path, place)):
-                continue
-            treatment = place.treatment if place else "remove"
-            if is_delivery and file.startswith("leads") and treatment == "remove":
-                removed[file] = rows
-            changes[file] = self._writer(place), {"treatment": treatment, "changed": rows}
-        stated = (folder / MANIFEST).read_bytes()
-        if not changes and not self._subjects.find_words(stated):
+        found = self._find_changes(folder)
+        if not found.files and not self._subjects.find_words((folder / MANIFEST).read_bytes()):
             return
-        if is_delivery:
+        if found.is_delivery:
             self._journal.record_delivery(name, outbox.hash_files(folder))
-        for file, (_, facts) in changes.items():
+        for file, (_, facts) in found.files.items():
             self._journal.record(
                 f"{name}/{file}", sha256(folder / file), facts["treatment"], facts.get("changed", 0)
             )
         self._journal.record(f"{name}/{MANIFEST}", sha256(folder / MANIFEST), "tombstone", 0)
-
-        def adjust(manifest: Facts) -> Facts:
-            if is_delivery:
-                return outbox.adjust_manifest(
-                    manifest, self._subjects, removed, emptied, taken_back
-                )
-            return self._without_words(manifest)
-
-        rewrite_folder(folder, self._journal.erasure, changes, adjust)
-        if taken_back:
+        rewrite_folder(folder, self._journal.erasure, found.files, found.adjust(self._subjects))
+        if found.taken_back:
             self._journal.record_redelivery(name)
 
-    def _without_words(self, manifest: Facts) -> Facts:
-        """Return a manifest without the words of a person; the hashes of files stay."""
-        stated = {key: manifest[key] for key in manifest.keys() - {"files"}}
-        replaced: Any = texts.replace_in_json(stated, self._subjects)
-        return {**replaced, "files": manifest["files"]}
+    def _find_changes(self, folder: Path) -> FolderChanges:
+        """Return what an erasure changes in a published folder."""
+        found = FolderChanges(outbox.is_delivery(self._settings, folder))
+        for path in sorted(folder.rglob("*")):
+            file = path.relative_to(folder).as_posix()
+            if not path.is_file() or file in {MANIFEST, SIGNATURE}:
+                continue
+            if found.is_delivery and outbox.is_sealed(folder, file):
+                self._find_sealed(folder, file, found)
+                continue
+            place = self._find_place(path, is_delivery=found.is_delivery)
+            if rows := self._count(path, place):
+                treatment = place.treatment if place else "remove"
+                if found.is_delivery and file.startswith("leads") and treatment == "remove":
+                    found.removed[file] = rows
+                found.files[file] = self._writer(place), {"treatment": treatment, "changed": rows}
+        return found
+
+    def _find_sealed(self, folder: Path, file: str, found: FolderChanges) -> None:
+        """Add a sealed file that has a match of a person: it is emptied, or taken back."""
+        if self._holds_sealed(folder, file):
+            waits = outbox.is_waiting(self._settings, folder, file)
+            (found.taken_back if waits else found.emptied).add(file)
+            found.files[file] = _leave_out if waits else _write_nothing, {"treatment": "discard"}
 
     def _holds_sealed(self, folder: Path, name: str) -> bool:
         """Return whether a sealed file has a match of a person, by the ids beside it."""
@@ -217,7 +234,9 @@ class HomePass:
             place = find_place(name)
             if not (changed := self._count(path, place)):
                 continue
-            self._journal.record(name, sha256(path), place.treatment if place else "remove", changed)
+            self._journal.record(
+                name, sha256(path), place.treatment if place else "remove", changed
+            )
             fresh = path.with_name(".erased.parquet")
             self._writer(place)(path, fresh)
             target = path.with_name(f"{sha256(fresh)}.parquet")
@@ -232,9 +251,7 @@ class HomePass:
         for key in renamed:
             (root / key).unlink()
 
-    def _rename_shared(
-        self, history: Path, renamed: dict[str, str], rows: dict[str, int]
-    ) -> None:
+    def _rename_shared(self, history: Path, renamed: dict[str, str], rows: dict[str, int]) -> None:
         listed, changed = read_json(history), 0
         for mart, entries in listed.items():
             for entry in entries:

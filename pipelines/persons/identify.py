@@ -107,7 +107,7 @@ def find_leads(
 
 
 def find_ordered_leads(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Found:
-    """Return the leads of everybody of whom an order, as received, asks erasure.
+    """Return the leads of every person that a received order asks to erase.
 
     An order whose hash is one of several persons is left out: it needs a human.
     """

@@ -100,7 +100,7 @@ class Journal:
         return pq.read_table(path, partitioning=None).cast(LINES) if path.is_file() else None
 
     def remove(self) -> None:
-        """Remove the journal: its facts first, so that what a killed removal leaves is no journal."""
+        """Remove the journal, its facts first: what a killed removal leaves is no journal."""
         (self.folder / FACTS).unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 

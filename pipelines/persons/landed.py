@@ -61,6 +61,12 @@ class _Landed:
         return self.path.split("/")[1] if "/" in self.path else ""
 
     @property
+    def day(self) -> str:
+        """Return the date of its folder."""
+        parts = self.path.split("/")
+        return parts[2] if len(parts) == DEPTH else ""
+
+    @property
     def is_of_leads(self) -> bool:
         """Return whether the reader of leads can read it."""
         parts = self.path.split("/")
@@ -118,12 +124,13 @@ def find_lead_lines(
         folders: Dates (ISO) of whose folders every row is returned, of a lead or not.
     """
     named = _list_named_files(connection, subjects)
-    files = [file for file in _walk(settings.landing / LEADS) if file.path]
-    files = [_Landed(f"{LEADS}/{file.path}", file.place) for file in files]
-    whole = [file for file in files if file.path.split("/")[2:3] and file.path.split("/")[2] in folders]
-    single = [file for file in files if file.is_of_leads and file.path in named - {f.path for f in whole}]
+    files = [
+        _Landed(f"{LEADS}/{file.path}", file.place) for file in _walk(settings.landing / LEADS)
+    ]
+    whole = [file for file in files if file.day in folders]
+    single = [file for file in files if file.day not in folders and file.path in named]
     found = [LINES.empty_table(), *map(_list_all_rows, whole)]
-    found += _read_leads(connection, settings, single, subjects)
+    found += _read_leads(connection, settings, [f for f in single if f.is_of_leads], subjects)
     return pa.concat_tables(found)
 
 
@@ -142,7 +149,8 @@ def erase_lines(
 ) -> Iterator[tuple[str, int, str, str]]:
     """Empty the rows `lines` of landed files; yield path, number of rows, hash before and after.
 
-    A file is changed once its facts were taken. The name of a changed file, its permissions and its time of modification stay.
+    A file is changed once its facts were taken. Its name, permissions and time of modification
+    stay.
     """
     for path in sorted(pc.unique(lines["path"]).to_pylist()):
         place = settings.landing / path
@@ -179,7 +187,7 @@ def read_landed(place: Path) -> bytes:
 
 
 def is_parquet(place: Path) -> bool:
-    """Return whether a file is a whole Parquet file, whatever its name."""  # words: keep - any name
+    """Return whether a file is a whole Parquet file, under any name."""
     with place.open("rb") as file:
         if file.read(4) != PARQUET:
             return False
@@ -226,8 +234,9 @@ def _find_outcome_lines(
     )
     connection.register("subject_leads", subjects.leads)
     connection.register("subject_matches", subjects.matches)
-    return connection.sql(
-        """
+    return (
+        connection.sql(
+            """
         select
             'outcomes/' || institution_id || '/' || landed_on || '/' || file as path,
             file_line as line,
@@ -240,7 +249,10 @@ def _find_outcome_lines(
                 or (channel_id, lead_id) in (select (channel_id, lead_id) from subject_leads)
             )
         """
-    ).to_arrow_table().cast(LINES)
+        )
+        .to_arrow_table()
+        .cast(LINES)
+    )
 
 
 def _find_worded_rows(file: _Landed, subjects: Subjects) -> np.ndarray:
@@ -331,9 +343,8 @@ def _find_lead_rows(rows: pa.Table, channels: pa.ChunkedArray, subjects: Subject
 
 
 def _make_task(file: _Landed) -> Task:
-    day = file.path.split("/")[2]
     size, digest = file.place.stat().st_size, sha256(file.place)
-    entry = Entry(LEADS, file.source, day, file.path, 1, digest, size, day, is_late=False)
+    entry = Entry(LEADS, file.source, file.day, file.path, 1, digest, size, file.day, is_late=False)
     return Task(entry, file.path)
 
 
@@ -383,9 +394,7 @@ def _unlink_line(line: bytes, header: bytes, source: str, subjects: Subjects) ->
     return written.getvalue().encode() + end
 
 
-def _write_emptied_rows(
-    file: _Landed, fresh: Path, rows: np.ndarray, subjects: Subjects
-) -> bool:
+def _write_emptied_rows(file: _Landed, fresh: Path, rows: np.ndarray, subjects: Subjects) -> bool:
     table = pq.read_table(file.place, partitioning=None)
     numbers = rows[(rows > 0) & (rows <= table.num_rows)] - 1
     is_row = np.zeros(table.num_rows, np.bool_)

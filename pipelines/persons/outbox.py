@@ -1,9 +1,9 @@
-"""What an erasure changes of deliveries besides their rows: manifests, signatures, transport records.
+"""What an erasure changes of deliveries besides their rows.
 
-A file that was sent has as many rows as before, one of them without the person: receipts, states and
-bills go by its rows. From a file that waits the row is removed, so that it is never sent. Nobody here
-can open a sealed file: one that was sent is emptied, one that waits is taken back as a whole, and
-the others of it are delivered again.
+A file that was sent has as many rows as before, one of them without the person: receipts, states
+and bills go by its rows. From a file that waits the row is removed, so that it is never sent. A
+sealed file can't be opened here: one that was sent is emptied, one that waits is taken back as a
+whole, and the others of it are delivered again. Manifests, signatures and transport records follow.
 """
 
 from dataclasses import replace
@@ -18,8 +18,6 @@ from pipelines.deliveries.attachments import KINDS
 from pipelines.deliveries.ledger.delivery_versions import FOLDER
 from pipelines.deliveries.retraction_list import LISTS
 from pipelines.deliveries.signatures import sign_manifests
-from pipelines.persons.subjects import Subjects
-from pipelines.persons.texts import replace_in_json
 from pipelines.transport.records import SentFile, read_record, write_record
 
 HELD = "erased"
@@ -43,7 +41,6 @@ def is_sealed(folder: Path, name: str) -> bool:
 
 def adjust_manifest(
     manifest: Facts,
-    subjects: Subjects,
     removed: dict[str, int],
     emptied: set[str],
     taken_back: set[str],
@@ -52,7 +49,6 @@ def adjust_manifest(
 
     Args:
         manifest: With the facts of the new files.
-        subjects: The persons, whose match ids it may list.
         removed: File that waits -> rows that were removed from it.
         emptied: Sealed files that were emptied.
         taken_back: Sealed files that wait and are never sent.
@@ -83,8 +79,7 @@ def adjust_manifest(
             "held_back": manifest.get("held_back", 0) + rows,
             "held_reasons": reasons | {HELD: reasons.get(HELD, 0) + rows},
         }
-    words = replace_in_json({key: result[key] for key in result.keys() - {"files"}}, subjects)
-    return dict(words) | {"files": result["files"]}  # type: ignore[call-overload]
+    return result
 
 
 def finish_delivery(settings: Settings, folder: Path, before: dict[str, str]) -> None:
@@ -148,5 +143,3 @@ def _adjust_version(
     if "content_sha256" in entry and name not in emptied:
         adjusted["content_sha256"] = changed[name]
     return adjusted
-
-

@@ -1,9 +1,9 @@
 """Every place of a home that may name a person, and what an erasure does there.
 
 This list is the only one. A file that it does not name is treated by its format: of a table the
-rows of the person are removed, in a text the words that name the person are replaced. Whatever an
-erasure did, it then searches every file of the home, so a new place that needs an entry here makes
-it fail and not forget.
+rows of the person are removed, in a text the words that name the person are replaced. At the end an
+erasure searches every file of the home, so a new place that needs an entry here makes it fail and
+not forget.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,17 @@ from typing import Literal
 from expectations.contracts import load
 
 Treatment = Literal["remove", "unlink", "account", "blank", "orders", "discard", "leave"]
-"""`remove`: a row of the person is removed. `unlink`: it stays, because money, quotas or counts rest
-on it; its ids are replaced by random ones, and of other columns only `keep` stays. `account`: the
-rows about a delivered match are unlinked, the others removed. `blank`: it stays
-as a count, without what was received. `orders`: only what names the person in plain is removed: the
-hashes of an order keep the person from being processed again. `discard`: the file is removed, the
-next run makes it again. `leave`: nothing is done."""
+"""What is done with a row of the person, or with a file:
+
+- `remove`: the row is removed.
+- `unlink`: it stays, because money, quotas or counts rest on it; its ids are replaced by random
+  ones, and of other columns only `keep` stays.
+- `account`: the rows about a delivered match are unlinked, the others removed.
+- `blank`: it stays as a count, without what was received.
+- `orders`: only what names the person in plain is removed, as the hashes of an order keep the
+  person from being processed again.
+- `discard`: the file is removed, the next run makes it again.
+- `leave`: nothing is done."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,8 @@ PLACES = (
         "receipts, states and bills are counted by the rows of a version",
         ("match_id", "product_id", "rank", "schema_version"),
     ),
-    Place("outbox/date=*/retractions*", "unlink", "a list that was sent has as many rows as stated"),
-    Place("outbox/*.csv", "unlink", "a file that was sent has as many rows as its manifest says"),
+    Place("outbox/date=*/retractions*", "unlink", "a sent list has as many rows as stated"),
+    Place("outbox/*.csv", "unlink", "a file that was sent has as many rows as stated"),
     Place(
         "truth/corruption/*",
         "blank",

@@ -99,7 +99,9 @@ def take_published(settings: Settings, day: date) -> None:
                 continue
             if root in OF_FEEDS and name.split("/")[1] not in known:
                 continue  # a feed that is newer than the day
-            compared = dict(_compare_folders(settings, Path(published) / name, folder, Path(published)))
+            compared = dict(
+                _compare_folders(settings, Path(published) / name, folder, Path(published))
+            )
             record |= {path: asdict(found) for path, found in compared.items()}
             record[f"{name}/{MANIFEST}"] = asdict(Difference())
             _take(Path(published), settings.home, folder)
@@ -144,12 +146,14 @@ def explain_differences(
 def _count(difference: Difference) -> str:
     if difference.is_text:
         return "the page or record has other figures"
-    return f"{difference.missing:,} other rows were not computed again, {difference.added:,} are new"
+    return (
+        f"{difference.missing:,} other rows were not computed again, {difference.added:,} are new"
+    )
 
 
 def _explain(path: str, day: date, erasures: dict[str, list[str]]) -> str:
     """Return why rows of others may differ in a file; empty if nothing explains it."""
-    root = path.split(f"/date={day}")[0]
+    root = path.partition(f"/date={day}")[0]
     own = {name for name in erasures if f"date={day}" in name}
     if root in FROM_ALL_ROWS or path.endswith(("calibration_ledger.parquet", ".json")):
         return "it counts rows of erased persons"

@@ -84,7 +84,7 @@ def lift(settings: Settings, restriction: str, *, by: str, reason: str) -> dict[
     landed = sorted((settings.landing / "suppressions" / SOURCE).glob(f"*/{file}"))
     changed = [_empty(settings, path) for path in landed]
     changed += [
-        _remove(settings, folder, file, restriction)
+        _remove(folder, file, restriction)
         for folder in sorted((settings.lake / "suppressions").glob("date=*"))
     ]
     if not any(changed):
@@ -114,7 +114,7 @@ def _empty(settings: Settings, path: Path) -> bool:
     return bool(list(erase_lines(settings, lines, NOBODY)))
 
 
-def _remove(settings: Settings, folder: Path, file: str, restriction: str) -> bool:
+def _remove(folder: Path, file: str, restriction: str) -> bool:
     """Remove the orders of a file from a partition of the lake; return whether there were any."""
     path = folder / "suppressions.parquet"
     if not path.is_file():
@@ -131,5 +131,3 @@ def _remove(settings: Settings, folder: Path, file: str, restriction: str) -> bo
     facts = {"treatment": "lifted", "changed": pc.sum(is_own).as_py()}
     rewrite_folder(folder, restriction, {path.name: (write, facts)})
     return True
-
-

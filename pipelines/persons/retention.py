@@ -1,4 +1,4 @@
-"""Apply the retention policy: remove what is due, by the same pass and with the same proof as erasure.
+"""Apply the retention policy: remove what is due, by the pass and with the proof of an erasure.
 
 No order is landed and nobody is noticed: a period that ends concerns nobody else. Each kind of data
 under each jurisdiction is one erasure of its own; a killed one is completed by the next.
@@ -121,9 +121,11 @@ def _select_leads(
 
 
 def _list_whole_folders(kind: RetentionKind, row: RetentionRow) -> set[str]:
-    """Return the due dates that are past the period of every jurisdiction: their files are emptied."""
+    """Return the due dates that are past every jurisdiction's period: their files are emptied."""
     longest = max(period.days for period in kind.periods)
-    return {f"{each}" for each in row.due if each + timedelta(days=longest - row.days) <= row.due[-1]}
+    return {
+        f"{each}" for each in row.due if each + timedelta(days=longest - row.days) <= row.due[-1]
+    }
 
 
 def _remove_files(settings: Settings, kind: RetentionKind, *, by: str) -> list[dict[str, Any]]:
@@ -133,7 +135,9 @@ def _remove_files(settings: Settings, kind: RetentionKind, *, by: str) -> list[d
     paths = [
         path
         for path in sorted(settings.home.rglob("*"))
-        if any(fnmatchcase(path.relative_to(settings.home).as_posix(), each) for each in kind.places)
+        if any(
+            fnmatchcase(path.relative_to(settings.home).as_posix(), each) for each in kind.places
+        )
         and path.is_file()
         and path.stat().st_mtime < oldest
     ]

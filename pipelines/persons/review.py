@@ -31,7 +31,7 @@ def open_review(
     identifiers = read_identifiers(kind, lines)
     refuse_named(reason, [value for _, value in identifiers])
     if len(identifiers) != 1:
-        raise UsageError(f"{len(identifiers)} persons are named; a review is of one. Nothing was done.")
+        raise UsageError(f"{len(identifiers)} persons are named, a review is of one. Nothing done.")
     with connect(settings) as connection:
         found = find_leads(connection, settings, kind, identifiers)
         dates = found.leads["lead_on"].to_pylist()
@@ -67,8 +67,8 @@ def decide_review(
     """
     if not any(each.id == review and each.decided_on is None for each in list_reviews(settings)):
         raise InputMissing(
-            f"There is no open review {review}. Nothing was recorded. `banyan person contest --list` "  # words: keep - the verb's name
-            "lists the open ones."
+            f"There is no open review {review}. Nothing was recorded. List the open ones: "
+            "`banyan person contest --list`."  # words: keep - the verb's name
         )
     refuse_named(note, [key.split("/", 1)[1] for key in find_leads_of(settings, review)])
     return append_entry(

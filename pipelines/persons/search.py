@@ -1,4 +1,4 @@
-"""Search every file of a home for persons, whatever its format: the proof that an erasure is whole."""
+"""Search every file of a home for persons, in any format: the proof that an erasure is whole."""
 
 import re
 import sqlite3
@@ -56,7 +56,9 @@ def search_home(
             continue
         result.files += 1
         result.bytes += path.stat().st_size
-        if hits := _count(path, subjects, words, is_of_orders=name.startswith("landing/suppressions/")):
+        if hits := _count(
+            path, subjects, words, is_of_orders=name.startswith("landing/suppressions/")
+        ):
             result.found[name] = hits
     return result
 

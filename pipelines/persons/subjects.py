@@ -192,7 +192,9 @@ class Subjects:
     def load(cls, folder: Path) -> "Subjects":
         """Return the subjects in the journal `folder`."""
         names = ("leads", "matches", "values")
-        return cls(*(pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in names))
+        return cls(
+            *(pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in names)
+        )
 
 
 def load_subjects(
@@ -234,7 +236,7 @@ def flag(values: pa.ChunkedArray, searched: pa.Array) -> BoolArray:
 
 
 def is_distinctive(lead: str) -> bool:
-    """Return whether a lead id can be told from any other word of a text."""  # words: keep - recognised
+    """Return whether a lead id looks like no other word of a text, such as a number."""
     return len(lead) >= LEAST_LETTERS and any(map(str.isdigit, lead))
 
 
@@ -312,5 +314,6 @@ def _load_matches(connection: duckdb.DuckDBPyConnection, settings: Settings) -> 
 def list_partitions(root: Path, stem: str) -> str:
     """Return the files of every partition as a list of SQL literals."""
     paths: Iterable[Path] = sorted(root.glob(f"date=*/{stem}.parquet"))
-    return ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths
-                     if not path.name.startswith("."))
+    return ", ".join(
+        "'" + str(path).replace("'", "''") + "'" for path in paths if not path.name.startswith(".")
+    )

@@ -114,9 +114,7 @@ def read_batches(path: Path, names: list[str]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def find_hits(
-    rows: pa.Table, place: Place | None, subjects: Subjects, lines: Lines
-) -> Hits:
+def find_hits(rows: pa.Table, place: Place | None, subjects: Subjects, lines: Lines) -> Hits:
     """Return the rows of `rows` that name one of the persons."""
     own, linked = (np.zeros(rows.num_rows, np.bool_) for _ in range(2))
     names = set(rows.column_names)

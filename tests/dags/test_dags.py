@@ -53,9 +53,7 @@ def test_every_task_that_fails_for_good_sends_an_alert(dag):
         assert any(isinstance(each, FailureAlert) for each in task.on_failure_callback)
     last = dag.leaves[0]
     recovers = any(isinstance(each, RecoveryAlert) for each in last.on_success_callback)
-    assert recovers == (
-        dag.dag_id not in {"apply_retention", "check_deadline", "send_waiting"}
-    )
+    assert recovers == (dag.dag_id not in {"apply_retention", "check_deadline", "send_waiting"})
 
 
 def test_only_tasks_that_open_the_warehouse_use_its_pool():

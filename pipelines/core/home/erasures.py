@@ -36,6 +36,7 @@ ERASED = "erased-"
 TOMBSTONES = "erasures"
 """Key of a manifest: the erasures that changed its files, in their order."""
 
+
 @dataclass(frozen=True)
 class ChangedLanding:
     """The hashes of a landed file that an erasure changed."""

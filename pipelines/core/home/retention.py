@@ -54,7 +54,7 @@ def load_retention(settings: Settings, day: date) -> list[RetentionRow]:
 
 
 def list_currencies(jurisdiction: str) -> list[str]:
-    """Return the currencies whose leads are under a jurisdiction; of `default` the ones excluded."""
+    """Return the currencies of a jurisdiction; of `default` the ones of all others."""
     by_currency = policy.retention().jurisdictions
     if jurisdiction == "default":
         return sorted(by_currency)

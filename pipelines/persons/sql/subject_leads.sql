@@ -12,4 +12,8 @@ inner join leads
         subject_leads.channel_id = leads.channel_id
         and subject_leads.lead_id = leads.lead_id
 group by all
-order by subject_leads.person, subject_leads.lead_on, subject_leads.channel_id, subject_leads.lead_id
+order by
+    subject_leads.person,
+    subject_leads.lead_on,
+    subject_leads.channel_id,
+    subject_leads.lead_id

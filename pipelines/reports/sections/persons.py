@@ -1,4 +1,4 @@
-"""What persons asked for: erasures, restrictions, reviews of decisions; and how long data is kept."""
+"""What persons asked for, from erasures to reviews of decisions; and how long data is kept."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def load_persons(settings: Settings, day: date) -> Persons:
     known = [
         entry
         for entry in read_ledger(settings)
-        if date.fromisoformat(entry["known_on"]) <= day and entry["verb"] not in {VERB}
+        if date.fromisoformat(entry["known_on"]) <= day and entry["verb"] != VERB
     ]
     return Persons(
         erased=sum(entry["persons"] for entry in known if entry["verb"] == "erase"),
