@@ -122,7 +122,9 @@ def find_ordered_leads(connection: duckdb.DuckDBPyConnection, settings: Settings
             subject
         from (
             select distinct subject_type, subject from suppressions
-            where reason = 'erasure' and institution_id is null
+            where
+                reason = 'erasure'
+                and (institution_id is null or institution_id in ('all', '*'))
         )
         """
     ).to_arrow_table().cast(ASKED)  # fmt: skip

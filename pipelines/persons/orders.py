@@ -9,13 +9,11 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.core.publishing import sync
+from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
 from pipelines.ingest.identity import normalise_id_sql, normalise_phone_sql
 from pipelines.ingest.ledger import read_ledger
 from pipelines.persons.subjects import Subjects
-
-SOURCE = "banyan"
-"""The platform's own source of the feed `suppressions`."""
 
 
 def find_open_date(settings: Settings) -> date:
@@ -55,7 +53,7 @@ def land_order(
     settings: Settings, name: str, day: date, reason: str, subjects: list[tuple[str, str]]
 ) -> Path:
     """Land the order file `name` for `day`, unless it is there; return its path."""
-    path = settings.landing / "suppressions" / SOURCE / f"{day}" / f"{name}.csv"
+    path = settings.landing / "suppressions" / PLATFORM / f"{day}" / f"{name}.csv"
     if path.is_file():
         return path
     text = io.StringIO()

@@ -21,12 +21,13 @@ from pipelines.core.formats import plural
 from pipelines.core.home.erasures import rewrite_folder
 from pipelines.core.home.person_ledger import append_entry
 from pipelines.core.publishing import write_parquet
+from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
 from pipelines.persons.collect import hash_leads
 from pipelines.persons.erase import refuse_named
 from pipelines.persons.identify import Kind, find_leads, read_identifiers
 from pipelines.persons.landed import LINES, erase_lines
-from pipelines.persons.orders import SOURCE, find_open_date, land_order, list_order_subjects
+from pipelines.persons.orders import find_open_date, land_order, list_order_subjects
 from pipelines.persons.subjects import LEADS, MATCHES, VALUES, Subjects, load_subjects
 
 REASON = "do_not_contact"
@@ -81,7 +82,7 @@ def lift(settings: Settings, restriction: str, *, by: str, reason: str) -> dict[
         InputMissing: There is no such restriction, or it was lifted.
     """
     file = f"{restriction}.csv"
-    landed = sorted((settings.landing / "suppressions" / SOURCE).glob(f"*/{file}"))
+    landed = sorted((settings.landing / "suppressions" / PLATFORM).glob(f"*/{file}"))
     changed = [_empty(settings, path) for path in landed]
     changed += [
         _remove(folder, file, restriction)
@@ -120,7 +121,7 @@ def _remove(folder: Path, file: str, restriction: str) -> bool:
     if not path.is_file():
         return False
     table = pq.read_table(path, partitioning=None)
-    is_own = pc.and_(pc.equal(table["platform_id"], SOURCE), pc.equal(table["file"], file))
+    is_own = pc.and_(pc.equal(table["platform_id"], PLATFORM), pc.equal(table["file"], file))
     is_own = pc.fill_null(is_own, fill_value=False)
     if not pc.any(is_own).as_py():
         return False

@@ -126,7 +126,9 @@ def _find_open_orders(settings: Settings, day: date) -> Iterator[OpenOrders]:
             create table orders as
             select subject_type, subject, min(cast(date as date)) as known_on
             from read_parquet($files, hive_partitioning = true, union_by_name = true)
-            where reason = 'erasure' and institution_id is null
+            where
+                reason = 'erasure'
+                and (institution_id is null or institution_id in ('all', '*'))
             group by all
             """,
             {"files": orders},
