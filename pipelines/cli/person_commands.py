@@ -5,24 +5,29 @@ is seen by every user of the machine.
 """
 
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from pipelines.cli.options import DATE, json_option, print_json, with_settings
+from pipelines.cli.options import DATE, Command, json_option, print_json, with_settings
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
-KINDS = {
+Kind = Literal["phone", "id_number", "lead"]
+
+KINDS: dict[Kind, str] = {
     "phone": "Persons are named by phone, such as +8613800138000.",
     "id_number": "Persons are named by identity number.",
     "lead": "Persons are named by CHANNEL/LEAD.",
 }
-PROMPTS = {"phone": "Phone", "id_number": "Identity number", "lead": "CHANNEL/LEAD"}
+PROMPTS: dict[Kind, str] = {
+    "phone": "Phone",
+    "id_number": "Identity number",
+    "lead": "CHANNEL/LEAD",
+}
 RESULTS = ("upheld", "changed", "withdrawn")
 
 
@@ -42,7 +47,7 @@ def person() -> None:
     """
 
 
-def with_persons(command: Callable[..., int]) -> Callable[..., int]:
+def with_persons(command: Command) -> Command:
     """Add the options that say what standard input names; pass `kind` (None: not given)."""
 
     def call(settings: Settings, **options: Any) -> int:
@@ -67,15 +72,15 @@ reason_option = click.option(
 )
 
 
-def read_lines(kind: str | None) -> Iterable[str]:
-    """Return the lines that name the persons; on a terminal they are asked for, without echo."""
+def read_lines(kind: Kind | None) -> tuple[Kind, list[str]]:
+    """Return what names the persons, and the lines that name them; a terminal shows no line."""
     if kind is None:
         raise UsageError(
             "Say what names the person: --phone, --id-number or --lead. Nothing was done."
         )
     if sys.stdin.isatty():
-        return [click.prompt(PROMPTS[kind], hide_input=True, err=True)]
-    return click.get_text_stream("stdin").read().splitlines()
+        return kind, [click.prompt(PROMPTS[kind], hide_input=True, err=True)]
+    return kind, click.get_text_stream("stdin").read().splitlines()
 
 
 def require(by: str | None, reason: str | None) -> dict[str, str]:
@@ -88,11 +93,11 @@ def require(by: str | None, reason: str | None) -> dict[str, str]:
 @person.command()
 @json_option
 @with_persons
-def find(settings: Settings, kind: str | None, as_json: bool) -> int:  # noqa: FBT001
+def find(settings: Settings, kind: Kind | None, as_json: bool) -> int:  # noqa: FBT001
     """List a person's leads: dates, and the institutions that received them. Exit 1: unknown."""
     from pipelines.persons.collect import find_persons
 
-    found = find_persons(settings, kind, read_lines(kind))
+    found = find_persons(settings, *read_lines(kind))
     if not as_json:
         for row in found["persons"]:
             print(f"line {row['line']}: {len(row['leads']):,} leads")
@@ -117,12 +122,12 @@ def find(settings: Settings, kind: str | None, as_json: bool) -> int:  # noqa: F
     help="Folder outside of the home for person.json and person.html.",
 )
 @with_persons
-def export(settings: Settings, kind: str | None, folder: Path) -> int:
+def export(settings: Settings, kind: Kind | None, folder: Path) -> int:
     """Write everything held about one person: as JSON, and as a page in the person's words."""
     from pipelines.persons.collect import collect_person
     from pipelines.persons.export import write_export
 
-    collected = collect_person(settings, kind, read_lines(kind))
+    collected = collect_person(settings, *read_lines(kind))
     paths = write_export(settings, collected, folder)
     print_json({"leads": len(collected["leads"]), "files": [str(path) for path in paths]})
     return 0
@@ -136,7 +141,7 @@ def export(settings: Settings, kind: str | None, folder: Path) -> int:
 @with_persons
 def erase(
     settings: Settings,
-    kind: str | None,
+    kind: Kind | None,
     by: str | None,
     reason: str | None,
     resume: bool,  # noqa: FBT001
@@ -176,7 +181,7 @@ def erase(
 @click.option("--lift", "lifted", metavar="RESTRICTION", help="Lift this restriction.")
 @with_persons
 def restrict(
-    settings: Settings, kind: str | None, by: str | None, reason: str | None, lifted: str | None
+    settings: Settings, kind: Kind | None, by: str | None, reason: str | None, lifted: str | None
 ) -> int:
     """Stop the use of a person's data, from the next date on, until it is lifted."""
     from pipelines.core.home.lock import lock_home
@@ -184,12 +189,12 @@ def restrict(
     from pipelines.persons.restrict import restrict as restrict_persons
 
     who = require(by, reason)
-    lines = () if lifted else list(read_lines(kind))
+    named = None if lifted else read_lines(kind)
     with lock_home(settings):
         entry = (
-            lift(settings, lifted, **who)
-            if lifted
-            else restrict_persons(settings, kind, lines, **who)
+            restrict_persons(settings, *named, **who)
+            if named
+            else lift(settings, f"{lifted}", **who)
         )
     print_json({name: value for name, value in entry.items() if name != "leads"})
     return 0
@@ -205,7 +210,7 @@ def restrict(
 @with_persons
 def review(
     settings: Settings,
-    kind: str | None,
+    kind: Kind | None,
     day: date | None,
     by: str | None,
     reason: str | None,
@@ -228,9 +233,9 @@ def review(
     else:
         if day is None:
             raise UsageError("--date of the decision is needed. Nothing was recorded.")
-        lines = list(read_lines(kind))
+        named = read_lines(kind)
         with lock_home(settings):
-            entry = open_review(settings, kind, lines, day, **who)
+            entry = open_review(settings, *named, day, **who)
     print_json({name: value for name, value in entry.items() if name != "leads"})
     return 0
 

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from pipelines.core.database import connect, query_table
 from pipelines.core.errors import BanyanError, InputMissing, UsageError
-from pipelines.core.formats import plural
 from pipelines.core.home.erasures import NOTICES, notices_path, proof_path
 from pipelines.core.home.person_ledger import append_entry, read_ledger
 from pipelines.core.publishing import sha256, write_json, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json_lines
+from pipelines.core.translation import plural
 from pipelines.persons.home_pass import HomePass
 from pipelines.persons.identify import (
     SQL,
@@ -56,6 +56,13 @@ KEPT = (
     "matches, deliveries, outcomes and bills without the persons: random ids, no attribute",
 )
 """What stays, and why."""
+
+
+LEDGER_FACTS = (
+    *("verb", "id", "by", "reason", "persons", "leads", "known_on"),
+    *("kind", "jurisdiction", "through"),
+)
+"""Facts of a journal that the ledger states."""
 
 
 class ErasureIncomplete(BanyanError):
@@ -213,9 +220,7 @@ def complete(
     path = proof_path(settings, journal.erasure)
     write_json(path, proof)
     if journal.erasure not in {entry.get("id") for entry in read_ledger(settings)}:
-        names = ("verb", "id", "by", "reason", "persons", "leads", "known_on")
-        names += ("kind", "jurisdiction", "through")
-        entry = {name: facts[name] for name in names if name in facts}
+        entry = {name: facts[name] for name in LEDGER_FACTS if name in facts}
         append_entry(settings, entry | {"proof_sha256": sha256(path)})
     journal.remove()
     return {name: value for name, value in proof.items() if name != "files"} | {

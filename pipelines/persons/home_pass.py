@@ -91,8 +91,8 @@ class HomePass:
             self._erase_folder(folder)
         for path in loose:
             self._erase_loose(path)
-        for folder, before in self._journal.list_deliveries():
-            outbox.finish_delivery(self._settings, self._home / folder, before)
+        for delivery, hashes in self._journal.list_deliveries():
+            outbox.finish_delivery(self._settings, self._home / delivery, hashes)
         for name, rows, before, _ in erase_lines(self._settings, landed, self._subjects):
             self._journal.record(f"landing/{name}", before, "lines", rows)
 

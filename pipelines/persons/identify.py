@@ -20,9 +20,9 @@ from expectations import policy
 from expectations.contracts import load
 from pipelines.core.database import create_known_view, query_table
 from pipelines.core.errors import BanyanError, UsageError
-from pipelines.core.formats import plural
 from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural
 from pipelines.ingest.phones import E164, normalise_phones
 
 SQL = Path(__file__).parent / "sql"

@@ -60,8 +60,8 @@ def adjust_manifest(
             result[kind] = [
                 _adjust_version(entry, changed, removed, emptied) for entry in manifest[kind]
             ]
-    versions = result.get("deliveries")
-    if taken := [entry for entry in versions or () if entry["file"] in taken_back]:
+    versions = result.get("deliveries", [])
+    if taken := [entry for entry in versions if entry["file"] in taken_back]:
         rows = taken[-1]["rows"]
         result |= {
             "deliveries": [entry for entry in versions if entry["file"] not in taken_back],

@@ -36,6 +36,7 @@ from pipelines.core.restrictions import FEED, ORDERS_FEED
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.deliveries import lead_file
+from pipelines.deliveries.sealing import SUFFIXES
 
 OF_FEEDS = ("lake/*", "quarantine/*")
 TAKEN = (*OF_FEEDS, "marts", "pairs", "matches", "offers", "unmatched", "reasons")
@@ -104,8 +105,17 @@ def take_published(settings: Settings, day: date) -> None:
             )
             record |= {path: asdict(found) for path, found in compared.items()}
             record[f"{name}/{MANIFEST}"] = asdict(Difference())
-            _take(Path(published), settings.home, folder)
+            if _is_of_same_policy(Path(published) / name, folder):
+                _take(Path(published), settings.home, folder)
     write_json(record_file, record)
+
+
+def _is_of_same_policy(published: Path, replayed: Path) -> bool:
+    """Return whether the next step would accept the published folder: its policy is the present."""
+    key = "policy_version_of_scoring"
+    if not (published / MANIFEST).is_file():
+        return False
+    return bool(read_manifest(published).get(key) == read_manifest(replayed).get(key))
 
 
 def explain_differences(
@@ -200,22 +210,22 @@ def _compare(settings: Settings, published: list[Path], replayed: list[Path]) ->
                 for paths in (published, replayed)]  # fmt: skip
     if contents[0] == contents[1]:
         return Difference()
-    tables = [_read(paths) for paths in (published, replayed)]
-    if any(table is None for table in tables):
-        is_sealed = published[0].suffix in {".gpg", ".age"}
+    before, after = _read(published), _read(replayed)
+    if before is None or after is None:
+        is_sealed = published[0].suffix in SUFFIXES.values()
         return Difference(is_text=not is_sealed)
+    names = [name for name in before.column_names if name in after.column_names]
     with connect(settings) as connection:
-        counts = []
-        names = [name for name in tables[0].column_names if name in tables[1].column_names]
-        for first, second in (tables, tables[::-1]):
-            connection.register("first_rows", first.select(names))
-            connection.register("second_rows", second.select(names))
-            (count,) = connection.execute(
-                f"select count(*) from (from first_rows where {_is_other(names)} except all "
-                f"from second_rows where {_is_other(names)})"
-            ).fetchall()[0]
-            counts.append(int(count))
-    return Difference(*counts)
+        connection.register("before_rows", before.select(names))
+        connection.register("after_rows", after.select(names))
+        missing, added = (
+            connection.execute(
+                f"select count(*) from (from {first} where {_is_other(names)} except all "
+                f"from {second} where {_is_other(names)})"
+            ).fetchall()[0][0]
+            for first, second in (("before_rows", "after_rows"), ("after_rows", "before_rows"))
+        )
+    return Difference(int(missing), int(added))
 
 
 def _is_other(names: list[str]) -> str:

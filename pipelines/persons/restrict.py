@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 
 from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
-from pipelines.core.formats import plural
 from pipelines.core.home.erasures import rewrite_folder
 from pipelines.core.home.person_ledger import append_entry
 from pipelines.core.publishing import write_parquet
 from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural
 from pipelines.persons.collect import hash_leads
 from pipelines.persons.erase import refuse_named
 from pipelines.persons.identify import Kind, find_leads, read_identifiers

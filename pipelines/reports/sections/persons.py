@@ -7,7 +7,6 @@ from pathlib import Path
 
 from expectations import policy
 from pipelines.core.database import connect, run_query
-from pipelines.core.formats import plural
 from pipelines.core.home.person_ledger import (
     Review,
     list_restrictions,
@@ -16,6 +15,7 @@ from pipelines.core.home.person_ledger import (
 )
 from pipelines.core.home.retention import VERB, RetentionRow, load_retention
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural
 from pipelines.reports.verdict import Finding, make_finding
 
 SQL = Path(__file__).parent / "sql"
