@@ -141,6 +141,12 @@ def _close(settings: Settings, day: date) -> Any:
     return close_day(settings, day)
 
 
+def _apply_retention(settings: Settings, day: date) -> Any:
+    from pipelines.persons.retention import apply_retention
+
+    return apply_retention(settings, day, by="the DAG apply_retention")
+
+
 def _check_deadline(settings: Settings, day: date) -> Any:
     from pipelines.reports.reconcile_day import check_deadline
 
@@ -166,6 +172,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "send_waiting": _send_waiting,
     "report": _report,
     "close": _close,
+    "apply_retention": _apply_retention,
     "check_deadline": _check_deadline,
 }
 """Step name -> function of the settings and the business date; a mapped step also takes a shard."""
@@ -181,6 +188,7 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     from pipelines.core.library_errors import in_words
     from pipelines.core.step_failures import record_failure
     from pipelines.core.step_measurements import measure_step
+    from pipelines.persons.replayed import take_published
 
     require_current(settings)
     with (
@@ -197,6 +205,7 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
                 "are unchanged. Correct the file, then run the date again."
             ) from None
         measurement.add_counts(counts)
+        take_published(settings, day)
     return counts
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from expectations import contracts, yaml_lines
 from expectations.contracts import Column
-from expectations.delivery_policy_types import Deliveries, Returns
+from expectations.delivery_policy_types import Deliveries, PersonRights, Retention, Returns
 from expectations.policy_types import (
     AssumedRequests,
     Consent,
@@ -55,7 +55,9 @@ FOLDER = Path(__file__).parent / "policy"
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
-AFTER_MATCHING = ("deliveries", "fairness", "returns", "transport")
+AFTER_MATCHING = (
+    *("deliveries", "fairness", "person_rights", "retention", "returns", "transport"),
+)
 """Policies that decide nothing before a delivery, so they are no part of a day's version."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -253,6 +255,18 @@ def deliveries() -> Deliveries:
 def returns() -> Returns:
     """Return the rules for returns and disputes, and the disputes that were decided."""
     return _read("returns", Returns)
+
+
+@cache
+def person_rights() -> PersonRights:
+    """Return until when a person's request is answered."""
+    return _read("person_rights", PersonRights)
+
+
+@cache
+def retention() -> Retention:
+    """Return how long each kind of data is kept."""
+    return _read("retention", Retention)
 
 
 @cache

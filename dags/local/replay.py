@@ -29,6 +29,7 @@ from pipelines.core.home.shared_marts import list_shared_files
 from pipelines.core.publishing import (
     MANIFEST,
     SIGNATURE,
+    code_version,
     list_known_feeds,
     read_manifest,
     sha256,
@@ -43,6 +44,7 @@ from pipelines.deliveries.last_gate.landed_since import record_folder
 from pipelines.deliveries.present_knowledge import REPLAYED_KNOWLEDGE
 from pipelines.deliveries.retraction_list import LISTS
 from pipelines.deliveries.sealing import SUFFIXES
+from pipelines.persons.replayed import explain_differences, find_erasures
 from pipelines.reports.publish_report import report
 
 INPUT_FOLDERS = ("lake/*", "quarantine/*", "marts", "pairs", "matches", "offers", "settlement")
@@ -62,6 +64,9 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
     A delivery that was corrected, or judged by what became known after `day`, is delivered again
     with the knowledge that its manifest states, on top of the versions before it.
 
+    Of a day of which persons were erased since, each step is compared row by row, see
+    `pipelines.persons.replayed`; the result has `explained` and `erasures` as well.
+
     Returns:
         `date`, `compared` (number of files), `differences` (path below the home -> what differs),
         `is_same_code` (true if the present code is the one that published the day) and `held_today`
@@ -72,12 +77,16 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
         IntegrityError: The day cannot be run again, or a landed file of it has changed since.
     """
     manifest = read_manifest(settings.day_folder(settings.matches, day))
+    erasures = find_erasures(settings, day)
     feeds = list_known_feeds(settings, day)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=settings.home) as folder:
         scratch = Settings(home=Path(folder))
-        _link_inputs(settings, scratch.home, day)
+        _link_inputs(settings, scratch.home, day, erasures)
         _run_in_child(scratch.home, day)
         _repeat_later_deliveries(settings, scratch, day)
+        if erasures:
+            facts = {"date": f"{day}", "is_same_code": manifest["code_version"] == code_version()}
+            return facts | explain_differences(settings, scratch, day, erasures)
         published, replayed = _hash_files(settings, day), _hash_files(scratch, day)
         code = read_manifest(scratch.day_folder(scratch.matches, day))["code_version"]
     return {
@@ -176,8 +185,13 @@ def _run_day(home: Path, day: date) -> None:
         sys.exit(1)
 
 
-def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
-    """Link the inputs of `day` into the home `scratch`; no run changes a published file."""
+def _link_inputs(
+    settings: Settings, scratch: Path, day: date, erasures: dict[str, list[str]]
+) -> None:
+    """Link the inputs of `day` into the home `scratch`; no run changes a published file.
+
+    The models of a day of which persons were erased are an input: their records are gone.
+    """
     today = f"date={day}"
     earlier = [path for path in settings.ledger.glob("date=*.jsonl") if path.stem < today]
     for ledger in (*earlier, settings.ledger / f"{today}.jsonl"):
@@ -195,12 +209,16 @@ def _link_inputs(settings: Settings, scratch: Path, day: date) -> None:
     write_version(Settings(home=scratch))
     has_settlement = (settings.day_folder(settings.settlement, day) / MANIFEST).is_file()
     facts = {"date": f"{day}", "schema_version": written_as, "has_settlement": has_settlement}
+    facts |= {"published": f"{settings.home.resolve()}"} if erasures else {}
+    for record in settings.persons.rglob("*"):
+        _link(settings.home, record.relative_to(settings.home), scratch)
     write_json(scratch / "ledger" / REPLAY, facts | {GOING_LIVE: _find_not_live(settings, day)})
     if earlier:
         closed = {"closed_through": f"{day - timedelta(days=1)}"}
         write_json(scratch / "ledger" / "closed.json", closed)
     partitions = [path for root in INPUT_FOLDERS for path in settings.home.glob(f"{root}/date=*")]
-    model_sets = set(settings.registry.glob("as_of=*")) - _model_sets_trained_on(settings, day)
+    trained = set() if erasures else _model_sets_trained_on(settings, day)
+    model_sets = set(settings.registry.glob("as_of=*")) - trained
     partitions += settings.delivered.glob("date=*")
     partitions += settings.ledger.glob("deliveries/date=*")
     inputs = [*(path for path in partitions if path.name < today), *sorted(model_sets)]

@@ -27,6 +27,7 @@ from pipelines.cli.options import (
     print_json,
     with_settings,
 )
+from pipelines.cli.person_commands import PERSON_COMMANDS
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
@@ -460,7 +461,7 @@ def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> in
 
 
 banyan.add_command(bench)
-for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS):
+for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS, *PERSON_COMMANDS):
     banyan.add_command(command)
 
 

@@ -228,7 +228,7 @@ def sync(path: Path) -> None:
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     (folder / SIGNATURE).unlink(missing_ok=True)  # a copied one is of the manifest before
     files = {
-        path.relative_to(folder).as_posix(): _file_facts(path)
+        path.relative_to(folder).as_posix(): file_facts(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -243,7 +243,8 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, manifest)
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Return what a manifest states of a file, after its bytes are on the disk."""
     sync(path)
     facts: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     if path.suffix == ".parquet":

@@ -235,6 +235,11 @@ class Settings(BaseSettings):
         return self.home / "alerts"
 
     @cached_property
+    def persons(self) -> Path:
+        """What persons asked for: the ledger of it, proofs of erasures; no step writes to it."""
+        return self.home / "persons"
+
+    @cached_property
     def logs(self) -> Path:
         """Logs for engineers; no step reads them."""
         return self.home / "logs"

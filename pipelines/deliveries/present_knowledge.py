@@ -21,6 +21,7 @@ from expectations import policy
 from expectations.contracts import feeds, load
 from pipelines.core import restrictions
 from pipelines.core.database import query_table, run_query
+from pipelines.core.home.erasures import ERASED
 from pipelines.core.settings import Settings
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 
@@ -135,6 +136,7 @@ def judge_rows(
             "every_institution": consent.every_institution,
             "oldest_consent": settings.day_start(as_of - timedelta(days=consent.longest_days)),
             "known_end": settings.day_start(as_of + timedelta(days=1)),
+            "erased": ERASED,
         },
     )
     connection.unregister("delivered_ids")

@@ -2,7 +2,8 @@
 
 A withdrawal, an erasure or a do-not-contact order concerns every match of the person that was ever
 in a lead file, of any version. Each match is noticed once for each kind, on the first day on which
-the platform knows that the order concerns it.
+the platform knows that the order concerns it. Of an erased person nothing is left to search for, so
+the erasure itself listed the matches.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import pyarrow as pa
 from expectations import policy
 from expectations.contracts import load
 from pipelines.core.database import connect, create_known_view, query_table, run_query
+from pipelines.core.home.erasures import load_erasure_notices
 from pipelines.core.settings import Settings
 from pipelines.transform.warehouse import DELIVERED
 
@@ -70,6 +72,7 @@ def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
         default = deadlines.pop("default")
         run_query(connection, SQL / "notice_candidates.sql")
         connection.register("deadlines", _to_table(deadlines, "currency", "deadline", pa.date32()))
+        connection.register("erased_matches", load_erasure_notices(settings, day))
         return query_table(
             connection,
             SQL / "withdrawal_notices.sql",

@@ -22,6 +22,7 @@ from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.conduct import READERS, Conduct
 from pipelines.reports.sections.fairness.proxies import measure_proxies
 from pipelines.reports.sections.fairness.treatment import Treatment, measure_treatment
+from pipelines.reports.sections.persons import Persons, load_persons
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
 from pipelines.reports.sections.settlement import Settlement, load_settlement
 from pipelines.reports.stage_findings import collect_stage_findings
@@ -79,6 +80,7 @@ def load_report(settings: Settings, day: date) -> Report:
         acquisition=_load_acquisition(settings, day, parts),
         conduct=_load_conduct(settings, day, parts),
         settlement=load("settlement", lambda: load_settlement(settings, day), Settlement()),
+        persons=load("persons and retention", lambda: load_persons(settings, day), Persons()),
         model_set=load(
             "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),

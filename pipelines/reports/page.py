@@ -38,6 +38,7 @@ SECTIONS = (
     ("champions", "Champions"),
     ("calibration", "Calibration"),
     ("drift", "Drift"),
+    ("persons", "Persons"),
     ("evidence", "Evidence"),
     ("glossary", "Glossary"),
 )

@@ -47,8 +47,21 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
 def as_json(loaded: Report) -> dict[str, Any]:
     """Return the content of `quality.json`."""
     verdict = loaded.verdict
-    return asdict(loaded) | {
+    return asdict(loaded, dict_factory=_plain) | {
         "day": f"{loaded.day}",
         "verdict": verdict.name,
         "reasons": [finding.title for finding in verdict.reasons],
     }
+
+
+def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a part with dates as text."""
+    return {name: _as_text(value) for name, value in fields}
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, tuple | list) and any(isinstance(each, date) for each in value):
+        return [_as_text(each) for each in value]
+    return value

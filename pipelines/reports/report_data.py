@@ -20,6 +20,7 @@ from pipelines.reports.sections.intake import (
 )
 from pipelines.reports.sections.matching import Matching
 from pipelines.reports.sections.models import ModelSet
+from pipelines.reports.sections.persons import Persons
 from pipelines.reports.sections.reconciliation import MartCounts, ReconciliationPoint
 from pipelines.reports.sections.settlement import Settlement
 from pipelines.reports.verdict import Finding, Verdict, decide
@@ -44,6 +45,7 @@ class Report:
     acquisition: Acquisition = field(default_factory=Acquisition)
     conduct: Conduct = field(default_factory=Conduct)
     settlement: Settlement = field(default_factory=Settlement)
+    persons: Persons = field(default_factory=Persons)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
     fairness: tuple[AttributeInference, ...] = ()

@@ -22,6 +22,7 @@ judged as (
         present_products.quota,
         delivered_ids.match_id is not null as is_delivered,
         case
+            when starts_with(matches.lead_id, $erased) then 'erased'
             when orders.lead_id is not null then 'suppressed'
             when later_consents.is_withdrawn then 'consent_withdrawn'
             when

@@ -9,6 +9,7 @@ import duckdb
 from expectations import policy
 from pipelines.core.database import run_query
 from pipelines.core.formats import share
+from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
 from pipelines.core.translation import plural
 from pipelines.reports.sections.conduct.consent import OrderSource, load_order_sources
@@ -48,7 +49,11 @@ def find_orders_without_effect(
     order of any source matches; else it may be chance.
     """
     limits = policy.verdict_rules()["suppressions_never_match"].limits
-    sources = load_order_sources(settings, day, connection)
+    sources = [
+        row
+        for row in load_order_sources(settings, day, connection)
+        if row.source != PLATFORM  # its orders are of persons that were erased
+    ]
     silent = [
         row
         for row in sources
