@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import connect, create_known_view, query_table
+from pipelines.core.database import DELIVERED, connect, create_known_view, query_table
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import DELIVERED
 
 SQL = Path(__file__).parent / "sql"
 

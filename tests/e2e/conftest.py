@@ -26,9 +26,12 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ran(landed: Path, tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
-    """A home where both dates were run in order, without interruption."""
+    """A home where both dates were run in order, without interruption.
+
+    It has a hash seed of its own: what runs again and gives the same bytes has another one.
+    """
     home = copy_home(landed, tmp_path_factory.mktemp("ran"))
-    return CompletedRun(home, run(home, SUNDAY, MONDAY))
+    return CompletedRun(home, run(home, SUNDAY, MONDAY, in_own_python=True))
 
 
 def copy_home(home: Path, to: Path) -> Path:

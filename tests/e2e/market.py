@@ -3,9 +3,6 @@
 import csv
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.core.settings import PROJECT
+from tests.helpers.commands import Completed, run_command
 
 SUNDAY = date(2026, 3, 1)
 MONDAY = date(2026, 3, 2)
@@ -21,16 +18,9 @@ MONDAY = date(2026, 3, 2)
 SIZE = ("--leads-per-day", "150", "--institutions", "8", "--channels", "3", "--seed", "7")
 
 
-def banyan(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipelines` as on the command line."""
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines", *arguments, "--home", str(home)],
-        cwd=PROJECT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def banyan(home: Path, *arguments: str, **options: Any) -> Completed:
+    """Run `python -m pipelines` as on the command line; `options` are the ones of `run_command`."""
+    return run_command(*arguments, "--home", str(home), **options)
 
 
 def simulate(home: Path, *, days: int = 2) -> None:
@@ -39,10 +29,10 @@ def simulate(home: Path, *, days: int = 2) -> None:
     assert process.returncode == 0, process.stderr
 
 
-def run(home: Path, first: date, last: date, **environment: str) -> dict[str, dict[str, Any]]:
+def run(home: Path, first: date, last: date, **options: Any) -> dict[str, dict[str, Any]]:
     """Run the daily job for a range of dates and return its figures by date."""
     dates = ("--date", f"{first}", "--to", f"{last}")
-    process = banyan(home, "run", *dates, "--json", **environment)
+    process = banyan(home, "run", *dates, "--json", **options)
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout.splitlines()[-1])
 
