@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.market import MONDAY, SUNDAY, run, simulate
+from tests.e2e.market import MONDAY, SUNDAY, add_returning_people, run, simulate
 
 
 class CompletedRun(NamedTuple):
@@ -21,6 +21,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the market's landed files; no date has been run."""
     home = tmp_path_factory.mktemp("landed")
     simulate(home)
+    add_returning_people(home)
     return home
 
 
