@@ -16,6 +16,14 @@ from expectations.contracts import load
 from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import Settings
 
+DELIVERED = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
+    ]
+)
+"""The columns of `delivered/`: the matches that an institution received."""
+
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -16,10 +16,15 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import connect, create_known_view, query_table, run_query
+from pipelines.core.database import (
+    DELIVERED,
+    connect,
+    create_known_view,
+    query_table,
+    run_query,
+)
 from pipelines.core.home.erasures import load_erasure_notices
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import DELIVERED
 
 SQL = Path(__file__).parent / "sql"
 

@@ -23,11 +23,9 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.ingest.lake_history import list_names
 from pipelines.ingest.ledger import Entry, entry_as_json, read_ledger, write_ledger
-from pipelines.ingest.plan import Plan, read_plan, work_folder
+from pipelines.ingest.plan import Plan, read_plan, shard_folder, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
 from pipelines.ingest.restrictions.publish import publish_restrictions, write_unreadable
-from pipelines.ingest.shard import shard_folder
-from pipelines.ingest.validation.row_verdicts import add_rule_counts
 from pipelines.ingest.value_findings import make_findings
 from pipelines.ingest.waiting import record_waiting_files
 
@@ -108,8 +106,14 @@ class _FeedShards:
         return [facts["sources"].get(day, {}) for facts in self._facts]
 
     def quality(self, day: str) -> list[dict[str, Any]]:
-        """Return how many values of `day` each rule evaluated, and how many violated it."""
-        return add_rule_counts(facts["quality"].get(day, []) for facts in self._facts)
+        """Return how many values of `day` each rule evaluated and found to violate it, in all."""
+        total: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+        for entry in (entry for facts in self._facts for entry in facts["quality"].get(day, [])):
+            rule = tuple((key, value) for key, value in entry.items() if isinstance(value, str))
+            counts = total.setdefault(rule, dict(rule) | {"evaluated": 0, "unexpected": 0})
+            counts["evaluated"] += entry["evaluated"]
+            counts["unexpected"] += entry["unexpected"]
+        return list(total.values())
 
     def findings(self, day: str) -> list[dict[str, Any]]:
         """Return the facts of `day` that findings are made of, of all shards."""

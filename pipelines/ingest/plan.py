@@ -182,6 +182,11 @@ def work_folder(settings: Settings, day: date) -> Path:
     return Settings.day_folder(settings.home / "work" / "ingest", day)
 
 
+def shard_folder(settings: Settings, day: date, shard: int) -> Path:
+    """Return the folder of shard number `shard` of the run for `day`."""
+    return work_folder(settings, day) / f"shard={shard}"
+
+
 def read_plan(settings: Settings, day: date) -> Plan:
     """Return the plan that the step `plan` saved.
 

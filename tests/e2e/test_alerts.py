@@ -1,10 +1,7 @@
 """Each kind of alert arrives once at a real mail server and at a real webhook."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,12 +16,13 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from pipelines.core.publishing import MANIFEST, sha256, write_json
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import Settings
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY
+from tests.helpers.commands import run_program
 from tests.helpers.servers import find_free_port
 
-RUN_DAG = """
+RUN_DAGS = """
 import sys
 from datetime import UTC, date
 from pathlib import Path
@@ -34,13 +32,16 @@ settings = use_home(Path(sys.argv[1]))
 set_airflow_environment(settings)
 prepare_metadata()
 from airflow.dag_processing.dagbag import DagBag
-dag = DagBag("dags").dags[sys.argv[2]]
-for task in dag.tasks:
-    task.retries = 0
-if sys.argv[4:]:
-    dag = dag.partial_subset(sys.argv[4:], include_upstream=False)
-moment = settings.day_start(date.fromisoformat(sys.argv[3])).astimezone(UTC)
-print(dag.test(logical_date=moment).state)
+dags = DagBag("dags").dags
+moment = settings.day_start(date.fromisoformat(sys.argv[2])).astimezone(UTC)
+states = []
+for word in sys.argv[3:]:
+    name, _, step = word.partition(":")
+    dag = dags[name].partial_subset([step], include_upstream=False) if step else dags[name]
+    for task in dag.tasks:
+        task.retries = 0
+    states.append(dag.test(logical_date=moment).state)
+print(*states)
 """
 
 
@@ -88,18 +89,11 @@ def receivers() -> Iterator[Receivers]:
     web.server_close()
 
 
-def run_dag(receivers: Receivers, home: Path, dag: str, day: date, *tasks: str) -> str:
-    """Run a DAG, or some of its tasks, for one date by Airflow's own `dag.test`."""
-    process = subprocess.run(
-        [sys.executable, "-c", RUN_DAG, str(home), dag, f"{day}", *tasks],
-        cwd=PROJECT,
-        env=os.environ | receivers.variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_dags(receivers: Receivers, home: Path, day: date, *dags: str) -> list[str]:
+    """Run DAGs, or a step each (`DAG:STEP`), for one date by Airflow's own `dag.test`, in order."""
+    process = run_program(RUN_DAGS, str(home), f"{day}", *dags, **receivers.variables)
     assert process.returncode == 0, process.stderr
-    return process.stdout.splitlines()[-1]
+    return process.stdout.splitlines()[-1].split()
 
 
 def kinds(receivers: Receivers) -> list[str]:
@@ -110,8 +104,8 @@ def kinds(receivers: Receivers) -> list[str]:
 
 
 def test_a_missed_deadline_sends_one_alert_with_words_and_the_way_on(tmp_path, receivers):
-    for _ in range(2):
-        assert run_dag(receivers, tmp_path, "check_deadline", MONDAY) == "failed"
+    twice = ["check_deadline"] * 2
+    assert run_dags(receivers, tmp_path, MONDAY, *twice) == ["failed"] * 2
     assert kinds(receivers) == ["deadline_missed"]
     post, mail = receivers.posts[0], receivers.mails[0]
     assert post["date"] == f"{MONDAY}"
@@ -131,8 +125,8 @@ def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_d
     report = Settings(home=home).day_folder(Settings(home=home).reports, SUNDAY)
     shutil.copytree(report, tmp_path / "report")
     (report / "quality.json").unlink()
-    for _ in range(2):
-        assert run_dag(receivers, home, "daily_match", SUNDAY, "close") == "failed"
+    twice = ["daily_match:close"] * 2
+    assert run_dags(receivers, home, SUNDAY, *twice) == ["failed"] * 2
     assert kinds(receivers) == ["step_failed"]
 
     shutil.copy(tmp_path / "report" / "quality.json", report)
@@ -141,15 +135,13 @@ def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_d
     manifest = json.loads((report / MANIFEST).read_text())
     manifest["files"]["quality.json"]["sha256"] = sha256(report / "quality.json")
     write_json(report / MANIFEST, manifest)
-    for _ in range(2):
-        assert run_dag(receivers, home, "daily_match", SUNDAY, "close") == "failed"
+    assert run_dags(receivers, home, SUNDAY, *twice) == ["failed"] * 2
     assert kinds(receivers) == ["step_failed", "not_fit"]
     assert "a reason" in receivers.posts[-1]["message"]
 
     shutil.rmtree(report)
     shutil.copytree(tmp_path / "report", report)
-    for _ in range(2):
-        assert run_dag(receivers, home, "daily_match", SUNDAY, "close") == "success"
+    assert run_dags(receivers, home, SUNDAY, *twice) == ["success"] * 2
     assert kinds(receivers) == ["step_failed", "not_fit", "recovered"]
     entries = (home / "alerts" / f"date={SUNDAY}.jsonl").read_text().splitlines()
     assert [json.loads(entry)["sent_to"] for entry in entries] == [
@@ -159,8 +151,8 @@ def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_d
 
 def test_a_clean_day_sends_nothing(ran: CompletedRun, tmp_path, receivers):
     home = copy_home(ran.home, tmp_path / "home")
-    assert run_dag(receivers, home, "daily_match", MONDAY, "close") == "success"
-    assert run_dag(receivers, home, "check_deadline", MONDAY) == "success"
+    both = ("daily_match:close", "check_deadline")
+    assert run_dags(receivers, home, MONDAY, *both) == ["success"] * 2
     assert receivers.mails == []
     assert receivers.posts == []
     assert not (home / "alerts").exists()
@@ -170,6 +162,6 @@ def test_a_receiver_that_is_gone_loses_no_other_message_and_fails_nothing(tmp_pa
     receivers.variables["AIRFLOW_CONN_BANYAN_SMTP"] = json.dumps(
         {"conn_type": "smtp", "host": "127.0.0.1", "port": find_free_port()}
     )
-    assert run_dag(receivers, tmp_path, "check_deadline", MONDAY) == "failed"
+    assert run_dags(receivers, tmp_path, MONDAY, "check_deadline") == ["failed"]
     assert [post["kind"] for post in receivers.posts] == ["deadline_missed"]
     assert receivers.mails == []

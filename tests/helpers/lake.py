@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from expectations.contracts import feeds, load
+from pipelines.core.database import DELIVERED
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import DELIVERED, MATCHES
+from pipelines.transform.warehouse import MATCHES
 from tests.helpers.mart_schemas import SCHEMAS
 
 Row = dict[str, Any]

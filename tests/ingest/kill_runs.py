@@ -12,9 +12,11 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from expectations.contracts import load
 from pipelines.core.publishing import code_version
 from pipelines.core.settings import Settings
 from pipelines.ingest import ingest_day
+from pipelines.ingest.validation.great_expectations_gate import check_contract
 from tests.ingest.published import published
 
 KILLED = 9
@@ -54,6 +56,8 @@ def run_forked(work) -> int:
 def main(home: Path, day: date, every: int) -> None:
     """Print the published hashes, as JSON, of an undisturbed run and after each killed run."""
     code_version()  # cached for every child, so that an edit in between makes no difference
+    for feed in ("channel_spend", "suppressions"):  # the gate starts once, not in every child
+        check_contract(load(feed), load(feed).received_schema.empty_table())
     hashes: dict[str, object] = {}
     landed = home / "landing"
     step = 0
