@@ -45,6 +45,7 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench score --pairs 5000000
 	@python -m pipelines bench eligibility --leads 1000000 --products 1000 --rules 5
+	@python -m pipelines bench deliver --leads 1000000 --institutions 500
 	@python -m pipelines bench leaks
 	@python -m pipelines bench off-policy
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet

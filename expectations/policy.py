@@ -363,7 +363,7 @@ def _read(name: str, kind: type[Content]) -> Content:
     text = (FOLDER / f"{name}.yml").read_text("utf-8")
     file = f"expectations/policy/{name}.yml"
     try:
-        return TypeAdapter(kind).validate_python(yaml.safe_load(text))
+        return TypeAdapter(kind).validate_python(yaml.load(text, yaml.CSafeLoader))
     except (yaml.YAMLError, ValidationError) as error:
         raise PolicyError("\n".join(_mistakes(error, text, file))) from None
 

@@ -107,10 +107,9 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
             deliveries = DayDeliveries(
                 settings, day, as_of, connection, gate, read_from, holds, prices
             )
-            results += [
-                deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
-                for name in names
-            ]
+            results += deliveries.deliver(
+                [recipients.get(name) or deliveries.former_recipient(name) for name in names]
+            )
     receipt_count = publish_receipts(settings, day, shard["receipts"], receipts)
     record_delivered(settings, day, shard["institutions"])
     sign_manifests(settings, day, shard["receipts"])
@@ -150,13 +149,12 @@ def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[s
     found: dict[str, dict[str, list[str]]] = {}
     with connect(settings) as connection:
         load_delivery_tables(connection, settings, day, as_of, names)
-        for name in names:
-            folder = settings.day_folder(settings.outbox, day) / name
-            delivered = set(read_delivered_ids(folder))
-            for row in judge_rows(connection, name, (), settings, as_of).to_pylist():
-                if row["match_id"] in delivered:
-                    reasons = found.setdefault(name, {})
-                    reasons.setdefault(row["reason"], []).append(row["match_id"])
+        outbox = settings.day_folder(settings.outbox, day)
+        delivered = {name: set(read_delivered_ids(outbox / name)) for name in names}
+        for row in judge_rows(connection, {}, settings, as_of).to_pylist():
+            if row["match_id"] in delivered[row["institution_id"]]:
+                reasons = found.setdefault(row["institution_id"], {})
+                reasons.setdefault(row["reason"], []).append(row["match_id"])
     return found
 
 

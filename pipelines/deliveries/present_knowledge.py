@@ -8,7 +8,7 @@ Only what was ingested counts: the lake up to its latest partition, and the newe
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipelines.core import restrictions
 from pipelines.core.database import query_table, run_query
 from pipelines.core.home.erasures import ERASED
 from pipelines.core.settings import Settings
+from pipelines.deliveries.delivered_matches import tabulate_ids
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 
 SQL = Path(__file__).parent / "sql"
@@ -110,29 +111,27 @@ def _create_mart_rules_view(
 
 def judge_rows(
     connection: duckdb.DuckDBPyConnection,
-    institution_id: str,
-    delivered: Iterable[str],
+    delivered: Mapping[str, Sequence[str]],
     settings: Settings,
     as_of: date,
 ) -> pa.Table:
-    """Return the matches that an institution must not be sent now: `match_id`, `reason`.
+    """Return the matches that institutions must not be sent now.
 
     Args:
         connection: With the tables of `load_present_knowledge`.
-        institution_id: The recipient.
-        delivered: Match ids that it already has.
+        delivered: Institution -> match ids that it already has.
         settings: The settings, for the platform's time zone.
         as_of: The date up to which things are known.
+
+    Returns:
+        `institution_id`, `match_id` and `reason` of each.
     """
     consent = policy.consent(as_of)
-    connection.register(
-        "delivered_ids", pa.table({"match_id": pa.array(list(delivered), pa.string())})
-    )
+    connection.register("delivered_ids", tabulate_ids(delivered))
     rows = query_table(
         connection,
         SQL / "judged_rows.sql",
         {
-            "institution": institution_id,
             "every_institution": consent.every_institution,
             "oldest_consent": settings.day_start(as_of - timedelta(days=consent.longest_days)),
             "known_end": settings.day_start(as_of + timedelta(days=1)),
@@ -143,23 +142,19 @@ def judge_rows(
     return rows
 
 
-def is_admitted(connection: duckdb.DuckDBPyConnection, institution_id: str) -> bool:
-    """Return whether an institution may receive leads as of the present knowledge.
+def find_ended(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the institutions that may receive no lead as of the present knowledge.
 
     Args:
         connection: With the tables of `load_present_knowledge`.
-        institution_id: The recipient.
     """
-    ended = connection.execute(
+    rows = connection.execute(
         """
-        select 1 from present_products
-        where
-            institution_id = $institution
-            and closed_reason in ('not_admitted', 'unknown_institution')
-        """,
-        {"institution": institution_id},
+        select distinct institution_id from present_products
+        where closed_reason in ('not_admitted', 'unknown_institution')
+        """
     ).fetchall()
-    return not ended
+    return {name for (name,) in rows}
 
 
 def load_holds(

@@ -46,6 +46,10 @@ RUN_BY = {
         "test_the_cost_of_a_borrower_is_a_share_of_the_yield",
     ),
     "bench budgets": ("bench/test_allocate.py", "test_peers_solve_the_same_instance"),
+    "bench deliver": (
+        "bench/test_deliver.py",
+        "test_every_lead_is_delivered_sealed_signed_and_opened",
+    ),
     "bench eligibility": (
         "bench/test_eligibility.py",
         "test_no_pair_differs_from_the_rule_by_rule_check",

@@ -1,4 +1,4 @@
--- Each row of the outgoing file with the lead that it claims to be and every kind of violation.
+-- Each row of the outgoing files with the lead that it claims to be and every kind of violation.
 --
 -- What a person says counts for every row. What the institution or the platform says counts for
 -- rows that are new to the institution, and for all rows on the day itself.
@@ -28,28 +28,36 @@ with claimed as (
         on
             outgoing_rows.match_id = claims.match_id
             and outgoing_rows.product_id = claims.product_id
-            and claims.institution_id = $institution
+            and outgoing_rows.institution_id = claims.institution_id
     left join gate.leads
         on claims.channel_id = leads.channel_id and claims.lead_id = leads.lead_id
-    left join earlier on outgoing_rows.match_id = earlier.match_id
+    left join earlier
+        on
+            outgoing_rows.institution_id = earlier.institution_id
+            and outgoing_rows.match_id = earlier.match_id
 
 ),
 
 objections as (
 
     select
-        channel_id,
-        lead_id,
-        list_sort(list(distinct kind)) as kinds
-    from gate.objections
-    where coalesce(institution_id, $institution) = $institution
-    group by channel_id, lead_id
+        claimed.institution_id,
+        claimed.match_id,
+        list_sort(list(distinct objections.kind)) as kinds
+    from claimed
+    inner join gate.objections
+        on
+            claimed.channel_id = objections.channel_id
+            and claimed.claimed_lead_id = objections.lead_id
+            and claimed.institution_id = coalesce(objections.institution_id, claimed.institution_id)
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 landed as (
 
     select
+        claimed.institution_id,
         claimed.match_id,
         list_sort(list(distinct landed_since.reason)) as kinds
     from claimed
@@ -57,28 +65,41 @@ landed as (
         on
             claimed.channel_id = landed_since.channel_id
             and claimed.claimed_lead_id = landed_since.lead_id
-            and coalesce(landed_since.institution_id, $institution) = $institution
-    group by claimed.match_id
+            and claimed.institution_id
+            = coalesce(landed_since.institution_id, claimed.institution_id)
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 terms as (
 
     select
+        institution_id,
         product_id,
         count(*) as catalogues,
         bool_and(is_open) as is_open,
         bool_and(coalesce(apr_min <= cap + 1e-9, true)) as is_below_cap,
         min(highest_rate) as highest_rate
     from gate.catalogue
-    where institution_id = $institution
-    group by product_id
+    group by institution_id, product_id
+
+),
+
+-- by the newest lists on the day and now
+admitted as (
+
+    select institution_id
+    from gate.admissions
+    where is_admitted
+    group by institution_id
+    having count(*) = $catalogues
 
 ),
 
 texts as (
 
     select
+        claimed.institution_id,
         claimed.match_id,
         count(consent_texts.version) as texts,
         coalesce(bool_or(claimed.consent_text_sha256 = consent_texts.sha256), false) as is_its_text
@@ -88,13 +109,14 @@ texts as (
             claimed.consent_version = consent_texts.version
             and cast(timezone($time_zone, claimed.consent_at) as date)
             between consent_texts.valid_from and consent_texts.valid_to
-    group by claimed.match_id
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 judged as (
 
     select
+        claimed.institution_id,
         claimed.match_id,
         claimed.product_id,
         claimed.is_judged,
@@ -119,7 +141,7 @@ judged as (
                             list_transform(
                                 claimed.scopes,
                                 lambda scope: list_contains(scope, $every_institution)
-                                or list_contains(scope, $institution)
+                                or list_contains(scope, claimed.institution_id)
                             )
                         )
                         then ['consent_does_not_cover_it']
@@ -149,21 +171,28 @@ judged as (
                 end,
                 case
                     when
-                        count(*) over (partition by claimed.channel_id, claimed.claimed_lead_id) > 1
+                        count(*) over (
+                            partition by
+                                claimed.institution_id, claimed.channel_id, claimed.claimed_lead_id
+                        ) > 1
                         then ['lead_twice']
                     when
                         (
                             claimed.id_key is not null
-                            and count(*) over (partition by claimed.id_key) > 1
+                            and count(*) over (
+                                partition by claimed.institution_id, claimed.id_key
+                            ) > 1
                         )
                         or (
                             claimed.phone_key is not null
-                            and count(*) over (partition by claimed.phone_key) > 1
+                            and count(*) over (
+                                partition by claimed.institution_id, claimed.phone_key
+                            ) > 1
                         )
                         then ['person_twice']
                     else []
                 end,
-                case when not $is_admitted then ['not_admitted'] else [] end,
+                case when admitted.institution_id is null then ['not_admitted'] else [] end,
                 case
                     when not claimed.is_judged then []
                     when coalesce(terms.catalogues, 0) < $catalogues then ['not_in_catalogue']
@@ -186,11 +215,15 @@ judged as (
     from claimed
     left join objections
         on
-            claimed.channel_id = objections.channel_id
-            and claimed.claimed_lead_id = objections.lead_id
-    left join landed on claimed.match_id = landed.match_id
-    left join terms on claimed.product_id = terms.product_id
-    left join texts on claimed.match_id = texts.match_id
+            claimed.institution_id = objections.institution_id
+            and claimed.match_id = objections.match_id
+    left join landed
+        on claimed.institution_id = landed.institution_id and claimed.match_id = landed.match_id
+    left join terms
+        on claimed.institution_id = terms.institution_id and claimed.product_id = terms.product_id
+    left join texts
+        on claimed.institution_id = texts.institution_id and claimed.match_id = texts.match_id
+    left join admitted on claimed.institution_id = admitted.institution_id
     left join gate.odds
         on upper(split_part(coalesce(claimed.region, ''), '-', 1)) = odds.jurisdiction
 
