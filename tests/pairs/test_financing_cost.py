@@ -1,6 +1,7 @@
 """The annual cost of a loan equals the directive's examples and an independent library."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,10 @@ def make_loans(count: int, *, seed: int = 5) -> Loans:
     )
 
 
-def one_loan(**changes) -> Loans:
+def one_loan(**changes: Any) -> Loans:
     """Return a loan of 12,000 over 12 months at 12% a year without fees, with changes."""
-    terms = {"amount": 12_000.0, "months": 12, "rate": 0.12, "repayment": EQUAL_INSTALMENTS}
+    terms: dict[str, Any] = {"amount": 12_000.0, "months": 12, "rate": 0.12}
+    terms |= {"repayment": EQUAL_INSTALMENTS}
     charges = {name: np.array([changes.pop(name, 0.0)]) for name in CHARGES}
     arrays = {name: np.array([value]) for name, value in (terms | changes).items()}
     return Loans(**({"is_compound": np.array([False])} | arrays), charges=Charges(**charges))
@@ -90,7 +92,7 @@ def list_flows(loans: Loans, row: int) -> list[float]:
 # Directive 98/7/EC, Annex II (Annex III of 87/102/EEC): the published examples of this equation, on
 # a calendar (A) and on a standard year (B), with one digit and where it is published with two.
 # 2008/48/EC and 2023/2225 have the equation and no examples.
-EXAMPLES = {
+EXAMPLES: dict[str, tuple[float, dict[float, float], float | None, float]] = {
     "A1": (1000, {546 / 365: 1200}, 12.96, 13.0),
     "A2": (950, {546 / 365: 1200}, None, 16.9),
     "A3": (1000, {1: 600, 2: 600}, 13.07, 13.1),
