@@ -7,9 +7,7 @@ import pyarrow as pa
 import pytest
 import pyxirr
 
-from pipelines.core.database import query_table
-from pipelines.matches.match_id import SQL
-from pipelines.matches.offer_costs import create_offer_costs
+from pipelines.matches.offer_costs import build_offers
 from pipelines.pairs.eligibility.load_inputs import FEES
 from pipelines.pairs.financing_cost import CHARGES
 
@@ -54,8 +52,7 @@ def make_offer(fees: list[Row], charges: Row | None = None, **changes: Any) -> R
                 "create table typed as select * replace (null::int as term_months) from explained"
             )
             connection.register("explained", connection.sql("from typed").to_arrow_table())
-        create_offer_costs(connection)
-        (offer,) = query_table(connection, SQL / "offers.sql").to_pylist()
+        (offer,) = build_offers(connection).to_pylist()
     return offer
 
 

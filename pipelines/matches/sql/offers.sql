@@ -148,6 +148,7 @@ select
     || if(is_amount_assumed, '您未填写申请金额，以上金额仅为示例，可与贷款机构商定。', '')
     || if(term_months is null, '您未填写期限，以上期限仅为示例，可与贷款机构商定。', '')
     || coalesce('与您情况相近的申请，每100人中至少有 ' || odds_shown || ' 人获批。', '')
-    || coalesce('主要因素：' || main_reasons_zh || '。', '') as words_zh
+    || coalesce('主要因素：' || main_reasons_zh || '。', '') as words_zh,
+    cast($schema_version as bigint) as schema_version
 from repaid
 order by channel_id, lead_id, rank
