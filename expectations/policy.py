@@ -27,6 +27,7 @@ from expectations.policy_types import (
     Drift,
     Exploration,
     Fairness,
+    FinancingCosts,
     Guarantees,
     Identity,
     Leaks,
@@ -96,6 +97,12 @@ def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None
 def price_caps() -> tuple[PriceCap, ...]:
     """Return every price cap ever in force, for code that applies them by set."""
     return _read("price_caps", tuple[PriceCap, ...])
+
+
+@cache
+def financing_costs() -> FinancingCosts:
+    """Return how the whole cost of loans is stated and limited, and the words of fees."""
+    return _read("financing_cost", FinancingCosts)
 
 
 @cache

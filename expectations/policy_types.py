@@ -671,6 +671,53 @@ class LocalizedText(_Strict):
     zh: str = Field(min_length=1)
 
 
+class FinancingCost(Dated):
+    """How the whole cost of a loan is stated and limited; an empty criterion is any value."""
+
+    valid_to: date | None = Field(default=None, alias="to")
+    """Last day, inclusive."""
+    kind: Kind | None = None
+    segment: Segment | None = None
+    currency: str | None = None
+    annualisation: Literal["simple", "compound"]
+    """Twelve times the monthly rate, or with interest on interest."""
+    cap_compares: Literal["rate", "whole_cost"]
+    """What a price cap is compared with: the lowest stated rate, or the annual cost at the highest
+    stated rate with all fees that are charged in any case."""
+    fee_lines: tuple[Literal["certain", "contingent"], ...] = ()
+    """Lines of fees without which a product is not offered."""
+
+    @property
+    def criteria(self) -> tuple[str | None, ...]:
+        """Return the values that a loan must have."""
+        return self.kind, self.segment, self.currency
+
+    def holds(self, kind: str, segment: str, currency: str, day: date) -> bool:
+        """Return whether the entry concerns such a loan on `day`."""
+        is_in_force = self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+        pairs = zip(self.criteria, (kind, segment, currency), strict=True)
+        return is_in_force and all(own in {None, value} for own, value in pairs)
+
+
+class FinancingCosts(Decision):
+    """The rules on the whole cost of loans, and the words of fees."""
+
+    rules: tuple[FinancingCost, ...]
+    names: dict[str, LocalizedText] = Field(default_factory=dict)
+    """Name of a fee in the feed -> its words."""
+
+    @model_validator(mode="after")
+    def _require_a_rule_of_any_loan(self) -> Self:
+        if all(rule.valid_to or any(rule.criteria) for rule in self.rules):
+            raise ValueError("financing_cost.yml: `rules` needs an endless entry of any loan")
+        return self
+
+    def rule(self, kind: str, segment: str, currency: str, day: date) -> FinancingCost:
+        """Return the rule on such a loan on `day`: the latest one, then the one that names most."""
+        found = [rule for rule in self.rules if rule.holds(kind, segment, currency, day)]
+        return max(found, key=lambda rule: (rule.valid_from, -rule.criteria.count(None)))
+
+
 class Reason(_Strict):
     """A reason code, its text, and its features."""
 

@@ -31,6 +31,9 @@ SQL = Path(__file__).parent / "sql"
 REPLAYED_KNOWLEDGE = "replayed_knowledge.json"
 """File in the ledger of a replay: institution -> the date as of which its delivery was judged."""
 
+DETAILS = ("product_rules", "product_fees")
+"""Feeds whose rows restrict a product of the catalogue that they are sent with."""
+
 Holds = list[dict[str, str | None]]
 """Unreadable orders: `institution_id` (None: every one), `source` as FEED/SOURCE, `landed_on`."""
 
@@ -81,9 +84,9 @@ def load_present_knowledge(
     _create_later_view(connection, settings, "leads", after=day, until=as_of)
     for feed in ("products", "institutions"):
         _create_later_view(connection, settings, feed, after=marts, until=as_of)
-    for feed in ("products", "institutions", "product_rules"):
+    for feed in ("products", "institutions", *DETAILS):
         _create_later_view(connection, settings, feed, after=day, until=as_of, name=f"late_{feed}")
-    _create_mart_rules_view(connection, settings, day)
+    _create_mart_views(connection, settings, day)
     run_query(connection, SQL / "later_consents.sql")
     connection.read_parquet(
         str(settings.day_folder(settings.marts, marts) / "products.parquet"),
@@ -97,16 +100,20 @@ def load_present_knowledge(
     )
 
 
-def _create_mart_rules_view(
+def _create_mart_views(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
 ) -> None:
-    """Create the view `mart_product_rules`: the rules that the matches of `day` were judged by."""
-    path = settings.day_folder(settings.marts, day) / "product_rules.parquet"
-    if path.is_file():
-        relation = connection.read_parquet(str(path), hive_partitioning=False)
-    else:
-        relation = connection.from_arrow(load("product_rules").lake_schema.empty_table())
-    relation.create_view("mart_product_rules")
+    """Create `mart_product_rules` and `mart_product_fees`, by which the matches were judged."""
+    for feed in DETAILS:
+        path = settings.day_folder(settings.marts, day) / f"{feed}.parquet"
+        if path.is_file():
+            relation = connection.read_parquet(str(path), hive_partitioning=False)
+        else:
+            names = {"when": "charged_when"}
+            empty = load(feed).lake_schema.empty_table()
+            empty = empty.rename_columns([names.get(name, name) for name in empty.column_names])
+            relation = connection.from_arrow(empty)
+        relation.create_view(f"mart_{feed}")
 
 
 def judge_rows(

@@ -18,6 +18,7 @@ from pipelines.simulate.corruption.corruption_log import FeedFile
 from pipelines.simulate.institution_keys import make_identity, write_identity
 from pipelines.simulate.market import catalogue
 from pipelines.simulate.market.channels import generate_channels
+from pipelines.simulate.market.fees import fee_table
 from pipelines.simulate.market.leads import DayLeads, generate_leads, lead_numbers_by_channel
 from pipelines.simulate.market.lenders import generate_lenders, generate_products
 from pipelines.simulate.outcomes.broadcast import (
@@ -145,10 +146,14 @@ class SimulatedMarket:
         products = catalogue.product_table(
             world, self.products, day, factor, bids.left_on, bids.is_open(day)
         )
-        rules = catalogue.rule_table(self.products)
+        tables = {
+            "products": products,
+            "product_rules": catalogue.rule_table(self.products),
+            "product_fees": fee_table(world, self.lenders, self.products, day),
+        }
 
         def write_catalogue(lender: int) -> None:
-            for feed, table in (("products", products), ("product_rules", rules)):
+            for feed, table in tables.items():
                 rows = table.filter(pa.array(table["lender"].to_numpy() == lender))
                 rows = rows.drop_columns("lender")
                 source = str(self.lenders.name[lender])

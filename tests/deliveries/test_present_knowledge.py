@@ -264,14 +264,22 @@ def test_a_late_list_that_opens_on_the_next_date_closes_the_date_that_it_is_of(
     assert landed_on == NEXT or reason in manifest["message"]
 
 
+FEE = {"fee": "account_fee", "basis": "fixed", "value": 1.0, "when": "upfront"}
+FEE |= {"collector": "bank", "is_contingent": False}
+LATE_PAYMENT = {"fee": "late_payment", "basis": "share_of_balance", "value": 0.01}
+LATE_PAYMENT |= {"when": "on_default", "is_contingent": True}
+"""Stated before as well; without it the products would not state the costs that they must."""
+
+
 @pytest.mark.parametrize("landed_on", [DAY, NEXT])
 @pytest.mark.parametrize(
     ("feed", "terms", "reason"),
     [
         ("product_rules", {"attribute": "age_years", "op": "ge", "value": "90"}, "late_rules"),
+        ("product_fees", FEE, "late_fees"),
         ("products", {"amount_max": 1.0}, "late_terms"),
         ("products", {"target_cost_per_funded": 1.0}, "late_terms"),
-        ("products", {"amount_max": 1e9, "apr_max": 9.0}, None),
+        ("products", {"amount_max": 1e9, "apr_max": 0.24}, None),
     ],
 )
 def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
@@ -282,7 +290,7 @@ def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
     own = [row for row in marts.to_pylist() if row["institution_id"] == CSV_BANK]
     names = (
         ("institution_id", "product_id")
-        if feed == "product_rules"
+        if feed in ("product_rules", "product_fees")
         else (
             *("institution_id", "product_id", "segment", "currency", "amount_min", "amount_max"),
             *("term_min_months", "term_max_months", "apr_min", "apr_max", "daily_quota", "status"),
@@ -290,6 +298,7 @@ def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
         )
     )
     rows = [{name: row[name] for name in names} | {"landed_on": landed_on} | terms for row in own]
+    rows += [row | LATE_PAYMENT for row in rows if feed == "product_fees"]
     write_feed(matched_copy, feed, NEXT, rows)
     publish_newer_marts(matched_copy, NEXT)
     deliver_all(matched_copy)

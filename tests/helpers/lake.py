@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Row] = {
         "format": "csv",
         "fields": ["phone"],
     },
+    "product_fees": {"basis": "share_of_balance", "when": "each_period", "is_contingent": False},
     "product_rules": {},
     "channel_spend": {"currency": "CNY"},
     "outcomes": {"history_kind": "simulate", "file_line": 2},

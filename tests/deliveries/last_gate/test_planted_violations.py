@@ -217,6 +217,27 @@ def change_products(**columns: Any) -> Plant:
     return lambda out: out.change_owner("products", **columns)
 
 
+def change_fees(**columns: Any) -> Plant:
+    def plant(out: Outgoing) -> None:
+        out.change_owner("products", segment="consumer")  # of business no line is asked for
+        out.change_owner("product_fees", **columns)
+
+    return plant
+
+
+def drop_fees(out: Outgoing) -> None:
+    out.change_owner("products", segment="consumer")
+    out.edit_feed(
+        "product_fees",
+        lambda rows: [row for row in rows if row["institution_id"] != out.institution],
+    )
+
+
+def charge_a_fixed_fee(out: Outgoing) -> None:
+    fee = {"basis": "fixed", "value": 5e5, "when": "upfront", "is_contingent": False}
+    out.edit_feed("product_fees", lambda rows: [*rows, *(row | fee for row in rows)])
+
+
 def tighten_quota(out: Outgoing) -> None:
     product = out.victim["product_id"]
     count = sum(row["product_id"] == product for row in out.rows)
@@ -277,6 +298,11 @@ VIOLATIONS: list[tuple[str, Plant]] = [
     ("not_in_catalogue", change_products(product_id="loan-other")),
     ("product_above_price_cap", change_products(apr_min=0.3)),
     ("rate_above_cap", raise_rate),
+    ("costs_not_stated", change_fees(is_contingent=False)),
+    ("costs_not_stated", drop_fees),
+    ("cost_above_price_cap", change_fees(value=0.03)),
+    ("cost_above_price_cap", change_products(apr_max=0.25)),
+    ("cost_above_price_cap", charge_a_fixed_fee),
     ("over_daily_quota", tighten_quota),
     ("over_daily_budget", tighten_budget("daily_budget")),
     ("over_monthly_budget", tighten_budget("monthly_budget")),

@@ -14,6 +14,8 @@ with claimed as (
         claims.p_approve,
         leads.lead_id,
         leads.region,
+        leads.amount,
+        leads.term_months,
         leads.scopes,
         leads.is_withdrawn,
         leads.consent_at,
@@ -93,6 +95,52 @@ admitted as (
     where is_admitted
     group by institution_id
     having count(*) = $catalogues
+
+),
+
+-- each product on each date by which it is judged states what it must
+stated as (
+
+    select
+        institution_id,
+        product_id,
+        bool_and(states_costs) as states_costs
+    from gate.disclosures
+    group by institution_id, product_id
+
+),
+
+-- the loan of each row costs at most the cap, at the highest stated rate; without a term at each
+-- one that is lent, without an amount for the largest one
+priced as (
+
+    select
+        claimed.institution_id,
+        claimed.match_id,
+        bool_and(
+            costs.months is not null
+            and costs.paid_share * coalesce(claimed.amount, catalogue.amount_max) + costs.paid_money
+            <= coalesce(claimed.amount, catalogue.amount_max) * (1 + 1e-8)
+        ) as is_within_cap
+    from claimed
+    inner join gate.catalogue
+        on
+            claimed.institution_id = catalogue.institution_id
+            and claimed.product_id = catalogue.product_id
+    inner join gate.disclosures
+        on
+            catalogue.judged_on = disclosures.judged_on
+            and catalogue.institution_id = disclosures.institution_id
+            and catalogue.product_id = disclosures.product_id
+    left join gate.costs
+        on
+            catalogue.judged_on = costs.judged_on
+            and catalogue.institution_id = costs.institution_id
+            and catalogue.product_id = costs.product_id
+            and coalesce(claimed.term_months, costs.months) = costs.months
+            and (claimed.term_months is not null or costs.is_lent)
+    where disclosures.is_capped and catalogue.cap is not null
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
@@ -199,6 +247,8 @@ judged as (
                     when not terms.is_open then ['product_closed']
                     when not terms.is_below_cap then ['product_above_price_cap']
                     when claimed.suggested_apr > terms.highest_rate + 1e-9 then ['rate_above_cap']
+                    when not coalesce(stated.states_costs, false) then ['costs_not_stated']
+                    when not coalesce(priced.is_within_cap, true) then ['cost_above_price_cap']
                     else []
                 end,
                 case
@@ -224,6 +274,12 @@ judged as (
     left join texts
         on claimed.institution_id = texts.institution_id and claimed.match_id = texts.match_id
     left join admitted on claimed.institution_id = admitted.institution_id
+    left join stated
+        on
+            claimed.institution_id = stated.institution_id
+            and claimed.product_id = stated.product_id
+    left join priced
+        on claimed.institution_id = priced.institution_id and claimed.match_id = priced.match_id
     left join gate.odds
         on upper(split_part(coalesce(claimed.region, ''), '-', 1)) = odds.jurisdiction
 
