@@ -6,7 +6,7 @@ when it runs, so that naming a step costs Airflow's parser nothing of dbt, panda
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
@@ -84,6 +84,16 @@ def _match(settings: Settings, day: date) -> Any:
     from pipelines.matches.match_day import match
 
     return match(settings, day)
+
+
+def _sign_off(settings: Settings, day: date) -> Any:
+    from expectations import policy
+
+    if policy.sign_off().hold == "off":  # without the imports of a report
+        return {"hold": "off", "state": "open"}
+    from pipelines.reports.sign_off import hold_deliveries
+
+    return hold_deliveries(settings, day)
 
 
 def _plan_deliver(settings: Settings, day: date) -> list[Shard]:
@@ -165,6 +175,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "retrain": _retrain,
     "score": _score,
     "match": _match,
+    "sign_off": _sign_off,
     "plan_deliver": _plan_deliver,
     "deliver": _deliver,
     "follow_up": _follow_up,
@@ -184,6 +195,7 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     Raises:
         BanyanError: The step refused; its text says what to do.
     """
+    from pipelines.core.evidence.kept_policies import keep_policies
     from pipelines.core.home.schema_version import require_current
     from pipelines.core.library_errors import in_words
     from pipelines.core.step_failures import record_failure
@@ -191,8 +203,10 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     from pipelines.persons.replayed import take_published
 
     require_current(settings)
+    keep_policies(settings)
     with (
         _metrics_after(settings, day),
+        _logged_again(settings, day),
         measure_step(settings, day, name, shard) as measurement,
         record_failure(settings, day, name, shard),
         in_words(settings),
@@ -207,6 +221,20 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
         measurement.add_counts(counts)
         take_published(settings, day)
     return counts
+
+
+@contextmanager
+def _logged_again(settings: Settings, day: date) -> Iterator[None]:
+    """Log what the block has published of a date that is in the publication log already."""
+    from pipelines.core.evidence.publication_log import log_again
+
+    try:
+        yield
+    except Exception:
+        with suppress(IntegrityError):  # a damaged log must not hide the failure itself
+            log_again(settings, day)
+        raise
+    log_again(settings, day)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ its source. Code that applies one asks here for the version in force on a busine
 """
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -41,9 +43,12 @@ from expectations.policy_types import (
     Priors,
     Protected,
     Reason,
+    Regulation,
+    Regulations,
     RestrictingNames,
     RiskTier,
     RiskTiers,
+    SignOffRules,
     Transport,
     Value,
     Verdict,
@@ -51,13 +56,17 @@ from expectations.policy_types import (
 )
 from expectations.strict_model import ContractError
 
-FOLDER = Path(__file__).parent / "policy"
+POLICY_FOLDER = "BANYAN_POLICY_FOLDER"
+"""The variable that names another folder of policies; a replay sets it to the ones of its day."""
+FOLDER = Path(os.environ.get(POLICY_FOLDER) or Path(__file__).parent / "policy")
+"""The folder of the policies in force."""
 
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
 AFTER_MATCHING = (
-    *("deliveries", "fairness", "person_rights", "retention", "returns", "transport"),
+    *("deliveries", "fairness", "person_rights", "regulations", "retention", "returns"),
+    *("sign_off", "transport"),
 )
 """Policies that decide nothing before a delivery, so they are no part of a day's version."""
 
@@ -141,7 +150,11 @@ def guarantees() -> Guarantees:
 @cache
 def least_odds(day: date) -> dict[str, LeastOdds]:
     """Return the least odds of an approval on `day` by jurisdiction; `default` for all others."""
-    entries = guarantees().least_odds
+    return _find_least_odds(guarantees(), day)
+
+
+def _find_least_odds(stated: Guarantees, day: date) -> dict[str, LeastOdds]:
+    entries = stated.least_odds
     names = sorted({entry.jurisdiction for entry in entries})
     return {
         name: _in_force(tuple(entry for entry in entries if entry.jurisdiction == name), day)
@@ -347,6 +360,18 @@ def transport() -> Transport:
 
 
 @cache
+def regulations() -> tuple[Regulation, ...]:
+    """Return the register of rules of law."""
+    return _read("regulations", Regulations).regulations
+
+
+@cache
+def sign_off() -> SignOffRules:
+    """Return which days need a decision before their delivery."""
+    return _read("sign_off", SignOffRules)
+
+
+@cache
 def verdict_rules() -> dict[str, VerdictRule]:
     """Return the rules of the verdict: id of a finding -> its severity and words."""
     return {rule.id: rule for rule in _read("verdict", Verdict).rules}
@@ -366,9 +391,65 @@ def version(*without: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read(name: str, kind: type[Content]) -> Content:
-    text = (FOLDER / f"{name}.yml").read_text("utf-8")
-    file = f"expectations/policy/{name}.yml"
+@cache
+def full_version() -> str:
+    """Return the SHA-256 over the names and bytes of all policy files: it pins their text."""
+    return hash_files({path.name: path.read_bytes() for path in FOLDER.glob("*.yml")})
+
+
+def hash_files(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over names and contents, in the order of the names."""
+    lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class JudgedPolicies:
+    """The policies by which a match that was made can be judged again."""
+
+    price_caps: tuple[PriceCap, ...]
+    consent: tuple[Consent, ...]
+    guarantees: Guarantees
+    value: Value
+    pairs: Pairs
+    protected: Protected
+
+    def consent_on(self, day: date) -> Consent:
+        """Return the consent policy in force on `day`."""
+        return _in_force(self.consent, day)
+
+    def least_odds_on(self, day: date) -> dict[str, LeastOdds]:
+        """Return the least odds by jurisdiction in force on `day`."""
+        return _find_least_odds(self.guarantees, day)
+
+
+def read_folder(folder: Path) -> JudgedPolicies:
+    """Return the policies of another folder, by which matches can be judged.
+
+    Raises:
+        PolicyError: A file is missing or invalid.
+    """
+    return JudgedPolicies(
+        price_caps=_read("price_caps", tuple[PriceCap, ...], folder),
+        consent=_read("consent", tuple[Consent, ...], folder),
+        guarantees=_read("guarantees", Guarantees, folder),
+        value=_read("value", Value, folder),
+        pairs=_read("pairs", Pairs, folder),
+        protected=_read("protected", Protected, folder),
+    )
+
+
+JUDGED = tuple(field.name for field in fields(JudgedPolicies))
+"""Names of the policies that `read_folder` reads."""
+
+
+def _read(name: str, kind: type[Content], folder: Path | None = None) -> Content:
+    path = (folder or FOLDER) / f"{name}.yml"
+    file = f"{folder}/{name}.yml" if folder else f"expectations/policy/{name}.yml"
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise PolicyError(f"{file} can't be read ({type(error).__name__})") from None
     try:
         return TypeAdapter(kind).validate_python(yaml.load(text, yaml.CSafeLoader))
     except (yaml.YAMLError, ValidationError) as error:

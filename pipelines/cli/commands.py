@@ -13,6 +13,7 @@ import click
 from pipelines import __version__
 from pipelines.cli.bench import bench
 from pipelines.cli.delivery_commands import DELIVERY_COMMANDS
+from pipelines.cli.evidence_commands import EVIDENCE_COMMANDS
 from pipelines.cli.home_commands import HOME_COMMANDS
 from pipelines.cli.options import (
     COUNT,
@@ -461,7 +462,7 @@ def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> in
 
 
 banyan.add_command(bench)
-for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS, *PERSON_COMMANDS):
+for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS, *PERSON_COMMANDS, *EVIDENCE_COMMANDS):
     banyan.add_command(command)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expectations import policy
 from expectations.contracts import feeds
 from pipelines import __version__
 from pipelines.core import restrictions
@@ -29,6 +30,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 """The detached signature of a manifest that goes out; the manifest doesn't list it."""
 CODE_FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
+POLICIES = "expectations/policy/"
 CODE_SUFFIXES = {".css", ".html", ".py", ".sql", ".yml"}
 ROW_GROUP = 131_072
 """Rows of a Parquet row group; fixed, because the bytes of a file depend on it."""
@@ -81,12 +83,22 @@ def code_version() -> str:
     It needs no git, so a container without git states the same version.
     """
     digest = hashlib.sha256()
-    for folder in CODE_FOLDERS:
-        for path in sorted((PROJECT / folder).rglob("*")):
-            if path.suffix in CODE_SUFFIXES and "target" not in path.parts:
-                digest.update(path.relative_to(PROJECT).as_posix().encode())
-                digest.update(path.read_bytes())
+    for name, path in sorted(_list_code().items()):
+        digest.update(name.encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _list_code() -> dict[str, Path]:
+    """Return name -> file of the code; the policies are the ones in force, wherever they are."""
+    paths = [path for folder in CODE_FOLDERS for path in (PROJECT / folder).rglob("*")]
+    names = {
+        path.relative_to(PROJECT).as_posix(): path
+        for path in paths
+        if path.suffix in CODE_SUFFIXES and "target" not in path.parts
+    }
+    code = {name: path for name, path in names.items() if not name.startswith(POLICIES)}
+    return code | {f"{POLICIES}{path.name}": path for path in policy.FOLDER.glob("*.yml")}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

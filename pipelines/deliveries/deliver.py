@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from pipelines.core.database import connect
+from pipelines.core.errors import DeliveryOnHold
+from pipelines.core.evidence.sign_offs import find_hold
 from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.deliveries.delivered_matches import record_delivered
@@ -63,9 +65,12 @@ def plan_shards(settings: Settings, day: date) -> list[dict[str, Any]]:
 
     Raises:
         InputMissing: The day's matches are not published.
+        DeliveryOnHold: They wait for an officer's decision, or the officer refused them.
     """
     folder = settings.day_folder(settings.matches, day)
     read_manifest(folder)
+    if hold := find_hold(settings, day):
+        raise DeliveryOnHold(hold.message)
     matched = pq.read_table(folder / "matches.parquet", columns=["institution_id"])
     delivered = _list_delivered(settings.day_folder(settings.outbox, day))
     with_leads = delivered.union(matched["institution_id"].unique().to_pylist())

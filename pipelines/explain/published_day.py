@@ -84,7 +84,8 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
         raise InputMissing(
             f"{day} was matched under the policies {manifest['policy_version']}; the current "
             f"policies are {policy.version()} and would decide otherwise. Nothing was explained. "
-            "Put the files of expectations/policy back as they were, or run the day again."
+            f"`banyan policy export {manifest['policy_version']} FOLDER` writes the earlier ones, "
+            "and `BANYAN_POLICY_FOLDER=FOLDER banyan explain …` explains the day by them."
         )
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)

@@ -132,7 +132,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         figures | prefilter_loss | describe_missed_floors(plan.price_table, plan.min_shortfall)
     )
     reasons = {"matches.parquet": match_reasons, "unmatched.parquet": adverse_action_reasons}
-    facts = manifest | {"inputs": input_hashes}
+    facts = manifest | {"inputs": input_hashes, "policies": policy.full_version()}
     _publish(settings.day_folder(settings.reasons, day), reasons, facts)
     for root, table, others in (
         (settings.unmatched, unmatched, {}),

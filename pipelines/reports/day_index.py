@@ -8,6 +8,7 @@ reports. Both files are written again after each report, whole; neither is part 
 import base64
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
@@ -15,6 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pipelines.core.errors import IntegrityError
+from pipelines.core.evidence.sign_offs import SignOff, read_sign_offs
 from pipelines.core.formats import share
 from pipelines.core.publishing import write_json
 from pipelines.core.rendering.html import Tile, environment
@@ -50,20 +53,37 @@ def write_day_index(
     summaries = {name: stored.get(name) or _summarise(settings, name) for name in dates}
     write_json(settings.reports / SUMMARIES, {"version": VERSION, "days": summaries})
     path = settings.reports / PAGE
-    beside = path.with_name(f".{PAGE}.new")
-    beside.write_text(render_day_index(summaries, months), "utf-8")
+    beside = path.with_name(f".{PAGE}.{os.getpid()}.new")  # a decision may come during a run
+    page = render_day_index(summaries, months, _read_decisions(settings, dates))
+    beside.write_text(page, "utf-8")
     beside.replace(path)
     return path
 
 
+def _read_decisions(settings: Settings, dates: list[str]) -> dict[str, SignOff | None]:
+    """Return date -> its newest decision; None where the ledger is damaged."""
+    found: dict[str, SignOff | None] = {}
+    for name in dates:
+        try:
+            entries = read_sign_offs(settings, date.fromisoformat(name))
+        except (IntegrityError, ValueError):
+            found[name] = None
+        else:
+            found |= {name: entries[-1]} if entries else {}
+    return found
+
+
 def render_day_index(
-    summaries: Mapping[str, Facts], months: Mapping[str, Month] = MappingProxyType({})
+    summaries: Mapping[str, Facts],
+    months: Mapping[str, Month] = MappingProxyType({}),
+    decisions: Mapping[str, SignOff | None] = MappingProxyType({}),
 ) -> str:
     """Return the page of all days as HTML.
 
     Args:
         summaries: Date -> what `_summarise` returns, sorted by date.
         months: The months that have a page, oldest first.
+        decisions: Date -> its newest decision, of the dates that have one; None: it is unreadable.
     """
     script = (TEMPLATES / "day_index.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -75,6 +95,7 @@ def render_day_index(
         .render(
             days=list(summaries.items())[::-1],
             labels=LABELS,
+            decisions=decisions,
             tiles=_make_tiles(summaries),
             dates=[name for name, _ in plotted],
             matched=[_share_of(facts, "matched") for _, facts in plotted],

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from expectations import policy
+from pipelines.core.evidence.sign_offs import LABELS
 from pipelines.core.rendering.html import environment
 from pipelines.matches.stage_labels import DETAILS, FUNNEL
 from pipelines.reports.headline import SEVERITIES, Headline
@@ -40,6 +41,7 @@ SECTIONS = (
     ("drift", "Drift"),
     ("persons", "Persons"),
     ("evidence", "Evidence"),
+    ("sign_off", "Sign-off"),
     ("glossary", "Glossary"),
 )
 """Section of the page -> its name; each is a template of the same name."""
@@ -73,6 +75,7 @@ def render(report: Report) -> str:
         topics=drift.summarize_topics(report.drift),
         beyond=drift.select_beyond_threshold(report.drift),
         drift_labels=drift,
+        decisions=LABELS,
         measure_names=MEASURES,
         consent_states=STATES,
         notice_days=NOTICE_DAYS,

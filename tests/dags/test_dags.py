@@ -67,7 +67,7 @@ def test_the_day_runs_step_after_step():
     assert order == [
         *("await_turn", "plan_ingest", "ingest", "collect"),
         *("staging", "intermediate", "features", "marts"),
-        *("train", "score", "match", "plan_deliver", "deliver"),
+        *("train", "score", "match", "sign_off", "plan_deliver", "deliver"),
         *("follow_up", "send", "report", "close"),
     ]
     for before, after in pairwise(order):

@@ -29,6 +29,7 @@ PLACEHOLDERS = {
     "CHANNEL/LEAD": "search/4711",
     "INSTITUTION/PRODUCT": "bank-000/loan-0000",
     "N": "1",
+    "NAME": "Li-Lei",
 }
 """Word of a page -> a value that the command line accepts."""
 
@@ -107,6 +108,11 @@ RUN_BY = {
         "test_a_table_is_followed_by_one_line_of_json",
     ),
     "send": ("transport/test_send.py", "test_"),
+    "policy diff": ("operations/test_policy_diff.py", "test_the_verbs_compare_list_and_export"),
+    "policy export": ("operations/test_policy_diff.py", "test_the_verbs_compare_list_and_export"),
+    "policy list": ("operations/test_policy_diff.py", "test_the_verbs_compare_list_and_export"),
+    "verify": ("operations/test_verify.py", "test_the_verb_names_problems_and_ends_with_1"),
+    "signoff": ("reports/test_sign_off.py", "test_the_verb_records_and_refuses"),
     "signing-key": ("deliveries/test_sealing.py", "test_the_verb_prints_the_keys_and_rotates"),
     "season": ("e2e/test_season.py", "test_each_day_is_simulated_run_and_answered"),
     "deliveries": ("cli/test_delivery_commands.py", "test_the_states_are_a_table_and_json"),
