@@ -30,6 +30,7 @@ from pipelines.core.evidence.publication_log import (
     read_segment,
 )
 from pipelines.core.evidence.sign_offs import read_lines
+from pipelines.core.home.erasures import read_changed_landings
 from pipelines.core.home.shared_marts import list_shared_files
 from pipelines.core.publishing import MANIFEST, SIGNATURE, check_file, read_manifest, write_json
 from pipelines.core.settings import Settings
@@ -357,10 +358,14 @@ def _check_landed(settings: Settings, day: date | None, found: Verification) -> 
             found.problems[f"ledger/{name}.jsonl"] = (
                 "differs from the manifests of the date's lake: it was changed"
             )
-    for landed, (_, sha256, known_on) in sorted(newest.items()):
+    erased = read_changed_landings(settings.home)
+    for landed, (_, received, known_on) in sorted(newest.items()):
         if day is None or known_on == f"date={day}":
             found.files += 1
-            if how := check_file(settings.landing / landed, sha256):
+            changed = erased.get(landed)
+            is_erasure = changed is not None and changed.received == received
+            expected = changed.present if changed and is_erasure else received
+            if how := check_file(settings.landing / landed, expected):
                 found.problems[f"landing/{landed}"] = how.replace("published", "read")
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.database import connect, query_table
 from pipelines.core.errors import BanyanError, InputMissing, UsageError
+from pipelines.core.evidence.publication_log import log_erasure
 from pipelines.core.home.erasures import NOTICES, notices_path, proof_path
 from pipelines.core.home.person_ledger import append_entry, read_ledger
 from pipelines.core.publishing import sha256, write_json, write_parquet
@@ -204,6 +205,7 @@ def complete(
     HomePass(settings, connection, journal).run()
     searched = _search(settings, journal)
     changes = _list_changes(settings, journal)
+    log_erasure(settings, journal.erasure, [change["path"] for change in changes])
     proof = {
         **{name: value for name, value in facts.items() if name != "orders"},
         "completed_at": datetime.now(UTC).isoformat(timespec="seconds"),

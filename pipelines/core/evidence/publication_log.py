@@ -19,6 +19,7 @@ counts.
 import fcntl
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from typing import Any
 from pipelines.core.errors import IntegrityError
 from pipelines.core.evidence.merkle_tree import Frontier, hash_leaf
 from pipelines.core.evidence.sign_offs import read_lines, sign_off_file
+from pipelines.core.home.erasures import read_tombstones
 from pipelines.core.home.schema_version import read_replay
 from pipelines.core.publishing import MANIFEST, sync, write_json
 from pipelines.core.settings import Settings
@@ -115,8 +117,7 @@ def log_home(settings: Settings) -> None:
     names = list_published(settings)
     by_group: dict[str, list[str]] = {UNDATED: []}
     for name in names:
-        dated = DATE.search(name)
-        by_group.setdefault(dated[1] if dated else UNDATED, []).append(name)
+        by_group.setdefault(_find_group(name), []).append(name)
     with _lock(settings):
         for group in (UNDATED, *sorted(by_group.keys() - {UNDATED})):
             _append_new(settings, group, by_group[group])
@@ -126,6 +127,34 @@ def log_again(settings: Settings, day: date) -> None:
     """Log what a step has published of a date that is in the log already."""
     if any(list_segments(settings, f"date={day}")):
         log_day(settings, day)
+
+
+def log_erasure(settings: Settings, erasure: str, changed: Iterable[str]) -> None:
+    """Log again what an erasure has changed: files that have a leaf, manifests with its tombstone.
+
+    A home without a log gets none by this.
+    """
+    if not any(list_segments(settings)):
+        return
+    paths, by_group = set(changed), defaultdict(list)
+    for name in list_published(settings):
+        tombstones = read_tombstones((settings.home / name).parent) if _is_manifest(name) else ()
+        if name in paths or erasure in {tombstone["id"] for tombstone in tombstones}:
+            by_group[_find_group(name)].append(name)
+    with _lock(settings):
+        for group, names in sorted(by_group.items()):
+            _append_new(settings, group, names)
+
+
+def _is_manifest(name: str) -> bool:
+    """Return whether a name is that of a manifest."""
+    return name.endswith(f"/{MANIFEST}")
+
+
+def _find_group(name: str) -> str:
+    """Return the group of a name: its date, or `UNDATED`."""
+    dated = DATE.search(name)
+    return dated[1] if dated else UNDATED
 
 
 def log_sign_offs(settings: Settings, day: date) -> None:
