@@ -80,7 +80,7 @@ def read_lines(kind: Kind | None) -> tuple[Kind, list[str]]:
         )
     if sys.stdin.isatty():
         return kind, [click.prompt(PROMPTS[kind], hide_input=True, err=True)]
-    return kind, click.get_text_stream("stdin").read().splitlines()
+    return kind, sys.stdin.read().splitlines()
 
 
 def require(by: str | None, reason: str | None) -> dict[str, str]:
@@ -164,12 +164,12 @@ def erase(
             print_json({"completed": resume_erasures(settings)})
         return 0
     who = require(by, reason)
-    lines = () if orders else list(read_lines(kind))
+    named = None if orders else read_lines(kind)
     with lock_home(settings):
         proof = (
-            erase_ordered(settings, **who)
-            if orders
-            else erase_persons(settings, kind, lines, **who)
+            erase_persons(settings, *named, by=who["by"], reason=who["reason"])
+            if named
+            else erase_ordered(settings, **who)
         )
     print_json(proof)
     return 0
@@ -192,7 +192,7 @@ def restrict(
     named = None if lifted else read_lines(kind)
     with lock_home(settings):
         entry = (
-            restrict_persons(settings, *named, **who)
+            restrict_persons(settings, *named, by=who["by"], reason=who["reason"])
             if named
             else lift(settings, f"{lifted}", **who)
         )
@@ -235,7 +235,7 @@ def review(
             raise UsageError("--date of the decision is needed. Nothing was recorded.")
         named = read_lines(kind)
         with lock_home(settings):
-            entry = open_review(settings, *named, day, **who)
+            entry = open_review(settings, *named, day, by=who["by"], reason=who["reason"])
     print_json({name: value for name, value in entry.items() if name != "leads"})
     return 0
 

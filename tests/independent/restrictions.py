@@ -361,8 +361,8 @@ class Knowledge:
         name = product["product_id"]
         fees = self._catalogue(self.landing.fees, institution, name, self.day)
         kinds = {fee["is_contingent"].lower() in {"true", "1"} for fee in fees}
-        asked = {line == "contingent" for line in rule.get("fee_lines", ())}
-        if not asked <= kinds:
+        required = {line == "contingent" for line in rule.get("fee_lines", ())}
+        if not required <= kinds:
             yield "costs not stated"
         amount = number_or_none(asked.get("amount", ""))
         if rule["cap_compares"] != "whole_cost" or cap is None or amount is None:
