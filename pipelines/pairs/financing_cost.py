@@ -223,7 +223,7 @@ def _cost_one_term(loans: Loans) -> Costs:
 def _repay(loans: Loans, rate: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the balance during each month and the instalment at its end, of one term.
 
-    Whatever is owed at the end is paid with the last instalment. Interest that is not paid is owed
+    What is owed at the end is paid with the last instalment. Interest that is not paid is owed
     like principal, so a bullet pays interest on interest.
     """
     months = int(loans.months[0]) if len(loans.months) else 1

@@ -11,7 +11,7 @@ HIGHEST = 100.0
 def find_annual_cost(
     amount: float, months: int, rate: float, repayment: str, fees: Iterable[Row]
 ) -> float:
-    """Return twelve times the monthly rate at which the payments are worth what the person gets.
+    """Return twelve times the monthly rate that discounts the payments to what the person gets.
 
     Args:
         amount: Principal.

@@ -24,7 +24,7 @@ from pipelines.pairs.financing_cost import Loans, find_least_amounts
 SQL = Path(__file__).parent / "sql"
 STEP = "price_cap"
 ANY_TERM = 0
-"""Stands for the term of a lead that names none."""
+"""The key of leads that name no term."""
 
 
 @dataclass(frozen=True)
