@@ -1,6 +1,6 @@
 """The consent of a lead: which text the person agreed to, when, and for which institutions.
 
-The dossier of a match also says to whom the lead went, when, and what the person asked for since.
+The dossier of a match also says who received the lead, when, and what the person asked for since.
 It reads what was recorded and no policy of the matching, so it needs no day that can be explained.
 """
 

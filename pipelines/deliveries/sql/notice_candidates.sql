@@ -22,9 +22,18 @@ select
     case when is_id_valid then hash(id_number_sha256) end as id_key,
     case when coalesce(is_phone_valid, true) then hash(phone_sha256) end as phone_key,
     consent_withdrawn_at is not null
-    or id_number_sha256 in (select subject from ordered where subject_type = 'id_number')
-    or phone_sha256 in (select subject from ordered where subject_type = 'phone')
-    or channel_id || '/' || lead_id in (select subject from ordered where subject_type = 'lead')
+    or id_number_sha256 in (
+        select ordered.subject from ordered
+        where ordered.subject_type = 'id_number'
+    )
+    or phone_sha256 in (
+        select ordered.subject from ordered
+        where ordered.subject_type = 'phone'
+    )
+    or channel_id || '/' || lead_id in (
+        select ordered.subject from ordered
+        where ordered.subject_type = 'lead'
+    )
         as is_hit
 from lake_leads;
 
@@ -32,7 +41,7 @@ create or replace temp table reached as
 
 with first_phones as (
 
-    select distinct phone_key as key
+    select distinct phone_key as reached_key
     from lead_keys
     where is_hit and phone_key is not null
 
@@ -40,21 +49,23 @@ with first_phones as (
 
 ids as (
 
-    select distinct id_key as key
+    select distinct id_key as reached_key
     from lead_keys
-    where (is_hit or phone_key in (select key from first_phones)) and id_key is not null
+    where
+        (is_hit or phone_key in (select first_phones.reached_key from first_phones))
+        and id_key is not null
 
 )
 
-select key from first_phones
+select reached_key from first_phones
 union
-select key from ids
+select reached_key from ids
 union
-select phone_key as key
+select phone_key as reached_key
 from lead_keys
-where id_key in (select key from ids) and phone_key is not null
+where id_key in (select ids.reached_key from ids) and phone_key is not null
 union
-select hash(subject) as key
+select hash(subject) as reached_key
 from ordered
 where subject_type <> 'lead';
 
@@ -74,9 +85,12 @@ select
 from lake_leads
 where
     consent_withdrawn_at is not null
-    or hash(phone_sha256) in (select key from reached)
-    or hash(id_number_sha256) in (select key from reached)
-    or channel_id || '/' || lead_id in (select subject from ordered where subject_type = 'lead');
+    or hash(phone_sha256) in (select reached.reached_key from reached)
+    or hash(id_number_sha256) in (select reached.reached_key from reached)
+    or channel_id || '/' || lead_id in (
+        select ordered.subject from ordered
+        where ordered.subject_type = 'lead'
+    );
 
 create or replace temp table delivered as
 

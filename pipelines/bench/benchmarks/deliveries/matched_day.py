@@ -173,7 +173,7 @@ def _make_scopes(lender: IntArray, random: np.random.Generator) -> pa.ListArray:
 
 
 def _make_orders(count: int, random: np.random.Generator) -> Columns:
-    """Return orders against people of whom no lead came."""
+    """Return orders against people without a lead."""
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)[random.integers(0, 16, (count, 64))]
     return {
         "platform_id": np.full(count, "platform"),

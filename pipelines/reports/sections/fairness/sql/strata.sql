@@ -1,5 +1,5 @@
--- The stratum of each observation: people of one segment and currency of whom the controls predict
--- about the same, by the prognostic score (B. Hansen, Biometrika 95, 2008): the effects of the
+-- The stratum of each observation: people of one segment and currency for which the controls
+-- predict about the same, by the prognostic score (B. Hansen, Biometrika 95, 2008): the effects of the
 -- bins, added up as decimals, so that the order of addition does not matter.
 
 create or replace temp table strata as
