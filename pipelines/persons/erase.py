@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pipelines.core.database import connect, query_table
 from pipelines.core.errors import BanyanError, InputMissing, UsageError
 from pipelines.core.evidence.publication_log import log_erasure
-from pipelines.core.home.erasures import NOTICES, notices_path, proof_path
+from pipelines.core.home.erasures import BACKUPS, NOTICES, notices_path, proof_path
 from pipelines.core.home.person_ledger import append_entry, read_ledger
 from pipelines.core.publishing import sha256, write_json, write_parquet
 from pipelines.core.settings import Settings
@@ -64,6 +64,10 @@ LEDGER_FACTS = (
     *("kind", "jurisdiction", "through"),
 )
 """Facts of a journal that the ledger states."""
+
+
+class ErasureRefused(BanyanError):
+    """Nothing can be erased now; nothing was changed."""
 
 
 class ErasureIncomplete(BanyanError):
@@ -148,6 +152,12 @@ def _begin(
     unknown: int,
 ) -> Journal:
     """Write the journal, with everything that can't be found out any more once rows are erased."""
+    if unfinished := sorted((settings.home / "work" / "ingest").glob("date=*")):
+        raise ErasureRefused(
+            f"An ingest was killed and is not complete: {unfinished[0]}. Nothing was erased: "
+            "its intermediate files have rows as they were received. Run the date again, then "
+            "erase."
+        )
     subjects = load_subjects(connection, settings, found)
     refuse_named(reason, subjects.leads["lead_id"].to_pylist())
     now = datetime.now(UTC)
@@ -280,5 +290,5 @@ def _count_places(changes: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def _list_backups(settings: Settings) -> list[dict[str, Any]]:
-    path = settings.home / "backups.jsonl"
+    path = settings.home / BACKUPS
     return read_json_lines(path) if path.is_file() else []

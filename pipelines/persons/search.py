@@ -56,9 +56,8 @@ def search_home(
             continue
         result.files += 1
         result.bytes += path.stat().st_size
-        if hits := _count(
-            path, subjects, words, is_of_orders=name.startswith("landing/suppressions/")
-        ):
+        is_of_orders = place is not None and place.treatment == "orders"
+        if hits := _count(path, subjects, words, is_of_orders=is_of_orders):
             result.found[name] = hits
     return result
 
@@ -71,10 +70,19 @@ def _count(path: Path, subjects: Subjects, words: pa.Array, *, is_of_orders: boo
         return len(subjects.find_words(_dump(path)))
     if path.suffix == ".arrow" or is_parquet(path):
         names = read_schema(path).names if path.suffix == ".arrow" else pq.read_schema(path).names
-        return sum(_count_rows(rows, subjects, words) for rows in read_batches(path, names))
+        count = _count_orders if is_of_orders else _count_rows
+        return sum(count(rows, subjects, words) for rows in read_batches(path, names))
     if is_of_orders:
-        return 0  # an order of a lead without number and phone names it; tables were searched
+        text = read_landed(path)
+        return sum(key.encode() in text for key in subjects.hashed_leads.to_pylist())
     return len(subjects.find_words(read_landed(path)))
+
+
+def _count_orders(rows: pa.Table, subjects: Subjects, _: pa.Array) -> int:
+    """Return the number of orders that name a lead in plain; the hash of an order stays."""
+    if "subject" not in rows.column_names:
+        return 0
+    return int(flag(rows["subject"].cast(pa.string()), subjects.hashed_leads).sum())
 
 
 def _count_rows(rows: pa.Table, subjects: Subjects, words: pa.Array) -> int:
@@ -118,6 +126,9 @@ def _read_database(path: Path) -> Iterator[pa.Table]:
 
 
 def _dump(path: Path) -> bytes:
-    """Return the pages of a SQLite database, with what its journal has."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        return database.serialize()
+    """Return the pages of a SQLite database, with what its journal has; else the file's bytes."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return database.serialize()
+    except sqlite3.Error:
+        return path.read_bytes()

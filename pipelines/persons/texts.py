@@ -49,12 +49,16 @@ def rewrite_csv(
     changed = np.flatnonzero(hits.any)
     if not len(changed):
         return 0
-    edited = edit_rows(table, place, subjects, hits).select(names).take(pa.array(changed))
-    pieces, position = [mark, header], 0
     before = table.select(names).take(pa.array(changed)).to_pylist()
-    for number, old, new in zip(changed.tolist(), before, edited.to_pylist(), strict=True):
-        record = _write_record(rows.record(number), [*old.values()], [*new.values()])
-        pieces += [rows.data[position : rows.offsets[number]], record]
+    after: list[dict[str, str | None] | None] = [None] * len(changed)
+    if place.treatment != "remove":
+        edited = edit_rows(table, place, subjects, hits).select(names)
+        after = edited.take(pa.array(changed)).to_pylist()
+    pieces, position = [mark, header], 0
+    for number, old, new in zip(changed.tolist(), before, after, strict=True):
+        pieces.append(rows.data[position : rows.offsets[number]])
+        if new is not None:
+            pieces.append(_write_record(rows.record(number), [*old.values()], [*new.values()]))
         position = int(rows.offsets[number + 1])
     target.write_bytes(b"".join([*pieces, rows.data[position:]]))
     return len(changed)

@@ -4,12 +4,15 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import feather
+
+WORD = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_./-]{3,}|[\x80-\xff]+")
 
 
 def find_values(home: Path, values: Iterable[str]) -> dict[str, list[str]]:
@@ -25,6 +28,20 @@ def find_values(home: Path, values: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def find_words(home: Path, values: Iterable[str]) -> dict[str, list[str]]:
+    """Return what `find_values` does, for many values: each must be a word by itself."""
+    wanted = {value.encode() for value in values if value}
+    wanted |= {value.lstrip(b"+") for value in wanted}
+    found = {}
+    for path in sorted(home.rglob("*")):
+        if path.is_file():
+            words = {word for part in read_parts(path) for word in WORD.findall(part)}
+            words |= {part for word in words for part in re.split(rb"[/.]", word)}
+            if hits := words & wanted:
+                found[path.relative_to(home).as_posix()] = sorted(hit.decode() for hit in hits)
+    return found
+
+
 def read_parts(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a file, and what they hold where they are packed."""
     data = path.read_bytes()
@@ -36,7 +53,7 @@ def read_parts(path: Path) -> Iterator[bytes]:
     if path.suffix == ".arrow":
         yield _as_text(feather.read_table(path))
     if path.suffix == ".duckdb":
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with suppress(duckdb.IOException), duckdb.connect(str(path), read_only=True) as connection:
             tables = connection.execute(
                 "select table_schema, table_name from information_schema.tables"
             ).fetchall()

@@ -33,6 +33,9 @@ from pipelines.core.stored_files import read_json
 ERASED = "erased-"
 """Beginning of the random ids that take the place of the ids of an erased person."""
 
+BACKUPS = "backups.jsonl"
+"""File of the home with the backups that were made of it: an erasure does not reach them."""
+
 TOMBSTONES = "erasures"
 """Key of a manifest: the erasures that changed its files, in their order."""
 

@@ -1,4 +1,4 @@
-"""Admission, price caps, odds and service of lenders: what people are offered, and by which ones."""
+"""Admission, price caps, odds and service of lenders: what people are offered, and by which."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
