@@ -50,6 +50,9 @@ def add_returning_people(home: Path) -> None:
             writer = csv.DictWriter(file, list(leads[0]))
             writer.writeheader()
             writer.writerows(_come_again(lead, day) for lead in _repeat(leads))
+        path.chmod(0o600)
+    for folder in (home / f"landing/leads/{AGAIN}").glob("**/"):
+        folder.chmod(0o700)
 
 
 def _read_people(path: Path) -> list[Row]:

@@ -47,23 +47,12 @@ def run_command(*arguments: str, in_own_python: bool = False, **environment: str
             text=True,
             check=False,
         )
-    return _run_in_fork("", arguments, dict(os.environ))
-
-
-def run_program(program: str, *arguments: str, **environment: str) -> Completed:
-    """Run the text of a Python program, with variables that Python itself does not read."""
-    return _run_in_fork(program, arguments, os.environ | environment)
-
-
-def _run_in_fork(
-    program: str, arguments: tuple[str, ...], variables: Mapping[str, str]
-) -> Completed:
     server = _start_server()
     assert server.stdin
     assert server.stdout
     with TemporaryDirectory() as folder:
-        request = {"program": program, "arguments": arguments, "variables": variables}
-        server.stdin.write(json.dumps(request | {"folder": folder}) + "\n")
+        request = {"arguments": arguments, "variables": dict(os.environ), "folder": folder}
+        server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
         out, err = (Path(folder, name).read_text("utf-8") for name in ("stdout", "stderr"))
@@ -94,9 +83,7 @@ def _serve() -> None:
         sys.stdout.flush()
 
 
-def _become_command(
-    program: str, arguments: list[str], variables: Mapping[str, str], folder: str
-) -> None:
+def _become_command(arguments: list[str], variables: Mapping[str, str], folder: str) -> None:
     """Run the command in this process, which ends with its exit code."""
     os.environ.clear()
     os.environ.update(variables)
@@ -105,10 +92,7 @@ def _become_command(
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.argv = ["pipelines", *arguments]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]
-    if program:
-        exec(program, {"__name__": "__main__"})
-    else:
-        runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
+    runpy.run_module("pipelines", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
