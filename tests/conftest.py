@@ -1,4 +1,4 @@
-"""Distribution of the tests over parallel workers."""
+"""Options of the tests, and their distribution over parallel workers."""
 
 import os
 from collections.abc import Mapping
@@ -35,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get("/".join(item.nodeid.split("/")[:2]) + "/", len(places))
 
     items.sort(key=find_place)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that repeat a schedule of faults (`tests/faults`)."""
+    group = parser.getgroup("faults")
+    group.addoption("--fault-seed", default="1", help="the seed of the schedule of faults")
+    group.addoption("--fault-case", help="the one case of it to run, such as train/3")
 
 
 class PrefixScheduling(LoadScopeScheduling):

@@ -218,21 +218,31 @@ def restore(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as sorted, indented JSON, atomically."""
+    """Write `value` as sorted, indented JSON, atomically; a disk that fails leaves nothing."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(
-        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-    )
-    sync(fresh)
-    fresh.rename(path)
+    try:
+        fresh.write_text(text, "utf-8")
+        sync(fresh)
+        fresh.rename(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def sync(path: Path) -> None:
-    """Write the bytes of a file, or the entries of a folder, to the disk."""
+    """Write the bytes of a file, or the entries of a folder, to the disk.
+
+    Raises:
+        OSError: The disk failed; the error names `path`.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = f"{path}"
+        raise
     finally:
         os.close(descriptor)
 

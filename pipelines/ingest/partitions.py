@@ -65,6 +65,7 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
     """
     closed = read_ledger(settings).closed_through
     if closed is not None and closed >= day and not work_folder(settings, day).exists():
+        _remove_work(settings, day)
         return _summarise_day(settings, day)  # a retry of a task that had succeeded
     plan = read_plan(settings, day)
     folders = [shard_folder(settings, day, shard) for shard in range(len(plan.shards))]
@@ -87,11 +88,21 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
     after = replace(plan.ledger, closed_through=newest)
     write_ledger(settings, read_ledger(settings), after)
     record_waiting_files(settings, after, day)
-    shutil.rmtree(work_folder(settings, day))
+    _remove_work(settings, day)
     return _summarise_day(settings, day) | {
         "partitions": len(plan.partitions),
         "frozen": len(plan.frozen),
     }
+
+
+def _remove_work(settings: Settings, day: date) -> None:
+    """Remove the intermediate files; a run that is killed meanwhile must not find half of them."""
+    folder = work_folder(settings, day)
+    done = folder.with_name(f".{folder.name}.done")
+    if folder.exists():
+        shutil.rmtree(done, ignore_errors=True)
+        folder.rename(done)
+    shutil.rmtree(done, ignore_errors=True)
 
 
 class _FeedShards:
