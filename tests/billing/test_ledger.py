@@ -1,10 +1,5 @@
 """The ledger: each match is in one state, any receipt may come, and steps may run again."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +8,7 @@ import pytest
 
 from pipelines.billing.follow_up import follow_up
 from pipelines.core.publishing import read_manifest, write_json
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
 from tests.helpers.delivered_home import (
     FIRST,

@@ -116,7 +116,7 @@ def _run_child(
         facts = {"state": "done", "value": work()}
     except (StepRefused, BanyanError) as refusal:
         facts = {"state": "refused", "message": f"{refusal}"}
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must know of it
+    except BaseException as error:  # noqa: BLE001 - of any error the parent must know
         facts = {"state": "broke", "message": f"{type(error).__name__}: {error}"}
     signal.setitimer(signal.ITIMER_PROF, 0)
     sys.stdout.flush()

@@ -71,7 +71,7 @@ def _land_return(settings: Settings, name: str, delivered: pa.Table) -> None:
 
 
 def _land_order(settings: Settings, name: str, delivered: pa.Table) -> None:
-    """Let the last person whom an institution received ask not to be contacted."""
+    """Let the last person that an institution received ask not to be contacted."""
     phone = pc.drop_null(delivered["phone"])[-1].as_py()
     order = row(
         "suppressions",
