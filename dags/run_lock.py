@@ -25,7 +25,6 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from pipelines.core.library_errors import in_words
 from pipelines.core.settings import Settings
 
 log = logging.getLogger("banyan")
@@ -104,6 +103,8 @@ def hold_run_lock(task: BaseOperator, context: Context) -> None:
     Raises:
         IntegrityError: The home can't be written; the message says what to do.
     """
+    from pipelines.core.library_errors import in_words  # loads pyarrow, which no DAG file needs
+
     settings = Settings()
     with in_words(settings):
         settings.home.mkdir(parents=True, exist_ok=True)

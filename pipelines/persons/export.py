@@ -141,8 +141,8 @@ def _lead_tables(lead: Row, words: Words, language: str) -> Iterator[Table]:
         yield _values("features", row, words, language)
     offers = [
         {
-            "institution": row.get("institution_name", row["institution_id"]),
-            "product": row.get("product_name", row["product_id"]),
+            "institution": row.get("institution_name", row.get("institution_id", "")),
+            "product": row.get("product_name", row.get("product_id", "")),
             "value": row.get("words" if language == "en" else f"words_{language}", ""),
         }
         for row in lead["offers"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -310,7 +311,7 @@ def test_a_delivery_of_an_earlier_schema_version_is_not_corrected(matched_copy, 
         patch.setattr(
             lead_file, "write", lambda table, path, **_: write(table, path, time_unit=unit)
         )
-        patch.setattr(LastGate, "check_outgoing", lambda *_: [])
+        patch.setattr(LastGate, "check_outgoing", lambda *_: defaultdict(list))
         deliver_all(matched_copy)
     for path in folder.parent.glob("*/manifest.json"):
         manifest = read_manifest(path.parent)

@@ -101,7 +101,10 @@ def test_an_institution_that_lost_its_products_gets_no_plain_correction(matched_
     filter_matches(matched_copy, lambda row: row["institution_id"] != CSV_BANK)
     deliver_all(matched_copy)
     names = {path.name for path in folder_of(matched_copy, CSV_BANK).iterdir()}
-    assert names == {"leads.csv.age", "leads.v2.csv.age", MANIFEST, SIGNATURE}
+    assert names == {
+        *("leads.csv.age", "leads.v2.csv.age", "retractions.csv.age"),
+        *(MANIFEST, SIGNATURE),
+    }
 
 
 def test_lost_ids_of_a_sealed_version_stop_with_words(matched_copy, identity):

@@ -193,7 +193,7 @@ def test_what_applies_a_rule_of_law_exists_and_names_it():
     [
         ({"state": "watched"}, "with applied_by"),
         ({"applied_by": []}, "with applied_by"),
-        ({"to": "2020-01-01"}, "before it begins"),
+        ({"to": "2010-01-01"}, "before it begins"),
         ({"sources": []}, "at least 1 item"),
     ],
 )

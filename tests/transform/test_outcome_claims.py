@@ -261,8 +261,8 @@ def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings)
     assert (folder / "outcome_receipt.csv").read_bytes() == first["outcome_receipt.csv"]
     file = f"{DAY}/test.csv"
     assert read_receipt(home, "bank") == [
-        {"file": file, "line": "2", "status": "accepted", "reason": ""},
-        {"file": file, "line": "3", "status": "ignored", "reason": "allowed: event"},
+        {"file": file, "line": line, "status": status, "reason": reason, "schema_version": "2"}
+        for line, status, reason in (("2", "accepted", ""), ("3", "ignored", "allowed: event"))
     ]
     assert "139" not in (folder / "outcome_receipt.v2.csv").read_text("utf-8")
 

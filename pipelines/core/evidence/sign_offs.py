@@ -104,10 +104,13 @@ def find_decision(settings: Settings, day: date) -> SignOff | None:
 
 
 def hash_matches(settings: Settings, day: date) -> str:
-    """Return the hash over the content of the day's matches; empty if they are not published."""
+    """Return the hash over the content of the day's matches; empty if none can be read.
+
+    A damaged manifest is named by every step that reads it; no decision was made on it.
+    """
     try:
         return str(read_manifest(settings.day_folder(settings.matches, day))["content_sha256"])
-    except InputMissing:
+    except (InputMissing, IntegrityError):
         return ""
 
 

@@ -31,7 +31,7 @@ from pipelines.simulate.keyed_random import KeyedRandom
 from pipelines.simulate.population import identities
 from pipelines.simulate.world import REGIONS, TextArray, TimeArray, format_ids
 
-DAY = date(2026, 11, 20)
+DAY = date(2026, 3, 20)
 CHANNELS = 20
 PRODUCTS_PER_INSTITUTION = 2
 SPREAD = 0.9
