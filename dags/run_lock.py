@@ -103,7 +103,7 @@ def hold_run_lock(task: BaseOperator, context: Context) -> None:
     Raises:
         IntegrityError: The home can't be written; the message says what to do.
     """
-    from pipelines.core.library_errors import in_words  # loads pyarrow, which no DAG file needs
+    from pipelines.core.library_errors import in_words  # noqa: PLC0415 - loads pyarrow
 
     settings = Settings()
     with in_words(settings):

@@ -194,8 +194,8 @@ def _scores(lead: Row, words: Words) -> Table:
     names = ("institution", "product", "decision", "reason", "approval", "default", "apr")
     rows = tuple(
         (
-            f"{row['institution_id']}",
-            f"{row['product_id']}",
+            f"{row.get('institution_id', '')}",
+            f"{row.get('product_id', '')}",
             decisions[row["decision"] if row.get("decision") in CHOSEN else "other"],
             f"{row.get('why', '')}",
             _share(row.get("p_approve")),

@@ -94,7 +94,7 @@ def find_lines(
     """
     named = _list_named_files(connection, subjects)
     of_leads: list[_Landed] = []
-    found = [LINES.empty_table(), _find_outcome_lines(connection, settings, subjects)]
+    found = [LINES.empty_table(), find_outcome_lines(connection, settings, subjects)]
     for file in _walk(settings.landing):
         if file.feed == ORDER_LISTS:
             found.append(_find_orders(file, subjects))
@@ -222,7 +222,7 @@ def _list_named_files(connection: duckdb.DuckDBPyConnection, subjects: Subjects)
     return {path for (path,) in rows}
 
 
-def _find_outcome_lines(
+def find_outcome_lines(
     connection: duckdb.DuckDBPyConnection, settings: Settings, subjects: Subjects
 ) -> pa.Table:
     """Return the landed lines of the persons' outcomes, as the lake recorded them."""

@@ -22,7 +22,7 @@ from pipelines.core.settings import Settings
 from pipelines.persons.erase import complete, resume
 from pipelines.persons.identify import ASKED, SQL, Found, create_leads_view
 from pipelines.persons.journal import Journal
-from pipelines.persons.landed import find_lead_lines
+from pipelines.persons.landed import find_lead_lines, find_outcome_lines
 from pipelines.persons.orders import find_open_date
 from pipelines.persons.subjects import VALUES, Subjects, load_subjects
 
@@ -96,7 +96,11 @@ def _remove(
     journal = Journal.begin(settings, subjects, facts)
     if any(fnmatchcase("landing/leads/x", pattern) for pattern in kind.places):
         whole = _list_whole_folders(kind, row)
-        journal.save_lines(find_lead_lines(connection, settings, subjects, whole))
+        lines = find_lead_lines(connection, settings, subjects, whole)
+        if is_last:
+            outcomes = find_outcome_lines(connection, settings, subjects)
+            lines = pa.concat_tables([lines, outcomes])
+        journal.save_lines(lines)
     return complete(settings, connection, journal)
 
 

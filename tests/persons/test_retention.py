@@ -36,6 +36,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def settings(template: Settings, tmp_path: Path) -> Settings:
     home = tmp_path / "home"
     shutil.copytree(template.home, home)
+    # a file that no run has read is not found by the lake: it stops the removal with words
+    shutil.rmtree(home / "landing" / "outcomes")
     return Settings(home=home, threads=1)
 
 
@@ -95,11 +97,7 @@ def test_received_rows_go_first_and_the_lead_last(settings: Settings):
         settings.day_folder(settings.matches, FIRST) / "matches.parquet", partitioning=None
     )
     assert len(rows) == 2 * len(LEADS)  # bills and quotas still count them
-    assert list_due(settings, after(31)) == {
-        ("received", "US"),
-        ("deliveries", "US"),
-        ("decisions", "US"),
-    }
+    assert list_due(settings, after(31)) == set()
 
 
 def test_what_is_due_and_overdue_is_a_finding(settings: Settings):
