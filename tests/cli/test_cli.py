@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import date
 
+import click
 import pytest
 
 from pipelines import __version__
@@ -91,7 +92,9 @@ NO_FIGURES = {
 VERBS = sorted(
     name if sub is None else f"{name} {sub}"
     for name, command in banyan.commands.items()
-    for sub in (command.commands if name in {"person", "policy"} else (None,))
+    for sub in (
+        command.commands if isinstance(command, click.Group) and name != "bench" else (None,)
+    )
 )
 
 

@@ -359,7 +359,11 @@ def test_a_command_of_the_makefile_parses(line: str, tmp_path: Path):
 
 
 def test_every_verb_is_run_by_a_test():
-    groups = {name: banyan.commands[name].commands for name in ("person", "policy")}
+    groups = {
+        name: group.commands
+        for name, group in banyan.commands.items()
+        if isinstance(group, click.Group) and name != "bench"
+    }
     verbs = {*banyan.commands, *(f"bench {name}" for name in LOADERS)} - {"bench", *groups}
     verbs |= {f"{group} {name}" for group, commands in groups.items() for name in commands}
     assert verbs - set(RUN_BY) == set()
