@@ -47,6 +47,8 @@ HISTORY = (*OF_FEEDS, "marts", "pairs", "matches", "settlement")
 OF_THE_PLAN = ("matches", "offers", "unmatched", "reasons")
 FROM_ALL_ROWS = ("marts", "settlement", "reports", "outbox/channels")
 """Folders whose content is computed from the rows of all days together."""
+SAMPLED = ("near_misses.parquet", "prefilter_sample.parquet")
+"""Files of `pairs/` with a sample of the leads: others take the place of erased ones."""
 PLANNED_FROM = ("lake/leads", "marts", "pairs", "matches")
 RECORD = "replayed_files.json"
 """File in the ledger of a replay: path -> how it differs."""
@@ -167,6 +169,8 @@ def _explain(path: str, day: date, erasures: dict[str, list[str]]) -> str:
     own = {name for name in erasures if f"date={day}" in name}
     if root in FROM_ALL_ROWS or path.endswith(("calibration_ledger.parquet", ".json")):
         return "it counts rows of erased persons"
+    if path.endswith(SAMPLED) and own:
+        return "it samples the leads, and other leads took the place of erased ones"
     if root in OF_THE_PLAN and any(name.startswith(PLANNED_FROM) for name in own):
         return "its plan rested on leads of erased persons"
     return ""
