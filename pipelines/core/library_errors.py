@@ -79,7 +79,7 @@ def describe_error(settings: Settings, error: Exception) -> str:
     """Return what happened, to what, and what to do; empty for an unknown error."""
     causes = _list_causes(error)
     texts = [str(cause) for cause in causes]
-    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)} - {None}
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno}
     if NO_SPACE & numbers or any(map(NO_SPACE_TEXT.search, texts)):
         return describe_no_space(settings)
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}

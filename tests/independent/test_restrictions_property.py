@@ -113,6 +113,7 @@ def test_no_forbidden_person_is_delivered_in_many_examples(
     assert tally.delivering > tally.examples / 2, tally
 
 
+@pytest.mark.prove
 def test_a_lost_restriction_is_a_fault(markets: EditedHome, monkeypatch: pytest.MonkeyPatch):
     """The property itself can fail: files that arrive but never reach the home."""
     lost = ("suppressions", "product_rules", "institutions")
