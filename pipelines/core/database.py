@@ -1,7 +1,5 @@
 """DuckDB: connections with bounded memory and one time zone, SQL files, and views of the lake."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -13,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from expectations.contracts import load
+from pipelines.core.home.lock import make_private_folder
 from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import Settings
 
@@ -36,23 +35,22 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     own progress bar would go to stdout, where results are, in a process that `python -c` or
     multiprocessing starts.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=settings.home))
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": settings.threads,
-        "memory_limit": settings.memory_limit,
-        "temp_directory": str(spill),
-        "preserve_insertion_order": True,
-    }
-    connection = duckdb.connect(":memory:", config=config)
-    try:
+    with (
+        make_private_folder(settings) as spill,
+        duckdb.connect(
+            ":memory:",
+            config={
+                "threads": settings.threads,
+                "memory_limit": settings.memory_limit,
+                "temp_directory": str(spill),
+                "preserve_insertion_order": True,
+            },
+        ) as connection,
+    ):
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set disabled_optimizers = 'in_clause'")
         connection.execute("set enable_progress_bar = false")
         yield connection
-    finally:
-        connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
 
 
 def run_query(
