@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import __version__
+from pipelines.core.database import PRIVATE, make_private_folder
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.erasures import BACKUPS
-from pipelines.core.home.lock import PRIVATE, make_private_folder
 from pipelines.core.home.schema_version import VERSION, read_version
 from pipelines.core.publishing import code_version, sha256, sync, write_json
 from pipelines.core.settings import Settings

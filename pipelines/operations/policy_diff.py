@@ -21,10 +21,9 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.policy import JudgedPolicies
-from pipelines.core.database import connect, query_table
+from pipelines.core.database import connect, make_private_folder, query_table
 from pipelines.core.errors import InputMissing, UsageError
 from pipelines.core.evidence.kept_policies import export_policies, find_kept, list_kept
-from pipelines.core.home.lock import make_private_folder
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 

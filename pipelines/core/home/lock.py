@@ -1,12 +1,9 @@
-"""Locks of a home: one process at a time runs days on it, and private folders have one owner."""
+"""The lock of a home: one process at a time runs days on it."""
 
 import fcntl
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.core.errors import BanyanError
@@ -14,8 +11,6 @@ from pipelines.core.settings import Settings
 
 LOCK = ".run.lock"
 """The file of the home whose lock is held; its content says nothing."""
-PRIVATE = ".spill-"
-"""Beginning of the names of the private folders of processes."""
 
 
 class HomeLocked(BanyanError):
@@ -76,44 +71,3 @@ def _describe_process(process: str) -> str:
     if Path(f"/proc/{process}").exists():
         return f"process {process}"
     return f"a program that process {process} started before it ended"
-
-
-@contextmanager
-def make_private_folder(settings: Settings) -> Iterator[Path]:
-    """Yield an empty private folder below the home, and remove it at the end.
-
-    A process that is killed leaves its folder, with rows of persons in it. Each folder is locked by
-    its process, and the next process removes the ones that nobody holds.
-    """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    for folder in settings.home.glob(f"{PRIVATE}*"):
-        _remove_abandoned(folder)
-    folder, descriptor = _make_locked(settings.home)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def _make_locked(home: Path) -> tuple[Path, int]:
-    """Make a folder and lock it; repeat it if another process took it for an abandoned one."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=PRIVATE, dir=home))
-        with suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            with suppress(OSError):  # a network file system without locks: nothing is abandoned
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if folder.is_dir():
-                return folder, descriptor
-            os.close(descriptor)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    with suppress(OSError):  # it is locked, or gone by now
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(descriptor)
