@@ -55,6 +55,13 @@ class OutboundColumn(Column):
     members: tuple["OutboundColumn", ...] = ()
     """Of a JSON object its names; with the type `list` the names of each of its objects."""
 
+    @property
+    def has_rules(self) -> bool:
+        """Return whether single values can break the column's rules, its type aside."""
+        limits = (self.pattern, self.minimum, self.maximum, self.max_length)
+        has_limit = any(limit is not None for limit in limits)
+        return self.required or bool(self.allowed) or bool(self.currency) or has_limit
+
 
 class OutboundContract(StrictModel):
     """The columns of an outgoing file, with the version of its schema."""
@@ -211,7 +218,11 @@ def _sample_value(column: OutboundColumn) -> Any:
         return column.allowed[0]
     if column.pattern and "64" in column.pattern:
         return "0" * 64
+    if column.currency:
+        return "CNY"
     value = SAMPLES[column.type]
+    if column.maximum is not None:
+        value = type(value)(min(value, column.maximum))
     return type(value)(max(value, column.minimum)) if column.minimum is not None else value
 
 

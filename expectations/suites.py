@@ -15,6 +15,7 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 
 from expectations import policy
 from expectations.contracts import Column, ConditionalPattern, Contract, Order, Severity
+from expectations.outbound_contracts import OutboundContract
 
 
 def make_expectations(contract: Contract) -> Iterator[Expectation]:
@@ -31,6 +32,16 @@ def make_expectations(contract: Contract) -> Iterator[Expectation]:
         yield conditional_expectation(pattern)
     for order in contract.orders:
         yield order_expectation(order)
+
+
+def make_outgoing_expectations(contract: OutboundContract) -> Iterator[Expectation]:
+    """Yield one expectation per rule of an outgoing table, in the order of its columns.
+
+    A column that holds objects has rules within them, which Great Expectations can't see.
+    """
+    for column in contract.possible_columns:
+        if not column.members:
+            yield from column_expectations(column)
 
 
 def column_expectations(column: Column) -> Iterator[Expectation]:

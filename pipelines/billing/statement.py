@@ -40,6 +40,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.ledger.events import list_days
+from pipelines.ingest.validation.great_expectations_gate import require_outgoing
 
 LINES, MATCHES = load_outbound("statement"), load_outbound("statement_matches")
 FOLDER = "statements"
@@ -132,7 +133,12 @@ def publish_statements(settings: Settings, statements: Statements) -> None:
     """Publish the statement of each institution, then the month as closed.
 
     What a killed run published stays as it is: a published statement never changes.
+
+    Raises:
+        IntegrityError: A line breaks the contract of statements.
     """
+    for contract, rows in ((LINES, statements.lines), (MATCHES, statements.bookings)):
+        require_outgoing(contract, rows)
     root = month_folder(settings, statements.month)
     for name in statements.institutions:
         if not (root / name / MANIFEST).is_file():

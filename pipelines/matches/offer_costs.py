@@ -10,6 +10,7 @@ import pyarrow as pa
 from expectations import policy
 from expectations.outbound_contracts import load_outbound
 from pipelines.core.database import query_table, run_query
+from pipelines.ingest.validation.great_expectations_gate import require_outgoing
 from pipelines.matches.match_id import SQL
 from pipelines.pairs.financing_cost import Loans, compute_costs
 
@@ -22,10 +23,16 @@ def build_offers(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     Args:
         connection: With `explained`, `products`, `mart_product_fees`, `product_names`, `leads`,
             `match_reasons` and `odds_shown`.
+
+    Raises:
+        IntegrityError: An offer breaks the contract.
     """
     _create_costs(connection)
-    version = {"schema_version": load_outbound("offer").schema_version}
-    return query_table(connection, SQL / "offers.sql", version)
+    contract = load_outbound("offer")
+    version = {"schema_version": contract.schema_version}
+    offers = query_table(connection, SQL / "offers.sql", version)
+    require_outgoing(contract, offers)
+    return offers
 
 
 def _create_costs(connection: duckdb.DuckDBPyConnection) -> None:

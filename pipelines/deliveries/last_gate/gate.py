@@ -3,9 +3,11 @@
 The gate trusts no result of the matching but what a row claims: which lead it is, and how likely an
 approval was. It looks everything else up in the sources: the lake, the catalogues, the orders up
 to the moment, what the institutions received before, and the policies. It shares no code with the
-matching nor with the judgement of rows by present knowledge.
+matching nor with the judgement of rows by present knowledge. Great Expectations checks the values
+by the contract of lead files.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -14,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.contracts import LINEAGE, load
@@ -28,18 +31,23 @@ from pipelines.deliveries.last_gate.outgoing_file import (
     create_outgoing_table,
     read_columns,
 )
+from pipelines.ingest.validation.great_expectations_gate import check_outgoing
 
 SQL = Path(__file__).parent / "sql"
 
 PLATFORM_COLUMNS = ("match_id", "product_id", "rank", "suggested_apr", "schema_version")
 """Columns of the platform's own, which every lead file has."""
-SCHEMA_VERSION = load_outbound("lead_file").schema_version
+CONTRACT = load_outbound("lead_file")
 LEADS = load("leads")
 PERSONAL = tuple(column.name for column in LEADS.columns if column.personal)
 PROTECTED = frozenset(column.name for column in LEADS.columns if column.protected)
 LEAD_COLUMNS = frozenset(LEADS.lake_schema.names) - {column.name for column in LINEAGE}
-COMPARED = (*PLATFORM_COLUMNS, *PERSONAL)
-"""Columns of a file that are compared with the sources."""
+RULED = tuple(column for column in CONTRACT.possible_columns if column.has_rules)
+"""Columns whose values have rules in the contract of lead files."""
+READ = tuple(dict.fromkeys((*PLATFORM_COLUMNS, *PERSONAL, *(column.name for column in RULED))))
+"""Columns of a file that are compared with the sources, or checked by the contract."""
+SQL_TYPES = {"text": "varchar", "integer": "bigint", "number": "double"}
+"""Types of `RULED` in DuckDB."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class LastGate:
         stops no other, and their rows are checked together: a query costs more than the rows of
         one file.
         """
-        create_outgoing_table(self.connection, COMPARED)
+        create_outgoing_table(self.connection, READ)
         agreed = self._load_agreed_columns()
         violations: dict[str, list[Violation]] = {}
         columns: dict[str, list[str]] = {}
@@ -119,7 +127,11 @@ class LastGate:
                 columns[file.institution_id] = names
             except (duckdb.Error, OSError, ValueError):
                 violations[file.institution_id] = [Violation("file_not_readable", file.rows)]
-        for name, violation in (*self._check_cells(), *self._check_rows(files, columns)):
+        for name, violation in (
+            *self._check_formulas(),
+            *self._check_contract(),
+            *self._check_rows(files, columns),
+        ):
             violations[name].append(violation)
         return violations
 
@@ -130,7 +142,7 @@ class LastGate:
         if missing := sorted(set(PLATFORM_COLUMNS) - set(names)):
             found = count_rows(self.connection, file.path, names)
             return [Violation("column_missing", found, name) for name in missing]
-        found = append_rows(self.connection, file, names, COMPARED)
+        found = append_rows(self.connection, file, names, READ)
         allowed = LEAD_COLUMNS & agreed.get(file.institution_id, frozenset())
         kinds = {
             name: "protected_field" if name in PROTECTED else "field_not_agreed"
@@ -148,23 +160,43 @@ class LastGate:
         ).fetchall()
         return {institution: frozenset(fields or ()) for institution, fields in rows}
 
-    def _check_cells(self) -> Iterator[tuple[str, Violation]]:
-        """Yield the violations that single cells of the loaded rows show, by institution."""
-        rows = self.connection.execute(
+    def _check_formulas(self) -> Iterator[tuple[str, Violation]]:
+        """Yield the cells of the loaded rows that a spreadsheet would run, by institution."""
+        rows = self.connection.sql(
             """
+            select institution_id, cast(sum(formulas) as bigint) from outgoing
+            group by institution_id having sum(formulas) > 0 order by institution_id
+            """
+        ).fetchall()
+        for institution, formulas in rows:
+            yield institution, Violation("formula", formulas)
+
+    def _check_contract(self) -> Iterator[tuple[str, Violation]]:
+        """Yield the violations of the contract of lead files, by Great Expectations."""
+        typed = {c.name: f"try_cast(nullif({c.name}, '') as {SQL_TYPES[c.type]})" for c in RULED}
+        mistyped = (
+            f"if({name} != '' and {value} is null, '{name}', null)" for name, value in typed.items()
+        )
+        rows = self.connection.sql(
+            f"""
             select
                 institution_id,
-                count(*) filter (schema_version is distinct from $version) as schema_version_wrong,
-                cast(sum(formulas) as bigint) as formula
-            from outgoing group by institution_id order by institution_id
-            """,
-            {"version": f"{SCHEMA_VERSION}"},
-        ).fetchall()
-        for institution, wrong_versions, formulas in rows:
-            if wrong_versions:
-                yield institution, Violation("schema_version_wrong", wrong_versions)
-            if formulas:
-                yield institution, Violation("formula", formulas)
+                list_filter([{", ".join(mistyped)}], lambda name: name is not null) as mistyped,
+                {", ".join(f"{value} as {name}" for name, value in typed.items())}
+            from outgoing
+            """
+        ).to_arrow_table()
+        owners, mistyped_columns = rows["institution_id"], rows["mistyped"]
+        broken: Counter[tuple[str, str]] = Counter()
+        for row in pc.indices_nonzero(pc.list_value_length(mistyped_columns)).to_pylist():
+            for name in mistyped_columns[row].as_py():
+                broken[owners[row].as_py(), f"{name}: type"] += 1
+        for found in check_outgoing(CONTRACT, rows).violations.to_pylist():
+            row, column = found["row"], found["column"]
+            if column not in mistyped_columns[row].as_py():  # there it is null in `rows` alone
+                broken[owners[row].as_py(), f"{column}: {found['rule']}"] += 1
+        for (institution, detail), count in sorted(broken.items()):
+            yield institution, Violation("contract", count, detail)
 
     def _check_rows(
         self, files: Sequence[OutgoingFile], columns: Mapping[str, Sequence[str]]

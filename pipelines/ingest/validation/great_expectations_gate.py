@@ -1,4 +1,7 @@
-"""The quality gate: Great Expectations checks the rows of a feed by the rules of its contract.
+"""The quality gate: Great Expectations checks rows by the rules of their contract.
+
+Rows of a feed are checked when they come in, and rows of a lead file, of offers and of a statement
+before they go out.
 
 Great Expectations copies the rows that a rule evaluates out of the *whole* table, several times a
 rule. So it gets one column at a time (or the two that a rule compares): 200,000 leads take 2 s
@@ -25,7 +28,8 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 from expectations.contracts import Contract
-from expectations.suites import list_columns, make_expectations
+from expectations.outbound_contracts import OutboundContract
+from expectations.suites import list_columns, make_expectations, make_outgoing_expectations
 from pipelines.core.arrays import IntArray
 from pipelines.core.errors import IntegrityError
 
@@ -74,9 +78,49 @@ def check_contract(contract: Contract, table: pa.Table) -> GateResult:
     Raises:
         IntegrityError: Great Expectations failed on a rule, so no row of the table is checked.
     """
+    return _check(contract, table, _make_suites(contract))
+
+
+def check_outgoing(contract: OutboundContract, table: pa.Table) -> GateResult:
+    """Check every row of an outgoing table by every rule of its contract.
+
+    Args:
+        contract: The rules.
+        table: Typed rows. Rules of columns that it lacks are left out.
+
+    Raises:
+        IntegrityError: Great Expectations failed on a rule.
+    """
+    present = set(table.column_names)
+    suites = (suite for suite in _make_suites(contract) if present.issuperset(suite[0]))
+    return _check(contract, table, suites)
+
+
+def require_outgoing(contract: OutboundContract, table: pa.Table) -> None:
+    """Refuse an outgoing table that breaks its contract.
+
+    Raises:
+        IntegrityError: A row breaks a rule. The message counts rows and quotes none.
+    """
+    broken = [rule for rule in check_outgoing(contract, table).summary if rule["unexpected"]]
+    if broken:
+        counts = "; ".join(f"{rule['message']} ({rule['unexpected']:,} rows)" for rule in broken)
+        raise IntegrityError(
+            f"rows of the {contract.name} break expectations/outbound/{contract.name}.yml, so none "
+            f"was published: {counts}"
+        )
+
+
+_Suite = tuple[tuple[str, ...], gx.ExpectationSuite]
+"""Columns, and the suite that evaluates them."""
+
+
+def _check(
+    contract: Contract | OutboundContract, table: pa.Table, suites: Iterable[_Suite]
+) -> GateResult:
     summary, rows = [], []
     with _configurations_kept():
-        for columns, suite in _make_suites(contract):
+        for columns, suite in suites:
             for result in _validate(suite, _make_frame(table, columns)):
                 summary.append(_summarise(contract, result))
                 rows.append(np.array(result.result["unexpected_index_list"], np.int64))
@@ -84,14 +128,25 @@ def check_contract(contract: Contract, table: pa.Table) -> GateResult:
 
 
 @cache
-def _make_suites(contract: Contract) -> tuple[tuple[tuple[str, ...], gx.ExpectationSuite], ...]:
+def _make_suites(contract: Contract | OutboundContract) -> tuple[_Suite, ...]:
     """Return the contract's suite split by column, each part with the columns it evaluates."""
-    whole = gx.ExpectationSuite(name=contract.feed, expectations=list(make_expectations(contract)))
+    if isinstance(contract, Contract):
+        rules = make_expectations(contract)
+    else:
+        rules = make_outgoing_expectations(contract)
+    whole = gx.ExpectationSuite(name=_path(contract), expectations=list(rules))
     parts = groupby(whole.expectations, lambda rule: list_columns(rule.configuration))
     return tuple(
         (columns, gx.ExpectationSuite(name="/".join(columns), expectations=list(rules)))
         for columns, rules in parts
     )
+
+
+def _path(contract: Contract | OutboundContract) -> str:
+    """Return the file of a contract."""
+    if isinstance(contract, Contract):
+        return f"expectations/contracts/{contract.feed}.yml"
+    return f"expectations/outbound/{contract.name}.yml"
 
 
 @cache
@@ -142,6 +197,8 @@ def _vectorise(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_list(column.type):
         length = pc.list_value_length(column)
         return pc.if_else(pc.equal(length, 0), None, length)
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.float64())
     if pa.types.is_temporal(column.type):
         return column.cast(pa.timestamp("us"))
     return column
@@ -159,15 +216,16 @@ def _make_violations(rules: list[dict[str, Any]], rows: list[IntArray]) -> pa.Ta
     return table.select(VIOLATIONS.names).cast(VIOLATIONS)
 
 
-def _summarise(contract: Contract, result: ExpectationValidationResult) -> dict[str, Any]:
+def _summarise(
+    contract: Contract | OutboundContract, result: ExpectationValidationResult
+) -> dict[str, Any]:
     rule, counts = _read_rule(result), result.result
     if "unexpected_index_list" not in counts:
         raise IntegrityError(
-            f"Great Expectations failed on a rule of the {contract.feed} contract: {rule['rule']} "
-            f"of {rule['column']}. No row of this batch was checked or loaded. Its own message is "
-            "withheld, since it may quote personal data. Compare the column's type in "
-            f"expectations/contracts/{contract.feed}.yml with the rule, and the installed version "
-            "of great_expectations with requirements.txt."
+            f"Great Expectations failed on a rule of {_path(contract)}: {rule['rule']} of "
+            f"{rule['column']}. No row of this batch was checked, so none went on. Its own message "
+            "is withheld, since it may quote personal data. Compare the column's type with the "
+            "rule, and the installed version of great_expectations with requirements.txt."
         )
     return rule | {
         "evaluated": counts["element_count"] - counts.get("missing_count", 0),

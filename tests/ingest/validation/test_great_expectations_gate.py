@@ -244,7 +244,7 @@ def test_a_table_that_the_gate_fails_on_raises_without_a_value_in_the_message(ca
     table = received("leads", [good("leads")])
     index = table.schema.get_field_index("amount")
     untyped = table.set_column(index, "amount", pa.array([SECRET]))
-    with pytest.raises(IntegrityError, match=r"leads contract: range of amount\.") as raised:
+    with pytest.raises(IntegrityError, match=r"leads\.yml: range of amount\.") as raised:
         check_contract(load("leads"), untyped)
     assert SECRET not in str(raised.value) + caplog.text + "".join(capfd.readouterr())
     assert raised.value.__cause__ is None
