@@ -8,7 +8,7 @@
    program on small days.
 3. Make the leads' choices at these prices feasible (`primal_repair`).
 4. If the plan isn't within `TARGET_GAP` of the bound, re-optimise the pairs with the smallest
-   reduced costs (`mip_polish`).
+   reduced costs (`mip_polish`), and then one part of the plan after the other (`neighbourhoods`).
 5. If a floor in leads is missed: find the least total shortfall by a search that ignores value, and
    start again with these floors relaxed to what the plan attains.
 6. If a floor in money is missed: find the most money of any plan, a search with the money as value.

@@ -88,8 +88,18 @@ def _run_cp_sat(program: "_Program", hint: BoolArray, effort: float) -> BoolArra
     return np.array([solver.boolean_value(each) for each in variables[:pairs]], np.bool_)
 
 
-def compute_lp_prices(problem: RestrictedProblem) -> list[FloatArray] | None:
-    """Return the dual prices of the limits from the linear relaxation; None if it isn't solved."""
+@dataclass(frozen=True)
+class LinearSolution:
+    """An optimum of the linear relaxation."""
+
+    prices: list[FloatArray]
+    """The dual prices, by limit."""
+    share: FloatArray
+    """How much of each pair is taken: 0 to 1."""
+
+
+def solve_linear_relaxation(problem: RestrictedProblem) -> LinearSolution | None:
+    """Return an optimum of the linear relaxation by the simplex method; None if it isn't solved."""
     every_pair = np.argsort(problem.tie_break_key, kind="stable")
     program = _build_program(problem, every_pair, np.zeros(len(every_pair), np.bool_))
     result = _solve_lp(program)
@@ -97,7 +107,9 @@ def compute_lp_prices(problem: RestrictedProblem) -> list[FloatArray] | None:
         return None
     prices = np.maximum(-result.ineqlin.marginals, 0)
     sizes = np.cumsum([len(limit.upper) for limit in problem.limits])
-    return np.split(prices[: sizes[-1]], sizes[:-1])
+    share = np.empty(len(every_pair))
+    share[every_pair] = result.x[: len(every_pair)]
+    return LinearSolution(np.split(prices[: sizes[-1]], sizes[:-1]), share)
 
 
 def compute_lp_value(problem: RestrictedProblem, free: IntArray, fixed: BoolArray) -> float:

@@ -8,8 +8,9 @@ import numpy as np
 
 from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
 from pipelines.allocation.lead_subproblem import LeadSubproblems
-from pipelines.allocation.mip_polish import compute_lp_prices, polish
+from pipelines.allocation.mip_polish import polish, solve_linear_relaxation
 from pipelines.allocation.moves import RestrictedProblem
+from pipelines.allocation.neighbourhoods import search_neighbourhoods
 from pipelines.allocation.primal_repair import improve, repair
 from pipelines.allocation.problem import Limit, PairColumns, find_possible_pairs
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
@@ -134,8 +135,8 @@ class Relaxation:
         is_small = len(rows) <= SMALL
         begin = self._find_start(start)
         if is_small and len(rows):
-            lp_prices = compute_lp_prices(self._restrict(rows, exact_value, penalties))
-            begin = begin if lp_prices is None else np.concatenate(lp_prices)
+            relaxed = solve_linear_relaxation(self._restrict(rows, exact_value, penalties))
+            begin = begin if relaxed is None else np.concatenate(relaxed.prices)
         scale = self._find_typical_prices(typical)
         if len(rows) >= SAMPLE_FROM and not begin.any():
             sample = self._draw_sample(rows)
@@ -160,9 +161,12 @@ class Relaxation:
         plan = repair(restricted, reduced_cost > 0)
         if floor_plan is not None:
             plan = max(improve(restricted, floor_plan[near]), plan, key=restricted.rank)
-        if is_small or restricted.compute_objective(plan) < dual.bound * (1 - TARGET_GAP):
+        target = dual.bound * (1 - TARGET_GAP)
+        if is_small or restricted.compute_objective(plan) < target:
             free = _select_free(restricted)
             plan = improve(restricted, polish(restricted, plan, free, effort=POLISH_EFFORT))
+        if not is_small and len(near) <= LP_CORE and restricted.compute_objective(plan) < target:
+            plan = improve(restricted, search_neighbourhoods(restricted, plan))
         chosen = np.zeros(len(value), np.bool_)
         chosen[near[plan]] = True
         missed = sum(
@@ -291,10 +295,10 @@ class Relaxation:
         caps: FloatArray,
     ) -> DualSolution:
         """Return the prices of the linear program over the core if their bound is lower."""
-        lp_prices = compute_lp_prices(core)
-        if lp_prices is None:
+        relaxed = solve_linear_relaxation(core)
+        if relaxed is None:
             return dual
-        prices = np.minimum(np.where(self._is_limited, np.concatenate(lp_prices), 0), caps)
+        prices = np.minimum(np.where(self._is_limited, np.concatenate(relaxed.prices), 0), caps)
         bound, _ = self._evaluate(leads, prices)
         return DualSolution(prices, bound, dual.evaluations + 1) if bound < dual.bound else dual
 

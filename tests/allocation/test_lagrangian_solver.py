@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ortools.sat.python import cp_model
 
+from pipelines.allocation import neighbourhoods, relaxation
 from pipelines.allocation.allocate import Plan, allocate
 from pipelines.allocation.problem import Limit, build_floor_limit, build_share_limit
 from pipelines.allocation.random_instance import (
@@ -173,3 +174,17 @@ def test_shadow_prices_predict_the_change_of_the_bound():
     gained = solve(larger, market.limits()).bound - plan.bound
     predicted = ((quota - market.quota) * plan.price_of_quota).sum()
     assert gained == pytest.approx(predicted, rel=0.15)
+
+
+def test_parts_decided_again_add_value_and_break_nothing(monkeypatch):
+    """Products that take a handful of leads: exchanges of two leads leave value behind."""
+    market = add_guarantees(generate_instance(200, 80, 20, 1, 5), 1)
+    limits = market.limits()
+    monkeypatch.setattr(neighbourhoods, "FIRST_EFFORT", 0.3)
+    monkeypatch.setattr(neighbourhoods, "EFFORT", 0.05)
+    plan = solve(market, limits)
+    assert (
+        market.count_violations(plan, tuple(limit for limit in limits if not limit.is_floor)) == 0
+    )
+    monkeypatch.setattr(relaxation, "search_neighbourhoods", lambda _, plan: plan)
+    assert plan.value > solve(market, limits).value
