@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipelines.core.database import connect
 from pipelines.core.errors import BanyanError, InputMissing
 from pipelines.core.settings import Settings
+from pipelines.core.translation import words
 from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
 from pipelines.reports.losses import SEARCHES, Search
@@ -54,7 +55,9 @@ class PartLoader:
         except NOT_PUBLISHED:
             return default
         except UNREADABLE as error:
-            self.findings.append(make_finding("part_unreadable", type(error).__name__, part=name))
+            self.findings.append(
+                make_finding("part_unreadable", type(error).__name__, part=words(name))
+            )
             return default
 
 

@@ -1,4 +1,4 @@
-"""Publish the report of a day: one page for people and `quality.json` for programs.
+"""Publish the report of a day: a page for people, by language, and `quality.json` for programs.
 
 It reads what was published, never the steps themselves.
 """
@@ -9,16 +9,18 @@ from typing import Any
 
 from pipelines.core.publishing import publishing, write_json
 from pipelines.core.settings import Settings
+from pipelines.core.translation import to_json
 from pipelines.reports.day_index import write_day_index
 from pipelines.reports.load_report import load_report
 from pipelines.reports.page import render
 from pipelines.reports.report_data import Report
+from pipelines.reports.sections.catalogue import find_day_before
 
 
 def report(settings: Settings, day: date) -> dict[str, Any]:
-    """Publish `reports/date=day`: `index.html` and `quality.json`, the same facts in both.
+    """Publish `reports/date=day`: the page in each language and `quality.json`, the same facts.
 
-    The page of all days, `reports/index.html`, is written again.
+    The pages of all days and of its week and month are written again.
 
     It works after any failure: the page names each result that is missing, stale or unreadable.
 
@@ -30,7 +32,8 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
     with publishing(
         settings.day_folder(settings.reports, day), {"verdict": loaded.verdict.name}
     ) as folder:
-        (folder / "index.html").write_text(render(loaded), "utf-8")
+        for name, page in render(loaded, find_day_before(settings.matches, day)).items():
+            (folder / name).write_text(page, "utf-8")
         write_json(folder / "quality.json", as_json(loaded))
     write_day_index(settings, day)
     leads = loaded.matching.leads
@@ -50,4 +53,5 @@ def as_json(loaded: Report) -> dict[str, Any]:
         "day": f"{loaded.day}",
         "verdict": verdict.name,
         "reasons": [finding.title for finding in verdict.reasons],
+        "reason_texts": [to_json(finding.title) for finding in verdict.reasons],
     }

@@ -54,7 +54,8 @@ def assert_well_formed(page: str) -> None:
     assert outline.open == []
 
 
-REPORT_LINK = re.compile(r"\.\./index\.html|date=[\d-]+/index\.html")
+NAME = r"[\w-]+(?:\.zh)?\.html"
+REPORT_LINK = re.compile(rf"(?:\.\./)?(?:(?:date=[\d-]+|weeks|months)/)?{NAME}(?:#[\w-]+)?")
 
 
 def assert_self_contained(page: str, *, may_have_script: bool = False) -> None:
