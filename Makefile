@@ -35,7 +35,7 @@ lint: venv  ## style, types, layers, SQL, words
 	@lint-imports --no-logo && python .ci/check_imports.py
 	@sqlfluff lint dbt_project --disable-progress-bar
 	@sqlfluff lint dags models pipelines --templater placeholder --disable-progress-bar
-	@python .ci/check_words.py && python .ci/check_encoding.py && python .ci/translations.py
+	@python .ci/check_words.py && python .ci/check_encoding.py && PYTHONPATH=. python .ci/translations.py
 
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 	@python -m pipelines airflow
@@ -45,6 +45,7 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench score --pairs 5000000
 	@python -m pipelines bench eligibility --leads 1000000 --products 1000 --rules 5
+	@python -m pipelines bench deliver --leads 1000000 --institutions 500
 	@python -m pipelines bench leaks
 	@python -m pipelines bench off-policy
 	@python -m pipelines bench reasons --mapping hmda --file $(SAMPLES)/hmda_sample.parquet

@@ -57,6 +57,9 @@ def list_messages() -> Iterator[Message]:
     for rule in policy.verdict_rules().values():
         yield "", rule.wording
         yield "", rule.action
+    for kind in policy.retention().kinds:
+        yield "", kind.what
+        yield WORD, kind.kind
     for part in (*SEARCHES, *(name for name, _ in READERS.values())):
         yield WORD, part
     tables = (*DETAILS.values(), *FUNNEL.values(), *GUARANTEE_TEXT.values())

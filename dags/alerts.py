@@ -23,7 +23,7 @@ from airflow.sdk import BaseNotifier, Connection, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from dags.run_context import find_business_date
-from pipelines.core.errors import BanyanError, DayNotFit, DeadlineMissed
+from pipelines.core.errors import BanyanError, DayNotFit, DeadlineMissed, DeliveryOnHold
 from pipelines.core.settings import Settings
 from pipelines.operations.alert_ledger import (
     RECOVERED,
@@ -43,6 +43,7 @@ TIMEOUT = 15
 KINDS: dict[type[BanyanError] | type[None], str] = {
     DayNotFit: "not_fit",
     DeadlineMissed: "deadline_missed",
+    DeliveryOnHold: "on_hold",
 }
 """Error with which a step refused -> the kind of its alert; any other is `step_failed`."""
 
@@ -50,6 +51,7 @@ HEADLINES = {
     "step_failed": "{date}: {task} failed",
     "not_fit": "{date} is not fit",
     "deadline_missed": "{date}: lead files are late",
+    "on_hold": "{date}: lead files are on hold",
     RECOVERED: "{date} has recovered",
 }
 """Kind of alert -> its first line."""
@@ -58,6 +60,7 @@ RUNBOOK = {
     "step_failed": "docs/runbook.md, A step refuses",
     "not_fit": "docs/runbook.md, Findings of the report",
     "deadline_missed": "docs/runbook.md, Lead files are late",
+    "on_hold": "docs/runbook.md, Lead files are on hold",
     RECOVERED: "",
 }
 """Kind of alert -> where the runbook says what to do."""

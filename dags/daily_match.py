@@ -8,6 +8,8 @@ task publishes whole folders or nothing and gives the same bytes every time, so 
 cleared and run again. A task that *refuses* (its input breaks a contract) fails at once and says
 what to do; retries are for failing machines.
 
+`sign_off` holds the lead files of days that need an officer's decision; by default none does.
+
 `send` brings the published deliveries to their institutions; one that can't be reached
 fails no day, its delivery is a dead letter. `report` always runs, lists what is missing and states
 the verdict of the day. `close` fails the run if a task before it failed, if a published file was
@@ -21,6 +23,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from dags import assets
 from dags.alerts import RecoveryAlert
 from dags.run_lock import AwaitTurn
+from dags.sign_off import SignOffOperator
 from dags.task_runner import DAG_OPTIONS, WAREHOUSE, StepOperator
 from pipelines.core.settings import Settings
 
@@ -63,6 +66,7 @@ def daily_match() -> None:
         StepOperator(task_id="train", outlets=[assets.models]),
         StepOperator(task_id="score"),
         StepOperator(task_id="match", outlets=[assets.matches]),
+        SignOffOperator(task_id="sign_off"),
         plan_deliver,
     )
     chain(deliver, follow_up, send, report, close)

@@ -98,10 +98,18 @@ def _has_earlier_run(context: Context) -> bool:
 
 
 def hold_run_lock(task: BaseOperator, context: Context) -> None:
-    """Acquire the run lock for the run of `task`, or defer the task until it is free."""
+    """Acquire the run lock for the run of `task`, or defer the task until it is free.
+
+    Raises:
+        IntegrityError: The home can't be written; the message says what to do.
+    """
+    from pipelines.core.library_errors import in_words  # noqa: PLC0415 - loads pyarrow
+
     settings = Settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    if not acquire_run_lock(settings.home / LOCK, run_name(context), is_active):
+    with in_words(settings):
+        settings.home.mkdir(parents=True, exist_ok=True)
+        is_held = acquire_run_lock(settings.home / LOCK, run_name(context), is_active)
+    if not is_held:
         defer_until_free(task, context)
 
 

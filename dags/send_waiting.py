@@ -2,8 +2,9 @@
 
 Twice an hour it looks at the last dates of `transport/`. A delivery that waits for its window, for
 the receipt of a test delivery or for a server that answers is tried again. One that needs a person
-first (a changed host key, an unusable key) is left to the verb `send`. The report of a date is
-written again if one of its files has arrived.
+first (a changed host key, an unusable key) is left to the verb `send`. A lead file that was held
+until its institution, which fetches it, had acknowledged a test delivery is delivered. The report
+of a date is written again if one of its files has arrived.
 """
 
 import pendulum

@@ -6,7 +6,7 @@ when it runs, so that naming a step costs Airflow's parser nothing of dbt, panda
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
@@ -86,6 +86,16 @@ def _match(settings: Settings, day: date) -> Any:
     return match(settings, day)
 
 
+def _sign_off(settings: Settings, day: date) -> Any:
+    from expectations import policy
+
+    if policy.sign_off().hold == "off":  # without the imports of a report
+        return {"hold": "off", "state": "open"}
+    from pipelines.reports.sign_off import hold_deliveries
+
+    return hold_deliveries(settings, day)
+
+
 def _plan_deliver(settings: Settings, day: date) -> list[Shard]:
     from pipelines.deliveries.deliver import plan_shards
 
@@ -113,13 +123,20 @@ def _send(settings: Settings, day: date) -> Any:
 
 def _send_waiting(settings: Settings, day: date) -> Any:
     from dags.sftp_connections import find_endpoint
+    from pipelines.billing.follow_up import follow_up
+    from pipelines.deliveries.deliver import deliver_released
     from pipelines.reports.publish_report import report
-    from pipelines.transport.send import send_waiting
+    from pipelines.transport.send import RECENT_DAYS, send, send_waiting
 
+    released = deliver_released(settings, day, RECENT_DAYS)
+    for of in released:
+        follow_up(settings, of)
+        send(settings, of, find_endpoint)
     counts = send_waiting(settings, day, find_endpoint)
-    for arrived in counts["dates_arrived"]:
-        report(settings, date.fromisoformat(arrived))
-    return counts
+    arrived = {date.fromisoformat(each) for each in counts["dates_arrived"]}
+    for of in sorted(arrived.union(released)):
+        report(settings, of)
+    return counts | {"dates_released": [f"{of}" for of in released]}
 
 
 def _report(settings: Settings, day: date) -> Any:
@@ -132,6 +149,12 @@ def _close(settings: Settings, day: date) -> Any:
     from pipelines.reports.reconcile_day import close_day
 
     return close_day(settings, day)
+
+
+def _apply_retention(settings: Settings, day: date) -> Any:
+    from pipelines.persons.retention import apply_retention
+
+    return apply_retention(settings, day, by="the DAG apply_retention")
 
 
 def _check_deadline(settings: Settings, day: date) -> Any:
@@ -152,6 +175,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "retrain": _retrain,
     "score": _score,
     "match": _match,
+    "sign_off": _sign_off,
     "plan_deliver": _plan_deliver,
     "deliver": _deliver,
     "follow_up": _follow_up,
@@ -159,6 +183,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "send_waiting": _send_waiting,
     "report": _report,
     "close": _close,
+    "apply_retention": _apply_retention,
     "check_deadline": _check_deadline,
 }
 """Step name -> function of the settings and the business date; a mapped step also takes a shard."""
@@ -170,14 +195,18 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     Raises:
         BanyanError: The step refused; its text says what to do.
     """
+    from pipelines.core.evidence.kept_policies import keep_policies
     from pipelines.core.home.schema_version import require_current
     from pipelines.core.library_errors import in_words
     from pipelines.core.step_failures import record_failure
     from pipelines.core.step_measurements import measure_step
+    from pipelines.persons.replayed import take_published
 
     require_current(settings)
+    keep_policies(settings)
     with (
         _metrics_after(settings, day),
+        _logged_again(settings, day),
         measure_step(settings, day, name, shard) as measurement,
         record_failure(settings, day, name, shard),
         in_words(settings),
@@ -190,7 +219,22 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
                 "are unchanged. Correct the file, then run the date again."
             ) from None
         measurement.add_counts(counts)
+        take_published(settings, day)
     return counts
+
+
+@contextmanager
+def _logged_again(settings: Settings, day: date) -> Iterator[None]:
+    """Log what the block has published of a date that is in the publication log already."""
+    from pipelines.core.evidence.publication_log import log_again
+
+    try:
+        yield
+    except Exception:
+        with suppress(IntegrityError):  # a damaged log must not hide the failure itself
+            log_again(settings, day)
+        raise
+    log_again(settings, day)
 
 
 @contextmanager

@@ -415,7 +415,7 @@ def parse_contract(text: str, feed: str) -> Contract:
     """
     content: object = None
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, yaml.CSafeLoader)
         return Contract.model_validate(content)
     except (yaml.YAMLError, ValidationError) as error:
         raise ContractError("\n".join(_describe_mistakes(error, content, feed))) from None

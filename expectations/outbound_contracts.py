@@ -225,7 +225,10 @@ def _make_csv(sample: dict[str, Any]) -> str:
 
 def _csv_text(value: Any) -> str:
     if isinstance(value, list):
-        return "|".join(value)
+        return "|".join(
+            item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+            for item in value
+        )
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -5,7 +5,9 @@ its source. Code that applies one asks here for the version in force on a busine
 """
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from expectations import contracts, yaml_lines
 from expectations.contracts import Column
-from expectations.delivery_policy_types import Deliveries, Returns
+from expectations.delivery_policy_types import Deliveries, PersonRights, Retention, Returns
 from expectations.policy_types import (
     AssumedRequests,
     Consent,
@@ -27,6 +29,7 @@ from expectations.policy_types import (
     Drift,
     Exploration,
     Fairness,
+    FinancingCosts,
     Guarantees,
     Identity,
     Leaks,
@@ -40,9 +43,12 @@ from expectations.policy_types import (
     Priors,
     Protected,
     Reason,
+    Regulation,
+    Regulations,
     RestrictingNames,
     RiskTier,
     RiskTiers,
+    SignOffRules,
     Transport,
     Value,
     Verdict,
@@ -50,12 +56,18 @@ from expectations.policy_types import (
 )
 from expectations.strict_model import ContractError
 
-FOLDER = Path(__file__).parent / "policy"
+POLICY_FOLDER = "BANYAN_POLICY_FOLDER"
+"""The variable that names another folder of policies; a replay sets it to the ones of its day."""
+FOLDER = Path(os.environ.get(POLICY_FOLDER) or Path(__file__).parent / "policy")
+"""The folder of the policies in force."""
 
 MATCHING_POLICIES = ("value", "guarantees", "limits", "exploration")
 """Policies that scored pairs don't depend on: only the matching applies them, on every run."""
 
-AFTER_MATCHING = ("deliveries", "fairness", "returns", "transport")
+AFTER_MATCHING = (
+    *("deliveries", "fairness", "person_rights", "regulations", "retention", "returns"),
+    *("sign_off", "transport"),
+)
 """Policies that decide nothing before a delivery, so they are no part of a day's version."""
 
 Entry = TypeVar("Entry", bound=Dated)
@@ -97,6 +109,12 @@ def price_caps() -> tuple[PriceCap, ...]:
 
 
 @cache
+def financing_costs() -> FinancingCosts:
+    """Return how the whole cost of loans is stated and limited, and the words of fees."""
+    return _read("financing_cost", FinancingCosts)
+
+
+@cache
 def priors() -> Priors:
     """Return the assumptions used while no outcome is known."""
     return _read("priors", Priors)
@@ -132,7 +150,11 @@ def guarantees() -> Guarantees:
 @cache
 def least_odds(day: date) -> dict[str, LeastOdds]:
     """Return the least odds of an approval on `day` by jurisdiction; `default` for all others."""
-    entries = guarantees().least_odds
+    return _find_least_odds(guarantees(), day)
+
+
+def _find_least_odds(stated: Guarantees, day: date) -> dict[str, LeastOdds]:
+    entries = stated.least_odds
     names = sorted({entry.jurisdiction for entry in entries})
     return {
         name: _in_force(tuple(entry for entry in entries if entry.jurisdiction == name), day)
@@ -256,6 +278,18 @@ def returns() -> Returns:
 
 
 @cache
+def person_rights() -> PersonRights:
+    """Return until when a person's request is answered."""
+    return _read("person_rights", PersonRights)
+
+
+@cache
+def retention() -> Retention:
+    """Return how long each kind of data is kept."""
+    return _read("retention", Retention)
+
+
+@cache
 def drift() -> Drift:
     """Return the thresholds of drift between a day's figures and the reference days."""
     return _read("drift", Drift)
@@ -326,6 +360,18 @@ def transport() -> Transport:
 
 
 @cache
+def regulations() -> tuple[Regulation, ...]:
+    """Return the register of rules of law."""
+    return _read("regulations", Regulations).regulations
+
+
+@cache
+def sign_off() -> SignOffRules:
+    """Return which days need a decision before their delivery."""
+    return _read("sign_off", SignOffRules)
+
+
+@cache
 def verdict_rules() -> dict[str, VerdictRule]:
     """Return the rules of the verdict: id of a finding -> its severity and words."""
     return {rule.id: rule for rule in _read("verdict", Verdict).rules}
@@ -345,11 +391,67 @@ def version(*without: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read(name: str, kind: type[Content]) -> Content:
-    text = (FOLDER / f"{name}.yml").read_text("utf-8")
-    file = f"expectations/policy/{name}.yml"
+@cache
+def full_version() -> str:
+    """Return the SHA-256 over the names and bytes of all policy files: it pins their text."""
+    return hash_files({path.name: path.read_bytes() for path in FOLDER.glob("*.yml")})
+
+
+def hash_files(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over names and contents, in the order of the names."""
+    lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class JudgedPolicies:
+    """The policies by which a match that was made can be judged again."""
+
+    price_caps: tuple[PriceCap, ...]
+    consent: tuple[Consent, ...]
+    guarantees: Guarantees
+    value: Value
+    pairs: Pairs
+    protected: Protected
+
+    def consent_on(self, day: date) -> Consent:
+        """Return the consent policy in force on `day`."""
+        return _in_force(self.consent, day)
+
+    def least_odds_on(self, day: date) -> dict[str, LeastOdds]:
+        """Return the least odds by jurisdiction in force on `day`."""
+        return _find_least_odds(self.guarantees, day)
+
+
+def read_folder(folder: Path) -> JudgedPolicies:
+    """Return the policies of another folder, by which matches can be judged.
+
+    Raises:
+        PolicyError: A file is missing or invalid.
+    """
+    return JudgedPolicies(
+        price_caps=_read("price_caps", tuple[PriceCap, ...], folder),
+        consent=_read("consent", tuple[Consent, ...], folder),
+        guarantees=_read("guarantees", Guarantees, folder),
+        value=_read("value", Value, folder),
+        pairs=_read("pairs", Pairs, folder),
+        protected=_read("protected", Protected, folder),
+    )
+
+
+JUDGED = tuple(field.name for field in fields(JudgedPolicies))
+"""Names of the policies that `read_folder` reads."""
+
+
+def _read(name: str, kind: type[Content], folder: Path | None = None) -> Content:
+    path = (folder or FOLDER) / f"{name}.yml"
+    file = f"{folder}/{name}.yml" if folder else f"expectations/policy/{name}.yml"
     try:
-        return TypeAdapter(kind).validate_python(yaml.safe_load(text))
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise PolicyError(f"{file} can't be read ({type(error).__name__})") from None
+    try:
+        return TypeAdapter(kind).validate_python(yaml.load(text, yaml.CSafeLoader))
     except (yaml.YAMLError, ValidationError) as error:
         raise PolicyError("\n".join(_mistakes(error, text, file))) from None
 

@@ -30,10 +30,14 @@ class _Strict(StrictModel):
 
 
 class Decision(_Strict):
-    """A policy of one entry: when it was decided, and on what ground."""
+    """A policy of one entry: when it was decided, by which person, and on what ground."""
 
     decided_on: date
     source: str = Field(min_length=1)
+    decided_by: str = ""
+    """The person or board that answers for it; empty: not stated."""
+    why: str = ""
+    """The reason, where `source` doesn't say it."""
 
 
 class Dated(_Strict):
@@ -41,6 +45,17 @@ class Dated(_Strict):
 
     valid_from: date = Field(alias="from")
     source: str = Field(min_length=1)
+
+
+class DatedRule(Dated):
+    """A dated entry that a law may ask for."""
+
+    jurisdiction: str = ""
+    """Country (ISO 3166) or EU; empty: every one."""
+    regulation: str = ""
+    """The `id` in `regulations.yml` of the rule of law that it applies; empty: it is our own."""
+    decided_by: str = ""
+    why: str = ""
 
 
 class Burst(_Strict):
@@ -60,7 +75,7 @@ class Identity(Dated):
     phone_burst: Burst
 
 
-class Consent(Dated):
+class Consent(DatedRule):
     """Rules by which a consent covers an institution."""
 
     every_institution: str
@@ -102,7 +117,7 @@ class ConsentTexts(Decision):
     texts: tuple[ConsentText, ...] = ()
 
 
-class PriceCap(Dated):
+class PriceCap(DatedRule):
     """Highest all-in annual cost allowed; an empty criterion holds for any value."""
 
     valid_to: date | None = Field(default=None, alias="to")
@@ -182,7 +197,7 @@ class Value(Decision):
     """The same where it runs no longer than was asked."""
 
 
-class LeastOdds(Dated):
+class LeastOdds(DatedRule):
     """Least probability of approval, for the leads of a jurisdiction."""
 
     jurisdiction: str = Field(pattern="^([A-Z]{2}|default)$")
@@ -671,6 +686,53 @@ class LocalizedText(_Strict):
     zh: str = Field(min_length=1)
 
 
+class FinancingCost(Dated):
+    """How the whole cost of a loan is stated and limited; an empty criterion is any value."""
+
+    valid_to: date | None = Field(default=None, alias="to")
+    """Last day, inclusive."""
+    kind: Kind | None = None
+    segment: Segment | None = None
+    currency: str | None = None
+    annualisation: Literal["simple", "compound"]
+    """Twelve times the monthly rate, or with interest on interest."""
+    cap_compares: Literal["rate", "whole_cost"]
+    """What a price cap is compared with: the lowest stated rate, or the annual cost at the highest
+    stated rate with all fees that are charged in any case."""
+    fee_lines: tuple[Literal["certain", "contingent"], ...] = ()
+    """Lines of fees without which a product is not offered."""
+
+    @property
+    def criteria(self) -> tuple[str | None, ...]:
+        """Return the values that a loan must have."""
+        return self.kind, self.segment, self.currency
+
+    def holds(self, kind: str, segment: str, currency: str, day: date) -> bool:
+        """Return whether the entry concerns such a loan on `day`."""
+        is_in_force = self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+        pairs = zip(self.criteria, (kind, segment, currency), strict=True)
+        return is_in_force and all(own in {None, value} for own, value in pairs)
+
+
+class FinancingCosts(Decision):
+    """The rules on the whole cost of loans, and the words of fees."""
+
+    rules: tuple[FinancingCost, ...]
+    names: dict[str, LocalizedText] = Field(default_factory=dict)
+    """Name of a fee in the feed -> its words."""
+
+    @model_validator(mode="after")
+    def _require_a_rule_of_any_loan(self) -> Self:
+        if all(rule.valid_to or any(rule.criteria) for rule in self.rules):
+            raise ValueError("financing_cost.yml: `rules` needs an endless entry of any loan")
+        return self
+
+    def rule(self, kind: str, segment: str, currency: str, day: date) -> FinancingCost:
+        """Return the rule on such a loan on `day`: the latest one, then the one that names most."""
+        found = [rule for rule in self.rules if rule.holds(kind, segment, currency, day)]
+        return max(found, key=lambda rule: (rule.valid_from, -rule.criteria.count(None)))
+
+
 class Reason(_Strict):
     """A reason code, its text, and its features."""
 
@@ -721,6 +783,9 @@ class KeyStrength(_Strict):
     least_rsa_bits: int = Field(ge=1024)
 
 
+GoingLive = Literal["required", "off"]
+
+
 class Agreement(_Strict):
     """What one institution agreed on its deliveries."""
 
@@ -730,6 +795,8 @@ class Agreement(_Strict):
     banking_days: str | None = Field(default=None, pattern="^[A-Z]{2}$")
     """The country (ISO 3166) on whose banking days it takes files; None: on each day."""
     csv_bom: bool = False
+    going_live: GoingLive | None = None
+    """Whether it must acknowledge a test delivery first; None: as its transport says."""
 
     @model_validator(mode="after")
     def _require_a_window(self) -> Self:
@@ -743,8 +810,8 @@ class Agreement(_Strict):
 class Transport(Decision):
     """How files reach institutions."""
 
-    going_live: dict[Literal["sftp"], Literal["required", "off"]]
-    """Whether a test delivery must be acknowledged first; files of the outbox are only fetched."""
+    going_live: dict[Literal["folder", "sftp"], GoingLive]
+    """Transport -> whether a test delivery must be acknowledged first."""
     tries: Tries
     keys: KeyStrength
     agreements: tuple[Agreement, ...]
@@ -756,10 +823,65 @@ class Transport(Decision):
             raise ValueError(f"more than one agreement of {', '.join(repeated)}")
         return self
 
+    def requires_test(self, institution_id: str, transport: str) -> bool:
+        """Return whether an institution must acknowledge a test delivery before a real file."""
+        usual = {f"{name}": state for name, state in self.going_live.items()}.get(transport, "off")
+        return (self.agreement(institution_id).going_live or usual) == "required"
+
     def agreement(self, institution_id: str) -> Agreement:
         """Return what the institution agreed; without an entry no window and no byte order mark."""
         found = (each for each in self.agreements if each.institution_id == institution_id)
         return next(found, Agreement(institution_id=institution_id))
+
+
+class Regulation(_Strict):
+    """A rule of law that concerns the platform, and what applies it."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(min_length=1)
+    jurisdiction: str = Field(pattern=r"^[A-Z]{2}$")
+    valid_from: date = Field(alias="from")
+    """First day on which it applies, as far as public sources say."""
+    valid_to: date | None = Field(default=None, alias="to")
+    requires: str = Field(min_length=1)
+    """What it asks of the platform, in a sentence or two; never its text."""
+    state: Literal["applied", "in_part", "watched"]
+    """Whether the platform applies it; `watched`: nothing does, or it is not in force yet."""
+    applied_by: tuple[str, ...] = ()
+    """Files and keys of policies, or steps, that apply it."""
+    sources: tuple[str, ...] = Field(min_length=1)
+    """Public sources: an address, or a citation that can be looked up."""
+    is_text_seen: bool
+    """Whether a source is the text itself, and not a report about it."""
+    read_by_lawyer: str = ""
+    """Who has read the text for the platform, and when; empty: to be read by a lawyer."""
+
+    @model_validator(mode="after")
+    def _names_what_applies_it(self) -> Self:
+        if (self.state == "watched") == bool(self.applied_by):
+            raise ValueError(f"{self.id} is {self.state}, with applied_by {self.applied_by!r}")
+        if self.valid_to is not None and self.valid_to < self.valid_from:
+            raise ValueError(f"ends on {self.valid_to}, before it begins on {self.valid_from}")
+        return self
+
+
+class Regulations(Decision):
+    """The register of rules of law."""
+
+    regulations: tuple[Regulation, ...]
+
+    @model_validator(mode="after")
+    def _one_entry_an_id(self) -> Self:
+        ids = [entry.id for entry in self.regulations]
+        if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"regulations.yml: more than one entry for {', '.join(repeated)}")
+        return self
+
+
+class SignOffRules(Decision):
+    """Which days need an officer's decision before their lead files are delivered."""
+
+    hold: Literal["off", "on_not_fit", "always"]
 
 
 class VerdictRule(Decision):

@@ -54,7 +54,7 @@ EFFECTS = {
     "absent": "it lists another one; the one that is meant is absent, and so closed",
     "other_product": "as above, and the listed one closes where rules name the absent one",
     "rule_closes_product": "the product closes before the matching, by name",
-    "rule_closes_institution": "all products without the same rule close",
+    "rule_closes_institution": "all products without the same rule or fee close",
     "other_lead": "another lead; its withdrawal holds for the person",
     "no_institution": "it covers no institution, so nobody gets the lead",
     "every_institution": "the order holds for every institution",
@@ -365,12 +365,13 @@ DOWNSTREAM: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "rules of another product",
+        "rules or fees of another product",
         ("other_product", "rule_closes_institution"),
         "`int_restrictions__in_force`",
         (
             "a_product_that_follows_one_with_rules_stays_closed_without_them",
             "a_rule_of_an_unknown_product_closes_products_without_the_same_rule",
+            "a_fee_of_an_unknown_product_closes_products_without_the_same_fee",
         ),
     ),
     (

@@ -1,4 +1,4 @@
-"""Distribution of the tests over parallel workers."""
+"""Options of the tests, and their distribution over parallel workers."""
 
 import os
 from collections.abc import Mapping
@@ -14,8 +14,34 @@ pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 
 SHARED_WORKER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",
+    "tests/transform/": "one worker builds the tables of the random market, once",
 }
 """Folder of tests -> the reason why all its files share a worker."""
+
+LONGEST_FIRST = (
+    *("tests/e2e/", "tests/transform/", "tests/models/", "tests/independent/", "tests/ingest/"),
+    *("tests/matches/", "tests/deliveries/", "tests/simulate/", "tests/evaluation/"),
+    *("tests/billing/", "tests/importing/", "tests/bench/", "tests/docs/", "tests/transport/"),
+)
+"""Folders in the order in which their files are started, before all others: a long file that is
+started last keeps one worker busy while the others have nothing left."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests by `LONGEST_FIRST`; within a folder they stay in their order."""
+    places = {start: place for place, start in enumerate(LONGEST_FIRST)}
+
+    def find_place(item: pytest.Item) -> int:
+        return places.get("/".join(item.nodeid.split("/")[:2]) + "/", len(places))
+
+    items.sort(key=find_place)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that repeat a schedule of faults (`tests/faults`)."""
+    group = parser.getgroup("faults")
+    group.addoption("--fault-seed", default="1", help="the seed of the schedule of faults")
+    group.addoption("--fault-case", help="the one case of it to run, such as train/3")
 
 
 class PrefixScheduling(LoadScopeScheduling):
@@ -32,5 +58,6 @@ class PrefixScheduling(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> PrefixScheduling:
-    """Return the scheduler."""
+    """Return the scheduler; it starts the units in the order of the tests."""
+    config.option.loadscopereorder = False  # else the unit with the most tests comes first
     return PrefixScheduling(config, log)

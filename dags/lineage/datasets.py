@@ -50,20 +50,24 @@ PUBLISHED: Mapping[str, tuple[Dataset, ...]] = {
             "pairs",
             (
                 *("marts/channels", "marts/earlier_offers", "marts/leads", "marts/outcomes"),
-                *("marts/product_rules", "marts/products", "marts/shared_phones", "registry"),
+                *("marts/product_fees", "marts/product_rules", "marts/products"),
+                *("marts/shared_phones", "registry"),
             ),
         ),
     ),
     "match": tuple(
-        Dataset(name, ("lake/leads", "marts/leads", "marts/products", "pairs")) for name in MATCHED
+        Dataset(
+            name, ("lake/leads", "marts/leads", "marts/product_fees", "marts/products", "pairs")
+        )
+        for name in MATCHED
     ),
     "deliver": (
         Dataset(
             "outbox/leads",
             (
                 *("matches", "lake/leads", "lake/institutions", "lake/products"),
-                *("lake/product_rules", "lake/suppressions", "lake/restrictions"),
-                "lake/closing_orders",
+                *("lake/product_rules", "lake/product_fees", "lake/suppressions"),
+                *("lake/restrictions", "lake/closing_orders"),
             ),
             LEAD_FILE,
         ),

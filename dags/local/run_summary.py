@@ -82,7 +82,9 @@ def describe_failure(
     report = settings.day_folder(settings.reports, day) / "index.html"
     lines = [
         *failures,
-        f"{day} failed at {', '.join(sorted(failed)) or 'an unknown step'}.",
+        f"{day} was not delivered."
+        if failed == ["sign_off"]
+        else f"{day} failed at {', '.join(sorted(failed)) or 'an unknown step'}.",
         f"Not done: {', '.join(sorted(skipped))}." if skipped else "",
         f"Not run: the dates after it, to {last}." if last > day else "",
         f"The files published before are unchanged. The day's report: {_shorten(report)}",

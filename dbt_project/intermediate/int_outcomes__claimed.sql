@@ -25,6 +25,15 @@ leads as (
         lead_id,
         business_date
     from {{ ref("stg_lake__leads") }}
+    union all
+    -- of an erased person's lead only the match remains
+    select
+        channel_id,
+        lead_id,
+        min(matched_on) as business_date
+    from {{ ref("stg_published__matches") }}
+    where {{ is_erased("lead_id") }}
+    group by channel_id, lead_id
 
 ),
 

@@ -1,5 +1,5 @@
 -- One row per pair (a lead at an institution's product) that an outcome is known of: the pairs that
--- models may learn from.
+-- models may learn from. Nothing is known of an erased person's lead that a model could learn from.
 
 select distinct
     channel_id,
@@ -9,4 +9,4 @@ select distinct
     business_date
 
 from {{ ref("int_outcomes__linked") }}
-where unlinked_reason is null
+where unlinked_reason is null and not {{ is_erased("lead_id") }}

@@ -1,6 +1,6 @@
 -- One row per product in force: what the matches of its month before the business date used of its
 -- monthly quota and, in expectation at today's price, of its monthly budget. A returned match that
--- was accepted uses none.
+-- was accepted uses none. The amount of an erased lead is not known: it uses the greatest one.
 
 with matches as (
 
@@ -39,7 +39,9 @@ select
         "case products.price_model"
         " when 'cpl' then products.price"
         " when 'cpa' then products.price * matches.p_approve"
-        " when 'cps' then products.price * leads.amount * matches.p_approve * matches.p_fund"
+        " when 'cps' then products.price * matches.p_approve * matches.p_fund"
+        "   * coalesce(leads.amount, case when " ~ is_erased("matches.lead_id")
+        ~ " then products.amount_max end)"
         " end"
     ) }}), 0) as double) as month_spend
 

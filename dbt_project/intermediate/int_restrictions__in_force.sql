@@ -20,6 +20,12 @@ sent_rules as (
 
 ),
 
+sent_fees as (
+
+    select * from {{ ref("stg_lake__product_fees") }}
+
+),
+
 sent_institutions as (
 
     select * from {{ ref("stg_lake__institutions") }}
@@ -35,6 +41,12 @@ product_catalogues as (
 sets_of_rules as (
 
     {{ effective_catalogues("sent_rules", "institution_id") }}
+
+),
+
+lists_of_fees as (
+
+    {{ effective_catalogues("sent_fees", "institution_id") }}
 
 ),
 
@@ -58,6 +70,13 @@ readable as (
         institution_id as source,
         max(known_on) as known_on
     from sets_of_rules
+    group by institution_id
+    union all
+    select
+        'product_fees' as feed,
+        institution_id as source,
+        max(known_on) as known_on
+    from lists_of_fees
     group by institution_id
     union all
     select
@@ -87,7 +106,8 @@ products as (
 
     select
         institution_id,
-        product_id
+        product_id,
+        currency
     from {{ ref("int_products__versions") }}
     where is_in_force
 
@@ -138,7 +158,10 @@ owned as (
         coalesce(
             unmended.institution_id,
             listed.institution_id,
-            case when unmended.feed in ('products', 'product_rules') then unmended.source end
+            case
+                when unmended.feed in ('products', 'product_rules', 'product_fees')
+                    then unmended.source
+            end
         ) as institution_id
     from unmended
     left join listed
@@ -162,14 +185,20 @@ scoped as (
 
 ),
 
-rules_in_force as (
+fees_in_force as (
+
+    select * from {{ ref("int_product_fees__in_force") }}
+
+),
+
+-- the rows that restrict a product beside its own one, each as one text
+statements_in_force as (
 
     select
+        'rule' as kind,
         sent_rules.institution_id,
         sent_rules.product_id,
-        sent_rules.attribute,
-        sent_rules.op,
-        sent_rules.value
+        concat_ws(chr(31), sent_rules.attribute, sent_rules.op, sent_rules.value) as stated
     from sent_rules
     inner join sets_of_rules
         on
@@ -177,25 +206,34 @@ rules_in_force as (
             and sent_rules.landed_on = sets_of_rules.landed_on
             and sent_rules.known_on = sets_of_rules.known_on
     where sets_of_rules.replaced_on is null
+    union all
+    select
+        'fee' as kind,
+        institution_id,
+        product_id,
+        concat_ws(
+            chr(31), fee, basis, value, currency, charged_when, collector, is_contingent
+        ) as stated
+    from fees_in_force
 
 ),
 
--- readable rules of a product that is in no catalogue now: the rule may be meant for a product that
+-- readable rows of a product that is in no catalogue now: the row may be meant for a product that
 -- was first named after it was last named, under a misspelt name on one of the two sides
-stray_rules as (
+stray_statements as (
 
     select
-        rules_in_force.*,
+        statements_in_force.*,
         named_products.last_named_on
-    from rules_in_force
+    from statements_in_force
     left join products
         on
-            rules_in_force.institution_id = products.institution_id
-            and rules_in_force.product_id = products.product_id
+            statements_in_force.institution_id = products.institution_id
+            and statements_in_force.product_id = products.product_id
     left join named_products
         on
-            rules_in_force.institution_id = named_products.institution_id
-            and rules_in_force.product_id = named_products.product_id
+            statements_in_force.institution_id = named_products.institution_id
+            and statements_in_force.product_id = named_products.product_id
     where products.product_id is null
 
 ),
@@ -207,6 +245,7 @@ closings as (
         products.product_id,
         case scoped.feed
             when 'product_rules' then 'unreadable_rule'
+            when 'product_fees' then 'unreadable_fee'
             when 'products' then 'unreadable_catalogue'
             when 'institutions' then 'unreadable_admission'
             else 'unreadable_restriction'
@@ -223,7 +262,10 @@ closings as (
     select
         products.institution_id,
         products.product_id,
-        'rule_of_unknown_product' as closed_reason
+        case scoped.feed
+            when 'product_fees' then 'fee_of_unknown_product'
+            else 'rule_of_unknown_product'
+        end as closed_reason
     from products
     inner join named_products
         on
@@ -238,33 +280,47 @@ closings as (
             )
     where
         scoped."action" = 'close_product'
-        and scoped.feed = 'product_rules'
+        and scoped.feed in ('product_rules', 'product_fees')
     union all
-    -- a product with the same rule of its own is as strict with the stray rule as without it
+    -- a product with the same row of its own is as restricted with the stray one as without it
     select
         products.institution_id,
         products.product_id,
-        'rule_of_unknown_product' as closed_reason
+        stray_statements.kind || '_of_unknown_product' as closed_reason
     from products
     inner join named_products
         on
             products.institution_id = named_products.institution_id
             and products.product_id = named_products.product_id
-    inner join stray_rules
+    inner join stray_statements
         on
-            products.institution_id = stray_rules.institution_id
+            products.institution_id = stray_statements.institution_id
             and (
-                stray_rules.last_named_on is null
-                or named_products.first_named_on > stray_rules.last_named_on
+                stray_statements.last_named_on is null
+                or named_products.first_named_on > stray_statements.last_named_on
             )
-    left join rules_in_force as own_rules
+    left join statements_in_force as own_statements
         on
-            products.institution_id = own_rules.institution_id
-            and products.product_id = own_rules.product_id
-            and stray_rules.attribute = own_rules.attribute
-            and stray_rules.op = own_rules.op
-            and stray_rules.value = own_rules.value
-    where own_rules.product_id is null
+            products.institution_id = own_statements.institution_id
+            and products.product_id = own_statements.product_id
+            and stray_statements.kind = own_statements.kind
+            and stray_statements.stated = own_statements.stated
+    where own_statements.product_id is null
+    union all
+    -- a fixed fee in another currency can't be added up, and what is charged on default is charged
+    -- in a special case
+    select
+        products.institution_id,
+        products.product_id,
+        'contradictory_fee' as closed_reason
+    from products
+    inner join fees_in_force
+        on
+            products.institution_id = fees_in_force.institution_id
+            and products.product_id = fees_in_force.product_id
+    where
+        (fees_in_force.basis = 'fixed' and fees_in_force.currency <> products.currency)
+        or (fees_in_force.charged_when = 'on_default' and not fees_in_force.is_contingent)
 
 )
 

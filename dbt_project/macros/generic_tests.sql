@@ -12,7 +12,7 @@
 {# Every row of the table has a row with the same `columns` in `to`. #}
 {% test relationships_of_columns(model, to, columns) %}
     select 1 as missing
-    from {{ model }} as child
+    from (select * from {{ model }}) as child
     left join {{ to }} as parent
         on {% for column in columns %}{{ "and " if not loop.first -}}
             child.{{ column }} = parent.{{ column }} {% endfor %}

@@ -28,6 +28,7 @@ renamed as (
         apr_max,
         pd_min,
         pd_max,
+        coalesce(repayment, 'equal_instalments') as repayment,
 
         -- what Banyan is paid, and how much is taken
         price_model,

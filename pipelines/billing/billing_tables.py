@@ -9,12 +9,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.database import connect, query_table, run_query
+from pipelines.core.database import DELIVERED, connect, query_table, run_query
 from pipelines.core.errors import IntegrityError
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.events import create_states_as_of
 from pipelines.evaluation.counted_outcomes import create_counted_outcomes_view
-from pipelines.transform.warehouse import DELIVERED
 
 SQL = Path(__file__).parent / "sql"
 

@@ -35,6 +35,13 @@ def _budgets() -> click.Command:
     return budgets_command
 
 
+def _deliver() -> click.Command:
+    """Delivering a large matched day, sealed and signed."""
+    from pipelines.bench.benchmarks.deliveries.deliver import command
+
+    return command
+
+
 def _disk() -> click.Command:
     """The disk that each day adds to a home."""
     from pipelines.bench.studies.disk_growth import command
@@ -123,6 +130,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "allocate": _allocate,
     "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
+    "deliver": _deliver,
     "disk": _disk,
     "eligibility": _eligibility,
     "leaks": _leaks,

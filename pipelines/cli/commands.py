@@ -13,6 +13,7 @@ import click
 from pipelines import __version__
 from pipelines.cli.bench import bench
 from pipelines.cli.delivery_commands import DELIVERY_COMMANDS
+from pipelines.cli.evidence_commands import EVIDENCE_COMMANDS
 from pipelines.cli.home_commands import HOME_COMMANDS
 from pipelines.cli.options import (
     COUNT,
@@ -27,6 +28,7 @@ from pipelines.cli.options import (
     print_json,
     with_settings,
 )
+from pipelines.cli.person_commands import PERSON_COMMANDS
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
@@ -328,6 +330,12 @@ def docs(settings: Settings) -> int:
     metavar="INSTITUTION/PRODUCT",
     help="Why its quota was not filled; with --lead: what decided between the two.",
 )
+@click.option(
+    "--match",
+    "match_id",
+    metavar="ID",
+    help="To what the person agreed, who received the lead and when, and what came since.",
+)
 @json_option
 @with_settings
 def explain(
@@ -335,15 +343,21 @@ def explain(
     day: date,
     lead: tuple[str, str] | None,
     product: tuple[str, str] | None,
+    match_id: str | None,
     as_json: bool,  # noqa: FBT001
 ) -> int:
-    """Show what decided about a lead, or about a product."""
+    """Show what decided about a lead or a product, or the consent behind a match."""
     from pipelines.explain import explain as explain_decision
-    from pipelines.explain import format_explanation
+    from pipelines.explain import explain_match, format_explanation
 
-    if not lead and not product:
-        raise UsageError("explain needs --lead, --product or both. Nothing was explained.")
-    explanation = explain_decision(settings, day, lead=lead, product=product)
+    if match_id and not lead and not product:
+        explanation = explain_match(settings, day, match_id)
+    elif (lead or product) and not match_id:
+        explanation = explain_decision(settings, day, lead=lead, product=product)
+    else:
+        raise UsageError(
+            "explain needs --lead, --product or both, or --match alone. Nothing was explained."
+        )
     if as_json:
         print_json(explanation)
     else:
@@ -448,7 +462,7 @@ def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> in
 
 
 banyan.add_command(bench)
-for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS):
+for command in (*HOME_COMMANDS, *DELIVERY_COMMANDS, *PERSON_COMMANDS, *EVIDENCE_COMMANDS):
     banyan.add_command(command)
 
 

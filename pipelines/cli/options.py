@@ -154,6 +154,13 @@ def market_options(command: Command) -> Command:
             help="Share of rows that are corrupted, and of files that each corruption affects.",
         ),
         click.option(
+            "--sealed",
+            type=SHARE,
+            default=0.0,
+            metavar="SHARE",
+            help="Share of institutions with a key pair, whose lead files are encrypted.",
+        ),
+        click.option(
             "--shock",
             "shocks",
             multiple=True,

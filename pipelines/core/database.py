@@ -16,6 +16,14 @@ from expectations.contracts import load
 from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import Settings
 
+DELIVERED = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
+    ]
+)
+"""The columns of `delivered/`: the matches that an institution received."""
+
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -24,7 +32,9 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     The spill folder is private, because two processes that shared one got corrupted results
     (reported to DuckDB), and it is removed at the end. The time zone is UTC, so that no result
     depends on the machine's zone. A long `in (...)` stays a filter: the hash join that DuckDB would
-    make of it sometimes returns the rows of a scan in another order (duckdb/duckdb#24398).
+    make of it sometimes returns the rows of a scan in another order (duckdb/duckdb#24398). DuckDB's
+    own progress bar would go to stdout, where results are, in a process that `python -c` or
+    multiprocessing starts.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=settings.home))
@@ -38,6 +48,7 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set disabled_optimizers = 'in_clause'")
+        connection.execute("set enable_progress_bar = false")
         yield connection
     finally:
         connection.close()

@@ -39,3 +39,7 @@ class DeadlineMissed(BanyanError):
 
 class DayNotFit(BanyanError):
     """The day is published and counts add up, but its verdict is `not fit`."""
+
+
+class DeliveryOnHold(BanyanError):
+    """The lead files of a date wait for an officer's decision, or the officer refused them."""

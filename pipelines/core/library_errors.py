@@ -1,4 +1,4 @@
-"""Errors of the machine and of libraries in words: no space, no memory, no right, a damaged file.
+"""Errors of the machine and of libraries in words: space, memory, rights, the disk, damaged files.
 
 They are recognised by name and number, so that no library is imported for it. Their own texts are
 not shown: they may quote a row.
@@ -19,7 +19,6 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import how_to_restore
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_SPACE_TEXT = re.compile(
     r"no space left on device|disk is full|disk quota exceeded|file too large|"
     r"max_temp_directory_size",
@@ -44,6 +43,17 @@ METADATA_ADVICE = {
     r"is locked": "is held by another process. Wait for it to end, and run it again.",
 }
 """Part of SQLite's message -> what happened to Airflow's metadata, and what to do."""
+PATH_ADVICE = {
+    frozenset({errno.EACCES, errno.EPERM, errno.EROFS}): (
+        "this user has no right to, or the disk is mounted to be read only. {unchanged} Give the "
+        "user that runs Banyan the right, or another home with --home, and run it again."
+    ),
+    frozenset({errno.EIO, errno.EREMOTEIO}): (
+        "the disk reports an error. {unchanged} Check the disk (`dmesg` has what the system saw); "
+        "if it fails, restore the backup of the home on another one. Then run it again."
+    ),
+}
+"""Numbers of errors -> what is wrong with a path, and what to do."""
 UNCHANGED = "What was published before is unchanged, and nothing was published in part."
 MAX_FILES = 3
 """Damaged files that a message names."""
@@ -69,14 +79,15 @@ def describe_error(settings: Settings, error: Exception) -> str:
     """Return what happened, to what, and what to do; empty for an unknown error."""
     causes = _list_causes(error)
     texts = [str(cause) for cause in causes]
-    numbers = {getattr(cause, "errno", None) for cause in causes}
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno}
     if NO_SPACE & numbers or any(map(NO_SPACE_TEXT.search, texts)):
         return describe_no_space(settings)
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if NO_MEMORY & names or any(map(NO_MEMORY_TEXT.search, texts)):
         return describe_no_memory(settings)
-    if NO_RIGHT & numbers:
-        return _describe_no_right(settings, causes)
+    for known, advice in PATH_ADVICE.items():
+        if known & numbers:
+            return _describe_path(settings, causes, advice)
     if any(type(cause).__module__.startswith("sqlalchemy") for cause in causes):
         return _describe_metadata(settings, " ".join(texts))
     is_duckdb = any(type(cause).__module__.startswith("_duckdb") for cause in causes)
@@ -147,13 +158,11 @@ def find_damaged_files(settings: Settings) -> Iterator[tuple[Path, str]]:
             yield path, how
 
 
-def _describe_no_right(settings: Settings, causes: list[BaseException]) -> str:
+def _describe_path(settings: Settings, causes: list[BaseException], advice: str) -> str:
+    """Return what can't be read or written: the path that an error names, else the home."""
     names = [str(name) for cause in causes if (name := getattr(cause, "filename", None))]
-    return (
-        f"{names[0] if names else settings.home} can't be read or written: this user has no right "
-        f"to. {UNCHANGED} Give the user that runs Banyan the right, or another home with --home, "
-        "and run it again."
-    )
+    path = names[0] if names else settings.home
+    return f"{path} can't be read or written: {advice.format(unchanged=UNCHANGED)}"
 
 
 def _describe_metadata(settings: Settings, text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expectations import policy
 from expectations.contracts import feeds
 from pipelines import __version__
 from pipelines.core import restrictions
@@ -29,6 +30,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 """The detached signature of a manifest that goes out; the manifest doesn't list it."""
 CODE_FOLDERS = ("dags", "dbt_project", "expectations", "models", "pipelines")
+POLICIES = "expectations/policy/"
 CODE_SUFFIXES = {".css", ".html", ".py", ".sql", ".yml"}
 ROW_GROUP = 131_072
 """Rows of a Parquet row group; fixed, because the bytes of a file depend on it."""
@@ -81,12 +83,22 @@ def code_version() -> str:
     It needs no git, so a container without git states the same version.
     """
     digest = hashlib.sha256()
-    for folder in CODE_FOLDERS:
-        for path in sorted((PROJECT / folder).rglob("*")):
-            if path.suffix in CODE_SUFFIXES and "target" not in path.parts:
-                digest.update(path.relative_to(PROJECT).as_posix().encode())
-                digest.update(path.read_bytes())
+    for name, path in sorted(_list_code().items()):
+        digest.update(name.encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _list_code() -> dict[str, Path]:
+    """Return name -> file of the code; the policies are the ones in force, wherever they are."""
+    paths = [path for folder in CODE_FOLDERS for path in (PROJECT / folder).rglob("*")]
+    names = {
+        path.relative_to(PROJECT).as_posix(): path
+        for path in paths
+        if path.suffix in CODE_SUFFIXES and "target" not in path.parts
+    }
+    code = {name: path for name, path in names.items() if not name.startswith(POLICIES)}
+    return code | {f"{POLICIES}{path.name}": path for path in policy.FOLDER.glob("*.yml")}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -206,21 +218,31 @@ def restore(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as sorted, indented JSON, atomically."""
+    """Write `value` as sorted, indented JSON, atomically; a disk that fails leaves nothing."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(
-        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-    )
-    sync(fresh)
-    fresh.rename(path)
+    try:
+        fresh.write_text(text, "utf-8")
+        sync(fresh)
+        fresh.rename(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def sync(path: Path) -> None:
-    """Write the bytes of a file, or the entries of a folder, to the disk."""
+    """Write the bytes of a file, or the entries of a folder, to the disk.
+
+    Raises:
+        OSError: The disk failed; the error names `path`.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = f"{path}"
+        raise
     finally:
         os.close(descriptor)
 
@@ -228,7 +250,7 @@ def sync(path: Path) -> None:
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     (folder / SIGNATURE).unlink(missing_ok=True)  # a copied one is of the manifest before
     files = {
-        path.relative_to(folder).as_posix(): _file_facts(path)
+        path.relative_to(folder).as_posix(): file_facts(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -243,7 +265,8 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, manifest)
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Return what a manifest states of a file, after its bytes are on the disk."""
     sync(path)
     facts: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     if path.suffix == ".parquet":

@@ -62,3 +62,6 @@ own, from copies of a lead that withdraw its consent and from rows that can't be
 their subject. `reason` is consent_withdrawn, consent_narrowed, unreadable_consent,
 unmapped_column or unreadable_order; an empty `institution_id` is every institution. They hold
 from date D on."""
+
+PLATFORM = "banyan"
+"""The platform's own source of the feed `suppressions`: erasures and restrictions of persons."""

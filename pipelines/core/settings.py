@@ -210,6 +210,16 @@ class Settings(BaseSettings):
         return self.home / "reports"
 
     @cached_property
+    def evidence(self) -> Path:
+        """What proves later what was published and decided: the publication log, the decisions."""
+        return self.home / "evidence"
+
+    @cached_property
+    def policies(self) -> Path:
+        """The text of every policy that a day was run under: VERSION.json, files/SHA256.yml."""
+        return self.home / "policies"
+
+    @cached_property
     def scorecards(self) -> Path:
         """Cached results of each matching policy on a simulated day; no step reads them: date=D."""
         return self.home / "scorecards"
@@ -233,6 +243,11 @@ class Settings(BaseSettings):
     def alerts(self) -> Path:
         """The alerts that were sent about each date: date=D.jsonl."""
         return self.home / "alerts"
+
+    @cached_property
+    def persons(self) -> Path:
+        """What persons asked for: the ledger of it, proofs of erasures; no step writes to it."""
+        return self.home / "persons"
 
     @cached_property
     def logs(self) -> Path:

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import BanyanError
+from pipelines.core.errors import BanyanError, DeliveryOnHold
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
@@ -29,6 +29,8 @@ UNREPORTED = frozenset({"report", "close", "retrain", "check_deadline"})
 def record_failure(settings: Settings, day: date, step: str, shard: object) -> Iterator[None]:
     """Write a note if the block fails; remove the earlier note of the same work if it succeeds.
 
+    A step that waits for an officer's decision has not failed.
+
     Args:
         settings: Settings of the home.
         day: The business date.
@@ -41,6 +43,8 @@ def record_failure(settings: Settings, day: date, step: str, shard: object) -> I
     note = _folder(settings, day, step) / f"{_hash_shard(shard)}.json"
     try:
         yield
+    except DeliveryOnHold:
+        raise
     except Exception as error:
         with suppress(OSError):  # a full disk must not hide the failure itself
             write_json(note, {"message": _message(error)})

@@ -18,14 +18,16 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from pipelines.core.database import connect
+from pipelines.core.errors import DeliveryOnHold
+from pipelines.core.evidence.sign_offs import find_hold
 from pipelines.core.publishing import MANIFEST, hash_inputs, read_manifest, restore
 from pipelines.core.settings import Settings
 from pipelines.deliveries.delivered_matches import record_delivered
+from pipelines.deliveries.going_live import find_released, list_recent
 from pipelines.deliveries.institution_delivery import (
     DayDeliveries,
     DeliveryResult,
     Facts,
-    Recipient,
     read_delivered_ids,
 )
 from pipelines.deliveries.last_gate.gate import LastGate
@@ -42,6 +44,7 @@ from pipelines.deliveries.present_knowledge import (
     load_holds,
     load_present_knowledge,
 )
+from pipelines.deliveries.recipient import Recipient
 from pipelines.deliveries.signatures import sign_manifests
 from pipelines.matches.shadow_price_text import load_product_prices
 
@@ -62,9 +65,12 @@ def plan_shards(settings: Settings, day: date) -> list[dict[str, Any]]:
 
     Raises:
         InputMissing: The day's matches are not published.
+        DeliveryOnHold: They wait for an officer's decision, or the officer refused them.
     """
     folder = settings.day_folder(settings.matches, day)
     read_manifest(folder)
+    if hold := find_hold(settings, day):
+        raise DeliveryOnHold(hold.message)
     matched = pq.read_table(folder / "matches.parquet", columns=["institution_id"])
     delivered = _list_delivered(settings.day_folder(settings.outbox, day))
     with_leads = delivered.union(matched["institution_id"].unique().to_pylist())
@@ -106,14 +112,31 @@ def deliver(settings: Settings, day: date, shard: dict[str, Any]) -> dict[str, A
             deliveries = DayDeliveries(
                 settings, day, as_of, connection, gate, read_from, holds, prices
             )
-            results += [
-                deliveries.deliver(recipients.get(name) or deliveries.former_recipient(name))
-                for name in names
-            ]
+            results += deliveries.deliver(
+                [recipients.get(name) or deliveries.former_recipient(name) for name in names]
+            )
     receipt_count = publish_receipts(settings, day, shard["receipts"], receipts)
     record_delivered(settings, day, shard["institutions"])
     sign_manifests(settings, day, shard["receipts"])
     return _summarise(results) | {"receipts": receipt_count}
+
+
+def deliver_released(settings: Settings, day: date, back: int) -> list[date]:
+    """Deliver what was held until its institution had acknowledged a test delivery.
+
+    Args:
+        settings: Settings of the home.
+        day: The present business date.
+        back: So many dates before it are looked at.
+
+    Returns:
+        The dates of which a lead file was published now.
+    """
+    found = []
+    for of, names in find_released(settings, list_recent(day, back)):
+        if deliver(settings, of, {"institutions": names, "receipts": names})["delivered"]:
+            found.append(of)
+    return found
 
 
 def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[str]]]:
@@ -131,13 +154,12 @@ def find_held_today(settings: Settings, day: date) -> dict[str, dict[str, list[s
     found: dict[str, dict[str, list[str]]] = {}
     with connect(settings) as connection:
         load_delivery_tables(connection, settings, day, as_of, names)
-        for name in names:
-            folder = settings.day_folder(settings.outbox, day) / name
-            delivered = set(read_delivered_ids(folder))
-            for row in judge_rows(connection, name, (), settings, as_of).to_pylist():
-                if row["match_id"] in delivered:
-                    reasons = found.setdefault(name, {})
-                    reasons.setdefault(row["reason"], []).append(row["match_id"])
+        outbox = settings.day_folder(settings.outbox, day)
+        delivered = {name: set(read_delivered_ids(outbox / name)) for name in names}
+        for row in judge_rows(connection, {}, settings, as_of).to_pylist():
+            if row["match_id"] in delivered[row["institution_id"]]:
+                reasons = found.setdefault(row["institution_id"], {})
+                reasons.setdefault(row["reason"], []).append(row["match_id"])
     return found
 
 

@@ -28,19 +28,15 @@ KEYS = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
 def record_delivered(settings: Settings, day: date, institutions: Sequence[str]) -> int:
     """Record the delivered matches of `institutions`; return their number."""
     outbox = settings.day_folder(settings.outbox, day)
+    received = {name: _read_match_ids(outbox / name) for name in institutions}
     matches = pq.read_table(
-        settings.day_folder(settings.matches, day) / "matches.parquet", columns=list(KEYS)
+        settings.day_folder(settings.matches, day) / "matches.parquet",
+        columns=list(KEYS),
+        filters=pc.is_in(pc.field("institution_id"), pa.array([*received], pa.string())),
+        partitioning=None,
     )
-    received = [
-        matches.filter(
-            pc.and_(
-                pc.equal(matches["institution_id"], name),
-                pc.is_in(matches["match_id"], value_set=_read_match_ids(outbox / name)),
-            )
-        )
-        for name in institutions
-    ]
-    table = pa.concat_tables([matches.slice(0, 0), *received])
+    ids = tabulate_ids(received)
+    table = matches.join(ids, keys=ids.column_names, join_type="left semi")
     if not table.num_rows:
         return 0
     table = table.sort_by([(name, "ascending") for name in KEYS])
@@ -95,10 +91,20 @@ def sealed_ids_path(folder: Path, version: Mapping[str, Any]) -> Path:
     return record / f"{folder.name}.v{version['version']}.{version['content_sha256'][:16]}.txt"
 
 
-def _read_match_ids(folder: Path) -> pa.Array:
+def tabulate_ids(match_ids: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Return the table `institution_id`, `match_id` of the match ids by institution."""
+    owners = [pa.repeat(name, len(ids)) for name, ids in match_ids.items()]
+    return pa.table(
+        {
+            "institution_id": pa.chunked_array(owners, pa.string()),
+            "match_id": pa.chunked_array([*match_ids.values()], pa.string()),
+        }
+    )
+
+
+def _read_match_ids(folder: Path) -> list[str]:
     """Return the match ids of every version of an institution's lead file."""
     if not (folder / MANIFEST).is_file():
-        return pa.array([], pa.string())
+        return []
     versions = read_manifest(folder)["deliveries"]
-    ids = [name for version in versions for name in read_version_ids(folder, version)]
-    return pa.array(ids, pa.string())
+    return [name for version in versions for name in read_version_ids(folder, version)]

@@ -1,11 +1,16 @@
-"""Delivery to one institution: write its file, pass the last gate, publish the next version."""
+"""Deliveries to institutions: write their files, pass the last gate, publish the next versions.
+
+A query costs more than the rows of one file. So the rows of all institutions are judged and loaded
+together, and the gate checks all files together; each file is published by itself.
+"""
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +19,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations.outbound_contracts import load_outbound
-from pipelines.core.home.schema_version import REPLAY
+from pipelines.core.home.schema_version import REPLAY, read_replay
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.delivered_matches import read_version_ids, write_sealed_ids
-from pipelines.deliveries.last_gate.gate import LastGate
-from pipelines.deliveries.ledger.delivery_versions import name_delivery
-from pipelines.deliveries.present_knowledge import Holds, is_admitted, judge_rows
-from pipelines.deliveries.recipient import PLATFORM_COLUMNS, Recipient
+from pipelines.deliveries.going_live import (
+    GOING_LIVE,
+    TestAnswers,
+    describe_open_test,
+    find_open_test,
+)
+from pipelines.deliveries.last_gate.gate import LastGate, Violation
+from pipelines.deliveries.last_gate.outgoing_file import OutgoingFile
+from pipelines.deliveries.ledger.delivery_versions import FOLDER, name_delivery
+from pipelines.deliveries.present_knowledge import Holds, find_ended, judge_rows
+from pipelines.deliveries.recipient import (
+    DELIVERABLE_COLUMNS,
+    PLATFORM_COLUMNS,
+    Recipient,
+    read_recipient,
+)
 from pipelines.deliveries.retraction_list import LISTS, add_list, read_lists
 from pipelines.deliveries.sealing import KeyUnusable, read_key, seal_to
 
@@ -80,8 +97,34 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """The rows of a recipient's next file."""
+
+    recipient: Recipient
+    leads: pa.Table
+    judged: JudgedRows
+    delivered_ids: list[str]
+    """Match ids that it has by its newest file."""
+
+    @property
+    def name(self) -> str:
+        """Return the institution."""
+        return self.recipient.institution_id
+
+    @property
+    def matches(self) -> int:
+        """Return the number of matches, the ones that must not be sent included."""
+        return int(self.leads.num_rows) + self.judged.rows
+
+    @cached_property
+    def retracted(self) -> list[str]:
+        """Return the match ids that the file takes back."""
+        return sorted(set(self.delivered_ids) - set(self.leads["match_id"].to_pylist()))
+
+
+@dataclass(frozen=True)
 class DayDeliveries:
-    """The deliveries of one day, institution by institution."""
+    """The deliveries of one day."""
 
     settings: Settings
     day: date
@@ -97,39 +140,82 @@ class DayDeliveries:
     price_feedback: Mapping[str, Facts] = field(default_factory=dict)
     """Institution -> `PRICE_FIELDS` of its own products, and of no other's."""
 
-    def deliver(self, recipient: Recipient) -> DeliveryResult:
-        """Publish the recipient's file unless it is unchanged, must wait or must not be sent."""
-        folder = self._folder(recipient.institution_id)
-        restore(folder)
-        delivered_ids = read_delivered_ids(folder)
-        judged = self._judge_rows(recipient, delivered_ids)
-        leads = self._load_leads(recipient)
-        retracted = sorted(set(delivered_ids) - set(leads["match_id"].to_pylist()))
-        matches = leads.num_rows + judged.rows
+    @cached_property
+    def answers(self) -> TestAnswers:
+        """The receipts of test deliveries that are known."""
+        return TestAnswers(self.settings, self.as_of)
+
+    def deliver(self, recipients: Sequence[Recipient]) -> list[DeliveryResult]:
+        """Publish each recipient's file unless it is unchanged, must wait or must not be sent."""
+        drafts = self._draft_files(recipients)
+        with ExitStack() as scratch:
+            written = [
+                self._write(draft, scratch.enter_context(self._scratch_folder(draft.name)))
+                for draft in drafts
+            ]
+            violations = self.gate.check_outgoing(
+                [
+                    OutgoingFile(draft.name, file, draft.leads.num_rows, draft.delivered_ids)
+                    for draft, file in zip(drafts, written, strict=True)
+                    if isinstance(file, Path)
+                ]
+            )
+            return [
+                self._publish(draft, file, violations[draft.name])
+                if isinstance(file, Path)
+                else file
+                for draft, file in zip(drafts, written, strict=True)
+            ]
+
+    def _draft_files(self, recipients: Sequence[Recipient]) -> list[Draft]:
+        """Return the rows of each recipient's next file, after what present knowledge excludes."""
+        delivered_ids = {}
+        for recipient in recipients:
+            folder = self._folder(recipient.institution_id)
+            restore(folder)
+            delivered_ids[folder.name] = read_delivered_ids(folder)
+        judged = self._judge_rows(delivered_ids)
+        leads = self._load_leads(recipients)
+        return [
+            Draft(recipient, leads[name], JudgedRows(judged.get(name, {})), delivered_ids[name])
+            for recipient in recipients
+            for name in [recipient.institution_id]
+        ]
+
+    def _write(self, draft: Draft, scratch: Path) -> Path | DeliveryResult:
+        """Return the written file that the last gate must check, or why none leaves."""
+        recipient, leads, matches = draft.recipient, draft.leads, draft.matches
+        folder = self._folder(draft.name)
         if hold := self._find_hold(recipient, matches):
-            return self._hold_back(recipient, folder, matches, hold, retracted)
-        with self._scratch_folder(recipient.institution_id) as scratch:
-            file = scratch / f"leads.{recipient.format}"
-            _write_form(leads, file, CONTRACT.schema_version, bom=recipient.csv_bom)
-            versions = _read_versions(folder)
-            is_same = _is_same(versions, file, leads, bom=recipient.csv_bom)
-            is_same = is_same and not _was_taken_back(folder, leads)
-            if hold := self._find_hold_of_file(
-                recipient, judged, matches, versions, is_same=is_same
-            ):
-                return self._hold_back(recipient, folder, matches, hold, retracted)
-            if is_same:
-                self._update_facts(recipient, folder, leads.num_rows, judged)
-                return DeliveryResult("unchanged", leads.num_rows)
-            if hold := self._pass_last_gate(recipient, file, leads.num_rows, delivered_ids):
-                return self._hold_back(recipient, folder, matches, hold, retracted)
-            try:
-                self._seal_and_publish(recipient, folder, file, leads, judged, retracted)
-            except KeyUnusable as error:
-                hold = self._hold_for_key(recipient, error, matches)
-                return self._hold_back(recipient, folder, matches, hold, retracted)
+            return self._hold_back(recipient, folder, matches, hold, draft.retracted)
+        file = scratch / f"leads.{recipient.format}"
+        _write_form(leads, file, CONTRACT.schema_version, bom=recipient.csv_bom)
+        versions = _read_versions(folder)
+        is_same = _is_same(versions, file, leads, bom=recipient.csv_bom)
+        is_same = is_same and not _was_taken_back(folder, leads)
+        if hold := self._find_hold_of_file(
+            recipient, draft.judged, matches, versions, is_same=is_same
+        ):
+            return self._hold_back(recipient, folder, matches, hold, draft.retracted)
+        if is_same:
+            self._update_facts(recipient, folder, leads.num_rows, draft.judged)
+            return DeliveryResult("unchanged", leads.num_rows)
+        return file
+
+    def _publish(self, draft: Draft, file: Path, violations: Sequence[Violation]) -> DeliveryResult:
+        """Publish a written file, unless the last gate stops it or it can't be sealed."""
+        recipient, judged, matches = draft.recipient, draft.judged, draft.matches
+        folder = self._folder(draft.name)
+        if violations:
+            hold = self._hold_for_violations(draft, violations)
+            return self._hold_back(recipient, folder, matches, hold, draft.retracted)
+        try:
+            self._seal_and_publish(recipient, folder, file, draft.leads, judged, draft.retracted)
+        except KeyUnusable as error:
+            hold = self._hold_for_key(recipient, error, matches)
+            return self._hold_back(recipient, folder, matches, hold, draft.retracted)
         message = self._describe_held_rows(recipient, judged, matches)
-        return DeliveryResult("delivered", leads.num_rows, message)
+        return DeliveryResult("delivered", draft.leads.num_rows, message)
 
     def _find_hold(self, recipient: Recipient, matches: int) -> Hold | None:
         """Return why the recipient gets no file at all."""
@@ -165,6 +251,10 @@ class DayDeliveries:
         )
         return Hold(error.reason, message, [])
 
+    @cached_property
+    def _ended(self) -> set[str]:
+        return find_ended(self.connection)
+
     @property
     def _key_moment(self) -> datetime:
         """Return when keys must be valid: now; of a replay, when its day was over."""
@@ -185,7 +275,9 @@ class DayDeliveries:
         if is_same and not versions and judged.rows:
             message = self._describe_held_rows(recipient, judged, matches)
             return Hold("present_knowledge", message, judged.findings)
-        if not is_same and not is_admitted(self.connection, recipient.institution_id):
+        if is_same:
+            return None
+        if recipient.institution_id in self._ended:
             message = (
                 f"{recipient.institution_id} is not admitted any more, so no personal data goes to "
                 f"it: {matches:,} leads were held back. The matches that it must delete are "
@@ -193,18 +285,26 @@ class DayDeliveries:
             )
             finding = {"id": "delivery_rows_held", "count": matches, "sources": ["not_admitted"]}
             return Hold("not_admitted", message, [finding])
-        return None
+        return self._find_going_live_hold(recipient)
+
+    def _find_going_live_hold(self, recipient: Recipient) -> Hold | None:
+        """Return the hold of a file that its institution would fetch before it is live."""
+        name = recipient.institution_id
+        if (self.settings.ledger / REPLAY).is_file():  # a replay asks nobody
+            message = read_replay(self.settings).get(GOING_LIVE, {}).get(name)
+        elif recipient.delivery == FOLDER:
+            test = find_open_test(self.settings, self.day, recipient, self.answers)
+            message = describe_open_test(recipient, test) if test else None
+        else:
+            message = None  # the step `send` asks, because it knows the address
+        if message is None:
+            return None
+        finding = {"id": "delivery_not_live", "count": 1, "sources": [name]}
+        return Hold(GOING_LIVE, message, [finding])
 
     def former_recipient(self, institution_id: str) -> Recipient:
         """Return how an institution was delivered to before it lost its last product."""
-        manifest = read_manifest(self._folder(institution_id))
-        return Recipient(
-            institution_id,
-            manifest["format"],
-            manifest["delivery"],
-            tuple(manifest["columns"]),
-            manifest.get("public_key"),
-        )
+        return read_recipient(read_manifest(self._folder(institution_id)))
 
     @contextmanager
     def _scratch_folder(self, institution_id: str) -> Iterator[Path]:
@@ -222,39 +322,46 @@ class DayDeliveries:
     def _folder(self, institution_id: str) -> Path:
         return self.settings.day_folder(self.settings.outbox, self.day) / institution_id
 
-    def _judge_rows(self, recipient: Recipient, delivered_ids: list[str]) -> JudgedRows:
-        """Create `held_rows`, the matches that must not be sent now; return them by reason."""
-        held = judge_rows(
-            self.connection, recipient.institution_id, delivered_ids, self.settings, self.as_of
-        )
-        held = _add_rows(held, self.gate.find_rows_closed_since(recipient.institution_id))
-        self.connection.register("held_rows", held)
-        return JudgedRows(dict(sorted(Counter(held["reason"].to_pylist()).items())))
+    def _judge_rows(self, delivered_ids: Mapping[str, list[str]]) -> dict[str, dict[str, int]]:
+        """Create `held_rows`, the matches that must not be sent now.
 
-    def _load_leads(self, recipient: Recipient) -> pa.Table:
-        """Return the rows of the recipient's file."""
-        columns = [f"matches.{name}" for name in PLATFORM_COLUMNS]
-        columns += [f"lake_leads.{name}" for name in recipient.columns]
-        return self.connection.sql(
+        Returns:
+            Institution -> reason -> number of rows.
+        """
+        held = judge_rows(self.connection, delivered_ids, self.settings, self.as_of)
+        held = _add_rows(held, self.gate.find_rows_closed_since())
+        self.connection.register("held_rows", held)
+        counts = held.group_by(["institution_id", "reason"]).aggregate([([], "count_all")])
+        judged: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for row in counts.sort_by("reason").to_pylist():
+            judged[row["institution_id"]][row["reason"]] = row["count_all"]
+        return judged
+
+    def _load_leads(self, recipients: Sequence[Recipient]) -> dict[str, pa.Table]:
+        """Return the rows of each recipient's file, by institution."""
+        received = {name for recipient in recipients for name in recipient.columns}
+        columns = [f"matches.{name}" for name in ("institution_id", *PLATFORM_COLUMNS)]
+        columns += [f"lake_leads.{name}" for name in DELIVERABLE_COLUMNS if name in received]
+        rows = self.connection.sql(
             f"""
             select {", ".join(columns)}
-            from matches left join lake_leads using (channel_id, lead_id)
-            where
-                institution_id = $institution
-                and match_id not in (select held_rows.match_id from held_rows)
-            order by product_id, rank, match_id
-            """,
-            params={"institution": recipient.institution_id},
+            from matches
+            left join lake_leads using (channel_id, lead_id)
+            anti join held_rows using (institution_id, match_id)
+            order by matches.institution_id, product_id, rank, match_id
+            """
         ).to_arrow_table()
+        slices = _slice_by_value(rows, "institution_id")
+        return {
+            recipient.institution_id: slices.get(recipient.institution_id, rows.slice(0, 0)).select(
+                [*PLATFORM_COLUMNS, *recipient.columns]
+            )
+            for recipient in recipients
+        }
 
-    def _pass_last_gate(
-        self, recipient: Recipient, file: Path, rows: int, delivered_ids: list[str]
-    ) -> Hold | None:
-        """Return why the last gate stops the written file; None if it may leave."""
-        name = recipient.institution_id
-        violations = self.gate.check_outgoing(name, file, rows, delivered_ids)
-        if not violations:
-            return None
+    def _hold_for_violations(self, draft: Draft, violations: Sequence[Violation]) -> Hold:
+        """Return why the last gate stops a written file."""
+        name, rows = draft.name, draft.leads.num_rows
         kinds = ", ".join(map(str, violations))
         finding = {
             "id": "delivery_stopped",
@@ -403,6 +510,15 @@ class DayDeliveries:
             **({LISTS: lists} if lists else {}),
             **self.price_feedback.get(recipient.institution_id, {}),
         }
+
+
+def _slice_by_value(rows: pa.Table, column: str) -> dict[str, pa.Table]:
+    """Return the rows of each value of a column by which they are sorted, without copying them."""
+    slices, first = {}, 0
+    for group in rows[column].value_counts().to_pylist():
+        slices[group["values"]] = rows.slice(first, group["counts"])
+        first += group["counts"]
+    return slices
 
 
 def _add_rows(held: pa.Table, closed_since: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ Only what was ingested counts: the lake up to its latest partition, and the newe
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,13 +21,18 @@ from expectations import policy
 from expectations.contracts import feeds, load
 from pipelines.core import restrictions
 from pipelines.core.database import query_table, run_query
+from pipelines.core.home.erasures import ERASED
 from pipelines.core.settings import Settings
+from pipelines.deliveries.delivered_matches import tabulate_ids
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 
 SQL = Path(__file__).parent / "sql"
 
 REPLAYED_KNOWLEDGE = "replayed_knowledge.json"
 """File in the ledger of a replay: institution -> the date as of which its delivery was judged."""
+
+DETAILS = ("product_rules", "product_fees")
+"""Feeds whose rows restrict a product of the catalogue that they are sent with."""
 
 Holds = list[dict[str, str | None]]
 """Unreadable orders: `institution_id` (None: every one), `source` as FEED/SOURCE, `landed_on`."""
@@ -79,9 +84,9 @@ def load_present_knowledge(
     _create_later_view(connection, settings, "leads", after=day, until=as_of)
     for feed in ("products", "institutions"):
         _create_later_view(connection, settings, feed, after=marts, until=as_of)
-    for feed in ("products", "institutions", "product_rules"):
+    for feed in ("products", "institutions", *DETAILS):
         _create_later_view(connection, settings, feed, after=day, until=as_of, name=f"late_{feed}")
-    _create_mart_rules_view(connection, settings, day)
+    _create_mart_views(connection, settings, day)
     run_query(connection, SQL / "later_consents.sql")
     connection.read_parquet(
         str(settings.day_folder(settings.marts, marts) / "products.parquet"),
@@ -95,69 +100,68 @@ def load_present_knowledge(
     )
 
 
-def _create_mart_rules_view(
+def _create_mart_views(
     connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
 ) -> None:
-    """Create the view `mart_product_rules`: the rules that the matches of `day` were judged by."""
-    path = settings.day_folder(settings.marts, day) / "product_rules.parquet"
-    if path.is_file():
-        relation = connection.read_parquet(str(path), hive_partitioning=False)
-    else:
-        relation = connection.from_arrow(load("product_rules").lake_schema.empty_table())
-    relation.create_view("mart_product_rules")
+    """Create `mart_product_rules` and `mart_product_fees`, by which the matches were judged."""
+    for feed in DETAILS:
+        path = settings.day_folder(settings.marts, day) / f"{feed}.parquet"
+        if path.is_file():
+            relation = connection.read_parquet(str(path), hive_partitioning=False)
+        else:
+            names = {"when": "charged_when"}
+            empty = load(feed).lake_schema.empty_table()
+            empty = empty.rename_columns([names.get(name, name) for name in empty.column_names])
+            relation = connection.from_arrow(empty)
+        relation.create_view(f"mart_{feed}")
 
 
 def judge_rows(
     connection: duckdb.DuckDBPyConnection,
-    institution_id: str,
-    delivered: Iterable[str],
+    delivered: Mapping[str, Sequence[str]],
     settings: Settings,
     as_of: date,
 ) -> pa.Table:
-    """Return the matches that an institution must not be sent now: `match_id`, `reason`.
+    """Return the matches that institutions must not be sent now.
 
     Args:
         connection: With the tables of `load_present_knowledge`.
-        institution_id: The recipient.
-        delivered: Match ids that it already has.
+        delivered: Institution -> match ids that it already has.
         settings: The settings, for the platform's time zone.
         as_of: The date up to which things are known.
+
+    Returns:
+        `institution_id`, `match_id` and `reason` of each.
     """
     consent = policy.consent(as_of)
-    connection.register(
-        "delivered_ids", pa.table({"match_id": pa.array(list(delivered), pa.string())})
-    )
+    connection.register("delivered_ids", tabulate_ids(delivered))
     rows = query_table(
         connection,
         SQL / "judged_rows.sql",
         {
-            "institution": institution_id,
             "every_institution": consent.every_institution,
             "oldest_consent": settings.day_start(as_of - timedelta(days=consent.longest_days)),
             "known_end": settings.day_start(as_of + timedelta(days=1)),
+            "erased": ERASED,
         },
     )
     connection.unregister("delivered_ids")
     return rows
 
 
-def is_admitted(connection: duckdb.DuckDBPyConnection, institution_id: str) -> bool:
-    """Return whether an institution may receive leads as of the present knowledge.
+def find_ended(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the institutions that may receive no lead as of the present knowledge.
 
     Args:
         connection: With the tables of `load_present_knowledge`.
-        institution_id: The recipient.
     """
-    ended = connection.execute(
+    rows = connection.execute(
         """
-        select 1 from present_products
-        where
-            institution_id = $institution
-            and closed_reason in ('not_admitted', 'unknown_institution')
-        """,
-        {"institution": institution_id},
+        select distinct institution_id from present_products
+        where closed_reason in ('not_admitted', 'unknown_institution')
+        """
     ).fetchall()
-    return not ended
+    return {name for (name,) in rows}
 
 
 def load_holds(

@@ -1,6 +1,8 @@
 """An institution as a recipient of leads: format, transport, columns and key."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from expectations import policy
 from expectations.contracts import LINEAGE, load
@@ -43,3 +45,14 @@ class Recipient:
     def withheld(self) -> list[str]:
         """Requested columns that it does not receive: unknown, protected or internal."""
         return sorted(set(self.fields) - set(self.columns))
+
+
+def read_recipient(manifest: Mapping[str, Any]) -> Recipient:
+    """Return how an institution was delivered to, by the manifest of a delivery."""
+    return Recipient(
+        manifest["institution_id"],
+        manifest["format"],
+        manifest["delivery"],
+        (*manifest["columns"], *manifest["withheld_fields"]),
+        manifest.get("public_key"),
+    )

@@ -8,6 +8,7 @@ held back with the reason, and its plain text is never published.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,7 +116,7 @@ def seal(settings: Settings, plain: Path, key: SealingKey, as_of: datetime) -> P
 
 
 def _read_openpgp_key(settings: Settings, text: str, as_of: datetime) -> SealingKey:
-    keys = [key for key in _open_gpg(settings).scan_keys_mem(text) if key["type"] == "pub"]
+    keys = _scan_keys(_make_gpg_home(settings), text)
     if len(keys) != 1:
         raise KeyUnusable(
             "key_unreadable", f"it holds {len(keys)} OpenPGP public keys, and must hold one"
@@ -171,10 +172,16 @@ def _is_weak(key: GpgKey, least: int) -> bool:
     return key["algo"] in SIZED and int(key["length"] or 0) < least
 
 
+@lru_cache(maxsize=1024)
+def _scan_keys(gpg_home: Path, text: str) -> list[GpgKey]:
+    """Return the public keys in a text; kept, because a delivery reads its key twice."""
+    return [key for key in _open_gpg(gpg_home).scan_keys_mem(text) if key["type"] == "pub"]
+
+
 def _encrypt_openpgp(
     settings: Settings, plain: Path, sealed: Path, key: SealingKey, as_of: datetime
 ) -> None:
-    gpg = _open_gpg(settings)
+    gpg = _open_gpg(_make_gpg_home(settings))
     gpg.import_keys(key.text, extra_args=_fake_time(as_of))
     gpg.encrypt_file(
         f"{plain}",
@@ -193,11 +200,17 @@ def _fake_time(as_of: datetime) -> list[str]:
     return [f"--faked-system-time={int(as_of.timestamp())}"]
 
 
-def _open_gpg(settings: Settings) -> gnupg.GPG:
-    """Return GnuPG with a home of its own in the home, mode 700; it holds public keys only."""
+def _make_gpg_home(settings: Settings) -> Path:
+    """Return GnuPG's own home in the home, mode 700; it holds public keys only."""
     folder = settings.home / "keys" / "gnupg"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    gpg = gnupg.GPG(gnupghome=f"{folder}", options=["--no-autostart", "--no-auto-check-trustdb"])
+    return folder
+
+
+@cache
+def _open_gpg(gpg_home: Path) -> gnupg.GPG:
+    """Return GnuPG with a home of its own; kept, because each start asks for its version."""
+    gpg = gnupg.GPG(gnupghome=f"{gpg_home}", options=["--no-autostart", "--no-auto-check-trustdb"])
     gpg.encoding = "utf-8"
     return gpg

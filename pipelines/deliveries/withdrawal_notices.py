@@ -2,7 +2,8 @@
 
 A withdrawal, an erasure or a do-not-contact order concerns every match of the person that was ever
 in a lead file, of any version. Each match is noticed once for each kind, on the first day on which
-the platform knows that the order concerns it.
+the platform knows that the order concerns it. Of an erased person nothing is left to search for, so
+the erasure itself listed the matches.
 """
 
 from collections.abc import Mapping
@@ -15,9 +16,15 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import connect, create_known_view, query_table
+from pipelines.core.database import (
+    DELIVERED,
+    connect,
+    create_known_view,
+    query_table,
+    run_query,
+)
+from pipelines.core.home.erasures import load_erasure_notices
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import DELIVERED
 
 SQL = Path(__file__).parent / "sql"
 
@@ -55,9 +62,10 @@ def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
     first = day - timedelta(days=rules.retention_days)
     same_person = timedelta(days=policy.identity(day).same_person_days)
     with connect(settings) as connection:
-        _create_dated_view(connection, settings.delivered, "delivered", "*", first, day)
+        connection.execute("set parquet_metadata_cache = true")  # files of each date, read twice
+        _create_dated_view(connection, settings.delivered, "lake_delivered", "*", first, day)
         _create_dated_view(
-            connection, settings.lake / "leads", "leads", "leads", first - same_person, day
+            connection, settings.lake / "leads", "lake_leads", "leads", first - same_person, day
         )
         create_known_view(connection, settings, "suppressions", day)
         connection.register("noticed", noticed)
@@ -67,7 +75,9 @@ def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
             for currency, days in rules.deadline_business_days.items()
         }
         default = deadlines.pop("default")
+        run_query(connection, SQL / "notice_candidates.sql")
         connection.register("deadlines", _to_table(deadlines, "currency", "deadline", pa.date32()))
+        connection.register("erased_matches", load_erasure_notices(settings, day))
         return query_table(
             connection,
             SQL / "withdrawal_notices.sql",
@@ -106,7 +116,7 @@ def _create_dated_view(
     if files:
         connection.read_parquet(files, hive_partitioning=True, union_by_name=True).create_view(name)
         return
-    schema = load("leads").lake_schema if name == "leads" else DELIVERED
+    schema = load("leads").lake_schema if stem == "leads" else DELIVERED
     schema = schema.append(pa.field("date", pa.date32()))
     connection.register(name, schema.empty_table())
 

@@ -51,9 +51,41 @@ def explain(
 
 def format_explanation(explanation: Explanation) -> str:
     """Return an explanation as lines of text: first the outcome, then the reasons."""
-    is_lead = "lead_id" in explanation
-    lines = _format_lead(explanation) if is_lead else _format_product(explanation)
+    if "match_id" in explanation:
+        lines = _format_match(explanation)
+    elif "lead_id" in explanation:
+        lines = _format_lead(explanation)
+    else:
+        lines = _format_product(explanation)
     return "\n".join(lines)
+
+
+def _format_match(match: Explanation) -> Iterator[str]:
+    yield (
+        f"match {match['match_id']} of {match['date']}: lead {match['channel_id']}/"
+        f"{match['lead_id']} for {match['institution_id']}/{match['product_id']}"
+    )
+    state = match["state"] or "in no ledger"
+    yield f"  delivery {match['delivery_id'] or 'none'}: {state}"
+    for event in match["history"]:
+        detail = f" ({without_personal(event['detail'])})" if event["detail"] else ""
+        at = f" at {event['at']}" if event["at"] else ""
+        version = f", version {event['version']}" if event["version"] else ""
+        yield f"      {event['known_on']}  {event['event']}{version}{at}{detail}"
+    consent = match["consent"]
+    if consent is None:
+        yield "  the lake has no such lead any more, so its consent is unknown"
+        return
+    yield from _format_consent(consent)
+    covers = "covers" if consent["covers_institution"] else "does NOT cover"
+    yield f"      it {covers} {match['institution_id']}"
+    for later in match["later"]:
+        yield f"  withdrawn {later['withdrawn_at']}, by the channel's file of {later['known_on']}"
+    for notice in match["notices"]:
+        yield (
+            f"  notice of {notice['sent_on']} to the institution: {notice['kind']} from "
+            f"{notice['effective_on']}, by {notice['deadline']}"
+        )
 
 
 def _format_lead(lead: Explanation) -> Iterator[str]:
@@ -73,20 +105,25 @@ def _format_lead(lead: Explanation) -> Iterator[str]:
 
 
 def _format_consent(consent: Explanation) -> Iterator[str]:
-    scope = ", ".join(consent["scope"])
+    scope = ", ".join(consent["scope"] or ()) or "nobody"
     withdrawn = f", withdrawn {consent['withdrawn_at']}" if consent["withdrawn_at"] else ""
     yield f"  consent {consent['version']}, given {consent['given_at']} for {scope}{withdrawn}"
     for name in ("purpose", "evidence"):
         if consent[name]:
             yield f"      {name}: {without_personal(consent[name])}"
     for text in consent["texts"]:
-        proven = {True: "the text that was shown", False: "of this version"}[text["is_shown"]]
+        proven = {True: "the text that was shown", False: "a text of this version"}
+        dates = f"from {text['shown_from']}" + (
+            f" to {text['shown_to']}" if text["shown_to"] else ""
+        )
         yield (
-            f"      {proven} ({text['jurisdiction']}, {text['language']}, "
-            f"sha256 {text['sha256'][:12]}): {text['text'] or text['file']}"
+            f"      {proven[text['is_shown']]} ({text['jurisdiction']}, {text['language']}, "
+            f"{dates}, sha256 {text['sha256']}): {text['text'] or text['file']}"
         )
     if consent["text_sha256"] and not any(text["is_shown"] for text in consent["texts"]):
-        yield f"      the text shown (sha256 {consent['text_sha256'][:12]}) is in no register"
+        yield f"      the text shown (sha256 {consent['text_sha256']}) is in no register"
+    if not consent["text_sha256"]:
+        yield "      the channel sent no hash of the text, so which one was shown is not proven"
 
 
 def _format_pair(row: Explanation) -> Iterator[str]:

@@ -69,7 +69,9 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
         "from matches where channel_id = $channel and lead_id = $lead order by rank", **key
     )
     explanation = _explain_outcome(published, rows[0], matches, key)
-    explanation["consent"] = explain_consent(published, channel, lead)
+    explanation["consent"] = explain_consent(
+        published.connection, published.settings, published.day, channel, lead
+    )
     if rows[0]["exclusion_stage"] is None:
         explanation["products"] = _explain_products(published, matches, key)
     return explanation

@@ -80,11 +80,13 @@ def load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: dat
         for root in (settings.marts, settings.pairs, settings.matches, settings.unmatched)
     )
     manifest = [read_manifest(folder) for folder in (marts, pairs, unmatched, matches)][-1]
-    if manifest["policy_version"] != policy.version():
+    pinned = manifest.get("policy_version")
+    if pinned != policy.version():
         raise InputMissing(
-            f"{day} was matched under the policies {manifest['policy_version']}; the current "
+            f"{day} was matched under the policies {pinned}; the current "
             f"policies are {policy.version()} and would decide otherwise. Nothing was explained. "
-            "Put the files of expectations/policy back as they were, or run the day again."
+            f"`banyan policy export {pinned} FOLDER` writes the earlier ones, "
+            "and `BANYAN_POLICY_FOLDER=FOLDER banyan explain …` explains the day by them."
         )
     load_leads(connection, marts)
     rules = load_products(connection, marts, day)

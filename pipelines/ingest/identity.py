@@ -74,8 +74,8 @@ def _derive_supply_links(
 ) -> pa.Table:
     sql = f"""
         select
-            keyed_hash(sha256({_normalise_id_sql("buyer_id")})) as buyer_sha256,
-            keyed_hash(sha256({_normalise_id_sql("seller_id")})) as seller_sha256
+            keyed_hash(sha256({normalise_id_sql("buyer_id")})) as buyer_sha256,
+            keyed_hash(sha256({normalise_id_sql("seller_id")})) as seller_sha256
         from received
     """
     return query_rows(connection, sql, rows)
@@ -151,14 +151,20 @@ def _select_valid_residents(connection: duckdb.DuckDBPyConnection, numbers: pa.A
     return checked["id"].filter(pc.is_in(checked["example"], value_set=valid)).combine_chunks()
 
 
-def _normalise_id_sql(column: str) -> str:
+def normalise_id_sql(column: str) -> str:
+    """Return SQL of a normalised identity number: capitals, no spaces and hyphens."""
     return f"nullif(upper(regexp_replace({column}, '[\\s-]', '', 'g')), '')"
+
+
+def normalise_phone_sql(column: str) -> str:
+    """Return SQL of a phone without punctuation."""
+    return f"nullif(regexp_replace({column}, '[\\s().-]', '', 'g'), '')"
 
 
 _NORMALISED = f"""
     select
-        {_normalise_id_sql("id_number")} as id,
-        nullif(regexp_replace(phone, '[\\s().-]', '', 'g'), '') as phone
+        {normalise_id_sql("id_number")} as id,
+        {normalise_phone_sql("phone")} as phone
     from received
 """
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contracts import feeds
+from pipelines.core.home.erasures import read_changed_landings
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import Settings
 from pipelines.ingest.misplaced import HEADER_NOTE, find_feed
@@ -47,8 +48,11 @@ class LandedFile:
     landed_on: date | None
     bytes: int
     sha256: str
+    """Of what was received: an erasure changes the file, and not what it is."""
     problem: str = ""
     """Why its name or folder is invalid; empty where it is valid."""
+    stored_sha256: str = ""
+    """Of the present bytes, if an erasure changed them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
     Names that begin with a dot or end in `.part` are still being written and are left out.
     Hashes are cached beside the ledger, so a file is hashed once and not every day.
     """
-    cache = _read_hash_cache(settings)
+    cache, changed = _read_hash_cache(settings), read_changed_landings(settings.home)
     hashes: dict[str, tuple[Stamp, str]] = {}
     files = []
     root = os.path.realpath(settings.landing)
@@ -89,7 +93,10 @@ def list_landed_files(settings: Settings, through: date) -> list[LandedFile]:
             problem = "its path holds unprintable characters"
         elif landed_on is None and (resembled := find_feed(Path(entry.path))):
             problem = f"{problem}; {HEADER_NOTE}{resembled}"
-        files.append(LandedFile(path, feed, source, landed_on, stamp[0], digest, problem))
+        known = changed.get(path)
+        is_erased = known is not None and known.present == digest
+        content, stored = (known.received, digest) if known and is_erased else (digest, "")
+        files.append(LandedFile(path, feed, source, landed_on, stamp[0], content, problem, stored))
     if hashes.items() - cache.items():
         _write_hash_cache(settings, cache | hashes)
     return sorted(files, key=lambda file: file.path)

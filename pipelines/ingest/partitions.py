@@ -23,11 +23,9 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.ingest.lake_history import list_names
 from pipelines.ingest.ledger import Entry, entry_as_json, read_ledger, write_ledger
-from pipelines.ingest.plan import Plan, read_plan, work_folder
+from pipelines.ingest.plan import Plan, read_plan, shard_folder, work_folder
 from pipelines.ingest.quarantine import NO_ROW, SCHEMA
 from pipelines.ingest.restrictions.publish import publish_restrictions, write_unreadable
-from pipelines.ingest.shard import shard_folder
-from pipelines.ingest.validation.row_verdicts import add_rule_counts
 from pipelines.ingest.value_findings import make_findings
 from pipelines.ingest.waiting import record_waiting_files
 
@@ -67,6 +65,7 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
     """
     closed = read_ledger(settings).closed_through
     if closed is not None and closed >= day and not work_folder(settings, day).exists():
+        _remove_work(settings, day)
         return _summarise_day(settings, day)  # a retry of a task that had succeeded
     plan = read_plan(settings, day)
     folders = [shard_folder(settings, day, shard) for shard in range(len(plan.shards))]
@@ -89,11 +88,21 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
     after = replace(plan.ledger, closed_through=newest)
     write_ledger(settings, read_ledger(settings), after)
     record_waiting_files(settings, after, day)
-    shutil.rmtree(work_folder(settings, day))
+    _remove_work(settings, day)
     return _summarise_day(settings, day) | {
         "partitions": len(plan.partitions),
         "frozen": len(plan.frozen),
     }
+
+
+def _remove_work(settings: Settings, day: date) -> None:
+    """Remove the intermediate files; a run that is killed meanwhile must not find half of them."""
+    folder = work_folder(settings, day)
+    done = folder.with_name(f".{folder.name}.done")
+    if folder.exists():
+        shutil.rmtree(done, ignore_errors=True)
+        folder.rename(done)
+    shutil.rmtree(done, ignore_errors=True)
 
 
 class _FeedShards:
@@ -108,8 +117,14 @@ class _FeedShards:
         return [facts["sources"].get(day, {}) for facts in self._facts]
 
     def quality(self, day: str) -> list[dict[str, Any]]:
-        """Return how many values of `day` each rule evaluated, and how many violated it."""
-        return add_rule_counts(facts["quality"].get(day, []) for facts in self._facts)
+        """Return how many values of `day` each rule evaluated and found to violate it, in all."""
+        total: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+        for entry in (entry for facts in self._facts for entry in facts["quality"].get(day, [])):
+            rule = tuple((key, value) for key, value in entry.items() if isinstance(value, str))
+            counts = total.setdefault(rule, dict(rule) | {"evaluated": 0, "unexpected": 0})
+            counts["evaluated"] += entry["evaluated"]
+            counts["unexpected"] += entry["unexpected"]
+        return list(total.values())
 
     def findings(self, day: str) -> list[dict[str, Any]]:
         """Return the facts of `day` that findings are made of, of all shards."""

@@ -17,7 +17,8 @@ from typing import Any
 from expectations.contracts import contracts, feeds, load
 from expectations.dbt_files import check_derived
 from models.params import params
-from pipelines.core.errors import InputMissing
+from pipelines.core.errors import BanyanError, InputMissing
+from pipelines.core.home.erasures import read_tombstones
 from pipelines.core.publishing import MANIFEST, read_manifest, restore
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.stored_files import read_json
@@ -44,6 +45,10 @@ Content = tuple[str, str, str]
 log = logging.getLogger(__name__)
 
 
+class ErasedDay(BanyanError):
+    """A day cannot be run again, because persons of it were erased since it was matched."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One file that a shard reads, and the path of its content."""
@@ -51,6 +56,13 @@ class Task:
     entry: Entry
     read_from: str
     """Path below landing/; empty where no file has the content any more."""
+    stored_sha256: str = ""
+    """Hash of the file's bytes, if an erasure changed them."""
+
+    @property
+    def expected_sha256(self) -> str:
+        """Return the hash that the bytes must have."""
+        return self.stored_sha256 or self.entry.sha256
 
 
 @dataclass(frozen=True)
@@ -72,14 +84,35 @@ def plan(settings: Settings, day: date) -> list[dict[str, int]]:
 
     Returns:
         One small dict per shard (`shard`, its number, `files` and `bytes`), for `ingest_shard`.
+
+    Raises:
+        ErasedDay: Persons of the matched day were erased since.
     """
     check_declarations()
+    _refuse_erased_day(settings, day)
     made = make_plan(settings, day)
     _write_plan(settings, made)
     return [
         {"shard": number, "files": len(tasks), "bytes": sum(task.entry.bytes for task in tasks)}
         for number, tasks in enumerate(made.shards)
     ]
+
+
+def _refuse_erased_day(settings: Settings, day: date) -> None:
+    """Raise `ErasedDay` if persons of the matched `day` were erased since."""
+    matches = settings.day_folder(settings.matches, day)
+    if not (matches / MANIFEST).is_file():
+        return
+    for folder in (matches, settings.day_folder(settings.lake / "leads", day)):
+        if found := read_tombstones(folder):
+            name = folder.relative_to(settings.home)
+            raise ErasedDay(
+                f"{day} was matched, and persons of it were erased since ({name}/{MANIFEST} names "
+                f"the erasure {found[-1]['id']}). Nothing was changed: run again, the other leads "
+                "would get another plan, because nobody remembers what the erased ones used. "
+                "What is published stays and can be delivered, sent and reported again, step by "
+                "step; correct data with a file of the next date."
+            )
 
 
 def check_declarations() -> None:
@@ -112,7 +145,7 @@ def make_plan(settings: Settings, day: date) -> Plan:
         after = _without_new_entries(before, after, frozen)
     partitions = stale - frozen
     tasks = [
-        Task(entry, paths.get(_content(entry), ""))
+        Task(entry, *paths.get(_content(entry), ("", "")))
         for entry in after.entries
         if entry.state in {"taken", "rejected"} and (entry.feed, entry.known_on) in partitions
     ]
@@ -149,6 +182,11 @@ def work_folder(settings: Settings, day: date) -> Path:
     return Settings.day_folder(settings.home / "work" / "ingest", day)
 
 
+def shard_folder(settings: Settings, day: date, shard: int) -> Path:
+    """Return the folder of shard number `shard` of the run for `day`."""
+    return work_folder(settings, day) / f"shard={shard}"
+
+
 def read_plan(settings: Settings, day: date) -> Plan:
     """Return the plan that the step `plan` saved.
 
@@ -174,7 +212,10 @@ def read_plan(settings: Settings, day: date) -> Plan:
         tuple((feed, day) for feed, day in value["partitions"]),
         tuple((feed, day) for feed, day in value["frozen"]),
         tuple(
-            tuple(Task(Entry(**task["entry"]), task["read_from"]) for task in shard)
+            tuple(
+                Task(Entry(**task["entry"]), task["read_from"], task["stored_sha256"])
+                for task in shard
+            )
             for shard in value["shards"]
         ),
     )
@@ -192,7 +233,7 @@ def _write_plan(settings: Settings, plan: Plan) -> None:
         "partitions": plan.partitions,
         "frozen": plan.frozen,
         "shards": [
-            [{"entry": entry_as_json(task.entry), "read_from": task.read_from} for task in shard]
+            [vars(task) | {"entry": entry_as_json(task.entry)} for task in shard]
             for shard in plan.shards
         ],
     }
@@ -235,9 +276,17 @@ def _read_published_entries(settings: Settings, feed: str, day: str) -> list[dic
     return entries
 
 
-def _paths_by_content(landed: Iterable[LandedFile]) -> dict[Content, str]:
-    """Return the path of each content; a copy under another name will do."""
-    return {(file.feed, file.source, file.sha256): file.path for file in reversed(list(landed))}
+def _paths_by_content(landed: Iterable[LandedFile]) -> dict[Content, tuple[str, str]]:
+    """Return path and stored hash of each content; a copy under another name will do.
+
+    Of several copies an erased one is read, so that no copy brings an erased person back.
+    """
+    files = list(landed)
+    files.sort(key=lambda file: not file.stored_sha256)  # stable, so by path
+    return {
+        (file.feed, file.source, file.sha256): (file.path, file.stored_sha256)
+        for file in reversed(files)
+    }
 
 
 def _content(entry: Entry) -> Content:
@@ -245,7 +294,7 @@ def _content(entry: Entry) -> Content:
 
 
 def _find_frozen_partitions(
-    settings: Settings, ledger: Ledger, stale: set[Partition], paths: dict[Content, str]
+    settings: Settings, ledger: Ledger, stale: set[Partition], paths: dict[Content, tuple[str, str]]
 ) -> set[Partition]:
     """Return the published partitions that cannot be rebuilt, because a landed file is lost."""
     incomplete = {

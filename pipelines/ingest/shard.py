@@ -28,7 +28,7 @@ from pipelines.ingest.catalogues import find_empty_catalogues
 from pipelines.ingest.duplicates import find_dropped_rows
 from pipelines.ingest.identity import derive_columns
 from pipelines.ingest.phones import normalise_phones
-from pipelines.ingest.plan import Plan, Task, read_plan, work_folder
+from pipelines.ingest.plan import Plan, Task, read_plan, shard_folder
 from pipelines.ingest.quarantine import FINDINGS, FileFindings, make_record_findings, reject_files
 from pipelines.ingest.reading.reader import MAX_UNKNOWN_COLUMNS, FeedReader
 from pipelines.ingest.reading.restricting_names import sort_by_meaning
@@ -49,11 +49,6 @@ NARROWED_SCOPES = """
     from scopes
 """
 """Scopes of a batch in which `all` counts only where it is the one member."""
-
-
-def shard_folder(settings: Settings, day: date, shard: int) -> Path:
-    """Return the folder of shard number `shard` of the run for `day`."""
-    return work_folder(settings, day) / f"shard={shard}"
 
 
 def ingest_shard(settings: Settings, day: date, shard: Mapping[str, int]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from pipelines.matches.build_problem import DayPlan, plan_day
 from pipelines.matches.exploration_log import ExploredPlan, build_exploration_log, explore_plan
 from pipelines.matches.lead_reconciliation import reconcile_leads
 from pipelines.matches.match_id import SQL, create_match_id_macro
+from pipelines.matches.offer_costs import build_offers
 from pipelines.matches.reason_tables import add_match_ids, explain_adverse_actions, explain_matches
 from pipelines.matches.shadow_price_text import PRICES, RULE_COSTS
 from pipelines.matches.shadow_prices import (
@@ -111,7 +112,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         }
         figures = _measure_matches(connection, plan)
         matches = _build_matches(connection, scoring["models"])
-        offers = query_table(connection, SQL / "offers.sql")
+        offers = build_offers(connection)
         unmatched = query_table(connection, SQL / "unmatched.sql")
         connection.register("unmatched", unmatched)
         adverse_action_reasons = explain_adverse_actions(connection, model_set, rules, day)
@@ -131,7 +132,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         figures | prefilter_loss | describe_missed_floors(plan.price_table, plan.min_shortfall)
     )
     reasons = {"matches.parquet": match_reasons, "unmatched.parquet": adverse_action_reasons}
-    facts = manifest | {"inputs": input_hashes}
+    facts = manifest | {"inputs": input_hashes, "policies": policy.full_version()}
     _publish(settings.day_folder(settings.reasons, day), reasons, facts)
     for root, table, others in (
         (settings.unmatched, unmatched, {}),

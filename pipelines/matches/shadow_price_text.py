@@ -50,6 +50,7 @@ TERM_TEXT = {
     "amount": "amounts from {amount_min:,.0f} to {amount_max:,.0f} {currency}",
     "term": "terms from {term_min_months} to {term_max_months} months",
     "risk_band": "a probability of default from {pd_min:.1%} to {pd_max:.1%}",
+    "cost_disclosure": "catalogues without the fee lines that the law asks for",
 }
 """Step of the funnel -> the text of the product's terms at this step."""
 

@@ -19,11 +19,13 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines import __version__
 from pipelines.core.errors import BanyanError, IntegrityError
+from pipelines.core.home.erasures import BACKUPS
 from pipelines.core.home.schema_version import VERSION, read_version
 from pipelines.core.publishing import code_version, sha256, sync, write_json
 from pipelines.core.settings import Settings
@@ -94,12 +96,21 @@ def back_up(settings: Settings, target: Path, *, is_essential: bool = False) -> 
     except BaseException:
         _remove(fresh)
         raise
+    _record(settings, target, is_essential=is_essential)
     return {
         "backup": str(target),
         "files": len(files),
         "bytes": sum(size for size, _ in files.values()),
         "left_out": sorted(name for name in left_out if (settings.home / name).exists()),
     }
+
+
+def _record(settings: Settings, target: Path, *, is_essential: bool) -> None:
+    """Record the backup in the home: an erasure does not reach it, and its proof says so."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"at": at, "backup": f"{target.resolve()}", "essential": is_essential}
+    with (settings.home / BACKUPS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
 def restore(settings: Settings, source: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import sqlalchemy
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pipelines.core.errors import BanyanError
+from pipelines.core.evidence.publication_log import find_head
 from pipelines.core.home import schema_version
 from pipelines.core.home.lock import describe_holder
 from pipelines.core.home.shared_marts import list_shared_files
@@ -69,6 +70,7 @@ def examine(settings: Settings, now: datetime | None = None) -> list[Check]:
         ("landing", lambda: _check_landing(settings, today)),
         ("dates", lambda: _check_dates(settings, today)),
         ("steps", lambda: _check_steps(settings)),
+        ("evidence", lambda: _check_evidence(settings)),
         ("lock", lambda: _check_lock(settings)),
         ("airflow", lambda: _check_airflow(settings)),
     ]
@@ -332,6 +334,24 @@ def _check_steps(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("steps", "ok", "no step is left failed")
+
+
+def _check_evidence(settings: Settings) -> Iterator[Check]:
+    """Compare the publication log with the newest report; `banyan verify` compares everything."""
+    head = find_head(settings)
+    reports = _list_dates(settings.reports)
+    newest = settings.day_folder(settings.reports, reports[-1]) if reports else settings.reports
+    manifest = newest / MANIFEST
+    stated = (read_json(manifest).get("log") or {}).get("size", 0) if manifest.is_file() else 0
+    if stated > head.size:
+        yield Check(
+            "evidence",
+            "action",
+            f"{newest.name} states a publication log of {stated:,} leaves; there are {head.size:,}",
+            "keep the home as it is and run `banyan verify`",
+        )
+    else:
+        yield Check("evidence", "ok", f"{plural(head.size, 'leaf', 'leaves')} in the log")
 
 
 def _check_lock(settings: Settings) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.core.evidence.publication_log import log_home
 from pipelines.core.home.schema_version import (
     VERSION,
     home_file,
@@ -39,7 +40,12 @@ MIGRATIONS = {
         "(marts/history/); earlier days keep theirs, and the tables in the warehouse are built "
         "again by the next run",
         _share_marts,
-    )
+    ),
+    2: Migration(
+        "every manifest that was published so far becomes a leaf of the publication log "
+        "(evidence/log/): what is changed from now on is named by `banyan verify`",
+        log_home,
+    ),
 }
 """Version -> the migration to the version after it."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from pipelines.core.evidence.sign_offs import LABELS, hash_matches, read_sign_offs
 from pipelines.core.home.lock import describe_holder
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
@@ -36,6 +37,8 @@ class DateStatus:
     """Seconds of all steps in their last run."""
     reasons: tuple[str, ...]
     """The reasons of the verdict, or the messages of the failed steps."""
+    sign_off: str
+    """The newest decision, its author and its moment; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def _format_date(day: DateStatus) -> str:
     held = f", {day.held:,} held" if day.held else ""
     files = f"{day.delivered:,} lead files{held}"
     line = f"{day.date} {day.verdict:<10} {leads}; {files}; {day.seconds:.0f} s"
-    return "\n".join([line, *(f"             - {reason}" for reason in day.reasons)])
+    signed = [f"             signed off: {day.sign_off}"] if day.sign_off else []
+    return "\n".join([line, *(f"             - {reason}" for reason in day.reasons), *signed])
 
 
 def _list_run_dates(settings: Settings) -> Iterator[date]:
@@ -124,7 +128,19 @@ def _load_date(settings: Settings, day: date) -> DateStatus:
         held=sum(version == 0 for version in states),
         seconds=round(sum(each.seconds for each in read_measurements(settings, day)), 1),
         reasons=tuple(failures or quality.get("reasons", ())),
+        sign_off=_describe_sign_off(settings, day),
     )
+
+
+def _describe_sign_off(settings: Settings, day: date) -> str:
+    entries = read_sign_offs(settings, day)
+    if not entries:
+        return ""
+    newest = entries[-1]
+    is_present = newest.matches == hash_matches(settings, day)
+    earlier = "" if is_present else "; of earlier matches, the date was run again since"
+    note = f": {newest.note}" if newest.note else ""
+    return f"{LABELS[newest.decision]}, by {newest.by} at {newest.at}{earlier}{note}"
 
 
 def _list_open_alerts(settings: Settings, days: list[date]) -> Iterator[str]:

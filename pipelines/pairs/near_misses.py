@@ -1,6 +1,7 @@
 """Near misses: pairs that one hard rule of the product alone excludes, scored without that rule.
 
-Only the product's own terms count: its limits of amount and term, its own rules, its risk band.
+Only the product's own terms count: its limits of amount and term, its own rules, the costs that it
+states, its risk band.
 Consent, suppressions, the law and contact frequency cannot be loosened. The models extrapolate
 here, beyond the leads that they have seen at the product: an estimate to start a negotiation with,
 not a promise.
@@ -26,7 +27,7 @@ from pipelines.pairs.eligibility.rules import CompiledRules
 from pipelines.pairs.scoring import PAIRS_PER_BATCH, score_pairs
 from pipelines.pairs.valuation import PAIR_SCHEMA
 
-PRODUCT_STEPS = ("amount", "term", "rules", "risk_band")
+PRODUCT_STEPS = ("amount", "term", "rules", "cost_disclosure", "risk_band")
 """Steps that a product may change."""
 
 NEAR_MISS_SCHEMA = pa.schema([*PAIR_SCHEMA, ("step", pa.string()), ("attribute", pa.string())])

@@ -8,7 +8,7 @@ import pyarrow as pa
 from models.model_set import OUTPUTS, ModelSet
 from models.scoring.uncertainty import IntervalModel, add_intervals
 from pipelines.pairs.eligibility.engine import Eligibility
-from pipelines.pairs.eligibility.load_inputs import MATCHED_AMOUNT
+from pipelines.pairs.eligibility.load_inputs import COST_COLUMNS, MATCHED_AMOUNT
 from pipelines.pairs.valuation import PAIR_SCHEMA, suggest_apr_sql, value_sql
 
 PAIRS_PER_BATCH = 200_000
@@ -97,7 +97,8 @@ def load_pair_features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.
             ),
             products.* exclude (
                 segment, currency, name, status, valid_from, valid_to, admitted_from,
-                admitted_to, delivery, format, fields, public_key, is_open, closed_reason
+                admitted_to, delivery, format, fields, public_key, is_open, closed_reason,
+                {", ".join(COST_COLUMNS)}
             ),
             channel_costs.cost_per_lead,
             1 as rank

@@ -24,6 +24,7 @@ from pipelines.reports.sections.fairness.treatment import (
 )
 from pipelines.reports.sections.intake import FeedIntake
 from pipelines.reports.sections.models import ModelSet
+from pipelines.reports.sections.persons import persons_findings
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 MAX_NAMES = 5
@@ -50,6 +51,7 @@ def collect_findings(report: Report) -> tuple[Finding, ...]:
         *_files_not_read(report),
         *drift_findings(report.drift),
         *champion_findings(report.day, report.model_set),
+        *persons_findings(report.persons, report.day),
         *_priors(report),
         *treatment_findings(report.treatment),
         *_notes(report),

@@ -15,6 +15,8 @@ from pipelines.core.translation import Catalogue, read_catalogue
 
 CATALOGUES = Path(__file__).parent / "locale"
 TEMPLATES = Path(__file__).parent / "templates"
+STEM = "index"
+"""Name of the page of a day, and of all days, without language and `.html`."""
 
 
 @dataclass(frozen=True)

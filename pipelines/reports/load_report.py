@@ -10,26 +10,33 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow as pa
 
+from expectations import policy
 from pipelines.core.database import connect
 from pipelines.core.errors import BanyanError, InputMissing
+from pipelines.core.evidence.publication_log import find_day_head
+from pipelines.core.evidence.sign_offs import find_decision, read_sign_offs
+from pipelines.core.home.schema_version import read_replay
 from pipelines.core.settings import Settings
 from pipelines.core.translation import words
 from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
 from pipelines.reports.losses import SEARCHES, Search
-from pipelines.reports.report_data import Report
+from pipelines.reports.report_data import ON_HOLD, Report
 from pipelines.reports.sections import acquisition, catalogue, evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.conduct import READERS, Conduct
 from pipelines.reports.sections.fairness.proxies import measure_proxies
 from pipelines.reports.sections.fairness.treatment import Treatment, measure_treatment
+from pipelines.reports.sections.persons import Persons, load_persons
 from pipelines.reports.sections.reconciliation import load_mart_counts, reconcile
 from pipelines.reports.sections.settlement import Settlement, load_settlement
 from pipelines.reports.stage_findings import collect_stage_findings
-from pipelines.reports.verdict import Finding, make_finding, sort_findings
+from pipelines.reports.verdict import Finding, decide, make_finding, sort_findings
 
 Part = TypeVar("Part")
 
+MISSING = "delivery_missing"
+"""The finding of institutions without a lead file."""
 NOT_PUBLISHED = (InputMissing, FileNotFoundError, duckdb.IOException)
 UNREADABLE = (
     *(BanyanError, OSError, ValueError, LookupError, TypeError, AttributeError),
@@ -82,6 +89,7 @@ def load_report(settings: Settings, day: date) -> Report:
         acquisition=_load_acquisition(settings, day, parts),
         conduct=_load_conduct(settings, day, parts),
         settlement=load("settlement", lambda: load_settlement(settings, day), Settlement()),
+        persons=load("persons and retention", lambda: load_persons(settings, day), Persons()),
         model_set=load(
             "model set", lambda: models.load_model_set(settings, day), models.ModelSet()
         ),
@@ -92,6 +100,8 @@ def load_report(settings: Settings, day: date) -> Report:
         ),
         drift=load("drift figures", lambda: measure_drift(settings, day), Drift()),
         data_sources=load("data sources", lambda: evidence.load_data_sources(settings, day), ()),
+        log=load("publication log", lambda: find_day_head(settings, day), None),
+        sign_offs=load("decisions", lambda: read_sign_offs(settings, day), ()),
     )
     points = reconcile(report.intake, report.marts, report.matching)
     report = replace(report, reconciliation=points)
@@ -102,7 +112,27 @@ def load_report(settings: Settings, day: date) -> Report:
         *collect_findings(report),
         *collect_stage_findings(settings, day),
     )
+    findings = parts.load("hold", lambda: _hold_missing(settings, report, findings), findings)
     return replace(report, findings=sort_findings(findings))
+
+
+def _hold_missing(
+    settings: Settings, report: Report, findings: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """Return `findings`; lead files that are missing because they are on hold are no loss.
+
+    So the verdict of a day before its delivery is that of its matches.
+    """
+    mode = policy.sign_off().hold
+    others = [finding for finding in findings if finding.id != MISSING]
+    missing = [finding for finding in findings if finding.id == MISSING]
+    is_held = mode == "always" or (mode == "on_not_fit" and decide(others).name == "not_fit")
+    if not missing or not is_held or read_replay(settings):
+        return findings
+    decision = find_decision(settings, report.day)
+    if decision is not None and decision.decision != "not_fit":
+        return findings
+    return (*others, *(make_finding(ON_HOLD, amount=each.amount) for each in missing))
 
 
 def _find_losses(settings: Settings, day: date, parts: PartLoader) -> list[Finding]:

@@ -4,11 +4,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from expectations import policy
+from pipelines.core.evidence.sign_offs import LABELS
 from pipelines.core.translation import text
 from pipelines.matches.stage_labels import DETAILS, FUNNEL
-from pipelines.reports.day_index import STEM, name_period
 from pipelines.reports.headline import SEVERITIES, Headline
-from pipelines.reports.languages import render_each
+from pipelines.reports.languages import STEM, render_each
+from pipelines.reports.overview.period_pages import name_period
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import drift
 from pipelines.reports.sections.calibration import select_miscalibrated, select_short_groupings
@@ -39,7 +40,9 @@ SECTIONS = (
     ("champions", text("Champions")),
     ("calibration", text("Calibration")),
     ("drift", text("Drift")),
+    ("persons", text("Persons")),
     ("evidence", text("Evidence")),
+    ("sign_off", text("Sign-off")),
     ("glossary", text("Glossary")),
 )
 """Section of the page -> its name; each is a template of the same name."""
@@ -80,6 +83,7 @@ def render(report: Report, day_before: date | None = None) -> dict[str, str]:
         "topics": drift.summarize_topics(report.drift),
         "beyond": drift.select_beyond_threshold(report.drift),
         "drift_labels": drift,
+        "decisions": LABELS,
         "measure_names": MEASURES,
         "consent_states": STATES,
         "notice_days": NOTICE_DAYS,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.errors import DayNotFit, DeadlineMissed, InputMissing, IntegrityError
+from pipelines.core.evidence.publication_log import log_day
 from pipelines.core.home.shared_marts import find_changed_files
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256
 from pipelines.core.settings import Settings
@@ -25,14 +26,16 @@ QUALITY = "quality.json"
 
 
 def close_day(settings: Settings, day: date) -> dict[str, Any]:
-    """Reconcile `day` and return its figures with its verdict.
+    """Reconcile `day`, log what it published, and return its figures with its verdict.
 
     Raises:
         InputMissing: A folder of the day was not published.
-        IntegrityError: A published file differs from its manifest, or leads were lost or added.
+        IntegrityError: A published file differs from its manifest, leads were lost or added, or the
+            publication log is damaged.
         DayNotFit: The verdict of the day is `not_fit`. What is published stays published.
     """
     figures = reconcile_day(settings, day)
+    log_day(settings, day)
     if figures["verdict"] == NOT_FIT:
         raise DayNotFit(describe_not_fit(settings, day, figures["reasons"]))
     return figures

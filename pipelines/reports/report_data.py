@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from models.fairness_proxies import AttributeInference
+from pipelines.core.evidence.publication_log import Head
+from pipelines.core.evidence.sign_offs import SignOff
 from pipelines.evaluation.drift.comparison import Drift
 from pipelines.reports.sections.acquisition import Acquisition
 from pipelines.reports.sections.calibration import CalibrationGroup
@@ -20,9 +22,13 @@ from pipelines.reports.sections.intake import (
 )
 from pipelines.reports.sections.matching import Matching
 from pipelines.reports.sections.models import ModelSet
+from pipelines.reports.sections.persons import Persons
 from pipelines.reports.sections.reconciliation import MartCounts, ReconciliationPoint
 from pipelines.reports.sections.settlement import Settlement
 from pipelines.reports.verdict import Finding, Verdict, decide
+
+ON_HOLD = "delivery_on_hold"
+"""The finding of a day whose lead files wait for an officer's decision, or were refused."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Report:
     acquisition: Acquisition = field(default_factory=Acquisition)
     conduct: Conduct = field(default_factory=Conduct)
     settlement: Settlement = field(default_factory=Settlement)
+    persons: Persons = field(default_factory=Persons)
     model_set: ModelSet = field(default_factory=ModelSet)
     calibration: tuple[CalibrationGroup, ...] = ()
     fairness: tuple[AttributeInference, ...] = ()
@@ -51,9 +58,18 @@ class Report:
     treatment: Treatment = field(default_factory=Treatment)
     drift: Drift = field(default_factory=Drift)
     data_sources: tuple[DataSource, ...] = ()
+    log: Head | None = None
+    """The head of the publication log over the day's folders; None of an unfinished day."""
+    sign_offs: tuple[SignOff, ...] = ()
+    """The decisions on the day when this was written; later ones are on the page of all days."""
     findings: tuple[Finding, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """Return the verdict of the day, which follows from its findings."""
         return decide(self.findings)
+
+    @property
+    def is_on_hold(self) -> bool:
+        """Return whether the lead files wait for a decision, or were refused by one."""
+        return any(finding.id == ON_HOLD for finding in self.findings)

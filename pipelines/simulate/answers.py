@@ -19,6 +19,7 @@ from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.delivered_matches import read_version_ids
+from pipelines.deliveries.going_live import list_tests
 from pipelines.deliveries.ledger.delivery_versions import (
     LISTED_UNDER,
     DeliveryVersion,
@@ -90,7 +91,7 @@ def answer_deliveries(
         of_leads = {
             name: getattr(shares, name) for name in ("returned", "disputed", "never_received")
         }
-        connection.register("versions", _to_table(versions))
+        connection.register("versions", _to_table(settings, day, versions))
         receipts = query_table(connection, SQL / "receipts.sql", parameters | of_receipts)
         _register_matches(connection, settings, day, institutions)
         returns = query_table(connection, SQL / "returns.sql", parameters | of_leads)
@@ -102,7 +103,8 @@ def answer_deliveries(
     return {"receipts": counts["receipts"], "returns": counts["outcomes"]}
 
 
-def _to_table(versions: list[DeliveryVersion]) -> pa.Table:
+def _to_table(settings: Settings, day: date, versions: list[DeliveryVersion]) -> pa.Table:
+    """Return what institutions have of `day`: versions, and test deliveries."""
     rows = [
         {
             "institution_id": version.institution_id,
@@ -112,6 +114,15 @@ def _to_table(versions: list[DeliveryVersion]) -> pa.Table:
             "rows": version.rows,
         }
         for version in versions
+    ] + [
+        {
+            "institution_id": name,
+            "delivery_id": test.delivery_id,
+            "version": 1,
+            "sha256": test.sha256,
+            "rows": 1,
+        }
+        for name, test in list_tests(settings, day)
     ]
     texts = [(name, pa.string()) for name in ("institution_id", "delivery_id", "sha256")]
     return pa.Table.from_pylist(

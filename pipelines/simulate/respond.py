@@ -19,6 +19,7 @@ from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.matches.match_id import create_match_id_macro
+from pipelines.simulate.institution_keys import open_file
 from pipelines.simulate.market.catalogue import product_ids
 from pipelines.simulate.market.leads import DayLeads
 from pipelines.simulate.outcomes.broadcast import expected_yield
@@ -47,7 +48,9 @@ class DeliveredRows:
     rows: pa.Table
     """`institution_id` and `COLUMNS`, all text."""
     name: str
-    """File name of the responses: files with other bytes have another name."""
+    """File name of the responses: files with other content have another name."""
+    unopened: int
+    """Encrypted lead files whose institution has no key of this world, so that it can't answer."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Responses:
 
     counts: dict[str, int]
     """Pairs `delivered`, `unknown` to this world, and `already_shown` by that day's broadcast,
-    which have their outcomes."""
+    which have their outcomes; lead files that are `unopened`."""
     outcomes: Columns
     """See `simulate_outcomes`."""
     name: str
@@ -103,6 +106,7 @@ def respond_to_deliveries(settings: Settings, market: SimulatedMarket, day: date
         "delivered": delivered.rows.num_rows,
         "unknown": delivered.rows.num_rows - pairs.lead.size,
         "already_shown": int((~is_new).sum()),
+        "unopened": delivered.unopened,
     }
     pairs = PairTruth(**{name: column[is_new] for name, column in vars(pairs).items()})
     names: Columns = {"match_id": match_id[is_new]}
@@ -165,16 +169,27 @@ def _read_outbox(settings: Settings, day: date) -> DeliveredRows:
         (folder, delivery)
         for folder in folders
         for delivery in read_manifest(folder)["deliveries"][-1:]
-        if not delivery.get("sealed_with")  # the simulated institutions have no private keys
     ]
-    tables = [
-        _read_lead_file(folder / delivery["file"], folder.name) for folder, delivery in newest
-    ]
+    tables = [_open_lead_file(settings, folder, delivery) for folder, delivery in newest]
     schema = pa.schema([(name, pa.string()) for name in ("institution_id", *COLUMNS)])
-    files = [(folder.name, delivery["sha256"]) for folder, delivery in newest]
+    opened = [table for table in tables if table is not None]
+    files = [
+        (folder.name, delivery.get("content_sha256", delivery["sha256"]))  # sealing is random
+        for (folder, delivery), table in zip(newest, tables, strict=True)
+        if table is not None
+    ]
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-    rows = pa.concat_tables([schema.empty_table(), *tables])
-    return DeliveredRows(rows, f"answers-{day}-{digest}")
+    rows = pa.concat_tables([schema.empty_table(), *opened])
+    return DeliveredRows(rows, f"answers-{day}-{digest}", len(tables) - len(opened))
+
+
+def _open_lead_file(settings: Settings, folder: Path, delivery: dict[str, Any]) -> pa.Table | None:
+    """Return the rows of a delivered lead file; None if its institution can't open it."""
+    file, name = folder / delivery["file"], folder.name
+    if not delivery.get("sealed_with"):
+        return _read_lead_file(file, name)
+    with open_file(settings, name, file) as opened:
+        return _read_lead_file(opened, name) if opened else None
 
 
 def _read_lead_file(file: Path, institution_id: str) -> pa.Table:

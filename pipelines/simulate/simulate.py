@@ -17,6 +17,7 @@ from pipelines.simulate.shocks import Shock
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import World
 
+SIZE = ("leads_per_day", "institutions", "channels", "seed")
 WORLD_FILE = "world.json"
 """Size, seed and shocks of a home's market, below `truth/`."""
 
@@ -44,6 +45,8 @@ class SimulationPlan:
     all. Leads of other dates have no outcomes until the world responds to Banyan's deliveries."""
     shocks: tuple[Shock, ...] = ()
     """Changes of the market, each from a date on."""
+    sealed: float = 0.0
+    """Share of institutions that have a key pair, so that their lead files are encrypted."""
 
     @property
     def dates(self) -> list[date]:
@@ -93,7 +96,8 @@ def start_market(settings: Settings, plan: SimulationPlan) -> SimulatedMarket:
     """
     _check_same_market(settings, plan)
     size = (plan.leads_per_day, plan.institutions, plan.channels, plan.seed)
-    market = SimulatedMarket(World(settings, *size, tuple(plan.shocks)), plan.corruption)
+    world = World(settings, *size, tuple(plan.shocks), plan.sealed)
+    market = SimulatedMarket(world, plan.corruption)
     market.write_truth()
     write_json(settings.truth / WORLD_FILE, plan.describe())
     _record_provenance(settings, plan)
@@ -111,10 +115,10 @@ def _check_same_market(settings: Settings, plan: SimulationPlan) -> None:
     file = settings.truth / WORLD_FILE
     if not file.is_file():
         return
-    before, now = read_json(file), plan.describe()
+    before, now = {"sealed": 0.0} | read_json(file), plan.describe()
     differences = [
         f"{name} {before[name]} and not {now[name]}"
-        for name in ("seed", "leads_per_day", "institutions", "channels", "corruption", "shocks")
+        for name in (*SIZE, "corruption", "shocks", "sealed")
         if before[name] != now[name]
     ]
     if differences:

@@ -15,8 +15,10 @@ from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.publishing import write_parquet
 from pipelines.simulate.corruption.corrupt_feeds import FeedCorruptor
 from pipelines.simulate.corruption.corruption_log import FeedFile
+from pipelines.simulate.institution_keys import make_identity, write_identity
 from pipelines.simulate.market import catalogue
 from pipelines.simulate.market.channels import generate_channels
+from pipelines.simulate.market.fees import fee_table
 from pipelines.simulate.market.leads import DayLeads, generate_leads, lead_numbers_by_channel
 from pipelines.simulate.market.lenders import generate_lenders, generate_products
 from pipelines.simulate.outcomes.broadcast import (
@@ -144,10 +146,14 @@ class SimulatedMarket:
         products = catalogue.product_table(
             world, self.products, day, factor, bids.left_on, bids.is_open(day)
         )
-        rules = catalogue.rule_table(self.products)
+        tables = {
+            "products": products,
+            "product_rules": catalogue.rule_table(self.products),
+            "product_fees": fee_table(world, self.lenders, self.products, day),
+        }
 
         def write_catalogue(lender: int) -> None:
-            for feed, table in (("products", products), ("product_rules", rules)):
+            for feed, table in tables.items():
                 rows = table.filter(pa.array(table["lender"].to_numpy() == lender))
                 rows = rows.drop_columns("lender")
                 source = str(self.lenders.name[lender])
@@ -155,10 +161,22 @@ class SimulatedMarket:
 
         self._map_in_threads(write_catalogue, np.flatnonzero(publishes).tolist())
         if is_first:
-            institutions = catalogue.institution_table(self.lenders)
+            institutions = catalogue.institution_table(self.lenders, self._make_keys())
             self._write_file("institutions", PLATFORM, day, institutions, "csv")
             lists = catalogue.suppression_table(world, self.lenders, day)
             self._write_file("suppressions", PLATFORM, day, lists, "csv.gz")
+
+    def _make_keys(self) -> list[str | None]:
+        """Return the public key of each institution that has one, and write the private half."""
+        keys: list[str | None] = []
+        for name, is_sealed in zip(
+            self.lenders.name.tolist(), catalogue.has_key(self.world).tolist(), strict=True
+        ):
+            identity = make_identity(self.world.seed, name) if is_sealed else None
+            if identity:
+                write_identity(self.world.settings, name, identity)
+            keys.append(f"{identity.to_public()}" if identity else None)
+        return keys
 
     def bids_on(self, day: date) -> Bids:
         """Return what the products bid on `day`; it changes within seasons only."""

@@ -21,11 +21,9 @@ from pipelines.simulate.outcomes.ground_truth import (
     meets_hard_rules,
 )
 from pipelines.simulate.shocks import Shock
-from pipelines.simulate.simulate import WORLD_FILE
+from pipelines.simulate.simulate import SIZE, WORLD_FILE
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import TextArray, World
-
-SIZE = ("leads_per_day", "institutions", "channels", "seed")
 
 
 def load_simulated_market(settings: Settings) -> SimulatedMarket:
@@ -43,7 +41,8 @@ def load_simulated_market(settings: Settings) -> SimulatedMarket:
             "The truth is known only of a market that `python -m pipelines simulate` wrote."
         ) from None
     shocks = tuple(Shock.parse(text) for text in plan["shocks"])
-    world = World(settings, **{name: plan[name] for name in SIZE}, shocks=shocks)
+    size = {name: plan[name] for name in SIZE}
+    world = World(settings, **size, shocks=shocks, sealed=plan.get("sealed", 0.0))
     return SimulatedMarket(world, plan["corruption"])
 
 

@@ -68,6 +68,8 @@ class World:
     channels: int
     seed: int
     shocks: tuple[Shock, ...] = ()
+    sealed: float = 0.0
+    """Share of institutions whose lead files are encrypted."""
 
     def has_shock(self, name: str, day: date) -> bool:
         """Return whether the shock `name` is in force on `day`."""

@@ -23,6 +23,7 @@ SORT_KEYS = {
     "leads": "channel_id, lead_id",
     "products": "institution_id, product_id",
     "product_rules": "all",
+    "product_fees": "all",
     "training_pairs": "channel_id, lead_id, institution_id, product_id",
     "outcomes": "all",
     "unlinked_outcomes": "all",

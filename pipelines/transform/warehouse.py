@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import ModelNode
@@ -23,6 +24,7 @@ from dbt.contracts.graph.nodes import ModelNode
 from expectations import policy
 from expectations.contracts import contracts
 from pipelines.core import restrictions
+from pipelines.core.database import DELIVERED
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import write_json, write_parquet
 from pipelines.core.settings import IS_INSTALLED, Settings
@@ -37,10 +39,7 @@ IN_SETTLEMENT = ("return_decisions",)
 LAYERS = ("staging", "intermediate", "features", "marts")
 MATCHES = pa.schema(
     [
-        *(
-            (name, pa.string())
-            for name in ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
-        ),
+        *DELIVERED,
         ("rank", pa.int64()),
         ("suggested_apr", pa.float64()),
         ("p_approve", pa.float64()),
@@ -50,9 +49,6 @@ MATCHES = pa.schema(
 """The columns of `matches/` that link an outcome to its lead, the terms shown to the lead, and the
 probability that its decision is compared with."""
 
-KEYS = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
-DELIVERED = pa.schema([(name, pa.string()) for name in KEYS])
-"""The columns of `delivered/`: the matches that an institution received."""
 RETURN_DECISIONS = pa.schema([(name, pa.string()) for name in ("match_id", "decision")])
 """The columns of `settlement/date=D/return_decisions.parquet` that free quota and budget."""
 
@@ -82,6 +78,7 @@ def build(
         "build",
         f"--select=path:{layer}",
         "--indirect-selection=buildable",
+        "--no-write-json",  # nobody reads dbt's manifest; it is written for the documentation
         *([] if with_unit_tests else ["--exclude-resource-type=unit_test"]),
     )
     results = check_results(settings, day, layer, outcome)
@@ -138,7 +135,10 @@ def load_tables(settings: Settings) -> list[WarehouseTable]:
 def run_dbt(settings: Settings, day: date, *command: str) -> dbtRunnerResult:
     """Run one dbt command on the warehouse as of `day`, in this process; return dbt's result."""
     options = [*_options(settings), _as_option(variables(settings, day))]
-    return dbtRunner(manifest=parse_project(settings, day)).invoke([*command, *options])
+    try:
+        return dbtRunner(manifest=parse_project(settings, day)).invoke([*command, *options])
+    finally:  # the file must be free for others
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def parse_project(settings: Settings, day: date) -> Manifest:

@@ -28,12 +28,23 @@ from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import MANIFEST, check_file, read_manifest, sha256
 from pipelines.core.settings import Settings
+from pipelines.deliveries.going_live import (
+    GOING_LIVE,
+    Place,
+    TestAnswers,
+    TestDelivery,
+    describe_open_test,
+    find_open_test,
+    mark_test_sent,
+    test_folder,
+)
 from pipelines.deliveries.ledger.delivery_versions import (
     FOLDER,
     list_institutions,
     name_delivery,
 )
 from pipelines.deliveries.ledger.record import record_plan
+from pipelines.deliveries.recipient import Recipient, read_recipient
 from pipelines.deliveries.sealing import KeyUnusable
 from pipelines.deliveries.signatures import sign_manifests
 from pipelines.transport.endpoints import (
@@ -41,12 +52,6 @@ from pipelines.transport.endpoints import (
     FindEndpoint,
     TransportInterrupted,
     TransportRefused,
-)
-from pipelines.transport.going_live import (
-    TestDelivery,
-    find_open_test,
-    mark_test_sent,
-    test_folder,
 )
 from pipelines.transport.records import (
     SentFile,
@@ -73,6 +78,11 @@ class Shipment:
     """The record so far; files that arrived before have `sent_at`."""
     files: tuple[LocalFile, ...]
     """The files that have not arrived, the manifest last."""
+
+    @property
+    def recipient(self) -> Recipient:
+        """The institution, by the manifest."""
+        return read_recipient(read_manifest(self.folder))
 
 
 def send(
@@ -238,6 +248,7 @@ def _send_all(
 ) -> list[TransportRecord]:
     """Send in parallel; each record is written when its institution is done."""
     limits = tries or policy.transport().tries
+    answers = TestAnswers(settings)
     records = []
 
     def finish(record: TransportRecord) -> None:
@@ -249,7 +260,8 @@ def _send_all(
         for shipment in shipments:
             try:
                 endpoint = find_endpoint(shipment.record.institution_id)
-                test = find_open_test(settings, day, shipment.folder, endpoint)
+                place = Place(endpoint.address, endpoint.host_key)
+                test = find_open_test(settings, day, shipment.recipient, answers, place)
             except (TransportRefused, KeyUnusable) as refusal:
                 finish(_mark_dead(shipment.record, refusal.reason, f"{refusal}"))
                 continue
@@ -281,7 +293,7 @@ def _send_all(
 
 def _load_test(settings: Settings, shipment: Shipment, test: TestDelivery) -> Shipment:
     """Return the test delivery that goes in place of a real one."""
-    folder = test_folder(settings, shipment.record.institution_id, test)
+    folder = test_folder(settings, shipment.recipient, test.number)
     files = tuple(list_files(folder, read_manifest(folder)))
     sent = tuple(SentFile(file.path.name, file.sha256, file.bytes) for file in files)
     record = replace(shipment.record, delivery_id=test.delivery_id, version=1, files=sent)
@@ -290,15 +302,11 @@ def _load_test(settings: Settings, shipment: Shipment, test: TestDelivery) -> Sh
 
 def _await_answer(shipment: Shipment, endpoint: Endpoint, test: TestDelivery) -> TransportRecord:
     """Return the record of a delivery that waits for the receipt of a test delivery."""
-    name = shipment.record.institution_id
     return replace(
         shipment.record,
         endpoint=endpoint.address,
-        reason="going_live",
-        message=(
-            f"{name} must acknowledge the test delivery {test.delivery_id} first; it has host, key "
-            f"and format of the real ones. Its receipt names the SHA-256 {test.sha256}"
-        ),
+        reason=GOING_LIVE,
+        message=describe_open_test(shipment.recipient, test),
     )
 
 

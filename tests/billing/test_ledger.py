@@ -1,10 +1,5 @@
 """The ledger: each match is in one state, any receipt may come, and steps may run again."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +8,7 @@ import pytest
 
 from pipelines.billing.follow_up import follow_up
 from pipelines.core.publishing import read_manifest, write_json
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
 from tests.helpers.delivered_home import (
     FIRST,
@@ -205,49 +200,3 @@ def test_transport_decides_what_was_sent(tmp_path):
     write_quiet_day(settings, NEXT)
     follow_up(settings, NEXT)  # the next day looks at recent transport again
     assert state_of(settings, "bank-a") == {"sent"}
-
-
-KILLED = """
-import os, signal, sys
-from datetime import date
-from pathlib import Path
-from pipelines.billing.follow_up import follow_up
-from pipelines.core.settings import Settings
-import pipelines.deliveries.ledger.events as events, pipelines.core.publishing as publishing
-left = int(sys.argv[2])
-rename = Path.rename
-def count(path, target):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return rename(path, target)
-Path.rename = count
-follow_up(Settings(home=Path(sys.argv[1]), threads=1), date(2026, 3, 3))
-"""
-
-
-@pytest.mark.prove
-def test_a_kill_at_any_rename_leaves_a_ledger_that_the_next_run_completes(settings, tmp_path):
-    write_quiet_day(settings, NEXT, receipts=[receipt(settings, FIRST, "bank-a")])
-    for renames in range(20):
-        home = tmp_path / f"killed-{renames}"
-        shutil.copytree(
-            settings.home, home, ignore=shutil.ignore_patterns("killed-*"), dirs_exist_ok=True
-        )
-        process = subprocess.run(
-            [sys.executable, "-c", KILLED, str(home), str(renames)], cwd=PROJECT, check=False
-        )
-        killed = Settings(home=home, threads=1)
-        follow_up(killed, NEXT)
-        follow_up(killed, NEXT)
-        found = states(killed)
-        assert {s for n, s in found.items() if "bank-a" in n} == {"received"}
-        events = load_events(killed, FIRST).to_pylist()
-        keys = [(row["match_id"], row["event"], row["version"], row["source"]) for row in events]
-        assert len(keys) == len(set(keys))
-        if process.returncode == 0:
-            assert renames >= 3
-            return
-        assert process.returncode == -signal.SIGKILL, os.strerror(1)
-    raise AssertionError("the step never ran to its end")

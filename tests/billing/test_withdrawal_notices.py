@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from pipelines.billing.follow_up import follow_up
+from pipelines.core.database import query_table
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.deliveries.withdrawal_notices import add_business_days
+from pipelines.deliveries import withdrawal_notices
+from pipelines.deliveries.withdrawal_notices import NOTICES, add_business_days, find_notices
 from tests.helpers.delivered_home import (
     FIRST,
     deliver_file,
@@ -20,7 +22,7 @@ from tests.helpers.delivered_home import (
     write_delivered_day,
     write_quiet_day,
 )
-from tests.helpers.lake import Row, at, sha
+from tests.helpers.lake import Row, at, sha, write_feed
 
 NEXT = FIRST + timedelta(days=1)
 BANKS = {"bank-a": "lead", "bank-b": "share"}
@@ -154,7 +156,14 @@ def test_the_notice_names_delivery_and_deadline_and_no_person(settings):
     assert rows["m12-bank-a-lead"]["deadline"] == f"{later}"
     assert first["delivery_id"] == "20260303-bank-a"
     assert first["effective_on"] == "2026-03-03"
-    assert list(first) == ["match_id", "delivery_id", "kind", "effective_on", "deadline"]
+    assert list(first) == [
+        "match_id",
+        "delivery_id",
+        "kind",
+        "effective_on",
+        "deadline",
+        "schema_version",
+    ]
     folder = settings.day_folder(settings.outbox, later) / "bank-a"
     text = "".join(path.read_text() for path in folder.iterdir())
     assert not any(word in text for word in ("id-11", "+86138", sha("id-11"), "L11"))
@@ -237,6 +246,47 @@ def test_of_1000_people_each_institution_hears_of_its_own(tmp_path):
     assert {name for name, _ in noticed(settings, day)} == set().union(*(has[n] for n in people))
     for bank in banks:
         assert all(f"-{bank}-" in row["match_id"] for row in read_notice(settings, day, bank))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_few_leads_that_are_read_give_the_notices_of_all(tmp_path, monkeypatch, seed):
+    """Persons share phones and numbers, so that orders reach them over several leads."""
+    settings, draw = Settings(home=tmp_path, threads=1), random.Random(seed)
+    for back in range(3):
+        day = FIRST + timedelta(days=back)
+        leads = [
+            lead(
+                number,
+                id_number=draw.choice([None, f"id-{draw.randrange(60)}"]),
+                phone=f"+86138{draw.randrange(80):08d}",
+                consent_withdrawn_at=at("2026-03-04 12:00") if draw.random() < 0.03 else None,
+            )
+            for number in range(100 * back, 100 * back + 100)
+        ]
+        matches = [row for number in range(100 * back, 100 * back + 100) for row in both(number)]
+        write_delivered_day(settings, day, matches, leads=leads)
+    orders = [
+        order("id_number", f"id-{draw.randrange(60)}", "erasure"),
+        order("phone", f"+86138{draw.randrange(80):08d}"),
+        order("lead", f"search/L{draw.randrange(300)}", institution_id="bank-a"),
+    ]
+    write_feed(settings, "suppressions", day, orders)
+    nothing = NOTICES.empty_table().select(["match_id", "kind"])
+    kept: list[int] = []
+
+    def count_leads(connection: Any, *arguments: Any) -> Any:
+        kept.append(connection.sql("select count(*) from leads").fetchall()[0][0])
+        return query_table(connection, *arguments)
+
+    def read_all(connection: Any, _: Path) -> None:
+        for name in ("leads", "delivered"):
+            connection.execute(f"create view {name} as from lake_{name}")
+
+    monkeypatch.setattr(withdrawal_notices, "query_table", count_leads)
+    few = find_notices(settings, day, nothing)
+    monkeypatch.setattr(withdrawal_notices, "run_query", read_all)
+    assert find_notices(settings, day, nothing).to_pylist() == few.to_pylist() != []
+    assert kept[0] < kept[1] == 300
 
 
 def test_business_days_skip_weekends():

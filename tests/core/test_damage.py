@@ -177,6 +177,10 @@ def test_too_little_memory_names_the_setting(settings):
             "/x/y can't be read or written",
         ),
         (OSError(errno.EROFS, "Read-only file system", "/x/y"), "/x/y can't be read or written"),
+        (
+            OSError(errno.EIO, "Input/output error", "/x/y"),
+            "/x/y can't be read or written: the disk",
+        ),
         (database_error("disk I/O error"), "airflow.db can't be written"),
         (database_error("database disk image is malformed"), "airflow.db is damaged"),
         (database_error("file is not a database"), "delete it and run the date again"),

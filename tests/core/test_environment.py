@@ -102,7 +102,7 @@ print([n for n in os.environ if "PROXY" in n.upper() and n != "NO_PROXY"])
 def test_the_program_restarts_once_where_python_was_started_unsuitably(tmp_path, variables):
     (tmp_path / "名").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "match", "--date", "2026-03-05"],
+        [sys.executable, "-m", "pipelines", "deliver", "--date", "2026-03-05"],
         cwd=PROJECT,
         env=os.environ | variables | {"BANYAN_HOME": str(tmp_path / "名")},
         capture_output=True,

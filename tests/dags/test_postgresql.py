@@ -22,7 +22,7 @@ def test_migration_on_postgresql_creates_the_pool_and_airflow_lists_the_dags(tmp
         run(["airflow", "dags", "reserialize"], environment)
         dags, pools = (list_objects(kind, environment) for kind in ("dags", "pools"))
     assert {dag["dag_id"] for dag in dags} == {
-        *("check_deadline", "daily_match", "retrain_models", "send_waiting"),
+        *("apply_retention", "check_deadline", "daily_match", "retrain_models", "send_waiting"),
     }
     assert {"warehouse": "1"}.items() <= {pool["pool"]: pool["slots"] for pool in pools}.items()
     assert not (tmp_path / "airflow" / "airflow.db").exists()

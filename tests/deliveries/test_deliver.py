@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -79,34 +80,31 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliver, "INSTITUTIONS_PER_SHARD", 2)
 
 
-def test_a_csv_has_the_platform_columns_then_the_permitted_ones(matched_copy):
-    deliver_all(matched_copy)
-    with (folder_of(matched_copy, CSV_BANK) / "leads.csv").open(newline="") as file:
+def test_a_csv_has_the_platform_columns_then_the_permitted_ones(delivered_copy):
+    with (folder_of(delivered_copy, CSV_BANK) / "leads.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     platform = ["match_id", "product_id", "rank", "suggested_apr"]
     permitted = ["full_name", "phone", "amount", "term_months"]
     assert list(rows[0]) == [*platform, *permitted, "schema_version"]
     assert {row["schema_version"] for row in rows} == {"3"}
-    expected = matches_of(matched_copy, CSV_BANK)
+    expected = matches_of(delivered_copy, CSV_BANK)
     assert sorted(row["match_id"] for row in rows) == sorted(m["match_id"] for m in expected)
     assert all(row["phone"].startswith("+86138") for row in rows)
     assert all(row["full_name"].startswith("Person, No. ") for row in rows)
 
 
-def test_parquet_has_typed_columns(matched_copy):
-    deliver_all(matched_copy)
-    table = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet")
-    assert table.num_rows == len(matches_of(matched_copy, PARQUET_BANK)) > 0
+def test_parquet_has_typed_columns(delivered_copy):
+    table = pq.read_table(folder_of(delivered_copy, PARQUET_BANK) / "leads.parquet")
+    assert table.num_rows == len(matches_of(delivered_copy, PARQUET_BANK)) > 0
     assert table.schema.field("amount").type == pa.float64()
     assert table.schema.metadata[b"schema_version"] == b"3"
     assert set(table["schema_version"].to_pylist()) == {3}
 
 
-def test_the_manifest_states_version_rows_and_hash(matched_copy):
-    deliver_all(matched_copy)
-    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
-    file = folder_of(matched_copy, CSV_BANK) / "leads.csv"
-    rows = len(matches_of(matched_copy, CSV_BANK))
+def test_the_manifest_states_version_rows_and_hash(delivered_copy):
+    manifest = read_manifest(folder_of(delivered_copy, CSV_BANK))
+    file = folder_of(delivered_copy, CSV_BANK) / "leads.csv"
+    rows = len(matches_of(delivered_copy, CSV_BANK))
     assert manifest["deliveries"] == [
         {
             "version": 1,
@@ -125,11 +123,10 @@ def test_the_manifest_states_version_rows_and_hash(matched_copy):
     assert manifest["inputs"].keys() == {f"matches/date={DAY}", f"lake/leads/date={DAY}"}
 
 
-def test_delivering_again_changes_no_file(matched_copy):
-    deliver_all(matched_copy)
-    before = hash_files(matched_copy)
-    again = deliver_all(matched_copy)
-    assert hash_files(matched_copy) == before
+def test_delivering_again_changes_no_file(delivered_copy):
+    before = hash_files(delivered_copy)
+    again = deliver_all(delivered_copy)
+    assert hash_files(delivered_copy) == before
     assert (again["delivered"], again["unchanged"]) == (0, again["institutions"])
 
 
@@ -141,30 +138,28 @@ def test_equal_days_give_equal_bytes(matched_copy, matched_home, tmp_path):
     assert hash_files(matched_copy) == hash_files(other)
 
 
-def test_another_result_is_a_new_version_beside_the_old_file(matched_copy):
-    deliver_all(matched_copy)
-    first = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes()
-    removed = matches_of(matched_copy, CSV_BANK)[0]["match_id"]
-    filter_matches(matched_copy, lambda row: row["match_id"] != removed)
-    deliver_all(matched_copy)
-    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
+def test_another_result_is_a_new_version_beside_the_old_file(delivered_copy):
+    first = (folder_of(delivered_copy, CSV_BANK) / "leads.csv").read_bytes()
+    removed = matches_of(delivered_copy, CSV_BANK)[0]["match_id"]
+    filter_matches(delivered_copy, lambda row: row["match_id"] != removed)
+    deliver_all(delivered_copy)
+    manifest = read_manifest(folder_of(delivered_copy, CSV_BANK))
     assert [delivery["file"] for delivery in manifest["deliveries"]] == [
         "leads.csv",
         "leads.v2.csv",
     ]
     assert manifest["version"] == 2
-    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes() == first
-    assert removed not in (folder_of(matched_copy, CSV_BANK) / "leads.v2.csv").read_text()
+    assert (folder_of(delivered_copy, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert removed not in (folder_of(delivered_copy, CSV_BANK) / "leads.v2.csv").read_text()
     assert manifest["retracted"] == manifest["deliveries"][1]["retracted"] == [removed]
     assert manifest["findings"] == [{"id": "delivery_corrected", "count": 1, "sources": [CSV_BANK]}]
-    assert read_manifest(folder_of(matched_copy, PARQUET_BANK))["version"] == 1
+    assert read_manifest(folder_of(delivered_copy, PARQUET_BANK))["version"] == 1
 
 
-def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(matched_copy):
-    deliver_all(matched_copy)
-    filter_matches(matched_copy, lambda row: row["institution_id"] != CSV_BANK)
-    deliver_all(matched_copy)
-    corrected = folder_of(matched_copy, CSV_BANK) / "leads.v2.csv"
+def test_an_institution_that_lost_all_its_matches_gets_an_empty_correction(delivered_copy):
+    filter_matches(delivered_copy, lambda row: row["institution_id"] != CSV_BANK)
+    deliver_all(delivered_copy)
+    corrected = folder_of(delivered_copy, CSV_BANK) / "leads.v2.csv"
     assert lead_file.read(corrected).num_rows == 0
 
 
@@ -288,10 +283,9 @@ def test_nothing_can_be_delivered_before_matching(tmp_path):
         deliver.plan_shards(Settings(home=tmp_path), DAY)
 
 
-def test_leftovers_of_a_killed_run_are_repaired(matched_copy):
-    deliver_all(matched_copy)
-    before = hash_files(matched_copy)
-    folder = folder_of(matched_copy, CSV_BANK)
+def test_leftovers_of_a_killed_run_are_repaired(delivered_copy):
+    before = hash_files(delivered_copy)
+    folder = folder_of(delivered_copy, CSV_BANK)
     folder.rename(folder.with_name(f".{CSV_BANK}.previous"))
     half_written = folder.with_name(f".{PARQUET_BANK}.new")
     half_written.mkdir()
@@ -299,10 +293,10 @@ def test_leftovers_of_a_killed_run_are_repaired(matched_copy):
     scratch = folder.with_name(f".{CSV_BANK}.scratch")
     scratch.mkdir()
     (scratch / "leads.csv").write_text("half a li")
-    result = deliver_all(matched_copy)
+    result = deliver_all(delivered_copy)
     shutil.rmtree(half_written)
     assert result["unchanged"] == result["institutions"]
-    assert hash_files(matched_copy) == before
+    assert hash_files(delivered_copy) == before
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -317,7 +311,7 @@ def test_a_delivery_of_an_earlier_schema_version_is_not_corrected(matched_copy, 
         patch.setattr(
             lead_file, "write", lambda table, path, **_: write(table, path, time_unit=unit)
         )
-        patch.setattr(LastGate, "check_outgoing", lambda *_: [])
+        patch.setattr(LastGate, "check_outgoing", lambda *_: defaultdict(list))
         deliver_all(matched_copy)
     for path in folder.parent.glob("*/manifest.json"):
         manifest = read_manifest(path.parent)
@@ -332,17 +326,15 @@ def test_a_delivery_of_an_earlier_schema_version_is_not_corrected(matched_copy, 
     assert read_manifest(folder)["version"] == 1
 
 
-def test_no_scratch_folder_remains(matched_copy):
-    deliver_all(matched_copy)
-    folders = {path.parent for path in matched_copy.outbox.rglob("leads.*")}
+def test_no_scratch_folder_remains(delivered_copy):
+    folders = {path.parent for path in delivered_copy.outbox.rglob("leads.*")}
     assert folders
     assert not [folder for folder in folders if folder.name.startswith(".")]
 
 
-def test_a_key_added_later_leaves_the_delivered_file_unchanged(matched_copy):
-    deliver_all(matched_copy)
-    first = (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes()
-    replace_mart(matched_copy, "products", "public_key", "age1example", CSV_BANK)
-    assert deliver_all(matched_copy)["held_back"] == 1
-    assert (folder_of(matched_copy, CSV_BANK) / "leads.csv").read_bytes() == first
-    assert read_manifest(folder_of(matched_copy, CSV_BANK))["version"] == 1
+def test_a_key_added_later_leaves_the_delivered_file_unchanged(delivered_copy):
+    first = (folder_of(delivered_copy, CSV_BANK) / "leads.csv").read_bytes()
+    replace_mart(delivered_copy, "products", "public_key", "age1example", CSV_BANK)
+    assert deliver_all(delivered_copy)["held_back"] == 1
+    assert (folder_of(delivered_copy, CSV_BANK) / "leads.csv").read_bytes() == first
+    assert read_manifest(folder_of(delivered_copy, CSV_BANK))["version"] == 1

@@ -63,10 +63,9 @@ def manifest_of(settings: Settings, institution: str = CSV_BANK) -> dict[str, An
     return manifest
 
 
-def test_a_later_order_on_another_lead_of_the_person_is_obeyed(matched_copy):
-    deliver_all(matched_copy)
-    match = matches_of(matched_copy, CSV_BANK)[0]
-    path = matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
+def test_a_later_order_on_another_lead_of_the_person_is_obeyed(delivered_copy):
+    match = matches_of(delivered_copy, CSV_BANK)[0]
+    path = delivered_copy.day_folder(delivered_copy.lake / "leads", DAY) / "leads.parquet"
     (phone,) = (
         row["phone"]
         for row in pq.read_table(path).to_pylist()
@@ -76,22 +75,21 @@ def test_a_later_order_on_another_lead_of_the_person_is_obeyed(matched_copy):
     person = {"channel_id": "later", "id_number": "ann"}
     same = person | {"lead_id": "same", "phone": phone}
     other = person | {"lead_id": "other", "phone": "+8613900000000"}
-    write_feed(matched_copy, "leads", NEXT, [same, other])
+    write_feed(delivered_copy, "leads", NEXT, [same, other])
     order_on_phone = order(match, subject_type="phone", subject=sha(other["phone"]))
-    write_feed(matched_copy, "suppressions", NEXT, [order_on_phone])
-    deliver_all(matched_copy)
-    assert manifest_of(matched_copy)["retracted"] == [match["match_id"]]
+    write_feed(delivered_copy, "suppressions", NEXT, [order_on_phone])
+    deliver_all(delivered_copy)
+    assert manifest_of(delivered_copy)["retracted"] == [match["match_id"]]
 
 
 @pytest.mark.parametrize(
     ("withdrawn", "is_retracted"), [("2026-11-21 10:00", True), ("2026-01-01 10:00", False)]
 )
 def test_a_withdrawal_on_a_later_lead_of_the_person_ends_earlier_consents(
-    matched_copy, withdrawn, is_retracted
+    delivered_copy, withdrawn, is_retracted
 ):
-    deliver_all(matched_copy)
-    match = matches_of(matched_copy, CSV_BANK)[0]
-    path = matched_copy.day_folder(matched_copy.lake / "leads", DAY) / "leads.parquet"
+    match = matches_of(delivered_copy, CSV_BANK)[0]
+    path = delivered_copy.day_folder(delivered_copy.lake / "leads", DAY) / "leads.parquet"
     (phone,) = (
         row["phone"]
         for row in pq.read_table(path).to_pylist()
@@ -99,22 +97,21 @@ def test_a_withdrawal_on_a_later_lead_of_the_person_ends_earlier_consents(
     )
     again = {"channel_id": "later", "lead_id": "again", "phone": phone}
     write_feed(
-        matched_copy,
+        delivered_copy,
         "leads",
         NEXT,
         [again | {"consent_withdrawn_at": at(withdrawn), "consent_scope": [PARQUET_BANK]}],
     )
-    deliver_all(matched_copy)
+    deliver_all(delivered_copy)
     expected = [match["match_id"]] if is_retracted else []
-    assert manifest_of(matched_copy).get("retracted", []) == expected
+    assert manifest_of(delivered_copy).get("retracted", []) == expected
 
 
-def test_an_erasure_known_a_day_later_is_not_delivered_again_and_is_retracted(matched_copy):
-    deliver_all(matched_copy)
-    matches = matches_of(matched_copy, CSV_BANK)
-    write_feed(matched_copy, "suppressions", NEXT, [order(matches[0])])
-    deliver_all(matched_copy)
-    manifest = manifest_of(matched_copy)
+def test_an_erasure_known_a_day_later_is_not_delivered_again_and_is_retracted(delivered_copy):
+    matches = matches_of(delivered_copy, CSV_BANK)
+    write_feed(delivered_copy, "suppressions", NEXT, [order(matches[0])])
+    deliver_all(delivered_copy)
+    manifest = manifest_of(delivered_copy)
     assert (manifest["version"], manifest["judged_as_of"]) == (2, f"{NEXT}")
     assert manifest["retracted"] == [matches[0]["match_id"]]
     assert manifest["held_reasons"] == {"suppressed": 1}
@@ -122,8 +119,8 @@ def test_an_erasure_known_a_day_later_is_not_delivered_again_and_is_retracted(ma
         "delivery_corrected",
         "delivery_rows_held",
     }
-    assert matches[0]["match_id"] not in delivered_ids(matched_copy, CSV_BANK)
-    assert deliver_all(matched_copy)["delivered"] == 0  # nothing more to correct
+    assert matches[0]["match_id"] not in delivered_ids(delivered_copy, CSV_BANK)
+    assert deliver_all(delivered_copy)["delivered"] == 0  # nothing more to correct
 
 
 def test_an_erased_person_is_not_delivered_for_the_first_time_by_a_correction(matched_copy):
@@ -155,14 +152,13 @@ def test_an_erased_person_is_not_delivered_for_the_first_time_by_a_correction(ma
         ({"consent_scope": [PARQUET_BANK]}, "consent_narrowed"),
     ],
 )
-def test_what_a_later_file_of_the_channel_says_counts(matched_copy, later, reason):
-    deliver_all(matched_copy)
-    match = matches_of(matched_copy, CSV_BANK)[0]
+def test_what_a_later_file_of_the_channel_says_counts(delivered_copy, later, reason):
+    match = matches_of(delivered_copy, CSV_BANK)[0]
     lead = {name: match[name] for name in ("channel_id", "lead_id")}
-    write_feed(matched_copy, "leads", NEXT, [lead | later])
-    deliver_all(matched_copy)
-    assert manifest_of(matched_copy)["held_reasons"] == {reason: 1}
-    assert manifest_of(matched_copy)["retracted"] == [match["match_id"]]
+    write_feed(delivered_copy, "leads", NEXT, [lead | later])
+    deliver_all(delivered_copy)
+    assert manifest_of(delivered_copy)["held_reasons"] == {reason: 1}
+    assert manifest_of(delivered_copy)["retracted"] == [match["match_id"]]
 
 
 @pytest.mark.parametrize(
@@ -191,17 +187,16 @@ def test_a_first_delivery_is_judged_by_what_is_known_then(matched_copy, later, i
         ({"monthly_quota": 0}, "quota"),
     ],
 )
-def test_a_pause_end_or_smaller_cap_concerns_new_rows_only(matched_copy, terms, reason):
-    deliver_all(matched_copy)
-    publish_newer_marts(matched_copy, NEXT, **terms)
-    write_feed(matched_copy, "suppressions", NEXT)
-    assert deliver_all(matched_copy)["delivered"] == 0
-    remove_outbox(matched_copy)
-    deliver_all(matched_copy)  # now every row is new
-    manifest = manifest_of(matched_copy)
+def test_a_pause_end_or_smaller_cap_concerns_new_rows_only(delivered_copy, terms, reason):
+    publish_newer_marts(delivered_copy, NEXT, **terms)
+    write_feed(delivered_copy, "suppressions", NEXT)
+    assert deliver_all(delivered_copy)["delivered"] == 0
+    remove_outbox(delivered_copy)
+    deliver_all(delivered_copy)  # now every row is new
+    manifest = manifest_of(delivered_copy)
     assert (manifest["state"], manifest["deliveries"]) == ("held", [])
     assert reason in manifest["message"]
-    assert manifest_of(matched_copy, PARQUET_BANK)["state"] == "delivered"
+    assert manifest_of(delivered_copy, PARQUET_BANK)["state"] == "delivered"
 
 
 def test_a_quota_holds_over_all_versions_of_a_day(matched_copy):
@@ -232,15 +227,14 @@ def test_a_quota_holds_over_all_versions_of_a_day(matched_copy):
     assert manifest["held_reasons"] == {"quota": 1}
 
 
-def test_an_institution_that_is_not_admitted_any_more_gets_no_file(matched_copy):
-    deliver_all(matched_copy)
-    match = matches_of(matched_copy, CSV_BANK)[0]
+def test_an_institution_that_is_not_admitted_any_more_gets_no_file(delivered_copy):
+    match = matches_of(delivered_copy, CSV_BANK)[0]
     ended = {"institution_id": CSV_BANK, "admitted_to": DAY}
-    write_feed(matched_copy, "institutions", NEXT, [ended])
-    assert deliver_all(matched_copy)["delivered"] == 0  # nothing changes: nothing goes out
-    write_feed(matched_copy, "suppressions", NEXT, [order(match)])
-    deliver_all(matched_copy)
-    manifest = manifest_of(matched_copy)
+    write_feed(delivered_copy, "institutions", NEXT, [ended])
+    assert deliver_all(delivered_copy)["delivered"] == 0  # nothing changes: nothing goes out
+    write_feed(delivered_copy, "suppressions", NEXT, [order(match)])
+    deliver_all(delivered_copy)
+    manifest = manifest_of(delivered_copy)
     assert (manifest["state"], manifest["version"]) == ("held", 1)
     assert manifest["retracted"] == [match["match_id"]]
 
@@ -270,14 +264,22 @@ def test_a_late_list_that_opens_on_the_next_date_closes_the_date_that_it_is_of(
     assert landed_on == NEXT or reason in manifest["message"]
 
 
+FEE = {"fee": "account_fee", "basis": "fixed", "value": 1.0, "when": "upfront"}
+FEE |= {"collector": "bank", "is_contingent": False}
+LATE_PAYMENT = {"fee": "late_payment", "basis": "share_of_balance", "value": 0.01}
+LATE_PAYMENT |= {"when": "on_default", "is_contingent": True}
+"""Stated before as well; without it the products would not state the costs that they must."""
+
+
 @pytest.mark.parametrize("landed_on", [DAY, NEXT])
 @pytest.mark.parametrize(
     ("feed", "terms", "reason"),
     [
         ("product_rules", {"attribute": "age_years", "op": "ge", "value": "90"}, "late_rules"),
+        ("product_fees", FEE, "late_fees"),
         ("products", {"amount_max": 1.0}, "late_terms"),
         ("products", {"target_cost_per_funded": 1.0}, "late_terms"),
-        ("products", {"amount_max": 1e9, "apr_max": 9.0}, None),
+        ("products", {"amount_max": 1e9, "apr_max": 0.24}, None),
     ],
 )
 def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
@@ -288,7 +290,7 @@ def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
     own = [row for row in marts.to_pylist() if row["institution_id"] == CSV_BANK]
     names = (
         ("institution_id", "product_id")
-        if feed == "product_rules"
+        if feed in ("product_rules", "product_fees")
         else (
             *("institution_id", "product_id", "segment", "currency", "amount_min", "amount_max"),
             *("term_min_months", "term_max_months", "apr_min", "apr_max", "daily_quota", "status"),
@@ -296,6 +298,7 @@ def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
         )
     )
     rows = [{name: row[name] for name in names} | {"landed_on": landed_on} | terms for row in own]
+    rows += [row | LATE_PAYMENT for row in rows if feed == "product_fees"]
     write_feed(matched_copy, feed, NEXT, rows)
     publish_newer_marts(matched_copy, NEXT)
     deliver_all(matched_copy)
@@ -386,14 +389,13 @@ def test_a_restriction_that_closes_products_holds_no_delivery(matched_copy):
     assert deliver_all(matched_copy)["held_back"] == 0
 
 
-def test_what_would_be_held_today_is_listed_and_nothing_is_written(matched_copy):
-    deliver_all(matched_copy)
-    assert deliver.find_held_today(matched_copy, DAY) == {}
-    match = matches_of(matched_copy, CSV_BANK)[0]
-    write_feed(matched_copy, "suppressions", LATER, [order(match)])
-    held = deliver.find_held_today(matched_copy, DAY)
+def test_what_would_be_held_today_is_listed_and_nothing_is_written(delivered_copy):
+    assert deliver.find_held_today(delivered_copy, DAY) == {}
+    match = matches_of(delivered_copy, CSV_BANK)[0]
+    write_feed(delivered_copy, "suppressions", LATER, [order(match)])
+    held = deliver.find_held_today(delivered_copy, DAY)
     assert held[CSV_BANK] == {"suppressed": [match["match_id"]]}
-    assert manifest_of(matched_copy)["version"] == 1
+    assert manifest_of(delivered_copy)["version"] == 1
 
 
 def remove_outbox(settings: Settings) -> None:

@@ -55,24 +55,23 @@ def identity() -> pyrage.x25519.Identity:
     return pyrage.x25519.Identity.generate()
 
 
-def test_an_age_file_opens_with_the_institutions_identity_alone(matched_copy, identity):
-    deliver_all(matched_copy)
-    plain = folder_of(matched_copy, CSV_BANK) / "leads.csv"
+def test_an_age_file_opens_with_the_institutions_identity_alone(delivered_copy, identity):
+    plain = folder_of(delivered_copy, CSV_BANK) / "leads.csv"
     expected = plain.read_bytes()
-    other = Settings(home=matched_copy.home)
+    other = Settings(home=delivered_copy.home)
     subprocess.run(["rm", "-r", f"{other.outbox}"], check=True)
-    use_key(matched_copy, f"{identity.to_public()}")
-    deliver_all(matched_copy)
-    sealed = folder_of(matched_copy, CSV_BANK) / "leads.csv.age"
+    use_key(delivered_copy, f"{identity.to_public()}")
+    deliver_all(delivered_copy)
+    sealed = folder_of(delivered_copy, CSV_BANK) / "leads.csv.age"
     assert pyrage.decrypt(sealed.read_bytes(), [identity]) == expected
     with pytest.raises(pyrage.DecryptError):
         pyrage.decrypt(sealed.read_bytes(), [pyrage.x25519.Identity.generate()])
     (version,) = read_manifest(sealed.parent)["deliveries"]
     assert version["sealed_with"] == {"form": "age", "key": f"{identity.to_public()}"}
     assert version["sha256"] == sha256(sealed) != version["content_sha256"]
-    assert find_plain_text(matched_copy) == []
+    assert find_plain_text(delivered_copy) == []
     assert sorted(read_delivered_ids(sealed.parent)) == sorted(
-        match["match_id"] for match in matches_of(matched_copy, CSV_BANK)
+        match["match_id"] for match in matches_of(delivered_copy, CSV_BANK)
     )
 
 
@@ -102,7 +101,10 @@ def test_an_institution_that_lost_its_products_gets_no_plain_correction(matched_
     filter_matches(matched_copy, lambda row: row["institution_id"] != CSV_BANK)
     deliver_all(matched_copy)
     names = {path.name for path in folder_of(matched_copy, CSV_BANK).iterdir()}
-    assert names == {"leads.csv.age", "leads.v2.csv.age", MANIFEST, SIGNATURE}
+    assert names == {
+        *("leads.csv.age", "leads.v2.csv.age", "retractions.csv.age"),
+        *(MANIFEST, SIGNATURE),
+    }
 
 
 def test_lost_ids_of_a_sealed_version_stop_with_words(matched_copy, identity):
@@ -188,40 +190,37 @@ def verify(settings: Settings, folder: Path) -> bool:
     return done.returncode == 0
 
 
-def test_every_manifest_verifies_and_a_changed_one_does_not(matched_copy):
-    deliver_all(matched_copy)
+def test_every_manifest_verifies_and_a_changed_one_does_not(delivered_copy):
     for bank in (CSV_BANK, PARQUET_BANK):
-        assert verify(matched_copy, folder_of(matched_copy, bank))
-    (key,) = (matched_copy.home / "keys" / "signing").iterdir()
+        assert verify(delivered_copy, folder_of(delivered_copy, bank))
+    (key,) = (delivered_copy.home / "keys" / "signing").iterdir()
     assert key.stat().st_mode & 0o777 == 0o600
-    folder = folder_of(matched_copy, CSV_BANK)
+    folder = folder_of(delivered_copy, CSV_BANK)
     manifest = (folder / MANIFEST).read_text("utf-8")
     (folder / MANIFEST).write_text(manifest.replace('"version": 1', '"version": 2'), "utf-8")
-    assert not verify(matched_copy, folder)
+    assert not verify(delivered_copy, folder)
 
 
-def test_a_new_key_signs_from_its_date_and_the_old_manifests_verify(matched_copy):
-    deliver_all(matched_copy)
-    folder = folder_of(matched_copy, CSV_BANK)
+def test_a_new_key_signs_from_its_date_and_the_old_manifests_verify(delivered_copy):
+    folder = folder_of(delivered_copy, CSV_BANK)
     first = (folder / SIGNATURE).read_text()
-    rotate_key(matched_copy, date(2027, 1, 1))
-    assert verify(matched_copy, folder)
-    deliver_all(matched_copy)
+    rotate_key(delivered_copy, date(2027, 1, 1))
+    assert verify(delivered_copy, folder)
+    deliver_all(delivered_copy)
     assert (folder / SIGNATURE).read_text() == first
-    rotate_key(matched_copy, DAY)
-    deliver_all(matched_copy)
+    rotate_key(delivered_copy, DAY)
+    deliver_all(delivered_copy)
     assert (folder / SIGNATURE).read_text() != first
-    assert verify(matched_copy, folder)
+    assert verify(delivered_copy, folder)
     with pytest.raises(IntegrityError, match="no new key"):
-        rotate_key(matched_copy, DAY)
+        rotate_key(delivered_copy, DAY)
 
 
-def test_a_damaged_signing_key_stops_with_words(matched_copy):
-    deliver_all(matched_copy)
-    (key,) = (matched_copy.home / "keys" / "signing").iterdir()
+def test_a_damaged_signing_key_stops_with_words(delivered_copy):
+    (key,) = (delivered_copy.home / "keys" / "signing").iterdir()
     key.write_text("no key")
     with pytest.raises(IntegrityError, match="can't be read"):
-        deliver_all(matched_copy)
+        deliver_all(delivered_copy)
 
 
 def test_the_verb_prints_the_keys_and_rotates(tmp_path, capsys):

@@ -1,14 +1,13 @@
 """The commands of README's "Your own data" work as typed, on the files that it names."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from pipelines.core.settings import PROJECT
+from tests.helpers.commands import Completed, run_command
 
 SECTION = (PROJECT / "README.md").read_text("utf-8").partition("## Your own data")[2]
 COMMANDS = re.findall(
@@ -16,14 +15,12 @@ COMMANDS = re.findall(
 )
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path) -> Completed:
     """Run a command of the page from the project, with its `var/` in `folder`."""
     words = [word.replace("var/", f"{folder}/") for word in shlex.split(command)]
     if words[0] == "banyan":
-        words = [sys.executable, "-m", "pipelines", *words[1:]]
-    return subprocess.run(
-        words, cwd=PROJECT, capture_output=True, text=True, check=False, env=os.environ
-    )
+        return run_command(*words[1:])
+    return subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
 def test_the_first_day_and_the_draft_work_as_typed(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 PUBLISHED = (
     *("ledger", "lake", "quarantine", "marts", "registry", "pairs"),
     *("matches", "offers", "unmatched", "reasons", "outbox", "reports"),
+    *("delivered", "settlement"),
 )
 
 BY_OWN_KEY = {"manifest.json.sig", "allowed_signers"}

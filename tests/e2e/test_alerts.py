@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from email import message_from_bytes
@@ -24,8 +25,10 @@ from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY
 from tests.helpers.servers import find_free_port
 
-RUN_DAG = """
-import sys
+RUN_DAGS = """
+import os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what Airflow prints is no answer
 from datetime import UTC, date
 from pathlib import Path
 from dags.local.environment import prepare_metadata, set_airflow_environment
@@ -34,20 +37,25 @@ settings = use_home(Path(sys.argv[1]))
 set_airflow_environment(settings)
 prepare_metadata()
 from airflow.dag_processing.dagbag import DagBag
-dag = DagBag("dags").dags[sys.argv[2]]
-for task in dag.tasks:
-    task.retries = 0
-if sys.argv[4:]:
-    dag = dag.partial_subset(sys.argv[4:], include_upstream=False)
-moment = settings.day_start(date.fromisoformat(sys.argv[3])).astimezone(UTC)
-print(dag.test(logical_date=moment).state)
+dags = DagBag("dags").dags
+for line in sys.stdin:
+    day, name, *steps = line.split()
+    dag = dags[name].partial_subset(steps, include_upstream=False) if steps else dags[name]
+    for task in dag.tasks:
+        task.retries = 0
+    moment = settings.day_start(date.fromisoformat(day)).astimezone(UTC)
+    print(dag.test(logical_date=moment).state, file=answers, flush=True)
 """
+
+RunDag = Callable[..., str]
+"""Run a DAG, or some of its steps, for one date by Airflow's own `dag.test`; return its state."""
 
 
 @dataclass
 class Receivers:
     """A mail server and a webhook on this machine, and what they got."""
 
+    mail_server: Any = None
     variables: dict[str, str] = field(default_factory=dict)
     mails: list[Message] = field(default_factory=list)
     posts: list[dict[str, Any]] = field(default_factory=list)
@@ -74,6 +82,7 @@ def receivers() -> Iterator[Receivers]:
     Thread(target=web.serve_forever, daemon=True).start()
     mail = Controller(got, hostname="127.0.0.1", port=find_free_port())
     mail.start()
+    got.mail_server = mail
     extra = {"from_email": "banyan@example.org", "disable_tls": True, "disable_ssl": True}
     got.variables = {
         "AIRFLOW_CONN_BANYAN_SMTP": json.dumps(
@@ -83,23 +92,33 @@ def receivers() -> Iterator[Receivers]:
         "BANYAN_ALERT_MAIL_TO": "night@example.org, risk@example.org",
     }
     yield got
-    mail.stop()
+    with suppress(RuntimeError):  # a test has stopped it, and its loop is closed
+        mail.stop(no_assert=True)
     web.shutdown()
     web.server_close()
 
 
-def run_dag(receivers: Receivers, home: Path, dag: str, day: date, *tasks: str) -> str:
-    """Run a DAG, or some of its tasks, for one date by Airflow's own `dag.test`."""
-    process = subprocess.run(
-        [sys.executable, "-c", RUN_DAG, str(home), dag, f"{day}", *tasks],
-        cwd=PROJECT,
-        env=os.environ | receivers.variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout.splitlines()[-1]
+@contextmanager
+def airflow_on(home: Path, receivers: Receivers) -> Iterator[RunDag]:
+    """Start a process with Airflow on a home, and yield the function that runs a DAG in it."""
+    command = [sys.executable, "-c", RUN_DAGS, str(home)]
+    environment = os.environ | receivers.variables
+    pipe = subprocess.PIPE
+    with (
+        (home / "airflow.log").open("w+") as log,
+        subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdin=pipe, stdout=pipe, stderr=log, text=True
+        ) as process,
+    ):
+
+        def run_dag(day: date, dag: str, *steps: str) -> str:
+            process.stdin.write(" ".join([f"{day}", dag, *steps]) + "\n")
+            process.stdin.flush()
+            state = process.stdout.readline().strip()
+            assert state, (home / "airflow.log").read_text()
+            return state
+
+        yield run_dag
 
 
 def kinds(receivers: Receivers) -> list[str]:
@@ -110,16 +129,26 @@ def kinds(receivers: Receivers) -> list[str]:
 
 
 def test_a_missed_deadline_sends_one_alert_with_words_and_the_way_on(tmp_path, receivers):
-    for _ in range(2):
-        assert run_dag(receivers, tmp_path, "check_deadline", MONDAY) == "failed"
-    assert kinds(receivers) == ["deadline_missed"]
-    post, mail = receivers.posts[0], receivers.mails[0]
-    assert post["date"] == f"{MONDAY}"
-    assert "due at 07:00" in post["message"]
-    assert "runbook" in post["text"]
-    assert post["link"].startswith("http")
-    assert mail["Subject"] == f"Banyan: {MONDAY}: lead files are late"
-    assert mail["To"] == "night@example.org, risk@example.org"
+    """A receiver that is gone loses no other message and fails nothing."""
+    with airflow_on(tmp_path, receivers) as run_dag:
+        for _ in range(2):
+            assert run_dag(MONDAY, "check_deadline") == "failed"
+        assert kinds(receivers) == ["deadline_missed"]
+        post, mail = receivers.posts[0], receivers.mails[0]
+        assert post["date"] == f"{MONDAY}"
+        assert "due at 07:00" in post["message"]
+        assert "runbook" in post["text"]
+        assert post["link"].startswith("http")
+        assert mail["Subject"] == f"Banyan: {MONDAY}: lead files are late"
+        assert mail["To"] == "night@example.org, risk@example.org"
+
+        receivers.mail_server.stop()
+        assert run_dag(SUNDAY, "check_deadline") == "failed"
+    assert [(post["kind"], post["date"]) for post in receivers.posts] == [
+        ("deadline_missed", f"{MONDAY}"),
+        ("deadline_missed", f"{SUNDAY}"),
+    ]
+    assert len(receivers.mails) == 1
 
 
 def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_day_closes(
@@ -127,49 +156,40 @@ def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_d
     tmp_path,
     receivers,
 ):
+    """And a clean day sends nothing."""
     home = copy_home(ran.home, tmp_path / "home")
     report = Settings(home=home).day_folder(Settings(home=home).reports, SUNDAY)
     shutil.copytree(report, tmp_path / "report")
-    (report / "quality.json").unlink()
-    for _ in range(2):
-        assert run_dag(receivers, home, "daily_match", SUNDAY, "close") == "failed"
-    assert kinds(receivers) == ["step_failed"]
+    with airflow_on(home, receivers) as run_dag:
+        assert run_dag(MONDAY, "daily_match", "close") == "success"
+        assert run_dag(MONDAY, "check_deadline") == "success"
+        assert receivers.mails == []
+        assert receivers.posts == []
+        assert not (home / "alerts").exists()
 
-    shutil.copy(tmp_path / "report" / "quality.json", report)
-    quality = json.loads((report / "quality.json").read_text())
-    write_json(report / "quality.json", quality | {"verdict": "not_fit", "reasons": ["a reason"]})
-    manifest = json.loads((report / MANIFEST).read_text())
-    manifest["files"]["quality.json"]["sha256"] = sha256(report / "quality.json")
-    write_json(report / MANIFEST, manifest)
-    for _ in range(2):
-        assert run_dag(receivers, home, "daily_match", SUNDAY, "close") == "failed"
-    assert kinds(receivers) == ["step_failed", "not_fit"]
-    assert "a reason" in receivers.posts[-1]["message"]
+        (report / "quality.json").unlink()
+        for _ in range(2):
+            assert run_dag(SUNDAY, "daily_match", "close") == "failed"
+        assert kinds(receivers) == ["step_failed"]
 
-    shutil.rmtree(report)
-    shutil.copytree(tmp_path / "report", report)
-    for _ in range(2):
-        assert run_dag(receivers, home, "daily_match", SUNDAY, "close") == "success"
+        shutil.copy(tmp_path / "report" / "quality.json", report)
+        quality = json.loads((report / "quality.json").read_text())
+        not_fit = {"verdict": "not_fit", "reasons": ["a reason"]}
+        write_json(report / "quality.json", quality | not_fit)
+        manifest = json.loads((report / MANIFEST).read_text())
+        manifest["files"]["quality.json"]["sha256"] = sha256(report / "quality.json")
+        write_json(report / MANIFEST, manifest)
+        for _ in range(2):
+            assert run_dag(SUNDAY, "daily_match", "close") == "failed"
+        assert kinds(receivers) == ["step_failed", "not_fit"]
+        assert "a reason" in receivers.posts[-1]["message"]
+
+        shutil.rmtree(report)
+        shutil.copytree(tmp_path / "report", report)
+        for _ in range(2):
+            assert run_dag(SUNDAY, "daily_match", "close") == "success"
     assert kinds(receivers) == ["step_failed", "not_fit", "recovered"]
     entries = (home / "alerts" / f"date={SUNDAY}.jsonl").read_text().splitlines()
     assert [json.loads(entry)["sent_to"] for entry in entries] == [
         ["banyan_smtp", "banyan_webhook"]
     ] * 3
-
-
-def test_a_clean_day_sends_nothing(ran: CompletedRun, tmp_path, receivers):
-    home = copy_home(ran.home, tmp_path / "home")
-    assert run_dag(receivers, home, "daily_match", MONDAY, "close") == "success"
-    assert run_dag(receivers, home, "check_deadline", MONDAY) == "success"
-    assert receivers.mails == []
-    assert receivers.posts == []
-    assert not (home / "alerts").exists()
-
-
-def test_a_receiver_that_is_gone_loses_no_other_message_and_fails_nothing(tmp_path, receivers):
-    receivers.variables["AIRFLOW_CONN_BANYAN_SMTP"] = json.dumps(
-        {"conn_type": "smtp", "host": "127.0.0.1", "port": find_free_port()}
-    )
-    assert run_dag(receivers, tmp_path, "check_deadline", MONDAY) == "failed"
-    assert [post["kind"] for post in receivers.posts] == ["deadline_missed"]
-    assert receivers.mails == []

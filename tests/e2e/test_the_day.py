@@ -115,6 +115,7 @@ def test_no_published_text_or_log_names_a_person_or_this_machine(ran: CompletedR
         assert str(ran.home) not in path.read_text(), path
 
 
+@pytest.mark.prove  # a replay has it for the whole day, tests of the steps for each step
 def test_a_second_run_of_a_date_gives_the_same_bytes(ran: CompletedRun, tmp_path: Path):
     again = copy_home(ran.home, tmp_path)
     run(again, MONDAY, MONDAY)

@@ -19,11 +19,11 @@ DERIVED = derive_files()
 DERIVED_LINES = re.compile(f"(?<={FIRST_LINE}).*?(?={LAST_LINE})", re.DOTALL)
 
 
-def test_eight_files_are_derived_from_nine_contracts():
+def test_eight_files_are_derived_from_ten_contracts():
     outbound = derive_outbound_files()
     assert outbound.keys() < DERIVED.keys()
     assert len(DERIVED) - len(outbound) == 8
-    assert len(feeds()) == 9
+    assert len(feeds()) == 10
 
 
 @pytest.mark.parametrize("name", DERIVED)

@@ -16,6 +16,7 @@ from expectations.outbound_contracts import (
 )
 from pipelines.core.publishing import read_manifest
 from tests.deliveries.test_deliver import CSV_BANK, PARQUET_BANK, deliver_all, folder_of
+from tests.helpers.matched_day import DAY
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 
@@ -48,6 +49,16 @@ def test_published_deliveries_keep_their_contracts(matched_copy):
     row_schema = make_json_schema(load_outbound("lead_file"))
     for row in json.loads(json.dumps(rows, default=str)):
         jsonschema.validate(row, row_schema)
+
+
+def test_published_offers_keep_their_contract(matched_home):
+    offers = matched_home.day_folder(matched_home.offers, DAY) / "offers.parquet"
+    table = pq.read_table(offers, partitioning=None)
+    contract = load_outbound("offer")
+    assert table.column_names == [column.name for column in contract.possible_columns]
+    schema = make_json_schema(contract)
+    for row in table.to_pylist():
+        jsonschema.validate(row, schema)
 
 
 def test_no_protected_or_internal_column_may_be_in_a_lead_file():

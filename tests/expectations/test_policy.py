@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from expectations import policy
 from expectations.contracts import contracts, load
-from expectations.policy_types import PriceCap, RiskTiers
+from expectations.policy_types import PriceCap, Regulation, RiskTiers
 
 TODAY = date(2026, 11, 22)
 
@@ -154,3 +154,60 @@ def test_the_version_changes_with_any_byte_of_any_policy(monkeypatch, tmp_path):
         file.write("\n")
     assert version() != before
     assert version("value") == policy.version("value") != version()
+
+
+def test_the_register_has_each_rule_of_law_with_its_date_and_a_public_source():
+    dates = {entry.id: f"{entry.valid_from}" for entry in policy.regulations()}
+    assert (
+        dates.items()
+        >= {
+            "cn_financial_marketing": "2026-09-30",
+            "cn_micro_lender_guidance": "2025-12-24",
+            "cn_cost_disclosure": "2026-08-01",
+            "us_reg_b_2026": "2026-07-21",
+            "us_small_business_1071": "2028-01-01",
+            "eu_consumer_credit_2": "2026-11-20",
+            "eu_ai_act_credit_scoring": "2027-12-02",
+            "us_tcpa_revocation": "2025-04-11",
+            "us_tcpa_revoke_all": "2027-01-31",
+            "us_mortgage_trigger_leads": "2026-03-05",
+        }.items()
+    )
+    assert list(dates) == sorted(dates)
+    assert all(entry.sources for entry in policy.regulations())
+
+
+def test_what_applies_a_rule_of_law_exists_and_names_it():
+    ids = {entry.id for entry in policy.regulations()}
+    rules = [*policy.price_caps(), *policy.guarantees().least_odds, policy.consent(TODAY)]
+    assert {rule.regulation for rule in rules} - {""} <= ids
+    assert {rule.regulation for rule in policy.price_caps()} - {""}
+    for entry in policy.regulations():
+        for place in entry.applied_by:
+            file = place.partition(":")[0]
+            assert file.startswith("banyan ") or (policy.FOLDER / file).is_file(), place
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"state": "watched"}, "with applied_by"),
+        ({"applied_by": []}, "with applied_by"),
+        ({"to": "2010-01-01"}, "before it begins"),
+        ({"sources": []}, "at least 1 item"),
+    ],
+)
+def test_an_entry_of_the_register_that_says_too_little_is_refused(change, words):
+    entry = next(e for e in policy.regulations() if e.state == "applied")
+    stated = entry.model_dump(mode="json", by_alias=True) | change
+    with pytest.raises(ValidationError, match=words):
+        TypeAdapter(Regulation).validate_python(stated)
+
+
+def test_the_full_version_pins_every_byte_of_every_file(tmp_path):
+    files = {path.name: path.read_bytes() for path in policy.FOLDER.glob("*.yml")}
+    assert policy.hash_files(files) == policy.full_version()
+    for name in ("sign_off.yml", "regulations.yml", "value.yml"):
+        assert policy.hash_files(files | {name: files[name] + b" "}) != policy.full_version()
+    renamed = {("x" + name if name == "value.yml" else name): data for name, data in files.items()}
+    assert policy.hash_files(renamed) != policy.full_version()

@@ -59,7 +59,7 @@ def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -
 
 
 def write_lake_catalogue(settings: Settings, day: date) -> None:
-    """Publish the products and institutions of the marts as the lake has them."""
+    """Publish the products, their fees and institutions of the marts as the lake has them."""
     path = settings.day_folder(settings.marts, day) / "products.parquet"
     products = pq.read_table(path).to_pylist()
     names = set(load("products").lake_schema.names)
@@ -72,6 +72,14 @@ def write_lake_catalogue(settings: Settings, day: date) -> None:
         for row in products
     }
     write_feed(settings, "institutions", day, lenders.values())
+    fees = pq.read_table(path.with_name("product_fees.parquet")).to_pylist()
+    rows = [{**fee, "when": fee["charged_when"]} for fee in fees]
+    write_feed(
+        settings,
+        "product_fees",
+        day,
+        [{name: value for name, value in row.items() if name != "charged_when"} for row in rows],
+    )
 
 
 def run_matching(settings: Settings, day: date) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def deliver_file(
     facts["delivery"] = transport
     entry: Row = {"version": number, "file": name, "rows": len(ids), "judged_as_of": f"{day}"}
     facts |= {"judged_as_of": f"{day}", "deliveries": [*versions, entry], "version": number}
+    facts["rows"] = len(ids)
     with publishing(folder, facts) as fresh:
         for file, content in kept.items():
             (fresh / file).write_bytes(content)

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from expectations.contracts import feeds, load
+from pipelines.core.database import DELIVERED
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.transform.warehouse import DELIVERED, MATCHES
+from pipelines.transform.warehouse import MATCHES
 from tests.helpers.mart_schemas import SCHEMAS
 
 Row = dict[str, Any]
@@ -49,6 +50,7 @@ DEFAULTS: dict[str, Row] = {
         "format": "csv",
         "fields": ["phone"],
     },
+    "product_fees": {"basis": "share_of_balance", "when": "each_period", "is_contingent": False},
     "product_rules": {},
     "channel_spend": {"currency": "CNY"},
     "outcomes": {"history_kind": "simulate", "file_line": 2},

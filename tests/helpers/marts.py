@@ -62,6 +62,7 @@ def write_marts(
         "products": _table("products", catalogue),
         "training_pairs": _table("training_pairs", past),
         "outcomes": _outcomes(past, settings, day, random),
+        "product_fees": _table("product_fees", _fees(catalogue)),
         "channels": _table("channels", _channels()),
         **{name: SCHEMAS[name].empty_table() for name in EMPTY},
     }
@@ -159,6 +160,7 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "apr_max": 0.14 + 0.02 * (numbers % 5),
         "pd_min": np.zeros(count),
         "pd_max": 0.05 + 0.05 * (numbers % 4),
+        "repayment": np.full(count, "equal_instalments"),
         "price_model": np.array(["cpl", "cpa", "cps"])[numbers % 3],
         "price": np.array([20.0, 150.0, 0.02])[numbers % 3],
         "daily_quota": random.integers(10, 60, count),
@@ -181,6 +183,24 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "product_decisions": 50 + owner,
         "product_approval_rate": generosity,
         "product_funded_rate": np.full(count, 0.6),
+    }
+
+
+def _fees(catalogue: Columns) -> Columns:
+    """Return what each product states: a late payment fee, and nothing that is charged always."""
+    institutions, products = (
+        np.repeat(catalogue[name], 2) for name in ("institution_id", "product_id")
+    )
+    is_late = np.arange(len(products)) % 2 == 1
+    return {
+        "institution_id": institutions,
+        "product_id": products,
+        "fee": np.where(is_late, "late_payment", "service_fee"),
+        "basis": np.full(len(products), "share_of_balance"),
+        "value": np.where(is_late, 0.01, 0.0),
+        "charged_when": np.where(is_late, "on_default", "each_period"),
+        "collector": institutions,
+        "is_contingent": is_late,
     }
 
 

@@ -18,6 +18,7 @@ HASH = "ab" * 32
 KEYS = {
     "institutions": "institution_id",
     "leads": "lead_id",
+    "product_fees": "product_id",
     "product_rules": "product_id",
     "products": "product_id",
     "suppressions": "subject",
@@ -60,14 +61,23 @@ OTHER_VALUES = {
     "effective_at": "2026-11-04T04:00:00+00:00",
     "institution_id": LENDER,
     "consent_version": "2025-01",
+    "fee": "service_fee",
+    "basis": "share_of_amount",
+    "when": "at_end",
+    "collector": "Second Guarantee",
+    "is_contingent": "true",
 }
 """Column that ranks no rows -> another valid value."""
+
+OTHER_FEE = "0.002"
+"""Another valid value of a fee; of a rule it is a text."""
 
 WORDS = {
     "date": "31/12/2026",
     "timestamp": "20/11/2026 10:00",
     "integer": "unlimited",
     "number": "unlimited",
+    "boolean": "perhaps",
     "text": "Two words",
 }
 WRONG_TYPE = {
@@ -75,6 +85,7 @@ WRONG_TYPE = {
     "timestamp": "yesterday",
     "integer": "1,500",
     "number": "1.2.3",
+    "boolean": "2",
     "list": "a||b",
 }
 UNKNOWN = {
@@ -83,6 +94,8 @@ UNKNOWN = {
     "value": "abc",
     "consent_scope": "bnak_01",
     "consent_version": "no such text",
+    "fee": "guarantee fee",
+    "collector": "Frist Guarantee",
 }
 
 
@@ -240,6 +253,8 @@ class Builder:
             return self.row(subject_type="phone", subject=HASH)
         if name == KEYS[self.case.feed]:
             return self.row(**{name: self.name("v2")})
+        if (self.case.feed, name) == ("product_fees", "value"):
+            return self.row(value=OTHER_FEE)
         return self.row(**{name: OTHER_VALUES[name]})
 
     def _column_contradictory(self) -> list[File]:
@@ -377,7 +392,8 @@ def base_files(sources: list[tuple[str, str]]) -> Iterator[File]:
     Args:
         sources: Feed and source of each case.
     """
-    owners = [source for feed, source in sources if feed in ("products", "product_rules")]
+    owned = ("products", "product_rules", "product_fees")
+    owners = [source for feed, source in sources if feed in owned]
     lists = [row("institutions", institution_id=name) for name in (LENDER, *owners)]
     yield File(f"institutions/base/{BEFORE}/rows.csv", csv_bytes(lists))
     products = ("v", "g1", "g2", "g3")

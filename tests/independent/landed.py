@@ -58,6 +58,10 @@ class Landing:
         return self.read_feed("product_rules")
 
     @cached_property
+    def fees(self) -> list[LandedFile]:
+        return self.read_feed("product_fees")
+
+    @cached_property
     def institutions(self) -> list[LandedFile]:
         return self.read_feed("institutions")
 

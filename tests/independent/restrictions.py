@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.independent.costs import find_annual_cost
 from tests.independent.landed import LandedFile, Landing, Row
 
 POLICY = Path(__file__).parents[2] / "expectations" / "policy"
@@ -71,6 +72,16 @@ class Policy:
             if fitting and not lead.get(name):
                 completed[name] = f"{fitting[-1][name]}"
         return completed
+
+    def cost_rule(self, day: date, **pair: str) -> dict[str, Any]:
+        """Return how the whole cost of such a loan is stated and limited on a day."""
+        found = [
+            entry
+            for entry in _read_policy("financing_cost")["rules"]
+            if entry["from"] <= day <= (entry.get("to") or date.max)
+            and all(entry.get(name) in {None, value} for name, value in pair.items())
+        ]
+        return max(found, key=lambda entry: (entry["from"], sum(name in entry for name in pair)))
 
     def cap(self, day: date, **pair: str) -> float | None:
         """Return the lowest price cap in force for kind, segment and currency."""
@@ -325,12 +336,10 @@ class Knowledge:
         for row in self._catalogue(self.landing.products, institution, product, self.day):
             asked = self.policy.complete(lead.values, lead.file.source, self.day)
             yield from _check_limits(asked, row)
-            cap = self.policy.cap(
-                self.day,
-                kind=self._kind(institution),
-                segment=row["segment"],
-                currency=row["currency"],
-            )
+            loan = {"kind": self._kind(institution)}
+            loan |= {name: row[name] for name in ("segment", "currency")}
+            cap = self.policy.cap(self.day, **loan)
+            yield from self._check_costs(asked, institution, row, cap, loan)
             lowest, rate = (
                 number_or_none(row["apr_min"]),
                 number_or_none(delivered["suggested_apr"]),
@@ -343,6 +352,29 @@ class Knowledge:
         for rule in self._catalogue(self.landing.rules, institution, product, self.day):
             if not self._is_met(lead, rule):
                 yield f"rule {rule.get('attribute')} {rule.get('op')}"
+
+    def _check_costs(
+        self, asked: Row, institution: str, product: Row, cap: float | None, loan: Row
+    ) -> Iterator[str]:
+        """Yield what the whole cost at the highest rate, or a missing line of fees, forbids."""
+        rule = self.policy.cost_rule(self.day, **loan)
+        name = product["product_id"]
+        fees = self._catalogue(self.landing.fees, institution, name, self.day)
+        kinds = {fee["is_contingent"].lower() in {"true", "1"} for fee in fees}
+        required = {line == "contingent" for line in rule.get("fee_lines", ())}
+        if not required <= kinds:
+            yield "costs not stated"
+        amount = number_or_none(asked.get("amount", ""))
+        if rule["cap_compares"] != "whole_cost" or cap is None or amount is None:
+            return
+        term = number_or_none(asked.get("term_months", ""))
+        lent = range(int(product["term_min_months"]), int(product["term_max_months"]) + 1)
+        rate = number_or_none(product["apr_max"]) or 0
+        repayment = product.get("repayment", "")
+        for months in lent if term is None else [int(term)]:
+            if find_annual_cost(amount, months, rate, repayment, fees) > cap + 1e-7:
+                yield "whole cost above the price cap"
+                return
 
     def check_quota(self, institution: str, product: str, count: int) -> Iterator[str]:
         for day in {self.day, self.as_of}:

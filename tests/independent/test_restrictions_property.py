@@ -8,6 +8,7 @@ the day. Many markets share a home, so that one run of the real steps covers the
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -75,19 +76,21 @@ OPTIONS = {
 }
 
 
-def test_no_forbidden_person_is_delivered_and_no_lead_is_lost(
-    tmp_path_factory: pytest.TempPathFactory,
-):
-    tally = Tally()
+@pytest.fixture(scope="module")
+def markets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EditedHome]:
     with remembered_gate():
-        home = EditedHome(tmp_path_factory.mktemp("markets"), 12, seed=2)
+        yield EditedHome(tmp_path_factory.mktemp("markets"), 12, seed=2)
 
-        @settings(**OPTIONS, max_examples=1, derandomize=True, database=None)
-        @given(plans(12))
-        def examples(plan: Plan) -> None:
-            assert_holds(home, plan, tally)
 
-        examples()
+def test_no_forbidden_person_is_delivered_and_no_lead_is_lost(markets: EditedHome):
+    tally = Tally()
+
+    @settings(**OPTIONS, max_examples=1, derandomize=True, database=None)
+    @given(plans(12))
+    def examples(plan: Plan) -> None:
+        assert_holds(markets, plan, tally)
+
+    examples()
     assert tally.delivering > tally.examples / 4, tally
 
 
@@ -110,11 +113,11 @@ def test_no_forbidden_person_is_delivered_in_many_examples(
     assert tally.delivering > tally.examples / 2, tally
 
 
-def test_a_lost_restriction_is_a_fault(tmp_path_factory: pytest.TempPathFactory):
+@pytest.mark.prove
+def test_a_lost_restriction_is_a_fault(markets: EditedHome, monkeypatch: pytest.MonkeyPatch):
     """The property itself can fail: files that arrive but never reach the home."""
-    with remembered_gate():
-        home = EditedHome(tmp_path_factory.mktemp("markets"), 2, seed=4)
-        home.loses = ("suppressions", "product_rules", "institutions")
-        faults: list[Fault] = home.judge(Plan({}))
+    lost = ("suppressions", "product_rules", "institutions")
+    monkeypatch.setattr(markets, "loses", lost)
+    faults: list[Fault] = markets.judge(Plan({}))
     kinds = {fault.text.rpartition(": ")[2].partition(" ")[0] for fault in faults}
     assert {"suppressed", "rule"} <= kinds

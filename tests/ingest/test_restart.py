@@ -1,14 +1,9 @@
-"""A run that is killed at any point and run again publishes the same bytes."""
-
-import json
-import os
-import subprocess
-import sys
+"""A step of ingest that is run again changes nothing; `tests/faults/` kills it before."""
 
 import pytest
 
 from pipelines.core.errors import InputMissing
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import Settings
 from pipelines.ingest import ingest_day
 from tests.helpers.landing import DAY, land, path_of, row
 from tests.ingest.published import published
@@ -20,30 +15,6 @@ def fill(settings):
         land(path_of(settings, "channel_spend", source), [*spend, spend[0] | {"spend": "?"}])
     land(path_of(settings, "suppressions", "platform"), [row("suppressions")])
     return settings
-
-
-def killed_runs(tmp_path, every):
-    fill(Settings(home=tmp_path, threads=1, memory_limit="1GB"))
-    command = [sys.executable, "-m", "tests.ingest.kill_runs", str(tmp_path), str(DAY), str(every)]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_a_run_killed_at_some_disk_operations_and_run_again_gives_the_same_bytes(tmp_path):
-    undisturbed, *killed = killed_runs(tmp_path, every=37).values()
-    assert len(killed) > 2
-    assert all(run == undisturbed for run in killed)
-
-
-@pytest.mark.prove
-def test_a_run_killed_at_any_disk_operation_and_run_again_gives_the_same_bytes(tmp_path):
-    undisturbed, *killed = killed_runs(tmp_path, every=1).values()
-    assert len(killed) > 80
-    assert all(run == undisturbed for run in killed)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.helpers.landing import DAY
 from tests.helpers.restriction_cases import KEYS, LOOSE_AND_SAFE, NEXT, Builder, File, base_files
 
 CASES = [case for case in list_cases(contracts()) if case.effect not in NOT_APPLICABLE]
-PREFIXES = {"products": "b", "product_rules": "r", "leads": "c"}
+PREFIXES = {"products": "b", "product_rules": "r", "product_fees": "f", "leads": "c"}
 BUILDERS = {
     case.test: Builder(case, f"{PREFIXES.get(case.feed, 'p')}{number:03}")
     for number, case in enumerate(CASES, start=1)
@@ -210,7 +210,8 @@ def is_in_force(seen: Observed) -> bool:
         for row in read_table(seen.settings, name, NEXT)
         if row["source"] == builder.source
     ]
-    if builder.case.feed == "product_rules" and builder.case.variant == "source":
+    is_detail = builder.case.feed in ("product_rules", "product_fees")
+    if is_detail and builder.case.variant == "source":
         assert builder.source + "x" in sources_of(seen, "rules_of_unknown_institution")
     return not later and len(seen.rows(DAY)) == 4 and not seen.rows(NEXT)
 
@@ -355,7 +356,7 @@ def test_what_the_page_calls_closed_is_closed_in_the_marts(products):
     wrong = []
     for name, builder in BUILDERS.items():
         case, owner = builder.case, builder.source
-        if case.feed not in {"institutions", "products", "product_rules"}:
+        if case.feed not in {"institutions", "products", "product_rules", "product_fees"}:
             continue
         victim = (builder.victim, "v") if case.feed == "institutions" else (owner, "v")
         other = (f"{owner}-g1", "v") if case.feed == "institutions" else (owner, "g1")

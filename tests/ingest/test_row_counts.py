@@ -23,6 +23,7 @@ SENDERS = {
     "institutions": ["platform"],
     "leads": ["search", "social"],
     "outcomes": ["bank_01", "bank_02"],
+    "product_fees": ["bank_01"],
     "product_rules": ["bank_01"],
     "products": ["bank_01", "bank_02"],
     "receipts": ["bank_01", "bank_02"],
@@ -31,12 +32,13 @@ SENDERS = {
 }
 IDS = {
     "channel_spend": "campaign_id", "institutions": "institution_id", "leads": "lead_id",
-    "outcomes": "lead_id", "product_rules": "product_id", "products": "product_id",
+    "outcomes": "lead_id", "product_fees": "product_id", "product_rules": "product_id",
+    "products": "product_id",
     "receipts": "delivery_id", "supply_links": "seller_id", "suppressions": "subject",
 }  # fmt: skip
 REQUIRED = {
     "channel_spend": "spend", "institutions": "kind", "leads": "segment", "outcomes": "event_at",
-    "product_rules": "op", "products": "amount_max", "receipts": "sha256",
+    "product_fees": "when", "product_rules": "op", "products": "amount_max", "receipts": "sha256",
     "supply_links": "amount",
     "suppressions": "effective_at",
 }  # fmt: skip

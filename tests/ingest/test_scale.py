@@ -104,7 +104,7 @@ def test_a_day_without_files_has_one_shard_and_empty_partitions(settings):
     ingest_day.ingest(settings, DAY)
     day = DAY + timedelta(days=1)
     assert [shard["files"] for shard in ingest_day.plan(settings, day)] == [0]
-    assert ingest_day.ingest(settings, day)["partitions"] == 9
+    assert ingest_day.ingest(settings, day)["partitions"] == 10
 
 
 def test_a_home_without_any_file_is_refused_and_closes_no_date(settings):

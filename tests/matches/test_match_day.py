@@ -133,7 +133,7 @@ def test_offer_text_describes_the_match(matched_home):
     reasons = reasons_for(matched_home)
     assert [row["match_id"] for row in offers] == [row["match_id"] for row in matches]
     for offer, made in zip(offers, matches, strict=True):
-        assert f"{made['suggested_apr']:.2%} a year, all costs included" in offer["words"]
+        assert f"{made['suggested_apr']:.2%} interest a year" in offer["words"]
         assert f"{offer['currency']} {offer['amount']:,.0f} over" in offer["words"]
         for reason in reasons[made["match_id"]]:
             assert reason["person_en"] in offer["words"]
@@ -243,6 +243,7 @@ def test_excluded_leads_keep_the_stage_and_detail_of_the_marts(tmp_path):
         ({"term_months": 600}, {}, "no_product", "term"),
         ({"age_years": 17}, {}, "no_product", "rules"),
         ({}, {"apr_min": 0.3, "apr_max": 0.3}, "price_cap", "apr_above_cap"),
+        ({}, {"product_id": "silent"}, "no_product", "costs_not_stated"),
         ({}, {"pd_max": 0.0}, "risk_band", "pd_outside_band"),
         (
             {"amount": 1_000.0},

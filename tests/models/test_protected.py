@@ -88,6 +88,9 @@ def run(settings: Settings) -> None:
         step(settings, DAY)
 
 
+pytestmark = pytest.mark.prove
+
+
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Settings]:
     """The market as sent, and the same with other protected attributes; both run."""

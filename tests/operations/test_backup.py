@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.cli.app import main
 from pipelines.core.errors import IntegrityError
+from pipelines.core.home.erasures import BACKUPS
 from pipelines.core.home.lock import HomeLocked, lock_home
 from pipelines.core.settings import Settings
 from pipelines.operations.backup import (
@@ -29,7 +30,7 @@ def contents(home: Path) -> dict[str, bytes]:
     return {
         path.relative_to(home).as_posix(): path.read_bytes()
         for path in home.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != BACKUPS  # a backup is listed after it was made
     }
 
 

@@ -35,7 +35,7 @@ def test_a_good_home_needs_no_action(home: Settings, capsys):
     assert problems(home) == {}
     assert {check.name for check in examine(home, NOW)} == {
         *("schema", "libraries", "disk", "time zone", "key", "modes", "landing", "dates", "steps"),
-        *("lock", "airflow"),
+        *("evidence", "lock", "airflow"),
     }
     assert main(["doctor", "--home", str(home.home)]) == 0
     assert "All is well." in capsys.readouterr().out
@@ -94,6 +94,16 @@ def damaged_database(home: Settings) -> None:
     (home.airflow / "airflow.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
 
 
+def cut_log(home: Settings) -> None:
+    manifest = home.day_folder(home.reports, DAY) / "manifest.json"
+    log = {"size": 7, "root": "ab"}
+    write_json(manifest, json.loads(manifest.read_text()) | {"log": log})
+
+
+def damaged_log(home: Settings) -> None:
+    write_json(home.evidence / "log" / f"0000000000.date={DAY}.json", {"first": 1})
+
+
 @pytest.mark.parametrize(
     ("spoil", "name", "words"),
     [
@@ -108,6 +118,8 @@ def damaged_database(home: Settings) -> None:
         (leads_not_run, "dates", "run --date 2026-03-06"),
         (failed_step, "steps", "score of 2026-03-05"),
         (damaged_database, "airflow", "move"),
+        (cut_log, "evidence", "run `banyan verify`"),
+        (damaged_log, "evidence", "is damaged"),
     ],
 )
 def test_a_problem_is_found_with_what_to_do(

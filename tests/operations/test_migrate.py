@@ -120,7 +120,7 @@ def test_every_older_version_has_a_migration():
 
 def test_the_verb_states_what_was_done(old: Settings, capsys):
     assert main(["migrate", "--dry-run", "--home", str(old.home)]) == 0
-    assert "Would be migrated from schema version 1 to 2" in capsys.readouterr().out
+    assert "Would be migrated from schema version 1 to 3" in capsys.readouterr().out
     assert main(["migrate", "--home", str(old.home)]) == 0
     assert "1 published days are unchanged" in capsys.readouterr().out
     assert main(["migrate", "--home", str(old.home)]) == 0

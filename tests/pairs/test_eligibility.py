@@ -102,7 +102,7 @@ def test_the_funnel_shows_the_step_that_excluded_the_last_product(tmp_path, lead
         ({"consent_scope": ["bank-000"]}, {}),
         ({"suppressed_institutions": ["bank-999"]}, {}),
         ({"suppressed_institutions": None}, {}),
-        ({}, {"apr_min": 0.24, "apr_max": 0.3}),
+        ({}, {"apr_min": 0.24, "apr_max": 0.24}),
         ({}, {"pd_min": 0.05, "pd_max": 0.05}),
         ({}, {"pd_min": None, "pd_max": None}),
     ],
@@ -177,7 +177,7 @@ def test_a_day_without_open_products_has_no_pairs(tmp_path):
 
 
 def meets_rules(lead: Row, product: Row) -> bool:
-    """Return True if the pair is eligible; the price cap is 24% for CNY, and none for USD."""
+    """Return True if the pair is eligible; CNY has a cap of 24% on the highest rate, USD none."""
     return bool(
         ({"all", product["institution_id"]} & set(lead["consent_scope"]))
         and product["institution_id"] not in lead["suppressed_institutions"]
@@ -185,7 +185,7 @@ def meets_rules(lead: Row, product: Row) -> bool:
         and lead["currency"] == product["currency"]
         and product["amount_min"] <= lead["amount"] <= product["amount_max"]
         and product["term_min_months"] <= lead["term_months"] <= product["term_max_months"]
-        and (product["currency"] == "USD" or product["apr_min"] <= 0.24)
+        and (product["currency"] == "USD" or product["apr_max"] <= 0.24)
         and product["pd_min"] <= 0.05 <= product["pd_max"]
         and product["is_open"]
         and lead["exclusion_stage"] is None
@@ -214,8 +214,7 @@ def test_the_engine_equals_a_double_loop(tmp_path, seed):
         "products",
         [
             {
-                "apr_min": float(random.choice([0.08, 0.25])),
-                "apr_max": 0.3,
+                "apr_max": float(random.choice([0.2, 0.3])),
                 "pd_min": float(random.choice([0.0, 0.06])),
                 "currency": str(random.choice(["CNY", "CNY", "USD"])),
                 "institution_kind": "bank",

@@ -160,7 +160,7 @@ def test_orders_of_every_source_are_counted_with_the_leads_that_they_meet(settin
     assert (foreign.orders, foreign.matched, foreign.leads) == (1, 0, 300)
 
 
-def test_caps_are_those_of_the_policy_on_stated_and_on_suggested_rates(settings, connection):
+def test_caps_are_the_policys_on_stated_and_on_suggested_rates(settings, connection):
     products = rows(settings, "marts", "products")
     caps = {
         (row["institution_id"], row["product_id"]): policy.price_cap(

@@ -10,9 +10,9 @@ import pytest
 
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
-from pipelines.reports.day_index import PAGE, render_day_index, write_day_index
+from pipelines.reports.overview.day_index import PAGE, render_day_index, write_day_index
+from pipelines.reports.overview.summaries import SUMMARIES
 from pipelines.reports.publish_report import report
-from pipelines.reports.summaries import SUMMARIES
 from tests.docs.picture import run_chromium
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
 from tests.helpers.published_day import DAY, PERSON

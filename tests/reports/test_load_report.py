@@ -95,9 +95,9 @@ def test_surplus_fees_and_steering_equal_the_manifest(whole: PublishedReport):
     assert "Fees that institutions pay of it 9,000.00" in section
     assert "It is 950.00 CNY short of that" in section
     assert "The last CNY of fees costs 0.25 CNY of surplus" in section
-    conduct = section_text(whole.page, "conduct")
-    assert "42 of the 60 persons" in conduct
-    assert "expected cost of 31.50 CNY to them" in conduct
+    section = section_text(whole.page, "conduct")
+    assert "42 of the 60 persons" in section
+    assert "expected cost of 31.50 CNY to them" in section
 
 
 def test_fees_below_the_cost_of_the_leads_are_a_note(whole: PublishedReport):

@@ -664,10 +664,11 @@ def test_every_loss_is_looked_for_in_the_report(settings: Settings):
     assert set(find(settings, "received files")) == {"day_empty"}
 
 
-def test_each_product_without_leads_has_its_reason(settings: Settings):
+@pytest.mark.parametrize("day", [DAY, date(2026, 8, 1)])
+def test_each_product_without_leads_has_its_reason(settings: Settings, day: date):
     product = {"institution_kind": "bank", "segment": "consumer", "currency": "CNY"}
     product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
-    product |= {"apr_min": 0.1, "daily_quota": 5}
+    product |= {"apr_min": 0.1, "apr_max": 0.2, "daily_quota": 5}
     edits: dict[str, dict[str, Any]] = {
         "taking": {},
         "closed": {},
@@ -681,10 +682,12 @@ def test_each_product_without_leads_has_its_reason(settings: Settings):
         "currency": {"currency": "USD"},
         "amount": {"amount_min": 6.0},
         "term": {"term_min_months": 6},
-        "price_cap": {"apr_min": 0.99},
+        "price_cap": {"apr_min": 0.99, "apr_max": 0.99},
         "own_rule": {},
         "several_rules": {},
     }
+    if day > DAY:  # the law asks for the lines of fees by then
+        edits["costs_not_stated"] = {}
     keys = {name: {"institution_id": "bank", "product_id": name} for name in edits}
     lead = {
         "segment": "consumer",
@@ -696,8 +699,14 @@ def test_each_product_without_leads_has_its_reason(settings: Settings):
     lead |= {"channel_id": "search", "region": "CN-31"}
     leads = [lead | {"lead_id": f"{n}", "exclusion_stage": None} for n in range(3)]
     excluded = lead | {"lead_id": "x", "exclusion_stage": "identity", "currency": "USD"}
+    fees = [
+        keys[name] | {"is_contingent": is_contingent}
+        for name in edits
+        if name != "costs_not_stated"
+        for is_contingent in (False, True)
+    ]
     products = [product | keys[name] | columns for name, columns in edits.items()]
-    publish(settings, "marts", DAY, products=products, leads=[*leads, excluded])
+    publish(settings, "marts", day, products=products, leads=[*leads, excluded], product_fees=fees)
     pair = {"channel_id": "search", "lead_id": "0", "p_approve": 0.9, "expected_value": 9.0}
     pair |= {"expected_spend": 30.0}
     pairs = [
@@ -709,15 +718,15 @@ def test_each_product_without_leads_has_its_reason(settings: Settings):
     ]
     near = [pair | keys["own_rule"] | {"attribute": "region"}]
     closed = [keys["closed"] | {"reason": "paused"}]
-    publish(settings, "pairs", DAY, pairs=pairs, near_misses=near, closed_products=closed)
+    publish(settings, "pairs", day, pairs=pairs, near_misses=near, closed_products=closed)
     budget = {"kind": "budget", "column": None}
     prices = [
         budget | keys["no_budget"] | {"limit": 0.0},
         budget | keys["small_budget"] | {"limit": 20.0},
     ]
-    publish(settings, "matches", DAY, matches=[keys["taking"]], prices=prices)
+    publish(settings, "matches", day, matches=[keys["taking"]], prices=prices)
     with connect(settings) as connection:
-        found = load_products_without_leads(settings, DAY, connection)
+        found = load_products_without_leads(settings, day, connection)
     reasons = {row.product_id: row.reason for row in found}
     assert reasons == {name: name for name in edits if name != "taking"}
     texts = {row.product_id: (row.text, row.leads) for row in found}

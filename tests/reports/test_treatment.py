@@ -57,7 +57,7 @@ def joined(world: dict[str, pa.Table]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("attribute", ["gender", "age", "region"])
-def test_rates_differences_and_ratios_are_those_of_fairlearn(world, treatment, attribute):
+def test_rates_differences_and_ratios_equal_fairlearns(world, treatment, attribute):
     rows = joined(world)
     is_approved = (rows["event"] != "declined").astype(int)
     arguments = {"y_true": is_approved, "y_pred": is_approved}
@@ -88,7 +88,7 @@ def test_rates_differences_and_ratios_are_those_of_fairlearn(world, treatment, a
             assert row.plain.ratio == pytest.approx(rates[name] / rates[reference], abs=1e-5)
 
 
-def test_prices_odds_and_errors_are_those_of_fairlearn(world, treatment):
+def test_prices_odds_and_errors_equal_fairlearns(world, treatment):
     rows = joined(world)
     is_approved = (rows["event"] != "declined").astype(float)
     approved = rows[is_approved == 1]

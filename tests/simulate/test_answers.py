@@ -1,13 +1,16 @@
 """Simulated institutions answer deliveries by seeded shares."""
 
 import csv
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from pipelines.core.errors import InputMissing
+from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
+from pipelines.deliveries import going_live
 from pipelines.simulate import SimulationPlan, simulate
 from pipelines.simulate.answers import AnswerShares, answer_deliveries
 from tests.helpers.delivered_home import deliver_file, match, write_matches_of
@@ -44,6 +47,19 @@ def test_a_careful_world_acknowledges_each_file(settings):
     rows = rows_below(settings.landing / "receipts")
     assert {row["delivery_id"] for row in rows} == {"20260302-bank-a", "20260302-bank-b"}
     assert {(row["status"], row["rows"], row["version"]) for row in rows} == {("ack", "100", "1")}
+
+
+def test_a_test_delivery_is_acknowledged_always(settings):
+    test = going_live.TestDelivery(1, "test-bank-a-1", "terms", "a" * 64, asked_on=f"{DAY}")
+    other = replace(test, number=2, delivery_id="test-bank-a-2", asked_on="2026-03-03")
+    write_json(
+        settings.transport / "going_live" / "bank-a.json",
+        {"tests": [asdict(test), asdict(other)]},
+    )
+    answer_deliveries(settings, DAY, shares=AnswerShares(1, 0, 0, 0, 0, 0, 0))
+    (row,) = rows_below(settings.landing / "receipts")
+    expected = {"delivery_id": "test-bank-a-1", "status": "ack", "sha256": "a" * 64, "rows": "1"}
+    assert expected.items() <= row.items()
 
 
 def test_shares_of_returns_disputes_and_claims(settings):

@@ -39,6 +39,7 @@ DIFFERING = {
     "institutions": "institution_id",
     "leads": "lead_id",
     "outcomes": "match_id",
+    "product_fees": "product_id",
     "product_rules": "product_id",
     "products": "product_id",
     "supply_links": "buyer_id",

@@ -46,7 +46,7 @@ def test_every_feed_is_written_and_counted(market):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_seed_gives_the_same_bytes(tmp_path, threads):
-    small = SIZE | {"days": 2, "leads_per_day": 200}
+    small = SIZE | {"days": 2, "leads_per_day": 200, "sealed": 0.5}
     homes = [Settings(home=tmp_path / name, threads=threads) for name in ("one", "other")]
     for home in homes:
         simulate(home, SimulationPlan(**small))

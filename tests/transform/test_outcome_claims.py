@@ -1,6 +1,7 @@
 """A partner speaks only for itself: which outcomes count, and what the page and receipts say."""
 
 import csv
+from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.transform.conftest import DAY, FIRST, build_all
 
 BANK = {"institution_id": "bank", "product_id": "loan"}
 FUND = {"institution_id": "fund", "product_id": "loan"}
+UNLINKED = "unlinked_outcomes"
 OWN = {"history_kind": None, "event": "approved"}
 """An outcome that the institution sent itself."""
 
@@ -167,19 +169,35 @@ def test_values_are_judged_against_the_product_and_the_law(home: Settings):
     }
 
 
-def write_rates(home: Settings, approvals_by_day: list[tuple[int, int]]) -> None:
-    """Write decisions of the bank on the days from FIRST + 1 on: approvals and decisions each."""
-    total = sum(decisions for _, decisions in approvals_by_day)
-    products, institutions = [BANK], [{"institution_id": "bank"}]
+Days = list[tuple[int, int]]
+"""Approvals and decisions of each day."""
+
+
+def write_rates(home: Settings, decided: dict[str, Days]) -> None:
+    """Write decisions of each lender on the days from FIRST + 1 on."""
+    institutions = [{"institution_id": name} for name in decided]
+    products = [row | {"product_id": "loan"} for row in institutions]
+    total = sum(decisions for days in decided.values() for _, decisions in days)
     leads = [lead(number) for number in range(total)]
     write_day(home, FIRST, leads=leads, products=products, institutions=institutions)
-    write_matches(home, FIRST, [BANK | row | {"match_id": row["lead_id"]} for row in leads])
-    rest = iter(leads)
-    for number, (approvals, decisions) in enumerate(approvals_by_day, start=1):
-        day = FIRST + timedelta(days=number)
-        events = ["approved"] * approvals + ["declined"] * (decisions - approvals)
-        recorded = {"recorded_at": at(f"{day} 09:00"), "history_kind": None}
-        write_day(home, day, outcomes=[BANK | next(rest) | recorded | {"event": e} for e in events])
+    rest, matches = iter(leads), []
+    outcomes: dict[date, list[Row]] = {}
+    for product, days in zip(products, decided.values(), strict=True):
+        for number, (approvals, decisions) in enumerate(days, start=1):
+            day = FIRST + timedelta(days=number)
+            recorded = {"recorded_at": at(f"{day} 09:00"), "history_kind": None}
+            for event in ["approved"] * approvals + ["declined"] * (decisions - approvals):
+                pair = product | next(rest)
+                matches.append(pair | {"match_id": pair["lead_id"]})
+                outcomes.setdefault(day, []).append(pair | recorded | {"event": event})
+    write_matches(home, FIRST, matches)
+    for day, rows in outcomes.items():
+        write_day(home, day, outcomes=rows)
+
+
+def count_lenders(home: Settings, name: str) -> Counter[str]:
+    """Return the number of rows of a mart by lender."""
+    return Counter(row["institution_id"] for row in read(home, name))
 
 
 USUAL = [(5, 40)] * 9
@@ -188,47 +206,30 @@ USUAL = [(5, 40)] * 9
 def test_a_sudden_change_of_the_approval_rate_does_not_train_before_it_is_confirmed(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    write_rates(home, [*USUAL, (38, 40), (39, 40)])
+    """Two ordinary lenders beside it: by chance, and with too few decisions."""
+    changes = {
+        "bank": [*USUAL, (38, 40), (39, 40)],
+        "chance": [*USUAL[:2], (9, 40)],
+        "few": [*USUAL[:2], (15, 15)],
+    }
+    write_rates(home, changes)
     build_all(home, DAY)
-    assert len(read(home, "outcomes")) == 9 * 40
-    held = read(home, "unlinked_outcomes")
-    assert {row["unlinked_reason"] for row in held} == {"unconfirmed_change"}
+    ordinary = {"chance": 3 * 40, "few": 2 * 40 + 15}
+    assert count_lenders(home, "outcomes") == ordinary | {"bank": 9 * 40}
+    held = read(home, UNLINKED)
+    assert {(row["institution_id"], row["unlinked_reason"]) for row in held} == {
+        ("bank", "unconfirmed_change")
+    }
+    assert set(count_lenders(home, "sudden_changes")) == {"bank"}
     (finding,) = read_manifest(home.day_folder(home.marts, DAY))["findings"]
     assert (finding["id"], finding["sources"]) == ("outcomes_sudden_change", ["bank"])
 
-    confirmed = policy.outcomes().sudden_change.model_validate(
-        policy.outcomes().sudden_change.model_dump(by_alias=True)
-        | {
-            "confirmed": [
-                {
-                    "institution_id": "bank",
-                    "from": DAY - timedelta(days=1),
-                    "to": DAY,
-                    "confirmed_on": date(2026, 3, 13),
-                    "source": "a letter of the bank",
-                }
-            ]
-        }
-    )
-    changed = policy.outcomes().model_copy(update={"sudden_change": confirmed})
-    monkeypatch.setattr(policy, "outcomes", lambda: changed)
+    confirmed = {"institution_id": "bank", "from": DAY - timedelta(days=1), "to": DAY}
+    confirmed |= {"confirmed_on": date(2026, 3, 13), "source": "a letter of the bank"}
+    patch_sudden_change(monkeypatch, confirmed=[confirmed])
     build_all(home, DAY)
-    assert len(read(home, "outcomes")) == 11 * 40
+    assert count_lenders(home, "outcomes") == ordinary | {"bank": 11 * 40}
     assert not read_manifest(home.day_folder(home.marts, DAY))["findings"]
-
-
-@pytest.mark.parametrize(
-    "last",
-    [
-        pytest.param((9, 40), id="chance"),
-        pytest.param((15, 15), id="too few decisions"),
-    ],
-)
-def test_an_ordinary_day_is_no_sudden_change(home: Settings, last: tuple[int, int]):
-    write_rates(home, [*USUAL[:2], last])
-    build_all(home, DAY)
-    assert not read(home, "unlinked_outcomes")
-    assert not read(home, "sudden_changes")
 
 
 def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings):
@@ -260,8 +261,8 @@ def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings)
     assert (folder / "outcome_receipt.csv").read_bytes() == first["outcome_receipt.csv"]
     file = f"{DAY}/test.csv"
     assert read_receipt(home, "bank") == [
-        {"file": file, "line": "2", "status": "accepted", "reason": ""},
-        {"file": file, "line": "3", "status": "ignored", "reason": "allowed: event"},
+        {"file": file, "line": line, "status": status, "reason": reason, "schema_version": "2"}
+        for line, status, reason in (("2", "accepted", ""), ("3", "ignored", "allowed: event"))
     ]
     assert "139" not in (folder / "outcome_receipt.v2.csv").read_text("utf-8")
 
@@ -280,7 +281,7 @@ def test_a_product_that_no_catalogue_has_is_unknown_also_in_history(home: Settin
         leads=2,
     )
     build_all(home, DAY)
-    unlinked = read(home, "unlinked_outcomes")
+    unlinked = read(home, UNLINKED)
     assert sorted((row["institution_id"], row["unlinked_reason"]) for row in unlinked) == [
         ("bank", "other_product"),
         ("bank", "unknown_product"),
@@ -296,53 +297,63 @@ def patch_sudden_change(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None
     monkeypatch.setattr(policy, "outcomes", lambda: outcomes)
 
 
-def write_first_reports(home: Settings, approvals: int, *, trained: bool) -> None:
-    """Write 40 decisions of a lender without earlier ones; each approval was predicted at 0.15."""
+def write_first_reports(home: Settings, approvals: dict[str, int], *, trained: bool) -> None:
+    """Write 40 decisions of each lender, its first; each approval was predicted at 0.15."""
     before = FIRST - timedelta(days=28)
     known = [lead(number) | {"lead_id": f"old-{number}"} for number in range(30)]
-    terms = {"products": [BANK, FUND], "institutions": [{"institution_id": "bank"}]}
-    write_day(home, before, leads=known, **terms)
+    institutions = [{"institution_id": name} for name in approvals]
+    products = [row | {"product_id": "loan"} for row in institutions]
+    write_day(home, before, leads=known, products=[*products, FUND], institutions=institutions)
     report = {"recorded_at": at(f"{before + timedelta(days=1)} 09:00"), "event": "declined"}
     history = [FUND | row | report for row in known] if trained else []
     write_day(home, before + timedelta(days=1), outcomes=history)
     leads = [lead(number) for number in range(40)]
-    matches = [BANK | row | {"match_id": row["lead_id"], "p_approve": 0.15} for row in leads]
+    pairs = [(product, row) for product in products for row in leads]
+    matches = [
+        product | row | {"match_id": f"{product['institution_id']}-{row['lead_id']}"}
+        for product, row in pairs
+    ]
     write_day(home, FIRST, leads=leads)
-    write_matches(home, FIRST, matches)
-    events = ["approved"] * approvals + ["declined"] * (40 - approvals)
+    write_matches(home, FIRST, [match | {"p_approve": 0.15} for match in matches])
     # the first 15 are too few to judge, with the others they aren't
     for day, part in ((DAY - timedelta(days=1), slice(15)), (DAY, slice(15, None))):
         recorded = {"recorded_at": at(f"{day} 09:00"), "history_kind": None}
-        rows = zip(leads[part], events[part], strict=True)
-        write_day(home, day, outcomes=[BANK | row | recorded | {"event": e} for row, e in rows])
+        outcomes = [
+            product | row | recorded | {"event": event}
+            for product, approved in zip(products, approvals.values(), strict=True)
+            for row, event in list(
+                zip(leads, ["approved"] * approved + ["declined"] * (40 - approved), strict=True)
+            )[part]
+        ]
+        write_day(home, day, outcomes=outcomes)
 
 
-@pytest.mark.parametrize(
-    ("approvals", "trained", "held"),
-    [
-        pytest.param(38, True, 25, id="lies from the first report on"),
-        pytest.param(6, True, 0, id="as predicted"),
-        pytest.param(16, True, 0, id="beyond chance, but not by the factor"),
-        pytest.param(38, False, 0, id="predicted by a stated prior"),
-    ],
-)
 def test_the_first_decisions_of_a_lender_are_compared_with_the_predictions(
-    home: Settings, monkeypatch: pytest.MonkeyPatch, approvals: int, trained: bool, held: int
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """One lies from the first report on; of two the rates are as predicted, and beyond chance."""
+    patch_sudden_change(monkeypatch, trained_decisions=30)
+    approvals = {"bank": 38, "as-predicted": 6, "not-by-the-factor": 16}
+    write_first_reports(home, approvals, trained=True)
+    build_all(home, DAY)
+    held = [(row["institution_id"], row["unlinked_reason"]) for row in read(home, UNLINKED)]
+    assert held == [("bank", "unconfirmed_change")] * 25
+    (finding,) = read_manifest(home.day_folder(home.marts, DAY))["findings"]
+    assert (finding["id"], finding["sources"]) == ("outcomes_sudden_change", ["bank"])
+    assert "95.0% of 40 decisions" in finding["detail"]
+    assert "15.0% were predicted" in finding["detail"]
+    confirmed = {"institution_id": "bank", "from": DAY, "to": DAY, "source": "a letter"}
+    confirmed |= {"confirmed_on": DAY + timedelta(days=1)}
+    patch_sudden_change(monkeypatch, confirmed=[confirmed])
+    build_all(home, DAY)
+    assert not read(home, UNLINKED)
+
+
+def test_decisions_are_not_compared_with_a_stated_prior(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     patch_sudden_change(monkeypatch, trained_decisions=30)
-    write_first_reports(home, approvals, trained=trained)
+    write_first_reports(home, {"bank": 38}, trained=False)
     build_all(home, DAY)
-    unlinked = [row["unlinked_reason"] for row in read(home, "unlinked_outcomes")]
-    assert unlinked == ["unconfirmed_change"] * held
-    findings = read_manifest(home.day_folder(home.marts, DAY))["findings"]
-    assert [(f["id"], f["sources"]) for f in findings] == (
-        [("outcomes_sudden_change", ["bank"])] if held else []
-    )
-    if held:
-        assert "95.0% of 40 decisions" in findings[0]["detail"]
-        assert "15.0% were predicted" in findings[0]["detail"]
-        confirmed = {"institution_id": "bank", "from": DAY, "to": DAY, "source": "a letter"}
-        confirmed |= {"confirmed_on": DAY + timedelta(days=1)}
-        patch_sudden_change(monkeypatch, confirmed=[confirmed])
-        build_all(home, DAY)
-        assert not read(home, "unlinked_outcomes")
+    assert not read(home, UNLINKED)
+    assert read_manifest(home.day_folder(home.marts, DAY))["findings"] == []

@@ -66,6 +66,7 @@ def publish(
     """Publish a delivery with these files; `leads_csv` is `leads.csv`."""
     folder = settings.day_folder(settings.outbox, DAY) / bank
     facts = {"institution_id": bank, "delivery": delivery, "version": version, "rows": 3}
+    facts |= {"format": "csv", "columns": [], "withheld_fields": []}
     with publishing(folder, facts) as fresh:
         for name, content in files.items():
             (fresh / name.replace("_", ".")).write_bytes(content)

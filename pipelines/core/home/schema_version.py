@@ -2,7 +2,7 @@
 
 `home.json` states it. Code refuses a home of another version: an older one is migrated by
 `banyan migrate`, a newer one needs newer code. Version 1 had no `home.json` and stored the marts
-that grow with history whole in each day's folder.
+that grow with history whole in each day's folder; version 2 had no publication log.
 """
 
 import json
@@ -15,7 +15,7 @@ from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import describe_damage, read_json
 
-VERSION = 2
+VERSION = 3
 SHARED_MARTS = 2
 """The version from which on days share the files of the marts that grow with history."""
 HISTORY = "history.json"

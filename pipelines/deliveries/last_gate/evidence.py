@@ -102,7 +102,7 @@ def _load_catalogues(
     as_of: date,
     institutions: list[str],
 ) -> None:
-    """Create `gate.catalogue`, `gate.admissions` and `gate.agreements`."""
+    """Create `gate.catalogue`, `gate.admissions`, `gate.agreements` and what loans cost."""
     caps = [
         (each.kind, each.segment, each.currency, each.cap, each.valid_from, each.valid_to)
         for each in policy.price_caps()
@@ -111,19 +111,46 @@ def _load_catalogues(
     types = (*(pa.string(),) * 3, pa.float64(), *(pa.date32(),) * 2)
     _create_table(connection, "gate.caps", names, types, caps)
     connection.execute("update gate.caps set valid_to = $1 where valid_to is null", [LAST_DATE])
-    for feed in ("products", "institutions"):
+    for feed in ("products", "product_fees", "institutions"):
         _create_view(connection, settings, feed, f"gate.all_{feed}", last=as_of)
     # a list without an institution ends its admission, so the lists are loaded whole
     connection.execute("create or replace table gate.institutions as from gate.all_institutions")
-    connection.execute(
-        "create or replace table gate.products as from gate.all_products "
-        "where list_contains($institutions, institution_id)",
-        {"institutions": institutions},
-    )
+    for feed in ("products", "product_fees"):
+        connection.execute(
+            f"create or replace table gate.{feed} as from gate.all_{feed} "
+            "where list_contains($institutions, institution_id)",
+            {"institutions": institutions},
+        )
     dates = {"day": day, "as_of": as_of}
     run_query(connection, SQL / "admissions.sql", dates)
     run_query(connection, SQL / "catalogue.sql", dates)
     run_query(connection, SQL / "agreements.sql", {"day": day})
+    _load_cost_rules(connection)
+    run_query(connection, SQL / "disclosures.sql")
+    run_query(connection, SQL / "costs.sql")
+
+
+def _load_cost_rules(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `gate.cost_rules`: how the whole cost of a loan is stated and limited, and when."""
+    rules = [
+        (
+            *(rule.kind, rule.segment, rule.currency),
+            3 - rule.criteria.count(None),
+            rule.annualisation == "compound",
+            rule.cap_compares == "whole_cost",
+            *("certain" in rule.fee_lines, "contingent" in rule.fee_lines),
+            *(rule.valid_from, rule.valid_to or LAST_DATE),
+        )
+        for rule in policy.financing_costs().rules
+    ]
+    columns = {
+        **dict.fromkeys(("kind", "segment", "currency"), pa.string()),
+        "named": pa.int64(),
+        **dict.fromkeys(("is_compound", "caps_whole_cost"), pa.bool_()),
+        **dict.fromkeys(("needs_certain", "needs_contingent"), pa.bool_()),
+        **dict.fromkeys(("valid_from", "valid_to"), pa.date32()),
+    }
+    _create_table(connection, "gate.cost_rules", columns, columns.values(), rules)
 
 
 def _load_policies(connection: duckdb.DuckDBPyConnection, day: date) -> None:
@@ -168,6 +195,22 @@ def _load_month_use(connection: duckdb.DuckDBPyConnection, settings: Settings, d
             where (institution_id, product_id) in (from limited_products)
             """,
             {"files": files} if files else None,
+        )
+    decisions = [
+        str(file)
+        for folder in _list_folders(settings.settlement, first, day - timedelta(days=1))
+        for file in sorted(folder.glob("return_decisions.parquet"))
+    ]
+    _create_table(connection, "gate.returned", ("match_id",), (pa.string(),), ())
+    if decisions:
+        connection.execute(
+            """
+            insert into gate.returned
+            select distinct match_id
+            from read_parquet($files, hive_partitioning = false)
+            where decision = 'accepted'
+            """,
+            {"files": decisions},
         )
     run_query(connection, SQL / "month_use.sql")
 

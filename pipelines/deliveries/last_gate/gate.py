@@ -6,7 +6,7 @@ to the moment, what the institutions received before, and the policies. It share
 matching nor with the judgement of rows by present knowledge.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,7 +21,13 @@ from expectations.outbound_contracts import load_outbound
 from pipelines.core.database import run_query
 from pipelines.core.settings import Settings
 from pipelines.deliveries.last_gate.evidence import load_evidence
-from pipelines.deliveries.last_gate.outgoing_file import load_rows
+from pipelines.deliveries.last_gate.outgoing_file import (
+    OutgoingFile,
+    append_rows,
+    count_rows,
+    create_outgoing_table,
+    read_columns,
+)
 
 SQL = Path(__file__).parent / "sql"
 
@@ -32,6 +38,8 @@ LEADS = load("leads")
 PERSONAL = tuple(column.name for column in LEADS.columns if column.personal)
 PROTECTED = frozenset(column.name for column in LEADS.columns if column.protected)
 LEAD_COLUMNS = frozenset(LEADS.lake_schema.names) - {column.name for column in LINEAGE}
+COMPARED = (*PLATFORM_COLUMNS, *PERSONAL)
+"""Columns of a file that are compared with the sources."""
 
 
 @dataclass(frozen=True)
@@ -73,120 +81,140 @@ class LastGate:
         load_evidence(connection, settings, day, as_of, list(institutions))
         return cls(connection, settings, day, as_of)
 
-    def find_rows_closed_since(self, institution_id: str) -> pa.Table:
+    def find_rows_closed_since(self) -> pa.Table:
         """Return the matches that files forbid which landed and no run has read yet.
 
-        Their columns are `match_id` and `reason`.
+        Their columns are `institution_id`, `match_id` and `reason`.
         """
         return self.connection.sql(
             """
-            select claims.match_id, min(landed_since.reason) as reason
+            select claims.institution_id, claims.match_id, min(landed_since.reason) as reason
             from gate.claims
             inner join gate.landed_since
                 on
                     claims.channel_id = landed_since.channel_id
                     and claims.lead_id = landed_since.lead_id
-                    and coalesce(landed_since.institution_id, $institution) = $institution
-            where claims.institution_id = $institution
-            group by claims.match_id
-            order by claims.match_id
-            """,
-            params={"institution": institution_id},
+                    and claims.institution_id
+                    = coalesce(landed_since.institution_id, claims.institution_id)
+            group by claims.institution_id, claims.match_id
+            order by claims.institution_id, claims.match_id
+            """
         ).to_arrow_table()
 
-    def check_outgoing(
-        self, institution_id: str, file: Path, rows: int, earlier: Sequence[str] = ()
-    ) -> list[Violation]:
-        """Return the violations of a file that is about to leave; none if it may.
+    def check_outgoing(self, files: Sequence[OutgoingFile]) -> dict[str, list[Violation]]:
+        """Return the violations of files that are about to leave, by institution.
 
-        Args:
-            institution_id: The recipient.
-            file: The lead file as it is, before it is sealed: CSV or Parquet.
-            rows: Number of rows that were meant to be written.
-            earlier: Match ids that the institution has by the version before.
+        A file without any may leave. The files are read one by one, so that one that can't be read
+        stops no other, and their rows are checked together: a query costs more than the rows of
+        one file.
         """
-        try:
-            columns, found, formulas = load_rows(self.connection, file)
-        except (duckdb.Error, OSError, ValueError):
-            return [Violation("file_not_readable", rows)]
-        if missing := sorted(set(PLATFORM_COLUMNS) - set(columns)):
-            return [Violation("column_missing", found, name) for name in missing]
-        violations = [*self._check_columns(institution_id, columns, found)]
-        if found != rows:
-            violations.append(Violation("rows_differ", abs(found - rows)))
-        if wrong := self._count_wrong_versions():
-            violations.append(Violation("schema_version_wrong", wrong))
-        if formulas:
-            violations.append(Violation("formula", formulas))
-        if found:
-            violations += self._check_rows(institution_id, columns, earlier)
+        create_outgoing_table(self.connection, COMPARED)
+        agreed = self._load_agreed_columns()
+        violations: dict[str, list[Violation]] = {}
+        columns: dict[str, list[str]] = {}
+        for file in files:
+            try:
+                names = read_columns(self.connection, file.path)
+                violations[file.institution_id] = self._load_file(file, names, agreed)
+                columns[file.institution_id] = names
+            except (duckdb.Error, OSError, ValueError):
+                violations[file.institution_id] = [Violation("file_not_readable", file.rows)]
+        for name, violation in (*self._check_cells(), *self._check_rows(files, columns)):
+            violations[name].append(violation)
         return violations
 
-    def _check_columns(
-        self, institution_id: str, columns: list[str], rows: int
-    ) -> Iterable[Violation]:
-        agreed = self._load_agreed_columns(institution_id)
-        for name in columns:
-            if name in PLATFORM_COLUMNS:
-                continue
-            if name in PROTECTED:
-                yield Violation("protected_field", rows, name)
-            elif name not in agreed & LEAD_COLUMNS:
-                yield Violation("field_not_agreed", rows, name)
+    def _load_file(
+        self, file: OutgoingFile, names: list[str], agreed: Mapping[str, Set[str]]
+    ) -> list[Violation]:
+        """Load the rows of a file and return the violations of its columns and of their number."""
+        if missing := sorted(set(PLATFORM_COLUMNS) - set(names)):
+            found = count_rows(self.connection, file.path, names)
+            return [Violation("column_missing", found, name) for name in missing]
+        found = append_rows(self.connection, file, names, COMPARED)
+        allowed = LEAD_COLUMNS & agreed.get(file.institution_id, frozenset())
+        kinds = {
+            name: "protected_field" if name in PROTECTED else "field_not_agreed"
+            for name in names
+            if name not in PLATFORM_COLUMNS and (name in PROTECTED or name not in allowed)
+        }
+        violations = [Violation(kind, found, name) for name, kind in kinds.items()]
+        if found != file.rows:
+            violations.append(Violation("rows_differ", abs(found - file.rows)))
+        return violations
 
-    def _count_wrong_versions(self) -> int:
-        (wrong,) = self.connection.execute(
-            "select count(*) from outgoing where schema_version is distinct from $version",
-            {"version": f"{SCHEMA_VERSION}"},
-        ).fetchall()[0]
-        return int(wrong)
-
-    def _load_agreed_columns(self, institution_id: str) -> set[str]:
+    def _load_agreed_columns(self) -> dict[str, Set[str]]:
         rows = self.connection.execute(
-            "select unnest(agreed_fields) from gate.agreements where institution_id = $institution",
-            {"institution": institution_id},
+            "select institution_id, agreed_fields from gate.agreements"
         ).fetchall()
-        return {name for (name,) in rows}
+        return {institution: frozenset(fields or ()) for institution, fields in rows}
+
+    def _check_cells(self) -> Iterator[tuple[str, Violation]]:
+        """Yield the violations that single cells of the loaded rows show, by institution."""
+        rows = self.connection.execute(
+            """
+            select
+                institution_id,
+                count(*) filter (schema_version is distinct from $version) as schema_version_wrong,
+                cast(sum(formulas) as bigint) as formula
+            from outgoing group by institution_id order by institution_id
+            """,
+            {"version": f"{SCHEMA_VERSION}"},
+        ).fetchall()
+        for institution, wrong_versions, formulas in rows:
+            if wrong_versions:
+                yield institution, Violation("schema_version_wrong", wrong_versions)
+            if formulas:
+                yield institution, Violation("formula", formulas)
 
     def _check_rows(
-        self, institution_id: str, columns: list[str], earlier: Sequence[str]
-    ) -> list[Violation]:
+        self, files: Sequence[OutgoingFile], columns: Mapping[str, Sequence[str]]
+    ) -> Iterator[tuple[str, Violation]]:
+        """Yield the violations of the loaded rows by institution."""
         connection = self.connection
+        owners = [pa.repeat(file.institution_id, len(file.earlier)) for file in files]
+        earlier = {
+            "institution_id": pa.chunked_array(owners, pa.string()),
+            "match_id": pa.chunked_array([[*file.earlier] for file in files], pa.string()),
+        }
+        names = {
+            "institution_id": pa.array([*columns], pa.string()),
+            "names": pa.array([*columns.values()], pa.list_(pa.string())),
+        }
+        connection.register("earlier", pa.table(earlier))
+        connection.register("file_columns", pa.table(names))
         differences = [
-            f"outgoing.{name} is distinct from cast(leads.{name} as varchar)"
+            f"(list_contains(file_columns.names, '{name}') "
+            f"and outgoing.{name} is distinct from cast(leads.{name} as varchar))"
             for name in PERSONAL
-            if name in columns
         ]
-        connection.register("earlier", pa.table({"match_id": pa.array(list(earlier), pa.string())}))
         connection.execute(
             f"""
             create or replace temp view outgoing_rows as
             select
+                outgoing.institution_id,
                 outgoing.match_id,
                 outgoing.product_id,
                 try_cast(outgoing.suggested_apr as double) as suggested_apr,
-                {" or ".join(differences) or "false"} as has_other_personal_data
+                {" or ".join(differences)} as has_other_personal_data
             from outgoing
+            inner join file_columns on outgoing.institution_id = file_columns.institution_id
             left join gate.claims
                 on outgoing.match_id = claims.match_id
             left join gate.leads
                 on claims.channel_id = leads.channel_id and claims.lead_id = leads.lead_id
             """
         )
-        run_query(connection, SQL / "audited_rows.sql", self._parameters(institution_id))
-        found = run_query(
-            connection, SQL / "violations.sql", {"institution": institution_id}
-        ).fetchall()
-        connection.unregister("earlier")
-        return [Violation(kind, count, detail) for kind, detail, count in found]
+        run_query(connection, SQL / "audited_rows.sql", self._parameters())
+        rows = run_query(connection, SQL / "violations.sql").fetchall()
+        for institution, kind, detail, count in rows:
+            yield institution, Violation(kind, count, detail)
 
-    def _parameters(self, institution_id: str) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, Any]:
         consent, start = policy.consent(self.day), self.settings.day_start
         longest_now = policy.consent(self.as_of).longest_days
         least = {name: entry.of_match for name, entry in policy.least_odds(self.day).items()}
         texts = policy.consent_texts()
         return {
-            "institution": institution_id,
             "every_institution": consent.every_institution,
             "oldest_consent": start(self.day - timedelta(days=consent.longest_days)),
             "oldest_consent_now": start(self.as_of - timedelta(days=longest_now)),
@@ -194,20 +222,8 @@ class LastGate:
             "day": self.day,
             "as_of": self.as_of,
             "catalogues": len({self.day, self.as_of}),
-            "is_admitted": self._is_admitted(institution_id),
             "least_odds": least["default"],
             "time_zone": self.settings.time_zone,
             "has_texts": bool(texts.texts),
             "unknown_version_closes": texts.unknown_version == "close",
         }
-
-    def _is_admitted(self, institution_id: str) -> bool:
-        """Return whether the newest lists admit an institution on the day and now."""
-        (dates,) = self.connection.execute(
-            """
-            select count(*) from gate.admissions
-            where institution_id = $institution and is_admitted
-            """,
-            {"institution": institution_id},
-        ).fetchall()[0]
-        return bool(dates == len({self.day, self.as_of}))

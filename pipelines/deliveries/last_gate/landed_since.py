@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core.database import query_table
+from pipelines.core.home.erasures import ChangedLanding, read_changed_landings
 from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
 from pipelines.core.publishing import sha256, write_parquet
@@ -126,6 +127,7 @@ def _find_closed_leads(
 def _list_unread_files(settings: Settings, feed: str, until: date) -> Iterator[_LandedFile]:
     """Yield the finished files of a feed that the ledger doesn't know as they are now."""
     known: dict[str, tuple[int, str, float]] | None = None
+    changed = read_changed_landings(settings.home)
     for path in sorted((settings.landing / feed).glob("*/*/*")):
         if path.name.startswith(".") or not path.name.endswith(FORMATS) or not path.is_file():
             continue
@@ -136,7 +138,7 @@ def _list_unread_files(settings: Settings, feed: str, until: date) -> Iterator[_
         # bytes that are no UTF-8 are escaped as the ledger escapes them
         relative = path.relative_to(settings.landing).as_posix()
         name = os.fsencode(relative).decode("utf-8", "backslashreplace")
-        if not _is_known(path, known.get(name)):
+        if not _is_known(path, known.get(name)) and not _is_erased(path, changed.get(name)):
             yield _LandedFile(path, path.parts[-3])
 
 
@@ -147,6 +149,11 @@ def _is_known(path: Path, entry: tuple[int, str, float] | None) -> bool:
     size, digest, recorded = entry
     stat = path.stat()
     return stat.st_size == size and (stat.st_mtime <= recorded or sha256(path) == digest)
+
+
+def _is_erased(path: Path, changed: ChangedLanding | None) -> bool:
+    """Return whether only an erasure changed the file since the ledger has it."""
+    return changed is not None and sha256(path) == changed.present
 
 
 def _read_known_files(settings: Settings, feed: str) -> dict[str, tuple[int, str, float]]:

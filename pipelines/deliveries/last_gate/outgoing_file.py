@@ -1,14 +1,14 @@
-"""Read an outgoing lead file from its bytes, as its receiver does, into a table of text.
+"""Read outgoing lead files from their bytes, as their receivers do, into one table of text.
 
-The reader is the gate's own: it shares nothing with the code that wrote the file.
+The reader is the gate's own: it shares nothing with the code that wrote the files.
 """
 
 import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-
-TABLE = "gate.rows"
 
 FORMULA = r"^[=+\-@\t\r]"
 """A text that a spreadsheet would run."""
@@ -16,52 +16,110 @@ HARMLESS = r"^(\+[0-9]{6,15}|-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?)$"
 """A phone number in E.164 or a number, which no spreadsheet runs."""
 
 
-def load_rows(connection: duckdb.DuckDBPyConnection, file: Path) -> tuple[list[str], int, int]:
-    """Create table `gate.rows` with the file's rows as text; return columns, rows and formulas.
+@dataclass(frozen=True)
+class OutgoingFile:
+    """A lead file that is about to leave, as it is before it is sealed."""
 
-    A formula is a cell of a CSV that a spreadsheet would run. Of the texts of a CSV the one
-    apostrophe that guards such a text is removed.
+    institution_id: str
+    """The recipient."""
+    path: Path
+    """CSV or Parquet, by its suffix."""
+    rows: int
+    """Number of rows that were meant to be written."""
+    earlier: Sequence[str] = ()
+    """Match ids that the institution has by the version before."""
+
+
+def create_outgoing_table(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
+    """Create `gate.outgoing` for rows of files, with `columns` as text.
+
+    It also has the number of formulas in all cells of a row, and a hash of them. A formula is a
+    cell of a CSV that a spreadsheet would run. The hash makes DuckDB read each cell of a file, also
+    of columns that nothing is compared with.
     """
-    is_csv = file.suffix != ".parquet"
-    names = _create_raw_rows(connection, file, is_csv=is_csv)
-    cells = ", ".join(f"{_text(name, is_csv=is_csv)} as {_quote(name)}" for name in names)
-    connection.execute(f"create or replace temp table outgoing as select {cells} from raw_rows")
-    formulas = 0
-    if is_csv:
-        tests = " + ".join(f"coalesce(sum({_is_formula(name)}), 0)" for name in names)
-        (formulas,) = connection.execute(f"select {tests} from raw_rows").fetchall()[0]
-    (rows,) = connection.execute("select count(*) from outgoing").fetchall()[0]
-    connection.execute("drop view raw_rows")
-    return names, int(rows), int(formulas)
-
-
-def _create_raw_rows(
-    connection: duckdb.DuckDBPyConnection, file: Path, *, is_csv: bool
-) -> list[str]:
-    if not is_csv:
-        relation = connection.read_parquet(str(file), hive_partitioning=False)
-        relation.create_view("raw_rows", replace=True)
-        return list(relation.columns)
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        names = next(csv.reader(text), [])
-    columns = ", ".join(f"'{_escape(name)}': 'varchar'" for name in names)
+    texts = ", ".join(f"{_quote(name)} varchar" for name in columns)
     connection.execute(
-        f"create or replace view raw_rows as from read_csv('{_escape(str(file))}', "
-        f"columns = {{{columns}}}, auto_detect = false, header = true, delim = ',', "
-        "quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
+        "create or replace temp table outgoing "
+        f"(institution_id varchar, {texts}, formulas bigint, row_hash ubigint)"
     )
-    return names
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """Return the names of the columns of a file.
+
+    Raises:
+        OSError, ValueError, duckdb.Error: They can't be read.
+    """
+    if file.suffix == ".parquet":
+        return list(connection.read_parquet(str(file), hive_partitioning=False).columns)
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        return next(csv.reader(text), [])
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, file: Path, names: Sequence[str]) -> int:
+    """Return the number of rows of a file with the columns `names`.
+
+    Raises:
+        duckdb.Error: The file can't be read.
+    """
+    (rows,) = connection.execute(f"select count(*) from {_source(file, names)}").fetchall()[0]
+    return int(rows)
+
+
+def append_rows(
+    connection: duckdb.DuckDBPyConnection,
+    file: OutgoingFile,
+    names: Sequence[str],
+    columns: Sequence[str],
+) -> int:
+    """Append the rows of a file to `outgoing` and return their number.
+
+    Of the texts of a CSV the one apostrophe that guards a formula is removed.
+
+    Args:
+        connection: With the table.
+        file: The lead file.
+        names: Its columns.
+        columns: The columns of the table; the file may lack some.
+
+    Raises:
+        duckdb.Error: A row can't be read; then none was appended.
+    """
+    is_csv = file.path.suffix != ".parquet"
+    cells = [_text(name, is_csv=is_csv) for name in columns if name in names]
+    formulas = " + ".join(map(_count_formula, names)) if is_csv else "0"
+    query = (
+        f"insert into outgoing by name select $institution as institution_id, {', '.join(cells)}, "
+        f"{formulas} as formulas, hash({', '.join(map(_quote, names))}) as row_hash "
+        f"from {_source(file.path, names)}"
+    )
+    (rows,) = connection.execute(query, {"institution": file.institution_id}).fetchall()[0]
+    return int(rows)
+
+
+def _source(file: Path, names: Sequence[str]) -> str:
+    """Return the table function that reads a file, of CSV every value as text."""
+    if file.suffix == ".parquet":
+        return f"read_parquet('{_escape(str(file))}', hive_partitioning = false)"
+    columns = ", ".join(f"'{_escape(name)}': 'varchar'" for name in names)
+    return (
+        f"read_csv('{_escape(str(file))}', columns = {{{columns}}}, auto_detect = false, "
+        "header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
+    )
 
 
 def _text(name: str, *, is_csv: bool) -> str:
-    text = f"cast({_quote(name)} as varchar)"
-    return rf"regexp_replace({text}, '^''(''*[=+\-@\t\r])', '\1')" if is_csv else text
+    column = _quote(name)
+    if not is_csv:
+        return f"cast({column} as varchar) as {column}"
+    return rf"regexp_replace({column}, '^''(''*[=+\-@\t\r])', '\1') as {column}"
 
 
-def _is_formula(name: str) -> str:
+def _count_formula(name: str) -> str:
     column = _quote(name)
     is_formula = f"regexp_matches({column}, '{FORMULA}')"
-    return f"cast({is_formula} and not regexp_matches({column}, '{HARMLESS}') as integer)"
+    is_harmless = f"regexp_matches({column}, '{HARMLESS}')"
+    return f"coalesce(cast({is_formula} and not {is_harmless} as integer), 0)"
 
 
 def _quote(name: str) -> str:

@@ -140,7 +140,10 @@ def _make_version(
     entry: dict[str, Any],
     transport: str,
 ) -> DeliveryVersion:
-    hashes = {f"{value}" for name, value in entry.items() if name.endswith("sha256") and value}
+    forms = [entry, *entry.get("before_erasure", ())]  # an institution may have either
+    hashes = {
+        f"{value}" for form in forms for name, value in form.items() if name.endswith("sha256")
+    } - {"", "None"}
     deadline = entry.get("deadline")
     return DeliveryVersion(
         day=day,

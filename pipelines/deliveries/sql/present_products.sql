@@ -5,8 +5,8 @@
 -- careful statement counts by itself: a pause, an end, a smaller cap, an unreadable row. Of lists
 -- and catalogues of `$day`, or of a date before, that became known later, the ones that open later
 -- than `$day` count as well: the newest marts call open what was not open on `$day`. Where such a
--- catalogue has a rule or a stricter limit that the matches of `$day` were not judged by, the
--- product is closed.
+-- catalogue has a rule, a stricter limit or a higher fee that the matches of `$day` were not judged
+-- by, the product is closed.
 
 create or replace table present_products as
 
@@ -121,6 +121,25 @@ new_rules as (
 
 ),
 
+new_fees as (
+
+    select distinct
+        late_product_fees.institution_id,
+        late_product_fees.product_id
+    from late_product_fees
+    left join mart_product_fees
+        on
+            late_product_fees.institution_id = mart_product_fees.institution_id
+            and late_product_fees.product_id = mart_product_fees.product_id
+            and late_product_fees.fee = mart_product_fees.fee
+            and late_product_fees.basis = mart_product_fees.basis
+            and late_product_fees."when" = mart_product_fees.charged_when
+            and late_product_fees.is_contingent = mart_product_fees.is_contingent
+            and late_product_fees.value <= mart_product_fees.value
+    where late_product_fees.landed_on <= $day and mart_product_fees.product_id is null
+
+),
+
 unreadable as (
 
     select distinct coalesce(nullif(trim(institution_id), ''), source) as institution_id
@@ -145,6 +164,7 @@ known as (
         coalesce(later_catalogues.closed_reason, late_catalogues.closed_reason) as later_reason,
         unreadable.institution_id is not null as is_unreadable,
         new_rules.product_id is not null as has_new_rules,
+        new_fees.product_id is not null as has_new_fees,
         stricter_terms.product_id is not null as has_stricter_terms,
         least(
             coalesce(newest_products.daily_quota, mart_products.daily_quota),
@@ -177,6 +197,10 @@ known as (
         on
             mart_products.institution_id = new_rules.institution_id
             and mart_products.product_id = new_rules.product_id
+    left join new_fees
+        on
+            mart_products.institution_id = new_fees.institution_id
+            and mart_products.product_id = new_fees.product_id
     left join stricter_terms
         on
             mart_products.institution_id = stricter_terms.institution_id
@@ -199,6 +223,7 @@ select
         when later_reason is not null then later_reason
         when is_unreadable then 'unreadable_restriction'
         when has_new_rules then 'late_rules'
+        when has_new_fees then 'late_fees'
         when has_stricter_terms then 'late_terms'
     end as closed_reason,
     greatest(

@@ -1,11 +1,12 @@
 -- The received matches of persons who withdrew, asked for erasure or must not be contacted: one
 -- row per match and kind, without the ones of an earlier notice.
 --
--- Tables: `leads` (the lake of the retention period, with its `date`), `delivered` (with its
--- `date`), `suppressions` (orders as known), `kinds` (reason of an order -> kind), `noticed`
--- (earlier notices). An order on any lead of a person holds for all of them: leads with one
--- identity number, or with one phone unless two different numbers came with them. A lead without a
--- number belongs to the numbers that came with its phone.
+-- Tables: `leads` and `delivered` (of notice_candidates.sql, with their `date`), `suppressions`
+-- (orders as known), `kinds` (reason of an order -> kind), `noticed` (earlier notices),
+-- `erased_matches` (of erased persons: the lake has nothing of them). An order on any lead of a
+-- person holds for all of them: leads with one identity number, or with one phone unless two
+-- different numbers came with them. A lead without a number belongs to the numbers that came with
+-- its phone.
 
 with keyed as (
 
@@ -215,6 +216,8 @@ concerned as (
     group by
         delivered.match_id, delivered.institution_id, delivered.channel_id, delivered.lead_id,
         delivered."date", related.kind
+    union all by name
+    select * exclude (known_on) from erased_matches
 
 )
 

@@ -139,7 +139,7 @@ class FeedReader:
 
     def _read_parquet(self, index: int, path: Path) -> Iterator[pa.Table]:
         try:
-            digest = self.tasks[index].entry.sha256
+            digest = self.tasks[index].expected_sha256
             for table in read_parquet_rows(self.connection, self.contract, path, digest, index):
                 self.received[index] += table.num_rows
                 self._add_unknown(table)
@@ -150,7 +150,7 @@ class FeedReader:
 
     def _read_text(self, index: int, path: Path) -> Iterator[pa.Table]:
         is_csv = path.name.endswith((".csv", ".csv.gz"))
-        chunks = read_text_chunks(path, self.tasks[index].entry.sha256)
+        chunks = read_text_chunks(path, self.tasks[index].expected_sha256)
         key: BufferKey = None
         has_header = not is_csv
         if not is_csv:

@@ -48,7 +48,11 @@ UNKNOWN_LEADS = """
 """
 UNKNOWN_LENDERS = """
     select distinct institution_id as source
-    from product_rules_of_the_day
+    from (
+        select institution_id from product_rules_of_the_day
+        union all
+        select institution_id from product_fees_of_the_day
+    )
     anti join institutions using (institution_id)
 """
 FINDINGS = {"order_of_unknown_lead": UNKNOWN_LEADS, "rules_of_unknown_institution": UNKNOWN_LENDERS}
@@ -97,7 +101,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, settings: Settings, day
     """Create the views of the queries; return whether any list of institutions is known."""
     for feed in ("institutions", "leads"):
         create_known_view(connection, settings, feed, day)
-    for feed in ("suppressions", "product_rules"):
+    for feed in ("suppressions", "product_rules", "product_fees"):
         file = settings.day_folder(settings.lake / feed, day) / f"{feed}.parquet"
         if not file.is_file():
             return False

@@ -6,7 +6,8 @@ this way, and 11 s as one table.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 from expectations.contracts import Contract
@@ -73,10 +75,11 @@ def check_contract(contract: Contract, table: pa.Table) -> GateResult:
         IntegrityError: Great Expectations failed on a rule, so no row of the table is checked.
     """
     summary, rows = [], []
-    for columns, suite in _make_suites(contract):
-        for result in _validate(suite, _make_frame(table, columns)):
-            summary.append(_summarise(contract, result))
-            rows.append(np.array(result.result["unexpected_index_list"], np.int64))
+    with _configurations_kept():
+        for columns, suite in _make_suites(contract):
+            for result in _validate(suite, _make_frame(table, columns)):
+                summary.append(_summarise(contract, result))
+                rows.append(np.array(result.result["unexpected_index_list"], np.int64))
     return GateResult(_make_violations(summary, rows), summary)
 
 
@@ -106,6 +109,28 @@ def _make_batch_definition() -> BatchDefinition[Any]:
 def _validate(suite: gx.ExpectationSuite, frame: pd.DataFrame) -> list[ExpectationValidationResult]:
     batch = _make_batch_definition().get_batch({"dataframe": frame})
     return batch.validate(suite, result_format=RESULT_FORMAT).results
+
+
+@contextmanager
+def _configurations_kept() -> Iterator[None]:
+    """Let each rule derive its configuration once, until the block ends.
+
+    Great Expectations derives it from the rule's fields whenever it reads one of them, 150 times a
+    rule and table: a quarter of its time. It changes no rule that it evaluates.
+    """
+    derive = vars(Expectation)["configuration"]
+    kept: dict[int, tuple[Expectation, ExpectationConfiguration]] = {}
+
+    def configuration(rule: Expectation) -> ExpectationConfiguration:
+        if id(rule) not in kept:  # the rule is kept as well, so that no other one gets its id
+            kept[id(rule)] = rule, derive.fget(rule)
+        return kept[id(rule)][1]
+
+    Expectation.configuration = property(configuration)  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        Expectation.configuration = derive  # type: ignore[method-assign]
 
 
 def _make_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:

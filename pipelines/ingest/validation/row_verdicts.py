@@ -142,18 +142,6 @@ def _is_known(typed: pa.Table, name: str) -> BoolArray:
     return is_known
 
 
-def add_rule_counts(summaries: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the sum of several summaries, in the order of the contract."""
-    total: dict[Rule, dict[str, Any]] = {}
-    for summary in summaries:
-        for entry in summary:
-            rule = tuple((key, value) for key, value in entry.items() if isinstance(value, str))
-            counts = total.setdefault(rule, dict(rule) | {"evaluated": 0, "unexpected": 0})
-            counts["evaluated"] += entry["evaluated"]
-            counts["unexpected"] += entry["unexpected"]
-    return list(total.values())
-
-
 @dataclass(frozen=True)
 class FilesOfShard:
     """The files of a feed in a shard, by position: what their rows are judged by."""

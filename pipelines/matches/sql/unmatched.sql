@@ -12,6 +12,7 @@ exits (step, stage, detail) as (
     ('amount', 'no_product', 'amount'),
     ('term', 'no_product', 'term'),
     ('rules', 'no_product', 'rules'),
+    ('cost_disclosure', 'no_product', 'costs_not_stated'),
     ('price_cap', 'price_cap', 'apr_above_cap'),
     ('risk_band', 'risk_band', 'pd_outside_band'),
     ('contact_frequency', 'no_product', 'contact_frequency'),
@@ -33,6 +34,7 @@ last_steps as (
             when funnel.amount = 0 then 'amount'
             when funnel.term = 0 then 'term'
             when funnel.rules = 0 then 'rules'
+            when funnel.cost_disclosure = 0 then 'cost_disclosure'
             when funnel.price_cap = 0 then 'price_cap'
             when funnel.risk_band = 0 then 'risk_band'
             when funnel.contact_frequency = 0 then 'contact_frequency'

@@ -21,6 +21,7 @@ from expectations import policy
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.database import run_query
 from pipelines.pairs.eligibility.bitsets import Bitsets, count_products, pack, unpack
+from pipelines.pairs.eligibility.price_limits import index_prices
 from pipelines.pairs.eligibility.rule_index import (
     LeadExclusions,
     ProductCondition,
@@ -41,6 +42,7 @@ STEPS = (
     "amount",
     "term",
     "rules",
+    "cost_disclosure",
     "price_cap",
     "risk_band",
     "contact_frequency",
@@ -50,6 +52,9 @@ STEPS = (
 
 STATED_STEPS = STEPS[: STEPS.index("risk_band")]
 """Steps that read only stated facts of lead and product: no model score and no earlier offer."""
+
+ALWAYS_READ = frozenset({"lead_row", "term_months"})
+"""Columns of a lead that are read for any requirement: the whole cost depends on the term."""
 
 LEADS_PER_BATCH = 32_768
 """Leads that are evaluated together: bounds the memory, never changes the result."""
@@ -149,7 +154,8 @@ def build_requirements(
     requirements: list[Requirement] = [
         index_list("consent", "consent_scope", by_institution | every),
         index_list("suppressed", "suppressed_institutions", by_institution, excludes=True),
-        ProductCondition("price_cap", pack(_is_within_cap(products))),
+        ProductCondition("cost_disclosure", pack(_states_costs(products))),
+        index_prices(connection),
         *(
             index_attribute(
                 name, name, pa.string(), [Bounds(one_of={v}) for v in products[name].to_pylist()]
@@ -180,7 +186,7 @@ def read_lead_batches(
         leads: Table of the leads to read.
     """
     names = {requirement.attribute for requirement in requirements} - {""}
-    columns = ", ".join(f'"{name}"' for name in sorted(names | {"lead_row"}))
+    columns = ", ".join(f'"{name}"' for name in sorted(names | ALWAYS_READ))
     reader = connection.sql(f"select {columns} from {leads} order by lead_row")
     for batch in reader.to_arrow_reader(LEADS_PER_BATCH):
         yield pa.Table.from_batches([batch])
@@ -216,13 +222,9 @@ def _ranges(
     ]
 
 
-def _is_within_cap(products: pa.Table) -> BoolArray:
-    """Return which products have a lowest price within the legal price cap."""
-    cap, lowest = (
-        np.asarray(products[name].cast(pa.float64()).to_numpy(), np.float64)
-        for name in ("price_cap", "apr_min")
-    )
-    return np.isnan(cap) | (lowest <= cap)
+def _states_costs(products: pa.Table) -> BoolArray:
+    """Return which products state the costs that the law asks for."""
+    return np.asarray(products["states_costs"].to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _index_own_rules(

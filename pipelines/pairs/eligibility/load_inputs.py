@@ -11,6 +11,7 @@ from expectations import policy
 from pipelines.core.database import run_query
 from pipelines.core.errors import InputMissing
 from pipelines.pairs.eligibility.rules import CompiledRules, Product, compile_rules
+from pipelines.pairs.financing_cost import CHARGES, HIGHEST_RATE
 
 SQL = Path(__file__).parent / "sql"
 
@@ -19,6 +20,22 @@ MAX_PAIR_VALUE = 1e9
 (value x units x pairs) must stay within 64 bits."""
 MATCHED_AMOUNT = "matched_amount"
 """Column of leads: the amount at which a lead is matched, see `policy/assumed_requests.yml`."""
+COST_COLUMNS = ("repayment", "is_compound", "whole_cost_cap", "states_costs", *CHARGES)
+"""Columns of table `products` that the whole cost of a loan depends on; no model reads them."""
+FEES = pa.schema(
+    {
+        "institution_id": pa.string(),
+        "product_id": pa.string(),
+        "fee": pa.string(),
+        "basis": pa.string(),
+        "value": pa.float64(),
+        "currency": pa.string(),
+        "charged_when": pa.string(),
+        "collector": pa.string(),
+        "is_contingent": pa.bool_(),
+    }
+)
+"""Columns of the mart `product_fees`."""
 MAX_QUOTA = 10_000_000
 """Largest daily quota that counts: ten times the leads that a day is sized for."""
 
@@ -66,13 +83,14 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
     """Create the tables of the day's catalogue; return the products' own rules.
 
     `products`: products that may receive leads on `day`, numbered by key as `product_row`, with
-    `price_cap`, `reference_apr` (the cap, or the highest price on offer) and `exchange_rate`.
+    `price_cap`, `reference_apr` (the cap, or the highest price on offer), `exchange_rate`, and
+    `COST_COLUMNS`: the terms that the whole cost of its loans depends on.
     `closed_products`: the other products, each with its `reason`.
     `channel_costs`: cost of a lead by channel, in the base currency.
     `earlier_offers`: last match of each person's leads with a product.
     `exchange_rates`: by currency, to the base currency.
     """
-    products = pq.read_table(marts / "products.parquet")
+    products = _read_products(marts)
     rules = compile_rules(
         pq.read_table(marts / "product_rules.parquet"),
         pq.read_schema(marts / "leads.parquet"),
@@ -82,11 +100,16 @@ def load_products(connection: duckdb.DuckDBPyConnection, marts: Path, day: date)
     _load_earlier_offers(connection, marts)
     connection.register("mart_products", products)
     connection.register("invalid_rules", _invalid_rules(rules.closed))
-    connection.register("price_caps", find_price_caps(products, day))
+    connection.register("mart_product_fees", read_product_fees(marts))
+    connection.register("cost_rules", find_price_caps(products, day))
     connection.register(
         "exchange_rates", pa.table({"currency": list(rates), "exchange_rate": list(rates.values())})
     )
-    run_query(connection, SQL / "catalogue.sql", {"max_pair_value": MAX_PAIR_VALUE})
+    run_query(
+        connection,
+        SQL / "catalogue.sql",
+        {"max_pair_value": MAX_PAIR_VALUE, "highest_rate": HIGHEST_RATE},
+    )
     run_query(connection, SQL / "products.sql", {"max_quota": MAX_QUOTA})
     run_query(connection, SQL / "closed_products.sql")
     run_query(connection, SQL / "channel_costs.sql", {"channels": str(marts / "channels.parquet")})
@@ -111,13 +134,42 @@ def _require_file(marts: Path, name: str) -> Path:
 
 
 def find_price_caps(products: pa.Table, day: date) -> pa.Table:
-    """Return the price cap of each kind, segment and currency on offer; null: no cap."""
+    """Return the price caps and rules on costs of each kind, segment and currency on offer.
+
+    `price_cap` (null: no cap), `is_compound`, `caps_whole_cost` and `fee_lines`, as
+    `policy/financing_cost.yml` describes them.
+    """
     criteria = ["institution_kind", "segment", "currency"]
     distinct = products.select(criteria).drop_null().group_by(criteria).aggregate([])
     kinds, segments, currencies = (distinct[name].to_pylist() for name in criteria)
-    offered = zip(kinds, segments, currencies, strict=True)
-    caps = [policy.price_cap(kind, segment, money, day) for kind, segment, money in offered]
-    return distinct.append_column("price_cap", pa.array(caps, pa.float64()))
+    offered = list(zip(kinds, segments, currencies, strict=True))
+    caps = [policy.price_cap(*loan, day) for loan in offered]
+    rules = [policy.financing_costs().rule(*loan, day) for loan in offered]
+    columns = {
+        "price_cap": pa.array(caps, pa.float64()),
+        "is_compound": pa.array([rule.annualisation == "compound" for rule in rules], pa.bool_()),
+        "caps_whole_cost": pa.array(
+            [rule.cap_compares == "whole_cost" for rule in rules], pa.bool_()
+        ),
+        "fee_lines": pa.array([rule.fee_lines for rule in rules], pa.list_(pa.string())),
+    }
+    for name, values in columns.items():
+        distinct = distinct.append_column(name, values)
+    return distinct
+
+
+def _read_products(marts: Path) -> pa.Table:
+    """Return the mart `products`; the ones of an earlier version say nothing about repayment."""
+    table = pq.read_table(marts / "products.parquet")
+    if "repayment" in table.column_names:
+        return table
+    return table.append_column("repayment", pa.nulls(table.num_rows, pa.string()))
+
+
+def read_product_fees(marts: Path) -> pa.Table:
+    """Return the mart `product_fees`; marts of an earlier version had no such feed."""
+    file = marts / "product_fees.parquet"
+    return pq.read_table(file, partitioning=None) if file.is_file() else FEES.empty_table()
 
 
 def _invalid_rules(closed: dict[Product, str]) -> pa.Table:

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
+
 from expectations.policy_types import Pairs
+from pipelines.pairs.financing_cost import CHARGES, Loans, compute_costs
 
 Row = Mapping[str, Any]
 Product = tuple[str, str]
 
 MET = "met"
+RATE_TOLERANCE = 1e-7
+"""An annual cost that is above the cap by no more is a rounding error."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ def check_pair(
         _check_amount(lead, product),
         _check_term(lead, product),
         *(_check_own_rule(lead, rule) for rule in rules),
-        _check_price_cap(product),
+        _check_disclosure(product),
+        *_check_price_caps(lead, product),
         *([_check_risk_band(lead, product)] if "pd" in lead else []),
     ]
 
@@ -142,12 +148,37 @@ def _check_term(lead: Row, product: Row) -> RuleCheck:
     return RuleCheck("term", check.rule, MET if lead["term_months"] is None else check.answer)
 
 
-def _check_price_cap(product: Row) -> RuleCheck:
-    cap = product["price_cap"]
-    if cap is None:
-        return RuleCheck("price_cap", "no price cap", MET)
-    rule = f"apr_min at most the cap of {cap:g}"
-    return RuleCheck("price_cap", rule, _find_side(product["apr_min"], None, cap))
+def _check_disclosure(product: Row) -> RuleCheck:
+    answer = MET if product["states_costs"] else "not stated"
+    return RuleCheck("cost_disclosure", "the costs that the law asks for are stated", answer)
+
+
+def _check_price_caps(lead: Row, product: Row) -> Iterator[RuleCheck]:
+    cap, whole = product["price_cap"], product["whole_cost_cap"]
+    if cap is not None:
+        rule = f"apr_min at most the cap of {cap:g}"
+        yield RuleCheck("price_cap", rule, _find_side(product["apr_min"], None, cap))
+    if whole is not None:
+        yield _check_whole_cost(lead, product, whole)
+    if cap is None and whole is None:
+        yield RuleCheck("price_cap", "no price cap", MET)
+
+
+def _check_whole_cost(lead: Row, product: Row, cap: float) -> RuleCheck:
+    """Check the annual cost at the product's highest rate; without a term, at each of its terms."""
+    term, amount = lead["term_months"], lead["matched_amount"]
+    rule = f"annual cost with all fees, at apr_max, at most {cap:g}"
+    if not any(product[name] for name in CHARGES):  # a loan without fees costs its rate
+        return RuleCheck("price_cap", rule, _find_side(product["apr_max"], None, cap))
+    if amount is None:
+        return RuleCheck("price_cap", rule, "unknown")
+    lent = range(product["term_min_months"], product["term_max_months"] + 1)
+    months = list(lent) if term is None else [max(1, term)]
+    loan = {"amount": amount, "rate": product["apr_max"]}
+    loan |= {name: product[name] for name in ("repayment", "is_compound", *CHARGES)}
+    loans = pa.Table.from_pylist([{"months": each} | loan for each in months])
+    costs = compute_costs(Loans.of_table(loans)).annual_cost
+    return RuleCheck("price_cap", rule, _find_side(costs.max(), None, cap + RATE_TOLERANCE))
 
 
 def _check_risk_band(lead: Row, product: Row) -> RuleCheck:

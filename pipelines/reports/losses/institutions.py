@@ -25,6 +25,8 @@ from pipelines.reports.verdict import Finding, make_finding, name_places
 SQL = Path(__file__).parent / "sql"
 CLOSED_BY_CHOICE = frozenset({"paused", "expired", "not_valid_yet", "not_admitted"})
 """Reasons of closing that an institution or its platform states itself."""
+UNCLEAR = frozenset({"rule_of_unknown_product", "fee_of_unknown_product", "contradictory_fee"})
+"""Reasons of closing by a readable row that is not clear."""
 OPEN_TEXTS = frozenset(
     column.name
     for column in load("leads").columns
@@ -66,7 +68,7 @@ def _find_rule(reason: str) -> str:
     """Return the rule of the verdict for a reason of `closed_products.parquet`."""
     if reason in CLOSED_BY_CHOICE:
         return "products_closed"
-    if reason.startswith("unreadable_") or reason == "rule_of_unknown_product":
+    if reason.startswith("unreadable_") or reason in UNCLEAR:
         return "product_closed_unreadable"
     if reason.startswith("rule "):
         return "product_closed_by_own_rule"

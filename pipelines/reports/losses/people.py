@@ -9,6 +9,7 @@ import duckdb
 from expectations import policy
 from pipelines.core.database import run_query
 from pipelines.core.formats import share
+from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
 from pipelines.core.translation import join, plural, text
 from pipelines.reports.sections.conduct.consent import OrderSource, load_order_sources
@@ -55,7 +56,11 @@ def find_orders_without_effect(
     order of any source matches; else it may be chance.
     """
     limits = policy.verdict_rules()["suppressions_never_match"].limits
-    sources = load_order_sources(settings, day, connection)
+    sources = [
+        row
+        for row in load_order_sources(settings, day, connection)
+        if row.source != PLATFORM  # its orders are of persons that were erased
+    ]
     silent = [
         row
         for row in sources
@@ -63,7 +68,7 @@ def find_orders_without_effect(
     ]
     strong: list[tuple[str, int]] = []
     weak: list[tuple[str, int]] = []
-    for row in silent if sources and sources[0].leads >= limits["min_leads"] else ():
+    for row in silent if silent and sources[0].leads >= limits["min_leads"] else ():
         expected = _expect_matches(row, sources)
         is_strong = expected is None or expected >= limits["min_expected"]
         (strong if is_strong else weak).append((row.source, row.orders))

@@ -9,6 +9,7 @@ import duckdb
 from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
 from pipelines.core.translation import join, plural, text
+from pipelines.deliveries.going_live import GOING_LIVE
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
 from pipelines.transport.endpoints import HOST_KEY_CHANGED
@@ -53,4 +54,4 @@ def _find_rule(record: TransportRecord) -> str | None:
         return "delivery_host_key_changed" if is_changed else "delivery_dead_letter"
     if record.is_overdue:
         return "delivery_overdue"
-    return "delivery_not_live" if record.reason == "going_live" else "delivery_waiting"
+    return "delivery_not_live" if record.reason == GOING_LIVE else "delivery_waiting"

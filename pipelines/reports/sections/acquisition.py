@@ -10,6 +10,7 @@ from pipelines.core.database import run_query
 from pipelines.core.settings import Settings
 
 SQL = Path(__file__).parent / "sql"
+TABLE = "fct_acquisition_cost"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Acquisition:
     channels: tuple[AcquisitionCost, ...] = ()
     institutions: tuple[AcquisitionCost, ...] = ()
 
+    @property
+    def months(self) -> list[str]:
+        """Return the months of capture, newest first; each has a page."""
+        return sorted({row.cohort for row in self.channels}, reverse=True)
+
 
 def load_acquisition(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
@@ -48,15 +54,26 @@ def load_acquisition(
     Raises:
         FileNotFoundError: The day's marts have no such table; an earlier version published them.
     """
-    path = settings.day_folder(settings.marts, day) / "fct_acquisition_cost.parquet"
+    path = settings.day_folder(settings.marts, day) / f"{TABLE}.parquet"
     if not path.is_file():
         raise FileNotFoundError(path)
-    groups = {
-        name: run_query(
-            connection, SQL / "acquisition_cost.sql", {"costs": str(path), "by": column}
-        ).fetchall()
-        for name, column in (("channels", "channel_id"), ("institutions", "institution_id"))
-    }
     return Acquisition(
-        **{name: tuple(AcquisitionCost(*row) for row in rows) for name, rows in groups.items()}
+        channels=load_costs(connection, path, "channel"),
+        institutions=load_costs(connection, path, "institution"),
     )
+
+
+def load_costs(
+    connection: duckdb.DuckDBPyConnection, path: Path, by: str, cohort: str | None = None
+) -> tuple[AcquisitionCost, ...]:
+    """Return the costs by month of capture and group, newest month and greatest spend first.
+
+    Args:
+        connection: A connection.
+        path: The table of the marts.
+        by: month, channel, campaign, institution or product.
+        cohort: The month of capture (YYYY-MM); None: all.
+    """
+    parameters = {"costs": str(path), "by": by, "cohort": cohort}
+    rows = run_query(connection, SQL / "acquisition_cost.sql", parameters).fetchall()
+    return tuple(AcquisitionCost(*row) for row in rows)

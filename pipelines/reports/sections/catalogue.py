@@ -14,7 +14,11 @@ from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 from pipelines.core.translation import join, text, words
-from pipelines.pairs.eligibility.load_inputs import MATCHED_AMOUNT, find_price_caps
+from pipelines.pairs.eligibility.load_inputs import (
+    MATCHED_AMOUNT,
+    find_price_caps,
+    read_product_fees,
+)
 from pipelines.pairs.valuation import least_odds_sql
 
 SQL = Path(__file__).parent / "sql"
@@ -47,6 +51,7 @@ REASONS = {
     "currency": text("no lead of its segment asks in its currency"),
     "amount": text("no lead asks for an amount that it lends"),
     "term": text("no lead asks for a term that it lends"),
+    "costs_not_stated": text("its catalogue lacks the fee lines that the law asks for"),
     "price_cap": text("its annual cost is above the legal cap"),
     "own_rule": text("its own rule excludes the leads"),
     "several_rules": text("its rules, its risk band, consent or earlier offers exclude the leads"),
@@ -197,11 +202,13 @@ def load_products_without_leads(
         **{name: str(path) for name, path in files.items()},
         "minimum_value": policy.value().minimum_value,
     }
-    caps = find_price_caps(pq.read_table(files["products"], partitioning=None), day)
-    connection.register("price_caps", caps)
+    rules = find_price_caps(pq.read_table(files["products"], partitioning=None), day)
+    connection.register("cost_rules", rules)
+    connection.register("product_fees", read_product_fees(marts))
     create_leads_to_match_view(connection, settings, day)
     rows = run_query(connection, SQL / "products_without_leads.sql", parameters).fetchall()
-    connection.unregister("price_caps")
+    connection.unregister("cost_rules")
+    connection.unregister("product_fees")
     return tuple(
         ProductWithoutLeads(institution, product, reason, leads, without_personal(detail or ""))
         for institution, product, reason, leads, detail in rows

@@ -30,6 +30,8 @@ class Settlement:
     """Of them, without an accepted receipt."""
     expired: int = 0
     """Of the open ones, past the days that the policy allows."""
+    retractions_open: int = 0
+    """Recent retraction lists without an accepted receipt."""
     notices_open: int = 0
     notices_overdue: int = 0
     answers: tuple[AnswerCount, ...] = ()

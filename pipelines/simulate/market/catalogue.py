@@ -1,6 +1,6 @@
 """Feeds of institutions and of the platform: institutions, products, rules and suppressions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -111,11 +111,17 @@ def terms_on(
     return price, np.ceil(products.quota * quota).astype(np.int64), ~is_paused
 
 
-def institution_table(lenders: Lenders) -> pa.Table:
-    """Return the feed rows of the institutions."""
+def has_key(world: World) -> BoolArray:
+    """Return which institutions have a key pair."""
+    lender = np.arange(world.institutions)
+    return np.asarray(world.random.uniform("key", lender) < world.sealed)
+
+
+def institution_table(lenders: Lenders, keys: Sequence[str | None]) -> pa.Table:
+    """Return the feed rows of the institutions, each with its public key if it has one."""
     count = lenders.name.size
     formats = np.where(np.arange(count) % 3 == 0, "parquet", "csv")
-    return pa.table(
+    table = pa.table(
         {
             "institution_id": lenders.name,
             "name": np.char.add("Institution ", lenders.name),
@@ -126,6 +132,7 @@ def institution_table(lenders: Lenders) -> pa.Table:
             "fields": np.where(formats == "csv", FIELDS["csv"], FIELDS["parquet"]),
         }
     )
+    return table.append_column("public_key", pa.array(keys, pa.string())) if any(keys) else table
 
 
 def product_table(

@@ -4,7 +4,7 @@ import csv
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver, lead_file
 from pipelines.deliveries.last_gate.gate import LastGate, Violation
 from pipelines.deliveries.last_gate.landed_since import record_folder
+from pipelines.deliveries.last_gate.outgoing_file import OutgoingFile
 from tests.helpers.lake import at, sha
 from tests.helpers.matched_day import DAY
 
@@ -216,6 +217,27 @@ def change_products(**columns: Any) -> Plant:
     return lambda out: out.change_owner("products", **columns)
 
 
+def change_fees(**columns: Any) -> Plant:
+    def plant(out: Outgoing) -> None:
+        out.change_owner("products", segment="consumer")  # of business no line is asked for
+        out.change_owner("product_fees", **columns)
+
+    return plant
+
+
+def drop_fees(out: Outgoing) -> None:
+    out.change_owner("products", segment="consumer")
+    out.edit_feed(
+        "product_fees",
+        lambda rows: [row for row in rows if row["institution_id"] != out.institution],
+    )
+
+
+def charge_a_fixed_fee(out: Outgoing) -> None:
+    fee = {"basis": "fixed", "value": 5e5, "when": "upfront", "is_contingent": False}
+    out.edit_feed("product_fees", lambda rows: [*rows, *(row | fee for row in rows)])
+
+
 def tighten_quota(out: Outgoing) -> None:
     product = out.victim["product_id"]
     count = sum(row["product_id"] == product for row in out.rows)
@@ -276,6 +298,11 @@ VIOLATIONS: list[tuple[str, Plant]] = [
     ("not_in_catalogue", change_products(product_id="loan-other")),
     ("product_above_price_cap", change_products(apr_min=0.3)),
     ("rate_above_cap", raise_rate),
+    ("costs_not_stated", change_fees(is_contingent=False)),
+    ("costs_not_stated", drop_fees),
+    ("cost_above_price_cap", change_fees(value=0.03)),
+    ("cost_above_price_cap", change_products(apr_max=0.25)),
+    ("cost_above_price_cap", charge_a_fixed_fee),
     ("over_daily_quota", tighten_quota),
     ("over_daily_budget", tighten_budget("daily_budget")),
     ("over_monthly_budget", tighten_budget("monthly_budget")),
@@ -336,7 +363,8 @@ def check(out: Outgoing, folder: Path) -> list[Violation]:
     lead_file.write(pa.Table.from_pylist(rows, out.schema), folder / name)
     with connect(out.settings) as connection:
         gate = LastGate.prepare(connection, out.settings, DAY, out.as_of, [out.institution])
-        return gate.check_outgoing(out.institution, folder / name, len(out.rows), out.earlier)
+        file = OutgoingFile(out.institution, folder / name, len(out.rows), out.earlier)
+        return gate.check_outgoing([file])[out.institution]
 
 
 def test_every_delivered_file_passes_again(delivered: Settings):
@@ -346,8 +374,28 @@ def test_every_delivered_file_passes_again(delivered: Settings):
         gate = LastGate.prepare(
             connection, delivered, DAY, DAY, [path.parent.name for path in files]
         )
-        for path in files:
-            assert gate.check_outgoing(path.parent.name, path, _count(path)) == []
+        outgoing = [OutgoingFile(path.parent.name, path, _count(path)) for path in files]
+        assert gate.check_outgoing(outgoing) == {path.parent.name: [] for path in files}
+
+
+def test_a_file_is_stopped_and_the_others_of_the_check_leave(delivered: Settings, tmp_path: Path):
+    files = sorted(delivered.day_folder(delivered.outbox, DAY).glob("*/leads.csv"))
+    outgoing = [OutgoingFile(path.parent.name, path, _count(path)) for path in files]
+    torn, mixed_up, *others = outgoing
+    (tmp_path / "leads.csv").write_bytes(torn.path.read_bytes()[:-9])
+    outgoing[0] = replace(torn, path=tmp_path / "leads.csv")
+    outgoing[1] = replace(mixed_up, path=others[0].path, rows=others[0].rows)
+    with connect(delivered) as connection:
+        gate = LastGate.prepare(
+            connection, delivered, DAY, DAY, [path.parent.name for path in files]
+        )
+        found = gate.check_outgoing(outgoing)
+    assert [str(each) for each in found.pop(torn.institution_id)] == [
+        f"file not readable {torn.rows:,}"
+    ]
+    stopped = {each.kind: each.rows for each in found.pop(mixed_up.institution_id)}
+    assert stopped["unknown_match"] == others[0].rows
+    assert found == {file.institution_id: [] for file in others}
 
 
 def test_100_planted_violations_are_stopped_and_named(delivered: Settings, tmp_path: Path):
@@ -411,7 +459,8 @@ def test_a_formula_in_a_csv_is_stopped(delivered: Settings, tmp_path: Path, cell
         csv.writer(text).writerows(rows)
     with connect(delivered) as connection:
         gate = LastGate.prepare(connection, delivered, DAY, DAY, [name])
-        found = gate.check_outgoing(name, tmp_path / "leads.csv", len(rows) - 1)
+        file = OutgoingFile(name, tmp_path / "leads.csv", len(rows) - 1)
+        found = gate.check_outgoing([file])[name]
     assert {violation.kind for violation in found} == {"formula", "unknown_match"}
 
 
@@ -434,7 +483,8 @@ def test_a_file_that_is_none_is_stopped(delivered: Settings, tmp_path: Path, con
         (tmp_path / name).write_bytes(content)
         with connect(delivered) as connection:
             gate = LastGate.prepare(connection, delivered, DAY, DAY, ["bank-000"])
-            assert gate.check_outgoing("bank-000", tmp_path / name, 0)
+            file = OutgoingFile("bank-000", tmp_path / name, 0)
+            assert gate.check_outgoing([file])["bank-000"]
 
 
 def test_orders_that_landed_since_are_left_out_and_a_replay_finds_them(

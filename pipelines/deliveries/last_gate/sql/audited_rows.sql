@@ -1,4 +1,4 @@
--- Each row of the outgoing file with the lead that it claims to be and every kind of violation.
+-- Each row of the outgoing files with the lead that it claims to be and every kind of violation.
 --
 -- What a person says counts for every row. What the institution or the platform says counts for
 -- rows that are new to the institution, and for all rows on the day itself.
@@ -14,6 +14,8 @@ with claimed as (
         claims.p_approve,
         leads.lead_id,
         leads.region,
+        leads.amount,
+        leads.term_months,
         leads.scopes,
         leads.is_withdrawn,
         leads.consent_at,
@@ -28,28 +30,36 @@ with claimed as (
         on
             outgoing_rows.match_id = claims.match_id
             and outgoing_rows.product_id = claims.product_id
-            and claims.institution_id = $institution
+            and outgoing_rows.institution_id = claims.institution_id
     left join gate.leads
         on claims.channel_id = leads.channel_id and claims.lead_id = leads.lead_id
-    left join earlier on outgoing_rows.match_id = earlier.match_id
+    left join earlier
+        on
+            outgoing_rows.institution_id = earlier.institution_id
+            and outgoing_rows.match_id = earlier.match_id
 
 ),
 
 objections as (
 
     select
-        channel_id,
-        lead_id,
-        list_sort(list(distinct kind)) as kinds
-    from gate.objections
-    where coalesce(institution_id, $institution) = $institution
-    group by channel_id, lead_id
+        claimed.institution_id,
+        claimed.match_id,
+        list_sort(list(distinct objections.kind)) as kinds
+    from claimed
+    inner join gate.objections
+        on
+            claimed.channel_id = objections.channel_id
+            and claimed.claimed_lead_id = objections.lead_id
+            and claimed.institution_id = coalesce(objections.institution_id, claimed.institution_id)
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 landed as (
 
     select
+        claimed.institution_id,
         claimed.match_id,
         list_sort(list(distinct landed_since.reason)) as kinds
     from claimed
@@ -57,28 +67,87 @@ landed as (
         on
             claimed.channel_id = landed_since.channel_id
             and claimed.claimed_lead_id = landed_since.lead_id
-            and coalesce(landed_since.institution_id, $institution) = $institution
-    group by claimed.match_id
+            and claimed.institution_id
+            = coalesce(landed_since.institution_id, claimed.institution_id)
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 terms as (
 
     select
+        institution_id,
         product_id,
         count(*) as catalogues,
         bool_and(is_open) as is_open,
         bool_and(coalesce(apr_min <= cap + 1e-9, true)) as is_below_cap,
         min(highest_rate) as highest_rate
     from gate.catalogue
-    where institution_id = $institution
-    group by product_id
+    group by institution_id, product_id
+
+),
+
+-- by the newest lists on the day and now
+admitted as (
+
+    select institution_id
+    from gate.admissions
+    where is_admitted
+    group by institution_id
+    having count(*) = $catalogues
+
+),
+
+-- each product on each date by which it is judged states what it must
+stated as (
+
+    select
+        institution_id,
+        product_id,
+        bool_and(states_costs) as states_costs
+    from gate.disclosures
+    group by institution_id, product_id
+
+),
+
+-- the loan of each row costs at most the cap, at the highest stated rate; without a term at each
+-- one that is lent, without an amount for the largest one
+priced as (
+
+    select
+        claimed.institution_id,
+        claimed.match_id,
+        bool_and(
+            costs.months is not null
+            and costs.paid_share * coalesce(claimed.amount, catalogue.amount_max) + costs.paid_money
+            <= coalesce(claimed.amount, catalogue.amount_max) * (1 + 1e-8)
+        ) as is_within_cap
+    from claimed
+    inner join gate.catalogue
+        on
+            claimed.institution_id = catalogue.institution_id
+            and claimed.product_id = catalogue.product_id
+    inner join gate.disclosures
+        on
+            catalogue.judged_on = disclosures.judged_on
+            and catalogue.institution_id = disclosures.institution_id
+            and catalogue.product_id = disclosures.product_id
+    left join gate.costs
+        on
+            catalogue.judged_on = costs.judged_on
+            and catalogue.institution_id = costs.institution_id
+            and catalogue.product_id = costs.product_id
+            and coalesce(claimed.term_months, costs.months) = costs.months
+            and (claimed.term_months is not null or costs.is_lent)
+    where disclosures.is_capped and catalogue.cap is not null
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 texts as (
 
     select
+        claimed.institution_id,
         claimed.match_id,
         count(consent_texts.version) as texts,
         coalesce(bool_or(claimed.consent_text_sha256 = consent_texts.sha256), false) as is_its_text
@@ -88,13 +157,14 @@ texts as (
             claimed.consent_version = consent_texts.version
             and cast(timezone($time_zone, claimed.consent_at) as date)
             between consent_texts.valid_from and consent_texts.valid_to
-    group by claimed.match_id
+    group by claimed.institution_id, claimed.match_id
 
 ),
 
 judged as (
 
     select
+        claimed.institution_id,
         claimed.match_id,
         claimed.product_id,
         claimed.is_judged,
@@ -119,7 +189,7 @@ judged as (
                             list_transform(
                                 claimed.scopes,
                                 lambda scope: list_contains(scope, $every_institution)
-                                or list_contains(scope, $institution)
+                                or list_contains(scope, claimed.institution_id)
                             )
                         )
                         then ['consent_does_not_cover_it']
@@ -149,27 +219,36 @@ judged as (
                 end,
                 case
                     when
-                        count(*) over (partition by claimed.channel_id, claimed.claimed_lead_id) > 1
+                        count(*) over (
+                            partition by
+                                claimed.institution_id, claimed.channel_id, claimed.claimed_lead_id
+                        ) > 1
                         then ['lead_twice']
                     when
                         (
                             claimed.id_key is not null
-                            and count(*) over (partition by claimed.id_key) > 1
+                            and count(*) over (
+                                partition by claimed.institution_id, claimed.id_key
+                            ) > 1
                         )
                         or (
                             claimed.phone_key is not null
-                            and count(*) over (partition by claimed.phone_key) > 1
+                            and count(*) over (
+                                partition by claimed.institution_id, claimed.phone_key
+                            ) > 1
                         )
                         then ['person_twice']
                     else []
                 end,
-                case when not $is_admitted then ['not_admitted'] else [] end,
+                case when admitted.institution_id is null then ['not_admitted'] else [] end,
                 case
                     when not claimed.is_judged then []
                     when coalesce(terms.catalogues, 0) < $catalogues then ['not_in_catalogue']
                     when not terms.is_open then ['product_closed']
                     when not terms.is_below_cap then ['product_above_price_cap']
                     when claimed.suggested_apr > terms.highest_rate + 1e-9 then ['rate_above_cap']
+                    when not coalesce(stated.states_costs, false) then ['costs_not_stated']
+                    when not coalesce(priced.is_within_cap, true) then ['cost_above_price_cap']
                     else []
                 end,
                 case
@@ -186,11 +265,21 @@ judged as (
     from claimed
     left join objections
         on
-            claimed.channel_id = objections.channel_id
-            and claimed.claimed_lead_id = objections.lead_id
-    left join landed on claimed.match_id = landed.match_id
-    left join terms on claimed.product_id = terms.product_id
-    left join texts on claimed.match_id = texts.match_id
+            claimed.institution_id = objections.institution_id
+            and claimed.match_id = objections.match_id
+    left join landed
+        on claimed.institution_id = landed.institution_id and claimed.match_id = landed.match_id
+    left join terms
+        on claimed.institution_id = terms.institution_id and claimed.product_id = terms.product_id
+    left join texts
+        on claimed.institution_id = texts.institution_id and claimed.match_id = texts.match_id
+    left join admitted on claimed.institution_id = admitted.institution_id
+    left join stated
+        on
+            claimed.institution_id = stated.institution_id
+            and claimed.product_id = stated.product_id
+    left join priced
+        on claimed.institution_id = priced.institution_id and claimed.match_id = priced.match_id
     left join gate.odds
         on upper(split_part(coalesce(claimed.region, ''), '-', 1)) = odds.jurisdiction
 

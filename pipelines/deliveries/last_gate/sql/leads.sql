@@ -37,6 +37,8 @@ select
     day_leads.birth_date,
     day_leads.business_name,
     day_leads.region,
+    day_leads.amount,
+    day_leads.term_months,
     day_leads.consent_at,
     day_leads.consent_version,
     lower(day_leads.consent_text_sha256) as consent_text_sha256,

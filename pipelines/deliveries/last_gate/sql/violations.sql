@@ -1,13 +1,15 @@
--- Violations of the outgoing file: kind, detail and number of rows. A quota or a budget that it
--- exceeds counts the rows above it, where any row of the product is new to the institution.
+-- Violations of the outgoing files: institution, kind, detail and number of rows. A quota or a
+-- budget that a file exceeds counts the rows above it, where any row of the product is new to the
+-- institution.
 
 with counted as (
 
     select
+        institution_id,
         product_id,
         count(*) as leads
     from audited_rows
-    group by product_id
+    group by institution_id, product_id
     having bool_or(is_judged)
 
 ),
@@ -15,6 +17,7 @@ with counted as (
 limits as (
 
     select
+        counted.institution_id,
         counted.product_id,
         counted.leads,
         min(catalogue.daily_quota) as daily_quota,
@@ -34,13 +37,13 @@ limits as (
     from counted
     inner join gate.catalogue
         on
-            counted.product_id = catalogue.product_id
-            and catalogue.institution_id = $institution
+            counted.institution_id = catalogue.institution_id
+            and counted.product_id = catalogue.product_id
     left join gate.month_use
         on
-            counted.product_id = month_use.product_id
-            and month_use.institution_id = $institution
-    group by counted.product_id, counted.leads
+            counted.institution_id = month_use.institution_id
+            and counted.product_id = month_use.product_id
+    group by counted.institution_id, counted.product_id, counted.leads
 
 ),
 
@@ -55,6 +58,7 @@ exceeded as (
 found as (
 
     select
+        institution_id,
         unnest(kinds) as kind,
         '' as detail
     from audited_rows
@@ -62,16 +66,18 @@ found as (
 )
 
 select
+    institution_id,
     kind,
     detail,
     count(*) as violations
 from found
-group by kind, detail
+group by institution_id, kind, detail
 union all
 select
+    institution_id,
     'over_' || kind as kind,
     product_id as detail,
     cast(leads - greatest(most, 0) as bigint) as violations
 from exceeded
 where leads > most
-order by kind, detail
+order by institution_id, kind, detail

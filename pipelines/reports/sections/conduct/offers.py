@@ -1,4 +1,4 @@
-"""Admission, price caps, odds and the service of lenders: what people are offered, and by whom."""
+"""Admission, price caps, odds and service of lenders: what people are offered, and by which."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -126,7 +126,7 @@ class HopelessPeople:
 
 @dataclass(frozen=True)
 class LenderService:
-    """Predicted odds of a lender's matches, beside those that a broadcast would give it."""
+    """Predicted odds of a lender's matches, beside the odds that a broadcast would give it."""
 
     institution_id: str
     matches: int

@@ -1,5 +1,5 @@
 -- Products of the day's catalogue without a match: the code of the first reason that holds, the
--- number of leads or pairs that it is about, and a detail. `price_caps` has the legal cap of each
+-- number of leads or pairs that it is about, and a detail. `cost_rules` has the legal cap of each
 -- kind of institution, segment and currency, `leads_to_match` the least odds of an approval.
 
 with matched as (
@@ -11,17 +11,36 @@ with matched as (
 
 ),
 
+stated_lines as (
+
+    select
+        institution_id,
+        product_id,
+        list(distinct if(is_contingent, 'contingent', 'certain')) as fee_lines
+    from product_fees
+    group by institution_id, product_id
+
+),
+
 catalogue as (
 
     select
         products.*,
-        price_caps.price_cap
+        cost_rules.price_cap,
+        case when cost_rules.caps_whole_cost then products.apr_max else products.apr_min end
+            as capped_rate,
+        list_has_all(coalesce(stated_lines.fee_lines, []), coalesce(cost_rules.fee_lines, []))
+            as states_costs
     from read_parquet($products, hive_partitioning = false) as products
-    left join price_caps
+    left join cost_rules
         on
-            products.institution_kind = price_caps.institution_kind
-            and products.segment = price_caps.segment
-            and products.currency = price_caps.currency
+            products.institution_kind = cost_rules.institution_kind
+            and products.segment = cost_rules.segment
+            and products.currency = cost_rules.currency
+    left join stated_lines
+        on
+            products.institution_id = stated_lines.institution_id
+            and products.product_id = stated_lines.product_id
     anti join matched
         on
             products.institution_id = matched.institution_id
@@ -161,7 +180,8 @@ reasons as (
             when asked.of_currency = 0 then 'currency'
             when asked.of_amount = 0 then 'amount'
             when asked.of_term = 0 then 'term'
-            when catalogue.apr_min > catalogue.price_cap then 'price_cap'
+            when not catalogue.states_costs then 'costs_not_stated'
+            when catalogue.capped_rate > catalogue.price_cap then 'price_cap'
             when near_misses.near_attribute is not null then 'own_rule'
             else 'several_rules'
         end as reason,
@@ -212,6 +232,7 @@ select
         when 'currency' then of_segment
         when 'amount' then of_currency
         when 'term' then of_amount
+        when 'costs_not_stated' then of_term
         when 'price_cap' then of_term
         when 'own_rule' then near_leads
         when 'several_rules' then of_term

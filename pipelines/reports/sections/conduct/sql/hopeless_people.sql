@@ -1,4 +1,4 @@
--- Matched people, and those whose offers together are less likely to bring an approval than the
+-- Matched people, and the ones whose offers together are less likely to bring an approval than the
 -- policy asks of one offer.
 
 with people as (

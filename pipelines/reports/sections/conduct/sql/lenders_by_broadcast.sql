@@ -1,5 +1,5 @@
--- The predicted odds of each lender's matches, beside those of a broadcast: each lead at random at
--- one of the pairs that it is eligible for.
+-- The predicted odds of each lender's matches, beside the odds of a broadcast: each lead at random
+-- at one of the pairs that it is eligible for.
 
 with weighted as (
     select

@@ -1,6 +1,6 @@
--- The stratum of each observation: people of one segment and currency of whom the controls predict
--- about the same, by the prognostic score (B. Hansen, Biometrika 95, 2008): the effects of the
--- bins, added up as decimals, so that the order of addition does not matter.
+-- The stratum of each observation: people of one segment and currency for which the controls
+-- predict about the same, by the prognostic score (B. Hansen, Biometrika 95, 2008): the effects of
+-- the bins, added up as decimals, so that the order of addition does not matter.
 
 create or replace temp table strata as
 with of_all as (

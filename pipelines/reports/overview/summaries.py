@@ -11,9 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.core.formats import share
 from pipelines.core.publishing import write_json
+from pipelines.core.rendering.html import Tile
 from pipelines.core.settings import Settings
-from pipelines.core.translation import text
+from pipelines.core.translation import from_json, text
 from pipelines.reports.reconcile_day import read_quality
 
 SUMMARIES = "days.json"
@@ -174,3 +176,46 @@ def count_slips(days: list[Facts]) -> list[tuple[str, dict[str, int], int]]:
             on[source] += 1
     ranked = sorted(total, key=lambda source: (-on[source], -total[source].total(), source))
     return [(source, dict(total[source]), on[source]) for source in ranked]
+
+
+def restore_reasons(summaries: Mapping[str, Facts]) -> dict[str, Facts]:
+    """Return `summaries` with the reasons of each date as texts that can be translated."""
+    return {
+        name: facts | {"reasons": list(map(from_json, facts["reasons"]))}
+        for name, facts in summaries.items()
+    }
+
+
+def plot_shares(days: list[tuple[str, Facts]]) -> dict[str, Any]:
+    """Return what the plots of shares by date read."""
+    return {
+        "dates": [name for name, _ in days],
+        "matched": [share_of(facts, "matched") for _, facts in days],
+        "lost": [share_of(facts, "quarantined") for _, facts in days],
+        "not_fit": [at for at, (_, facts) in enumerate(days) if facts["verdict"] == "not_fit"],
+    }
+
+
+def make_tiles(summaries: Mapping[str, Facts]) -> list[Tile]:
+    """Return the large figures over the dates of `summaries`."""
+    verdicts = Counter(facts["verdict"] for facts in summaries.values())
+    received = sum(facts["leads"].get("received", 0) for facts in summaries.values())
+    matched = sum(facts["leads"].get("matched", 0) for facts in summaries.values())
+    first, *_ = [*summaries, ""]
+    headings = {
+        "fit": text("Fit"), "remarks": text("Fit with remarks"), "not_fit": text("Not fit")
+    }  # fmt: skip
+    return [
+        Tile(
+            text("Days"), f"{len(summaries):,}", text("since {first}", first=first) if first else ""
+        ),
+        *(
+            Tile(heading, f"{verdicts[name]:,}", share(verdicts[name], len(summaries)))
+            for name, heading in headings.items()
+        ),
+        Tile(
+            text("Leads received"),
+            f"{received:,}",
+            text("{share} matched", share=share(matched, received)),
+        ),
+    ]

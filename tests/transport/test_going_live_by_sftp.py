@@ -12,10 +12,12 @@ import pyrage
 import pytest
 
 from dags.sftp_connections import find_endpoint
+from expectations import policy
+from expectations.policy_types import Agreement
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
-from pipelines.transport.going_live import read_tests
+from pipelines.deliveries.going_live import read_tests
 from pipelines.transport.records import read_record
 from pipelines.transport.send import send
 from tests.helpers.sftp_server import SftpServer, sftp_server
@@ -133,6 +135,15 @@ def test_a_change_of_key_format_or_address_asks_again(settings, server, monkeypa
     assert send_day(settings)["waiting"] == 1
     connect(monkeypatch, server.connection())
     assert send_day(settings)["sent"] == 1  # the first terms were acknowledged
+
+
+def test_an_agreement_may_waive_the_test(settings, server, monkeypatch):
+    waived = Agreement(institution_id=BANK, going_live="off")
+    changed = policy.transport().model_copy(update={"agreements": (waived,)})
+    monkeypatch.setattr(policy, "transport", lambda: changed)
+    publish(settings)
+    assert send_day(settings)["sent"] == 1
+    assert inbox(server) == [RECEIVED]
 
 
 def test_a_test_that_cannot_be_sent_is_a_dead_letter_of_the_delivery(settings, server, monkeypatch):

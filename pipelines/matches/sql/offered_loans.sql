@@ -1,0 +1,20 @@
+-- The loans of `explained` at the suggested rate. A lead that names no term is shown the longest.
+
+select
+    explained.match_id,
+    explained.amount,
+    coalesce(explained.term_months, products.term_max_months) as months,
+    explained.suggested_apr as rate,
+    products.repayment,
+    products.is_compound,
+    products.upfront_share,
+    products.upfront_fixed,
+    products.period_share_of_amount,
+    products.period_share_of_balance,
+    products.period_fixed,
+    products.end_share_of_amount,
+    products.end_share_of_balance,
+    products.end_fixed
+from explained
+inner join products using (institution_id, product_id)
+order by explained.match_id

@@ -1,0 +1,1 @@
+"""What a person may ask of the platform: see, correct the use of, restrict, and erase the data."""
