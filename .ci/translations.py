@@ -11,12 +11,15 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 
 from expectations import policy
+from expectations.contracts import feeds
 from pipelines.core.formats import WEEKDAYS
 from pipelines.core.rendering import html
 from pipelines.core.rendering.html import environment
@@ -57,6 +60,8 @@ def list_messages() -> Iterator[Message]:
     for rule in policy.verdict_rules().values():
         yield "", rule.wording
         yield "", rule.action
+    for name in (*_accepted_values(), *feeds()):
+        yield WORD, name.replace("_", " ")
     for kind in policy.retention().kinds:
         yield "", kind.what
         yield WORD, kind.kind
@@ -64,6 +69,24 @@ def list_messages() -> Iterator[Message]:
         yield WORD, part
     tables = (*DETAILS.values(), *FUNNEL.values(), *GUARANTEE_TEXT.values())
     yield from (("", message) for message in (*tables, *WEEKDAYS, *SEPARATORS))
+
+
+def _accepted_values() -> Iterator[str]:
+    """Yield the codes that columns of the marts may hold, such as why a product is closed."""
+    for path in sorted((ROOT / "dbt_project" / "marts").glob("*.yml")):
+        yield from _find_accepted(yaml.safe_load(path.read_text("utf-8")))
+
+
+def _find_accepted(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "accepted_values":
+                yield from map(str, value["arguments"]["values"])
+            else:
+                yield from _find_accepted(value)
+    elif isinstance(node, list):
+        for each in node:
+            yield from _find_accepted(each)
 
 
 def _of_template(source: str, made: Environment) -> Iterator[Message]:

@@ -20,8 +20,12 @@ NUMBER, WORD, STORED = "number", "word", "stored"
 sentences that other steps stored, `{column} must be filled in`."""
 
 
-NESTED = frozenset({"reason", "reasons", "figures", "decision"})
+SEPARATOR = "; "
+"""Between the sentences of one text."""
+NESTED = frozenset({"reason", "reasons", "figures", "decision", "advice", "sender"})
 """Figures of stored sentences that are text themselves; the others are data."""
+DIGITS = frozenset({"rows", "number", "count", "line"})
+"""Figures of stored sentences that are whole numbers."""
 
 
 class _Figures(dict[str, Any]):
@@ -102,7 +106,7 @@ def words(name: str) -> Word:
     return Word(name.replace("_", " "))
 
 
-def join(parts: Iterable[str], separator: str = "; ", *, limit: int | None = None) -> Joined:
+def join(parts: Iterable[str], separator: str = SEPARATOR, *, limit: int | None = None) -> Joined:
     """Return the texts that are not empty, one after the other; beyond `limit` their number."""
     every = [part for part in parts if part]
     listed = every if limit is None else every[:limit]
@@ -183,10 +187,10 @@ class Catalogue:
         return self.translate(value) if isinstance(value, Text) else self.gettext(value)
 
     @cached_property
-    def _stored(self) -> list[tuple[re.Pattern[str], str]]:
+    def _stored(self) -> dict[bool, list[tuple[re.Pattern[str], str]]]:
         """The sentences that other steps store, as patterns with their translations.
 
-        The one with the most words of its own comes first.
+        The one with the most words of its own comes first. True: several sentences at once.
         """
         stored = [
             (english, translation)
@@ -194,7 +198,14 @@ class Catalogue:
             if context == STORED
         ]
         stored.sort(key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[0])))
-        return [(_as_pattern(english), translation) for english, translation in stored]
+        return {
+            is_whole: [
+                (_as_pattern(english), translation)
+                for english, translation in stored
+                if (SEPARATOR in english) is is_whole
+            ]
+            for is_whole in (False, True)
+        }
 
     def word(self, name: str) -> str:
         """Return a name from the code; as it is, if the catalogue lacks it."""
@@ -202,12 +213,14 @@ class Catalogue:
 
     def restate(self, stored: str) -> str:
         """Return what was stored in English, sentence by sentence; unknown ones as they are."""
-        sentences = stored.split("; ")
+        sentences = stored.split(SEPARATOR)
+        if sentences[1:] and (whole := self._restate(stored, is_whole=True)) != stored:
+            return whole
         restated = [self._restate(sentence) for sentence in sentences]
-        return stored if restated == sentences else self.gettext("; ").join(restated)
+        return stored if restated == sentences else self.gettext(SEPARATOR).join(restated)
 
-    def _restate(self, sentence: str) -> str:
-        for pattern, translation in self._stored:
+    def _restate(self, sentence: str, *, is_whole: bool = False) -> str:
+        for pattern, translation in self._stored[is_whole]:
             if found := pattern.fullmatch(sentence):
                 figures = found.groupdict()
                 nested = {name: self.word(figures[name]) for name in NESTED & figures.keys()}
@@ -244,8 +257,13 @@ def read_catalogue(language: str, folder: Path) -> Catalogue:
 
 def _as_pattern(template: str) -> re.Pattern[str]:
     """Return the pattern of a sentence whose figures are in braces."""
-    escaped = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(template))
+    escaped = re.sub(r"\\\{(\w+)\\\}", _as_group, re.escape(template))
     return re.compile(escaped, re.DOTALL)
+
+
+def _as_group(figure: re.Match[str]) -> str:
+    name = figure[1]
+    return rf"(?P<{name}>[\d,]+)" if name in DIGITS else f"(?P<{name}>.+?)"
 
 
 def _first(forms: str | tuple[str, ...] | list[str]) -> str:

@@ -60,7 +60,9 @@ def test_groups_add_up_and_rates_follow_from_the_sums(tmp_path: Path):
 def test_the_page_has_the_costs(tmp_path: Path):
     found = load(Settings(home=tmp_path), ROWS)
     template = pages(LANGUAGES[0]).get_template("acquisition.html")
-    html = template.render(report=Report(day=DAY, acquisition=found), limit=200, first=25)
+    html = template.render(
+        report=Report(day=DAY, acquisition=found), limit=200, first=25, page=LANGUAGES[0]
+    )
     assert "720.00 CNY" in page_text(html)
     assert "72.0%" in page_text(html)
 

@@ -1,17 +1,22 @@
 """The Chinese pages have no untranslated sentence, and say the same as the English ones."""
 
+import ast
 import re
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from expectations.contracts import contracts
+from expectations.suites import list_columns, make_expectations
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.translation import Catalogue, from_json, join, plural, text, to_json, words
+from pipelines.ingest.validation.parse import REQUIREMENTS
 from pipelines.reports.languages import LANGUAGES, read_texts
 from pipelines.reports.publish_report import report
-from tests.helpers.chinese import find_english
+from tests.helpers.chinese import NAMES, SENTENCE, find_english
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
 from tests.helpers.published_day import DAY
 
@@ -47,6 +52,44 @@ def test_no_page_has_an_untranslated_text(reports: Path):
         assert_self_contained(html, may_have_script=page.name == "index.zh.html")
         assert '<html lang="zh">' in html
         assert find_english(html) == set(), page
+
+
+def _ingest_messages() -> Iterator[str]:
+    """Yield what ingest writes about files and rows, with `7` for each figure."""
+    for path in sorted((PROJECT / "pipelines" / "ingest").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "FileRejected":
+                yield from _message_of(node.args[1])
+            elif isinstance(node, ast.Dict) and path.name != "quarantine.py":
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if getattr(key, "value", "") == "message":
+                        yield from _message_of(value)
+    yield from (f"7 {requirement}" for requirement in REQUIREMENTS.values())
+    for contract in contracts():
+        for expectation in make_expectations(contract):
+            rule = expectation.configuration
+            yield f"{list_columns(rule)[0]} {rule.notes}"
+
+
+def _message_of(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+        yield node.value
+    if isinstance(node, ast.JoinedStr):
+        parts = (each.value if isinstance(each, ast.Constant) else "7" for each in node.values)
+        message = "".join(map(str, parts))
+        if re.search(r"[a-z]{2}", message):
+            yield message
+
+
+def test_what_ingest_writes_about_files_and_rows_is_restated():
+    chinese = read_texts(CHINESE)
+    messages = sorted(set(_ingest_messages()))
+    assert len(messages) > 60
+    rejected = "a.csv: it is empty; send it again, whole. None of its 1,200 rows was loaded; "
+    rejected += "the other files were loaded. The file is unchanged in landing/. "
+    rejected += "Ask the sender for a corrected file and put it in the same folder."
+    messages.append(rejected)
+    assert [m for m in messages if SENTENCE.search(NAMES.sub("", chinese.restate(m)))] == []
 
 
 def test_english_is_found_where_it_is():
