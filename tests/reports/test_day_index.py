@@ -110,7 +110,7 @@ def test_a_thousand_days_are_filtered_in_a_browser_within_a_second(tmp_path: Pat
         "matches": 3500,
         "institutions": 240,
         "findings": {"file_rejected": 4},
-        "rules": {"outcomes: event, allowed": 14},
+        "rules": {"outcomes/event/allowed": 14},
         "slips": {"leads/search": {"late": 1}},
         "conduct": {},
         "fairness": {},

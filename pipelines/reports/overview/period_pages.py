@@ -21,6 +21,7 @@ from pipelines.reports.overview.summaries import (
     count_over,
     count_slips,
     make_tiles,
+    name_rules,
     plot_shares,
     restore_reasons,
 )
@@ -117,7 +118,8 @@ def render_period(periods: list[Period], at: int, content: Content) -> Iterator[
         "labels": LABELS,
         "decisions": content.decisions,
         "tiles": make_tiles(dict(days)),
-        "findings": count_over("findings", of_days),
+        "findings": (findings := count_over("findings", of_days)),
+        "rule_names": name_rules(findings),
         "rules": count_over("rules", of_days),
         "slips": count_slips(of_days)[:MAX_SOURCES],
         "slip_names": SLIPS,

@@ -5,21 +5,23 @@ are missing there are read from their reports.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from expectations import policy
 from pipelines.core.formats import share
 from pipelines.core.publishing import write_json
 from pipelines.core.rendering.html import Tile
 from pipelines.core.settings import Settings
-from pipelines.core.translation import from_json, text
+from pipelines.core.translation import Text, from_json, text
 from pipelines.reports.reconcile_day import read_quality
 
 SUMMARIES = "days.json"
-VERSION = 2
+VERSION = 3
 """Version of the summaries; the ones of another version are made again."""
 MAX_RULES = 10
 LABELS = {
@@ -57,7 +59,8 @@ def summarise(settings: Settings, name: str) -> Facts:
     matching = quality.get("matching") or {}
     rules: Counter[str] = Counter()
     for row in quality.get("quarantine") or ():
-        rules[f"{row['feed']}: {row['column'] or 'file'}, {row['rule']}"] += row["rows"]
+        name = f"{row['feed']}/{row['column'] or ''}/{row['rule']}"
+        rules[name] += max(row["rows"], row["records"])  # an emptied value keeps its row
     return {
         "verdict": quality.get("verdict", "unknown"),
         "reasons": quality.get("reason_texts", quality.get("reasons", [])),
@@ -184,6 +187,19 @@ def restore_reasons(summaries: Mapping[str, Facts]) -> dict[str, Facts]:
         name: facts | {"reasons": list(map(from_json, facts["reasons"]))}
         for name, facts in summaries.items()
     }
+
+
+def name_rules(counted: list[tuple[str, int, int]]) -> dict[str, Text | None]:
+    """Return rule of the verdict -> its words without figures; None of one that is no more."""
+    rules = policy.verdict_rules()
+    return {
+        name: _without_figures(rules[name].wording) if name in rules else None
+        for name, *_ in counted
+    }
+
+
+def _without_figures(wording: str) -> Text:
+    return Text.fill(wording, dict.fromkeys(re.findall(r"\{(\w+)\}", wording), "…"))
 
 
 def plot_shares(days: list[tuple[str, Facts]]) -> dict[str, Any]:
