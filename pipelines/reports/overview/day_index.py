@@ -42,7 +42,8 @@ from pipelines.reports.overview.summaries import (
 )
 
 PAGE = f"{STEM}.html"
-PLOTTED_DAYS = 90
+PLOTTED_DAYS = SHOWN_DAYS = 90
+"""Days of the plots, and rows of the table before a search: laying out 1,000 takes too long."""
 WEEK = 7
 KINDS: tuple[Kind, ...] = ("weeks", "months")
 
@@ -99,6 +100,7 @@ def render_day_index(
         "days": list(summaries.items())[::-1],
         "before": dict(zip(names[1:], names, strict=False)),
         "last": names[-1] if names else "",
+        "shown": SHOWN_DAYS,
         "labels": LABELS,
         "decisions": decisions,
         "tiles": make_tiles(summaries),
