@@ -202,24 +202,25 @@ def run_step(name: str, settings: Settings, day: date, *shard: Shard) -> Any:
     from pipelines.core.step_measurements import measure_step
     from pipelines.persons.replayed import take_published
 
-    require_current(settings)
-    keep_policies(settings)
-    with (
-        _metrics_after(settings, day),
-        _logged_again(settings, day),
-        measure_step(settings, day, name, shard) as measurement,
-        record_failure(settings, day, name, shard),
-        in_words(settings),
-    ):
-        try:
-            counts = STEPS[name](settings, day, *shard)
-        except ContractError as error:
-            raise IntegrityError(
-                f"{error}. The step {name} of {day} was not done, and the files published before "
-                "are unchanged. Correct the file, then run the date again."
-            ) from None
-        measurement.add_counts(counts)
-        take_published(settings, day)
+    with in_words(settings):
+        require_current(settings)
+        keep_policies(settings)
+        with (
+            _metrics_after(settings, day),
+            _logged_again(settings, day),
+            measure_step(settings, day, name, shard) as measurement,
+            record_failure(settings, day, name, shard),
+            in_words(settings),  # the note of a failure has the words as well
+        ):
+            try:
+                counts = STEPS[name](settings, day, *shard)
+            except ContractError as error:
+                raise IntegrityError(
+                    f"{error}. The step {name} of {day} was not done, and the files published "
+                    "before are unchanged. Correct the file, then run the date again."
+                ) from None
+            measurement.add_counts(counts)
+            take_published(settings, day)
     return counts
 
 
@@ -231,7 +232,7 @@ def _logged_again(settings: Settings, day: date) -> Iterator[None]:
     try:
         yield
     except Exception:
-        with suppress(IntegrityError):  # a damaged log must not hide the failure itself
+        with suppress(IntegrityError, OSError):  # neither must hide the failure itself
             log_again(settings, day)
         raise
     log_again(settings, day)

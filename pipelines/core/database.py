@@ -1,9 +1,11 @@
 """DuckDB: connections with bounded memory and one time zone, SQL files, and views of the lake."""
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,8 @@ DELIVERED = pa.schema(
     ]
 )
 """The columns of `delivered/`: the matches that an institution received."""
+PRIVATE = ".spill-"
+"""Beginning of the names of the private folders of processes."""
 
 
 @contextmanager
@@ -36,23 +40,22 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     own progress bar would go to stdout, where results are, in a process that `python -c` or
     multiprocessing starts.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=settings.home))
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": settings.threads,
-        "memory_limit": settings.memory_limit,
-        "temp_directory": str(spill),
-        "preserve_insertion_order": True,
-    }
-    connection = duckdb.connect(":memory:", config=config)
-    try:
+    with (
+        make_private_folder(settings) as spill,
+        duckdb.connect(
+            ":memory:",
+            config={
+                "threads": settings.threads,
+                "memory_limit": settings.memory_limit,
+                "temp_directory": str(spill),
+                "preserve_insertion_order": True,
+            },
+        ) as connection,
+    ):
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set disabled_optimizers = 'in_clause'")
         connection.execute("set enable_progress_bar = false")
         yield connection
-    finally:
-        connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
 
 
 def run_query(
@@ -112,3 +115,44 @@ def _list_known_files(settings: Settings, table: str, day: date) -> list[str]:
         for folder in sorted(last.parent.glob("date=*"))
         if folder <= last
     ]
+
+
+@contextmanager
+def make_private_folder(settings: Settings) -> Iterator[Path]:
+    """Yield an empty private folder below the home, and remove it at the end.
+
+    A process that is killed leaves its folder, with rows of persons in it. Each folder is locked by
+    its process, and the next process removes the ones that nobody holds.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    for folder in settings.home.glob(f"{PRIVATE}*"):
+        _remove_abandoned(folder)
+    folder, descriptor = _make_locked(settings.home)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _make_locked(home: Path) -> tuple[Path, int]:
+    """Make a folder and lock it; repeat it if another process took it for an abandoned one."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PRIVATE, dir=home))
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a network file system without locks: nothing is abandoned
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with suppress(OSError):  # it is locked, or gone by now
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)

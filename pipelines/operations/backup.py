@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import __version__
+from pipelines.core.database import PRIVATE, make_private_folder
 from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.erasures import BACKUPS
 from pipelines.core.home.schema_version import VERSION, read_version
@@ -42,7 +43,7 @@ COMPUTED = (
     "reports",
 )
 """Entries that running every date again makes again, with the same code."""
-TEMPORARY = (".spill-", ".replay-")
+TEMPORARY = (PRIVATE, ".replay-")
 """Beginnings of the folders that a killed process leaves."""
 AIRFLOW_DATABASE = "airflow/airflow.db"
 BESIDE_DATABASE = tuple(f"{AIRFLOW_DATABASE}{end}" for end in ("-wal", "-shm", "-journal"))
@@ -199,8 +200,8 @@ def _airflow_copy(settings: Settings) -> Iterator[Path | None]:
     if not path.is_file():
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix=".spill-", dir=settings.home) as folder:
-        copy = Path(folder) / path.name
+    with make_private_folder(settings) as folder:
+        copy = folder / path.name
         try:
             with (
                 closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database,

@@ -9,7 +9,6 @@ policy changes it. Other policies change the plan as a whole; they are named, an
 `replay` measure them.
 """
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import pyarrow as pa
 
 from expectations import policy
 from expectations.policy import JudgedPolicies
-from pipelines.core.database import connect, query_table
+from pipelines.core.database import connect, make_private_folder, query_table
 from pipelines.core.errors import InputMissing, UsageError
 from pipelines.core.evidence.kept_policies import export_policies, find_kept, list_kept
 from pipelines.core.publishing import MANIFEST, read_manifest
@@ -190,8 +189,8 @@ def _open_version(settings: Settings, name: str) -> Iterator[_Version]:
                 "was compared. `banyan policy list` shows the versions; `current` are the ones in "
                 "force."
             )
-        with tempfile.TemporaryDirectory(prefix=".spill-", dir=settings.home) as folder:
-            exported = export_policies(settings, kept, Path(folder) / "policies")
+        with make_private_folder(settings) as folder:
+            exported = export_policies(settings, kept, folder / "policies")
             yield _read_version(kept.version[:12], exported)
 
 

@@ -47,6 +47,10 @@ HISTORY = (*OF_FEEDS, "marts", "pairs", "matches", "settlement")
 OF_THE_PLAN = ("matches", "offers", "unmatched", "reasons")
 FROM_ALL_ROWS = ("marts", "settlement", "reports", "outbox/channels")
 """Folders whose content is computed from the rows of all days together."""
+SAMPLED = ("near_misses.parquet", "prefilter_sample.parquet")
+PREFILTERED = ("funnel.parquet", "pairs.parquet")
+"""Files of `pairs/` with a sample of the leads, and with the promising pairs of a large day: others
+take the place of erased ones."""
 PLANNED_FROM = ("lake/leads", "marts", "pairs", "matches")
 RECORD = "replayed_files.json"
 """File in the ledger of a replay: path -> how it differs."""
@@ -134,13 +138,15 @@ def explain_differences(
         for folder in sorted(settings.home.glob(f"{root}/date={day}")):
             twin = scratch.home / folder.relative_to(settings.home)
             compared |= dict(_compare_folders(scratch, folder, twin, settings.home))
+    pairs = settings.day_folder(settings.pairs, day)
+    is_prefiltered = bool((pairs / MANIFEST).is_file() and read_manifest(pairs).get("prefilter"))
     explained = {}
     for path, difference in sorted(compared.items()):
         if not difference.has_other_rows and not difference.is_text:
             if difference != Difference() or path.rsplit("/", 1)[0] in erasures:
                 explained[path] = "rows of erased persons are gone; every other row is the same"
             continue
-        reason = _explain(path, day, erasures)
+        reason = _explain(path, day, erasures, is_prefiltered=is_prefiltered)
         if reason and path not in differences:
             explained[path] = f"{reason} ({_count(difference)})"
         else:
@@ -161,12 +167,15 @@ def _count(difference: Difference) -> str:
     )
 
 
-def _explain(path: str, day: date, erasures: dict[str, list[str]]) -> str:
+def _explain(path: str, day: date, erasures: dict[str, list[str]], *, is_prefiltered: bool) -> str:
     """Return why rows of others may differ in a file; empty if nothing explains it."""
     root = path.partition(f"/date={day}")[0]
     own = {name for name in erasures if f"date={day}" in name}
     if root in FROM_ALL_ROWS or path.endswith(("calibration_ledger.parquet", ".json")):
         return "it counts rows of erased persons"
+    sampled = (*SAMPLED, *PREFILTERED) if is_prefiltered else SAMPLED
+    if root == "pairs" and path.endswith(sampled) and own:
+        return "it samples the leads, and other leads took the place of erased ones"
     if root in OF_THE_PLAN and any(name.startswith(PLANNED_FROM) for name in own):
         return "its plan rested on leads of erased persons"
     return ""

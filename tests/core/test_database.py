@@ -28,3 +28,15 @@ def test_the_spill_folder_is_removed_when_the_connection_closes(tmp_path):
     with connect(Settings(home=tmp_path)):
         assert list(tmp_path.glob(".spill-*"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_spill_folder_that_a_killed_process_left_is_removed_and_no_other(tmp_path):
+    settings = Settings(home=tmp_path)
+    with connect(settings):
+        (held,) = tmp_path.glob(".spill-*")
+        left = tmp_path / ".spill-left"
+        left.mkdir()
+        (left / "duckdb_temp_block-1.block").write_bytes(b"rows")
+        with connect(settings):
+            assert held.is_dir()
+            assert not left.exists()

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import duckdb
 import pytest
 
 from pipelines.core.publishing import check_file, read_manifest
-from pipelines.core.settings import PROJECT, Settings
+from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import reconcile_day
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, banyan, run
@@ -49,14 +47,7 @@ def list_canaries(home: Path, numbers: set[str]) -> tuple[set[str], set[str]]:
 def erase(home: Path, numbers: set[str]) -> dict:
     """Erase persons by the command line: standard input names them."""
     words = ("person", "erase", "--id-number", "--by", "ann", "--reason", "ticket 12")
-    process = subprocess.run(
-        [sys.executable, "-m", "pipelines", *words, "--home", str(home)],
-        cwd=PROJECT,
-        input="\n".join(sorted(numbers)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = banyan(home, *words, typed="\n".join(sorted(numbers)))
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout)
 

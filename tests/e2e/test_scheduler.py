@@ -19,7 +19,7 @@ from dags.local.standalone import _database_folder
 from pipelines.core.settings import PROJECT, Settings
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, run, simulate
-from tests.e2e.published_bytes import differences
+from tests.e2e.published_bytes import differences, published
 from tests.helpers import servers
 
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -27,6 +27,14 @@ PATIENCE = 5400
 DONE = {"success", "failed"}
 TASKS = "select dag_id, run_id, task_id, map_index, state, try_number from task_instance"
 PARSED = "select count(*) from serialized_dag where dag_id = 'daily_match'"
+NIGHT = f"night_{MONDAY}"
+TURN = f"select state from task_instance where task_id = 'await_turn' and run_id = '{NIGHT}'"
+OVERLAP = f"""
+select earlier.run_id from dag_run as earlier, task_instance as turn
+where turn.task_id = 'await_turn' and turn.run_id = '{NIGHT}' and earlier.run_id <> turn.run_id
+and coalesce(earlier.end_date > turn.end_date, true)
+"""
+"""Runs that had not ended when Monday had its turn."""
 LOST_TRIES = "select extra from log where event = 'state mismatch'"
 
 CONFIGURATION = """
@@ -121,10 +129,9 @@ def standalone(home: Path) -> Iterator[tuple[Airflow, str]]:
     assert left.stdout == "", "no process of Airflow is left"
 
 
-def test_a_backfill_and_a_nightly_run_on_one_machine_take_turns(
-    landed: Path, ran: CompletedRun, tmp_path: Path
-):
-    home = copy_home(landed, tmp_path / "home")
+@contextmanager
+def two_runs(home: Path) -> Iterator[str]:
+    """Start Airflow with a nightly run of Monday and, after it, a backfill of Sunday."""
     (home / "airflow").mkdir()
     (home / "airflow" / "airflow.cfg").write_text(CONFIGURATION)
     with standalone(home) as (airflow, database):
@@ -132,6 +139,32 @@ def test_a_backfill_and_a_nightly_run_on_one_machine_take_turns(
         trigger(airflow, MONDAY)
         backfill(airflow, SUNDAY, SUNDAY)
         airflow("dags", "unpause", "daily_match", "--yes")
+        yield database
+
+
+def test_a_nightly_run_waits_for_the_earlier_date_of_a_backfill(
+    landed: Path, ran: CompletedRun, tmp_path: Path
+):
+    """Airflow is stopped in the midst of the later date."""
+    home = copy_home(landed, tmp_path / "home")
+    with two_runs(home) as database:
+        wait_until(lambda: query(database, TURN) == [("success",)], "Monday has its turn")
+        assert list_runs(database)[f"{SUNDAY}"] == "success"
+        assert query(database, OVERLAP) == []
+        tries = query(database, f"{TASKS} where run_id <> '{NIGHT}' or task_id = 'await_turn'")
+        assert {(state, count) for *_, state, count in tries} == {("success", 1)}
+        assert len(tries) > 15
+    of_sunday = {name: h for name, h in published(home).items() if f"date={SUNDAY}" in name}
+    assert len(of_sunday) > 20
+    assert of_sunday.items() <= published(ran.home).items()
+
+
+@pytest.mark.prove
+def test_a_backfill_and_a_nightly_run_on_one_machine_take_turns(
+    landed: Path, ran: CompletedRun, tmp_path: Path
+):
+    home = copy_home(landed, tmp_path / "home")
+    with two_runs(home) as database:
         wait_for_runs(database, [SUNDAY, MONDAY])
         check_no_try_was_lost(database)
     assert differences(ran.home, home) == []

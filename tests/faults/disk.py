@@ -32,10 +32,15 @@ class Disk:
         return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
 
     @contextmanager
-    def failing(self, fault: Fault) -> Iterator[None]:
-        """Let the disk be full or read-only until the block ends, if `fault` says so."""
+    def failing(self, fault: Fault, needed: int) -> Iterator[None]:
+        """Let the disk be full or read-only until the block ends, if `fault` says so.
+
+        Args:
+            fault: The fault.
+            needed: The bytes that the work needs without it.
+        """
         if fault.kind == "disk_full":
-            with self._resized(self.used + int(fault.amount)):
+            with self._resized(self.used + int(fault.amount * max(needed, 0))):
                 yield
         elif fault.kind == "read_only":
             with self._read_only(self.folder / fault.folder):

@@ -158,7 +158,8 @@ class DisturbedDay:
     def _befall(self, task: str, fault: Fault) -> Outcome:
         shard = self.day.list_shards(task)[fault.instance]
         with ExitStack() as stack:
-            stack.enter_context(self.day.disk.failing(fault))
+            growth = self.day.profiles[task].growth
+            stack.enter_context(self.day.disk.failing(fault, growth))
             if fault.kind == LINK_FAULT:
                 stack.enter_context(self._cut_links(int(fault.amount)))
             return self.day.run(task, shard, fault)

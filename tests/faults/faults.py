@@ -19,6 +19,7 @@ LINK_FAULT = "link_cut"
 CORRUPTION = "corrupt_leftovers"
 """What the fault before has left half-written is overwritten."""
 
+LEAST_TIME = 0.001
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 PATHS_OF_EVENTS = {
     "os.link": ((0, 2), (1, 3)),
@@ -47,16 +48,23 @@ class Fault:
     number: int = 0
     """The how many-th operation it is, or sync of `fsync_fails`, counted from 1."""
     amount: float = 0.0
-    """Of `kill_write`: the bytes of a file; of `kill_time`: processor seconds; of `disk_full`: the
-    free bytes; of `link_cut`: the bytes sent."""
+    """Of `kill_write`: the bytes of a file; of `kill_time`: the share of the processor time that
+    the task takes; of `disk_full`: the share of the space that it needs; of `link_cut`: the bytes
+    sent."""
 
     def __str__(self) -> str:
         facts = {name: value for name, value in asdict(self).items() if value}
         return " ".join([facts.pop("kind"), *(f"{key}={value}" for key, value in facts.items())])
 
 
-def start_in_process(fault: Fault | None, home: Path) -> None:
-    """Let a fault befall this process, which works on `home`; the others befall the disk."""
+def start_in_process(fault: Fault | None, home: Path, cpu_seconds: float) -> None:
+    """Let a fault befall this process; the faults of the disk befall it from outside.
+
+    Args:
+        fault: The fault.
+        home: The folder on which the process works.
+        cpu_seconds: The processor time that its work takes without a fault.
+    """
     if fault is None:
         return
     if fault.kind == "kill_operation":
@@ -70,7 +78,7 @@ def start_in_process(fault: Fault | None, home: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     elif fault.kind == "kill_time":
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, fault.amount)
+        signal.setitimer(signal.ITIMER_PROF, max(fault.amount * cpu_seconds, LEAST_TIME))
 
 
 def record_operations(home: Path) -> list[tuple[str, str]]:

@@ -39,6 +39,7 @@ def run_forked(
     log: Path,
     fault: Fault | None = None,
     *,
+    cpu_seconds: float = 0.0,
     records: bool = False,
 ) -> Outcome:
     """Run `work` in a child process and return how it ended.
@@ -48,9 +49,11 @@ def run_forked(
         home: The folder whose disk operations count.
         log: Gets what the child writes to stdout and stderr.
         fault: What befalls the child.
+        cpu_seconds: The processor time that `work` takes without it.
         records: Whether the outcome lists the disk operations.
     """
-    return _wait(_start(work, home, log, fault, records=records), log)
+    child = _start(work, home, log, fault, cpu_seconds=cpu_seconds, records=records)
+    return _wait(child, log)
 
 
 def run_together(works: Sequence[Callable[[], Any]], home: Path, log: Path) -> list[Outcome]:
@@ -71,6 +74,7 @@ def _start(
     log: Path,
     fault: Fault | None = None,
     *,
+    cpu_seconds: float = 0.0,
     records: bool = False,
 ) -> _Child:
     from_child, to_parent = os.pipe()
@@ -78,7 +82,9 @@ def _start(
     if not process:
         os.close(from_child)
         _redirect_output(log, fault)
-        _run_child(work, home, to_parent, fault, records=records)
+        operations = record_operations(home) if records else []
+        start_in_process(fault, home, cpu_seconds)
+        _run_child(work, to_parent, operations)
     os.close(to_parent)
     return _Child(process, from_child)
 
@@ -107,11 +113,9 @@ def _redirect_output(log: Path, fault: Fault | None) -> None:
 
 
 def _run_child(
-    work: Callable[[], Any], home: Path, to_parent: int, fault: Fault | None, *, records: bool
+    work: Callable[[], Any], to_parent: int, operations: Sequence[tuple[str, str]]
 ) -> None:
     """Run `work`, report to the parent and end this process."""
-    operations = record_operations(home) if records else []
-    start_in_process(fault, home)
     try:
         facts = {"state": "done", "value": work()}
     except (StepRefused, BanyanError) as refusal:

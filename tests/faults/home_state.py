@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.e2e.published_bytes import published
+from pipelines.core.publishing import sha256
 
 VOLATILE = {
     *("airflow", "logs", "measurements", "metrics", "transport"),
-    *(".dbt", ".turn", "warehouse.duckdb"),
+    *(".dbt", ".turn", "warehouse.duckdb", "warehouse.duckdb.wal"),
 }
 """What a home has for one machine: states, times, and what is built again from the lake."""
+UNPUBLISHED = {"step_failures", "work"}
+"""Notes and intermediate files: they must be gone in the end, like hidden files."""
 BATCH = re.compile(r"(ledger/deliveries/date=[^/]+/\d+)-\w+\.parquet")
 """A batch of the delivery ledger: its name has a hash, and it states when a file was sent."""
 
@@ -31,7 +33,7 @@ class HomeState:
     published: dict[str, str]
     """Path below the home -> a hash that is equal for equal content."""
     others: frozenset[str]
-    """The paths of hidden files, intermediate files and notes of failures."""
+    """The paths of hidden files and folders, intermediate files and notes of failures."""
 
     def without_ledger(self) -> "HomeState":
         """Return the state without the delivery ledger, which tells of cut links as well."""
@@ -45,12 +47,20 @@ class HomeState:
 
 def read_home(home: Path) -> HomeState:
     """Return the state of `home`."""
-    hashes = {path: digest for path, digest in published(home).items() if not _is_hidden(path)}
-    for path in [path for path in hashes if BATCH.fullmatch(path)]:
-        del hashes[path]
-        hashes[BATCH.sub(r"\1", path)] = _hash_without_times(home / path)
-    files = (path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file())
-    return HomeState(hashes, frozenset(filter(_is_unpublished, files)))
+    published, others = {}, set()
+    for path in sorted(home.rglob("*")):
+        name = path.relative_to(home).as_posix()
+        top = name.partition("/")[0]
+        is_folder = path.is_dir()
+        if top in VOLATILE or (is_folder and not path.name.startswith(".")):
+            continue
+        if top in UNPUBLISHED or _is_hidden(name):
+            others.add(name)
+        elif batch := BATCH.fullmatch(name):
+            published[batch[1]] = _hash_without_times(path)
+        else:
+            published[name] = sha256(path)
+    return HomeState(published, frozenset(others))
 
 
 def list_half_written(home: Path, before: HomeState) -> list[Path]:
@@ -59,7 +69,8 @@ def list_half_written(home: Path, before: HomeState) -> list[Path]:
     return [
         path
         for path in (home / name for name in new)
-        if _is_hidden(path.relative_to(home).as_posix()) or _is_of_open_shard(path)
+        if path.is_file()
+        and (_is_hidden(path.relative_to(home).as_posix()) or _is_of_open_shard(path))
     ]
 
 
@@ -123,12 +134,6 @@ def _find_unstated(home: Path, manifest: str, found: HomeState) -> list[str]:
 
 def _name(name: str, lost: set[str], extra: set[str]) -> str:
     return "lost" if name in lost else "extra" if name in extra else "different"
-
-
-def _is_unpublished(name: str) -> bool:
-    if name.partition("/")[0] in VOLATILE:
-        return False
-    return _is_hidden(name) or name.startswith(("work/", "step_failures/"))
 
 
 def _is_of_open_shard(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,6 +24,9 @@ BY_SFTP = ("lender-001", "lender-002")
 SIZES = {1: (40, 4), 2: (150, 6)}
 """Dates of the market -> leads of a date, and institutions."""
 
+ENOUGH = {"leads", "institutions", "products", "product_fees", "product_rules"}
+"""Feeds of the market of one date: each other one costs ingest most of a second."""
+
 
 def land_market(settings: Settings, dates: int) -> None:
     """Write the landed files of the market, whose last date is `DAY`."""
@@ -36,6 +40,10 @@ def land_market(settings: Settings, dates: int) -> None:
         seed=7,
     )
     simulate(settings, plan)
+    if dates == 1:
+        for folder in settings.landing.iterdir():
+            if folder.name not in ENOUGH:
+                shutil.rmtree(folder)
     for path in settings.landing.glob("institutions/*/*/institutions.csv"):
         _deliver_by_sftp(path)
 

@@ -28,6 +28,8 @@ from expectations.policy_types import Tries
 from pipelines.core.publishing import code_version
 from pipelines.core.settings import Settings
 from pipelines.deliveries import deliver
+from pipelines.deliveries.signatures import publish_keys
+from pipelines.transform.warehouse import run_dbt
 from tests.faults.disk import Disk, keep_copy, make_equal
 from tests.faults.faults import Fault
 from tests.faults.forked import Outcome, run_forked
@@ -82,7 +84,8 @@ class PreparedDay:
     ) -> Outcome:
         """Run one (mapped) task in a child process, which `fault` may befall."""
         work = self.make_work(task, shard, day)
-        outcome = run_forked(work, self.home, self.log, fault, **options)
+        seconds = self.profiles[task].cpu_seconds[fault.instance] if fault else 0.0
+        outcome = run_forked(work, self.home, self.log, fault, cpu_seconds=seconds, **options)
         self.cpu_seconds += outcome.cpu_seconds
         return outcome
 
@@ -145,12 +148,14 @@ class PreparedDay:
         run_lock.is_active = lambda run: False  # there is no Airflow that has other runs
         self.connect(self.server.port)
         code_version()
+        run_dbt(Settings(), DAY, "list", "--select=path:staging")  # what dbt makes at first use
         gc.collect()
         gc.freeze()
 
     def _run_undisturbed(self, dates: int) -> None:
         settings = Settings()
         self._do(lambda: land_market(settings, dates))
+        self._do(lambda: publish_keys(settings))  # the keys are drawn at first use
         for back in range(dates - 1, 0, -1):
             for task in self.tasks:
                 self.run_whole(task, DAY - timedelta(days=back))
@@ -163,7 +168,7 @@ class PreparedDay:
             self._keep()
             self.profiles[task] = self._describe(task, outcomes, self.disk.used - used)
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Callable[[], object]) -> None:
         outcome = run_forked(work, self.home, self.log)
         self.cpu_seconds += outcome.cpu_seconds
         assert outcome.state == "done", outcome.message

@@ -9,15 +9,18 @@ from tests.faults.faults import CORRUPTION, DISK_FAULTS, KILLS, LINK_FAULT, Faul
 
 KILL_WEIGHTS = (6, 2, 2)
 """Weights of `KILLS`: most are at a disk operation, which a replay repeats exactly."""
-SLOW = {"ingest", "staging", "intermediate", "features", "marts"}
+SLOW = {"ingest", "staging", "intermediate", "features", "marts", "report"}
 """Tasks that take seconds."""
-MANY_KILLS, FEW_KILLS, PROOF_KILLS = 6, 2, 4
-"""Kills of a case."""
+QUICK = {"await_turn", "plan_ingest", "sign_off", "plan_deliver", "send", "close"}
+"""Tasks that take less than half a second."""
+PROOF_KILLS, KILLS_OF_SLOW, KILLS_OF_QUICK, KILLS_OF_OTHERS = 4, 1, 6, 4
+"""Kills of a case of a proof, and in `make test` by the time that a task takes."""
 CORRUPTED = 0.25
 """Share of the kills after which what is half-written is overwritten."""
 SECONDARY = {".turn", "measurements", "metrics", "step_failures"}
 """Folders of the home that no result depends on; kills fall there less often."""
 PAGE = 4096
+"""Bytes of the smallest part of a disk."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,12 @@ class Case:
 def draw_case(seed: int, number: int, profile: Profile, *, is_proof: bool) -> Case:
     """Return case `number` of a task.
 
-    A proof has four kills a case and one fault of the disk, of each kind in turn and the worst of
-    its kind first. In `make test` a task has one case, with few kills if it is slow. Kills come in
-    the order in which the task does its work, because a task that was killed at its end has little
-    left to do.
+    It has some kills and one fault of the disk: in a proof of each kind in turn, the worst of its
+    kind first. Kills come in the order in which the task does its work, because a task that was
+    killed at its end has little left to do.
     """
     random = Random(f"{seed}/{profile.task}/{number}")
-    is_slow = profile.task in SLOW and not is_proof
-    wanted = PROOF_KILLS if is_proof else FEW_KILLS if is_slow else MANY_KILLS
+    wanted = PROOF_KILLS if is_proof else _count_kills(profile.task)
     kills = sorted((draw_kill(random, profile) for _ in range(wanted)), key=lambda kill: kill[0])
     faults: list[Fault] = []
     for _, kill in kills:
@@ -110,8 +111,14 @@ def draw_case(seed: int, number: int, profile: Profile, *, is_proof: bool) -> Ca
         number,
         tuple(faults),
         tuple(order),
-        repeats=not is_slow and random.random() < 0.5,
+        repeats=random.random() < 0.5 and (is_proof or profile.task in QUICK),
     )
+
+
+def _count_kills(task: str) -> int:
+    if task in QUICK:
+        return KILLS_OF_QUICK
+    return KILLS_OF_SLOW if task in SLOW else KILLS_OF_OTHERS
 
 
 def draw_kill(random: Random, profile: Profile) -> tuple[float, Fault]:
@@ -129,8 +136,7 @@ def draw_kill(random: Random, profile: Profile) -> tuple[float, Fault]:
     share = random.random()
     if kind == "kill_write":
         return share, Fault(kind, instance, amount=_draw_size(random, 1, profile.largest))
-    seconds = max(round(share * profile.cpu_seconds[instance], 4), 0.001)
-    return share, Fault("kill_time", instance, amount=seconds)
+    return share, Fault("kill_time", instance, amount=round(share, 3))
 
 
 def draw_fault(random: Random, profile: Profile, kind: str, *, is_worst: bool) -> Fault:
@@ -144,8 +150,7 @@ def draw_fault(random: Random, profile: Profile, kind: str, *, is_worst: bool) -
     """
     instance = random.randrange(profile.instances)
     if kind == "disk_full":
-        free = 0 if is_worst else _draw_size(random, PAGE, max(profile.growth, 2 * PAGE))
-        return Fault(kind, instance, amount=free)
+        return Fault(kind, instance, amount=0 if is_worst else round(random.random(), 3))
     if kind == "read_only":
         folders = [folder for folder in profile.folders if folder not in SECONDARY]
         return Fault(kind, instance, folder="" if is_worst else random.choice(["", *folders]))

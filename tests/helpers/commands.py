@@ -29,11 +29,14 @@ LIBRARIES = (
 Completed = subprocess.CompletedProcess[str]
 
 
-def run_command(*arguments: str, in_own_python: bool = False, **environment: str) -> Completed:
+def run_command(
+    *arguments: str, typed: str = "", in_own_python: bool = False, **environment: str
+) -> Completed:
     """Run `python -m pipelines` as on the command line.
 
     Args:
         arguments: The verb and its options.
+        typed: Standard input.
         in_own_python: True to start Python for it, with a hash seed of its own. A command with
             variables has one anyway: Python itself reads some of them.
         environment: Variables besides the ones of this process.
@@ -43,6 +46,7 @@ def run_command(*arguments: str, in_own_python: bool = False, **environment: str
             [sys.executable, "-m", "pipelines", *arguments],
             cwd=PROJECT,
             env=os.environ | environment,
+            input=typed,
             capture_output=True,
             text=True,
             check=False,
@@ -51,6 +55,7 @@ def run_command(*arguments: str, in_own_python: bool = False, **environment: str
     assert server.stdin
     assert server.stdout
     with TemporaryDirectory() as folder:
+        Path(folder, "stdin").write_text(typed, "utf-8")
         request = {"arguments": arguments, "variables": dict(os.environ), "folder": folder}
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
@@ -87,8 +92,8 @@ def _become_command(arguments: list[str], variables: Mapping[str, str], folder: 
     """Run the command in this process, which ends with its exit code."""
     os.environ.clear()
     os.environ.update(variables)
-    for number, path in enumerate((os.devnull, f"{folder}/stdout", f"{folder}/stderr")):
-        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        os.dup2(os.open(f"{folder}/{name}", os.O_RDWR | os.O_CREAT), number)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.argv = ["pipelines", *arguments]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]

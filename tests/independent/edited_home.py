@@ -36,6 +36,8 @@ class Plan:
     """Whether a list of orders may become unreadable as a whole."""
     runs_next: bool = False
     """Whether the next date is run before the date is run again."""
+    runs_again: bool = True
+    """Whether what was delayed arrives, and the date is run again."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ class EditedHome:
             self._land(arrival, arrival.now)
         verdicts = [run_day(self.settings, DAY, self.queries[DAY])]
         faults = self._find_lost_leads(arrivals)
-        for arrival in arrivals:
-            self._land(arrival, arrival.later)
-        if plan.runs_next:
-            run_day(self.settings, NEXT, self.queries[NEXT])
-        verdicts.append(run_day(self.settings, DAY, self.queries[DAY]))
+        if plan.runs_again:
+            for arrival in arrivals:
+                self._land(arrival, arrival.later)
+            if plan.runs_next:
+                run_day(self.settings, NEXT, self.queries[NEXT])
+            verdicts.append(run_day(self.settings, DAY, self.queries[DAY]))
         assert all(verdict["verdict"] for verdict in verdicts)
         check = Check(home, self.meant, links=home / "landing")
         self.rows = 0

@@ -596,6 +596,20 @@ def test_terms_quotas_and_rules_that_change_are_listed(settings: Settings):
     }
 
 
+def test_fees_of_loans_that_change_are_listed(settings: Settings):
+    change(settings, price="price")
+    fee = {"institution_id": "bank", "product_id": "p", "fee": "guarantee_fee"}
+    fee |= {"basis": "share_of_balance", "value": 0.001, "charged_when": "each_period"}
+    fee |= {"collector": "guarantor", "is_contingent": False}
+    fees = settings.day_folder(settings.marts, DAY) / "product_fees.parquet"
+    write_parquet(pa.Table.from_pylist([fee]), fees)
+    with connect(settings) as connection:
+        (changed,) = load_changes(settings, DAY, connection)
+    assert (changed.name, changed.text) == ("bank/p", "fees of the loan changed")
+    assert changed.before == "none"
+    assert changed.now == "guarantee_fee 0.001 share_of_balance each_period to guarantor"
+
+
 @pytest.mark.parametrize(("leads_before", "found"), [(4, False), (5, True)])
 def test_a_product_that_took_leads_and_is_gone_is_a_remark(
     settings: Settings, leads_before: int, found: bool

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations import policy
@@ -35,6 +36,7 @@ CHANGES = {
     "terms": text("terms changed"),
     "quota": text("quota or budget changed"),
     "rules": text("rules changed"),
+    "fees": text("fees of the loan changed"),
 }
 """Change of the catalogue -> its words, in the order of the page."""
 
@@ -154,13 +156,25 @@ def load_changes(
     if not matches.is_file():  # the day before was transformed and never matched
         matches = settings.day_folder(settings.matches, day) / "matches.parquet"
     files["matches_before"] = str(matches)
+    connection.register("fees_of_both_days", _read_fees(settings, before, day))
     rows = run_query(connection, SQL / "catalogue_changes.sql", files).fetchall()
+    connection.unregister("fees_of_both_days")
     return tuple(
         CatalogueChange(
             institution, product, change, without_personal(old), without_personal(new), leads
         )
         for institution, product, change, old, new, leads in rows
     )
+
+
+def _read_fees(settings: Settings, before: date, day: date) -> pa.Table:
+    """Return the fees of products on both days; `is_now`: of the later one."""
+    tables = []
+    for is_now, date_ in ((False, before), (True, day)):
+        fees = read_product_fees(settings.day_folder(settings.marts, date_))
+        flags = pa.array([is_now] * fees.num_rows, pa.bool_())
+        tables.append(fees.append_column("is_now", flags))
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def create_leads_to_match_view(

@@ -22,11 +22,11 @@ from models.champion.evaluation_window import (
 from models.champion.registry import Champion, ModelVersion
 from models.params import Features, params
 from models.scoring.estimators import Prior
-from models.train_models import fit_or_use_prior
 from models.training.dataset import knowledge_cutoff, load_examples
 from pipelines.core.publishing import code_version, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.training.retrain_triggers import find_trigger
+from tests.helpers.trained_market import fit_once
 from tests.models.champion.leak_waivers import allow_leaks
 from tests.models.champion.loan_book import (
     DAY,
@@ -52,7 +52,7 @@ def leaks_allowed() -> Iterator[None]:
 
 
 def recipe(features: Features = RISK) -> partial[ModelVersion]:
-    return partial(fit_or_use_prior, "risk", features=features)
+    return partial(fit_once, "risk", features=features)
 
 
 def champion_of(settings: Settings, features: Features = RISK, code: str | None = None) -> Champion:

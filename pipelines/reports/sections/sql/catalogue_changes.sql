@@ -1,6 +1,6 @@
 -- What changed in the catalogue between two days: institutions that are new or gone, and for each
 -- product its change, with the value before and now as text. A product of an institution that is
--- gone from the catalogue altogether is not named again.
+-- gone from the catalogue altogether is not named again. `fees_of_both_days` has the fees of both.
 
 with described as (
 
@@ -50,12 +50,34 @@ stated_rules as (
 
 ),
 
+stated_fees as (
+
+    select
+        is_now,
+        institution_id,
+        product_id,
+        string_agg(
+            fee || ' ' || "value" || ' ' || basis || ' ' || charged_when || ' to ' || collector
+            || if(is_contingent, ' in special cases', ''), '; '
+            order by fee asc, basis asc, charged_when asc, "value" asc, collector asc
+        ) as fees
+    from fees_of_both_days
+    group by is_now, institution_id, product_id
+
+),
+
 products as (
 
     select
         described.*,
-        coalesce(stated_rules.rules, 'none') as rules
+        coalesce(stated_rules.rules, 'none') as rules,
+        coalesce(stated_fees.fees, 'none') as fees
     from described
+    left join stated_fees
+        on
+            described.is_now = stated_fees.is_now
+            and described.institution_id = stated_fees.institution_id
+            and described.product_id = stated_fees.product_id
     left join stated_rules
         on
             described.is_now = stated_rules.is_now
@@ -137,7 +159,9 @@ compared as (
         earlier.quota as quota_before,
         later.quota as quota_now,
         earlier.rules as rules_before,
-        later.rules as rules_now
+        later.rules as rules_now,
+        earlier.fees as fees_before,
+        later.fees as fees_now
     from earlier
     full join later
         on
@@ -215,6 +239,15 @@ product_changes as (
         rules_now as value_now
     from compared
     where was_there and is_there and rules_before is distinct from rules_now
+    union all
+    select
+        institution_id,
+        product_id,
+        'fees' as change_kind,
+        fees_before as value_before,
+        fees_now as value_now
+    from compared
+    where was_there and is_there and fees_before is distinct from fees_now
 
 ),
 
@@ -253,7 +286,7 @@ order by
     list_position(
         [
             'institution_gone', 'institution_new', 'product_gone', 'product_closed', 'product_new',
-            'product_opened', 'price', 'terms', 'quota', 'rules'
+            'product_opened', 'price', 'terms', 'quota', 'rules', 'fees'
         ],
         changes.change_kind
     ),
