@@ -1,6 +1,6 @@
 """Losses of institutions: closed products, rules that leave no lead."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -227,5 +227,5 @@ def find_catalogue_changes(
         )
 
 
-def _join(evidence: Iterator[str] | list[str]) -> str:
+def _join(evidence: Iterable[str]) -> str:
     return join(map(without_personal, evidence), limit=MAX_REASONS)

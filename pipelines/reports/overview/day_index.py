@@ -1,4 +1,4 @@
-"""The page of all days, `reports/index.html`, and those of weeks and months beside it.
+"""The page of all days, `reports/index.html`, and the pages of weeks and months beside it.
 
 They are written again after each report, whole; none is part of a published day. A published page
 of a day never changes, so the day after is found here: each row has the anchor `after-DATE` of the
@@ -49,7 +49,7 @@ KINDS: tuple[Kind, ...] = ("weeks", "months")
 
 
 def write_day_index(settings: Settings, day: date) -> Path:
-    """Write the page of all days again, and those of its weeks and months.
+    """Write the page of all days again, and the pages of weeks and months.
 
     `day` is shown as its report is now. Of the weeks and months, the one of `day` is written, the
     one before it, since it leads to the next, what is missing, and the months whose costs the

@@ -38,7 +38,7 @@ CONDUCT = {
     "silent_orders": text("Sources of orders that match nobody"),
     "open_above_cap": text("Open products stated above their cap"),
     "matches_above_cap": text("Matches above their cap"),
-    "steered": text("People whom the fee would steer"),
+    "steered": text("People that the fee would steer"),
     "hopeless": text("Hopeless people"),
     "lenders_worse": text("Lenders served worse than by broadcast"),
 }

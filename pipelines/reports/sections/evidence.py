@@ -3,6 +3,7 @@
 A folder is stale if it was made from inputs that have been published again since.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, cached_property
@@ -161,7 +162,7 @@ def _check(step: str, folder: Path, inputs: _Inputs) -> PublishedFolder:
     return published
 
 
-def _changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
+def _changed_files(folder: Path, manifest: dict[str, Any]) -> Sequence[str]:
     """Return the files that differ from the manifest."""
     return [
         text("{file} is not the file that was published", file=name)
@@ -189,7 +190,7 @@ def _changed_inputs(manifest: dict[str, Any], inputs: _Inputs) -> list[str]:
     ]
 
 
-def _shortened(texts: list[str]) -> str:
+def _shortened(texts: Sequence[str]) -> str:
     return join(texts, limit=MAX_EVIDENCE)
 
 
