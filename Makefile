@@ -35,7 +35,7 @@ lint: venv  ## style, types, layers, SQL, words
 	@lint-imports --no-logo && python .ci/check_imports.py
 	@sqlfluff lint dbt_project --disable-progress-bar
 	@sqlfluff lint dags models pipelines --templater placeholder --disable-progress-bar
-	@python .ci/check_words.py && python .ci/check_encoding.py
+	@python .ci/check_words.py && python .ci/check_encoding.py && PYTHONPATH=. python .ci/translations.py
 
 airflow: venv  ## the same DAGs under Airflow's scheduler, with its page
 	@python -m pipelines airflow

@@ -5,17 +5,27 @@ Programs read the English; a page in another language translates the template an
 Catalogues are gettext's .po files.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from pipelines.core.formats import count, long_date
 
-NUMBER = "number"
-"""Context (msgctxt) of nouns after a number: `lead` -> `{number} 条线索`."""
+NUMBER, WORD, STORED = "number", "word", "stored"
+"""Contexts (msgctxt): nouns after a number, `lead`; names from the code as text, `no product`;
+sentences that other steps stored, `{column} must be filled in`."""
+
+
+SEPARATOR = "; "
+"""Between the sentences of one text."""
+NESTED = frozenset({"reason", "reasons", "figures", "decision", "advice", "sender"})
+"""Figures of stored sentences that are text themselves; the others are data."""
+DIGITS = frozenset({"rows", "number", "count", "line"})
+"""Figures of stored sentences that are whole numbers."""
 
 
 class _Figures(dict[str, Any]):
@@ -56,6 +66,14 @@ class Number(Text):
         return catalogue.number(self.value, self.noun, str(self))
 
 
+class Word(Text):
+    """A name from the code as text."""
+
+    def write(self, catalogue: "Catalogue") -> str:
+        """Return the name in the language of `catalogue`; itself if it is none of its words."""
+        return catalogue.word(str(self))
+
+
 class Joined(Text):
     """Several texts with a separator between them."""
 
@@ -65,7 +83,10 @@ class Joined(Text):
     def write(self, catalogue: "Catalogue") -> str:
         """Return the texts in the language of `catalogue`, with its own separator."""
         separator = catalogue.gettext(self.separator)
-        return separator.join(str(catalogue.translate(part)) for part in self.parts)
+        return separator.join(
+            str(catalogue.translate(part)) if isinstance(part, Text) else catalogue.restate(part)
+            for part in self.parts
+        )
 
 
 def text(template: str, /, **figures: object) -> Text:
@@ -80,17 +101,50 @@ def plural(value: int, one: str, many: str | None = None) -> Number:
     return made
 
 
-def words(name: str) -> Text:
+def words(name: str) -> Word:
     """Return a name from the code as text: `no_product` -> no product."""
-    return Text.fill(name.replace("_", " ").replace("{", "(").replace("}", ")"), {})
+    return Word(name.replace("_", " "))
 
 
-def join(parts: Iterable[str], separator: str = "; ") -> Joined:
-    """Return translatable texts, one after the other."""
-    listed = tuple(parts)
+def join(parts: Iterable[str], separator: str = SEPARATOR, *, limit: int | None = None) -> Joined:
+    """Return the texts that are not empty, one after the other; beyond `limit` their number."""
+    every = [part for part in parts if part]
+    listed = every if limit is None else every[:limit]
+    if len(listed) < len(every):
+        listed = [*listed, text("and {number} more", number=count(len(every) - len(listed)))]
     made = Joined(separator.join(listed))
-    made.parts, made.separator = listed, separator
+    made.parts, made.separator = tuple(listed), separator
     return made
+
+
+def to_json(value: object) -> object:
+    """Return a text as plain JSON that `from_json` reads; another value as it is."""
+    if isinstance(value, Number):
+        return {"number": value.value, "noun": value.noun, "english": str(value)}
+    if isinstance(value, Word):
+        return {"word": str(value)}
+    if isinstance(value, Joined):
+        return {"parts": [to_json(part) for part in value.parts], "separator": value.separator}
+    if isinstance(value, Text):
+        figures = {name: to_json(figure) for name, figure in value.figures.items()}
+        return {"text": value.template or str(value), "figures": figures}
+    return value
+
+
+def from_json(stored: Any) -> Any:
+    """Return the text that `to_json` stored."""
+    if not isinstance(stored, dict):
+        return stored
+    if "number" in stored:
+        made = Number(stored["english"])
+        made.value, made.noun = stored["number"], stored["noun"]
+        return made
+    if "word" in stored:
+        return Word(stored["word"])
+    if "parts" in stored:
+        return join([from_json(part) for part in stored["parts"]], stored["separator"])
+    figures = {name: from_json(figure) for name, figure in stored["figures"].items()}
+    return Text.fill(stored["text"], figures)
 
 
 @dataclass(frozen=True)
@@ -132,6 +186,47 @@ class Catalogue:
         """Return a text or a plain word of the code in this language."""
         return self.translate(value) if isinstance(value, Text) else self.gettext(value)
 
+    @cached_property
+    def _stored(self) -> dict[bool, list[tuple[re.Pattern[str], str]]]:
+        """The sentences that other steps store, as patterns with their translations.
+
+        The one with the most words of its own comes first. True: several sentences at once.
+        """
+        stored = [
+            (english, translation)
+            for (context, english), translation in sorted(self.messages.items())
+            if context == STORED
+        ]
+        stored.sort(key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[0])))
+        return {
+            is_whole: [
+                (_as_pattern(english), translation)
+                for english, translation in stored
+                if (SEPARATOR in english) is is_whole
+            ]
+            for is_whole in (False, True)
+        }
+
+    def word(self, name: str) -> str:
+        """Return a name from the code; as it is, if the catalogue lacks it."""
+        return self.messages.get((WORD, name)) or self.restate(name)
+
+    def restate(self, stored: str) -> str:
+        """Return what was stored in English, sentence by sentence; unknown ones as they are."""
+        sentences = stored.split(SEPARATOR)
+        if sentences[1:] and (whole := self._restate(stored, is_whole=True)) != stored:
+            return whole
+        restated = [self._restate(sentence) for sentence in sentences]
+        return stored if restated == sentences else self.gettext(SEPARATOR).join(restated)
+
+    def _restate(self, sentence: str, *, is_whole: bool = False) -> str:
+        for pattern, translation in self._stored[is_whole]:
+            if found := pattern.fullmatch(sentence):
+                figures = found.groupdict()
+                nested = {name: self.word(figures[name]) for name in NESTED & figures.keys()}
+                return translation.format(**figures | nested)
+        return sentence
+
     def long_date(self, day: date) -> str:
         """Return a date in long form."""
         if self.is_english:
@@ -158,6 +253,17 @@ def read_catalogue(language: str, folder: Path) -> Catalogue:
         if message.id and message.string and not message.fuzzy
     }
     return Catalogue(language, messages)
+
+
+def _as_pattern(template: str) -> re.Pattern[str]:
+    """Return the pattern of a sentence whose figures are in braces."""
+    escaped = re.sub(r"\\\{(\w+)\\\}", _as_group, re.escape(template))
+    return re.compile(escaped, re.DOTALL)
+
+
+def _as_group(figure: re.Match[str]) -> str:
+    name = figure[1]
+    return rf"(?P<{name}>[\d,]+)" if name in DIGITS else f"(?P<{name}>.+?)"
 
 
 def _first(forms: str | tuple[str, ...] | list[str]) -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations import policy
+from pipelines.core.translation import Text
 
 Row = dict[str, Any]
 Product = tuple[str, str]
@@ -79,7 +80,7 @@ class GuaranteePrice:
 
     def describe(self, currency: str) -> str:
         """Return what the matches are held to, with costs in `currency`, the base currency."""
-        return GUARANTEE_TEXT[self.kind].format(limit=self.limit, base=currency)
+        return Text.fill(GUARANTEE_TEXT[self.kind], {"limit": self.limit, "base": currency})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Text of the codes that the matching publishes: details of unmatched leads, funnel steps."""
 
+from pipelines.core.translation import Text, words
+
 DETAILS = {
     "same_person": "the same person asked before",
     "id_number_invalid": "identity number is not valid",
@@ -54,3 +56,8 @@ FUNNEL = {
     "chosen": "chosen within quotas and offers per lead",
 }
 """Step of `pairs/funnel.parquet` -> condition that the remaining pairs meet."""
+
+
+def describe_detail(detail: str) -> Text:
+    """Return the text of the detail of an unmatched lead."""
+    return Text.fill(DETAILS[detail], {}) if detail in DETAILS else words(detail)

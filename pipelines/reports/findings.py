@@ -63,11 +63,15 @@ def _folders(report: Report) -> Iterator[Finding]:
     by_state: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in report.steps:
         if row.state != "published":
-            by_state[row.step, row.state].append(f"{row.folder}: {row.evidence}")
+            by_state[row.step, row.state].append(join([row.folder, row.evidence], ": "))
     for (step, state), evidence in by_state.items():
-        more = f"; and {plural(len(evidence) - 1, 'more folder')}" if evidence[1:] else ""
+        others = [text("and {folders}", folders=plural(len(evidence) - 1, "more folder"))]
         yield make_finding(
-            f"result_{state}", evidence[0] + more, amount=len(evidence), where=step, step=step
+            f"result_{state}",
+            join([evidence[0], *others[: len(evidence) - 1]]),
+            amount=len(evidence),
+            where=step,
+            step=step,
         )
 
 
@@ -76,20 +80,28 @@ def _reconciliation(report: Report) -> Iterator[Finding]:
         if not row.adds_up:
             yield make_finding(
                 "rows_do_not_add_up",
-                f"{count(row.received)} received, {count(row.loaded)} loaded, "
-                f"{count(row.quarantined)} quarantined, {count(row.duplicates)} duplicates",
+                text(
+                    "{received} received, {loaded} loaded, {quarantined} quarantined, "
+                    "{duplicates} duplicates",
+                    received=count(row.received),
+                    loaded=count(row.loaded),
+                    quarantined=count(row.quarantined),
+                    duplicates=count(row.duplicates),
+                ),
                 where=f"{row.feed}/{row.source}",
                 feed=words(row.feed),
                 source=row.source,
             )
     for point in report.reconciliation:
         if not point.adds_up:
-            out = " + ".join(f"{count(part.count)} {words(part.name)}" for part in point.parts)
+            out = join(
+                (join([count(part.count), words(part.name)], " ") for part in point.parts), " + "
+            )
             yield make_finding(
                 "stages_do_not_add_up",
-                f"{count(point.received)} in, out {out}",
-                where=point.name,
-                point=point.name,
+                text("{received} in, out {out}", received=count(point.received), out=out),
+                where=words(point.name),
+                point=words(point.name),
             )
     yield from _quarantine(report)
     yield from _leads(report)
@@ -103,8 +115,12 @@ def _quarantine(report: Report) -> Iterator[Finding]:
         if stated != stored:
             yield make_finding(
                 "quarantine_incomplete",
-                f"{count(stated)} rows were quarantined by the lake's manifest, "
-                f"{count(stored)} are in quarantine",
+                text(
+                    "{stated} rows were quarantined by the lake's manifest, {stored} are in "
+                    "quarantine",
+                    stated=count(stated),
+                    stored=count(stored),
+                ),
                 amount=abs(stated - stored),
                 where=feed,
                 feed=words(feed),
@@ -119,14 +135,22 @@ def _leads(report: Report) -> Iterator[Finding]:
     if leads.received != accounted_for:
         yield make_finding(
             "leads_do_not_add_up",
-            f"{count(leads.received)} received, {count(accounted_for)} accounted for",
+            text(
+                "{received} received, {accounted} accounted for",
+                received=count(leads.received),
+                accounted=count(accounted_for),
+            ),
             amount=abs(leads.received - accounted_for),
         )
     received = sum(row.received for row in report.intake if row.feed == "leads")
     if received != leads.received:
         yield make_finding(
             "lead_counts_differ",
-            f"lake/leads: {count(received)} received; matches: {count(leads.received)}",
+            text(
+                "lake/leads: {received} received; matches: {matches}",
+                received=count(received),
+                matches=count(leads.received),
+            ),
             amount=abs(leads.received - received),
         )
 
@@ -138,7 +162,11 @@ def _deliveries(report: Report) -> Iterator[Finding]:
     if missing := sorted(name for name, rows in matched.items() if rows and name not in delivered):
         yield make_finding(
             "delivery_missing",
-            f"no manifest in outbox/date={report.day} for {name_places(missing)}",
+            text(
+                "no manifest in {folder} for {institutions}",
+                folder=f"outbox/date={report.day}",
+                institutions=name_places(missing),
+            ),
             amount=len(missing),
             where=name_places(missing),
             institutions=plural(len(missing), "institution"),
@@ -155,7 +183,11 @@ def _deliveries(report: Report) -> Iterator[Finding]:
         elif delivery.rows != matched.get(name, 0):
             yield make_finding(
                 "delivery_differs",
-                f"{count(matched.get(name, 0))} matches, {plural(delivery.rows, 'row')} delivered",
+                text(
+                    "{matches} matches, {rows} delivered",
+                    matches=count(matched.get(name, 0)),
+                    rows=plural(delivery.rows, "row"),
+                ),
                 amount=abs(delivery.rows - matched.get(name, 0)),
                 where=name,
                 institution=name,
@@ -166,9 +198,12 @@ def _floors(report: Report) -> Iterator[Finding]:
     for floor in report.matching.infeasible_floors:
         yield make_finding(
             "floor_infeasible",
-            f"the floor was relaxed by {count(floor.promised - floor.attainable)}; every plan "
-            f"misses all floors together by at least {count(report.matching.min_floor_shortfall)} "
-            "(expectations/policy/limits.yml)",
+            text(
+                "the floor was relaxed by {relaxed}; every plan misses all floors together by at "
+                "least {missed} (expectations/policy/limits.yml)",
+                relaxed=count(floor.promised - floor.attainable),
+                missed=count(report.matching.min_floor_shortfall),
+            ),
             amount=floor.promised - floor.attainable,
             where=floor.group,
             promised=plural(floor.promised, "lead"),
@@ -182,8 +217,13 @@ def _fees(report: Report) -> Iterator[Finding]:
     if day is not None and day.fees_short > 0:
         yield make_finding(
             "fees_below_cost",
-            f"expected fees {count(round(day.fees))}, leads {count(round(day.cost_of_leads))} "
-            f"{policy.base_currency()} (`fees_to_cost` in expectations/policy/guarantees.yml)",
+            text(
+                "expected fees {fees}, leads {cost} {currency} (`fees_to_cost` in "
+                "expectations/policy/guarantees.yml)",
+                fees=count(round(day.fees)),
+                cost=count(round(day.cost_of_leads)),
+                currency=policy.base_currency(),
+            ),
             short=f"{count(round(day.fees_short))} {policy.base_currency()}",
         )
 
@@ -242,10 +282,9 @@ def drift_findings(drift: Drift) -> Iterator[Finding]:
             found[row.topic, row.grouping].setdefault(row.group, []).append(row)
     for (topic, grouping), groups in sorted(found.items()):
         evidence = [_drift_evidence(group, rows) for group, rows in groups.items()]
-        more = f"; and {len(evidence) - MAX_NAMES} more" if evidence[MAX_NAMES:] else ""
         yield make_finding(
             f"drift_{topic}",
-            " | ".join(evidence[:MAX_NAMES]) + more,
+            join(evidence, " | ", limit=MAX_NAMES),
             amount=len(groups),
             where=name_places(name for name in groups if name),
             groups=_groups(topic, grouping, len(groups)),
@@ -254,19 +293,24 @@ def drift_findings(drift: Drift) -> Iterator[Finding]:
 
 def _groups(topic: Topic, grouping: Grouping, groups: int) -> str:
     if grouping == "all":
-        return "all institutions" if topic == "approval" else "all channels"
+        return text("all institutions") if topic == "approval" else text("all channels")
     return plural(groups, grouping, "industries" if grouping == "industry" else None)
 
 
 def _drift_evidence(group: str, rows: Sequence[Figure]) -> str:
-    figures = "; ".join(_drift_figure(row) for row in rows[:MAX_FIGURES])
-    more = f" and {plural(len(rows) - MAX_FIGURES, 'more figure')}" if rows[MAX_FIGURES:] else ""
-    return f"{group_label(rows[0])}: {figures}{more}" if group else f"{figures}{more}"
+    figures = join(map(_drift_figure, rows), limit=MAX_FIGURES)
+    return join([group_label(rows[0]), figures], ": ") if group else figures
 
 
 def _drift_figure(row: Figure) -> str:
     index = f" (PSI {figure(row.value)})" if row.statistic == "psi" else ""
-    return f"{measure_label(row)} {current_value(row)}, before {reference_value(row)}{index}"
+    return text(
+        "{measure} {current}, before {reference}{index}",
+        measure=measure_label(row),
+        current=current_value(row),
+        reference=reference_value(row),
+        index=index,
+    )
 
 
 def champion_findings(day: date, model_set: ModelSet) -> Iterator[Finding]:
@@ -293,10 +337,9 @@ def treatment_findings(treatment: Treatment) -> Iterator[Finding]:
     for measure, rule in LENDER_RULES.items():
         if rows := treatment.flagged(measure):
             lenders = {row.institution_id for row in rows}
-            more = [text("and {number} more", number=count(len(rows) - MAX_NAMES))]
             yield make_finding(
                 rule,
-                join([*map(describe_lender, rows[:MAX_NAMES]), *more[: len(rows) > MAX_NAMES]]),
+                join(map(describe_lender, rows), limit=MAX_NAMES),
                 amount=len(lenders),
                 where=name_places(lenders),
             )
@@ -320,7 +363,7 @@ def _unknown_columns(report: Report) -> Iterator[Finding]:
     if sources := {f"{row.feed}/{row.source}" for row in report.unknown_columns}:
         yield make_finding(
             "unknown_columns",
-            "listed under Quality",
+            text("listed under Quality"),
             amount=len(sources),
             where=name_places(sources),
             sources=plural(len(sources), "source"),
@@ -331,7 +374,7 @@ def _notes(report: Report) -> Iterator[Finding]:
     if late := [file for file in report.landed_files if file.is_late]:
         yield make_finding(
             "late_files",
-            "listed under Reconciliation",
+            text("listed under Reconciliation"),
             amount=len(late),
             where=name_places(file.path for file in late),
             files=plural(len(late), "file"),
@@ -347,6 +390,6 @@ def _notes(report: Report) -> Iterator[Finding]:
     yield from _unknown_columns(report)
     for source in report.data_sources:
         if source.kind == "simulate":
-            yield make_finding("data_simulated", "listed under Evidence", name=source.name)
+            yield make_finding("data_simulated", text("listed under Evidence"), name=source.name)
         elif source.invented:
-            yield make_finding("data_invented", "listed under Evidence", name=source.name)
+            yield make_finding("data_invented", text("listed under Evidence"), name=source.name)

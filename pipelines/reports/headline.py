@@ -5,23 +5,36 @@ from dataclasses import dataclass
 from expectations.policy_types import Severity
 from pipelines.core.formats import NOTHING, count, share
 from pipelines.core.rendering.html import Tile
-from pipelines.core.translation import plural
+from pipelines.core.translation import Text, plural, text
 from pipelines.reports.report_data import Report
 
-SEVERITIES: dict[Severity, str] = {"not_fit": "not fit", "remark": "remark", "fit": "note"}
+SEVERITIES: dict[Severity, str] = {
+    "not_fit": text("not fit"),
+    "remark": text("remark"),
+    "fit": text("note"),
+}
 """Severity of a finding -> its label."""
+VERDICTS: dict[Severity, Text] = {
+    "fit": text("Fit"),
+    "remark": text("Fit with remarks"),
+    "not_fit": text("Not fit"),
+}
+"""Severity of the verdict -> its heading."""
 EXPLANATIONS: dict[Severity, str] = {
-    "fit": "Every step is published, every count adds up, and no rule of the verdict objects.",
-    "remark": "The lead files may be used. Somebody should look at this:",
-    "not_fit": "Don't send the lead files, or stop their use, until this is corrected:",
+    "fit": text(
+        "Every step is published, every count adds up, and no rule of the verdict objects."
+    ),
+    "remark": text("The lead files may be used. Somebody should look at this:"),
+    "not_fit": text("Don't send the lead files, or stop their use, until this is corrected:"),
 }
 """Severity of the verdict -> its meaning, in front of the reasons."""
 MEANINGS = {
-    "quarantined": "rows that broke a critical rule; stored as received, with the reason",
-    "duplicates": "same row again, or same person within the window of days",
-    "suppressed": "do not contact, erasure or fraud; no institution may receive them",
-    "unmatched": "no product could take them; the reasons are listed below",
-    "matched": "matched with at least one product",
+    "received": text("in the files of the channels"),
+    "quarantined": text("rows that broke a critical rule; stored as received, with the reason"),
+    "duplicates": text("same row again, or same person within the window of days"),
+    "suppressed": text("do not contact, erasure or fraud; no institution may receive them"),
+    "unmatched": text("no product could take them; the reasons are listed below"),
+    "matched": text("matched with at least one product"),
 }
 """Destination of a lead -> its meaning."""
 
@@ -45,8 +58,7 @@ class Headline:
     @property
     def verdict(self) -> str:
         """Return the verdict of the day in words: fit, fit with remarks, not fit."""
-        label = self._report.verdict.label
-        return label[0].upper() + label[1:]
+        return VERDICTS[self._report.verdict.severity]
 
     @property
     def explanation(self) -> str:
@@ -63,15 +75,27 @@ class Headline:
         files = sum(row.files for row in intake)
         rejected = sum(row.rejected_files for row in intake)
         return [
-            Tile("Leads received", count(received), f"from {plural(len(channels), 'channel')}"),
-            Tile("Leads matched", count(matched), f"{share(matched, received)} of received"),
-            Tile("Matches", count(matching.matches), self._matches_per_lead),
             Tile(
-                "Institutions served",
-                count(served) if matching.matches else NOTHING,
-                f"of {len(matching.institutions)} with an open product",
+                text("Leads received"),
+                count(received),
+                text("from {channels}", channels=plural(len(channels), "channel")),
             ),
-            Tile("Files rejected", count(rejected), f"of {plural(files, 'file')}"),
+            Tile(
+                text("Leads matched"),
+                count(matched),
+                text("{share} of received", share=share(matched, received)),
+            ),
+            Tile(text("Matches"), count(matching.matches), self._matches_per_lead),
+            Tile(
+                text("Institutions served"),
+                count(served) if matching.matches else NOTHING,
+                text("of {number} with an open product", number=len(matching.institutions)),
+            ),
+            Tile(
+                text("Files rejected"),
+                count(rejected),
+                text("of {files}", files=plural(files, "file")),
+            ),
         ]
 
     def _leads(self, name: str) -> int | None:
@@ -83,7 +107,9 @@ class Headline:
         matching = self._report.matching
         if matching.matches is None or not matching.leads or not matching.leads.matched:
             return NOTHING
-        return f"{matching.matches / matching.leads.matched:.2f} per matched lead"
+        return text(
+            "{number} per matched lead", number=f"{matching.matches / matching.leads.matched:.2f}"
+        )
 
     @property
     def accounted_for(self) -> int:
@@ -102,7 +128,7 @@ class Headline:
         leads = self._report.matching.leads
         if leads is None:
             return []
-        lines = [WaterfallStep("received", leads.received, 0, "in the files of the channels")]
+        lines = [WaterfallStep("received", leads.received, 0, MEANINGS["received"])]
         remaining = leads.received
         for kind in ("quarantined", "duplicates", "suppressed", "unmatched"):
             removed = getattr(leads, kind)

@@ -17,6 +17,7 @@ from pipelines.core.evidence.publication_log import find_day_head
 from pipelines.core.evidence.sign_offs import find_decision, read_sign_offs
 from pipelines.core.home.schema_version import read_replay
 from pipelines.core.settings import Settings
+from pipelines.core.translation import words
 from pipelines.evaluation.drift import Drift, measure_drift
 from pipelines.reports.findings import collect_findings
 from pipelines.reports.losses import SEARCHES, Search
@@ -61,7 +62,9 @@ class PartLoader:
         except NOT_PUBLISHED:
             return default
         except UNREADABLE as error:
-            self.findings.append(make_finding("part_unreadable", type(error).__name__, part=name))
+            self.findings.append(
+                make_finding("part_unreadable", type(error).__name__, part=words(name))
+            )
             return default
 
 

@@ -1,4 +1,4 @@
-"""Publish the report of a day: one page for people and `quality.json` for programs.
+"""Publish the report of a day: a page for people, by language, and `quality.json` for programs.
 
 It reads what was published, never the steps themselves.
 """
@@ -14,18 +14,19 @@ from pipelines.core.evidence.sign_offs import hash_matches
 from pipelines.core.publishing import MANIFEST, publishing, write_json
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
-from pipelines.reports.day_index import write_day_index
+from pipelines.core.translation import to_json
 from pipelines.reports.load_report import load_report
-from pipelines.reports.month_pages import write_month_pages
+from pipelines.reports.overview.day_index import write_day_index
 from pipelines.reports.page import render
 from pipelines.reports.reconcile_day import published_folders
 from pipelines.reports.report_data import Report
+from pipelines.reports.sections.catalogue import find_day_before
 
 
 def report(settings: Settings, day: date) -> dict[str, Any]:
-    """Publish `reports/date=day`: `index.html` and `quality.json`, the same facts in both.
+    """Publish `reports/date=day`: the page in each language and `quality.json`, the same facts.
 
-    The pages of the months and the page of all days, `reports/index.html`, are written again.
+    The pages of all days, of its week and of the months are written again.
 
     It works after any failure: the page names each result that is missing, stale or unreadable.
 
@@ -46,11 +47,12 @@ def report(settings: Settings, day: date) -> dict[str, Any]:
     if loaded.log:
         facts["log"] = asdict(loaded.log)
     with publishing(settings.day_folder(settings.reports, day), facts) as folder:
-        (folder / "index.html").write_text(render(loaded), "utf-8")
+        for name, page in render(loaded, find_day_before(settings.matches, day)).items():
+            (folder / name).write_text(page, "utf-8")
         write_json(folder / "quality.json", as_json(loaded))
     if is_logged:
         log_day(settings, day)  # with the report itself
-    write_day_index(settings, day, write_month_pages(settings))
+    write_day_index(settings, day)
     leads = loaded.matching.leads
     return {
         "verdict": loaded.verdict.name,
@@ -85,6 +87,7 @@ def as_json(loaded: Report) -> dict[str, Any]:
         "day": f"{loaded.day}",
         "verdict": verdict.name,
         "reasons": [finding.title for finding in verdict.reasons],
+        "reason_texts": [to_json(finding.title) for finding in verdict.reasons],
     }
 
 

@@ -24,8 +24,7 @@ from pipelines.core.formats import without_personal
 from pipelines.core.home.schema_version import read_replay
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.reports.day_index import write_day_index
-from pipelines.reports.month_pages import write_month_pages
+from pipelines.reports.overview.day_index import write_day_index
 from pipelines.reports.publish_report import report
 
 MAX_NAME, MAX_NOTE = 100, 2_000
@@ -88,7 +87,7 @@ def record_sign_off(
     )
     append_sign_off(settings, entry)
     log_sign_offs(settings, day)
-    write_day_index(settings, day, write_month_pages(settings))
+    write_day_index(settings, day)
     return entry
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
+from pipelines.core.translation import join, text
 from pipelines.reports.verdict import MAX_PLACES, Finding, make_finding, name_places
 
 KEYS = {"id", "count", "sources", "detail"}
@@ -60,12 +61,10 @@ def collect_stage_findings(settings: Settings, day: date) -> tuple[Finding, ...]
 
 def _make(rule_id: str, stated: _Stated) -> Finding:
     """Return the finding; where its words don't name every source, its evidence does."""
-    details = list(stated.details)
-    more = f"; and {len(details) - MAX_DETAILS} more" if details[MAX_DETAILS:] else ""
-    evidence = "; ".join(details[:MAX_DETAILS]) + more
+    evidence: str = join(stated.details, limit=MAX_DETAILS)
     if len(stated.sources) > MAX_PLACES:
         every = ", ".join(sorted(map(without_personal, stated.sources)))
-        evidence = f"{evidence}; from {every}" if evidence else every
+        evidence = join([evidence, text("from {sources}", sources=every)]) if evidence else every
     return make_finding(rule_id, evidence, amount=stated.count, where=name_places(stated.sources))
 
 

@@ -5,18 +5,21 @@ The rules are in `expectations/policy/verdict.yml`: the severity of each finding
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from string import Formatter
-from typing import Any
 
 from expectations import policy
 from expectations.policy_types import Severity
 from pipelines.core.formats import count, without_personal
+from pipelines.core.translation import Text, join, text
 
 MAX_REASONS = 3
 """Reasons that the first lines of the page and the end of a run name."""
 MAX_PLACES = 5
 """Places that a finding names."""
-LABELS: dict[Severity, str] = {"fit": "fit", "remark": "fit with remarks", "not_fit": "not fit"}
+LABELS: dict[Severity, Text] = {
+    "fit": text("fit"),
+    "remark": text("fit with remarks"),
+    "not_fit": text("not fit"),
+}
 """Most severe finding -> the verdict in words."""
 VERDICTS: dict[Severity, str] = {"fit": "fit", "remark": "remarks", "not_fit": "not_fit"}
 """Most severe finding -> the verdict in `quality.json` and `run --json`."""
@@ -59,13 +62,6 @@ class Verdict:
         return LABELS[self.severity]
 
 
-class _Fields(dict[str, Any]):
-    """The figures of a wording; one that is not stated shows as such."""
-
-    def __missing__(self, name: str) -> str:
-        return f"({name} not stated)"
-
-
 def make_finding(
     rule_id: str, evidence: str = "", *, amount: int | None = None, where: str = "", **words: str
 ) -> Finding:
@@ -80,12 +76,12 @@ def make_finding(
     """
     rules = policy.verdict_rules()
     if rule_id not in rules:
-        evidence = f"`{rule_id}`: {evidence}" if evidence else f"`{rule_id}`"
+        evidence = join([f"`{rule_id}`", evidence], ": ") if evidence else f"`{rule_id}`"
         rule_id = "finding_unknown"
     rule = rules[rule_id]
-    fields = _Fields({"count": count(amount), "sources": where or "an unknown source"} | words)
-    title = Formatter().vformat(rule.wording, (), fields)
-    return Finding(rule_id, rule.severity, title, evidence, amount, where, rule.action)
+    figures = {"count": count(amount), "sources": where or text("an unknown source")} | words
+    title, action = Text.fill(rule.wording, figures), Text.fill(rule.action, {})
+    return Finding(rule_id, rule.severity, title, evidence, amount, where, action)
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -113,5 +109,7 @@ def decide(findings: Iterable[Finding]) -> Verdict:
 def name_places(places: Iterable[str]) -> str:
     """Return the first places, sorted, and the number of the others."""
     names = sorted({without_personal(place) for place in places})
-    more = f" and {len(names) - MAX_PLACES} more" if names[MAX_PLACES:] else ""
-    return ", ".join(names[:MAX_PLACES]) + more
+    first = ", ".join(names[:MAX_PLACES])
+    if not names[MAX_PLACES:]:
+        return first
+    return text("{places} and {number} more", places=first, number=len(names) - MAX_PLACES)

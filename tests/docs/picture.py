@@ -27,6 +27,11 @@ def run_chromium(*arguments: str, wait_ms: int = 5_000) -> str:
     Raises:
         SystemExit: No Chromium is installed, or it failed.
     """
+    return start_chromium(*arguments, wait_ms=wait_ms).stdout
+
+
+def start_chromium(*arguments: str, wait_ms: int) -> subprocess.CompletedProcess[str]:
+    """Run headless Chromium as `run_chromium` does; return the process with all its output."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         raise SystemExit(
@@ -45,7 +50,7 @@ def run_chromium(*arguments: str, wait_ms: int = 5_000) -> str:
         )
     if process.returncode:
         raise SystemExit(f"{program} ended with {process.returncode}: {process.stderr[-500:]}")
-    return process.stdout
+    return process
 
 
 def draw(page: Path, picture: Path) -> None:

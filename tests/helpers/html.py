@@ -23,7 +23,7 @@ class PageOutline(HTMLParser):
         outline = cls()
         outline.feed(page)
         outline.close()
-        assert {"html", "table", "svg"} <= outline.tags
+        assert {"html", "table"} <= outline.tags
         return outline
 
     @property
@@ -54,9 +54,8 @@ def assert_well_formed(page: str) -> None:
     assert outline.open == []
 
 
-REPORT_LINK = re.compile(
-    r"\.\./index\.html|date=[\d-]+/index\.html|((\.\./)?months/)?\d{4}-\d{2}\.html"
-)
+NAME = r"[\w-]+(?:\.zh)?\.html"
+REPORT_LINK = re.compile(rf"(?:\.\./)?(?:(?:date=[\d-]+|weeks|months)/)?{NAME}(?:#[\w-]+)?")
 
 
 def assert_self_contained(page: str, *, may_have_script: bool = False) -> None:

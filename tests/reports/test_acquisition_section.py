@@ -9,9 +9,8 @@ import pytest
 
 from pipelines.core.database import connect
 from pipelines.core.publishing import write_parquet
-from pipelines.core.rendering.html import environment
 from pipelines.core.settings import Settings
-from pipelines.reports.page import TEMPLATES
+from pipelines.reports.languages import LANGUAGES, pages
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections.acquisition import Acquisition, load_acquisition
 from tests.helpers.html import page_text
@@ -60,8 +59,10 @@ def test_groups_add_up_and_rates_follow_from_the_sums(tmp_path: Path):
 
 def test_the_page_has_the_costs(tmp_path: Path):
     found = load(Settings(home=tmp_path), ROWS)
-    template = environment(TEMPLATES).get_template("acquisition.html")
-    html = template.render(report=Report(day=DAY, acquisition=found), limit=200, first=25)
+    template = pages(LANGUAGES[0]).get_template("acquisition.html")
+    html = template.render(
+        report=Report(day=DAY, acquisition=found), limit=200, first=25, page=LANGUAGES[0]
+    )
     assert "720.00 CNY" in page_text(html)
     assert "72.0%" in page_text(html)
 

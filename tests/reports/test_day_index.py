@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
-from pipelines.reports.day_index import PAGE, SUMMARIES, render_day_index, write_day_index
+from pipelines.reports.overview.day_index import PAGE, render_day_index, write_day_index
+from pipelines.reports.overview.summaries import SUMMARIES
 from pipelines.reports.publish_report import report
 from tests.docs.picture import run_chromium
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
@@ -66,6 +67,40 @@ def test_a_folder_without_a_report_is_shown_as_one(home: Settings):
     assert any(row.startswith("2026-11-01 | no report | ") for row in rows)
 
 
+def test_the_day_after_is_found_without_changing_a_page(home: Settings):
+    before = (home.reports / f"date={DAY}" / "index.html").read_text("utf-8")
+    assert f'href="../index.html#after-{DAY}"' in before
+    index = (home.reports / PAGE).read_text("utf-8")
+    assert f'id="after-{OTHER}"' in index
+    assert f'id="after-{DAY}">No date after {DAY} has a report yet.' in index
+    later = DAY + timedelta(days=3)
+    write_quality(home, f"{later}", verdict="fit", reasons=[])
+    write_day_index(home, later)
+    row = re.search(
+        rf'<tr [^>]*id="after-{DAY}">.*?</tr>', (home.reports / PAGE).read_text(), re.DOTALL
+    )
+    assert f'href="date={later}/index.html"' in row[0]
+    assert (home.reports / f"date={DAY}" / "index.html").read_text("utf-8") == before
+
+
+def test_a_week_and_a_month_have_pages_that_lead_to_each_other(home: Settings):
+    later = DAY + timedelta(days=14)
+    write_quality(home, f"{later}", verdict="fit", reasons=[])
+    write_day_index(home, later)
+    week = (home.reports / "weeks" / "2026-W47.html").read_text("utf-8")
+    month = (home.reports / "months" / "2026-11.html").read_text("utf-8")
+    for page in (week, month):
+        assert_well_formed(page)
+        assert_self_contained(page)
+        assert f'href="../date={DAY}/index.html"' in page
+        assert [value for value in PERSON.values() if value in page] == []
+    assert 'rel="next" href="2026-W49.html"' in week
+    assert 'rel="next" href="2026-12.html"' in month
+    assert any(row.startswith("leads/broker | 1 | 1 | 0 | 0 | 41") for row in table_rows(week))
+    assert any(row.startswith(f"{OTHER} | not measured") for row in table_rows(week))
+    assert (home.reports / "weeks" / "2026-W49.zh.html").is_file()
+
+
 @pytest.mark.prove
 def test_a_thousand_days_are_filtered_in_a_browser_within_a_second(tmp_path: Path):
     facts = {
@@ -75,19 +110,33 @@ def test_a_thousand_days_are_filtered_in_a_browser_within_a_second(tmp_path: Pat
         "matches": 3500,
         "institutions": 240,
         "findings": {"file_rejected": 4},
-        "rules": {"outcomes: event, allowed": 14},
+        "rules": {"outcomes/event/allowed": 14},
+        "slips": {"leads/search": {"late": 1}},
+        "conduct": {},
+        "fairness": {},
     }
     days = {f"{DAY - timedelta(days=n)}": facts for n in range(999, -1, -1)}
-    days[f"{DAY}"] = facts | {"verdict": "not_fit", "reasons": ["a cut line"]}
-    page = render_day_index(days)
+    old = DAY - timedelta(days=500)
+    days[f"{old}"] = facts | {"verdict": "not_fit", "reasons": ["a cut line"]}
+    (_, page), _ = render_day_index(days)
     assert len(page.encode()) < 3_000_000
     probe = """
-        search.value = "cut line"; search.dispatchEvent(new Event("input"));
-        document.title = `${shown.textContent}; ${Math.round(performance.now())} ms`;
-    """
+        const seen = [shown.textContent, older.offsetHeight === 0];
+        const type = (text) => {
+          search.value = text; search.dispatchEvent(new Event("input"));
+          seen.push(shown.textContent, older.offsetHeight > 0);
+        };
+        type("cut line");
+        const ms = Math.round(performance.now());
+        type("");
+        location.hash = "#after-OLD"; find();
+        seen.push(shown.textContent);
+        document.title = `${seen.join("; ")}; ${ms} ms`;
+    """.replace("OLD", f"{old}")
     unlocked = re.sub(r"; script-src '[^']+'", "; script-src 'unsafe-inline'", page)
     (tmp_path / PAGE).write_text(unlocked.replace("</body>", f"<script>{probe}</script></body>"))
     seen = run_chromium("--dump-dom", f"file://{tmp_path / PAGE}")
-    found, seconds = re.search(r"<title>(.*); (\d+) ms</title>", seen).groups()
-    assert found == "1 of 1000 days"
-    assert int(seconds) < 1_000
+    found, milliseconds = re.search(r"<title>(.*); (\d+) ms</title>", seen).groups()
+    first = "90 of 1000 days"
+    assert found == f"{first}; true; 1 of 1000 days; true; {first}; false; 1000 of 1000 days"
+    assert int(milliseconds) < 1_000

@@ -23,7 +23,7 @@ def changed_day(tmp_path_factory: pytest.TempPathFactory) -> PublishedReport:
 
 
 def test_a_day_without_earlier_days_has_no_reference(whole: PublishedReport):
-    assert "No reference yet: 0 earlier days are published" in page_text(whole.page)
+    assert "No reference yet: 0 earlier days published." in page_text(whole.page)
     assert whole.quality["drift"]["reference_days"] == []
     assert not any(figure["topic"] == "leads" for figure in whole.quality["drift"]["figures"])
 
@@ -81,4 +81,4 @@ def test_a_finding_names_a_few_groups_and_counts_the_others(changed_day: Publish
     (finding,) = drift_findings(Drift(figures=figures))
     assert finding.title == "Approvals of 8 institutions differ from the predictions"
     assert finding.evidence.count("approved to predicted 0.100, before 1.000") == 5
-    assert finding.evidence.endswith("; and 3 more")
+    assert finding.evidence.endswith(" | and 3 more")

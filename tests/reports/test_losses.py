@@ -107,7 +107,7 @@ def test_an_earlier_date_whose_run_failed_is_named_until_it_succeeds(settings: S
     record_waiting_files(settings, Ledger(), DAY)
     finding = find(settings, "files that wait")["earlier_date_failed"]
     assert (finding.severity, finding.amount) == ("remark", 1)
-    assert finding.where == f"{earlier} at match"
+    assert finding.where == f"{earlier}: match"
     with record_failure(settings, earlier, "match", None):
         pass
     record_waiting_files(settings, Ledger(), DAY)

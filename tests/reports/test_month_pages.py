@@ -12,8 +12,9 @@ import pytest
 from pipelines.core.formats import NOTHING
 from pipelines.core.publishing import write_parquet
 from pipelines.core.settings import Settings
-from pipelines.reports.day_index import PAGE, write_day_index
-from pipelines.reports.month_pages import FIRST_ROWS, write_month_pages
+from pipelines.reports.overview.day_index import PAGE, write_day_index
+from pipelines.reports.overview.month_costs import update_month_costs
+from pipelines.reports.overview.period_pages import FIRST_ROWS
 from tests.docs.picture import run_chromium
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
 from tests.helpers.mart_schemas import SCHEMAS
@@ -52,7 +53,7 @@ def read_page(settings: Settings, month: str = "2026-03") -> str:
 
 
 def test_a_month_is_divided_by_channel_campaign_institution_and_product(settings):
-    write_month_pages(settings)
+    write_day_index(settings, DAY)
     page = read_page(settings)
     assert_well_formed(page)
     assert_self_contained(page)
@@ -60,7 +61,7 @@ def test_a_month_is_divided_by_channel_campaign_institution_and_product(settings
     costs = {row[0]: row[1:] for row in rows}
     assert costs["search"] == ["55.00", "91.67", "275.00", "55.0%", "550.00 CNY"]
     assert costs["search/spring"] == ["60.00", "75.00", "150.00", "30.0%", "300.00 CNY"]
-    assert costs["mail, no campaign"] == ["60.00", *[NOTHING] * 3, "120.00 CNY"]
+    assert costs["mail/no campaign"] == ["60.00", *[NOTHING] * 3, "120.00 CNY"]
     assert costs["bank"] == costs["bank/cash"] == costs["search/spring"]
     assert costs["2026-03"] == ["55.83", "111.67", "335.00", "67.0%", "670.00 CNY"]
     assert "The month is not over" in page.replace("\n", " ")
@@ -68,22 +69,23 @@ def test_a_month_is_divided_by_channel_campaign_institution_and_product(settings
 
 
 def test_the_page_of_all_days_leads_to_each_month_and_the_months_to_each_other(settings):
-    settings.reports.mkdir()
-    write_day_index(settings, DAY, write_month_pages(settings))
+    write_day_index(settings, DAY)
     index = (settings.reports / PAGE).read_text("utf-8")
     assert_well_formed(index)
-    links = re.findall(r'href="(months/[\d-]+\.html)"', index)
+    links = re.findall(r'href="(months/[\d-]+\.html)#costs"', index)
     assert links == ["months/2026-03.html", "months/2026-02.html"]
     assert all((settings.reports / link).is_file() for link in links)
     assert re.findall(r'href="([\d-]+)\.html"', read_page(settings)) == ["2026-02"]
+    assert 'href="2026-02.zh.html"' in (settings.reports / "months" / "2026-03.zh.html").read_text()
 
 
 def test_a_month_that_newer_marts_no_longer_have_stays_as_it_was(settings):
-    write_month_pages(settings)
+    write_day_index(settings, DAY)
     february = read_page(settings, "2026-02")
     later = [row | {"funded": 3} for row in ROWS[:1]]
     publish(settings, NEXT_MONTH, later, MARCH, date(2026, 5, 1))
-    months = write_month_pages(settings)
+    write_day_index(settings, NEXT_MONTH)
+    months = update_month_costs(settings)
     assert {name: month.as_of for name, month in months.items()} == {
         "2026-02": f"{DAY}",
         "2026-03": f"{NEXT_MONTH}",
@@ -92,15 +94,19 @@ def test_a_month_that_newer_marts_no_longer_have_stays_as_it_was(settings):
     assert read_page(settings, "2026-02") == february
     assert "100.00" in read_page(settings)  # 300 over three loans
     (settings.reports / "months" / "months.json").write_text("[")
-    assert write_month_pages(settings) == months
-    assert read_page(settings, "2026-02").count("href") >= february.count("href")
+    assert update_month_costs(settings) == months
+    shutil.rmtree(settings.day_folder(settings.marts, DAY))
+    (settings.reports / "months" / "2026-02.html").unlink()
+    write_day_index(settings, NEXT_MONTH)
+    assert "can't be divided" in read_page(settings, "2026-02")
+    assert "335.00" in read_page(settings, "2026-02")
 
 
 def test_a_home_whose_marts_have_no_such_table_has_no_month(tmp_path):
     settings = Settings(home=tmp_path)
     (settings.marts / f"date={DAY}").mkdir(parents=True)
-    assert write_month_pages(settings) == {}
-    write_day_index(settings, DAY, {})
+    assert update_month_costs(settings) == {}
+    write_day_index(settings, DAY)
     assert "months/" not in (settings.reports / PAGE).read_text("utf-8")
 
 
@@ -108,7 +114,8 @@ def test_long_lists_are_folded_and_several_currencies_have_a_row_each(tmp_path):
     settings = Settings(home=tmp_path)
     many = [ROWS[0] | {"institution_id": f"bank-{n:03d}"} for n in range(FIRST_ROWS + 5)]
     publish(settings, DAY, [*many, ROWS[1] | {"currency": "USD"}], MARCH)
-    months = write_month_pages(settings)
+    write_day_index(settings, DAY)
+    months = update_month_costs(settings)
     page = read_page(settings)
     assert page.count("<details>") == 2  # institutions and products
     assert "6 further rows" in page
@@ -121,8 +128,7 @@ def test_long_lists_are_folded_and_several_currencies_have_a_row_each(tmp_path):
 def test_no_page_is_wider_than_its_screen(settings: Settings, tmp_path: Path, width: int):
     if not shutil.which("chromium"):
         pytest.skip("Chromium is not installed")
-    settings.reports.mkdir()
-    write_day_index(settings, DAY, write_month_pages(settings))
+    write_day_index(settings, DAY)
     for path in (settings.reports / PAGE, settings.reports / "months" / "2026-03.html"):
         page = re.sub(r"; script-src '[^']+'", "", path.read_text("utf-8"))
         page = page.replace("img-src data:", "img-src data:; script-src 'unsafe-inline'")

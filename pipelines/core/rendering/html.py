@@ -32,7 +32,7 @@ def environment(folder: Path, catalogue: Catalogue = ENGLISH) -> Environment:
 
     Templates call the charts of `pipelines.core.rendering.svg` as `charts`, and the functions that
     `pipelines.core.formats.FILTERS` names as filters. `tr` writes a text in the language of
-    `catalogue`; so do `words`, `plural` and `long_date`.
+    `catalogue`; so do `words`, `plural` and `long_date`. `headings` makes columns of numbers.
     """
     key = (folder, catalogue.language)
     if key not in _environments:
@@ -55,12 +55,15 @@ def _make_environment(folder: Path, catalogue: Catalogue) -> Environment:
     made.policies["ext.i18n.trimmed"] = True
     made.globals["charts"] = svg
     made.globals["language"] = catalogue.language
+    made.tests["translatable"] = lambda value: isinstance(value, translation.Text)
     made.filters |= formats.FILTERS
     made.filters |= {
         "tr": catalogue.label,
         "words": lambda name: catalogue.translate(translation.words(name)),
         "plural": lambda value, *forms: catalogue.translate(translation.plural(value, *forms)),
         "long_date": catalogue.long_date,
+        "restate": catalogue.restate,
+        "headings": lambda texts: [(catalogue.label(text), "n") for text in texts],
     }
     install = made.install_gettext_callables  # type: ignore[attr-defined]  # by the extension
     install(catalogue.gettext, catalogue.ngettext, newstyle=False)

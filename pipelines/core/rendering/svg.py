@@ -271,7 +271,8 @@ class _Axes:
         unit = self.step * 100 if self.is_share else self.step
         is_whole = round(unit, 6) % 1 == 0
         if self.is_share:
-            return f"{value:.0%}" if is_whole else f"{value:.1%}"
+            places = 0 if is_whole else 1 + (round(unit * 10, 6) % 1 > 0)
+            return f"{value:.{places}%}"
         return f"{value:,.0f}" if is_whole else f"{value:,.2f}"
 
     def grid(self) -> list[Markup]:

@@ -154,8 +154,8 @@ def _list_places(rows: pa.Table) -> str:
     """Return file, line and rule of the first rows of a restriction or order, in words."""
     names = [name for name in ("file", "line", "reason") if name in rows.column_names]
     places = dict.fromkeys(map(_describe_place, rows.select(names).to_pylist()))
-    more = f" and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
-    return ", ".join([*places][:MAX_PLACES]) + more
+    more = [f"and {len(places) - MAX_PLACES} more"] if len(places) > MAX_PLACES else []
+    return "; ".join([*[*places][:MAX_PLACES], *more])
 
 
 def _describe_place(row: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Losses of institutions: closed products, rules that leave no lead."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from expectations.contracts import load
 from pipelines.core.database import run_query
 from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
-from pipelines.core.translation import plural, words
+from pipelines.core.translation import join, plural, text, words
 from pipelines.pairs.eligibility.rules import normalise_text
 from pipelines.reports.sections.catalogue import (
     Catalogue,
@@ -52,12 +52,16 @@ def find_closed_products(
         by_rule.setdefault(_find_rule(reason), []).append((reason, products))
     for rule, reasons in sorted(by_rule.items()):
         counts = [
-            f"{len(products)} {words(reason)}"
-            + ("" if reason in CLOSED_BY_CHOICE else f" ({', '.join(products)})")
+            join([f"{len(products)}", words(reason), _name_products(reason, products)], " ")
             for reason, products in reasons
         ]
         names = [name for _, products in reasons for name in products]
         yield make_finding(rule, _join(counts), amount=len(names), where=name_places(names))
+
+
+def _name_products(reason: str, products: list[str]) -> str:
+    """Return the products in brackets; nothing where an institution closed them itself."""
+    return "" if reason in CLOSED_BY_CHOICE else f"({', '.join(products)})"
 
 
 def _find_rule(reason: str) -> str:
@@ -93,8 +97,12 @@ def find_products_without_pairs(
         yield make_finding(
             "product_without_pairs",
             _join(
-                f"{institution}/{product}: {plural(leads, 'lead')} of its amounts and terms, "
-                f"rules on {attributes}"
+                text(
+                    "{product}: {leads} of its amounts and terms, rules on {attributes}",
+                    product=f"{institution}/{product}",
+                    leads=plural(leads, "lead"),
+                    attributes=attributes,
+                )
                 for institution, product, leads, attributes in rows
             ),
             amount=len(rows),
@@ -184,7 +192,7 @@ def find_institutions_without_leads(
     for rule, rows in sorted(by_rule.items()):
         yield make_finding(
             rule,
-            _join(f"{name}: {words(reason)}" for name, reason in rows),
+            _join(join([name, words(reason)], ": ") for name, reason in rows),
             amount=len(rows),
             where=name_places(name for name, _ in rows),
         )
@@ -195,7 +203,7 @@ def find_catalogue_changes(
 ) -> Iterator[Finding]:
     """Yield what left the catalogue since the day before, and the number of all other changes."""
     changes = load_changes(settings, day, connection)
-    since = f"compared with marts/date={find_day_before(settings.marts, day)}"
+    since = text("compared with {day}", day=f"marts/date={find_day_before(settings.marts, day)}")
     limits = policy.verdict_rules()["product_gone"].limits
     left = {
         "institution_gone": [row.name for row in changes if row.change == "institution_gone"],
@@ -215,11 +223,9 @@ def find_catalogue_changes(
             since,
             amount=len(changes),
             where=name_places({row.institution_id for row in changes}),
-            changes="; ".join(f"{text} {number}" for text, number in counts),
+            changes=join(join([kind, f"{number}"], " ") for kind, number in counts),
         )
 
 
-def _join(evidence: Iterator[str] | list[str]) -> str:
-    texts = [without_personal(text) for text in evidence]
-    more = f"; and {len(texts) - MAX_REASONS} more" if texts[MAX_REASONS:] else ""
-    return "; ".join(texts[:MAX_REASONS]) + more
+def _join(evidence: Iterable[str]) -> str:
+    return join(map(without_personal, evidence), limit=MAX_REASONS)

@@ -15,15 +15,15 @@ from pipelines.core.database import run_query
 from pipelines.core.formats import count, share
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
-from pipelines.core.translation import plural, words
+from pipelines.core.translation import join, plural, text
 from pipelines.evaluation.counted_outcomes import (
     create_counted_outcomes_view,
     find_marts,
 )
 from pipelines.ingest.waiting import read_waiting_files
-from pipelines.matches.stage_labels import DETAILS
+from pipelines.matches.stage_labels import describe_detail
 from pipelines.reports.sections.intake import load_unknown_columns
-from pipelines.reports.verdict import Finding, make_finding, name_places
+from pipelines.reports.verdict import MAX_PLACES, Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
 MAX_SOURCES = 5
@@ -57,7 +57,14 @@ def find_waiting(
         if paths:
             yield make_finding(
                 rule,
-                name_places(f"landing/{row.path} since {row.since}" for row in paths),
+                join(
+                    (
+                        text("{path} since {since}", path=f"landing/{row.path}", since=row.since)
+                        for row in sorted(paths, key=lambda row: row.path)
+                    ),
+                    ", ",
+                    limit=MAX_PLACES,
+                ),
                 amount=len(paths),
                 where=name_places(row.path for row in paths),
             )
@@ -66,7 +73,7 @@ def find_waiting(
             "earlier_date_failed",
             name_places(f"step_failures/date={row.date}" for row in failed),
             amount=len(failed),
-            where=name_places(f"{row.date} at {row.path}" for row in failed),
+            where=name_places(f"{row.date}: {row.path}" for row in failed),
         )
 
 
@@ -78,7 +85,9 @@ def find_empty_day(
     received = sum(source["received"] for source in counts.values())
     ledger = settings.ledger / f"date={day}.jsonl"
     if not ledger.is_file() or not ledger.read_text("utf-8").strip():
-        yield make_finding("day_empty", f"no file is in ledger/date={day}.jsonl", amount=0)
+        yield make_finding(
+            "day_empty", text("no file is in {ledger}", ledger=f"ledger/date={day}.jsonl"), amount=0
+        )
     elif not received:
         yield _make_no_leads_finding(settings, day)
     manifest = settings.day_folder(settings.matches, day)
@@ -88,8 +97,14 @@ def find_empty_day(
             stages = _describe_stages(settings, day, connection)
             yield make_finding(
                 "leads_without_match",
-                f"{count(matching['unmatched'])} unmatched, {count(matching['quarantined'])} "
-                f"quarantined, {count(matching['suppressed'])} suppressed; {stages}",
+                text(
+                    "{unmatched} unmatched, {quarantined} quarantined, {suppressed} suppressed; "
+                    "{stages}",
+                    unmatched=count(matching["unmatched"]),
+                    quarantined=count(matching["quarantined"]),
+                    suppressed=count(matching["suppressed"]),
+                    stages=stages,
+                ),
                 amount=matching["received"],
                 leads=plural(matching["received"], "lead"),
                 stages=stages,
@@ -110,8 +125,13 @@ def _make_no_leads_finding(settings: Settings, day: date) -> Finding:
     last, received = max(earlier)
     return make_finding(
         "no_leads_today",
-        f"leads came on {plural(len(earlier), 'date')} of the last {days:.0f}, the last "
-        f"{count(received)} on {last}",
+        text(
+            "leads came on {dates} of the last {days}, the last {received} on {last}",
+            dates=plural(len(earlier), "date"),
+            days=f"{days:.0f}",
+            received=count(received),
+            last=f"{last}",
+        ),
         amount=0,
         last=f"{last}",
         received=count(received),
@@ -122,8 +142,8 @@ def _describe_stages(settings: Settings, day: date, connection: duckdb.DuckDBPyC
     """Return the stages at which most unmatched leads fell out, in words."""
     path = settings.day_folder(settings.unmatched, day) / "unmatched.parquet"
     rows = run_query(connection, SQL / "unmatched_by_detail.sql", {"unmatched": str(path)})
-    return "; ".join(
-        f"{count(leads)} {DETAILS.get(detail, words(detail))}" for detail, leads in rows.fetchall()
+    return join(
+        join([count(leads), describe_detail(detail)], " ") for detail, leads in rows.fetchall()
     )
 
 
@@ -159,11 +179,20 @@ def find_lost_leads(
             named = [(source, number) for source, number in ranked if number]
             yield make_finding(
                 rule,
-                "; ".join(f"{source}: {count(number)}" for source, number in named[:MAX_SOURCES])
-                + f"; {count(total)} leads were sent or expected",
+                join(
+                    [
+                        *(f"{source}: {count(number)}" for source, number in named[:MAX_SOURCES]),
+                        text("{leads} leads were sent or expected", leads=count(total)),
+                    ]
+                ),
                 amount=leads,
                 where=", ".join(source for source, _ in named[:MAX_SOURCES]),
-                leads=f"{count(leads)} of {plural(total, 'lead')} ({share(leads, total)})",
+                leads=text(
+                    "{lost} of {leads} ({share})",
+                    lost=count(leads),
+                    leads=plural(total, "lead"),
+                    share=share(leads, total),
+                ),
             )
             return
 
@@ -196,10 +225,10 @@ def find_leads_never_run(
 
 def _make_dates_finding(rule: str, leads: dict[date, int]) -> Finding:
     dates = sorted(leads)
-    span = f"{dates[0]}" if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    span = text("{first} to {last}", first=f"{dates[0]}", last=f"{dates[-1]}")
     return make_finding(
         rule,
-        f"{plural(len(dates), 'date')}: {span}",
+        join([plural(len(dates), "date"), span if dates[1:] else f"{dates[0]}"], ": "),
         amount=sum(leads.values()),
         where=name_places(f"lake/leads/date={each}" for each in dates),
     )
@@ -240,14 +269,21 @@ def find_silent_sources(
                 sent[source] += 1
         today = _list_senders(settings, feed, day)
         silent += [
-            f"{feed}/{source} (on {days} of {len(dates)} days before)"
+            text(
+                "{source} (on {days} of {all} days before)",
+                source=f"{feed}/{source}",
+                days=days,
+                all=len(dates),
+            )
             for source, days in sent.items()
             if days >= limits["min_days"]
             and days >= limits["min_share"] * len(dates)
             and source not in today
         ]
     if silent:
-        yield make_finding("source_silent", amount=len(silent), where=name_places(silent))
+        yield make_finding(
+            "source_silent", amount=len(silent), where=join(sorted(silent), ", ", limit=MAX_PLACES)
+        )
 
 
 def find_missing_columns(
@@ -296,8 +332,12 @@ def find_missing_columns(
 def _describe_new_columns(settings: Settings, day: date, missing: list[str]) -> str:
     """Return the unknown columns of sources that lost a column: it may have been renamed."""
     sources = {place.partition(":")[0] for place in missing}
-    return "; ".join(
-        f"{row.feed}/{row.source} sends unknown columns: {', '.join(row.columns)}"
+    return join(
+        text(
+            "{source} sends unknown columns: {columns}",
+            source=f"{row.feed}/{row.source}",
+            columns=", ".join(row.columns),
+        )
         for row in load_unknown_columns(settings, day)
         if f"{row.feed}/{row.source}" in sources
     )

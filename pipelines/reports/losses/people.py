@@ -11,7 +11,7 @@ from pipelines.core.database import run_query
 from pipelines.core.formats import share
 from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
-from pipelines.core.translation import plural
+from pipelines.core.translation import join, plural, text
 from pipelines.reports.sections.conduct.consent import OrderSource, load_order_sources
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
@@ -29,8 +29,15 @@ def find_bursts(
         total = sum(excluded for _, _, excluded, _ in rows)
         yield make_finding(
             "burst_share",
-            "; ".join(
-                f"{channel}: {excluded} of {leads} leads ({share(excluded, leads)}), {details}"
+            join(
+                text(
+                    "{channel}: {excluded} of {leads} leads ({share}), {details}",
+                    channel=channel,
+                    excluded=excluded,
+                    leads=leads,
+                    share=share(excluded, leads),
+                    details=details,
+                )
                 for channel, leads, excluded, details in rows
             ),
             amount=total,
@@ -69,7 +76,7 @@ def find_orders_without_effect(
         if found:
             yield make_finding(
                 rule,
-                "; ".join(f"{source}: {plural(orders, 'order')}" for source, orders in found),
+                join(join([source, plural(orders, "order")], ": ") for source, orders in found),
                 amount=len(found),
                 where=name_places(f"suppressions/{source}" for source, _ in found),
             )
@@ -97,8 +104,14 @@ def find_misspelt_phones(
     if rows:
         yield make_finding(
             "phones_not_e164",
-            "; ".join(
-                f"{channel}: {misspelt} of {phones} phones" for channel, phones, misspelt in rows
+            join(
+                text(
+                    "{channel}: {misspelt} of {phones} phones",
+                    channel=channel,
+                    misspelt=misspelt,
+                    phones=phones,
+                )
+                for channel, phones, misspelt in rows
             ),
             amount=len(rows),
             where=name_places(channel for channel, *_ in rows),
@@ -116,8 +129,14 @@ def find_unknown_currencies(
     if rows:
         yield make_finding(
             "currency_unknown",
-            "; ".join(
-                f"{channel}: {plural(leads, 'lead')} in {code}" for channel, code, leads in rows
+            join(
+                text(
+                    "{channel}: {leads} in {currency}",
+                    channel=channel,
+                    leads=plural(leads, "lead"),
+                    currency=code,
+                )
+                for channel, code, leads in rows
             ),
             amount=sum(leads for *_, leads in rows),
             where=name_places(channel for channel, *_ in rows),

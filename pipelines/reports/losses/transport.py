@@ -8,7 +8,7 @@ import duckdb
 
 from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
-from pipelines.core.translation import plural
+from pipelines.core.translation import join, plural, text
 from pipelines.deliveries.going_live import GOING_LIVE
 from pipelines.reports.sections.matching import load_deliveries
 from pipelines.reports.verdict import Finding, make_finding, name_places
@@ -27,18 +27,19 @@ def find_files_not_transported(
     by_rule: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name, record in records.items():
         if rule := _find_rule(record):
-            by_rule[rule][name] = f"{name}: {record.message}"
+            by_rule[rule][name] = join([name, record.message], ": ")
     for row in load_deliveries(settings, day):
         if row.is_transported and row.rows > 0 and row.institution_id not in records:
-            by_rule["delivery_not_transported"][row.institution_id] = (
-                f"{row.institution_id}: {plural(row.rows, 'lead')} by {row.delivery}"
+            by_rule["delivery_not_transported"][row.institution_id] = text(
+                "{institution}: {leads} by {transport}",
+                institution=row.institution_id,
+                leads=plural(row.rows, "lead"),
+                transport=row.delivery,
             )
     for rule, messages in sorted(by_rule.items()):
-        texts = [without_personal(text) for text in messages.values()]
-        more = f"; and {len(texts) - MAX_MESSAGES} more" if texts[MAX_MESSAGES:] else ""
         yield make_finding(
             rule,
-            "; ".join(texts[:MAX_MESSAGES]) + more,
+            join(map(without_personal, messages.values()), limit=MAX_MESSAGES),
             amount=len(messages),
             where=name_places(messages),
         )

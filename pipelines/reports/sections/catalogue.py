@@ -14,7 +14,7 @@ from pipelines.core.database import run_query
 from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
-from pipelines.core.translation import words
+from pipelines.core.translation import join, text, words
 from pipelines.pairs.eligibility.load_inputs import (
     MATCHED_AMOUNT,
     find_price_caps,
@@ -26,37 +26,37 @@ SQL = Path(__file__).parent / "sql"
 MARTS = {"products": "products", "rules": "product_rules"}
 
 CHANGES = {
-    "institution_gone": "institution gone",
-    "institution_new": "institution new",
-    "product_gone": "product gone",
-    "product_closed": "product closed",
-    "product_new": "product new",
-    "product_opened": "product opened",
-    "price": "price changed",
-    "terms": "terms changed",
-    "quota": "quota or budget changed",
-    "rules": "rules changed",
-    "fees": "fees of the loan changed",
+    "institution_gone": text("institution gone"),
+    "institution_new": text("institution new"),
+    "product_gone": text("product gone"),
+    "product_closed": text("product closed"),
+    "product_new": text("product new"),
+    "product_opened": text("product opened"),
+    "price": text("price changed"),
+    "terms": text("terms changed"),
+    "quota": text("quota or budget changed"),
+    "rules": text("rules changed"),
+    "fees": text("fees of the loan changed"),
 }
 """Change of the catalogue -> its words, in the order of the page."""
 
 REASONS = {
-    "closed": "it is closed",
-    "no_quota": "its quota leaves no lead for today",
-    "no_budget": "its budget leaves nothing for today",
-    "small_budget": "its budget is below the price of one lead",
-    "low_odds": "an approval is too unlikely for every lead that meets its rules",
-    "low_value": "every match would be below the minimum value",
-    "other_offers": "the leads took other offers, or a limit of the plan excludes them",
-    "no_leads": "no lead could be matched with any product",
-    "segment": "no lead is of its segment",
-    "currency": "no lead of its segment asks in its currency",
-    "amount": "no lead asks for an amount that it lends",
-    "term": "no lead asks for a term that it lends",
-    "costs_not_stated": "its catalogue lacks the fee lines that the law asks for",
-    "price_cap": "its annual cost is above the legal cap",
-    "own_rule": "its own rule excludes the leads",
-    "several_rules": "its rules, its risk band, consent or earlier offers exclude the leads",
+    "closed": text("it is closed"),
+    "no_quota": text("its quota leaves no lead for today"),
+    "no_budget": text("its budget leaves nothing for today"),
+    "small_budget": text("its budget is below the price of one lead"),
+    "low_odds": text("an approval is too unlikely for every lead that meets its rules"),
+    "low_value": text("every match would be below the minimum value"),
+    "other_offers": text("the leads took other offers, or a limit of the plan excludes them"),
+    "no_leads": text("no lead could be matched with any product"),
+    "segment": text("no lead is of its segment"),
+    "currency": text("no lead of its segment asks in its currency"),
+    "amount": text("no lead asks for an amount that it lends"),
+    "term": text("no lead asks for a term that it lends"),
+    "costs_not_stated": text("its catalogue lacks the fee lines that the law asks for"),
+    "price_cap": text("its annual cost is above the legal cap"),
+    "own_rule": text("its own rule excludes the leads"),
+    "several_rules": text("its rules, its risk band, consent or earlier offers exclude the leads"),
 }
 """Reason why a product took no lead -> its words."""
 
@@ -101,8 +101,8 @@ class ProductWithoutLeads:
     @property
     def text(self) -> str:
         """Return the reason in words."""
-        detail = f": {words(self.detail)}" if self.detail else ""
-        return f"{REASONS[self.reason]}{detail}"
+        reason = REASONS[self.reason]
+        return join([reason, words(self.detail)], ": ") if self.detail else reason
 
 
 @dataclass(frozen=True)

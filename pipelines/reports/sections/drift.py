@@ -5,24 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.core.formats import NOTHING, count, figure, money, share
-from pipelines.core.translation import words
+from pipelines.core.translation import join, text, words
 from pipelines.evaluation.drift.comparison import Drift, Figure, Topic
 
 TOPICS: dict[Topic, str] = {
-    "leads": "Features of the leads",
-    "scores": "Scores of the models",
-    "volume": "Leads a day",
-    "cost": "Cost per lead",
-    "approval": "Approved to predicted",
-    "changed": "Products that changed",
-    "offer": "What open products offer",
+    "leads": text("Features of the leads"),
+    "scores": text("Scores of the models"),
+    "volume": text("Leads a day"),
+    "cost": text("Cost per lead"),
+    "approval": text("Approved to predicted"),
+    "changed": text("Products that changed"),
+    "offer": text("What open products offer"),
 }
 """Topic -> its name on the page, in the order of the page."""
 NAMES = {
-    "exclusion_detail": "leads excluded from matching",
-    "pd": "risk (PD)",
-    "p_approve": "probability of approval",
-    "p_fund": "probability of take-up",
+    "exclusion_detail": text("leads excluded from matching"),
+    "pd": text("risk (PD)"),
+    "p_approve": text("probability of approval"),
+    "p_fund": text("probability of take-up"),
 }
 """Column -> a name that is easier to understand."""
 LARGE = 100
@@ -77,14 +77,15 @@ def select_beyond_threshold(drift: Drift) -> list[Figure]:
 def group_label(row: Figure) -> str:
     """Return the name of the figure's group."""
     if row.grouping == "all":
-        return "all together"
-    return f"industry {row.group}" if row.grouping == "industry" else row.group
+        return text("all together")
+    is_industry = row.grouping == "industry"
+    return text("industry {name}", name=row.group) if is_industry else row.group
 
 
 def measure_label(row: Figure) -> str:
     """Return the name of the figure's measure."""
     name = NAMES.get(row.measure, words(row.measure))
-    return f"{name}: {words(row.category)}" if row.category else name
+    return join([name, words(row.category)], ": ") if row.category else name
 
 
 def current_value(row: Figure) -> str:

@@ -3,6 +3,7 @@
 A folder is stale if it was made from inputs that have been published again since.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, cached_property
@@ -22,6 +23,7 @@ from pipelines.core.publishing import (
 )
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
+from pipelines.core.translation import join, text
 
 DIGITS = 12
 MAX_EVIDENCE = 3
@@ -160,14 +162,14 @@ def _check(step: str, folder: Path, inputs: _Inputs) -> PublishedFolder:
     return published
 
 
-def _changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
+def _changed_files(folder: Path, manifest: dict[str, Any]) -> Sequence[str]:
     """Return the files that differ from the manifest."""
     return [
-        f"{name} is not the file that was published"
+        text("{file} is not the file that was published", file=name)
         for name, facts in sorted(manifest["files"].items())
         if not (folder / name).is_file() or sha256(folder / name) != facts["sha256"]
     ] + [
-        f"{path.relative_to(folder.parent).as_posix()} {how}"
+        join([path.relative_to(folder.parent).as_posix(), how], " ")
         for path, how in find_changed_files(folder)
     ]
 
@@ -177,15 +179,19 @@ def _changed_inputs(manifest: dict[str, Any], inputs: _Inputs) -> list[str]:
     as_of, _, content = manifest.get("models", "").partition(":")
     read = manifest.get("inputs", {}) | ({f"registry/as_of={as_of}": content} if content else {})
     return [
-        f"{source} is {now} now, the step read {then[:DIGITS]}"
+        text(
+            "{source} is {now} now, the step read {then}",
+            source=source,
+            now=now,
+            then=then[:DIGITS],
+        )
         for source, then in sorted(read.items())
         if (now := inputs.current_hash(source)) != then[:DIGITS]
     ]
 
 
-def _shortened(texts: list[str]) -> str:
-    more = f"; and {len(texts) - MAX_EVIDENCE} more" if texts[MAX_EVIDENCE:] else ""
-    return "; ".join(texts[:MAX_EVIDENCE]) + more
+def _shortened(texts: Sequence[str]) -> str:
+    return join(texts, limit=MAX_EVIDENCE)
 
 
 def _manifest(folder: Path) -> dict[str, Any] | str:
@@ -193,6 +199,6 @@ def _manifest(folder: Path) -> dict[str, Any] | str:
     try:
         return read_manifest(folder)
     except InputMissing:
-        return "no manifest.json: the step has not published this folder"
+        return text("no manifest.json: the step has not published this folder")
     except (IntegrityError, OSError, ValueError):
-        return "manifest.json cannot be read as JSON"
+        return text("manifest.json cannot be read as JSON")

@@ -13,17 +13,18 @@ from pipelines.core.database import connect, run_query
 from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
+from pipelines.core.translation import join, text
 
 QUARANTINE_BY_RULE = Path(__file__).parent / "sql" / "quarantine_by_rule.sql"
 
 COUNTS = {
-    "files": "Files",
-    "rejected_files": "Rejected files",
-    "received": "Received",
-    "loaded": "Loaded",
-    "quarantined": "Quarantined",
-    "duplicates": "Duplicates",
-    "emptied_values": "Values emptied",
+    "files": text("Files"),
+    "rejected_files": text("Rejected files"),
+    "received": text("Received"),
+    "loaded": text("Loaded"),
+    "quarantined": text("Quarantined"),
+    "duplicates": text("Duplicates"),
+    "emptied_values": text("Values emptied"),
 }
 """Count of a lake manifest -> its heading, in the order of the page."""
 
@@ -178,16 +179,18 @@ def load_landed_files(settings: Settings, day: date) -> tuple[LandedFile, ...]:
 
 def _landed_file(entry: dict[str, Any]) -> LandedFile:
     notes = [
-        "late: its own date had been run" if entry["is_late"] else "",
-        f"version {entry['version']} of its path" if entry["version"] > 1 else "",
-        "replaced by a newer version" if entry["state"] == "replaced" else "",
+        text("late: its own date had been run") if entry["is_late"] else "",
+        text("version {number} of its path", number=entry["version"])
+        if entry["version"] > 1
+        else "",
+        text("replaced by a newer version") if entry["state"] == "replaced" else "",
         without_personal(entry["note"]),
     ]
     return LandedFile(
         path=without_personal(entry["path"]),
         is_late=entry["is_late"],
         is_rejected=entry["state"] == "rejected",
-        note="; ".join(note for note in notes if note),
+        note=join(note for note in notes if note),
     )
 
 

@@ -12,6 +12,7 @@ from expectations import policy
 from pipelines.core.database import run_query
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
+from pipelines.core.translation import text, words
 from pipelines.matches.lead_reconciliation import LEAD_KEY, LeadCounts
 from pipelines.matches.shadow_price_text import ProductPrices, load_product_prices
 from pipelines.transport.records import TransportRecord, read_records
@@ -186,7 +187,9 @@ def _day_surplus(manifest: dict[str, Any]) -> DaySurplus:
 
 def _infeasible_floor(floor: dict[str, Any]) -> InfeasibleFloor:
     owner = "/".join(floor[name] for name in ("institution_id", "product_id") if name in floor)
-    group = owner or f"leads with {floor['column']} {floor['group']}"
+    group = owner or text(
+        "leads with {column} {group}", column=words(floor["column"]), group=floor["group"]
+    )
     return InfeasibleFloor(group, floor["promised"], floor["attained"])
 
 

@@ -13,6 +13,7 @@ from pipelines.core.errors import InputMissing
 from pipelines.core.formats import share
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.core.translation import join, text, words
 
 FIGURES = ("auc", "auc_low", "auc_high", "ks", "brier", "ece", "base_rate")
 SCHEDULED = frozenset({"weekly", "young market"})
@@ -128,9 +129,15 @@ def _prior(name: str) -> str:
     priors = policy.priors()
     if name == "risk":
         rates = sorted(band.pd for band in priors.pd)
-        return f"{share(rates[0])} to {share(rates[-1])} by segment and bureau score"
+        return text(
+            "{low} to {high} by segment and bureau score",
+            low=share(rates[0]),
+            high=share(rates[-1]),
+        )
     stated = {"approval": priors.approve, "take_up": priors.take_up}[name]
-    return ", ".join(f"{segment} {share(rate)}" for segment, rate in sorted(stated.items()))
+    return join(
+        (join([words(segment), share(rate)], " ") for segment, rate in sorted(stated.items())), ", "
+    )
 
 
 def _champions(manifest: dict[str, Any]) -> tuple[ChampionStatus, ...]:
@@ -162,9 +169,9 @@ def _trigger(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of `ModelSet` on the trigger of the training."""
     training = manifest.get("training", {})
     trigger = training.get("trigger", "")
-    figures = "; ".join(map(_figure, training.get("figures", [])))
+    figures = join(map(_figure, training.get("figures", [])))
     return {
-        "trigger": f"{trigger}: {figures}" if figures else trigger,
+        "trigger": join([words(trigger), figures], ": ") if figures else words(trigger),
         "is_unscheduled": bool(trigger) and trigger not in SCHEDULED,
     }
 

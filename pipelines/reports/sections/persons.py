@@ -15,10 +15,12 @@ from pipelines.core.home.person_ledger import (
 )
 from pipelines.core.home.retention import VERB, RetentionRow, load_retention
 from pipelines.core.settings import Settings
-from pipelines.core.translation import plural
+from pipelines.core.translation import Text, join, plural, text, words
 from pipelines.reports.verdict import Finding, make_finding
 
 SQL = Path(__file__).parent / "sql"
+MAX_REVIEWS = 3
+"""Reviews that a finding names."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ def persons_findings(persons: Persons, day: date) -> Iterator[Finding]:
         oldest = (late or persons.open_orders)[0]
         yield make_finding(
             "erasure_orders_overdue" if late else "erasure_orders_open",
-            f"the oldest became known on {oldest.known_on} and is due on {oldest.due_on}",
+            text(
+                "the oldest became known on {known_on} and is due on {due_on}",
+                known_on=f"{oldest.known_on}",
+                due_on=f"{oldest.due_on}",
+            ),
             amount=orders,
         )
     overdue = [
@@ -92,7 +98,14 @@ def persons_findings(persons: Persons, day: date) -> Iterator[Finding]:
     ]
     for rule, reviews in (("reviews_overdue", overdue), ("reviews_open", persons.open_reviews)):
         if reviews and (rule == "reviews_overdue" or not overdue):
-            listed = ", ".join(f"{each.id} (of {each.decision_on})" for each in reviews[:3])
+            listed = join(
+                (
+                    text("{review} (of {day})", review=each.id, day=f"{each.decision_on}")
+                    for each in reviews
+                ),
+                ", ",
+                limit=MAX_REVIEWS,
+            )
             yield make_finding(rule, listed, amount=len(reviews))
     yield from _retention_findings(persons.retention, day)
 
@@ -100,18 +113,21 @@ def persons_findings(persons: Persons, day: date) -> Iterator[Finding]:
 def _retention_findings(rows: tuple[RetentionRow, ...], day: date) -> Iterator[Finding]:
     overdue = [row for row in rows if row.overdue]
     if overdue:
-        yield make_finding(
-            "retention_overdue", "; ".join(map(_describe, overdue)), amount=len(overdue)
-        )
+        yield make_finding("retention_overdue", join(map(_describe, overdue)), amount=len(overdue))
         return
     until = day + timedelta(days=policy.retention().notice_days)
     if soon := [row for row in rows if row.goes_on and row.goes_on <= until]:
-        yield make_finding("retention_due", "; ".join(map(_describe, soon)), amount=len(soon))
+        yield make_finding("retention_due", join(map(_describe, soon)), amount=len(soon))
 
 
-def _describe(row: RetentionRow) -> str:
-    dates = plural(len(row.due), "date")
-    return f"{row.kind} {row.jurisdiction}: {dates} due, the oldest is {row.oldest}"
+def _describe(row: RetentionRow) -> Text:
+    return text(
+        "{kind} {jurisdiction}: {dates} due, the oldest is {oldest}",
+        kind=words(row.kind),
+        jurisdiction=words(row.jurisdiction),
+        dates=plural(len(row.due), "date"),
+        oldest=f"{row.oldest}",
+    )
 
 
 def _find_open_orders(settings: Settings, day: date) -> Iterator[OpenOrders]:

@@ -10,8 +10,7 @@ with costs as (
         case $by
             when 'month' then strftime(cohort, '%Y-%m')
             when 'channel' then channel_id
-            when 'campaign'
-                then channel_id || coalesce('/' || nullif(campaign_id, ''), ', no campaign')
+            when 'campaign' then channel_id || '/' || coalesce(campaign_id, '')
             when 'institution' then institution_id
             when 'product' then institution_id || '/' || product_id
         end as group_name

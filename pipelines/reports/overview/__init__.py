@@ -1,0 +1,1 @@
+"""Pages over many dates: all days, each week, each month."""
