@@ -97,7 +97,7 @@ def measure_kernels(settings: Settings, day: date) -> Figures:
 
 
 def _read_landed(settings: Settings, day: date, times: KernelTimes, scratch: Path) -> None:
-    """Read the landed files of `day` as text and write them as Parquet, all files of a form at once.
+    """Read the landed files of `day` as text and write them as Parquet, the files of a form together.
 
     Files of one form have the same columns. Files and rows that DuckDB can't read are left out.
     """
@@ -118,8 +118,7 @@ def _read_landed(settings: Settings, day: date, times: KernelTimes, scratch: Pat
 
 
 def _read_header(path: Path) -> str:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         return file.readline().decode("utf-8", "replace").strip("\ufeff\r\n")
 
 
