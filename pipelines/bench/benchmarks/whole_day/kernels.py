@@ -97,7 +97,7 @@ def measure_kernels(settings: Settings, day: date) -> Figures:
 
 
 def _read_landed(settings: Settings, day: date, times: KernelTimes, scratch: Path) -> None:
-    """Read the landed files of `day` as text and write them as Parquet, the files of a form together.
+    """Read the landed files of `day` as text and write them as Parquet, form by form.
 
     Files of one form have the same columns. Files and rows that DuckDB can't read are left out.
     """
