@@ -1,5 +1,5 @@
--- The pairs from `$first` to before `$last` as codes and numbers; `offers_row` is the lead whose offers the pair counts to. The
--- hashes of lead and product make the tie-break key of a pair.
+-- The pairs from `$first` to before `$last` as codes and numbers; `offers_row` is the lead whose
+-- offers the pair counts to. The hashes of lead and product make the tie-break key of a pair.
 with
 
 lead_keys as (

@@ -1,5 +1,5 @@
--- The pairs of `estimated_pairs` with the terms of their product; the estimated probabilities are in
--- the place of what the models would predict.
+-- The pairs of `estimated_pairs` with the terms of their product; the estimated probabilities are
+-- in the place of what the models would predict.
 
 select
     estimated_pairs.lead_row,

@@ -1,7 +1,7 @@
 """A simulated market with a history, and one large day of it that has landed and was not run.
 
 The days of the history are smaller than the large day: they train the models, and give persons and
-institutions a past, whatever their number. The same people, lenders and products are in both.
+institutions a past. The same people, lenders and products are in both.
 """
 
 import shutil
