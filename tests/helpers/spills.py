@@ -12,6 +12,8 @@ from pipelines.core.settings import Settings
 
 LIMITS = tuple(f"{amount}MB" for amount in (24, 32, 48, 64, 96, 128, 192, 256, 400, 800))
 """Memory limits to try, in order: a little more than what a step can't do without is enough."""
+SPILLED = "duckdb_temp"
+"""Beginning of the names of DuckDB's files; the folders have others as well."""
 SECONDS = 0.001
 """Time between two looks; a connection that has spilled leaves a file there until it is closed."""
 
@@ -28,7 +30,8 @@ def watch_spills(home: Path) -> Iterator[set[str]]:
         while not ended.wait(SECONDS):
             for folder in (*home.glob(".spill-*"), home / ".dbt" / "spill"):
                 with suppress(OSError):
-                    found.update(entry.name for entry in os.scandir(folder))
+                    names = (entry.name for entry in os.scandir(folder))
+                    found.update(name for name in names if name.startswith(SPILLED))
 
     thread = Thread(target=watch)
     thread.start()
