@@ -45,6 +45,8 @@ bench: venv bench-models  ## the benchmarks, on real records and on simulated ma
 	@python -m pipelines bench simulate --leads 1000000 --institutions 500
 	@python -m pipelines bench score --pairs 5000000
 	@python -m pipelines bench eligibility --leads 1000000 --products 1000 --rules 5
+	@python -m pipelines bench day --leads 20000 --institutions 500
+	@python -m pipelines bench day --leads 100000 --institutions 500
 	@python -m pipelines bench deliver --leads 1000000 --institutions 500
 	@python -m pipelines bench leaks
 	@python -m pipelines bench off-policy

@@ -35,6 +35,13 @@ def _budgets() -> click.Command:
     return budgets_command
 
 
+def _day() -> click.Command:
+    """A whole day through its DAG, against its bare kernels."""
+    from pipelines.bench.benchmarks.whole_day.day import command
+
+    return command
+
+
 def _deliver() -> click.Command:
     """Delivering a large matched day, sealed and signed."""
     from pipelines.bench.benchmarks.deliveries.deliver import command
@@ -130,6 +137,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "allocate": _allocate,
     "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
+    "day": _day,
     "deliver": _deliver,
     "disk": _disk,
     "eligibility": _eligibility,

@@ -39,6 +39,11 @@ from pipelines.matches.policy_limits import (
 )
 from pipelines.matches.shadow_prices import LimitUse, build_price_table, measure_use
 
+PORTION = 2_000_000
+"""Pairs that are read together: bounds the memory, never changes the result."""
+INTEGER_COLUMNS = ("lead_row", "offers_row", "institution_row", "product_row")
+FLOAT_COLUMNS = ("expected_value", "expected_spend", "revenue", "p_approve", "p_funded")
+
 
 @dataclass(frozen=True)
 class DayPlan:
@@ -298,25 +303,37 @@ def _load_pairs(
     """Return table `pairs` as arrays, in the order of its rows, with expected spend and terms.
 
     The tie-break key of a pair depends on the date and its own keys alone, so the order between
-    equal pairs is random and doesn't depend on other leads.
+    equal pairs is random and doesn't depend on other leads. The pairs are read in portions, so that
+    memory holds the arrays once.
     """
-    columns = run_query(connection, SQL / "pair_columns.sql", {"day": day.isoformat()}).fetchnumpy()
-    lead_hash, product_hash = (
-        np.asarray(columns[name], np.uint64) for name in ("lead_hash", "product_hash")
-    )
-    lead, own_lead = (_as_integers(columns[name]) for name in ("offers_row", "lead_row"))
+    ((count, end),) = connection.sql(
+        "select count(*), coalesce(max(row) + 1, 0) from pairs"
+    ).fetchall()
+    integers = {name: np.empty(count, np.int64) for name in INTEGER_COLUMNS}
+    floats = {name: np.empty(count, np.float64) for name in FLOAT_COLUMNS}
+    tie_break_key = np.empty(count, np.int64)
+    loaded = 0
+    for first in range(0, end, PORTION):
+        portion = {"day": day.isoformat(), "first": first, "last": first + PORTION}
+        columns = run_query(connection, SQL / "pair_columns.sql", portion).fetchnumpy()
+        rows = slice(loaded, loaded + len(columns["lead_row"]))
+        for name, array in (integers | floats).items():
+            array[rows] = np.asarray(columns[name])
+        tie_break_key[rows] = _mix_hashes(
+            *(np.asarray(columns[name], np.uint64) for name in ("lead_hash", "product_hash"))
+        )
+        loaded = rows.stop
+    lead, own_lead = integers["offers_row"], integers["lead_row"]
     pairs = PairColumns(
         lead=lead,
-        institution=_as_integers(columns["institution_row"]),
-        product=_as_integers(columns["product_row"]),
-        value=_as_floats(columns["expected_value"]),
-        tie_break_key=_mix_hashes(lead_hash, product_hash),
+        institution=integers["institution_row"],
+        product=integers["product_row"],
+        value=floats["expected_value"],
+        tie_break_key=tie_break_key,
         sharing_lead=None if (lead == own_lead).all() else own_lead,
     )
-    fee, p_approve, p_funded = (
-        _as_floats(columns[name]) for name in ("revenue", "p_approve", "p_funded")
-    )
-    return pairs, _as_floats(columns["expected_spend"]), PairTerms(fee, p_approve, p_funded)
+    terms = PairTerms(floats["revenue"], floats["p_approve"], floats["p_funded"])
+    return pairs, floats["expected_spend"], terms
 
 
 def _mix_hashes(lead_hash: NDArray[np.uint64], product_hash: NDArray[np.uint64]) -> IntArray:

@@ -1,46 +1,51 @@
 """Prefilter of a large day: select the promising pairs, since the models cannot score them all.
 
-1. Score all pairs of a random sample of leads, and learn from one half of them each product's
-   approval and take-up rates (`sql/approval_rates.sql`).
-2. Value every eligible pair by these rates instead of the models, and estimate the quota prices.
+1. Score every lead at a few reference products, and estimate its scores at all others
+   (`score_estimates`).
+2. Value every eligible pair by these estimates instead of the models, and estimate the quota
+   prices. A pair whose approval is too unlikely for an offer ranks behind all others.
 3. Rank pairs by their advantage: value after price, less the value of the offer that the lead would
    give up. Dropping a pair that is far behind costs the plan little.
 4. Keep a lead's best few pairs, its share of the others on average, and for each product enough
    pairs to fill its quota several times.
 
-The other half of the sample, with every pair scored, measures the loss (`prefilter_loss`).
+A sample of leads with every pair scored, which nothing is fitted on, measures the loss
+(`prefilter_loss`).
 """
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.policy_types import Candidates
 from models.model_set import ModelSet
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.core.database import read_query, run_query
+from pipelines.core.database import read_query
 from pipelines.pairs.eligibility.bitsets import pack
-from pipelines.pairs.eligibility.engine import Eligibility
+from pipelines.pairs.eligibility.engine import Eligibility, make_pair_table
+from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
 from pipelines.pairs.prefilter_loss import measure_loss
+from pipelines.pairs.score_estimates import ScoreEstimates, estimate_scores
 from pipelines.pairs.scoring import PAIRS_PER_BATCH, score_pairs
-from pipelines.pairs.valuation import SQL, suggest_apr_sql, value_sql
+from pipelines.pairs.valuation import SQL, least_odds_sql, suggest_apr_sql, value_sql
 
 ESTIMATED_PER_BATCH = 10 * PAIRS_PER_BATCH
-"""About how many pairs are valued by rates together; they need far less memory than scored ones."""
+"""About how many pairs are valued by estimates together; they need less memory than scored ones."""
 
 PRICED_LEADS = 20_000
 """Leads by which quota prices and the cutoffs of products are estimated."""
 
-PRIOR_PAIRS = 20
-"""An approval rate is shrunken toward its prediction as if by this many pairs."""
+ODDS_MARGIN = 0.8
+"""A pair counts as too unlikely for an offer if its estimated chance of approval is below so much
+of the least one: estimates are off by about a tenth."""
 
 PRICE_ROUNDS = 30
-"""Half steps; after so many, prices move by less than the rates can resolve."""
+"""Half steps; after so many, prices move by less than the estimates can resolve."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Prefiltered:
     eligibility: Eligibility
     """With the kept pairs; its funnel counts all eligible pairs."""
     sample: pa.Table | None
-    """Every pair of the leads that the loss is measured on: keys, `expected_value`, `is_kept`;
-    None where every pair is kept."""
+    """Every pair of the leads that the loss is measured on: keys, scores, `expected_value`,
+    `least_odds`, `is_kept`; None where every pair is kept."""
     facts: dict[str, Any]
 
 
@@ -60,34 +65,35 @@ def select_promising_pairs(
     model_set: ModelSet,
     eligibility: Eligibility,
     limits: Candidates,
+    day: date,
 ) -> Prefiltered:
     """Return the promising pairs, or all eligible ones if they are at most `max_pairs`.
 
     Args:
         connection: With `leads` (with `pd`) and `products`.
-        model_set: Models that score the sample.
+        model_set: Models that score the sample and the references.
         eligibility: The eligible pairs.
         limits: Numbers of pairs to keep.
+        day: The business date.
     """
     eligible = int(eligibility.pairs_per_lead.sum())
     if eligible <= limits.max_pairs:
         return Prefiltered(eligibility, None, {})
     sampled = _sample_leads(connection, limits.sampled_leads)
-    scored = _score_sample(connection, model_set, eligibility, sampled)
-    estimate_approval_rates(connection, scored.filter(pc.invert(scored["is_measured"])))
-    prices, cutoffs = _estimate_prices_and_cutoffs(connection, eligibility, limits)
+    estimates = estimate_scores(connection, model_set, sampled[::2])
+    valuation = _EstimatedValues(connection, estimates, _load_least_odds(connection, day))
+    prices, cutoffs = _estimate_prices_and_cutoffs(connection, valuation, eligibility, limits)
     best = _best_per_lead(limits)
     bitsets = np.zeros_like(eligibility.bitsets)
     for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH):
-        pairs = eligibility.select_pairs_between(first, last)
-        lead, product, value = _estimate_values(connection, pairs)
+        lead, product, value = valuation.estimate(eligibility.select_pairs_between(first, last))
         rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
         is_kept = (rank < best) | (advantage >= cutoffs[product])
         flags = np.zeros((last - first, eligibility.products), np.bool_)
         flags[lead[is_kept] - first, product[is_kept]] = True
         bitsets[first:last] = pack(flags)
     kept = replace(eligibility, bitsets=bitsets)
-    sample = _flag_kept(connection, scored, kept)
+    sample = _score_sample(connection, model_set, eligibility, sampled[1::2], kept, day)
     facts = {
         "eligible": eligible,
         "kept": int(kept.pairs_per_lead.sum()),
@@ -95,19 +101,6 @@ def select_promising_pairs(
         "loss_with_free_quotas": measure_loss(connection, sample, {}),
     }
     return Prefiltered(kept, sample, facts)
-
-
-def estimate_approval_rates(connection: duckdb.DuckDBPyConnection, scored: pa.Table) -> None:
-    """Create table `approval_rates`: `p_approve`, `p_fund` by product and part of its risk band.
-
-    Args:
-        connection: With table `products`.
-        scored: Pairs with `product_row`, `pd`, `p_approve`, `p_fund`.
-    """
-    connection.register("sample_pairs", scored)
-    run_query(connection, SQL / "band_part.sql")
-    run_query(connection, SQL / "approval_rates.sql", {"prior_pairs": PRIOR_PAIRS})
-    connection.unregister("sample_pairs")
 
 
 def estimate_quota_prices(
@@ -185,50 +178,55 @@ def _sample_leads(connection: duckdb.DuckDBPyConnection, leads: int) -> IntArray
     return np.asarray(rows, np.int64)
 
 
-def _score_sample(
-    connection: duckdb.DuckDBPyConnection,
-    model_set: ModelSet,
-    eligibility: Eligibility,
-    sampled: IntArray,
-) -> pa.Table:
-    """Return every pair of the sampled leads with its scores and value.
-
-    `is_measured` marks the half that measures the loss; the rates are estimated on the other.
-    """
-    pairs = eligibility.select_pairs(sampled)
-    is_measured = np.isin(pairs["lead_row"].to_numpy(), sampled[1::2])
-    pairs = pairs.append_column("is_measured", pa.array(is_measured))
-    batches = [
-        score_pairs(connection, model_set, pairs.slice(start, PAIRS_PER_BATCH))
-        for start in range(0, pairs.num_rows, PAIRS_PER_BATCH)
-    ]
-    connection.register("sampled_pairs", pairs)
-    connection.register("sampled_scores", pa.concat_tables(batches))
-    scored = connection.sql(
-        "from sampled_pairs join sampled_scores using (lead_row, product_row) "
-        "order by lead_row, product_row"
-    ).to_arrow_table()
-    connection.unregister("sampled_pairs")
-    connection.unregister("sampled_scores")
-    return scored
+def _load_least_odds(connection: duckdb.DuckDBPyConnection, day: date) -> FloatArray:
+    """Return the least odds of approval that make an offer, by `lead_row`."""
+    query = f"select {least_odds_sql(day)} as least_odds from leads order by lead_row"
+    return np.asarray(connection.sql(query).fetchnumpy()["least_odds"], np.float64)
 
 
-def _estimate_values(
-    connection: duckdb.DuckDBPyConnection, pairs: pa.Table
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return lead, product and value by approval rates of some pairs, ordered by key."""
-    connection.register("eligible_pairs", pairs)
-    rated = read_query(SQL / "rated_pairs.sql")
-    valued = connection.sql(
-        f"""
-        select lead_row, product_row, expected_value
-        from ({value_sql(f"({suggest_apr_sql(f'({rated})')})")})
-        order by lead_row, product_row
+@dataclass(frozen=True)
+class _EstimatedValues:
+    """The value of pairs by estimated scores."""
+
+    connection: duckdb.DuckDBPyConnection
+    estimates: ScoreEstimates
+    least_odds: FloatArray
+
+    def estimate(self, pairs: pa.Table) -> tuple[IntArray, IntArray, FloatArray]:
+        """Return lead, product and value of some pairs, ordered by key.
+
+        The value of a pair that is too unlikely is below all others, by how far it is away.
         """
-    ).fetchnumpy()
-    connection.unregister("eligible_pairs")
-    lead, product = (np.asarray(valued[name], np.int64) for name in ("lead_row", "product_row"))
-    return lead, product, np.asarray(valued["expected_value"], np.float64)
+        lead, product = (
+            pairs[name].to_numpy().astype(np.int64) for name in ("lead_row", "product_row")
+        )
+        p_approve, p_fund = self.estimates.estimate(lead, product)
+        least = ODDS_MARGIN * self.least_odds[lead]
+        is_likely = p_approve >= least
+        value = np.empty(len(lead))
+        value[is_likely] = self._value(
+            lead[is_likely], product[is_likely], p_approve[is_likely], p_fund[is_likely]
+        )
+        value[~is_likely] = -MAX_PAIR_VALUE * (1 - p_approve / least)[~is_likely]
+        return lead, product, value
+
+    def _value(
+        self, lead: IntArray, product: IntArray, p_approve: FloatArray, p_fund: FloatArray
+    ) -> FloatArray:
+        scored = make_pair_table(lead, product)
+        scored = scored.append_column("p_approve", pa.array(p_approve))
+        scored = scored.append_column("p_fund", pa.array(p_fund))
+        self.connection.register("estimated_pairs", scored)
+        terms = read_query(SQL / "estimated_terms.sql")
+        valued = self.connection.sql(
+            f"""
+            select expected_value
+            from ({value_sql(f"({suggest_apr_sql(f'({terms})')})")})
+            order by lead_row, product_row
+            """
+        ).fetchnumpy()["expected_value"]
+        self.connection.unregister("estimated_pairs")
+        return np.asarray(valued, np.float64)
 
 
 def _rank_by_advantage(
@@ -240,7 +238,10 @@ def _rank_by_advantage(
 
 
 def _estimate_prices_and_cutoffs(
-    connection: duckdb.DuckDBPyConnection, eligibility: Eligibility, limits: Candidates
+    connection: duckdb.DuckDBPyConnection,
+    valuation: _EstimatedValues,
+    eligibility: Eligibility,
+    limits: Candidates,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the estimated quota price and the least advantage (mostly below 0) by product.
 
@@ -256,7 +257,7 @@ def _estimate_prices_and_cutoffs(
         ],
         np.float64,
     )
-    lead, product, value = _estimate_values(connection, eligibility.select_pairs(leads))
+    lead, product, value = valuation.estimate(eligibility.select_pairs(leads))
     prices = estimate_quota_prices(lead, product, value, quota, best)
     rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
     others = np.sort(advantage[rank >= best])[::-1]
@@ -283,20 +284,35 @@ def _cutoffs_of_quotas(
     return cutoffs
 
 
-def _flag_kept(
-    connection: duckdb.DuckDBPyConnection, scored: pa.Table, kept: Eligibility
+def _score_sample(
+    connection: duckdb.DuckDBPyConnection,
+    model_set: ModelSet,
+    eligibility: Eligibility,
+    leads: IntArray,
+    kept: Eligibility,
+    day: date,
 ) -> pa.Table:
-    """Return keys and value of the pairs that measure the loss, with `is_kept`, ordered by key."""
-    measured = scored.filter(scored["is_measured"])
-    lead, product = (measured[name].to_numpy() for name in ("lead_row", "product_row"))
+    """Return every pair of these leads with its scores and value, and `is_kept`, ordered by key."""
+    pairs = eligibility.select_pairs(leads)
+    batches = [
+        score_pairs(connection, model_set, pairs.slice(start, PAIRS_PER_BATCH))
+        for start in range(0, max(1, pairs.num_rows), PAIRS_PER_BATCH)
+    ]
+    scored = pa.concat_tables(batches)
+    lead, product = (scored[name].to_numpy() for name in ("lead_row", "product_row"))
     bits = kept.bitsets[lead, product // 64] >> (product % 64).astype(np.uint64)
     connection.register(
-        "measured_pairs", measured.append_column("is_kept", pa.array((bits & 1).astype(bool)))
+        "sampled_scores", scored.append_column("is_kept", pa.array((bits & 1).astype(bool)))
     )
     sample = connection.sql(
-        "select channel_id, lead_id, institution_id, product_id, p_approve, p_fund, revenue, "
-        "expected_value, is_kept "
-        "from measured_pairs order by all"
+        f"""
+        select
+            sampled_scores.channel_id, sampled_scores.lead_id, institution_id, product_id,
+            p_approve, p_fund, revenue, expected_value, {least_odds_sql(day)} as least_odds, is_kept
+        from sampled_scores
+        join leads using (lead_row)
+        order by all
+        """
     ).to_arrow_table()
-    connection.unregister("measured_pairs")
+    connection.unregister("sampled_scores")
     return sample

@@ -4,6 +4,8 @@ At any quota prices no plan has a higher value than all quotas at their prices p
 offers after prices (the dual bound). The prefilter changes only the second part. So the best offers
 of a lead with every pair, less its best offers with the kept pairs, bound the loss of the plan. It
 is measured on a random sample of leads that have every pair scored; sampling error is not included.
+Pairs that are no offers, since their approval is too unlikely or their value too small, count on
+neither side.
 """
 
 from collections.abc import Sequence
@@ -50,6 +52,8 @@ def measure_loss(
         sample: As `Prefiltered.sample`.
         prices: Institution and product -> shadow price of the quota; 0 for the others.
     """
+    if "least_odds" not in sample.schema.names:  # a sample of an earlier version
+        sample = sample.append_column("least_odds", pa.repeat(0.0, sample.num_rows))
     connection.register("prefilter_sample", sample)
     connection.register("sample_prices", _price_table(prices))
     value = policy.value()

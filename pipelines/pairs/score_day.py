@@ -62,7 +62,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
         rules = load_products(connection, marts, day)
         eligibility = find_eligible_pairs(connection, rules, day)
         selected = select_promising_pairs(
-            connection, model_set, eligibility, policy.pairs().candidates
+            connection, model_set, eligibility, policy.pairs().candidates, day
         )
         write_batches(
             score_eligible_pairs(connection, model_set, selected.eligibility, ledger.widths),

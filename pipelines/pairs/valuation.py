@@ -27,7 +27,9 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from expectations import policy
 from expectations.policy_types import Value
@@ -70,6 +72,11 @@ PAIR_SCHEMA = pa.schema(
 for new products and rare leads (`models.scoring.uncertainty`). `amount` and `expected_spend` are in
 `currency`, the money after them in the base currency. Pairs below the minimum value are included,
 since other weights may raise them above it."""
+
+PAIR_KEY = "channel_id, lead_id, institution_id, product_id"
+"""Key of a pair, by which `pairs.parquet` is sorted."""
+PORTION = 1_000_000
+"""Published pairs that are valued and sorted together: bounds the memory, never changes a value."""
 
 PRODUCT_TERMS = (
     "price_model",
@@ -136,15 +143,18 @@ def recompute_value_sql(path: Path, day: date, weights: Value | None = None) -> 
     It needs the tables `products` and `leads`, and adds `least_odds`, the least odds of approval
     that the guarantees of `day` require for the lead.
     """
+    file = f"'{_quote(path)}', file_row_number = true, hive_partitioning = false"
+    return _revalue_sql(f"read_parquet({file})", day, weights)
+
+
+def _revalue_sql(scored: str, day: date, weights: Value | None) -> str:
     stored = f"""(
         select
             scored.* exclude ({", ".join(VALUE_COLUMNS)}),
             expected_cost as cost_per_lead,
             {least_odds_sql(day)} as least_odds,
             {", ".join(f"products.{name}" for name in PRODUCT_TERMS)}
-        from read_parquet(
-            '{_quote(path)}', file_row_number = true, hive_partitioning = false
-        ) as scored
+        from {scored} as scored
         join products using (institution_id, product_id)
         join leads using (channel_id, lead_id)
     )"""
@@ -211,7 +221,7 @@ def load_pairs(
     valued = recompute_value_sql(folder / "pairs.parquet", day, weights)
     connection.execute(f"create or replace view scored_pairs as {valued}")
     _create_drawn_pairs(connection, folder / SAMPLE_FILE)
-    _create_pairs(connection, weights)
+    _create_pairs_by_portion(connection, folder / "pairs.parquet", day, weights)
     connection.execute(
         f"""
         create or replace view funnel as
@@ -265,17 +275,46 @@ def _create_drawn_pairs(connection: duckdb.DuckDBPyConnection, sample: Path) -> 
     connection.execute(f"create or replace view drawn_pairs as {query}")
 
 
+def _create_pairs_by_portion(
+    connection: duckdb.DuckDBPyConnection, scored: Path, day: date, weights: Value | None
+) -> None:
+    """Create view `pairs` of the published pairs, in a file beside what the connection spills.
+
+    They are by key already, so they are valued and sorted in portions: memory does not grow with
+    the pairs of a day.
+    """
+    ((folder,),) = connection.sql("select current_setting('temp_directory')").fetchall()
+    file = Path(folder) / "pairs.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    numbered = 0
+    with pq.ParquetWriter(file, PAIR_SCHEMA.append(pa.field("row", pa.int64()))) as writer:
+        for portion in pq.ParquetFile(scored).iter_batches(PORTION):
+            connection.register("portion", pa.table(portion))
+            pairs = connection.sql(
+                f"""
+                select {", ".join(PAIR_SCHEMA.names)}
+                from ({_revalue_sql("portion", day, weights)})
+                where {worthwhile_sql(weights)}
+                order by {PAIR_KEY}
+                """
+            ).to_arrow_table()
+            connection.unregister("portion")
+            row = np.arange(numbered, numbered + pairs.num_rows)
+            writer.write_table(pairs.append_column("row", pa.array(row)).cast(writer.schema))
+            numbered += pairs.num_rows
+    connection.execute(f"create or replace view pairs as from read_parquet('{_quote(file)}')")
+
+
 def _create_pairs(connection: duckdb.DuckDBPyConnection, weights: Value | None) -> None:
-    key = "channel_id, lead_id, institution_id, product_id"
     connection.execute(
         f"""
         create or replace table pairs as
         select
             {", ".join(PAIR_SCHEMA.names)},
-            row_number() over (order by {key}) - 1 as row
+            row_number() over (order by {PAIR_KEY}) - 1 as row
         from scored_pairs
         where {worthwhile_sql(weights)}
-        order by {key}
+        order by {PAIR_KEY}
         """
     )
 

@@ -47,6 +47,10 @@ RUN_BY = {
         "test_the_cost_of_a_borrower_is_a_share_of_the_yield",
     ),
     "bench budgets": ("bench/test_allocate.py", "test_peers_solve_the_same_instance"),
+    "bench day": (
+        "bench/test_whole_day.py",
+        "test_a_day_after_a_history_is_measured_with_its_kernels",
+    ),
     "bench deliver": (
         "bench/test_deliver.py",
         "test_every_lead_is_delivered_sealed_signed_and_opened",

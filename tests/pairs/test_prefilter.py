@@ -52,7 +52,7 @@ def flags(eligibility: Eligibility) -> np.ndarray:
 
 
 def prefilter_with(loaded: Day, **changes: float) -> Prefiltered:
-    return select_promising_pairs(*loaded, LIMITS.model_copy(update=changes))
+    return select_promising_pairs(*loaded, LIMITS.model_copy(update=changes), DAY)
 
 
 def test_a_day_within_the_limit_is_not_prefiltered(loaded):
@@ -105,7 +105,7 @@ def measure_loss_plainly(
 
     leads: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in sample:
-        if row["expected_value"] >= 1:
+        if row["expected_value"] >= 1 and row["p_approve"] >= row["least_odds"]:
             leads.setdefault((row["channel_id"], row["lead_id"]), []).append(row)
     every = sum(best(rows) for rows in leads.values())
     kept = sum(best([row for row in rows if row["is_kept"]]) for rows in leads.values())

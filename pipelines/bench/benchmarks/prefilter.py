@@ -77,7 +77,7 @@ def measure_prefilter(
         _score_all(connection, model_set, eligible, day)
         whole = _plan(connection, day, eligible)
         prefiltered = {
-            f"{number}": _prefilter(connection, model_set, eligible, number, sampled_leads)
+            f"{number}": _prefilter(connection, model_set, eligible, number, sampled_leads, day)
             for number in numbers
         }
         by_number = {
@@ -120,12 +120,13 @@ def _prefilter(
     eligible: Eligibility,
     per_lead: int,
     sampled_leads: int,
+    day: date,
 ) -> tuple[Prefiltered, float]:
     show_progress("prefilter", f"selecting {per_lead} pairs a lead")
     changed = {"max_pairs": 0, "per_lead": per_lead, "sampled_leads": sampled_leads}
     limits = policy.pairs().candidates.model_copy(update=changed)
     stopwatch = Stopwatch()
-    result = select_promising_pairs(connection, model_set, eligible, limits)
+    result = select_promising_pairs(connection, model_set, eligible, limits, day)
     return result, stopwatch.seconds
 
 

@@ -93,6 +93,8 @@ def _load_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, day:
         f"create table near_misses as select * from ({near}) where {worthwhile_sql()}"
     )
     connection.execute("create table planned_pairs as from pairs")
+    connection.execute("drop view pairs")  # a table with other pairs takes its place
+    connection.execute("create table pairs as from planned_pairs")
 
 
 def _plan(connection: duckdb.DuckDBPyConnection, day: date) -> DayPlan:

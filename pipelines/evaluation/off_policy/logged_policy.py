@@ -74,7 +74,8 @@ def build_model_challenger(select_models: Callable[[date], ModelSet]) -> Challen
         rules = load_products(connection, settings.day_folder(settings.marts, day), day)
         score_leads(connection, model_set)
         eligible = find_eligible_pairs(connection, rules, day)
-        cut = select_promising_pairs(connection, model_set, eligible, policy.pairs().candidates)
+        limits = policy.pairs().candidates
+        cut = select_promising_pairs(connection, model_set, eligible, limits, day)
         batches = score_eligible_pairs(connection, model_set, cut.eligibility, ASSUMED_WIDTHS)
         connection.register("challenger_scores", pa.Table.from_batches(list(batches), PAIR_SCHEMA))
         create_pairs_of_scores(connection, "challenger_scores", day)

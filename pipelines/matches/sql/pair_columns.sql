@@ -1,5 +1,5 @@
--- The pairs as codes and numbers; `offers_row` is the lead whose offers the pair counts to. The
--- hashes of lead and product make the tie-break key of a pair.
+-- The pairs from `$first` to before `$last` as codes and numbers; `offers_row` is the lead whose
+-- offers the pair counts to. The hashes of lead and product make the tie-break key of a pair.
 with
 
 lead_keys as (
@@ -38,4 +38,5 @@ select
 from pairs
 inner join lead_keys using (channel_id, lead_id)
 inner join product_keys using (institution_id, product_id)
+where pairs.row >= $first and pairs.row < $last
 order by pairs.row

@@ -79,13 +79,13 @@ class Eligibility:
     def select_pairs_between(self, first: int = 0, last: int | None = None) -> pa.Table:
         """Return the pairs (`lead_row`, `product_row`) of the leads from `first` to `last` - 1."""
         lead, product = np.nonzero(unpack(self.bitsets[first:last], self.products))
-        return _pair_table(lead + first, product)
+        return make_pair_table(lead + first, product)
 
     def select_pairs(self, leads: IntArray) -> pa.Table:
         """Return the pairs (`lead_row`, `product_row`) of these leads, ordered by key."""
         rows = np.sort(leads)
         lead, product = np.nonzero(unpack(self.bitsets[rows], self.products))
-        return _pair_table(rows[lead], product)
+        return make_pair_table(rows[lead], product)
 
     def split_leads(self, pairs: int) -> Iterator[tuple[int, int]]:
         """Yield runs of leads (first, end) of about so many pairs; a lead's pairs stay together."""
@@ -192,7 +192,8 @@ def read_lead_batches(
         yield pa.Table.from_batches([batch])
 
 
-def _pair_table(lead: IntArray, product: IntArray) -> pa.Table:
+def make_pair_table(lead: IntArray, product: IntArray) -> pa.Table:
+    """Return pairs as the table that features are loaded for (`lead_row`, `product_row`)."""
     return pa.table(
         {"lead_row": pa.array(lead, pa.int32()), "product_row": pa.array(product, pa.int32())}
     )

@@ -21,7 +21,8 @@ with net_values as (
             prefilter_sample.institution_id = sample_prices.institution_id
             and prefilter_sample.product_id = sample_prices.product_id
     where
-        prefilter_sample.expected_value >= $minimum_value
+        prefilter_sample.p_approve >= prefilter_sample.least_odds
+        and prefilter_sample.expected_value >= $minimum_value
         and prefilter_sample.expected_value > 0
 
 ),

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import gnupg
 import pyrage
+from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from dags.steps import run_step
 from pipelines.bench.benchmarks.deliveries.matched_day import DAY, write_matched_day
@@ -31,6 +32,7 @@ from pipelines.bench.shell import (
     show_progress,
     temporary_home,
 )
+from pipelines.core.errors import IntegrityError
 from pipelines.core.publishing import SIGNATURE, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.core.step_measurements import read_measurements
@@ -51,6 +53,8 @@ Expire-Date: 0
 %commit
 """
 MB = 1_000_000
+ATTEMPTS = 5
+"""Attempts to open a file with OpenPGP."""
 
 
 @click.command("deliver")
@@ -107,8 +111,14 @@ class KeyRing:
         """Decrypt a file with the private key of institution `number`."""
         if number % 2:
             pyrage.decrypt_file(f"{sealed}", f"{opened}", [self.identities[number // 2]])
-        else:
-            self.gpg.decrypt_file(f"{sealed}", output=f"{opened}")
+            return
+        # GnuPG waits 5 seconds for its agent, which is too short on a machine under load
+        for attempt in Retrying(stop=stop_after_attempt(ATTEMPTS), wait=wait_fixed(5)):
+            with attempt:
+                opened.unlink(missing_ok=True)
+                done = self.gpg.decrypt_file(f"{sealed}", output=f"{opened}")
+                if not done.ok:
+                    raise IntegrityError(f"{sealed.name} of {sealed.parent.name}: {done.status}")
 
 
 @contextmanager
