@@ -178,13 +178,12 @@ def test_shadow_prices_predict_the_change_of_the_bound():
 
 def test_parts_decided_again_add_value_and_break_nothing(monkeypatch):
     """Products that take a handful of leads: exchanges of two leads leave value behind."""
-    market = add_guarantees(generate_instance(200, 80, 20, 1, 5), 1)
+    market = add_guarantees(generate_instance(155, 60, 20, 1, 5), 1)
     limits = market.limits()
+    always = tuple(limit for limit in limits if not limit.is_floor)
     monkeypatch.setattr(neighbourhoods, "FIRST_EFFORT", 0.3)
     monkeypatch.setattr(neighbourhoods, "EFFORT", 0.05)
     plan = solve(market, limits)
-    assert (
-        market.count_violations(plan, tuple(limit for limit in limits if not limit.is_floor)) == 0
-    )
+    assert market.count_violations(plan, always) == 0
     monkeypatch.setattr(relaxation, "search_neighbourhoods", lambda _, plan: plan)
     assert plan.value > solve(market, limits).value
