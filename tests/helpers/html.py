@@ -61,7 +61,7 @@ REPORT_LINK = re.compile(rf"(?:\.\./)?(?:(?:date=[\d-]+|weeks|months)/)?{NAME}(?
 def assert_self_contained(page: str, *, may_have_script: bool = False) -> None:
     """Check that the page requests nothing; its links lead to anchors and reports of the home."""
     outline = PageOutline.of_page(page)
-    assert "//" not in re.sub(r"<script>// .*", "", page)
+    assert "//" not in page
     assert "@import" not in page
     assert "url(" not in page
     forbidden = {"img", "iframe", "object", "embed", "form"}

@@ -1,5 +1,5 @@
-// Shows the rows that fit the search and the chosen verdict. The rows of `older` stay hidden until a
-// search, a link to one of them or the button asks for them; without a script all rows are shown.
+/* Shows the rows that fit the search and the chosen verdict. The rows of `older` stay hidden until a
+   search, a link to one of them or the button asks for them; without a script all rows are shown. */
 const element = (id) => document.getElementById(id);
 const search = element("search"), verdict = element("verdict"), older = element("older");
 const shown = element("shown"), every = element("every"), words = element("filter").dataset.shown;
