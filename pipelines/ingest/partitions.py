@@ -235,7 +235,7 @@ def _count_slice_rows(folders: Sequence[Path]) -> int:
     rows = sum(file.num_rows for file in files)
     groups = [file.row_group(n) for file in files for n in range(file.num_row_groups)]
     stored = sum(group.total_byte_size for group in groups)
-    return max(SLICE, rows * SLICE_BYTES // max(1, stored))
+    return max(SLICE, int(rows * SLICE_BYTES // max(1, stored)))
 
 
 def _quarantine_batches(
