@@ -20,8 +20,10 @@ from pipelines.core.identifier_key import create_keyed_hash_macro
 from pipelines.ingest.phones import country_code_pattern, is_phone_valid_sql
 from pipelines.ingest.reading.text_table import query_rows
 
-CHECKS: dict[str, Callable[[str], bool]] = {"prc_uscc": uscc.is_valid, "us_ein": ein.is_valid}
-"""The check of each type of identity number except `prc_resident_id`."""
+CREDIT_WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
+CREDIT_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+"""Weights of the first 17 characters, and the characters by their value; the 18th makes the
+weighted sum a multiple of 31 (GB 32100-2015)."""
 
 RESIDENT_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 RESIDENT_CHECKS = "10X98765432"
@@ -100,7 +102,8 @@ def _check_ids(
     """Return whether each number is valid for its type; null without a number or a type."""
     valid = pa.nulls(len(ids), pa.bool_())
     for id_type, select_valid in {
-        **{id_type: partial(_select_valid, is_valid) for id_type, is_valid in CHECKS.items()},
+        "us_ein": partial(_select_valid, ein.is_valid),
+        "prc_uscc": partial(_select_valid_credit_codes, connection),
         "prc_resident_id": partial(_select_valid_residents, connection),
     }.items():
         is_of_type = pc.and_(pc.equal(types, id_type), pc.is_valid(ids))
@@ -121,6 +124,30 @@ def _is_valid(is_valid: Callable[[str], bool], number: str) -> bool:
         return (
             False  # python-stdnum 2.2 fails on a resident id with a province in place of a county
         )
+
+
+def _select_valid_credit_codes(
+    connection: duckdb.DuckDBPyConnection, numbers: pa.Array
+) -> pa.Array:
+    """Return the valid credit codes of businesses, checked by SQL.
+
+    python-stdnum checks the ones with other characters than digits and capitals: it takes some
+    signs for these.
+    """
+    sums = " + ".join(
+        f"(instr('{CREDIT_ALPHABET}', substr(id, {position}, 1)) - 1) * {weight}"
+        for position, weight in enumerate(CREDIT_WEIGHTS, start=1)
+    )
+    sql = f"""
+        select id
+        from received
+        where regexp_full_match(id, '[0-9]{{8}}[{CREDIT_ALPHABET}]{{10}}')
+            and substr('{CREDIT_ALPHABET}', (31 - ({sums}) % 31) % 31 + 1, 1) = substr(id, 18, 1)
+    """
+    valid = query_rows(connection, sql, pa.table({"id": numbers}))["id"].cast(pa.string())
+    is_plain = pc.match_substring_regex(numbers, "^[0-9A-Z]*$")
+    others = _select_valid(uscc.is_valid, numbers.filter(pc.invert(is_plain)))
+    return pa.concat_arrays([valid.combine_chunks(), others])
 
 
 def _select_valid_residents(connection: duckdb.DuckDBPyConnection, numbers: pa.Array) -> pa.Array:

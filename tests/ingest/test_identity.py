@@ -9,10 +9,15 @@ import phonenumbers
 import pyarrow as pa
 import pytest
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
-from stdnum.cn import ric
+from stdnum.cn import ric, uscc
 
 from expectations.contracts import load
-from pipelines.ingest.identity import RESIDENT_CHECKS, RESIDENT_WEIGHTS, derive_columns
+from pipelines.ingest.identity import (
+    CREDIT_ALPHABET,
+    RESIDENT_CHECKS,
+    RESIDENT_WEIGHTS,
+    derive_columns,
+)
 from pipelines.ingest.phones import is_phone_valid_sql, list_kinds
 from tests.helpers.feeds import good
 from tests.helpers.identifier_key import TEST_KEY, keyed
@@ -86,6 +91,27 @@ def test_the_validity_of_resident_ids_agrees_with_python_stdnum():
     rows = [good("leads", id_type="prc_resident_id", id_number=number) for number in numbers]
     valid = [row["is_id_valid"] for row in derive_all("leads", rows)]
     assert valid == [by_stdnum(number) for number in numbers]
+    assert 100 < sum(valid) < len(valid) - 100
+
+
+def credit_codes():
+    """Return codes with valid and invalid check characters, and with characters of no code."""
+    random_numbers = random.Random(3)
+    for _ in range(1500):
+        digits = "".join(random_numbers.choices("0123456789", k=8))
+        code = digits + "".join(random_numbers.choices(CREDIT_ALPHABET, k=9))
+        code += uscc.calc_check_digit(code)
+        yield code
+        place = random_numbers.randrange(18)
+        yield code[:place] + random_numbers.choice("OIZSV\u2010\uff11.7A") + code[place + 1 :]
+    yield from ("1", f"{USCC}1")
+
+
+def test_the_validity_of_credit_codes_agrees_with_python_stdnum():
+    numbers = sorted(set(credit_codes()))
+    rows = [good("leads", id_type="prc_uscc", id_number=number) for number in numbers]
+    valid = [row["is_id_valid"] for row in derive_all("leads", rows)]
+    assert valid == [uscc.is_valid(number) for number in numbers]
     assert 100 < sum(valid) < len(valid) - 100
 
 

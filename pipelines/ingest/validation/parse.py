@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from expectations.contracts import Column, Contract
 from pipelines.core.arrays import IntArray
-from pipelines.ingest.reading.text_table import UNTYPABLE, WHITE_SPACE, query_rows
+from pipelines.ingest.reading.text_table import UNTYPABLE, WHITE_SPACE, query_rows, trim_text
 from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS
 from pipelines.ingest.validation.placeholders import empty_placeholders
 
@@ -87,7 +87,7 @@ def parse_columns(
         and `ceiling`, the last two of severity info.
     """
     text, placeholders = empty_placeholders(contract, text)
-    parsed = query_rows(connection, _parse_sql(contract), text)
+    parsed = query_rows(connection, _parse_sql(contract), trim_text(text.select(contract.names)))
     typed = parsed.select(contract.names).cast(contract.received_schema)
     violations = [placeholders]
     for column in contract.columns:
@@ -105,19 +105,19 @@ def _list_rules(column: Column) -> list[str]:
 
 @cache
 def _parse_sql(contract: Contract) -> str:
-    trimmed = ", ".join(f"{_trim(column)} as {_quote(column)}" for column in contract.columns)
+    stated = ", ".join(f"{_text(column)} as {_quote(column)}" for column in contract.columns)
     parses = ",\n".join(f"{_parse(column)} as {_typed(column)}" for column in contract.columns)
     selected = ",\n".join(_select(column) for column in contract.columns)
     return f"""
-        with trimmed as (select {trimmed} from received),
-        parsed as (select *, {parses} from trimmed)
+        with stated as (select {stated} from received),
+        parsed as (select *, {parses} from stated)
         select {selected} from parsed
     """
 
 
-def _trim(column: Column) -> str:
-    """Return the SQL of a column's trimmed text; null where it means the same as empty."""
-    value = f"nullif(trim({_quote(column)}, {WHITE_SPACE}), '')"
+def _text(column: Column) -> str:
+    """Return the SQL of a column's text; null where it is empty or means the same."""
+    value = f"nullif({_quote(column)}, '')"
     if not column.means_every:
         return value
     words = ", ".join(f"'{word.lower()}'" for word in column.means_every)
