@@ -1,13 +1,14 @@
 """The contracts of the files that go out, read from `expectations/outbound/*.yml`.
 
 From each contract a JSON Schema, a contract in the Open Data Contract Standard (ODCS) and a sample
-are derived, so that a receiver's tools can read and check the files.
+are derived, so that a receiver's tools can read and check the files. Each feed has a JSON Schema as
+well, by which a sender checks its own file before it lands.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +16,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import yaml
 
-from expectations.contracts import LINEAGE, Column, load
+from expectations.contracts import LINEAGE, Column, Contract, contracts, load
 from expectations.strict_model import StrictModel
 
 FOLDER = Path(__file__).parent / "outbound"
 DERIVED = "docs/reference/schemas"
 """Where the derived files of each contract are."""
+FEEDS = f"{DERIVED}/feeds"
+"""Where the JSON Schema of each feed is."""
 ODCS_VERSION = "v3.0.2"
 
 VERSION = "schema_version"
@@ -116,6 +119,8 @@ def derive_outbound_files() -> dict[str, str]:
             texts[f"{place}.sample.json"] = _to_json(make_sample(contract.possible_columns))
         else:
             texts[f"{place}.sample.csv"] = _make_csv(make_sample(contract.possible_columns))
+    for feed in contracts():
+        texts[f"{FEEDS}/{feed.feed}.schema.json"] = _to_json(make_feed_schema(feed))
     return texts
 
 
@@ -127,6 +132,20 @@ def make_json_schema(contract: OutboundContract) -> dict[str, Any]:
         "description": contract.description,
         "$comment": f"schema_version {contract.schema_version}",
     } | _object_schema(contract.possible_columns, is_open=contract.form == "json")
+
+
+def make_feed_schema(contract: Contract) -> dict[str, Any]:
+    """Return the JSON Schema of one row of a feed, as its source sends it.
+
+    A row that keeps it can still break a rule that JSON Schema can't state: between two columns,
+    between a time and the date of its file, or of the list of currencies. Further columns are
+    allowed, as the ingest keeps them.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": contract.feed,
+        "description": contract.description,
+    } | _object_schema(contract.columns, is_open=True)
 
 
 def make_sample(columns: tuple[OutboundColumn, ...]) -> dict[str, Any]:
@@ -142,7 +161,7 @@ def _lead_columns() -> Iterator[OutboundColumn]:
             yield OutboundColumn(**facts)
 
 
-def _object_schema(columns: tuple[OutboundColumn, ...], *, is_open: bool) -> dict[str, Any]:
+def _object_schema(columns: Sequence[Column], *, is_open: bool) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {column.name: _value_schema(column, is_open=is_open) for column in columns},
@@ -151,20 +170,21 @@ def _object_schema(columns: tuple[OutboundColumn, ...], *, is_open: bool) -> dic
     }
 
 
-def _value_schema(column: OutboundColumn, *, is_open: bool) -> dict[str, Any]:
+def _value_schema(column: Column, *, is_open: bool) -> dict[str, Any]:
     schema = dict(JSON_TYPES[column.type])
-    if column.members:
-        inner = _object_schema(column.members, is_open=is_open)
+    outbound = column if isinstance(column, OutboundColumn) else None
+    unit = f" Unit: {outbound.unit}." if outbound and outbound.unit else ""
+    if members := outbound.members if outbound else ():
+        inner = _object_schema(members, is_open=is_open)
         schema = {"type": "array", "items": inner} if column.type == "list" else inner
     if column.allowed:
         schema["enum"] = [*column.allowed] + ([] if column.required else [None])
-    limits: dict[str, Any] = {"pattern": column.pattern}
+    limits: dict[str, Any] = {"pattern": column.pattern, "maxLength": column.max_length}
     for name, limit in {"minimum": column.minimum, "maximum": column.maximum}.items():
         limits[name] = int(limit) if limit is not None and limit == int(limit) else limit
     schema |= {name: limit for name, limit in limits.items() if limit is not None}
     if not column.required:
         schema["type"] = [schema["type"], "null"]
-    unit = f" Unit: {column.unit}." if column.unit else ""
     return schema | {"description": f"{column.description}{unit}"}
 
 

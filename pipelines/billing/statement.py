@@ -40,6 +40,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.deliveries import lead_file
 from pipelines.deliveries.ledger.events import list_days
+from pipelines.deliveries.signatures import load_signing_key, publish_keys, sign_file
 from pipelines.ingest.validation.great_expectations_gate import require_outgoing
 
 LINES, MATCHES = load_outbound("statement"), load_outbound("statement_matches")
@@ -143,8 +144,22 @@ def publish_statements(settings: Settings, statements: Statements) -> None:
     for name in statements.institutions:
         if not (root / name / MANIFEST).is_file():
             _publish_statement(root / name, statements, name)
+    sign_statements(settings)
     totals = {name: read_manifest(root / name)["amount_due"] for name in statements.institutions}
     _write_month(root, statements, totals)
+
+
+def sign_statements(settings: Settings) -> None:
+    """Sign the manifest of every statement, by the key that signs the last date of its month.
+
+    A signature that fits its manifest stays as it is; an erasure makes another manifest.
+    """
+    paths = sorted((settings.outbox / FOLDER).glob(f"month=*/[!.]*/{MANIFEST}"))
+    if paths:
+        publish_keys(settings)
+    for path in paths:
+        first = date.fromisoformat(f"{path.parts[-3].removeprefix('month=')}-01")
+        sign_file(path, load_signing_key(settings, Month(first).last))
 
 
 def load_statement(settings: Settings, month: Month, institution_id: str | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.billing.statement import sign_statements
 from pipelines.core.home.erasures import Adjust, Facts, Write, rewrite_folder
 from pipelines.core.home.schema_version import HISTORY
 from pipelines.core.home.shared_marts import FOLDER as SHARED
@@ -93,6 +94,7 @@ class HomePass:
             self._erase_loose(path)
         for delivery, hashes in self._journal.list_deliveries():
             outbox.finish_delivery(self._settings, self._home / delivery, hashes)
+        sign_statements(self._settings)
         for name, rows, before, _ in erase_lines(self._settings, landed, self._subjects):
             self._journal.record(f"landing/{name}", before, "lines", rows)
 

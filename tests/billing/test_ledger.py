@@ -95,6 +95,8 @@ def test_a_refused_delivery_is_refused_until_it_is_acknowledged(settings):
         ({"delivery_id": "20260303-bank-a"}, "receipts_unknown"),
         ({"delivery_id": "99999999-bank-a"}, "receipts_unknown"),
         ({"delivery_id": "../../etc/passwd"}, "receipts_unknown"),
+        ({"delivery_id": "20260302-bank-aa"}, "receipts_unknown"),
+        ({"delivery_id": "20260302-../bank-b"}, "receipts_unknown"),
         ({"delivery_id": "notice-20260302-bank-a"}, "receipts_unknown"),
         ({"at": at("2026-03-01 08:00")}, "receipts_unknown"),
         ({"delivery_id": "20260302-bank-b"}, "receipts_foreign"),

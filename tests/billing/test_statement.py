@@ -15,10 +15,11 @@ import pytest
 from expectations import policy
 from expectations.delivery_policy_types import DisputeDecision
 from pipelines.billing.follow_up import follow_up
-from pipelines.billing.statement import Month, load_statement, month_folder
+from pipelines.billing.statement import Month, load_statement, month_folder, sign_statements
 from pipelines.core.errors import InputMissing, IntegrityError
-from pipelines.core.publishing import read_manifest, sha256
+from pipelines.core.publishing import MANIFEST, SIGNATURE, read_manifest, sha256
 from pipelines.core.settings import Settings
+from pipelines.deliveries.signatures import load_signing_key, make_signature
 from tests.helpers.delivered_home import (
     PRODUCTS,
     match,
@@ -190,6 +191,38 @@ def test_an_approval_that_is_corrected_after_the_month_is_an_adjustment(tmp_path
         "-90.00",
         "-90.00",
     )
+
+
+def test_a_funded_loan_without_an_amount_is_charged_once_its_amount_is_reported(tmp_path):
+    settings = Settings(home=tmp_path, threads=1)
+    one = match(1, "bank-b", "share")
+    write_delivered_day(settings, FIRST, [one])
+    follow_up(settings, FIRST)
+    unread = outcome(one, "funded", f"{day_after(1)} 10:00", amount=None)
+    write_quiet_day(settings, MARCH.last, [unread])
+    follow_up(settings, MARCH.last)
+    (line,) = rows_of(month_folder(settings, MARCH) / "bank-b" / "statement.csv")
+    assert (line["funded"], line["amount_due"]) == ("1", "0.00")
+    again = outcome(one, "funded", "2026-04-02 10:00", amount=12_000.0)
+    write_quiet_day(settings, APRIL.last, [unread, again])
+    follow_up(settings, APRIL.last)
+    (line,) = rows_of(month_folder(settings, APRIL) / "bank-b" / "statement.csv")
+    price = Decimal(line["price"])
+    assert price > 0
+    assert Decimal(line["charges"]) == Decimal(line["amount_due"]) == price * 12_000
+
+
+def test_a_statement_is_signed(settings):
+    write_quiet_day(settings, MARCH.last)
+    follow_up(settings, MARCH.last)
+    manifest = month_folder(settings, MARCH) / "bank-a" / MANIFEST
+    signature = manifest.with_name(SIGNATURE)
+    key = load_signing_key(settings, MARCH.last)
+    assert signature.read_text("ascii") == make_signature(manifest.read_bytes(), key)
+    assert "statement.csv" in read_manifest(manifest.parent)["files"]
+    manifest.write_text(manifest.read_text("utf-8") + " ", "utf-8")
+    sign_statements(settings)
+    assert signature.read_text("ascii") == make_signature(manifest.read_bytes(), key)
 
 
 def test_a_changed_statement_stops_the_next_one(settings):

@@ -7,10 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from expectations.contracts import feeds, load
 from expectations.outbound_contracts import (
     FOLDER,
     derive_outbound_files,
     load_outbound,
+    make_feed_schema,
     make_json_schema,
     make_sample,
 )
@@ -27,6 +29,39 @@ def test_a_contract_gives_a_valid_schema_and_a_sample_that_keeps_it(name):
     schema = make_json_schema(contract)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(make_sample(contract.possible_columns), schema)
+
+
+RECEIPT = {
+    "delivery_id": "20260302-bank-001",
+    "version": 1,
+    "sha256": "0" * 64,
+    "rows": 184,
+    "status": "ack",
+    "reason": None,
+    "at": "2026-03-03T08:00:00+08:00",
+}
+
+
+def test_a_feed_schema_refuses_what_the_ingest_quarantines():
+    schema = make_feed_schema(load("receipts"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(RECEIPT | {"clerk": "an unknown column is kept"}, schema)
+    broken = [{"status": "ok"}, {"sha256": "0"}, {"rows": -1}, {"version": None}, {"rows": "12"}]
+    for value in broken:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(RECEIPT | value, schema)
+    for column in load("receipts").columns:
+        if column.required:
+            row = {name: value for name, value in RECEIPT.items() if name != column.name}
+            with pytest.raises(jsonschema.ValidationError, match=column.name):
+                jsonschema.validate(row, schema)
+
+
+@pytest.mark.parametrize("feed", feeds())
+def test_each_feed_has_a_schema_of_its_columns(feed):
+    schema = json.loads(derive_outbound_files()[f"docs/reference/schemas/feeds/{feed}.schema.json"])
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert [*schema["properties"]] == load(feed).names
 
 
 @pytest.mark.parametrize("name", NAMES)

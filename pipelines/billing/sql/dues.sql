@@ -25,9 +25,8 @@ fundings as (
 
     select
         match_id,
-        arg_min(
-            coalesce(amount, 0), (known_on, known_at, recorded_at, event_at, coalesce(amount, 0))
-        ) as amount
+        -- DuckDB leaves out a row whose amount is null: it states none
+        arg_min(amount, (known_on, known_at, recorded_at, event_at, amount)) as amount
     from known
     where event = 'funded'
     group by match_id

@@ -15,6 +15,7 @@ from expectations.contracts import load
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.delivery_versions import (
     DeliveryVersion,
+    list_institutions,
     parse_delivery_id,
     read_versions,
 )
@@ -149,7 +150,8 @@ def _judge(settings: Settings, receipt: Receipt) -> Receipt:
         return replace(receipt, judgement="unknown_delivery")
     prefix, delivered_on, institution = parsed
     if institution != receipt.institution_id:
-        return replace(receipt, judgement="foreign")
+        is_known = institution in list_institutions(settings, delivered_on)
+        return replace(receipt, judgement="foreign" if is_known else "unknown_delivery")
     rules = policy.deliveries()
     receipt = replace(
         receipt,
