@@ -35,6 +35,13 @@ def _budgets() -> click.Command:
     return budgets_command
 
 
+def _chain() -> click.Command:
+    """What the supply chain's features bring in the risk of businesses."""
+    from pipelines.bench.studies.supply_chain import command
+
+    return command
+
+
 def _deliver() -> click.Command:
     """Delivering a large matched day, sealed and signed."""
     from pipelines.bench.benchmarks.deliveries.deliver import command
@@ -130,6 +137,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "allocate": _allocate,
     "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
+    "chain": _chain,
     "deliver": _deliver,
     "disk": _disk,
     "eligibility": _eligibility,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipelines.core.arrays import IntArray
 from pipelines.core.settings import Settings
 from pipelines.simulate.keyed_random import KeyedRandom
+from pipelines.simulate.population.chains import Contagion
 from pipelines.simulate.shocks import PRICE_CAP, Shock
 
 Item = TypeVar("Item")
@@ -70,6 +71,8 @@ class World:
     shocks: tuple[Shock, ...] = ()
     sealed: float = 0.0
     """Share of institutions whose lead files are encrypted."""
+    contagion: Contagion = Contagion.HOP1
+    """How far a firm's failure travels up its supply chain."""
 
     def has_shock(self, name: str, day: date) -> bool:
         """Return whether the shock `name` is in force on `day`."""
