@@ -164,19 +164,21 @@ def _find_least_odds(stated: Guarantees, day: date) -> dict[str, LeastOdds]:
 
 @cache
 def limits() -> Limits:
-    """Return every floor, pacing and exposure limit ever stated.
+    """Return every floor, pacing, exposure and concentration limit ever stated.
 
     Raises:
         PolicyError: One names a protected attribute, which a plan may not use.
     """
     stated = _read("limits", Limits)
-    for place, entry in enumerate(stated.exposure):
-        if entry.column in protected():
-            raise PolicyError(
-                f"expectations/policy/limits.yml, exposure.{place}.column: {entry.column} is a "
-                "protected attribute (protected.yml), kept apart from every plan; the fairness "
-                "report alone reads it. Name another column"
-            )
+    by_column = [("exposure", stated.exposure), ("concentration", stated.concentration)]
+    for name, entries in by_column:
+        for place, entry in enumerate(entries):
+            if entry.column in protected():
+                raise PolicyError(
+                    f"expectations/policy/limits.yml, {name}.{place}.column: {entry.column} is a "
+                    "protected attribute (protected.yml), kept apart from every plan; the fairness "
+                    "report alone reads it. Name another column"
+                )
     return stated
 
 

@@ -52,7 +52,10 @@ by_side as (
             as double
         ) as new_share,
         cast(sum({{ exact("exposure * months_known") }}) as double) as tenure_months,
-        cast(max(case when size_rank = 1 then payments end) as bigint) as anchor_payments
+        cast(max(case when size_rank = 1 then payments end) as bigint) as anchor_payments,
+        max(
+            case when exposure >= {{ var("anchor_share") }} and size_rank = 1 then partner_sha256 end
+        ) as anchor_sha256
 
     from partners
     group by channel_id, lead_id, business_date, is_sale
@@ -134,6 +137,7 @@ featured as (
         over_time.channel_id,
         over_time.lead_id,
         over_time.business_date,
+        {{ chain_code("buyers.anchor_sha256") }} as supply_chain_code,
         buyers.pay_late as supply_buyers_pay_late,
         buyers.pay_late_change as supply_buyers_pay_late_change,
         buyers.arrears_share as supply_buyers_arrears_share,

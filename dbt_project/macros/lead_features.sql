@@ -19,6 +19,12 @@
 {% endmacro %}
 
 
+{# A code of the chain below a buyer. It is not the buyer's keyed hash, so it leads back to nobody. #}
+{% macro chain_code(buyer) -%}
+    left(sha256({{ buyer }}), 16)
+{%- endmacro %}
+
+
 {# All features of a lead: its attributes, what is derived from them, and history as of the day. #}
 {% macro lead_features() %}
     {{ return(lead_attributes() + [

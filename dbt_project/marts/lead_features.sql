@@ -63,6 +63,7 @@ featured as (
         supply.supply_sales_12m,
         supply.supply_paid_late_share,
         supply.supply_buyers_late_share,
+        chain.supply_chain_code,
         {{- from_alias("chain", chain_features()) }},
         peers.arrears_rate as peers_arrears_rate,
         channels.leads_30d as channel_leads_30d,
