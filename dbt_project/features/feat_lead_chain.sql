@@ -54,7 +54,9 @@ by_side as (
         cast(sum({{ exact("exposure * months_known") }}) as double) as tenure_months,
         cast(max(case when size_rank = 1 then payments end) as bigint) as anchor_payments,
         max(
-            case when exposure >= {{ var("anchor_share") }} and size_rank = 1 then partner_sha256 end
+            case
+                when size_rank = 1 and exposure >= {{ var("anchor_share") }} then partner_sha256
+            end
         ) as anchor_sha256
 
     from partners

@@ -1,4 +1,4 @@
-"""Floors, pacing, exposure and concentration of the policy: satisfied, or reported with shortfall."""
+"""Limits of the policy, such as floors or pacing: satisfied, or reported with their shortfall."""
 
 import re
 from collections import Counter

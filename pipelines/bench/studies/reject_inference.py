@@ -183,17 +183,20 @@ def simulate_long_market(
     for month in sorted({month for month in months if START <= month <= last}):
         market.write_supply_links(month, is_first=month == START)
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in mondays))
-    market.write_outcome_table(_delay_reports(pa.concat_tables(outcomes), last))
+    market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
     ingest(settings, last)
     transform(settings, last)
     return last
 
 
-def _delay_reports(outcomes: pa.Table, last: date) -> pa.Table:
-    """Return the outcomes with the next day that has leads as the date of their report."""
+def delay_reports(outcomes: pa.Table, start: date, last: date, interval: timedelta) -> pa.Table:
+    """Return the outcomes with the next day that has leads as the date of their report.
+
+    Days have leads every `interval` from `start` to `last`.
+    """
     position = outcomes.column_names.index("landed")
-    days = (outcomes["landed"].to_numpy() - np.datetime64(START)).astype(int)
-    next_day = np.datetime64(START) + -(-days // INTERVAL.days) * INTERVAL.days
+    days = (outcomes["landed"].to_numpy() - np.datetime64(start)).astype(int)
+    next_day = np.datetime64(start) + -(-days // interval.days) * interval.days
     landed = outcomes.set_column(position, "landed", pa.array(next_day))
     return landed.filter(pa.array(next_day <= np.datetime64(last)))
 

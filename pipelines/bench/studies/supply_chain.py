@@ -28,7 +28,11 @@ from pipelines.bench.shell import (
     split_list,
     temporary_home,
 )
-from pipelines.bench.studies.reject_inference import Predictions, load_applicants
+from pipelines.bench.studies.reject_inference import (
+    Predictions,
+    delay_reports,
+    load_applicants,
+)
 from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
 from pipelines.ingest.ingest_day import ingest
@@ -39,13 +43,13 @@ from pipelines.transform.build import transform
 
 START = date(2023, 7, 3)
 """A Monday, early enough that the rate cap does not change within the market."""
-INTERVAL = timedelta(days=14)
-CHANNELS = 3
-HORIZON = timedelta(days=366 + 7)
+CHANNELS = 2
+INTERVAL = timedelta(days=28)
+HORIZON = timedelta(days=366 + 35)
 """Age from which a loan's horizon is over, and its reports are in."""
 TEST_DAYS = 150
 """The last days, whose leads are predicted."""
-FEWEST_DAYS = 45
+FEWEST_DAYS = 22
 HISTORY_MONTHS = 13
 """Months of supply links that are known at the start, so that no window is cut."""
 GENEROSITY = 1.2
@@ -94,10 +98,10 @@ class FirmMarket(SimulatedMarket):
 
 @click.command("chain")
 @count_option(
-    "--days", 56, "Days with leads, two weeks apart; loans run for a year.", least=FEWEST_DAYS
+    "--days", 28, "Days with leads, four weeks apart; loans run for a year.", least=FEWEST_DAYS
 )
-@count_option("--leads-per-day", 1_500, "Leads of each day, all of firms.")
-@count_option("--institutions", 12, "Number of institutions.")
+@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
+@count_option("--institutions", 8, "Number of institutions.")
 @count_option("--seeds", 5, "Number of markets of each condition.", least=2)
 @click.option(
     "--conditions",
@@ -164,7 +168,7 @@ def measure_market(
 
 
 def simulate_firms(market: FirmMarket, days: int) -> date:
-    """Write a market of firms on one day in two weeks, up to its marts; return their date."""
+    """Write a market of firms on one day in four weeks, up to its marts; return their date."""
     settings = market.world.settings
     dates = [START + number * INTERVAL for number in range(days)]
     last = dates[-1]
@@ -174,7 +178,7 @@ def simulate_firms(market: FirmMarket, days: int) -> date:
         market.write_supply_links(month, is_first=False)
         month = (month + timedelta(days=31)).replace(day=1)
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in dates))
-    market.write_outcome_table(pa.concat_tables(outcomes))
+    market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
     ingest(settings, last)
     transform(settings, last)
     return last
