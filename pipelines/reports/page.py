@@ -34,6 +34,7 @@ SECTIONS = (
     ("fairness", "Fairness"),
     ("catalogue", "Catalogue"),
     ("acquisition", "Acquisition cost"),
+    ("chains", "Supply chains"),
     ("prices", "Shadow prices"),
     ("models", "Models"),
     ("champions", "Champions"),

@@ -84,9 +84,9 @@ def test_no_feed_tells_the_switch_and_only_links_and_outcomes_differ(tmp_path):
     assert feeds[0] == feeds[1] == feeds[2]
     differing = {
         name.split("/")[0]
-        for name, content in written["none"].items()
-        if written["hop1"].get(name) != content
+        for name, content in written[Contagion.NONE].items()
+        if written[Contagion.HOP1].get(name) != content
     }
     assert "supply_links" in differing
     assert differing <= {"supply_links", "outcomes"}
-    assert not any(b"contagion" in content for content in written["hop2"].values())
+    assert not any(b"contagion" in content for content in written[Contagion.HOP2].values())
