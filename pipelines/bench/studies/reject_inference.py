@@ -27,6 +27,7 @@ from models.training.reject_inference import add_rejected_applicants, infer_reje
 from models.validation import splits
 from pipelines.bench.shell import Figures, Stopwatch, count_option, seed_option, temporary_home
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.data_provenance import register_history
 from pipelines.core.database import connect, read_query
 from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
@@ -184,9 +185,16 @@ def simulate_long_market(
         market.write_supply_links(month, is_first=month == START)
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in mondays))
     market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
+    register_outcomes(market)
     ingest(settings, last)
     transform(settings, last)
     return last
+
+
+def register_outcomes(market: SimulatedMarket) -> None:
+    """Register the written outcomes as history: others count only for what was delivered."""
+    files = market.corruptor.take_files("outcomes")
+    register_history(market.world.settings, "a long market", "simulate", files)
 
 
 def delay_reports(outcomes: pa.Table, start: date, last: date, interval: timedelta) -> pa.Table:

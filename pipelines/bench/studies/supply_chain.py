@@ -32,6 +32,7 @@ from pipelines.bench.studies.reject_inference import (
     Predictions,
     delay_reports,
     load_applicants,
+    register_outcomes,
 )
 from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
@@ -179,6 +180,7 @@ def simulate_firms(market: FirmMarket, days: int) -> date:
         month = (month + timedelta(days=31)).replace(day=1)
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in dates))
     market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
+    register_outcomes(market)
     ingest(settings, last)
     transform(settings, last)
     return last
