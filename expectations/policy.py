@@ -21,6 +21,7 @@ from expectations.contracts import Column
 from expectations.delivery_policy_types import Deliveries, PersonRights, Retention, Returns
 from expectations.policy_types import (
     AssumedRequests,
+    Concentration,
     Consent,
     ConsentTexts,
     Currencies,
@@ -28,6 +29,7 @@ from expectations.policy_types import (
     Dated,
     Drift,
     Exploration,
+    Exposure,
     Fairness,
     FinancingCosts,
     Guarantees,
@@ -170,8 +172,11 @@ def limits() -> Limits:
         PolicyError: One names a protected attribute, which a plan may not use.
     """
     stated = _read("limits", Limits)
-    by_column = [("exposure", stated.exposure), ("concentration", stated.concentration)]
-    for name, entries in by_column:
+    by_column: dict[str, tuple[Exposure | Concentration, ...]] = {
+        "exposure": stated.exposure,
+        "concentration": stated.concentration,
+    }
+    for name, entries in by_column.items():
         for place, entry in enumerate(entries):
             if entry.column in protected():
                 raise PolicyError(

@@ -13,10 +13,9 @@ from pipelines.core.errors import UsageError
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
-from pipelines.simulate.population.chains import Contagion
 from pipelines.simulate.shocks import Shock
 from pipelines.simulate.simulator import SimulatedMarket
-from pipelines.simulate.world import World
+from pipelines.simulate.world import Contagion, World
 
 SIZE = ("leads_per_day", "institutions", "channels", "seed")
 UNSTATED: dict[str, Any] = {"sealed": 0.0, "contagion": str(Contagion.HOP1)}

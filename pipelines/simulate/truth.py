@@ -20,11 +20,10 @@ from pipelines.simulate.outcomes.ground_truth import (
     expect_pair_truth,
     meets_hard_rules,
 )
-from pipelines.simulate.population.chains import Contagion
 from pipelines.simulate.shocks import Shock
 from pipelines.simulate.simulate import SIZE, UNSTATED, WORLD_FILE
 from pipelines.simulate.simulator import SimulatedMarket
-from pipelines.simulate.world import TextArray, World
+from pipelines.simulate.world import Contagion, TextArray, World
 
 
 def load_simulated_market(settings: Settings) -> SimulatedMarket:

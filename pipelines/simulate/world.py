@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from pipelines.core.arrays import IntArray
 from pipelines.core.settings import Settings
 from pipelines.simulate.keyed_random import KeyedRandom
-from pipelines.simulate.population.chains import Contagion
 from pipelines.simulate.shocks import PRICE_CAP, Shock
 
 Item = TypeVar("Item")
@@ -57,6 +57,17 @@ RATE_AFTER_SHOCK = 2 / 3
 
 CHUNK_SIZE = 32_768
 """Numbers in a chunk: enough for vector operations to pay, few enough for a processor's cache."""
+
+
+class Contagion(StrEnum):
+    """How far a failure travels up the chain, from a buyer to its sellers."""
+
+    NONE = "none"
+    """Firms fail and pay independently of each other, and no sector falls."""
+    HOP1 = "hop1"
+    """A failure reaches the sellers of the firm that failed."""
+    HOP2 = "hop2"
+    """It reaches the sellers of these sellers too, at half the strength."""
 
 
 @dataclass(frozen=True)

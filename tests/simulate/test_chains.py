@@ -11,9 +11,9 @@ from pipelines.simulate.keyed_random import KeyedRandom
 from pipelines.simulate.population.chains import (
     LOSS_OF_ALL_BUYERS,
     Chains,
-    Contagion,
     firm_stability,
 )
+from pipelines.simulate.world import Contagion
 from tests.simulate.conftest import SIZE, bytes_below
 
 FIRMS, MONTH = 40_000, 2025 * 12 + 6

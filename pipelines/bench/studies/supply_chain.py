@@ -37,9 +37,8 @@ from pipelines.bench.studies.reject_inference import (
 from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
 from pipelines.ingest.ingest_day import ingest
-from pipelines.simulate.population.chains import Contagion
 from pipelines.simulate.simulator import SimulatedMarket
-from pipelines.simulate.world import World
+from pipelines.simulate.world import Contagion, World
 from pipelines.transform.build import transform
 
 START = date(2023, 7, 3)

@@ -1,4 +1,4 @@
-"""Supply chains: who buys from whom, firms that fail, and what a failure does to its sellers.
+"""Supply chains: the buyers of each firm, firms that fail, and what a failure does to its sellers.
 
 Three published findings give the sizes; docs/world.md has the derivation of each figure.
 
@@ -12,24 +12,12 @@ No feed contains the switch `Contagion`, and nothing but the simulated world rea
 
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 
 import numpy as np
 
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.simulate.keyed_random import KeyedRandom, rounded_sigmoid
-
-
-class Contagion(StrEnum):
-    """How far a failure travels up the chain, from a buyer to its sellers."""
-
-    NONE = "none"
-    """Firms fail and pay independently of each other, and no sector falls."""
-    HOP1 = "hop1"
-    """A failure reaches the sellers of the firm that failed."""
-    HOP2 = "hop2"
-    """It reaches the sellers of these sellers too, at half the strength."""
-
+from pipelines.simulate.world import Contagion
 
 HALF, SPELL = 6, 9
 """Months in which a firm fails at most once; months for which its sellers feel a failure."""
