@@ -21,6 +21,7 @@ from expectations.contracts import Column
 from expectations.delivery_policy_types import Deliveries, PersonRights, Retention, Returns
 from expectations.policy_types import (
     AssumedRequests,
+    Concentration,
     Consent,
     ConsentTexts,
     Currencies,
@@ -28,6 +29,7 @@ from expectations.policy_types import (
     Dated,
     Drift,
     Exploration,
+    Exposure,
     Fairness,
     FinancingCosts,
     Guarantees,
@@ -164,19 +166,24 @@ def _find_least_odds(stated: Guarantees, day: date) -> dict[str, LeastOdds]:
 
 @cache
 def limits() -> Limits:
-    """Return every floor, pacing and exposure limit ever stated.
+    """Return every floor, pacing, exposure and concentration limit ever stated.
 
     Raises:
         PolicyError: One names a protected attribute, which a plan may not use.
     """
     stated = _read("limits", Limits)
-    for place, entry in enumerate(stated.exposure):
-        if entry.column in protected():
-            raise PolicyError(
-                f"expectations/policy/limits.yml, exposure.{place}.column: {entry.column} is a "
-                "protected attribute (protected.yml), kept apart from every plan; the fairness "
-                "report alone reads it. Name another column"
-            )
+    by_column: dict[str, tuple[Exposure | Concentration, ...]] = {
+        "exposure": stated.exposure,
+        "concentration": stated.concentration,
+    }
+    for name, entries in by_column.items():
+        for place, entry in enumerate(entries):
+            if entry.column in protected():
+                raise PolicyError(
+                    f"expectations/policy/limits.yml, {name}.{place}.column: {entry.column} is a "
+                    "protected attribute (protected.yml), kept apart from every plan; the fairness "
+                    "report alone reads it. Name another column"
+                )
     return stated
 
 

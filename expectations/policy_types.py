@@ -337,18 +337,28 @@ class Exposure(Limit):
         return self
 
 
+class Concentration(Limit):
+    """At most `max_matches` a day with the leads of any one group of `column`, such as a chain."""
+
+    column: str
+    max_matches: int = Field(ge=1)
+    institution_id: str | None = None
+    """None: of all institutions together."""
+
+
 class Limits(Decision):
     """Limits on a day's plan besides quotas, budgets and offers a lead."""
 
     floors: tuple[Floor, ...] = ()
     pacing: tuple[Pacing, ...] = ()
     exposure: tuple[Exposure, ...] = ()
+    concentration: tuple[Concentration, ...] = ()
 
     def on(self, day: date) -> "Limits":
         """Return the same with the entries that bind on `day`."""
         kept = {
             name: tuple(entry for entry in getattr(self, name) if entry.holds(day))
-            for name in ("floors", "pacing", "exposure")
+            for name in ("floors", "pacing", "exposure", "concentration")
         }
         return self.model_copy(update=kept)
 

@@ -15,7 +15,7 @@ from models.errors import ForbiddenFeature
 
 PARAMS_FILE = Path(__file__).parent / "params.yml"
 
-FeatureGroup = Literal["lead", "product", "pair", "history", "effect", "offer"]
+FeatureGroup = Literal["lead", "chain", "product", "pair", "history", "effect", "offer"]
 Label = Literal["approved", "funded", "defaulted", "charged_off"]
 RejectMethod = Literal["none", "weighting", "augmentation", "parcelling"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]

@@ -41,6 +41,12 @@
 {%- endmacro %}
 
 
+{# Months from the month of one date to that of another. #}
+{% macro months_between(earlier, later) -%}
+    date_diff('month', {{ earlier }}, {{ later }})
+{%- endmacro %}
+
+
 {# The first day of the month that a date lies in. #}
 {% macro month_of(day) -%}
     cast(date_trunc('month', {{ day }}) as date)

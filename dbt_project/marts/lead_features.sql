@@ -20,6 +20,18 @@ supply as (
 
 ),
 
+chain as (
+
+    select * from {{ ref("feat_lead_chain") }}
+
+),
+
+peers as (
+
+    select * from {{ ref("feat_peers") }}
+
+),
+
 channels as (
 
     select * from {{ ref("feat_channels") }}
@@ -51,6 +63,9 @@ featured as (
         supply.supply_sales_12m,
         supply.supply_paid_late_share,
         supply.supply_buyers_late_share,
+        chain.supply_chain_code,
+        {{- from_alias("chain", chain_features()) }},
+        peers.arrears_rate as peers_arrears_rate,
         channels.leads_30d as channel_leads_30d,
         channels.decisions as channel_decisions,
         channels.approval_rate as channel_approval_rate,
@@ -62,6 +77,14 @@ featured as (
         on leads.channel_id = derived.channel_id and leads.lead_id = derived.lead_id
     left join supply
         on leads.channel_id = supply.channel_id and leads.lead_id = supply.lead_id
+    left join chain
+        on leads.channel_id = chain.channel_id and leads.lead_id = chain.lead_id
+    left join peers
+        on
+            leads.segment = 'business'
+            and coalesce(leads.industry, '') = peers.industry
+            and coalesce(leads.region, '') = peers.region
+            and leads.business_date = peers.business_date
     inner join channels
         on
             leads.channel_id = channels.channel_id

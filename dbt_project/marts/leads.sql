@@ -60,6 +60,7 @@ described as (
         leads.consent_scope,
         screened.suppressed_institutions,
         leads.matched_amount,
+        features.supply_chain_code,
         {{- from_alias("features", lead_features()) }}
 
     from leads

@@ -18,7 +18,9 @@ renamed as (
         known_at,
         amount,
         currency,
-        paid_late_share
+        paid_late_share,
+        confirmed_share,
+        days_to_pay
 
     from source
     where "date" <= {{ run_day() }}

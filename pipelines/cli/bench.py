@@ -35,6 +35,13 @@ def _budgets() -> click.Command:
     return budgets_command
 
 
+def _chain() -> click.Command:
+    """What the supply chain's features bring in the risk of businesses."""
+    from pipelines.bench.studies.supply_chain import command
+
+    return command
+
+
 def _day() -> click.Command:
     """A whole day through its DAG, against its bare kernels."""
     from pipelines.bench.benchmarks.whole_day.day import command
@@ -137,6 +144,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "allocate": _allocate,
     "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
+    "chain": _chain,
     "day": _day,
     "deliver": _deliver,
     "disk": _disk,

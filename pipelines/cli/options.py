@@ -161,6 +161,13 @@ def market_options(command: Command) -> Command:
             help="Share of institutions with a key pair, whose lead files are encrypted.",
         ),
         click.option(
+            "--contagion",
+            type=click.Choice(["none", "hop1", "hop2"]),
+            default="hop1",
+            show_default=True,
+            help="How far the failure of a firm travels up its supply chain.",
+        ),
+        click.option(
             "--shock",
             "shocks",
             multiple=True,

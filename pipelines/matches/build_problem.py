@@ -32,6 +32,7 @@ from pipelines.matches.policy_limits import (
     LimitFamily,
     LimitInputs,
     Product,
+    build_concentration_caps,
     build_exposure_caps,
     build_exposure_floors,
     build_floors,
@@ -118,6 +119,7 @@ def plan_day(
     caps = [
         *build_pacing_caps(inputs, limits.pacing),
         *build_exposure_caps(inputs, limits.exposure),
+        *build_concentration_caps(inputs, limits.concentration),
     ]
     families = [*caps, *build_floors(inputs, limits.floors)]
     ratios = build_product_guarantees(inputs, terms, guarantees)

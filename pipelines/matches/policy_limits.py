@@ -1,4 +1,4 @@
-"""Limits of a day from policy: pacing, exposure and floors, each row with its owner.
+"""Limits of a day from policy: pacing, exposure, concentration and floors, each row with its owner.
 
 Quotas and budgets come from the products, all other limits from `expectations/policy/limits.yml`.
 A family has the rows for the solver (`Limit`) and the names of their owners, so that shadow prices
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from expectations.policy_types import Exposure, Floor, Pacing
+from expectations.policy_types import Concentration, Exposure, Floor, Pacing
 from pipelines.allocation.problem import (
     INTEGER_TOLERANCE,
     Limit,
@@ -39,7 +39,7 @@ class LimitFamily:
     """Limits of one kind."""
 
     kind: str
-    """quota, budget, pacing, exposure or floor."""
+    """quota, budget, pacing, exposure, concentration or floor."""
     limit: Limit
     owners: pa.Table
     """`OWNER_SCHEMA`, by row of the limit."""
@@ -86,7 +86,7 @@ class LimitInputs:
         columns = self.connection.table("leads").columns
         if column not in columns:
             raise IntegrityError(
-                f"expectations/policy/limits.yml limits the exposure by {column}, which is no "
+                f"expectations/policy/limits.yml limits leads by {column}, which is no "
                 "column of the leads in the marts. Nothing was matched, and earlier matches are "
                 f"unchanged. Choose a column: {', '.join(sorted(set(columns) - {'lead_row'}))}."
             )
@@ -147,6 +147,40 @@ def build_exposure_caps(inputs: LimitInputs, entries: Sequence[Exposure]) -> lis
             quota=inputs.quota,
         )
         families.append(_build_cap("exposure", limit, _cross_products(inputs, column, groups)))
+    return families
+
+
+def build_concentration_caps(
+    inputs: LimitInputs, entries: Sequence[Concentration]
+) -> list[LimitFamily]:
+    """Return the caps on the matches with any one group of leads, a family by entry.
+
+    A group with no more pairs than the cap cannot break it and has no row: of the many chains of a
+    day few have one.
+    """
+    families = []
+    for place, entry in enumerate(entries):
+        group, groups = inputs.lead_groups(entry.column)
+        if entry.institution_id is not None:
+            named = [institution == entry.institution_id for institution, _ in inputs.products]
+            group = np.where(np.array(named, np.bool_)[inputs.pairs.product], group, -1)
+        pairs = np.bincount(group[group >= 0], minlength=len(groups))
+        binding = np.flatnonzero(pairs > entry.max_matches)
+        if not binding.size:
+            continue
+        code = np.full(len(groups) + 1, binding.size, np.int64)  # the last one: of no group
+        code[binding] = np.arange(binding.size)
+        limit = Limit(
+            f"concentration_{place}_{entry.column}",
+            code[group],
+            np.full(binding.size, float(entry.max_matches)),
+        )
+        owners = _name_owners(
+            institution_id=[entry.institution_id] * binding.size,
+            column=[entry.column] * binding.size,
+            group=[groups[index] for index in binding],
+        )
+        families.append(_build_cap("concentration", limit, owners))
     return families
 
 

@@ -24,6 +24,7 @@ from pipelines.reports.losses import SEARCHES, Search
 from pipelines.reports.report_data import ON_HOLD, Report
 from pipelines.reports.sections import acquisition, catalogue, evidence, intake, matching, models
 from pipelines.reports.sections.calibration import load_calibration
+from pipelines.reports.sections.chains import Chains, load_chains
 from pipelines.reports.sections.conduct import READERS, Conduct
 from pipelines.reports.sections.fairness.proxies import measure_proxies
 from pipelines.reports.sections.fairness.treatment import Treatment, measure_treatment
@@ -87,6 +88,7 @@ def load_report(settings: Settings, day: date) -> Report:
         matching=_load_matching(settings, day, parts),
         catalogue=_load_catalogue(settings, day, parts),
         acquisition=_load_acquisition(settings, day, parts),
+        chains=_load_chains(settings, day, parts),
         conduct=_load_conduct(settings, day, parts),
         settlement=load("settlement", lambda: load_settlement(settings, day), Settlement()),
         persons=load("persons and retention", lambda: load_persons(settings, day), Persons()),
@@ -173,6 +175,11 @@ def _load_acquisition(settings: Settings, day: date, parts: PartLoader) -> acqui
             lambda: acquisition.load_acquisition(settings, day, connection),
             acquisition.Acquisition(),
         )
+
+
+def _load_chains(settings: Settings, day: date, parts: PartLoader) -> Chains:
+    with connect(settings) as connection:
+        return parts.load("supply chains", lambda: load_chains(settings, day, connection), Chains())
 
 
 def _load_conduct(settings: Settings, day: date, parts: PartLoader) -> Conduct:

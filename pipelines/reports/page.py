@@ -35,6 +35,7 @@ SECTIONS = (
     ("fairness", text("Fairness")),
     ("catalogue", text("Catalogue")),
     ("acquisition", text("Acquisition cost")),
+    ("chains", text("Supply chains")),
     ("prices", text("Shadow prices")),
     ("models", text("Models")),
     ("champions", text("Champions")),

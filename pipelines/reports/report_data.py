@@ -10,6 +10,7 @@ from pipelines.evaluation.drift.comparison import Drift
 from pipelines.reports.sections.acquisition import Acquisition
 from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.catalogue import Catalogue
+from pipelines.reports.sections.chains import Chains
 from pipelines.reports.sections.conduct import Conduct
 from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
 from pipelines.reports.sections.fairness.treatment import Treatment
@@ -48,6 +49,7 @@ class Report:
     matching: Matching = field(default_factory=Matching)
     catalogue: Catalogue = field(default_factory=Catalogue)
     acquisition: Acquisition = field(default_factory=Acquisition)
+    chains: Chains = field(default_factory=Chains)
     conduct: Conduct = field(default_factory=Conduct)
     settlement: Settlement = field(default_factory=Settlement)
     persons: Persons = field(default_factory=Persons)

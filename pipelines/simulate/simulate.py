@@ -15,9 +15,11 @@ from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
 from pipelines.simulate.shocks import Shock
 from pipelines.simulate.simulator import SimulatedMarket
-from pipelines.simulate.world import World
+from pipelines.simulate.world import Contagion, World
 
 SIZE = ("leads_per_day", "institutions", "channels", "seed")
+UNSTATED: dict[str, Any] = {"sealed": 0.0, "contagion": str(Contagion.HOP1)}
+"""What a home's market is where its file, of an earlier version, does not say."""
 WORLD_FILE = "world.json"
 """Size, seed and shocks of a home's market, below `truth/`."""
 
@@ -47,6 +49,8 @@ class SimulationPlan:
     """Changes of the market, each from a date on."""
     sealed: float = 0.0
     """Share of institutions that have a key pair, so that their lead files are encrypted."""
+    contagion: Contagion = Contagion.HOP1
+    """How far a firm's failure travels up its supply chain; no feed tells it."""
 
     @property
     def dates(self) -> list[date]:
@@ -61,7 +65,8 @@ class SimulationPlan:
     def describe(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         shocks = [str(shock) for shock in self.shocks]
-        return asdict(self) | {"start": str(self.start), "shocks": shocks}
+        texts = {"start": str(self.start), "shocks": shocks, "contagion": str(self.contagion)}
+        return asdict(self) | texts
 
 
 def simulate(settings: Settings, plan: SimulationPlan) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def start_market(settings: Settings, plan: SimulationPlan) -> SimulatedMarket:
     """
     _check_same_market(settings, plan)
     size = (plan.leads_per_day, plan.institutions, plan.channels, plan.seed)
-    world = World(settings, *size, tuple(plan.shocks), plan.sealed)
+    world = World(settings, *size, tuple(plan.shocks), plan.sealed, Contagion(plan.contagion))
     market = SimulatedMarket(world, plan.corruption)
     market.write_truth()
     write_json(settings.truth / WORLD_FILE, plan.describe())
@@ -115,10 +120,10 @@ def _check_same_market(settings: Settings, plan: SimulationPlan) -> None:
     file = settings.truth / WORLD_FILE
     if not file.is_file():
         return
-    before, now = {"sealed": 0.0} | read_json(file), plan.describe()
+    before, now = UNSTATED | read_json(file), plan.describe()
     differences = [
         f"{name} {before[name]} and not {now[name]}"
-        for name in (*SIZE, "corruption", "shocks", "sealed")
+        for name in (*SIZE, "corruption", "shocks", *UNSTATED)
         if before[name] != now[name]
     ]
     if differences:

@@ -21,9 +21,9 @@ from pipelines.simulate.outcomes.ground_truth import (
     meets_hard_rules,
 )
 from pipelines.simulate.shocks import Shock
-from pipelines.simulate.simulate import SIZE, WORLD_FILE
+from pipelines.simulate.simulate import SIZE, UNSTATED, WORLD_FILE
 from pipelines.simulate.simulator import SimulatedMarket
-from pipelines.simulate.world import TextArray, World
+from pipelines.simulate.world import Contagion, TextArray, World
 
 
 def load_simulated_market(settings: Settings) -> SimulatedMarket:
@@ -34,7 +34,7 @@ def load_simulated_market(settings: Settings) -> SimulatedMarket:
     """
     file = settings.truth / WORLD_FILE
     try:
-        plan = read_json(file)
+        plan = UNSTATED | read_json(file)
     except FileNotFoundError:
         raise InputMissing(
             f"{settings.home} holds no simulated market: {file} does not exist. Nothing was done. "
@@ -42,7 +42,13 @@ def load_simulated_market(settings: Settings) -> SimulatedMarket:
         ) from None
     shocks = tuple(Shock.parse(text) for text in plan["shocks"])
     size = {name: plan[name] for name in SIZE}
-    world = World(settings, **size, shocks=shocks, sealed=plan.get("sealed", 0.0))
+    world = World(
+        settings,
+        **size,
+        shocks=shocks,
+        sealed=plan["sealed"],
+        contagion=Contagion(plan["contagion"]),
+    )
     return SimulatedMarket(world, plan["corruption"])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -58,6 +59,17 @@ CHUNK_SIZE = 32_768
 """Numbers in a chunk: enough for vector operations to pay, few enough for a processor's cache."""
 
 
+class Contagion(StrEnum):
+    """How far a failure travels up the chain, from a buyer to its sellers."""
+
+    NONE = "none"
+    """Firms fail and pay independently of each other, and no sector falls."""
+    HOP1 = "hop1"
+    """A failure reaches the sellers of the firm that failed."""
+    HOP2 = "hop2"
+    """It reaches the sellers of these sellers too, at half the strength."""
+
+
 @dataclass(frozen=True)
 class World:
     """A market: everything in it is a function of these fields and of a date."""
@@ -70,6 +82,8 @@ class World:
     shocks: tuple[Shock, ...] = ()
     sealed: float = 0.0
     """Share of institutions whose lead files are encrypted."""
+    contagion: Contagion = Contagion.HOP1
+    """How far a firm's failure travels up its supply chain."""
 
     def has_shock(self, name: str, day: date) -> bool:
         """Return whether the shock `name` is in force on `day`."""

@@ -61,6 +61,10 @@ RUN_BY = {
     ),
     "bench leaks": ("bench/test_leaks.py", "test_only_the_synthetic_leaks_are_flagged"),
     "bench models": ("bench/test_models.py", "test_a_foreign_file_is_imported_and_measured"),
+    "bench chain": (
+        "bench/test_supply_chain.py",
+        "test_the_models_differ_in_what_they_know_of_partners",
+    ),
     "bench off-policy": (
         "bench/test_off_policy.py",
         "test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused",

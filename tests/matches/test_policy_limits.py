@@ -1,4 +1,4 @@
-"""Floors, pacing and exposure from the policy file: satisfied, or reported with their shortfall."""
+"""Limits of the policy, such as floors or pacing: satisfied, or reported with their shortfall."""
 
 import re
 from collections import Counter
@@ -92,10 +92,13 @@ def price(settings: Settings, kind: str, **named: str) -> Row:
 
 
 def test_default_policy_sets_no_limits():
-    assert policy.limits().on(DAY).model_dump(include={"floors", "pacing", "exposure"}) == {
+    assert policy.limits().on(DAY).model_dump(
+        include={"floors", "pacing", "exposure", "concentration"}
+    ) == {
         "floors": (),
         "pacing": (),
         "exposure": (),
+        "concentration": (),
     }
 
 
@@ -225,6 +228,43 @@ def test_exposure_limits_the_share_of_a_group_from_above_and_below(matched_copy,
     assert all(count <= max(1, quota[name] * 0.05) for name, count in of_group.items())
 
 
+def test_no_chain_has_more_matches_than_its_limit_and_the_limit_has_a_price(matched_copy, limits):
+    rows = [
+        row | {"supply_chain_code": f"chain-{number % 5}" if number % 3 else None}
+        for number, row in enumerate(table(matched_copy, "leads", "marts"))
+    ]
+    leads = pa.Table.from_pylist(rows, SCHEMAS["leads"])
+    pq.write_table(leads, matched_copy.day_folder(matched_copy.marts, DAY) / "leads.parquet")
+    chain = lead_column(matched_copy, "supply_chain_code")
+
+    def count(*institutions: str) -> Counter:
+        return Counter(
+            chain[row["lead_id"]]
+            for row in table(matched_copy, "matches")
+            if not institutions or row["institution_id"] in institutions
+        )
+
+    before = count()
+    most = min(before.values()) - 1
+    assert max(number for name, number in count("bank-000").items() if name) > 1
+    limits(concentration=f"{ENTRY}, column: supply_chain_code, max_matches: {most}")
+    match_day.match(matched_copy, DAY)
+    after = count()
+    assert max(number for name, number in after.items() if name) <= most
+    assert after[None] >= before[None], "leads of no chain are not limited"
+    prices = [row for row in table(matched_copy, "prices") if row["kind"] == "concentration"]
+    assert {row["group"] for row in prices} == set(before) - {None}
+    assert all(row["used"] <= row["limit"] == most for row in prices)
+    assert max(row["price"] for row in prices) > 0
+    limits(
+        concentration=f"{ENTRY}, institution_id: bank-000, column: supply_chain_code, "
+        "max_matches: 1"
+    )
+    match_day.match(matched_copy, DAY)
+    assert max(number for name, number in count("bank-000").items() if name) == 1
+    assert sum(count().values()) > sum(after.values())
+
+
 def test_entry_applies_from_its_first_to_its_last_day(matched_copy, limits):
     free = chosen(matched_copy)
     for span in ("from: 2026-11-01, to: 2026-11-19", "from: 2026-11-21"):
@@ -262,6 +302,8 @@ def test_threads_do_not_change_a_byte(matched_copy, limits):
             "exceeds max_share",
         ),
         ({"exposure": f"{ENTRY}, column: gender, group: female, max_share: 0.4"}, "protected"),
+        ({"concentration": f"{ENTRY}, column: gender, max_matches: 9"}, "protected"),
+        ({"concentration": f"{ENTRY}, column: region, max_matches: 0"}, "4, concentration.0.max"),
         ({"floors": "[}"}, "line 4: not YAML"),
     ],
 )

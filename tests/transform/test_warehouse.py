@@ -108,7 +108,7 @@ def test_a_failed_table_is_reported_with_the_kind_of_error_and_no_value(home: Se
     write_day(home, DAY - timedelta(days=1), supply_links=[link | {"recorded_at": day_before}])
     write_day(home, DAY, leads=[lead])
     with pytest.raises(
-        IntegrityError, match=r"table feat_lead_supply failed \(Conversion Error\)"
+        IntegrityError, match=r"table int_supply__versions failed \(Conversion Error\)"
     ) as error:
         transform(home, DAY)
     assert "secret" not in str(error.value)

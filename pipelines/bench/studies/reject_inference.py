@@ -27,6 +27,7 @@ from models.training.reject_inference import add_rejected_applicants, infer_reje
 from models.validation import splits
 from pipelines.bench.shell import Figures, Stopwatch, count_option, seed_option, temporary_home
 from pipelines.core.arrays import FloatArray, IntArray
+from pipelines.core.data_provenance import register_history
 from pipelines.core.database import connect, read_query
 from pipelines.core.home.shared_marts import list_mart_files
 from pipelines.core.settings import Settings
@@ -183,17 +184,27 @@ def simulate_long_market(
     for month in sorted({month for month in months if START <= month <= last}):
         market.write_supply_links(month, is_first=month == START)
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in mondays))
-    market.write_outcome_table(_delay_reports(pa.concat_tables(outcomes), last))
+    market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
+    register_outcomes(market)
     ingest(settings, last)
     transform(settings, last)
     return last
 
 
-def _delay_reports(outcomes: pa.Table, last: date) -> pa.Table:
-    """Return the outcomes with the next day that has leads as the date of their report."""
+def register_outcomes(market: SimulatedMarket) -> None:
+    """Register the written outcomes as history: others count only for what was delivered."""
+    files = market.corruptor.take_files("outcomes")
+    register_history(market.world.settings, "a long market", "simulate", files)
+
+
+def delay_reports(outcomes: pa.Table, start: date, last: date, interval: timedelta) -> pa.Table:
+    """Return the outcomes with the next day that has leads as the date of their report.
+
+    Days have leads every `interval` from `start` to `last`.
+    """
     position = outcomes.column_names.index("landed")
-    days = (outcomes["landed"].to_numpy() - np.datetime64(START)).astype(int)
-    next_day = np.datetime64(START) + -(-days // INTERVAL.days) * INTERVAL.days
+    days = (outcomes["landed"].to_numpy() - np.datetime64(start)).astype(int)
+    next_day = np.datetime64(start) + -(-days // interval.days) * interval.days
     landed = outcomes.set_column(position, "landed", pa.array(next_day))
     return landed.filter(pa.array(next_day <= np.datetime64(last)))
 

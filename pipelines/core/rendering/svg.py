@@ -7,6 +7,7 @@ have a title, and a table beside them repeats their numbers.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -19,6 +20,8 @@ LABELS = 6
 """About so many ticks and labels are written along an axis."""
 MAX_POINTS_WITH_DOTS = 14
 """A line of at most this many points gets a dot at each."""
+STARS_IN_A_ROW, MAX_SPOKES = 6, 24
+"""Stars side by side, and spokes of a star."""
 MIN_BAR = 0.5
 """Width in percent below which a bar of a positive value is not drawn."""
 
@@ -223,6 +226,37 @@ def trade_off_plot(lines: Mapping[str, Sequence[Point]], *, title: str) -> Marku
             if point.label
         ]
     return _plot(shapes, WIDTH, HEIGHT, title)
+
+
+class Spoke(Protocol):
+    """A group that hangs on one centre, such as a chain of businesses on its buyer."""
+
+    name: str
+    leads: int
+    lent: float
+
+
+def star_plot(groups: Sequence[Spoke], *, title: str) -> Markup:
+    """Return a star for each group, side by side: its buyer in the middle, its businesses around.
+
+    The area of a star's middle is in proportion to its sum; at most `MAX_SPOKES` businesses are
+    drawn, and their number is written below.
+    """
+    rows = math.ceil(len(groups) / STARS_IN_A_ROW)
+    highest = max((group.lent for group in groups), default=0.0) or 1.0
+    size, shapes = WIDTH / STARS_IN_A_ROW, list[Markup]()
+    for position, group in enumerate(groups):
+        x = size * (position % STARS_IN_A_ROW + 0.5)
+        y = (size + BOTTOM) * (position // STARS_IN_A_ROW) + size / 2
+        drawn = min(group.leads, MAX_SPOKES)
+        for spoke in range(drawn):
+            angle = 2 * math.pi * spoke / drawn
+            end = (x + 0.38 * size * math.sin(angle), y - 0.38 * size * math.cos(angle))
+            shapes += [_line("whisker", x, y, *end), _dot("observed", *end, 3)]
+        shapes.append(_dot("observed", x, y, round(3 + 13 * (group.lent / highest) ** 0.5, 2)))
+        shapes.append(_text("tick middle", x, y + size / 2 + 8, group.name[:8]))
+        shapes.append(_text("tick middle", x, y + size / 2 + 20, f"{group.leads:,}"))
+    return _plot(shapes, WIDTH, round((size + BOTTOM) * rows), title)
 
 
 def _round_ends(values: Sequence[float]) -> tuple[float, float, float]:

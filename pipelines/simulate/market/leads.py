@@ -11,6 +11,7 @@ from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.simulate.market.channels import Channels, channel_shares, channels_on
 from pipelines.simulate.market.lenders import SEGMENTS, Lenders
 from pipelines.simulate.population import firms, identities, people
+from pipelines.simulate.population.chains import firm_stability, month_number
 from pipelines.simulate.shocks import SECTOR_FALLS
 from pipelines.simulate.world import (
     CURRENCY,
@@ -59,7 +60,8 @@ class DayLeads:
     """Hidden traits that decide outcomes, one column for people and firms: `is_firm`, `applicant`
     (number of the person or firm), `ring` (fraud ring of the day; -1: none), `is_fake`, `region`,
     `industry`, `idle`, `age`, `income` (a month; a year's revenue of firms), `burden` (debt
-    payments over income), `score`, `stability`, `hidden`, `buyer` (stability of the main buyer)."""
+    payments over income), `score`, `stability`, `hidden`, `chain` (log-odds of default that its
+    buyers, its sector and its own failure add)."""
 
     @property
     def address(self) -> Address:
@@ -198,7 +200,7 @@ def _applicants(
     other = random.integers("other applicant", limit, *address)
 
     def stability(number: IntArray) -> FloatArray:
-        of_firms = firms.firm_stability(random, number)
+        of_firms = firm_stability(random, number)
         return np.where(is_firm, of_firms, people.person_stability(random, number))
 
     selects = random.uniform("selects", *address) < np.abs(quality)
@@ -245,7 +247,7 @@ def _describe_firms(
         "invoices_12m": described.invoices,
     }
     age_days = (np.datetime64(day) - described.established).astype(np.int64)
-    buyer = firms.main_buyer(world, described.number)
+    chain = firms.chains_of(world).default_log_odds(number, month_number(day))
     return columns, {
         "region": described.region,
         "industry": described.industry,
@@ -256,7 +258,7 @@ def _describe_firms(
         "score": described.score,
         "stability": described.stability,
         "hidden": described.hidden,
-        "buyer": firms.firm_stability(random, buyer),
+        "chain": chain,
     }
 
 
@@ -283,7 +285,7 @@ def _describe_people(world: World, number: IntArray, address: Address) -> tuple[
         "score": described.score,
         "stability": described.stability,
         "hidden": described.hidden,
-        "buyer": np.zeros(number.size),
+        "chain": np.zeros(number.size),
     }
 
 

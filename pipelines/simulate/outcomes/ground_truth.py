@@ -130,8 +130,9 @@ def expect_pair_truth(
 
     Averaged are the applicant's trait, what a lender sees of a pair, and the part of stability that
     bureau score and debt do not show. The lenders' own preferences count as known, the week's
-    random effect and the stability of a firm's main buyer too: outcomes reveal them in time. So no
-    model can do better than a plan by these figures, and few can do as well.
+    random effect, and what a firm's chain and sector add to its risk, too: outcomes and the links
+    of the chain reveal them in time. So no model can do better than a plan by these figures, and
+    few can do as well.
 
     Probabilities are conditional as in `compute_pair_truth`, each pair as its lead's only offer:
     the mean of approval x take-up x amount is the product of the three columns.
@@ -228,7 +229,7 @@ def _visible_part(
         above_cut=strength + preference + mood - products.cut[product],
         wants=1.0 - 5 * excess_rate + liked - STRENGTH_PENALTY * strength,
         default_log_odds=(
-            -2.8 - 0.45 * strength - 0.5 * traits["buyer"] + LOG_ODDS_OF_DEFAULT_ADDED * is_falling
+            -2.8 - 0.45 * strength + traits["chain"] + LOG_ODDS_OF_DEFAULT_ADDED * is_falling
         ),
         is_fraud=traits["is_fake"] | (traits["ring"] >= 0),
     )

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.simulate.keyed_random import KeyedRandom, rounded_exp, rounded_sigmoid
 from pipelines.simulate.population import identities
+from pipelines.simulate.population.chains import (
+    Chains,
+    firm_industries,
+    firm_stability,
+    month_number,
+)
 from pipelines.simulate.population.identities import AsciiArray
 from pipelines.simulate.shocks import SECTOR_FALLS
 from pipelines.simulate.world import CURRENCY, REGION_INCOME, REGION_POPULATION, Columns, World
@@ -24,6 +30,10 @@ FALLING_INDUSTRY = 3
 """Position of the industry that the shock `sector_falls` strikes: trade, the most common."""
 SELLER_SHARE = 0.3
 """Share of firms that invoice another simulated firm in a month."""
+DAYS_UNTIL_DUE, DAYS_LATE = 30, 75
+"""Days after which an invoice is due; days by which one that is paid late may be late."""
+ANCHORS = 0.02
+"""Share of firms, the first numbers, that buy from many and may confirm what they owe."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,6 @@ class Firms:
     score: FloatArray
     stability: FloatArray
     hidden: FloatArray
-
-
-def firm_stability(random: KeyedRandom, number: IntArray) -> FloatArray:
-    """Return the reliability of each firm's payments; standard normal."""
-    return random.normal("firm stability", number)
 
 
 def generate_firms(random: KeyedRandom, number: IntArray) -> Firms:
@@ -79,20 +84,14 @@ def generate_firms(random: KeyedRandom, number: IntArray) -> Firms:
     )
 
 
-def firm_industries(random: KeyedRandom, number: IntArray) -> IntArray:
-    """Return the position of each firm's industry."""
-    return random.choice("industry", [6, 22, 9, 30, 7, 9, 6, 4, 3, 4], number)
-
-
 def firm_regions(random: KeyedRandom, number: IntArray) -> IntArray:
     """Return the region in which each firm is registered."""
     return random.choice("firm region", REGION_POPULATION.tolist(), number)
 
 
-def main_buyer(world: World, number: IntArray) -> IntArray:
-    """Return the firm that each firm sells most to; a few large ones buy from many."""
-    near = np.round(world.random.uniform("buys from", number) ** 3, 9)
-    return np.asarray(np.floor(near * world.firms), np.int64)
+def chains_of(world: World) -> Chains:
+    """Return the supply chains of the world."""
+    return Chains(world.random, world.firms, world.contagion)
 
 
 def apply_sector_fall(firms: Firms) -> Firms:
@@ -137,7 +136,8 @@ def loan_request(random: KeyedRandom, firms: Firms, address: tuple[IntArray, Int
 def supply_links(world: World, month: date, recorded: date, candidates: IntArray) -> pa.Table:
     """Return the invoices of some firms in the month of `month`, by seller and buyer.
 
-    A few large firms buy from many. The delay of a buyer's payments depends on its stability.
+    A few large firms buy from many, and some of them confirm what they owe. The delay of a buyer's
+    payments depends on its stability, on its failures and on how it is paid itself.
 
     Args:
         world: The world.
@@ -145,20 +145,24 @@ def supply_links(world: World, month: date, recorded: date, candidates: IntArray
         recorded: The date on which the links became known.
         candidates: Numbers of the firms that may have sold.
     """
-    random, when = world.random, month.year * 12 + month.month
+    random, when, chains = world.random, month_number(month), chains_of(world)
     sellers = candidates[random.uniform("sells", candidates, when) < SELLER_SHARE]
-    buyers = main_buyer(world, sellers)
+    all_buyers = chains.buyers(sellers)
+    is_second = random.uniform("sells to", sellers, when) >= all_buyers.share[:, 0]
+    buyers = np.where(is_second, all_buyers.number[:, 1], all_buyers.number[:, 0])
     sellers, buyers = sellers[sellers != buyers], buyers[sellers != buyers]
     is_falling = world.has_shock(SECTOR_FALLS, recorded) & (
         firm_industries(random, buyers) == FALLING_INDUSTRY
     )
+    each, position = np.unique(buyers, return_inverse=True)
     late = rounded_sigmoid(
-        -1.6
-        - 0.9 * firm_stability(random, buyers)
+        chains.late_log_odds(each, when)[position]
         + 0.5 * random.normal("late", sellers, when)
         + is_falling
     )
     amount = rounded_exp(10.5 + 0.9 * random.normal("sale", sellers, when))
+    days = DAYS_UNTIL_DUE * random.uniform("days to pay", sellers, when) + DAYS_LATE * late
+    confirms = random.uniform("confirms", buyers) < np.where(buyers < ANCHORS * world.firms, 0.8, 0)
     links = to_arrow(
         {
             "buyer_id": identities.credit_codes(firm_regions(random, buyers), buyers),
@@ -166,6 +170,10 @@ def supply_links(world: World, month: date, recorded: date, candidates: IntArray
             "amount": np.round(amount, 2),
             "invoices": 1 + random.integers("sales", 12, sellers, when),
             "paid_late_share": np.round(late, 3),
+            "confirmed_share": np.where(
+                confirms, np.round(0.5 + 0.5 * random.uniform("confirmed", sellers, when), 3), 0.0
+            ),
+            "days_to_pay": np.round(days, 1),
         }
     )
     recorded_at = world.settings.day_start(recorded).isoformat()

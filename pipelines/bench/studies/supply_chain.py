@@ -1,0 +1,255 @@
+"""Gain of the supply chain's features in the risk of businesses, by the truth of simulated markets.
+
+A market of firms is simulated for longer than the horizon of a loan. Models are trained on loans
+whose horizon is over and predict the leads of later months, with and without what the chain shows
+of the partners. So a gain must vanish if links are shuffled, or if no failure travels up the chain.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import chain
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.stats import t as student
+
+from models.params import Features, params
+from models.training.boosting import EnsembleSize, Examples, TrainingSet, train_ensemble
+from models.training.dataset import load_examples
+from pipelines.bench.shell import (
+    Figures,
+    Stopwatch,
+    count_option,
+    show_progress,
+    split_list,
+    temporary_home,
+)
+from pipelines.bench.studies.reject_inference import (
+    Predictions,
+    delay_reports,
+    load_applicants,
+    register_outcomes,
+)
+from pipelines.core.arrays import FloatArray
+from pipelines.core.settings import Settings
+from pipelines.ingest.ingest_day import ingest
+from pipelines.simulate.simulator import SimulatedMarket
+from pipelines.simulate.world import Contagion, World
+from pipelines.transform.build import transform
+
+START = date(2023, 7, 3)
+"""A Monday, early enough that the rate cap does not change within the market."""
+CHANNELS = 2
+INTERVAL = timedelta(days=28)
+HORIZON = timedelta(days=366 + 35)
+"""Age from which a loan's horizon is over, and its reports are in."""
+TEST_DAYS = 150
+"""The last days, whose leads are predicted."""
+FEWEST_DAYS = 22
+HISTORY_MONTHS = 13
+"""Months of supply links that are known at the start, so that no window is cut."""
+GENEROSITY = 1.2
+"""Fall of every cut-off, in standard deviations of strength: more loans for the same leads."""
+RISKIEST = 0.1
+"""Share of leads whose recall is measured."""
+TREES = EnsembleSize("additive_first", (300, 60))
+"""The same size for all, so that only the features differ."""
+
+OWN = ("supply_paid_late_change", "supply_months_without_sales", "supply_sales_growth")
+"""Features of the group `chain` that are of the business itself, not of its partners."""
+PEERS = "peers_arrears_rate"
+FIRST_HOP = "supply_buyers_late_share"
+"""The only column on partners before the group `chain` existed: how they pay this business."""
+
+CONDITIONS = ("hop1", "hop2", "none", "shuffled")
+"""What is planted; `shuffled` is `hop1` with every link given to a random seller."""
+METRICS = ("auc", "recall")
+
+
+class FirmMarket(SimulatedMarket):
+    """A market in which every lead is of a firm and lenders are generous; links may be shuffled."""
+
+    def __init__(self, world: World, *, is_shuffled: bool):
+        super().__init__(world)
+        everyone = np.ones_like(self.channels.business)
+        self.channels = replace(self.channels, business=everyone)
+        self.products = replace(self.products, cut=self.products.cut - GENEROSITY)
+        self._is_shuffled = is_shuffled
+
+    def price_factor(self, day: date) -> float:  # noqa: ARG002
+        """Return 1: nothing here depends on prices, and there are no people to calibrate on."""
+        return 1.0
+
+    def _write_file(
+        self, feed: str, source: str, day: date, table: pa.Table, file_format: str, name: str = ""
+    ) -> None:
+        if feed == "supply_links" and self._is_shuffled:
+            order = np.random.default_rng([self.world.seed, day.toordinal()])
+            sellers = table["seller_id"].take(pa.array(order.permutation(table.num_rows)))
+            position = table.column_names.index("seller_id")
+            table = table.set_column(position, "seller_id", sellers)
+            table = table.filter(pc.not_equal(table["seller_id"], table["buyer_id"]))
+        super()._write_file(feed, source, day, table, file_format, name)
+
+
+@click.command("chain")
+@count_option(
+    "--days", 28, "Days with leads, four weeks apart; loans run for a year.", least=FEWEST_DAYS
+)
+@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
+@count_option("--institutions", 8, "Number of institutions.")
+@count_option("--seeds", 5, "Number of markets of each condition.", least=2)
+@click.option(
+    "--conditions",
+    callback=split_list,
+    default="hop1,none,shuffled",
+    show_default=True,
+    metavar="NAME,…",
+    help=f"What is planted: {', '.join(CONDITIONS)}.",
+)
+@click.pass_obj
+def command(
+    settings: Settings,
+    *,
+    days: int,
+    leads_per_day: int,
+    institutions: int,
+    seeds: int,
+    conditions: tuple[str, ...],
+) -> Figures:
+    """Measure what the supply chain's features bring in the risk of businesses.
+
+    The figures have, by condition, `auc` and `recall` (at the 10% riskiest) of the models `own`
+    (without partners), `five` (with the column on partners of before), `partners` (with all) and
+    `truth`, as means over seeds; `gain`, that of `partners` over `own`, with its 95% interval over
+    seeds (Student's t); counts of `loans`, `defaults` and `leads`; `seconds`.
+    """
+    if unknown := sorted(set(conditions) - set(CONDITIONS)):
+        raise click.UsageError(f"No condition is named {unknown[0]!r}; see --help.")
+    stopwatch = Stopwatch()
+    figures: Figures = {}
+    for condition in conditions:
+        measured = []
+        for seed in range(1, seeds + 1):
+            with temporary_home(settings) as home:
+                measured.append(
+                    measure_market(home, condition, days, leads_per_day, institutions, seed)
+                )
+            show_progress("chain", f"{condition}, seed {seed}: {measured[-1]}")
+        figures[condition] = summarise(measured)
+    return figures | {"seeds": seeds, **stopwatch.figures(1)}
+
+
+def measure_market(
+    settings: Settings, condition: str, days: int, leads: int, institutions: int, seed: int
+) -> dict[str, Any]:
+    """Return the metrics of each model in one market."""
+    contagion = Contagion.HOP1 if condition == "shuffled" else Contagion(condition)
+    world = World(settings, leads, institutions, CHANNELS, seed, contagion=contagion)
+    last = simulate_firms(FirmMarket(world, is_shuffled=condition == "shuffled"), days)
+    ended = last - HORIZON
+    loans = load_examples(settings, last, "defaulted", as_of=last)
+    loans = loans.filter(pc.less(loans["business_date"], ended))
+    applicants, truth = load_applicants(settings, last, since=last - timedelta(days=TEST_DAYS))
+    metrics = {
+        name: measure(fit_and_predict(loans, applicants, features), truth)
+        for name, features in feature_sets().items()
+    }
+    return metrics | {
+        "truth": measure(truth, truth),
+        "loans": loans.num_rows,
+        "defaults": round(float(pc.sum(loans["label"]).as_py())),
+        "leads": applicants.num_rows,
+    }
+
+
+def simulate_firms(market: FirmMarket, days: int) -> date:
+    """Write a market of firms on one day in four weeks, up to its marts; return their date."""
+    settings = market.world.settings
+    dates = [START + number * INTERVAL for number in range(days)]
+    last = dates[-1]
+    market.write_catalogues(START, is_first=True)
+    month = (START - timedelta(days=31 * HISTORY_MONTHS)).replace(day=1)
+    while month <= last:
+        market.write_supply_links(month, is_first=False)
+        month = (month + timedelta(days=31)).replace(day=1)
+    outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in dates))
+    market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
+    register_outcomes(market)
+    ingest(settings, last)
+    transform(settings, last)
+    return last
+
+
+def feature_sets() -> dict[str, Features]:
+    """Return the features of the models: of the firm alone, with how it is paid, with partners."""
+    everything = params().model_features("risk")
+    partners = set(params().features["chain"].names) - {*OWN, PEERS}
+    return {
+        "own": without(everything, {*partners, FIRST_HOP}),
+        "five": without(everything, partners),
+        "partners": everything,
+    }
+
+
+def without(features: Features, excluded: set[str]) -> Features:
+    """Return the features that are not excluded."""
+    return Features(
+        **{
+            kind: tuple(name for name in names if name not in excluded)
+            for kind, names in features.model_dump().items()
+        }
+    )
+
+
+def fit_and_predict(loans: pa.Table, applicants: pa.Table, features: Features) -> FloatArray:
+    """Return the predicted log-odds of default of applicants."""
+    examples = Examples.encode(loans, features, use_recency=False)
+    everything = TrainingSet.prepare(examples, np.ones(loans.num_rows, np.bool_))
+    model = train_ensemble(everything, TREES)
+    return model.predict_log_odds(model.encoder.encode(applicants), threads=1)
+
+
+def measure(predicted: FloatArray, truth: FloatArray) -> dict[str, float]:
+    """Return the expected AUC, and the share of expected defaults among the riskiest leads."""
+    order = np.argsort(-predicted, kind="stable")
+    riskiest = order[: round(RISKIEST * order.size)]
+    auc = Predictions(predicted, truth).auc(np.ones(truth.size))
+    return {"auc": auc, "recall": float(truth[riskiest].sum() / truth.sum())}
+
+
+def summarise(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the means over markets, and the gain of `partners` over the others with intervals."""
+    models = [*feature_sets(), "truth"]
+    means = {
+        model: {
+            metric: round(float(np.mean([market[model][metric] for market in measured])), 4)
+            for metric in METRICS
+        }
+        for model in models
+    }
+    gains = {
+        f"over_{baseline}": {
+            metric: _interval(
+                [market["partners"][metric] - market[baseline][metric] for market in measured]
+            )
+            for metric in METRICS
+        }
+        for baseline in ("own", "five")
+    }
+    counts = {
+        name: round(float(np.mean([market[name] for market in measured])))
+        for name in ("loans", "defaults", "leads")
+    }
+    return {**means, "gain": gains, **counts}
+
+
+def _interval(values: Sequence[float]) -> dict[str, float]:
+    """Return mean and 95% interval of a figure over independent markets."""
+    mean, size = float(np.mean(values)), len(values)
+    half = float(student.ppf(0.975, size - 1) * np.std(values, ddof=1) / np.sqrt(size))
+    return {"mean": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4)}

@@ -1,0 +1,77 @@
+"""The section on supply chains adds up today's matches by chain and sector, with a stress."""
+
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.core.database import connect
+from pipelines.core.publishing import write_parquet
+from pipelines.core.rendering.html import environment
+from pipelines.core.settings import Settings
+from pipelines.reports.page import TEMPLATES
+from pipelines.reports.report_data import Report
+from pipelines.reports.sections.chains import Chains, load_chains
+from tests.helpers.html import page_text
+from tests.helpers.mart_schemas import SCHEMAS
+
+DAY = date(2026, 3, 10)
+LEAD = {"channel_id": "search", "segment": "business", "currency": "CNY", "industry": "F",
+        "matched_amount": 1000.0, "supply_largest_buyer_share": 0.5}  # fmt: skip
+LEADS: list[dict[str, Any]] = [
+    {"lead_id": "one", "supply_chain_code": "c0ffee"},
+    {"lead_id": "two", "supply_chain_code": "c0ffee", "industry": "C"},
+    {"lead_id": "alone", "supply_chain_code": "decade"},
+    {"lead_id": "unlinked", "supply_chain_code": None, "supply_largest_buyer_share": None},
+    {"lead_id": "ann", "segment": "consumer", "industry": None},
+]
+
+
+def load(settings: Settings) -> Chains:
+    leads = pa.Table.from_pylist([LEAD | row for row in LEADS], SCHEMAS["leads"])
+    write_parquet(leads, settings.day_folder(settings.marts, DAY) / "leads.parquet")
+    matches = [
+        {"channel_id": "search", "lead_id": row["lead_id"], "institution_id": bank, "pd": 0.1,
+         "p_approve": 0.5, "p_fund": 0.4}
+        for row in LEADS
+        for bank in ("bank", "fund")
+    ]  # fmt: skip
+    folder = settings.day_folder(settings.matches, DAY)
+    write_parquet(pa.Table.from_pylist(matches), folder / "matches.parquet")
+    with connect(settings) as connection:
+        return load_chains(settings, DAY, connection)
+
+
+def test_businesses_of_one_buyer_add_up_and_its_failure_triples_their_odds(tmp_path: Path):
+    found = load(Settings(home=tmp_path))
+    (chain,) = found.chains
+    assert (chain.name, chain.leads, chain.matches, chain.institutions) == ("c0ffee", 2, 4, 2)
+    assert chain.lent == pytest.approx(800)
+    assert chain.defaulted == pytest.approx(80)
+    assert chain.defaulted_if_buyer_fails == pytest.approx(800 * 0.25)  # odds 1 to 9, then 3 to 9
+    assert [(row.name, row.leads) for row in found.sectors] == [("F", 3), ("C", 1)]
+    assert math.fsum(row.lent for row in found.sectors) == pytest.approx(1600)
+
+
+def test_the_page_has_the_exposures_and_a_picture_without_a_script(tmp_path: Path):
+    template = environment(TEMPLATES).get_template("chains.html")
+    found = load(Settings(home=tmp_path))
+    html = template.render(report=Report(day=DAY, chains=found), limit=200, first=25)
+    assert "c0ffee" in page_text(html)
+    assert html.count("<circle") == 3
+    assert "<script" not in html
+    assert "http" not in html
+    empty = template.render(report=Report(day=DAY), limit=200, first=25)
+    assert "No business is matched" in page_text(empty)
+
+
+def test_marts_of_an_earlier_version_have_no_such_section(tmp_path: Path):
+    settings = Settings(home=tmp_path)
+    load(settings)
+    file = settings.day_folder(settings.marts, DAY) / "leads.parquet"
+    write_parquet(pa.table({"lead_id": ["one"]}), file)
+    with connect(settings) as connection, pytest.raises(FileNotFoundError):
+        load_chains(settings, DAY, connection)
