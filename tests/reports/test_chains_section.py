@@ -10,9 +10,8 @@ import pytest
 
 from pipelines.core.database import connect
 from pipelines.core.publishing import write_parquet
-from pipelines.core.rendering.html import environment
 from pipelines.core.settings import Settings
-from pipelines.reports.page import TEMPLATES
+from pipelines.reports.languages import LANGUAGES, pages
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections.chains import Chains, load_chains
 from tests.helpers.html import page_text
@@ -57,7 +56,7 @@ def test_businesses_of_one_buyer_add_up_and_its_failure_triples_their_odds(tmp_p
 
 
 def test_the_page_has_the_exposures_and_a_picture_without_a_script(tmp_path: Path):
-    template = environment(TEMPLATES).get_template("chains.html")
+    template = pages(LANGUAGES[0]).get_template("chains.html")
     found = load(Settings(home=tmp_path))
     html = template.render(report=Report(day=DAY, chains=found), limit=200, first=25)
     assert "c0ffee" in page_text(html)
