@@ -5,6 +5,7 @@ Programs read the English; a page in another language translates the template an
 Catalogues are gettext's .po files.
 """
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -208,8 +209,13 @@ class Catalogue:
         }
 
     def word(self, name: str) -> str:
-        """Return a name from the code; as it is, if the catalogue lacks it."""
-        return self.messages.get((WORD, name)) or self.restate(name)
+        """Return a name from the code, or a list of names; what the catalogue lacks stays."""
+        if known := self.messages.get((WORD, name)):
+            return known
+        parts = name.split(", ")
+        restated = [self.messages.get((WORD, part)) or self.restate(part) for part in parts]
+        is_list = parts[1:] and all(map(operator.ne, restated, parts))
+        return self.gettext(", ").join(restated) if is_list else self.restate(name)
 
     def restate(self, stored: str) -> str:
         """Return what was stored in English, sentence by sentence; unknown ones as they are."""

@@ -134,4 +134,7 @@ def test_a_sentence_of_another_step_is_restated_with_its_figures():
     assert chinese.restate("price must be at most 0.2 where `price_model` is cps") == (
         "`price_model` 为 cps 时 price 不得大于 0.2"
     )
+    assert chinese.restate("all products closed: paused, rule of unknown product") == (
+        "所有产品均已关闭：暂停，未知产品的规则"
+    )
     assert chinese.restate("nobody wrote this") == "nobody wrote this"
