@@ -14,7 +14,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from expectations.contracts import Contract, feeds, load
 from pipelines.core.database import connect
@@ -30,12 +29,10 @@ from pipelines.ingest.restrictions.publish import publish_restrictions, write_un
 from pipelines.ingest.value_findings import make_findings
 from pipelines.ingest.waiting import record_waiting_files
 
-SLICE = 262_144
-"""Rows sorted together at least; a larger partition is sorted by key alone and then fetched in
-slices, so that memory does not grow with a day's rows. Each slice reads the whole partition, so
-they are as few as `SLICE_BYTES` allow. The published bytes do not depend on them."""
-SLICE_BYTES = 256_000_000
-"""Bytes of rows sorted together, uncompressed."""
+SLICE_VALUES = 19_000_000
+"""Values (rows times columns) sorted together; a larger partition is sorted by key alone and then
+fetched in slices, so that memory does not grow with a day's rows. The published bytes do not depend
+on it."""
 BATCH = 32_768
 """Rows that DuckDB hands to a file at once."""
 
@@ -218,7 +215,8 @@ def _lake_batches(
         f"from ({_accepted_rows_sql([*contract.key, 'row'], day, folders)})"
     )
     count = connection.execute("select count(*) from ranks").fetchall()[0][0]
-    names, slice_rows = contract.lake_schema.names, _count_slice_rows(folders)
+    names = contract.lake_schema.names
+    slice_rows = max(1, SLICE_VALUES // len(names))
     for first in range(0, count, slice_rows):
         sql = (
             f"select {list_names(names)} "
@@ -227,15 +225,6 @@ def _lake_batches(
             f"where rank >= {first} and rank < {first + slice_rows} order by rank"
         )
         yield from connection.sql(sql).to_arrow_reader(BATCH)
-
-
-def _count_slice_rows(folders: Sequence[Path]) -> int:
-    """Return the number of rows that are sorted together."""
-    files = [pq.read_metadata(folder / "rows.parquet") for folder in folders]
-    rows = sum(file.num_rows for file in files)
-    groups = [file.row_group(n) for file in files for n in range(file.num_row_groups)]
-    stored = sum(group.total_byte_size for group in groups)
-    return max(SLICE, int(rows * SLICE_BYTES // max(1, stored)))
 
 
 def _quarantine_batches(

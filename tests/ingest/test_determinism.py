@@ -86,8 +86,7 @@ def test_the_size_of_batches_and_slices_does_not_change_a_published_byte(
     tmp_path, monkeypatch, reference
 ):
     monkeypatch.setattr(reader, "BATCH_ROWS", 40)
-    monkeypatch.setattr(partitions, "SLICE", 11)
-    monkeypatch.setattr(partitions, "SLICE_BYTES", 1)
+    monkeypatch.setattr(partitions, "SLICE_VALUES", 900)
     home = Settings(home=tmp_path / "small", threads=2, memory_limit="1GB")
     assert lake(fill(home, 0)) == reference
 
