@@ -52,7 +52,7 @@ TEST_DAYS = 150
 FEWEST_DAYS = 22
 HISTORY_MONTHS = 13
 """Months of supply links that are known at the start, so that no window is cut."""
-GENEROSITY = 1.2
+GENEROSITY = 3.0
 """Fall of every cut-off, in standard deviations of strength: more loans for the same leads."""
 RISKIEST = 0.1
 """Share of leads whose recall is measured."""
@@ -100,7 +100,7 @@ class FirmMarket(SimulatedMarket):
 @count_option(
     "--days", 28, "Days with leads, four weeks apart; loans run for a year.", least=FEWEST_DAYS
 )
-@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
+@count_option("--leads-per-day", 2_000, "Leads of each day, all of firms.")
 @count_option("--institutions", 8, "Number of institutions.")
 @count_option("--seeds", 5, "Number of markets of each condition.", least=2)
 @click.option(
