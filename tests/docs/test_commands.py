@@ -233,7 +233,7 @@ def check_pytest(words: list[str], place: Path) -> None:
     parser.add_argument("-m", choices=["prove"])
     for option in ("-k", "-p"):
         parser.add_argument(option, action="append")
-    parser.add_argument("--fault-seed", type=int)  # both of tests/faults/conftest.py
+    parser.add_argument("--fault-seed", type=int)  # both of the fault harness
     parser.add_argument("--fault-case")
     parser.add_argument("paths", nargs="*")
     try:

@@ -1,4 +1,5 @@
--- Today's matched businesses by `$by` (chain or sector) and currency: what is expected to be lent to
+-- Today's matched businesses by `$by` (chain or sector) and currency: what is expected to be
+-- lent to
 -- them, and to default, now and if the buyer of the chain fails.
 --
 -- A failed buyer adds 2 ln 3 times the share of sales that hangs on it to the log-odds of default:
