@@ -9,13 +9,39 @@ with reports as (
     select
         *,
         {{ platform_date("known_at") }} as known_on,
-        max(recorded_at) over (
-            partition by platform_id, buyer_sha256, seller_sha256, month_start
-            order by known_at, recorded_at, amount, currency
+        {{ row_hash(["platform_id", "buyer_sha256", "seller_sha256", "month_start"]) }} as link_hash
+
+    from {{ ref("stg_lake__supply_links") }}
+
+),
+
+-- few links are reported twice; to sort the others would be most of the work. Two links of one hash
+-- are sorted in vain and stay apart.
+repeated as (
+
+    select link_hash
+    from reports
+    group by link_hash
+    having count(*) > 1
+
+),
+
+corrected as (
+
+    select
+        reports.*,
+        max(reports.recorded_at) over (
+            partition by
+                reports.platform_id,
+                reports.buyer_sha256,
+                reports.seller_sha256,
+                reports.month_start
+            order by reports.known_at, reports.recorded_at, reports.amount, reports.currency
             rows between unbounded preceding and current row
         ) as latest_recorded_at
 
-    from {{ ref("stg_lake__supply_links") }}
+    from reports
+    where reports.link_hash in (select repeated.link_hash from repeated)
 
 ),
 
@@ -37,8 +63,26 @@ versions as (
             order by known_at, recorded_at, amount, currency
         ) as replaced_on
 
-    from reports
+    from corrected
     where recorded_at = latest_recorded_at
+
+    union all
+
+    select
+        platform_id,
+        buyer_sha256,
+        seller_sha256,
+        month_start,
+        amount,
+        currency,
+        paid_late_share,
+        confirmed_share,
+        days_to_pay,
+        known_on,
+        cast(null as date) as replaced_on
+
+    from reports
+    where link_hash not in (select repeated.link_hash from repeated)
 
 )
 

@@ -25,3 +25,10 @@
     {%- do adapter.commit() -%}
     {{ return({"relations": [target]}) }}
 {% endmaterialization %}
+
+
+{# A number for the values of some columns: equal values have equal numbers, and different values
+   seldom do. It only tells which rows to look at; never what is equal. #}
+{% macro row_hash(columns) -%}
+    hash({{ columns | join(", ") }})
+{%- endmacro %}
