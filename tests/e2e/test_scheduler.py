@@ -86,12 +86,12 @@ def wait_for_runs(database: str, dates: Sequence[date]) -> None:
 
 
 def check_no_try_was_lost(database: str, tries: dict[str, int] | None = None) -> None:
-    """Every task ended in its first try, or in as many as the `tries` of its date."""
+    """Every task ended in its first try, or in at most the `tries` of its date."""
     assert query(database, LOST_TRIES) == []
     for _, run_id, task, _, state, count in query(database, TASKS):
         assert state == "success", f"{run_id} {task} is {state}"
         expected = next((n for day, n in (tries or {}).items() if day in str(run_id)), 1)
-        assert count == expected, f"{run_id} {task} needed {count} tries in place of {expected}"
+        assert count <= expected, f"{run_id} {task} needed {count} tries in place of {expected}"
 
 
 def trigger(airflow: Airflow, day: date) -> None:
