@@ -172,6 +172,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "currency": "CNY",
         "invoices": 3,
         "paid_late_share": 0.1,
+        "confirmed_share": 0.5,
+        "days_to_pay": 45.0,
         "recorded_at": datetime(2026, 11, 3, 4, tzinfo=UTC),
     },
     "suppressions": {

@@ -15,7 +15,7 @@ from tests.transform.conftest import DAY, Market
 
 TIMES = 600
 """Rows of the last day in the place of each one."""
-LIMITS = {"intermediate": "40MB", "features": "28MB", "marts": "48MB"}
+LIMITS = {"intermediate": "40MB", "features": "28MB", "marts": "64MB"}
 """Layer -> a memory that is enough, and less than its tables."""
 KEYS = ("lead_id", "id_number_sha256", "buyer_sha256", "seller_sha256")
 
