@@ -57,11 +57,16 @@ class PartLoader:
 
         A part that is not published needs no finding: the state of its folder is one. The
         evidence names only the kind of error: its text may quote a row.
+
+        Raises:
+            duckdb.OutOfMemoryException: The memory did not suffice; nothing is wrong with the part.
         """
         try:
             return read()
         except NOT_PUBLISHED:
             return default
+        except duckdb.OutOfMemoryException:
+            raise
         except UNREADABLE as error:
             self.findings.append(
                 make_finding("part_unreadable", type(error).__name__, part=words(name))

@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import duckdb
 import pytest
 
 from expectations.contracts import feeds, load
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
+from pipelines.reports.load_report import PartLoader
 from pipelines.reports.publish_report import report
 from tests.helpers.html import section_text
 from tests.helpers.published_day import (
@@ -229,3 +231,13 @@ def test_threads_do_not_change_the_bytes(settings: Settings, whole: PublishedRep
 def test_every_feed_has_a_state(whole: PublishedReport):
     folders = {step["folder"] for step in whole.quality["steps"]}
     assert {f"lake/{feed}/date={DAY}" for feed in feeds()} <= folders
+
+
+def test_a_part_without_enough_memory_is_no_damage():
+    def read():
+        raise duckdb.OutOfMemoryException("no room")
+
+    parts = PartLoader()
+    with pytest.raises(duckdb.OutOfMemoryException):
+        parts.load("quarantine", read, None)
+    assert parts.findings == []
