@@ -25,9 +25,9 @@ MONTH = date(2025, 3, 1)
 
 def test_the_models_differ_in_what_they_know_of_partners():
     sets = {name: set(features.names) for name, features in feature_sets().items()}
-    assert sets["own"] < sets["five"] < sets["partners"]
+    assert sets["own"] < sets["buyers_late"] < sets["partners"]
     assert sets["partners"] == set(params().model_features("risk").names)
-    assert sets["five"] - sets["own"] == {"supply_buyers_late_share"}
+    assert sets["buyers_late"] - sets["own"] == {"supply_buyers_late_share"}
     assert {"supply_paid_late_share", "peers_arrears_rate", "bureau_score"} <= sets["own"]
     assert not {name for name in sets["own"] if "buyers_" in name or "sellers_" in name}
 
@@ -44,7 +44,7 @@ def test_a_gain_has_an_interval_over_markets():
         model = {"auc": 0.7, "recall": 0.3}
         better = {"auc": 0.7 + gain, "recall": 0.3}
         counts = {"loans": 1, "defaults": 1, "leads": 1}
-        return {"own": model, "five": model, "partners": better, "truth": better} | counts
+        return {"own": model, "buyers_late": model, "partners": better, "truth": better} | counts
 
     gain = summarise([market(0.02), market(0.04), market(0.06)])["gain"]["over_own"]
     assert gain["auc"] == {"mean": 0.04, "low": -0.0097, "high": 0.0897}

@@ -124,7 +124,7 @@ def command(
     """Measure what the supply chain's features bring in the risk of businesses.
 
     The figures have, by condition, `auc` and `recall` (at the 10% riskiest) of the models `own`
-    (without partners), `five` (with the column on partners of before), `partners` (with all) and
+    (without partners), `buyers_late` (with the column on partners of before), `partners` (with all) and
     `truth`, as means over seeds; `gain`, that of `partners` over `own`, with its 95% interval over
     seeds (Student's t); counts of `loans`, `defaults` and `leads`; `seconds`.
     """
@@ -191,7 +191,7 @@ def feature_sets() -> dict[str, Features]:
     partners = set(params().features["chain"].names) - {*OWN, PEERS}
     return {
         "own": without(everything, {*partners, FIRST_HOP}),
-        "five": without(everything, partners),
+        "buyers_late": without(everything, partners),
         "partners": everything,
     }
 
@@ -239,7 +239,7 @@ def summarise(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
             )
             for metric in METRICS
         }
-        for baseline in ("own", "five")
+        for baseline in ("own", "buyers_late")
     }
     counts = {
         name: round(float(np.mean([market[name] for market in measured])))
