@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help venv run test coverage prove check-delivered lint airflow bench bench-models docs picture pin audit wheel
+.PHONY: help venv run test coverage prove check-delivered lint lint-python lint-texts airflow bench bench-models docs picture pin audit wheel
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -31,8 +31,13 @@ check-delivered: venv  ## check every delivered row against landing/, by other c
 	@python -m tests.independent.check --home $(if $(filter command line,$(origin HOME)),$(HOME),var) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
 lint: venv  ## style, types, layers, SQL, words
+	@$(MAKE) --no-print-directory -j 2 --output-sync lint-python lint-texts
+
+lint-python:
 	@ruff check . && ruff format --check . && mypy
 	@lint-imports --no-logo && python .ci/check_imports.py
+
+lint-texts:
 	@sqlfluff lint dbt_project --disable-progress-bar
 	@sqlfluff lint dags models pipelines --templater placeholder --disable-progress-bar
 	@python .ci/check_words.py && python .ci/check_encoding.py && PYTHONPATH=. python .ci/translations.py

@@ -215,6 +215,7 @@ def test_true_probabilities_are_calibrated_for_the_observable_part(settings, cha
     assert truth.sum() == pytest.approx(window.positives, abs=2 * np.sqrt(window.positives))
 
 
+@pytest.mark.prove  # the tests above have the window, `test_train_models` the training
 def test_two_trainings_a_quarter_apart_are_compared_on_the_loans_at_risk_between(loans, tmp_path):
     settings = publish_loan_book(tmp_path, loans)
     for as_of in (TRAINED, AS_OF):

@@ -30,7 +30,7 @@ CLOSE = 1e-12
     zero_as_missing=st.booleans(),
     max_cat_to_onehot=st.sampled_from([1, 4, 100]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_leaf_is_the_one_of_lightgbm(seed, leaves, **parameters):
     booster, matrix = train_booster(seed, num_leaves=leaves, **parameters)
     rows = make_rows(booster, matrix, seed)
@@ -78,7 +78,7 @@ def test_shared_columns_are_detected(pairs_like):
     cells=st.sampled_from([1, 13, 1000, 1 << 16]),
     together=st.sampled_from([200, 30_000, 1 << 24]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_batches_and_portions_change_no_bit(pairs_like, cuts, cells, together):
     booster, rows = pairs_like
     whole = make_tree_predictor(booster).predict_raw(rows)
