@@ -86,6 +86,7 @@ PUBLISHED: Mapping[str, tuple[Dataset, ...]] = {
             Dataset(f"outbox/{name}", ("settlement", "matches", "unmatched"))
             for name in ("notices", "return_decisions", "channels", "statements")
         ),
+        Dataset("outbox/receipt_answers", ("lake/receipts", "outbox/leads")),
     ),
     "send": (Dataset("transport", ("outbox/leads", "outbox/notices", "outbox/return_decisions")),),
     "report": (

@@ -306,11 +306,14 @@ def _link_inputs(
         _link(settings.home, record.relative_to(settings.home), scratch)  # the report reads them
     written_as = 1 if is_whole(settings.day_folder(settings.marts, day)) else VERSION
     write_version(Settings(home=scratch))
-    has_settlement = (settings.day_folder(settings.settlement, day) / MANIFEST).is_file()
+    settlement = settings.day_folder(settings.settlement, day)
+    has_settlement = (settlement / MANIFEST).is_file()
+    has_answers = has_settlement and "receipt_answers" in read_manifest(settlement)
     facts = {
         "date": f"{day}",
         "schema_version": written_as,
         "has_settlement": has_settlement,
+        "has_receipt_answers": has_answers,
         "log": _read_report(settings, day).get("log"),
         GOING_LIVE: _find_not_live(settings, day),
     }

@@ -37,7 +37,7 @@ from pipelines.deliveries.ledger import receipts as receipt_feed
 from pipelines.deliveries.ledger.delivery_versions import list_institutions
 from pipelines.deliveries.ledger.events import ledger_folder
 from pipelines.deliveries.ledger.open_deliveries import find_open
-from pipelines.deliveries.ledger.receipts import Receipt, judge_receipts
+from pipelines.deliveries.ledger.receipts import Receipt, answer_receipts, judge_receipts
 from pipelines.deliveries.ledger.record import (
     ANSWERS,
     record_answers,
@@ -66,6 +66,9 @@ def follow_up(settings: Settings, day: date) -> Facts:
     receipts = judge_receipts(settings, day)
     notices = find_notices(settings, day, _load_noticed(settings, day))
     attach(settings, day, "notices", notices)
+    answers = answer_receipts(settings, day, receipts)
+    if replayed.get("has_receipt_answers", True):
+        attach(settings, day, "receipt_answers", answers)
     with open_billing(settings, day) as connection:
         decisions = decide_returns(connection, settings, day)
         attach(settings, day, "return_decisions", decisions)
@@ -85,6 +88,7 @@ def follow_up(settings: Settings, day: date) -> Facts:
         "delivery_counts": is_open.counts,
         "notices": notices.num_rows,
         "return_decisions": decisions.num_rows,
+        "receipt_answers": answers.num_rows,
     }
     with publishing(settings.day_folder(settings.settlement, day), facts) as folder:
         write_parquet(receipt_feed.to_table(receipts), folder / "receipts.parquet")

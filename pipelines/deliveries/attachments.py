@@ -25,6 +25,7 @@ KINDS = {
     "receipts": "outcome_receipt",
     "notices": "withdrawal_notice",
     "return_decisions": "return_decision",
+    "receipt_answers": "receipt_answer",
 }
 """Key of the manifest that lists the versions -> name of the file and of its outbound contract."""
 

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from pipelines.core.data_provenance import read_history
 from pipelines.core.database import connect, query_table
-from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries.attachments import (
     Attachments,
@@ -19,9 +18,10 @@ from pipelines.deliveries.attachments import (
     publish_attachments,
     read_attachments,
 )
-from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
+from pipelines.deliveries.unread_rows import load_ledger_files, register_file, register_unread
 
 SQL = Path(__file__).parent / "sql"
+FEED = "outcomes"
 
 JUDGED = pa.schema(
     [
@@ -32,7 +32,6 @@ JUDGED = pa.schema(
         ("reason", pa.string()),
     ]
 )
-LEDGER_FILES = pa.schema([(name, pa.string()) for name in ("source", "path", "sha256", "state")])
 
 
 def list_institutions(settings: Settings, day: date) -> list[str]:
@@ -83,12 +82,10 @@ def publish_receipts(
 def _load_rows(settings: Settings, day: date, institutions: Sequence[str] | None) -> pa.Table:
     """Return the rows of all receipts, of `institutions` only if any are given."""
     marts = settings.day_folder(settings.marts, day) / "outcome_receipts.parquet"
-    quarantine = settings.day_folder(settings.quarantine / "outcomes", day) / "quarantine.parquet"
     with connect(settings) as connection:
-        _register(connection, "judged", marts, JUDGED)
-        _register(connection, "quarantined", quarantine, QUARANTINE)
-        files = _load_ledger_files(settings, day)
-        connection.register("ledger_files", files)
+        register_file(connection, "judged", marts, JUDGED)
+        register_unread(connection, settings, day, FEED)
+        files = load_ledger_files(settings, day, FEED)
         connection.register("history_files", _find_history(settings, files))
         names = institutions
         if names is None:
@@ -100,23 +97,6 @@ def _load_rows(settings: Settings, day: date, institutions: Sequence[str] | None
                 ).fetchall()
             ]
         return query_table(connection, SQL / "outcome_receipts.sql", {"names": list(names)})
-
-
-def _register(
-    connection: duckdb.DuckDBPyConnection, name: str, path: Path, schema: pa.Schema
-) -> None:
-    """Create the view `name` of a Parquet file, empty where an earlier version wrote none."""
-    if path.is_file():
-        connection.read_parquet(str(path), hive_partitioning=False).create_view(name)
-    else:
-        connection.register(name, schema.empty_table())
-
-
-def _load_ledger_files(settings: Settings, day: date) -> pa.Table:
-    folder = settings.day_folder(settings.lake / "outcomes", day)
-    entries = read_manifest(folder).get("ledger", []) if (folder / MANIFEST).is_file() else []
-    rows = [{name: entry[name] for name in LEDGER_FILES.names} for entry in entries]
-    return pa.Table.from_pylist(rows, LEDGER_FILES)
 
 
 def _find_history(settings: Settings, files: pa.Table) -> pa.Table:

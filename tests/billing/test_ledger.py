@@ -1,5 +1,6 @@
 """The ledger: each match is in one state, any receipt may come, and steps may run again."""
 
+import csv
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pipelines.billing.follow_up import follow_up
 from pipelines.core.publishing import read_manifest, write_json
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
+from pipelines.ingest.ingest_day import ingest
 from tests.helpers.delivered_home import (
     FIRST,
     deliver_file,
@@ -22,6 +24,12 @@ from tests.helpers.delivered_home import (
 from tests.helpers.lake import Row, at
 
 NEXT = FIRST + timedelta(days=1)
+REASONS = {
+    "receipts_wrong_content": {"wrong_hash", "wrong_rows"},
+    "receipts_unknown": {"unknown_delivery", "before_delivery"},
+    "receipts_foreign": {"unknown_delivery"},
+}
+"""Rule of the finding -> what the institution is answered."""
 MATCHES = [match(n, "bank-a", "lead") for n in range(3)] + [match(3, "bank-b", "share")]
 
 
@@ -49,6 +57,12 @@ def answer(settings: Settings, rows: list[Row], day: date = NEXT) -> dict[str, A
     write_quiet_day(settings, day, receipts=rows)
     follow_up(settings, day)
     return read_manifest(settings.day_folder(settings.settlement, day))
+
+
+def answers_to(settings: Settings, institution: str, day: date = NEXT) -> list[dict[str, str]]:
+    path = settings.day_folder(settings.outbox, day) / institution / "receipt_answer.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def findings(manifest: dict[str, Any]) -> dict[str, int]:
@@ -107,6 +121,41 @@ def test_a_receipt_that_does_not_fit_changes_no_state(settings, changes, rule):
     manifest = answer(settings, [receipt(settings, FIRST, "bank-a", **changes)])
     assert findings(manifest) == {rule: 1}
     assert set(states(settings).values()) == {"sent"}
+    [row] = answers_to(settings, "bank-a")
+    assert row["status"] == "ignored"
+    assert row["reason"] in REASONS[rule]
+
+
+def test_each_receipt_is_answered(settings):
+    fits = receipt(settings, FIRST, "bank-a")
+    earlier = fits | {"status": "nak", "at": at(f"{NEXT} 07:00")}
+    test = fits | {"delivery_id": "test-bank-a-1"}
+    answer(settings, [fits, earlier, test, receipt(settings, FIRST, "bank-b", rows=9)])
+    answered = [(row["status"], row["reason"]) for row in answers_to(settings, "bank-a")]
+    assert sorted(answered) == [("accepted", ""), ("ignored", "repeated")]
+    [other] = answers_to(settings, "bank-b")
+    assert (other["delivery_id"], other["reason"]) == ("20260302-bank-b", "wrong_rows")
+
+
+def test_a_line_of_receipts_that_cannot_be_read_is_answered(settings):
+    folder = settings.landing / "receipts" / "bank-a" / f"{NEXT}"
+    folder.mkdir(parents=True)
+    header = "delivery_id,version,sha256,rows,status,reason,at"
+    good = f"20260302-bank-a,1,{'0' * 64},3,nak,,{NEXT}T08:00:00+08:00"
+    (folder / "read.csv").write_text(f"{header}\n{good}\n{good.replace('nak', 'yes')}\n")
+    (folder / "semicolons.csv").write_text(f"{header};{good}".replace(",", ";"))
+    ingest(settings, NEXT)
+    write_quiet_day(settings, NEXT)
+    follow_up(settings, NEXT)
+    answered = {
+        (row["file"].partition("/")[2], row["line"]): (row["status"], row["reason"])
+        for row in answers_to(settings, "bank-a")
+    }
+    assert answered == {
+        ("read.csv", ""): ("accepted", ""),
+        ("read.csv", "3"): ("ignored", "allowed: status"),
+        ("semicolons.csv", ""): ("ignored", "header"),
+    }
 
 
 def test_a_partner_speaks_only_for_itself(settings):

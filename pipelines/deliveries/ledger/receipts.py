@@ -1,10 +1,14 @@
-"""Judge receipts: an institution acknowledges or refuses its own deliveries, by their bytes."""
+"""Judge receipts: an institution acknowledges or refuses its own deliveries, by their bytes.
+
+Each receipt is answered: the institution learns whether it counted, and why it did not.
+"""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -12,6 +16,7 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from expectations.contracts import load
+from pipelines.core.database import connect, query_table
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.delivery_versions import (
     DeliveryVersion,
@@ -19,8 +24,10 @@ from pipelines.deliveries.ledger.delivery_versions import (
     parse_delivery_id,
     read_versions,
 )
+from pipelines.deliveries.unread_rows import register_unread
 
 FEED = "receipts"
+SQL = Path(__file__).parent.parent / "sql"
 
 Judgement = Literal[
     "received",
@@ -62,6 +69,15 @@ JUDGED = pa.schema(
 )
 
 
+ANSWERED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("institution_id", "file", "delivery_id")),
+        ("version", pa.int64()),
+        ("judgement", pa.string()),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class Receipt:
     """One row of the feed, with its judgement."""
@@ -75,6 +91,8 @@ class Receipt:
     reason: str | None
     at: datetime
     known_on: date
+    file: str = ""
+    """Date of its landing folder, and name of the file that brought it."""
     judgement: Judgement = "received"
     delivered_on: date | None = None
     prefix: str = ""
@@ -103,8 +121,24 @@ def judge_receipts(settings: Settings, day: date) -> list[Receipt]:
 
 def to_table(receipts: Iterable[Receipt]) -> pa.Table:
     """Return judged receipts as a table; no hash and no row count that only the sender knows."""
-    rows = [{name: getattr(receipt, name) for name in JUDGED.names} for receipt in receipts]
-    return pa.Table.from_pylist(rows, JUDGED)
+    return _tabulate(receipts, JUDGED)
+
+
+def answer_receipts(settings: Settings, day: date, receipts: Iterable[Receipt]) -> pa.Table:
+    """Return what each institution is answered to its receipts of `day`.
+
+    The columns are `institution_id` and those of the outbound contract `receipt_answer`. A receipt
+    of a test delivery has no row: the first real file answers it.
+
+    Args:
+        settings: Where the home is.
+        day: The business date on which the receipts became known.
+        receipts: The receipts of `judge_receipts`.
+    """
+    with connect(settings) as connection:
+        connection.register("judged", _tabulate(receipts, ANSWERED))
+        register_unread(connection, settings, day, FEED)
+        return query_table(connection, SQL / "receipt_answers.sql")
 
 
 def find_problems(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
@@ -124,6 +158,11 @@ def find_problems(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
     ]
 
 
+def _tabulate(receipts: Iterable[Receipt], schema: pa.Schema) -> pa.Table:
+    rows = [{name: getattr(receipt, name) for name in schema.names} for receipt in receipts]
+    return pa.Table.from_pylist(rows, schema)
+
+
 def _name(receipt: Receipt) -> str:
     """Return the delivery's id where it is one of ours; what else a partner writes stays out."""
     if receipt.judgement in {"unknown_delivery", "foreign"}:
@@ -135,11 +174,12 @@ def _load(settings: Settings, day: date) -> Iterator[Receipt]:
     file = settings.day_folder(settings.lake / FEED, day) / f"{FEED}.parquet"
     if not file.is_file():
         return
-    names = [load(FEED).source_column, *load(FEED).names]
+    names = [load(FEED).source_column, *load(FEED).names, "landed_on", "file"]
     names = list(dict.fromkeys(names))
     for row in pq.read_table(file, columns=names, partitioning=None).to_pylist():
         fields = {name: row[name] for name in Receipt.__dataclass_fields__ if name in row}
-        yield Receipt(**fields | {"sha256": row["sha256"].lower(), "known_on": day})
+        place = f"{row['landed_on']}/{row['file']}"
+        yield Receipt(**fields | {"sha256": row["sha256"].lower(), "known_on": day, "file": place})
 
 
 def _judge(settings: Settings, receipt: Receipt) -> Receipt:

@@ -1,6 +1,6 @@
 -- One row per line of the outcome files of the institutions in `$names` that were taken in on the
--- day; one without a line is about a whole file. Tables: `judged` (the mart), `quarantined` and
--- `ledger_files` of the feed's partition, `history_files` (paths that no partner sent).
+-- day; one without a line is about a whole file. Tables: `judged` (the mart), `quarantined` of the
+-- feed's partition, `unread` (`unread_rows.sql`), `history_files` (paths that no partner sent).
 
 with emptied as (
 
@@ -33,43 +33,12 @@ accepted_or_not as (
 
 ),
 
-refused as (
-
-    select
-        source as institution_id,
-        file as path,
-        line,
-        'ignored' as status,
-        string_agg(
-            distinct rule || coalesce(': ' || "column", ''), ', '
-            order by rule || coalesce(': ' || "column", '')
-        ) as reason
-    from quarantined
-    where severity <> 'warning'
-    group by source, file, line
-
-),
-
-files_not_read as (
-
-    select
-        source as institution_id,
-        path,
-        cast(null as bigint) as line,
-        'ignored' as status,
-        state as reason
-    from ledger_files
-    where state in ('copy', 'replaced')
-
-),
-
 answered as (
 
     select * from accepted_or_not
     union all
-    select * from refused
-    union all
-    select * from files_not_read
+    select institution_id, path, line, 'ignored' as status, reason
+    from unread
 
 )
 
