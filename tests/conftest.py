@@ -57,6 +57,15 @@ class PrefixScheduling(LoadScopeScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of workers of `-n auto`: one more than cores, since tests wait.
+
+    They wait for disks, servers and Airflow's scheduler a quarter of the time.
+    """
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> PrefixScheduling:
     """Return the scheduler; it starts the units in the order of the tests."""
     config.option.loadscopereorder = False  # else the unit with the most tests comes first
