@@ -7,13 +7,15 @@ none. Each part is an expectation in the base currency and is stored beside the 
 (`sql/value_pairs.sql`):
 
     fee       price, by the product's price model (column `revenue`)
-    benefit   P(funded) x (reference_apr - suggested_apr) x amount x years / 2 x fit
+    benefit   P(funded) x (reference_apr - suggested_apr - fee_rate) x amount x years / 2 x fit
               - P(not approved) x declined_cost
     margin    P(funded) x amount x ((suggested_apr - funding_cost) x years / 2 - pd x loss)
               - application_cost
 
-A loan that is repaid in equal parts owes half of its amount on average, hence years / 2. The fit is
-1 where the product lends up to twice the requested amount and runs up to twice the requested term,
+A loan that is repaid in equal parts owes half of its amount on average, hence years / 2. `fee_rate`
+is what the loan costs in any case besides its interest, a year and as a share of what is owed
+(`eligibility/sql/products.sql`): a low rate beside high fees saves the person nothing. The fit is 1
+where the product lends up to twice the requested amount and runs up to twice the requested term,
 and falls as the request nears the product's limits. A lead that names no term fits any product.
 
 `pairs.parquet` stores what the models predict of a pair and the price suggested for it. Its value
@@ -85,6 +87,10 @@ PRODUCT_TERMS = (
     "term_max_months",
     "reference_apr",
     "exchange_rate",
+    "fee_share",
+    "monthly_fee_share",
+    "fee_money",
+    "monthly_fee_money",
 )
 """Columns of a product that its pairs' value depends on."""
 

@@ -111,6 +111,36 @@ def test_offers_are_ranked_by_the_persons_own_benefit_and_never_by_the_fee(match
         assert own == sorted(own, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("basis", "charged_when", "value"),
+    [
+        ("share_of_amount", "upfront", 0.05),
+        ("share_of_balance", "each_period", 0.005),
+        ("fixed", "each_period", 25.0),
+        ("fixed", "at_end", 600.0),
+    ],
+)
+def test_a_low_rate_beside_fees_ranks_by_what_the_loan_costs(tmp_path, basis, charged_when, value):
+    settings = write_day_before_matching(tmp_path, DAY, leads=1, products=5)
+    request = {"segment": "consumer", "amount": 10_000.0, "term_months": 24, "age_years": 30}
+    lead = mart(settings, "leads")[0] | request
+    low, _, other, *_ = mart(settings, "products")
+    alike = low | {"pd_min": 0.0, "pd_max": 0.9, "daily_budget": None, "term_max_months": 36}
+    owner = {name: other[name] for name in ("institution_id", "product_id")}
+    products = [alike | {"apr_min": 0.12, "apr_max": 0.12}]
+    products.append(alike | owner | {"apr_min": 0.15, "apr_max": 0.15})
+    ids = {row["product_id"] for row in products}
+    fees = [fee for fee in mart(settings, "product_fees") if fee["product_id"] in ids]
+    added = {"fee": "guarantee_fee", "basis": basis, "charged_when": charged_when, "value": value}
+    own = next(fee for fee in fees if fee["product_id"] == low["product_id"])
+    fees.append(own | added | {"currency": "CNY", "is_contingent": False})
+    with_marts(settings, leads=[lead], products=products, product_fees=fees)
+    run_matching(settings, DAY)
+    offers = {row["rank"]: row for row in table(settings, "offers")}
+    assert [offers[rank]["suggested_apr"] for rank in (1, 2)] == [0.15, 0.12]
+    assert offers[1]["annual_cost"] < offers[2]["annual_cost"]
+
+
 def test_match_ids_are_unique_and_do_not_depend_on_other_leads(matched_copy):
     before = {
         (row["lead_id"], row["product_id"]): row["match_id"]

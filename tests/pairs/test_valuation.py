@@ -54,6 +54,10 @@ PAIR = {
     "price": 20.0,
     "exchange_rate": 1.0,
     "cost_per_lead": 3.0,
+    "fee_share": 0.0,
+    "monthly_fee_share": 0.0,
+    "fee_money": 0.0,
+    "monthly_fee_money": 0.0,
 }
 
 
@@ -105,6 +109,29 @@ def test_the_person_benefit_is_the_saving_against_the_cap():
 
 def test_a_loan_dearer_than_the_outside_option_saves_nothing():
     assert value_pair(reference_apr=0.1)["person_benefit"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fees", "money"),
+    [
+        ({"fee_share": 0.03}, 300),
+        ({"monthly_fee_share": 0.002}, 240),
+        ({"fee_money": 150.0}, 150),
+        ({"monthly_fee_money": 9.0}, 108),
+        ({"fee_share": 0.01, "monthly_fee_money": 5.0, "fee_money": 40.0}, 200),
+    ],
+)
+def test_what_a_loan_costs_besides_its_interest_is_no_saving(fees, money):
+    saved = (0.24 - 0.13) * 10_000 * 0.5 - money
+    row = value_pair(**fees)
+    assert row["person_benefit"] == pytest.approx(0.4 * saved)
+    assert row["institution_margin"] == value_pair()["institution_margin"]
+
+
+def test_a_low_rate_beside_high_fees_saves_nothing_and_ranks_below():
+    low_rate = value_pair(apr_min=0.01, apr_max=0.01, fee_share=0.12)
+    assert low_rate["person_benefit"] == 0
+    assert low_rate["person_benefit"] < value_pair()["person_benefit"]
 
 
 def test_a_declined_application_costs_the_person():

@@ -10,7 +10,7 @@ import pyarrow as pa
 from expectations import policy
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.evaluation.scorecard.market import DayMarket
-from pipelines.pairs.valuation import value_sql
+from pipelines.pairs.valuation import PRODUCT_TERMS, value_sql
 from pipelines.simulate.outcomes.ground_truth import PairTruth, funding_probability
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.truth import (
@@ -168,9 +168,7 @@ def value_pairs(
     The amount is the one granted, not the one requested.
     """
     lead, product = pa.array(market.lead[rows]), pa.array(market.product[rows])
-    terms = ["price_model", "price", "amount_max", "term_max_months", "reference_apr"]
-    terms += ["exchange_rate"]
-    columns = {name: market.products[name].take(product) for name in terms}
+    columns = {name: market.products[name].take(product) for name in PRODUCT_TERMS}
     columns |= {
         "pair_row": pa.array(np.arange(rows.size)),
         "term_months": market.leads["term_months"].take(lead),

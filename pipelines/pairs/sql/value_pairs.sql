@@ -4,8 +4,14 @@ with terms as not materialized (
 
     select
         *,
+        coalesce(term_months, term_max_months) as months,
         -- half of the term in years: a loan repaid in equal parts owes half on average
-        coalesce(term_months, term_max_months) / 24.0 as half_term_years,
+        months / 24.0 as half_term_years,
+        -- what the loan costs besides its interest, a year and as a share of what is owed
+        (
+            fee_share + months * monthly_fee_share
+            + (fee_money + months * monthly_fee_money) / nullif(amount, 0)
+        ) / nullif(half_term_years, 0) as fee_rate,
         least(1, greatest(0, coalesce(amount_max / nullif(amount, 0) - 1, 1))) as amount_room,
         least(1, greatest(0, coalesce(term_max_months / nullif(term_months, 0) - 1, 1)))
             as term_room
@@ -33,7 +39,7 @@ value_components as not materialized (
     select
         *,
         expected_spend * exchange_rate as revenue,
-        p_approve * p_fund * greatest(0, reference_apr - suggested_apr)
+        p_approve * p_fund * greatest(0, reference_apr - suggested_apr - fee_rate)
         * amount * half_term_years * exchange_rate * person_fit
         - (1 - p_approve) * $declined_cost as person_benefit,
         p_approve * p_fund * (

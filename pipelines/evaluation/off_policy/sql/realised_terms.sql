@@ -12,6 +12,10 @@ select
     products.term_max_months,
     products.reference_apr,
     products.exchange_rate,
+    products.fee_share,
+    products.monthly_fee_share,
+    products.fee_money,
+    products.monthly_fee_money,
     case
         when match_outcomes.lent > 0 then match_outcomes.lent / products.exchange_rate
         else leads.matched_amount
