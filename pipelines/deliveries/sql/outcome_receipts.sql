@@ -37,7 +37,12 @@ answered as (
 
     select * from accepted_or_not
     union all
-    select institution_id, path, line, 'ignored' as status, reason
+    select
+        institution_id,
+        path,
+        line,
+        'ignored' as status,
+        reason
     from unread
 
 )
