@@ -21,7 +21,7 @@ def register_unread(
 ) -> None:
     """Create the views `quarantined`, `ledger_files` and `unread` of one feed and day.
 
-    `quarantined` has the columns of the quarantine, `ledger_files` those of `LEDGER_FILES`,
+    `quarantined` has the columns of the quarantine, `ledger_files` is as in `LEDGER_FILES`,
     `unread` a row per line or file that was not loaded: institution_id, path, line, reason.
     """
     quarantine = settings.day_folder(settings.quarantine / feed, day) / "quarantine.parquet"

@@ -124,7 +124,7 @@ def command(
     """Measure what the supply chain's features bring in the risk of businesses.
 
     The figures have, by condition, `auc` and `recall` (at the 10% riskiest) of the models `own`
-    (without partners), `buyers_late` (with the column on partners of before), `partners` (with all) and
+    (without partners), `buyers_late` (with the one column of this name), `partners` (with all) and
     `truth`, as means over seeds; `gain`, that of `partners` over `own`, with its 95% interval over
     seeds (Student's t); counts of `loans`, `defaults` and `leads`; `seconds`.
     """

@@ -127,8 +127,8 @@ def to_table(receipts: Iterable[Receipt]) -> pa.Table:
 def answer_receipts(settings: Settings, day: date, receipts: Iterable[Receipt]) -> pa.Table:
     """Return what each institution is answered to its receipts of `day`.
 
-    The columns are `institution_id` and those of the outbound contract `receipt_answer`. A receipt
-    of a test delivery has no row: the first real file answers it.
+    The columns are `institution_id` and the ones of the outbound contract `receipt_answer`. A
+    receipt of a test delivery has no row: the first real file answers it.
 
     Args:
         settings: Where the home is.
