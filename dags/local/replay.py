@@ -147,7 +147,7 @@ class _PinnedPolicies:
         """Return the folder of the policies that `manifest` pins; None if their text is lost.
 
         A manifest of an earlier version pins the policies up to the matching alone, that of its
-        report none: it was written under those of the matching.
+        report none: it was written under the policies of the matching.
         """
         if not manifest:
             return policy.FOLDER

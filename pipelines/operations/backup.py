@@ -44,7 +44,7 @@ COMPUTED = (
 )
 """Entries that running every date again makes again, with the same code."""
 KEPT = ("quarantine/import",)
-"""Folders in those that no run makes again: the rows of foreign files that an import rejected."""
+"""Folders in `COMPUTED` that no run makes again: the rows that an import rejected."""
 TEMPORARY = (PRIVATE, ".replay-")
 """Beginnings of the folders that a killed process leaves."""
 AIRFLOW_DATABASE = "airflow/airflow.db"

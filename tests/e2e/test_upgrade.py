@@ -103,7 +103,7 @@ def test_a_day_of_the_version_before_is_replayed_in_its_form(
 
 
 @pytest.mark.parametrize("day", DATES)
-def test_a_report_that_pins_no_policies_is_replayed_under_those_of_its_matching(
+def test_a_report_that_pins_no_policies_is_replayed_under_the_policies_of_its_matching(
     migrated: Path, day: date, tmp_path: Path
 ):
     pinned = replaying._PinnedPolicies(Settings(home=migrated), tmp_path)

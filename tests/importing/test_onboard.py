@@ -107,7 +107,7 @@ WEEK = [
 WEEK_NAMES = ["客户编号", "申请时间", "身份证号", "年收入(万元)", "申请金额(万元)", "期限"]
 
 
-def test_what_stands_in_names_and_in_texts_reaches_the_draft(tmp_path):
+def test_what_names_and_texts_state_reaches_the_draft(tmp_path):
     rows = [*WEEK, WEEK[3], ["合计", "", "", "", "", ""]]
     file = write_csv(tmp_path / "week.csv", [WEEK_NAMES, *rows], "gb18030", delimiter=";")
     found = onboard_file(tmp_path, file)
@@ -121,7 +121,7 @@ def test_what_stands_in_names_and_in_texts_reaches_the_draft(tmp_path):
     assert draft["id_type"].default == "prc_resident_id"
     assert draft["currency"].default == "CNY"
     questions = "\n".join(found["questions"])
-    for words in ("1 of 201 rows repeat", "of a year", "units of 10000", "in CNY"):
+    for words in ("In 1 of 202 rows 客户编号", "of a year", "units of 10000", "in CNY"):
         assert words in questions
     row = found["dry_run"]["rows"][0]
     assert row["captured_at"].startswith("2026-03-01 01:00:00")
@@ -312,6 +312,7 @@ def test_the_command_prints_text_or_json(tmp_path):
     arguments.append(str(tmp_path / "sba.yml"))
     text = CliRunner().invoke(banyan, arguments, standalone_mode=False)
     assert "GrAppv" in text.output
+    assert f"`banyan import {tmp_path / 'sba.yml'} {sample}`" in text.output
     assert "becomes" in text.output
     figures = CliRunner().invoke(banyan, [*arguments, "--json"], standalone_mode=False)
     found = json.loads(figures.output)

@@ -255,8 +255,8 @@ class DraftWriter:
         questions: list[str] = []
         if column.name == "lead_id" and not profile.is_unique:
             questions.append(
-                f"{profile.known - profile.distinct:,} of {profile.known:,} rows repeat the "
-                f"{profile.name} of another row. Rows with one value are one lead: is that meant?"
+                f"In {profile.known - profile.distinct:,} of {profile.known:,} rows {profile.name} "
+                "has the value of another row. Rows with one value are one lead: is that meant?"
             )
         if column.allowed or column.type == "boolean":
             translation, unknown = _translate(column, profile)
