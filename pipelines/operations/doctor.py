@@ -395,7 +395,7 @@ def _find_airflow_url() -> str:
     command = shlex.split(os.environ.get(AIRFLOW_URL_COMMAND, ""))
     if not command:
         return os.environ.get(AIRFLOW_URL, "")
-    printed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the operator's own command, as Airflow runs it
+    printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - the operator's own command, as Airflow runs it
     return printed.stdout
 
 

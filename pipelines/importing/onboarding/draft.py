@@ -175,10 +175,10 @@ class DraftWriter:
             value = self._convert(column, self.profiles[candidate.source])
             value.evidence = f"{candidate.source}: {candidate.evidence}"
             return value
-        if column.name == "id_type" and (value := self._find_id_type()):
-            return value
-        if column.currency and (value := self._find_currency(column)):
-            return value
+        if column.name == "id_type" and (id_type := self._find_id_type()):
+            return id_type
+        if column.currency and (currency := self._find_currency(column)):
+            return currency
         taken = [chosen.source for chosen in self.chosen.values()]
         others = list_alternatives(column.name, self.candidates, taken)
         names = ", ".join(f"{other.source} ({other.evidence})" for other in others)
