@@ -285,7 +285,7 @@ def _check_landing(settings: Settings, today: date) -> Iterator[Check]:
     if pending:
         files = plural(sum(pending.values()), "file")
         span = f"{min(pending)} to {max(pending)}" if len(pending) > 1 else f"{min(pending)}"
-        yield Check("landing", "note", f"{files} wait for the runs of their dates: {span}")
+        yield Check("landing", "note", f"{files} waiting for the runs of their dates: {span}")
     if not unreadable and not unread and not pending:
         yield Check("landing", "ok", f"{plural(len(landed), 'file')}, all read")
 
