@@ -156,7 +156,8 @@ def _describe(found: "Verification") -> Iterator[str]:
     if found.problems:
         yield (
             f"{plural(len(found.problems), 'problem')}. Nothing was repaired. Keep the home as it "
-            "is, find out who changed it, and restore the files from a backup, or run the dates again."
+            "is, find out who changed it, and restore the files from a backup, or run the dates "
+            "again."
         )
     else:
         yield "Nothing published was changed, replaced or removed."
