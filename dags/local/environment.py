@@ -103,6 +103,16 @@ def set_airflow_environment(settings: Settings) -> None:
     os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
+def close_folders(settings: Settings) -> None:
+    """Give the home, and its folders that Airflow makes, no more rights than `BANYAN_UMASK` lets.
+
+    Airflow makes its own for all users to read, and so does an image its empty home.
+    """
+    for folder in (settings.home, settings.airflow, settings.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(folder.stat().st_mode & 0o777 & int(settings.folder_mode, 8))
+
+
 def prepare_metadata() -> None:
     """Create Airflow's metadata database and the pool where they do not exist.
 

@@ -95,7 +95,7 @@ def replay(settings: Settings, day: date) -> dict[str, Any]:
         matched_under = pinned.find(manifest)
         with _use_policies(matched_under):
             _run_in_child(_run_day, scratch.home, day)
-        reported_under = pinned.find(_read_report(settings, day))
+        reported_under = pinned.find(_read_report(settings, day), matched_under)
         if _find_later_knowledge(settings, day) or reported_under != matched_under:
             with _use_policies(reported_under):
                 _run_in_child(_repeat_later_steps, settings.home, scratch.home, day)
@@ -143,19 +143,20 @@ class _PinnedPolicies:
     def __init__(self, settings: Settings, folder: Path):
         self._settings, self._folder = settings, folder
 
-    def find(self, manifest: dict[str, Any]) -> Path | None:
+    def find(self, manifest: dict[str, Any], matched_under: Path | None = None) -> Path | None:
         """Return the folder of the policies that `manifest` pins; None if their text is lost.
 
-        A manifest of an earlier version pins the policies up to the matching alone.
+        A manifest of an earlier version pins the policies up to the matching alone, that of its
+        report none: it was written under the policies of the matching.
         """
-        pinned = manifest.get("policies")
         if not manifest:
             return policy.FOLDER
-        if pinned == policy.full_version() or (
-            pinned is None and manifest.get("policy_version") == policy.version()
-        ):
+        pinned = manifest.get("policies") or manifest.get("policy_version")
+        if pinned is None:
+            return matched_under
+        if pinned in (policy.full_version(), policy.version()):
             return policy.FOLDER
-        kept = find_kept(self._settings, pinned or str(manifest.get("policy_version")))
+        kept = find_kept(self._settings, pinned)
         if kept is None:
             return None
         folder = self._folder / kept.version

@@ -22,6 +22,9 @@ from pipelines.core.settings import PROJECT
 MAX_PLACES = 3
 """Places of the code that the message of an unforeseen error names, the last call first."""
 
+OWN_PACKAGES = ("dags", "expectations", "models", "pipelines")
+"""Packages of the project itself: one that is missing is an error of the program."""
+
 INTERRUPTED = 130
 """The exit code that shells report for a process ended by Ctrl-C."""
 
@@ -54,6 +57,12 @@ def _describe_error(error: Exception) -> tuple[int, object]:
             return 2, _describe_invalid_settings(error)
         case BanyanError() | ContractError() | OSError():
             return 1, error
+        case ModuleNotFoundError(name=str(name)) if not name.startswith(OWN_PACKAGES):
+            return 1, (
+                f"The library {name} is not installed for {sys.executable}. Nothing was done. "
+                "Activate the environment (`. .venv/bin/activate`; `make venv` makes it), or "
+                "install the libraries: `pip install -r requirements.txt`."
+            )
         case _:
             return 1, _describe_unforeseen(error)
 

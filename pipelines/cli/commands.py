@@ -441,7 +441,8 @@ def off_policy(
 @click.option(
     "--prepare",
     is_flag=True,
-    help="Only create Airflow's metadata tables and the pool, in the environment as it is.",
+    help="Only create Airflow's metadata tables and the pool, in the environment as it is, and "
+    "close the home to other users.",
 )
 @with_settings
 def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> int:  # noqa: FBT001
@@ -450,10 +451,11 @@ def airflow(settings: Settings, arguments: tuple[str, ...], prepare: bool) -> in
     With ARGUMENTS: run that command of Airflow's own command line on the home's database, such as
     `banyan airflow dags list`.
     """
-    from dags.local.environment import prepare_metadata
+    from dags.local.environment import close_folders, prepare_metadata
     from dags.local.standalone import run_airflow_command, run_standalone
 
     if prepare:
+        close_folders(settings)
         prepare_metadata()
         return 0
     if arguments:

@@ -142,6 +142,8 @@ def verify(
 
 def _describe(found: "Verification") -> Iterator[str]:
     """Yield the lines for a terminal."""
+    from pipelines.core.translation import plural
+
     for path, how in sorted(found.problems.items()):
         yield f"WRONG  {path}: {how}"
     for path, how in sorted(found.notes.items()):
@@ -153,8 +155,9 @@ def _describe(found: "Verification") -> Iterator[str]:
     yield f"Head: {found.head}. Keep it elsewhere to prove later that nothing before it changed."
     if found.problems:
         yield (
-            f"{len(found.problems):,} problems. Nothing was repaired. Keep the home as it is, find "
-            "out who changed it, and restore the files from a backup, or run the dates again."
+            f"{plural(len(found.problems), 'problem')}. Nothing was repaired. Keep the home as it "
+            "is, find out who changed it, and restore the files from a backup, or run the dates "
+            "again."
         )
     else:
         yield "Nothing published was changed, replaced or removed."

@@ -126,6 +126,11 @@ def list_unread_paths(settings: Settings) -> Iterator[UnreadPath]:
             yield UnreadPath(found.path, feed, source, landed_on, found.is_folder, since, named)
 
 
+def list_closed_folders(settings: Settings) -> list[str]:
+    """Return the folders below landing/ that can't be listed, so that no run reads their files."""
+    return [found.path for found in _walk(settings.landing) if found.error]
+
+
 @dataclass(frozen=True)
 class _Found:
     """A file, an empty folder that is named like one, or a folder that can't be listed."""

@@ -43,6 +43,8 @@ COMPUTED = (
     "reports",
 )
 """Entries that running every date again makes again, with the same code."""
+KEPT = ("quarantine/import",)
+"""Folders in `COMPUTED` that no run makes again: the rows that an import rejected."""
 TEMPORARY = (PRIVATE, ".replay-")
 """Beginnings of the folders that a killed process leaves."""
 AIRFLOW_DATABASE = "airflow/airflow.db"
@@ -170,12 +172,20 @@ def _check_target(settings: Settings, target: Path) -> None:
 
 
 def _list_files(home: Path, left_out: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file of the home that is not left out, sorted by name.
+    """Yield name and path of each file of the home that is not left out.
 
     A folder that is a link, such as a landing folder on another disk, is followed once.
     """
+    yield from _walk(home, home, left_out)
+    for name in KEPT:
+        if any(parent.as_posix() in left_out for parent in Path(name).parents):
+            yield from _walk(home, home / name, left_out)
+
+
+def _walk(home: Path, root: Path, left_out: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file below `root` that is not left out, sorted by name."""
     seen = set()
-    for folder, folders, names in os.walk(home, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True):
         below, real = Path(folder).relative_to(home), os.path.realpath(folder)
         if real in seen:
             folders.clear()

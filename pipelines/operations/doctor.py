@@ -1,8 +1,10 @@
 """Check a home and its surroundings, and say what to do about each problem."""
 
 import os
+import shlex
 import shutil
 import sqlite3
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -27,7 +29,7 @@ from pipelines.core.settings import PROJECT, Settings
 from pipelines.core.step_failures import read_step_failures
 from pipelines.core.stored_files import read_json
 from pipelines.core.translation import plural
-from pipelines.ingest.landing import list_paths, list_unread_paths
+from pipelines.ingest.landing import list_closed_folders, list_paths, list_unread_paths
 
 State = Literal["ok", "note", "action"]
 
@@ -38,6 +40,9 @@ LEAST_DAYS_OF_DISK = 30
 MAX_NAMES = 3
 """Names that a line lists before it counts the rest."""
 AIRFLOW_URL = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+AIRFLOW_URL_COMMAND = f"{AIRFLOW_URL}_CMD"
+"""A command that prints the address, which has precedence in Airflow as well."""
+UNDER_A_SCHEDULER = "under a scheduler clear its tasks (dags/README.md, A date that failed)"
 
 
 @dataclass(frozen=True)
@@ -259,6 +264,7 @@ def _check_modes(settings: Settings) -> Iterator[Check]:
 def _check_landing(settings: Settings, today: date) -> Iterator[Check]:
     landed = list(list_paths(settings))
     unreadable = [path for path, *_ in landed if not os.access(settings.landing / path, os.R_OK)]
+    unreadable += list_closed_folders(settings)
     if unreadable:
         action = "make them readable for the user that runs Banyan"
         yield Check("landing", "action", f"can't be read: {_name(unreadable)}", action)
@@ -279,7 +285,7 @@ def _check_landing(settings: Settings, today: date) -> Iterator[Check]:
     if pending:
         files = plural(sum(pending.values()), "file")
         span = f"{min(pending)} to {max(pending)}" if len(pending) > 1 else f"{min(pending)}"
-        yield Check("landing", "note", f"{files} wait for the runs of their dates: {span}")
+        yield Check("landing", "note", f"{files} waiting for the runs of their dates: {span}")
     if not unreadable and not unread and not pending:
         yield Check("landing", "ok", f"{plural(len(landed), 'file')}, all read")
 
@@ -312,7 +318,8 @@ def _check_dates(settings: Settings, today: date) -> Iterator[Check]:
             "dates",
             "action",
             f"{plural(len(missing), 'date')} not run: {_name(map(str, missing))}",
-            f"banyan run --date {missing[0]}{f' --to {missing[-1]}' if many else ''}",
+            f"banyan run --date {missing[0]}{f' --to {missing[-1]}' if many else ''}; "
+            f"{UNDER_A_SCHEDULER}",
         )
     else:
         yield Check("dates", "ok", f"{plural(len(run), 'date')} run, the last is {run[-1]}")
@@ -320,17 +327,18 @@ def _check_dates(settings: Settings, today: date) -> Iterator[Check]:
 
 def _check_steps(settings: Settings) -> Iterator[Check]:
     failed = [
-        (day, step)
+        (day, step, message)
         for day in _list_dates(settings.step_failures)
-        for step, _ in read_step_failures(settings, day)
+        for step, message in read_step_failures(settings, day)
     ]
     if failed:
-        day, step = failed[-1]
+        day, step, message = failed[-1]
         yield Check(
             "steps",
             "action",
-            f"{plural(len(failed), 'failed step')}; the last is {step} of {day}",
-            f"see reports/date={day}/index.html, correct the cause, `banyan run --date {day}`",
+            f"{plural(len(failed), 'failed step')}; the last is {step} of {day}: {message}",
+            f"correct the cause (docs/runbook.md), then banyan run --date {day}; "
+            f"{UNDER_A_SCHEDULER}",
         )
     else:
         yield Check("steps", "ok", "no step is left failed")
@@ -362,7 +370,7 @@ def _check_lock(settings: Settings) -> Iterator[Check]:
 
 
 def _check_airflow(settings: Settings) -> Iterator[Check]:
-    url = os.environ.get(AIRFLOW_URL, "")
+    url = _find_airflow_url()
     if url and not url.startswith("sqlite"):
         yield _check_server(url)
         return
@@ -382,6 +390,15 @@ def _check_airflow(settings: Settings) -> Iterator[Check]:
         yield Check("airflow", "action", f"{path} is damaged: {result}", action)
 
 
+def _find_airflow_url() -> str:
+    """Return the address of Airflow's database in the environment; empty if it states none."""
+    command = shlex.split(os.environ.get(AIRFLOW_URL_COMMAND, ""))
+    if not command:
+        return os.environ.get(AIRFLOW_URL, "")
+    printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)  # noqa: S603 - the operator's own command, as Airflow runs it
+    return printed.stdout
+
+
 def _check_server(url: str) -> Check:
     """Check a database server; the message never has the URL, which may hold a password."""
     try:
@@ -394,7 +411,7 @@ def _check_server(url: str) -> Check:
         return Check(
             "airflow",
             "action",
-            f"the database of {AIRFLOW_URL} can't be reached ({type(error).__name__})",
+            f"the database of {AIRFLOW_URL} or its _CMD can't be reached ({type(error).__name__})",
             "start the database server, and check host, user and password of the variable",
         )
     return Check("airflow", "ok", f"{parsed.get_backend_name()} on {parsed.host} answers")

@@ -8,7 +8,7 @@ from pipelines.core.evidence.sign_offs import LABELS, hash_matches, read_sign_of
 from pipelines.core.home.lock import describe_holder
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
-from pipelines.core.step_failures import read_step_failures
+from pipelines.core.step_failures import UNREPORTED, read_step_failures
 from pipelines.core.step_measurements import read_measurements
 from pipelines.core.stored_files import read_json
 from pipelines.ingest.landing import list_paths
@@ -146,4 +146,7 @@ def _describe_sign_off(settings: Settings, day: date) -> str:
 def _list_open_alerts(settings: Settings, days: list[date]) -> Iterator[str]:
     for day in days:
         for alert in read_open_alerts(settings, day).values():
-            yield f"{alert['date']} {alert['task']} ({alert['kind']}), sent at {alert['at']}"
+            headline = f"{alert['date']} {alert['task']} ({alert['kind']}), sent at {alert['at']}"
+            # the failure of any other step is with its date
+            is_alone = alert["kind"] == "step_failed" and alert["task"] in UNREPORTED
+            yield f"{headline}: {alert['message']}" if is_alone else headline

@@ -38,6 +38,7 @@ from pipelines.core.stored_files import read_json, read_json_lines
 from pipelines.core.translation import plural
 from pipelines.deliveries.ledger.events import FILE as BATCH
 from pipelines.deliveries.ledger.events import FOLDER as DELIVERIES
+from pipelines.ingest.landing import NOT_OPENED
 
 PROGRESS_EVERY = 100
 """Folders after which a person who watches sees how far it is."""
@@ -360,6 +361,8 @@ def _check_landed(settings: Settings, day: date | None, found: Verification) -> 
             )
     erased = read_changed_landings(settings.home)
     for landed, (_, received, known_on) in sorted(newest.items()):
+        if received == NOT_OPENED:
+            continue  # a file or folder of which nothing was ever read
         if day is None or known_on == f"date={day}":
             found.files += 1
             changed = erased.get(landed)

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from datetime import date
+from importlib import import_module
 
 import click
 import pytest
 
 from pipelines import __version__
-from pipelines.cli.app import main
+from pipelines.cli.app import _describe_error, main
 from pipelines.cli.commands import STEP_VERBS, banyan
 from pipelines.core.settings import PROJECT, Settings
 from tests.helpers.landing import close_before
@@ -33,6 +34,19 @@ def run_module(*arguments: str, home) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "code_says"),
+    [("no_such_library", "pip install -r requirements.txt"), ("pipelines.no_such", "unforeseen")],
+)
+def test_a_library_that_is_not_installed_is_named(module, code_says):
+    with pytest.raises(ModuleNotFoundError) as raised:
+        import_module(module)
+    code, message = _describe_error(raised.value)
+    assert code == 1
+    assert code_says in str(message)
+    assert ("no_such_library" in str(message)) == (module == "no_such_library")
 
 
 @pytest.mark.parametrize(

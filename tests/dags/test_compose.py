@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ import yaml
 from dags.local.environment import airflow_environment
 from pipelines.core.environment import NO_STATISTICS
 from pipelines.core.settings import PROJECT, Settings
+from tests.docs.commands import code_blocks
 
 COMPOSE = PROJECT / "docker-compose.yml"
 compose = yaml.safe_load(COMPOSE.read_text())
@@ -67,6 +69,53 @@ for option in ("database sql_alchemy_conn", "api_auth jwt_secret", "core fernet_
     ]
 
 
+@pytest.fixture
+def set_up(tmp_path: Path) -> Path:
+    """A folder in which the commands of the page that make secrets/ were run."""
+    if os.geteuid():
+        pytest.skip("only root may give files to the users of the services")
+    page = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    (block,) = [
+        "\n".join(lines)
+        for _, lines in code_blocks(page)
+        if any("sftp_users.conf" in line for line in lines)
+    ]
+    (tmp_path / "channel-a.pub").write_text("ssh-ed25519 AAAA partner\n")
+    commands = ["bash", "-e", "-c", block.replace("sudo ", "")]
+    subprocess.run(commands, cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def may_read(path: Path, user: int, group: int) -> bool:
+    status = path.stat()
+    if status.st_uid == user:
+        return bool(status.st_mode & 0o400)
+    return bool(status.st_mode & (0o040 if status.st_gid == group else 0o004))
+
+
+def test_each_service_may_read_its_secrets_and_no_others(set_up):
+    files = {name: set_up / secret["file"] for name, secret in compose["secrets"].items()}
+    assert not [name for name, path in files.items() if path.stat().st_mode & 0o007]
+    for name, service in compose["services"].items():
+        if name == "sftp":  # it begins as root
+            continue
+        user, group = map(int, service["user"].split(":"))
+        readable = {secret for secret, path in files.items() if may_read(path, user, group)}
+        assert readable >= set(service.get("secrets", ())), name
+        if name == "postgres":
+            assert readable == {"database_password"}
+
+
+def test_what_sftp_mounts_exists_before_it_starts(set_up):
+    page = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    for volume in compose["services"]["sftp"]["volumes"]:
+        if volume["type"] == "bind":
+            assert (set_up / volume["source"]).is_file()
+        else:
+            made = f"mkdir -p /home/banyan/state/landing/{volume['volume']['subpath']}"
+            assert page.index(made) < page.index("docker compose up --detach")
+
+
 def without_airflow(variables):
     return {name: value for name, value in variables.items() if "AIRFLOW_" not in name}
 
@@ -96,6 +145,7 @@ def test_only_the_proxy_and_sftp_are_reached_from_outside():
 
 def test_every_folder_of_code_is_in_the_image():
     recipe = compose["x-airflow"]["build"]["dockerfile_inline"]
+    assert "COPY requirements.in requirements.txt ./" in recipe  # `doctor` compares with the first
     for folder in ("dags", "dbt_project", "expectations", "models", "pipelines"):
         assert f"COPY {folder} {folder}" in recipe
         assert (PROJECT / folder).is_dir()

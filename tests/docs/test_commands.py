@@ -143,7 +143,7 @@ RUN_BY = {
 """Verb -> file and name of the test that runs it; `test_`: of all tests of the file."""
 
 TOOLS = {
-    *("chromium", "cp", "docker", "echo", "for", "mkdir", "openssl", "ssh-keygen", "sudo"),
+    *("chromium", "cp", "docker", "echo", "for", "mkdir", "openssl", "ssh-keygen", "sudo", "tar"),
     "-keyout",  # a line that goes on
 }
 """Programs that are no part of the project and that a page may name."""

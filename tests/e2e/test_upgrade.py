@@ -102,6 +102,17 @@ def test_a_day_of_the_version_before_is_replayed_in_its_form(
     assert f"marts/date={day}/training_pairs.parquet" in rows
 
 
+@pytest.mark.parametrize("day", DATES)
+def test_a_report_that_pins_no_policies_is_replayed_under_the_policies_of_its_matching(
+    migrated: Path, day: date, tmp_path: Path
+):
+    pinned = replaying._PinnedPolicies(Settings(home=migrated), tmp_path)
+    manifest = replaying._read_report(Settings(home=migrated), day)
+    assert not {"policies", "policy_version"} & manifest.keys()
+    assert pinned.find(manifest, tmp_path) == tmp_path
+    assert pinned.find(manifest, None) is None
+
+
 def test_the_home_goes_on_and_its_days_stay(migrated: Path, tmp_path: Path):
     home = Path(shutil.copytree(migrated, tmp_path / "home"))
     before = published(home)

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,56 @@ def test_a_chinese_file_is_understood_and_its_draft_imports(tmp_path, encoding):
     assert {r["column"] for r in run["reasons"] if r["open_question"]} == {
         "consent_scope", "consent_at", "consent_version",
     }  # fmt: skip
+
+
+WEEK = [
+    [
+        f"KD{number:05}", f"0{1 + number % 7}.03.2026 09:{number % 60:02}", resident_id(number),
+        f"{3 + number / 10:.1f}", f"{1 + number % 30}", ("1年", "18个月", "24期")[number % 3],
+    ]
+    for number in range(200)
+]  # fmt: skip
+WEEK_NAMES = ["客户编号", "申请时间", "身份证号", "年收入(万元)", "申请金额(万元)", "期限"]
+
+
+def test_what_names_and_texts_state_reaches_the_draft(tmp_path):
+    rows = [*WEEK, WEEK[3], ["合计", "", "", "", "", ""]]
+    file = write_csv(tmp_path / "week.csv", [WEEK_NAMES, *rows], "gb18030", delimiter=";")
+    found = onboard_file(tmp_path, file)
+    draft = mapping.load(str(tmp_path / "draft.yml")).mapping.routes[0].columns
+    # a doubled line and a total do not hide the column that names a lead
+    assert draft["lead_id"].from_ == ("客户编号",)
+    # 万元 of a year
+    assert draft["income_monthly"].scale == Fraction(10_000, 12)
+    assert draft["amount"].scale == 10_000
+    assert draft["term_months"].values == {"1年": "12", "18个月": "18", "24期": "24"}
+    assert draft["id_type"].default == "prc_resident_id"
+    assert draft["currency"].default == "CNY"
+    questions = "\n".join(found["questions"])
+    for words in ("In 1 of 202 rows 客户编号", "of a year", "units of 10000", "in CNY"):
+        assert words in questions
+    row = found["dry_run"]["rows"][0]
+    assert row["captured_at"].startswith("2026-03-01 01:00:00")
+    assert row["term_months"] in ("12", "18", "24")
+
+
+@pytest.mark.parametrize(
+    ("name", "currency"),
+    [
+        ("amount (US$)", "USD"),
+        ("金额(美元)", "USD"),
+        ("amount €", "EUR"),
+        ("贷款金额(元)", "CNY"),
+        ("amount", None),
+    ],
+)
+def test_the_currency_of_a_file_is_named_or_asked_for(tmp_path, name, currency):
+    file = write_csv(tmp_path / "a.csv", [["id", name], *([str(n), "1000"] for n in range(30))])
+    found = onboard_file(tmp_path, file)
+    draft = mapping.load(str(tmp_path / "draft.yml")).mapping.routes[0].columns
+    assert (draft["currency"].default if currency else draft.get("currency")) == currency
+    words = f"in {currency}" if currency else "In which currency"
+    assert any(words in question for question in found["questions"])
 
 
 def test_the_answered_draft_lands_the_rows_that_the_dry_run_promised(tmp_path):
@@ -261,6 +312,7 @@ def test_the_command_prints_text_or_json(tmp_path):
     arguments.append(str(tmp_path / "sba.yml"))
     text = CliRunner().invoke(banyan, arguments, standalone_mode=False)
     assert "GrAppv" in text.output
+    assert f"`banyan import {tmp_path / 'sba.yml'} {sample}`" in text.output
     assert "becomes" in text.output
     figures = CliRunner().invoke(banyan, [*arguments, "--json"], standalone_mode=False)
     found = json.loads(figures.output)

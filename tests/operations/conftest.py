@@ -26,6 +26,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for root in (settings.lake / "leads", settings.matches, settings.reports):
         with publishing(settings.day_folder(root, DAY), {}) as folder:
             (folder / "rows.txt").write_text("rows")
+    for name in ("leads/date=2026-03-05", "import/shop-12ab"):
+        write_json(settings.quarantine / name / "quarantine.json", {"rule": "date"})
     write_json(settings.ledger / "closed.json", {"closed_through": f"{DAY}"})
     land(settings, DAY, "leads.csv")
     for name in ("logs", "work", ".dbt", "airflow", "scorecards"):

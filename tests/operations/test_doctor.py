@@ -116,7 +116,7 @@ def damaged_log(home: Settings) -> None:
         (unfinished_file, "landing", "more.csv.part"),
         (gap, "dates", "run --date 2026-03-03 --to 2026-03-04"),
         (leads_not_run, "dates", "run --date 2026-03-06"),
-        (failed_step, "steps", "score of 2026-03-05"),
+        (failed_step, "steps", "score of 2026-03-05: no"),
         (damaged_database, "airflow", "move"),
         (cut_log, "evidence", "run `banyan verify`"),
         (damaged_log, "evidence", "is damaged"),
@@ -162,6 +162,24 @@ def test_a_database_that_works_is_no_problem(home: Settings):
     with sqlite3.connect(home.airflow / "airflow.db") as database:
         database.execute("create table dag (dag_id text)")
     assert problems(home) == {}
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem(home: Settings):
+    folder = land(home, DAY, "leads.csv").parent
+    folder.chmod(0)
+    if os.access(folder, os.R_OK):
+        pytest.skip("this user may read every folder")
+    found = problems(home)
+    folder.chmod(0o700)
+    assert f"leads/search/{DAY}" in found["landing"]
+
+
+def test_the_server_that_a_command_states_is_checked(home: Settings, monkeypatch):
+    url = "postgresql+psycopg2://airflow:a-secret@127.0.0.1:1/airflow"
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD", f"sh -c 'printf %s {url}'")
+    found = problems(home)["airflow"]
+    assert "can't be reached" in found
+    assert "a-secret" not in found
 
 
 def test_a_server_out_of_reach_is_named_without_its_password(home: Settings, monkeypatch):

@@ -29,6 +29,7 @@ from pipelines.core.evidence.sign_offs import sign_off_file
 from pipelines.core.home.schema_version import REPLAY, write_version
 from pipelines.core.publishing import MANIFEST, publishing, sha256, write_json
 from pipelines.core.settings import Settings
+from pipelines.ingest.landing import NOT_OPENED
 from pipelines.operations.verify import verify_home, write_proof, write_time_stamp_request
 from pipelines.reports.sign_off import record_sign_off
 
@@ -49,10 +50,16 @@ def publish(settings: Settings, day: date, text: str = "rows", *roots: str) -> N
         "sha256": sha256(landed),
         "bytes": landed.stat().st_size,
     }
+    closed = settings.landing / "leads" / "closed" / f"{day}"  # it could not be listed, and now can
+    closed.mkdir(parents=True, exist_ok=True)
+    path = closed.relative_to(settings.landing).as_posix()
+    entries = [entry, entry | {"path": path, "sha256": NOT_OPENED, "bytes": 0}]
     settings.ledger.mkdir(exist_ok=True)
-    (settings.ledger / f"date={day}.jsonl").write_text(json.dumps(entry) + "\n")
+    (settings.ledger / f"date={day}.jsonl").write_text(
+        "".join(f"{json.dumps(each)}\n" for each in entries)
+    )
     for root in roots or ROOTS:
-        facts = {"ledger": [entry]} if root == "lake/leads" else {}
+        facts = {"ledger": entries} if root == "lake/leads" else {}
         if root == "matches":
             facts = {"policies": keep_policies(settings)}
         with publishing(settings.day_folder(settings.home / root, day), facts) as folder:

@@ -121,7 +121,7 @@ def _score_values(  # noqa: PLR0911 - one answer for each kind of column
         share = profile.share("resident_id", "uscc", "ein")
         return _by_share(share, "look like identity numbers")
     if column.name == "lead_id":
-        return (1.0, "each row has its own") if profile.is_unique else (0.0, "values repeat")
+        return _score_uniqueness(profile)
     if column.allowed:
         words = {*column.allowed, *load_synonyms().values.get(column.name, {})}
         known = sum(n for value, n in profile.values if value.strip().lower() in words)
@@ -134,12 +134,28 @@ def _score_values(  # noqa: PLR0911 - one answer for each kind of column
         is_date = is_native or bool(profile.formats) or profile.share("offset_time") >= MOST
         return (1.0, "its values are dates or times") if is_date else (0.0, "no dates")
     if column.type in ("number", "integer"):
-        return (1.0, "its values are numbers") if profile.is_numeric else (0.0, "no numbers")
+        return _score_number(column, profile)
     if column.type == "boolean":
         return _by_share(profile.share("boolean"), "are yes or no")
     if column.currency:
         return _by_share(profile.share("currency"), "are currency codes")
     return 0.5, ""
+
+
+def _score_uniqueness(profile: ColumnProfile) -> tuple[float, str]:
+    if profile.is_unique:
+        return 1.0, "each row has its own"
+    if profile.is_nearly_unique:
+        return 0.9, "nearly each row has its own"
+    return 0.0, "values repeat"
+
+
+def _score_number(column: Column, profile: ColumnProfile) -> tuple[float, str]:
+    if profile.is_numeric:
+        return 1.0, "its values are numbers"
+    if column.name.endswith("_months") and profile.months:
+        return 1.0, "its values are months and years"
+    return 0.0, "no numbers"
 
 
 def _by_share(share: float, what: str) -> tuple[float, str]:

@@ -19,6 +19,19 @@ from pipelines.ingest.reading.restricting_names import find_meaning
 
 UNANSWERED = '{expression: "null"}'
 """The value of a required column that nobody may guess; until it is set, no row is loaded."""
+ID_TYPES = {"resident_id": "prc_resident_id", "uscc": "prc_uscc", "ein": "us_ein"}
+"""Pattern of an identity number -> its type in the contract; the narrower pattern first."""
+CURRENCIES = {
+    "CNY": re.compile(r"(?<![美港日欧])元|[¥￥]|人民币|rmb|cny", re.IGNORECASE),
+    "USD": re.compile(r"美元|(?<![a-z])(us)?\$|usd", re.IGNORECASE),
+    "EUR": re.compile(r"欧元|€|(?<![a-z])eur(?![a-z])|euro", re.IGNORECASE),
+}
+"""Currency -> the part of a column's name that states it."""
+MONEY = (
+    *("amount", "income_monthly", "debt_monthly", "revenue_annual", "tax_paid_annual"),
+    *("collateral_value", "amount_min", "amount_max", "spend"),
+)
+"""Columns of contracts that hold money."""
 UNITS = {"万": "10000", "千": "1000", "thousand": "1000", "(k)": "1000", "million": "1000000"}
 """A part of a name -> factor of its money."""
 MAX_SHARE = 100
@@ -162,12 +175,49 @@ class DraftWriter:
             value = self._convert(column, self.profiles[candidate.source])
             value.evidence = f"{candidate.source}: {candidate.evidence}"
             return value
+        if column.name == "id_type" and (id_type := self._find_id_type()):
+            return id_type
+        if column.currency and (currency := self._find_currency(column)):
+            return currency
         taken = [chosen.source for chosen in self.chosen.values()]
         others = list_alternatives(column.name, self.candidates, taken)
         names = ", ".join(f"{other.source} ({other.evidence})" for other in others)
         if column.required:
             return self._fill_required(column, names)
         return _Value("", "", [f"Is {column.name} one of {names}?"] if names else [])
+
+    def _find_id_type(self) -> _Value | None:
+        """Return the type that the identity numbers themselves have, if nearly all have one."""
+        number = self.chosen.get("id_number")
+        if number is None:
+            return None
+        shares = {name: self.profiles[number.source].share(name) for name in ID_TYPES}
+        kind = next((name for name, share in shares.items() if share >= MOST), None)
+        if kind is None:
+            return None
+        evidence = f"{number.source}: {shares[kind]:.0%} of its values have this form"
+        return _Value(ID_TYPES[kind], evidence)
+
+    def _find_currency(self, column: Column) -> _Value | None:
+        """Return the currency that names of columns of money state, always with a question."""
+        money = [self.chosen[name].source for name in MONEY if name in self.chosen]
+        if not money:
+            return None
+        found = {
+            code: name for code, part in CURRENCIES.items() for name in money if part.search(name)
+        }
+        if len(found) == 1:
+            ((code, name),) = found.items()
+            question = f"Is all money of a row in {code}, as the name of {name} says?"
+            return _Value(code, "", [question])
+        if column.required:
+            return None
+        question = (
+            f"In which currency are {', '.join(money)}? The file does not state it. A lead without "
+            "one fits no product, unless expectations/policy/assumed_requests.yml has the currency "
+            "of its channel."
+        )
+        return _Value("", "", [question])
 
     def _fill_required(self, column: Column, names: str) -> _Value:
         if column.name == "lead_id":
@@ -203,6 +253,11 @@ class DraftWriter:
             return self._convert_number(column, profile)
         parts = [f"from: {_yaml(profile.name)}"]
         questions: list[str] = []
+        if column.name == "lead_id" and not profile.is_unique:
+            questions.append(
+                f"In {profile.known - profile.distinct:,} of {profile.known:,} rows {profile.name} "
+                "has the value of another row. Rows with one value are one lead: is that meant?"
+            )
         if column.allowed or column.type == "boolean":
             translation, unknown = _translate(column, profile)
             if translation:
@@ -249,6 +304,9 @@ class DraftWriter:
     def _convert_number(self, column: Column, profile: ColumnProfile) -> _Value:
         name = quote(profile.name)
         questions: list[str] = []
+        if column.name.endswith("_months") and not profile.is_numeric and profile.months:
+            pairs = ", ".join(f"{_yaml(text)}: {n}" for text, n in profile.months.items())
+            return _Value(f"{{from: {_yaml(profile.name)}, values: {{{pairs}}}}}")
         scale = self._find_scale(column, profile, questions)
         if profile.share("decimal_comma") >= 0.5:  # noqa: PLR2004 - half
             text = f"replace(replace({name}, '.', ''), ',', '.')"
@@ -270,15 +328,17 @@ class DraftWriter:
     ) -> str | None:
         """Return the factor that the name or the values speak for; ask about it."""
         lower = profile.name.lower()
-        for word, factor in UNITS.items():
-            if word in lower:
-                questions.append(f"Is {profile.name} in units of {factor}, as its name says?")
-                return factor
-        if column.name.endswith("_monthly") and re.search(r"annual|year|年", lower):
+        factor = next((factor for word, factor in UNITS.items() if word in lower), "")
+        is_yearly = re.search(r"annual|year|年", lower) is not None
+        if factor:
+            questions.append(f"Is {profile.name} in units of {factor}, as its name says?")
+        if column.name.endswith("_monthly") and is_yearly:
             questions.append(
                 f"Is {profile.name} of a year, as its name says, so a month a twelfth?"
             )
-            return "1/12"
+            return f"{factor or 1}/12"
+        if factor:
+            return factor
         is_share = (
             column.type == "number" and column.maximum is not None and column.maximum <= MAX_SHARE
         )

@@ -147,6 +147,8 @@ def _mask_row(contract: Contract, row: dict[str, Any]) -> dict[str, str]:
             )
         elif column.type == "text" and column.name != "lead_id":
             shown[column.name] = mask_digits(value)[:CUT]
+        elif column.type == "timestamp":
+            shown[column.name] = value.replace(".000000", "").replace("T", " ")
         else:
             shown[column.name] = value[:CUT]
     return shown

@@ -92,6 +92,7 @@ def onboard(
     target.write_text(draft.text, "utf-8")
     return {
         "file": file.name,
+        "path": f"{file}",
         "feed": feed,
         "source": source,
         "draft": str(target),

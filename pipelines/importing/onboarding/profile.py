@@ -15,6 +15,13 @@ FEW_VALUES = 30
 """A column with at most so many different values has categories, which may be shown."""
 MOST = 0.9
 """Share of the known values from which on a pattern counts as that of the column."""
+NEARLY_ALL = 0.99
+"""Share of rows with a value of their own from which on a column names its rows; files come with
+doubled lines and totals."""
+DURATION = re.compile(
+    r"(\d+) ?(?:个?月|期|months?|mths?|mos?\.?|m)|(\d+) ?(?:年|years?|yrs?\.?|y)", re.IGNORECASE
+)
+"""A whole text that states a time in months (first group) or years (second)."""
 
 PATTERNS = {
     "integer": r"[-+]?\d+(\.0+)?",
@@ -92,6 +99,18 @@ class ColumnProfile:
         return self.known == self.rows == self.distinct > 1
 
     @property
+    def is_nearly_unique(self) -> bool:
+        """Whether nearly every row has a value of its own."""
+        return self.distinct > 1 and self.distinct >= NEARLY_ALL * self.rows
+
+    @property
+    def months(self) -> dict[str, int]:
+        """The months that each text of a column of times means; empty if one text is no time."""
+        found = {text: read_months(text) for text, _ in self.values}
+        months = {text: number for text, number in found.items() if number is not None}
+        return months if len(months) == len(found) else {}
+
+    @property
     def is_personal(self) -> bool:
         """Whether the values may identify a person."""
         return self.share(*PERSONAL) >= 0.5 and self.distinct > FEW_VALUES  # noqa: PLR2004 - half
@@ -129,9 +148,17 @@ class ColumnProfile:
         return "category" if self.distinct <= FEW_VALUES else "text"
 
 
+def read_months(text: str) -> int | None:
+    """Return the months of a text such as `18个月` or `2 years`; None if it states no time."""
+    found = DURATION.fullmatch(text.strip())
+    if found is None:
+        return None
+    return int(found[1]) if found[1] else 12 * int(found[2])
+
+
 def mask_digits(text: str) -> str:
     """Return a text with runs of four or more digits masked: they may be part of a number."""
-    return re.sub(r"\d{4,}", lambda run: "9" * len(run[0]), text)[:40]
+    return re.sub(r"\d{4,}", lambda run: "#" * len(run[0]), text)[:40]
 
 
 def profile_columns(

@@ -1,5 +1,6 @@
 """The result of an onboarding as text for a terminal."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,4 +93,5 @@ def _describe_next(found: dict[str, Any]) -> Iterator[str]:
     else:
         yield "No question is open."
     yield f"Draft: {found['draft']}"
-    yield f"Next: answer the questions in it, then `banyan import {found['draft']} {found['file']}`"
+    command = shlex.join(["banyan", "import", found["draft"], found["path"]])
+    yield f"Next: answer the questions in it, then `{command}`"
