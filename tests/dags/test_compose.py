@@ -1,6 +1,7 @@
 """docker-compose.yml follows the Compose specification and agrees with runs on one machine."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +150,17 @@ def test_every_folder_of_code_is_in_the_image():
     for folder in ("dags", "dbt_project", "expectations", "models", "pipelines"):
         assert f"COPY {folder} {folder}" in recipe
         assert (PROJECT / folder).is_dir()
+    copied = re.findall(r"^COPY (.+) \S+$", recipe, re.MULTILINE)
+    sent = (PROJECT / ".dockerignore").read_text().split("\n\n")[0].splitlines()
+    assert "*" in sent  # the home, secrets and .env stay out of what Docker reads
+    assert {line[1:] for line in sent if line.startswith("!")} == set(" ".join(copied).split())
+
+
+def test_no_host_key_of_the_sftp_server_changes_with_its_container():
+    kept = {secret["target"] for secret in compose["services"]["sftp"]["secrets"]}
+    assert {f"/etc/ssh/ssh_host_{kind}_key" for kind in ("ed25519", "rsa")} <= kept
+    setup = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    for kind in ("ed25519", "rsa"):
+        file = f"secrets/sftp_host_{kind}_key"
+        assert f"-f {file}" in setup
+        assert compose["secrets"][f"sftp_host_{kind}_key"]["file"] == f"./{file}"
