@@ -42,6 +42,9 @@ DECISIONS = {
 }
 """Decision about a scored pair -> its description."""
 
+REASONS = ("matches.parquet", "unmatched.parquet")
+"""Files of `reasons/date=D/`."""
+
 TOLERANCE = 1e-6
 """Smaller differences of value, in the base currency, are ties."""
 
@@ -54,8 +57,8 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
 
     Returns:
         `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail` of
-        a lead without a match, `consent` (version, time, scope and texts of the register), and
-        `products`: for each its `decision`, `why`, `checks` and, if it
+        a lead without a match, `consent` (version, time, scope and texts of the register), `words`
+        (the reasons as the person gets them), and `products`: for each its `decision`, `why`, `checks` and, if it
         was scored, `FIGURES` and `value_after_price`.
 
     Raises:
@@ -72,9 +75,22 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
     explanation["consent"] = explain_consent(
         published.connection, published.settings, published.day, channel, lead
     )
+    explanation["words"] = _load_words(published, key)
     if rows[0]["exclusion_stage"] is None:
         explanation["products"] = _explain_products(published, matches, key)
     return explanation
+
+
+def _load_words(published: PublishedDay, key: Row) -> list[Row]:
+    """Return the reasons of the lead as its person gets them, in each language, strongest first.
+
+    For each match, or for the product that was closest to one; some stages have none.
+    """
+    folder = published.settings.day_folder(published.settings.reasons, published.day)
+    files = [str(folder / name) for name in REASONS if (folder / name).is_file()]
+    if not files:
+        return []
+    return published.query_file("person_words", files=files, **key)
 
 
 def explain_decision(pair: Row, planned: Sequence[Row], max_offers: int) -> str:
