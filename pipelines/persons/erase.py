@@ -167,7 +167,9 @@ def _begin(
     connection.register("subject_leads", subjects.leads)
     connection.register("subject_matches", subjects.matches)
     notices = query_table(
-        connection, SQL / "notices.sql", {"effective_on": now.astimezone(settings.zone).date()}
+        connection,
+        SQL / "notices.sql",
+        {"effective_on": min(now.astimezone(settings.zone).date(), day)},
     )
     notices = _leave_out_noticed(settings, notices)
     known_on = pa.array([day] * notices.num_rows, pa.date32())

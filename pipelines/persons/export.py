@@ -27,7 +27,6 @@ LANGUAGES = {"en": "English", "zh": "中文"}
 TEMPLATES = Path(__file__).parent / "templates"
 WORDING = Path(__file__).with_name("wording.yml")
 CHOSEN = {"chosen", "explored", "displaced"}
-SEPARATORS = {"en": "; ", "zh": "；"}
 
 Words = Mapping[str, Any]
 
@@ -219,7 +218,7 @@ def _describe_why(row: Row, words: Words, language: str) -> str:
     ]
     if not whys and row.get("decision") in words["why"]:
         whys = [words["why"][row["decision"]]]
-    return SEPARATORS[language].join(dict.fromkeys(whys))
+    return words["separator"].join(dict.fromkeys(whys))
 
 
 def _scores(lead: Row, words: Words, language: str) -> Table:

@@ -1,7 +1,7 @@
 """Everything that is held of a person: leads of the lake, and rows that never became one.
 
-A row that broke its contract, or that lies in a file which no run could read, has no lead. Its person
-may ask for it, and have it erased, all the same.
+A row that broke its contract, or that lies in a file which no run could read, has no lead. Its
+person may ask for it, and have it erased, all the same.
 """
 
 from typing import Any
@@ -59,8 +59,8 @@ def find_held(
 def find_ordered(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Found:
     """Return what `find_held` does, of every person that a received order asks to erase.
 
-    The hash of an order finds no row in a file that no run could read. An order whose hash is one of
-    several persons is left out: it needs a human.
+    The hash of an order finds no row in a file that no run could read. An order whose hash is one
+    of several persons is left out: it needs a human.
     """
     found = find_ordered_leads(connection, settings)
     create_rejected_view(connection, settings)

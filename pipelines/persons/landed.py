@@ -200,7 +200,7 @@ def read_landed(place: Path) -> bytes:
 
 
 def read_lines(place: Path, numbers: np.ndarray) -> list[bytes]:
-    """Return the text of some lines of a landed file, from 1; of a Parquet file its rows as JSON."""
+    """Return the text of some lines of a landed file; of a Parquet file its rows as JSON."""
     if is_parquet(place):
         rows = pq.read_table(place, partitioning=None)
         rows = rows.take(pa.array(numbers[numbers <= rows.num_rows] - 1)).to_pylist()

@@ -1,8 +1,8 @@
 """Rows that were received and not loaded: the ones in quarantine/, with whom they may name.
 
 A row that broke its contract has no lead in the lake, and what it has of a person is held all the
-same: in quarantine/, and in the landed file. It is kept as it was received, so its numbers and phones
-are sought among all of its fields.
+same: in quarantine/, and in the landed file. It is kept as it was received, so its numbers and
+phones are sought among all of its fields.
 """
 
 import duckdb
@@ -18,8 +18,8 @@ from pipelines.persons.identify import REJECTED, ROWS, SQL
 VALUES = pa.schema(
     [*ROWS, ("kind", pa.string()), ("value", pa.string()), ("is_number", pa.bool_())]
 )
-"""`kind` is `id_number` or `phone`, as which `value` is normalised. `is_number`: it has the form of a
-number that names one person or business."""
+"""`kind` is `id_number` or `phone`, as which `value` is normalised. `is_number`: it has the form of
+a number that names one person or business."""
 NUMBER = "^([0-9]{17}[0-9X]|[0-9]{8}[0-9A-Z]{10})$"
 
 

@@ -140,6 +140,7 @@ def test_every_institution_that_had_the_person_is_noticed_once(settings: Setting
     expected = {row["match_id"] for row in list_matches(2)}
     assert set(notices["match_id"].to_pylist()) == expected
     assert set(notices["kind"].to_pylist()) == {"erasure"}
+    assert set(notices["effective_on"].to_pylist()) == {NEXT}
     assert not find_notices(settings, FIRST, notices.slice(0, 0)).num_rows
     assert not find_notices(settings, NEXT, notices.select(["match_id", "kind"])).num_rows
 
