@@ -101,8 +101,8 @@ def _format_lead(lead: Explanation) -> Iterator[str]:
         yield from _format_consent(consent)
     for row in lead.get("words", ()):
         name = f"{row['institution_id']}/{row['product_id']}"
-        yield f"  in the person's words, {name}: {'; '.join(row['en'])}"
-        yield f"      {'；'.join(row['zh'])}"
+        yield f"  shown to the person, {name}: {row['en']}"
+        yield f"      {row['zh']}"
     for row in lead["products"]:
         yield from _format_pair(row)
     yield f"policy {lead['policy_version']}, models {lead['models']}"

@@ -42,9 +42,6 @@ DECISIONS = {
 }
 """Decision about a scored pair -> its description."""
 
-REASONS = ("matches.parquet", "unmatched.parquet")
-"""Files of `reasons/date=D/`."""
-
 TOLERANCE = 1e-6
 """Smaller differences of value, in the base currency, are ties."""
 
@@ -52,14 +49,15 @@ TOLERANCE = 1e-6
 def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, Any]:
     """Return the outcome of a lead and the decision at every product.
 
-    An explanation states no value of the lead but its scores: a rule is stated with its bound and
-    the side on which the lead lies.
+    An explanation states no value of the lead but its scores and the terms of its offers: a rule
+    is stated with its bound and the side on which the lead lies.
 
     Returns:
         `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail` of
         a lead without a match, `consent` (version, time, scope and texts of the register), `words`
-        (the reasons as the person gets them), and `products`: for each its `decision`, `why`, `checks` and, if it
-        was scored, `FIGURES` and `value_after_price`.
+        (offers with their whole cost, else reasons, as the person is shown them), and `products`:
+        for each its `decision`, `why`, `checks` and, if it was scored, `FIGURES` and
+        `value_after_price`.
 
     Raises:
         InputMissing: The day has no such lead.
@@ -82,15 +80,19 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
 
 
 def _load_words(published: PublishedDay, key: Row) -> list[Row]:
-    """Return the reasons of the lead as its person gets them, in each language, strongest first.
+    """Return what the person is shown, in each language: the offers, else the reasons.
 
-    For each match, or for the product that was closest to one; some stages have none.
+    Reasons are of the product that was closest to a match; some stages have none.
     """
-    folder = published.settings.day_folder(published.settings.reasons, published.day)
-    files = [str(folder / name) for name in REASONS if (folder / name).is_file()]
-    if not files:
-        return []
-    return published.query_file("person_words", files=files, **key)
+    settings, day = published.settings, published.day
+    offers = settings.day_folder(settings.offers, day) / "offers.parquet"
+    reasons = settings.day_folder(settings.reasons, day) / "unmatched.parquet"
+    words: list[Row] = []
+    if offers.is_file():
+        words = published.query_file("offer_words", file=str(offers), **key)
+    if not words and reasons.is_file():
+        words = published.query_file("person_words", file=str(reasons), **key)
+    return words
 
 
 def explain_decision(pair: Row, planned: Sequence[Row], max_offers: int) -> str:

@@ -1,12 +1,11 @@
--- The published reasons of a lead in the person's words, one row for each product, strongest first.
+-- The published reasons of a lead without a match in the person's words, one row for each product.
 
 select
     institution_id,
     product_id,
-    list(effect order by strength_rank) as effects,
-    list(person_en order by strength_rank) as en,
-    list(person_zh order by strength_rank) as zh
-from read_parquet($files, hive_partitioning = false, union_by_name = true)
+    string_agg(person_en, '; ' order by strength_rank) as en,
+    string_agg(person_zh, '；' order by strength_rank) as zh
+from read_parquet($file, hive_partitioning = false)
 where
     channel_id = $channel
     and lead_id = $lead
