@@ -218,7 +218,7 @@ def _describe_why(row: Row, words: Words, language: str) -> str:
     ]
     if not whys and row.get("decision") in words["why"]:
         whys = [words["why"][row["decision"]]]
-    return words["separator"].join(dict.fromkeys(whys))
+    return str(words["separator"]).join(dict.fromkeys(whys))
 
 
 def _scores(lead: Row, words: Words, language: str) -> Table:

@@ -70,7 +70,7 @@ def find_ordered(connection: duckdb.DuckDBPyConnection, settings: Settings) -> F
 
 
 def _list_missing(found: Found) -> pa.Table:
-    """Return the persons (`ASKED`) of whom nothing was found so far."""
+    """Return the persons (`ASKED`) that nothing was found of so far."""
     is_known = pc.is_in(found.asked["person"], value_set=found.known)
     return found.asked.filter(pc.invert(is_known))
 

@@ -59,7 +59,7 @@ class Found:
 
     @property
     def known(self) -> pa.ChunkedArray:
-        """Return the persons of whom something is held."""
+        """Return the persons that something is held of."""
         return pc.unique(
             pa.chunked_array(
                 [*self.leads["person"].chunks, *self.rejected["person"].chunks], pa.int64()
@@ -68,7 +68,7 @@ class Found:
 
     @property
     def persons(self) -> int:
-        """Return the number of persons of whom something is held."""
+        """Return the number of persons that something is held of."""
         return len(self.known)
 
 

@@ -1,4 +1,4 @@
-"""Rows that were received and not loaded: the ones in quarantine/, with whom they may name.
+"""Rows that were received and not loaded: the ones in quarantine/, and who they name.
 
 A row that broke its contract has no lead in the lake, and what it has of a person is held all the
 same: in quarantine/, and in the landed file. It is kept as it was received, so its numbers and

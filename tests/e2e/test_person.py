@@ -123,13 +123,14 @@ def test_a_thousand_persons_are_erased_and_the_others_replay(tmp_path: Path):
     values, hashes = list_canaries(home, drawn.numbers)
     values = (values - list_names(home, WEDNESDAY, drawn.numbers)) | drawn.refused_words
     held = list_held(home, drawn.numbers)
-    others = hash_others(home, drawn.numbers)
+    own = list_own(home, drawn.numbers)
+    others = hash_others(home, own)
     assert set(others) >= {"lake", "marts", "pairs", "matches", "offers", "unmatched", "delivered"}
     proof = erase(home, drawn.numbers)
     assert (proof["persons"], proof["unknown"]) == (1_000, 0)
     assert proof["rejected_rows"] >= len(refused)
     assert find_left(home, values, hashes, held) == {}
-    assert hash_others(home, drawn.numbers) == others
+    assert hash_others(home, own) == others
     for manifest in home.rglob("manifest.json"):
         for name, facts in read_manifest(manifest.parent)["files"].items():
             assert not check_file(manifest.parent / name, facts["sha256"])
@@ -238,25 +239,29 @@ def list_noticed(home: Path, day: date) -> set[tuple[str, str]]:
     }
 
 
-def hash_others(home: Path, numbers: set[str]) -> dict[str, tuple[int, int]]:
-    """Return top folder -> number and hash of the rows of every other person, in any order.
+def list_own(home: Path, numbers: set[str]) -> list[str]:
+    """Return CHANNEL/LEAD of the leads that are, or may be, one of the persons'.
 
-    A row without a number belongs to the person whose phone it has.
+    A lead without a number may be the person's whose phone it has.
     """
     leads = load_leads(home)
     phones = {row["phone"] for row in leads if row["id_number"] in numbers} - {None}
-    own = [
+    return [
         f"{row['channel_id']}/{row['lead_id']}"
         for row in leads
         if row["id_number"] in numbers or (not row["id_number"] and row["phone"] in phones)
     ]
+
+
+def hash_others(home: Path, own: list[str]) -> dict[str, tuple[int, int]]:
+    """Return top folder -> number and hash of the rows of other leads, in any order."""
     found: dict[str, tuple[int, int]] = {}
     for path in sorted(home.rglob("*.parquet")):
         top = path.relative_to(home).parts[0]
         names = set(pq.read_schema(path).names)
         if top in {"landing", "truth"} or not names >= {"channel_id", "lead_id"}:
             continue
-        keys = [("channel_id", "lead_id"), ("canonical_channel_id", "canonical_lead_id")]
+        keys = [(f"{which}channel_id", f"{which}lead_id") for which in ("", "canonical_", "first_")]
         others = " and ".join(
             f"{lead} not like 'erased-%' and not list_contains($own, {channel} || '/' || {lead})"
             for channel, lead in keys

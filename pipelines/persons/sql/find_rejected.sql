@@ -1,6 +1,6 @@
--- The rejected rows of each person that is asked for and has no lead. Tables: `asked` (person, kind,
--- subject: a keyed hash), `rejected_values`, `leads` (the lake). `numbers` counts the identity numbers
--- of all rows of the person: with several it is unclear who is meant.
+-- The rejected rows of each person that is asked for and has no lead. Tables: `asked` (person,
+-- kind, subject: a keyed hash), `rejected_values`, `leads` (the lake). `numbers` counts the
+-- identity numbers of all rows of the person: with several it is unclear who is meant.
 
 with found as (
 
@@ -15,8 +15,8 @@ with found as (
         on
             asked.kind = rejected_values.kind
             and asked.subject = keyed_hash(sha256(rejected_values.value))
-    anti join leads on asked.subject = leads.id_number_sha256
-    anti join leads on asked.subject = leads.phone_sha256
+    anti join leads as of_numbers on asked.subject = of_numbers.id_number_sha256
+    anti join leads as of_phones on asked.subject = of_phones.phone_sha256
 
 ),
 

@@ -1,5 +1,5 @@
--- The rejected rows with a number or phone of `subject_values` (kind, value). A phone in a row with the
--- number of somebody else is somebody else's row.
+-- The rejected rows with a number or phone of `subject_values` (kind, value). A phone in a row with
+-- the number of somebody else is somebody else's row.
 
 with own as (
 

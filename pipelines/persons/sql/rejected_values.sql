@@ -1,5 +1,5 @@
--- The fields of quarantined rows of leads that may be an identity number or a phone. A row is kept as
--- it was received, a line of CSV or an object of JSON. `$files`: the quarantine of leads.
+-- The fields of quarantined rows of leads that may be an identity number or a phone. A row is kept
+-- as it was received, a line of CSV or an object of JSON. `$files`: the quarantine of leads.
 
 with received as (
 
