@@ -98,7 +98,7 @@ def test_who_decided_a_changed_entry_and_why_is_stated(matched_home: Settings, f
     lower = {"from": DAY, "kind": "bank", "currency": "CNY", "cap": 0.2, "source": "Ours."}
     answers = {"decided_by": "Ann, risk committee", "why": "A cap of our own."}
     entries = [*yaml.safe_load(path.read_text("utf-8")), lower | answers]
-    path.write_text(yaml.safe_dump(entries), "utf-8")
+    path.write_text(yaml.safe_dump(entries, sort_keys=False), "utf-8")
     value = folder / "value.yml"
     stored = yaml.safe_load(value.read_text("utf-8"))
     name = next(key for key in stored if key.startswith("min"))
