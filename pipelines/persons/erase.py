@@ -99,7 +99,7 @@ def erase(settings: Settings, kind: Kind, lines: Iterable[str], *, by: str, reas
                 f"None of the {plural(len(identifiers), 'person')} is known in {settings.home}: no "
                 "lead of the lake, no quarantined row and no landed file has such an identifier. "
                 "Nothing was changed and no order was landed. Is it written as the channel sent "
-                "it?"
+                "it? A refused row is found by phone and identity number, not by its lead."
             )
         unknown = len(identifiers) - found.persons
         journal = _begin(settings, connection, found, by=by, reason=reason, unknown=unknown)
