@@ -199,7 +199,13 @@ def policy_diff(
 def _describe_diff(found: "PolicyDiff") -> Iterator[str]:
     """Yield the lines for a terminal."""
     yield f"From {found.first} to {found.second}:"
-    yield from (f"  {name} {how}" for name, how in found.changed_files.items())
+    for name, how in found.changed_files.items():
+        yield f"  {name} {how}"
+        for entry in found.entries:
+            if entry.file == name:
+                why = f" ({entry.why})" if entry.why else ""
+                yield f"    {'new ' if entry.is_new else 'gone'}  {entry.text}"
+                yield f"          decided by: {entry.decided_by or 'not stated'}{why}"
     if not found.changed_files:
         yield "  no file differs"
     yield (
@@ -242,7 +248,8 @@ def policy_list(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
     for version in versions:
         days = f"{version.days:,} days, {version.first_day} to {version.last_day}"
         mark = "  (in force)" if version.is_current else ""
-        print(f"{version.version[:12]}  {days if version.days else 'no day'}{mark}")
+        pages = f"on pages as {version.policy_version}"
+        print(f"{version.version[:12]}  {days if version.days else 'no day'}, {pages}{mark}")
         if version.changed_files:
             print(f"              changed: {', '.join(version.changed_files)}")
     if not versions:

@@ -106,6 +106,8 @@ def find(settings: Settings, kind: Kind | None, as_json: bool) -> int:  # noqa: 
                 print(
                     f"  {lead['date']}  {lead['channel_id']}/{lead['lead_id']}  received by {names}"
                 )
+        for row in found["rejected"]:
+            print(f"  not loaded: {row['path']}, line {row['line']}")
         if found["unknown"]:
             print(f"{found['unknown']:,} lines name nobody who is known.", file=sys.stderr)
     print_json(found)

@@ -99,6 +99,10 @@ def _format_lead(lead: Explanation) -> Iterator[str]:
         yield f"  {record['file']}, line {record['line']}{column}: {record['rule']}"
     if consent := lead.get("consent"):
         yield from _format_consent(consent)
+    for row in lead.get("words", ()):
+        name = f"{row['institution_id']}/{row['product_id']}"
+        yield f"  shown to the person, {name}: {row['en']}"
+        yield f"      {row['zh']}"
     for row in lead["products"]:
         yield from _format_pair(row)
     yield f"policy {lead['policy_version']}, models {lead['models']}"

@@ -49,14 +49,15 @@ TOLERANCE = 1e-6
 def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, Any]:
     """Return the outcome of a lead and the decision at every product.
 
-    An explanation states no value of the lead but its scores: a rule is stated with its bound and
-    the side on which the lead lies.
+    An explanation states no value of the lead but its scores and the terms of its offers: a rule
+    is stated with its bound and the side on which the lead lies.
 
     Returns:
         `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail` of
-        a lead without a match, `consent` (version, time, scope and texts of the register), and
-        `products`: for each its `decision`, `why`, `checks` and, if it
-        was scored, `FIGURES` and `value_after_price`.
+        a lead without a match, `consent` (version, time, scope and texts of the register), `words`
+        (offers with their whole cost, else reasons, as the person is shown them), and `products`:
+        for each its `decision`, `why`, `checks` and, if it was scored, `FIGURES` and
+        `value_after_price`.
 
     Raises:
         InputMissing: The day has no such lead.
@@ -72,9 +73,26 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
     explanation["consent"] = explain_consent(
         published.connection, published.settings, published.day, channel, lead
     )
+    explanation["words"] = _load_words(published, key)
     if rows[0]["exclusion_stage"] is None:
         explanation["products"] = _explain_products(published, matches, key)
     return explanation
+
+
+def _load_words(published: PublishedDay, key: Row) -> list[Row]:
+    """Return what the person is shown, in each language: the offers, else the reasons.
+
+    Reasons are of the product that was closest to a match; some stages have none.
+    """
+    settings, day = published.settings, published.day
+    offers = settings.day_folder(settings.offers, day) / "offers.parquet"
+    reasons = settings.day_folder(settings.reasons, day) / "unmatched.parquet"
+    words: list[Row] = []
+    if offers.is_file():
+        words = published.query_file("offer_words", file=str(offers), **key)
+    if not words and reasons.is_file():
+        words = published.query_file("person_words", file=str(reasons), **key)
+    return words
 
 
 def explain_decision(pair: Row, planned: Sequence[Row], max_offers: int) -> str:

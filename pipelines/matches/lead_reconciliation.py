@@ -5,6 +5,7 @@ received = quarantined + duplicates + suppressed + matched + unmatched
 
 from dataclasses import asdict, dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import IntegrityError
+from pipelines.core.home.erasures import read_tombstones
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 
@@ -50,7 +52,10 @@ def reconcile_leads(
     Raises:
         IntegrityError: A lead is lost or counted twice.
     """
-    intake = _sum_channels(read_manifest(settings.day_folder(settings.lake / "leads", day)))
+    lake = settings.day_folder(settings.lake / "leads", day)
+    intake = _sum_channels(read_manifest(lake))
+    for name in ("received", "loaded"):  # in a replay; no other run has erased leads
+        intake[name] -= _count_erased(lake)
     leads = pq.read_table(
         settings.day_folder(settings.marts, day) / "leads.parquet",
         columns=[*LEAD_KEY, "exclusion_stage"],
@@ -78,6 +83,12 @@ def _sum_channels(manifest: dict[str, Any]) -> dict[str, int]:
     """Return the intake counts of all channels together."""
     names = ("received", "loaded", "quarantined", "duplicates")
     return {name: sum(channel[name] for channel in manifest["counts"].values()) for name in names}
+
+
+def _count_erased(lake: Path) -> int:
+    """Return the leads of the lake that erasures have removed; the manifest still counts them."""
+    files = [tombstone["files"].get("leads.parquet", {}) for tombstone in read_tombstones(lake)]
+    return sum(facts["changed"] for facts in files if facts.get("treatment") == "remove")
 
 
 def _require_equal(name: str, count: int, other: str, other_count: int, day: date) -> None:

@@ -39,6 +39,7 @@ from pipelines.core.translation import plural
 from pipelines.deliveries.ledger.events import FILE as BATCH
 from pipelines.deliveries.ledger.events import FOLDER as DELIVERIES
 from pipelines.ingest.landing import NOT_OPENED
+from pipelines.transport.records import read_record
 
 PROGRESS_EVERY = 100
 """Folders after which a person who watches sees how far it is."""
@@ -105,6 +106,7 @@ def verify_home(
     _check_decisions(settings, day, log, found)
     _check_landed(settings, day, found)
     _check_batches(settings, day, found)
+    _check_transport(settings, day, log, found)
     _check_policies(settings, found)
     return found
 
@@ -393,6 +395,35 @@ def _check_batches(settings: Settings, day: date | None, found: Verification) ->
             if hash_bytes(path.read_bytes())[:16] != path.stem.partition("-")[2]:
                 name = path.relative_to(settings.home).as_posix()
                 found.problems[name] = "was changed after it was published"
+
+
+def _check_transport(settings: Settings, day: date | None, log: _Log, found: Verification) -> None:
+    """Compare what the records of transport state as sent with what the outbox published.
+
+    The records have times of the wall clock, so they are no leaves: a replay would not make them.
+    """
+    for path in sorted(settings.transport.glob(f"date={day or '*'}/[!.]*.json")):
+        name = path.relative_to(settings.home).as_posix()
+        found.files += 1
+        try:
+            record = read_record(settings, date.fromisoformat(path.parent.name[5:]), path.stem)
+        except (BanyanError, ValueError):
+            found.problems[name] = "is damaged"
+            continue
+        folder = settings.outbox / path.parent.name / path.stem
+        outbox = folder.relative_to(settings.home).as_posix()
+        for file in record.files if record else ():
+            leaf = f"{outbox}/{file.name}"
+            if not file.sent_at or file.name == SIGNATURE:
+                continue
+            if file.name == MANIFEST:
+                published = {log.newest.get(leaf, file.sha256), *log.earlier.get(leaf, ())}
+                is_known = file.sha256 in published
+            else:
+                is_known = not check_file(folder / file.name, file.sha256)
+            if not is_known:
+                found.problems[name] = f"states as sent what {leaf} is not and never was"
+                break
 
 
 def _check_policies(settings: Settings, found: Verification) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from expectations.contracts import load
@@ -18,7 +19,9 @@ from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.events import load_states
 from pipelines.explain import explain
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
-from pipelines.persons.identify import Found, Kind, find_leads, read_identifiers
+from pipelines.persons.held import find_held
+from pipelines.persons.identify import Found, Kind, read_identifiers
+from pipelines.persons.landed import read_lines
 from pipelines.persons.subjects import NO_WORD, Subjects, list_partitions, load_subjects
 
 Row = dict[str, Any]
@@ -32,18 +35,20 @@ def find_persons(settings: Settings, kind: Kind, lines: Iterable[str]) -> Row:
 
     Returns:
         `persons`: for each line its `leads` (channel, lead, date, institutions that received it);
-        `unknown`: the number of lines that name nobody who is known; `institutions`.
+        `rejected`: file and line of their rows that were received and not loaded; `unknown`: the
+        number of lines that name nobody who is known; `institutions`.
     """
     identifiers = read_identifiers(kind, lines)
     with connect(settings) as connection:
-        found = find_leads(connection, settings, kind, identifiers)
+        found = find_held(connection, settings, kind, identifiers)
         subjects = load_subjects(connection, settings, found)
         received = _list_recipients(connection, subjects)
-    persons: dict[int, Row] = {}
+    persons: dict[int, Row] = {
+        line: {"line": line, "leads": []} for line in sorted(found.known.to_pylist())
+    }
     for lead in subjects.leads.to_pylist():
-        person = persons.setdefault(lead["person"], {"line": lead["person"], "leads": []})
         key = (lead["channel_id"], lead["lead_id"])
-        person["leads"].append(
+        persons[lead["person"]]["leads"].append(
             {
                 "channel_id": lead["channel_id"],
                 "lead_id": lead["lead_id"],
@@ -53,6 +58,9 @@ def find_persons(settings: Settings, kind: Kind, lines: Iterable[str]) -> Row:
         )
     return {
         "persons": list(persons.values()),
+        "rejected": subjects.rejected.sort_by(
+            [("path", "ascending"), ("line", "ascending")]
+        ).to_pylist(),
         "unknown": len(identifiers) - len(persons),
         "institutions": sorted({name for names in received.values() for name in names}),
     }
@@ -72,11 +80,11 @@ def collect_person(settings: Settings, kind: Kind, lines: Iterable[str]) -> Row:
             "data of another. Nothing was exported."
         )
     with connect(settings) as connection:
-        found = find_leads(connection, settings, kind, identifiers)
+        found = find_held(connection, settings, kind, identifiers)
         if not found.persons:
             raise InputMissing(
-                f"{settings.home} holds no lead of this person. Nothing was exported. Is it "
-                "written as the channel sent it?"
+                f"{settings.home} holds no lead and no received row of this person. Nothing was "
+                "exported. Is it written as the channel sent it?"
             )
         subjects = load_subjects(connection, settings, found)
         leads = [_collect_lead(connection, settings, lead) for lead in subjects.leads.to_pylist()]
@@ -204,7 +212,28 @@ def _find_in(
 def _find_rejected(
     connection: duckdb.DuckDBPyConnection, settings: Settings, subjects: Subjects
 ) -> list[Row]:
-    """Return the quarantined rows that have a word of the person, as they were received."""
+    """Return the rows that were received and not loaded, as they were received.
+
+    They are in quarantine/, or in a landed file that no run could read.
+    """
+    rows = _find_quarantined(connection, settings, subjects)
+    named = {(row["file"], row["line"]) for row in rows if "line" in row}
+    for row in subjects.rejected.to_pylist():
+        place = settings.landing / row["path"]
+        if (row["path"], row["line"]) in named or not place.is_file():
+            continue
+        texts = read_lines(place, np.array([row["line"]]))
+        rows += [
+            {"file": row["path"], "line": row["line"], "received": text.decode("utf-8", "replace")}
+            for text in texts
+        ]
+    return rows
+
+
+def _find_quarantined(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, subjects: Subjects
+) -> list[Row]:
+    """Return the quarantined rows that are the person's, or that have a word of the person."""
     files = sorted(settings.quarantine.glob("*/date=*/quarantine.parquet"))
     if not files:
         return []
@@ -212,10 +241,17 @@ def _find_rejected(
     rows = connection.sql(
         """
         select * from read_parquet($files, hive_partitioning = false, union_by_name = true)
-        where list_has_any(string_split_regex(coalesce(received, ''), $no_word), $words)
+        where
+            list_has_any(string_split_regex(coalesce(received, ''), $no_word), $words)
+            or list_contains($lines, file || ':' || line)
         order by file, line, rule
         """,
-        params={"files": [str(file) for file in files], "words": words, "no_word": NO_WORD},
+        params={
+            "files": [str(file) for file in files],
+            "words": words,
+            "no_word": NO_WORD,
+            "lines": subjects.rejected_lines.to_pylist(),
+        },
     )
     return _clean(rows.to_arrow_table().select(QUARANTINE.names))
 

@@ -9,6 +9,7 @@
 A killed erasure is completed by the next one, or by `--resume`.
 """
 
+import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -28,14 +29,13 @@ from pipelines.core.publishing import sha256, write_json, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json_lines
 from pipelines.core.translation import plural
+from pipelines.persons.held import find_held, find_ordered
 from pipelines.persons.home_pass import HomePass
 from pipelines.persons.identify import (
     SQL,
     Found,
     Kind,
     create_leads_view,
-    find_leads,
-    find_ordered_leads,
     read_identifiers,
 )
 from pipelines.persons.journal import Journal, list_open
@@ -93,12 +93,13 @@ def erase(settings: Settings, kind: Kind, lines: Iterable[str], *, by: str, reas
     refuse_named(reason, [value for _, value in identifiers])
     with connect(settings) as connection:
         resume(settings, connection)
-        found = find_leads(connection, settings, kind, identifiers)
+        found = find_held(connection, settings, kind, identifiers)
         if not found.persons:
             raise InputMissing(
                 f"None of the {plural(len(identifiers), 'person')} is known in {settings.home}: no "
-                "lead of the lake has such an identifier. Nothing was changed and no order was "
-                "landed. Is it written as the channel sent it?"
+                "lead of the lake, no quarantined row and no landed file has such an identifier. "
+                "Nothing was changed and no order was landed. Is it written as the channel sent "
+                "it? A refused row is found by phone and identity number, not by its lead."
             )
         unknown = len(identifiers) - found.persons
         journal = _begin(settings, connection, found, by=by, reason=reason, unknown=unknown)
@@ -113,7 +114,7 @@ def erase_ordered(settings: Settings, *, by: str, reason: str) -> Any:
     """
     with connect(settings) as connection:
         completed = resume(settings, connection)
-        found = find_ordered_leads(connection, settings)
+        found = find_ordered(connection, settings)
         if not found.persons:
             return {"persons": 0, "completed": completed}
         journal = _begin(settings, connection, found, by=by, reason=reason, unknown=0)
@@ -161,12 +162,14 @@ def _begin(
     subjects = load_subjects(connection, settings, found)
     refuse_named(reason, subjects.leads["lead_id"].to_pylist())
     now = datetime.now(UTC)
-    erasure = f"erasure-{now:%Y%m%dT%H%M%S}-{subjects.lead_tokens[0].as_py()[-6:]}"
+    erasure = f"erasure-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     day = find_open_date(settings)
     connection.register("subject_leads", subjects.leads)
     connection.register("subject_matches", subjects.matches)
     notices = query_table(
-        connection, SQL / "notices.sql", {"effective_on": now.astimezone(settings.zone).date()}
+        connection,
+        SQL / "notices.sql",
+        {"effective_on": min(now.astimezone(settings.zone).date(), day)},
     )
     notices = _leave_out_noticed(settings, notices)
     known_on = pa.array([day] * notices.num_rows, pa.date32())
@@ -180,6 +183,7 @@ def _begin(
         "persons": found.persons,
         "unknown": unknown,
         "leads": subjects.leads.num_rows,
+        "rejected_rows": subjects.rejected.num_rows,
         "matches": subjects.matches.num_rows,
         "known_on": f"{day}",
         "orders": list_order_subjects(connection, subjects),

@@ -12,11 +12,16 @@ from typing import Any
 import yaml
 
 from expectations import policy
+from pipelines.core import translation
 from pipelines.core.errors import BanyanError
 from pipelines.core.publishing import write_json
 from pipelines.core.rendering.html import environment
 from pipelines.core.settings import Settings
+from pipelines.core.translation import read_catalogue
+from pipelines.matches.stage_labels import describe_detail
+from pipelines.pairs.eligibility.reference_rules import MET
 from pipelines.persons.collect import Row
+from pipelines.reports.languages import CATALOGUES
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 TEMPLATES = Path(__file__).parent / "templates"
@@ -125,12 +130,18 @@ def _list_parts(person: Row, language: str) -> Iterator[Part]:
         summary = words["outcomes"].get(outcome, outcome)
         yield Part(title, summary, tuple(_lead_tables(lead, words, language)))
     beside = (
-        _rows("rejected", person["rejected"], ("file", "rule", "received"), words),
+        _rows("rejected", [row | {"file": _place(row)} for row in person["rejected"]],
+              ("file", "rule", "received"), words),
         _rows("orders", person["orders"], ("platform_id", "reason", "institution_id",
                                            "effective_at"), words),
         _rows("requests", person["requests"], ("at", "verb", "id", "result"), words),
     )  # fmt: skip
     yield Part(words["sections"]["requests"], "", tuple(beside))
+
+
+def _place(row: Row) -> str:
+    """Return file and line of a row that was refused."""
+    return f"{row['file']}:{row['line']}" if "line" in row else f"{row['file']}"
 
 
 def _lead_tables(lead: Row, words: Words, language: str) -> Iterator[Table]:
@@ -154,7 +165,7 @@ def _lead_tables(lead: Row, words: Words, language: str) -> Iterator[Table]:
         for row in (*lead["reasons"], *lead["refusals"])
     ]  # fmt: skip
     yield _rows("reasons", reasons, ("institution", "product", "reason"), words)
-    yield _scores(lead, words)
+    yield _scores(lead, words, language)
     yield _consent(lead, words, language)
     deliveries = [
         {"institution": row["institution_id"], "date": row["date"],
@@ -184,12 +195,33 @@ def _list_checks(lead: Row, language: str) -> list[Row]:
     records = explanation.get("records", ())
     checks += [{"rule": row["rule"], "value": row["column"] or ""} for row in records]
     if explanation.get("stage"):
-        detail = explanation.get("detail") or ""
-        checks.append({"rule": explanation["stage"], "value": detail})
+        texts = read_catalogue(language, CATALOGUES)
+        detail = describe_detail(explanation.get("detail") or "")
+        checks.append(
+            {
+                "rule": texts.translate(translation.words(explanation["stage"])),
+                "value": texts.translate(detail),
+            }
+        )
     return checks
 
 
-def _scores(lead: Row, words: Words) -> Table:
+def _describe_why(row: Row, words: Words, language: str) -> str:
+    """Return why a product was offered or not, in the person's words."""
+    failed = [check for check in row.get("checks", ()) if check["answer"] != MET]
+    whys = [
+        words["why"][check["step"]].format(
+            what=label_column(f"{check['rule']}".split(" ", 1)[0], language)
+        )
+        for check in failed
+        if check["step"] in words["why"]
+    ]
+    if not whys and row.get("decision") in words["why"]:
+        whys = [words["why"][row["decision"]]]
+    return str(words["separator"]).join(dict.fromkeys(whys))
+
+
+def _scores(lead: Row, words: Words, language: str) -> Table:
     fields, decisions = words["fields"], words["decisions"]
     names = ("institution", "product", "decision", "reason", "approval", "default", "apr")
     rows = tuple(
@@ -197,7 +229,7 @@ def _scores(lead: Row, words: Words) -> Table:
             f"{row.get('institution_id', '')}",
             f"{row.get('product_id', '')}",
             decisions[row["decision"] if row.get("decision") in CHOSEN else "other"],
-            f"{row.get('why', '')}",
+            _describe_why(row, words, language),
             _share(row.get("p_approve")),
             _share(row.get("pd")),
             _share(row.get("suggested_apr")),

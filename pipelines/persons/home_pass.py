@@ -23,6 +23,9 @@ from pipelines.core.home.shared_marts import FOLDER as SHARED
 from pipelines.core.publishing import MANIFEST, SIGNATURE, restore, sha256, sync, write_json
 from pipelines.core.settings import Settings
 from pipelines.core.stored_files import read_json
+from pipelines.deliveries.ledger.events import FILE as BATCH
+from pipelines.deliveries.ledger.events import FOLDER as DELIVERIES
+from pipelines.deliveries.ledger.events import name_batch
 from pipelines.persons import outbox, tables, texts
 from pipelines.persons.journal import Journal
 from pipelines.persons.landed import LINES, erase_lines, find_lines
@@ -219,7 +222,12 @@ class HomePass:
         fresh = path.with_name(f".{path.name}.erased")
         self._writer(place)(path, fresh)
         sync(fresh)
-        fresh.replace(path)
+        renamed = path.with_name(_name_changed(path, fresh))
+        if renamed != path:
+            self._journal.record(renamed.relative_to(self._home).as_posix(), "", "renamed", 0)
+        fresh.replace(renamed)
+        if renamed != path:
+            path.unlink()
 
     def _erase_shared_marts(self) -> None:
         """Erase the persons from the mart files that days share, which are named by their hash.
@@ -306,6 +314,13 @@ def _restore_killed(folder: Path) -> None:
         restore(folder / path.name.removeprefix(".").removesuffix(".previous"))
     for path in (*folder.glob(".*.new"), *folder.glob(".*.erased")):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _name_changed(path: Path, fresh: Path) -> str:
+    """Return the name of a file with the new content; a batch of events is named by its hash."""
+    if path.parent.parent.name == DELIVERIES and BATCH.match(path.name):
+        return name_batch(int(path.name.partition("-")[0]), fresh)
+    return path.name
 
 
 def _channel_of(path: Path) -> str:

@@ -7,7 +7,7 @@ written down: messages name the line.
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,10 @@ ASKED = pa.schema(
     [("person", pa.int64()), *((name, pa.string()) for name in ("kind", "value", "subject"))]
 )
 """`value` is the normalised identifier, `subject` what the lake compares: its keyed hash."""
+ROWS = pa.schema([("path", pa.string()), ("line", pa.int64())])
+"""Rows that were received and not loaded: the file below landing/, and the line."""
+REJECTED = pa.schema([("person", pa.int64()), *ROWS, ("kind", pa.string()), ("value", pa.string())])
+"""Such rows of persons; `value` is the normalised number or phone by which the row is found."""
 
 
 class PersonUnclear(BanyanError):
@@ -50,11 +54,22 @@ class Found:
     """See `ASKED`; it holds personal data."""
     leads: pa.Table
     """`person`, `channel_id`, `lead_id` and `lead_on`, its business date; each lead once."""
+    rejected: pa.Table = field(default_factory=REJECTED.empty_table)
+    """The rows of persons without a lead, see `REJECTED`."""
+
+    @property
+    def known(self) -> pa.ChunkedArray:
+        """Return the persons that something is held of."""
+        return pc.unique(
+            pa.chunked_array(
+                [*self.leads["person"].chunks, *self.rejected["person"].chunks], pa.int64()
+            )
+        )
 
     @property
     def persons(self) -> int:
-        """Return the number of persons with a lead."""
-        return len(pc.unique(self.leads["person"]))
+        """Return the number of persons that something is held of."""
+        return len(self.known)
 
 
 def read_identifiers(kind: Kind, lines: Iterable[str]) -> list[tuple[int, str]]:

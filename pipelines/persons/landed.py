@@ -109,6 +109,19 @@ def find_lines(
     return lines.rename_columns({"lines_max": "lines"}).select(LINES.names).cast(LINES)
 
 
+def find_worded_lines(settings: Settings, subjects: Subjects) -> Iterator[tuple[str, int, bytes]]:
+    """Yield path below landing/, number and text of each line that has a word of the subjects.
+
+    Lists of orders are left out.
+    """
+    for file in _walk(settings.landing):
+        if file.feed == ORDER_LISTS:
+            continue
+        if len(numbers := _find_worded_rows(file, subjects)):
+            texts = read_lines(file.place, numbers)
+            yield from zip([file.path] * len(texts), numbers.tolist(), texts, strict=True)
+
+
 def find_lead_lines(
     connection: duckdb.DuckDBPyConnection,
     settings: Settings,
@@ -186,6 +199,16 @@ def read_landed(place: Path) -> bytes:
     return text
 
 
+def read_lines(place: Path, numbers: np.ndarray) -> list[bytes]:
+    """Return the text of some lines of a landed file; of a Parquet file its rows as JSON."""
+    if is_parquet(place):
+        rows = pq.read_table(place, partitioning=None)
+        rows = rows.take(pa.array(numbers[numbers <= rows.num_rows] - 1)).to_pylist()
+        return [json.dumps(row, default=str, ensure_ascii=False).encode() for row in rows]
+    lines = read_landed(place).split(b"\n")
+    return [lines[number - 1] for number in numbers if number <= len(lines)]
+
+
 def is_parquet(place: Path) -> bool:
     """Return whether a file is a whole Parquet file, under any name."""
     with place.open("rb") as file:
@@ -219,7 +242,7 @@ def _list_named_files(connection: duckdb.DuckDBPyConnection, subjects: Subjects)
         where landed_on is not null
         """
     ).fetchall()
-    return {path for (path,) in rows}
+    return {path for (path,) in rows} | set(subjects.rejected["path"].to_pylist())
 
 
 def find_outcome_lines(
@@ -319,6 +342,9 @@ def _read_leads(
     for rows in reader.read_tables():
         channels = sources.take(rows["task"].combine_chunks())
         hits = _find_lead_rows(rows, pa.chunked_array([channels]), subjects)
+        lines = rows["line"].cast(pa.string()).combine_chunks()
+        keys = pc.binary_join_element_wise(paths.take(rows["task"].combine_chunks()), lines, ":")
+        hits |= flag(keys, subjects.rejected_lines)
         own = rows.filter(pa.array(hits))
         counts = pc.add(pc.count_substring(pc.fill_null(own["received"], ""), "\n"), 1)
         place = paths.take(own["task"].combine_chunks())

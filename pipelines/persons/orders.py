@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import duckdb
@@ -52,14 +52,18 @@ def list_order_subjects(
 def land_order(
     settings: Settings, name: str, day: date, reason: str, subjects: list[tuple[str, str]]
 ) -> Path:
-    """Land the order file `name` for `day`, unless it is there; return its path."""
+    """Land the order file `name` for `day`, unless it is there; return its path.
+
+    It holds from the beginning of `day` at the latest: a date may be run days after it ended.
+    """
     path = settings.landing / "suppressions" / PLATFORM / f"{day}" / f"{name}.csv"
     if path.is_file():
         return path
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["subject_type", "subject", "reason", "effective_at"])
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    begins = datetime.combine(day, time.min, settings.zone)
+    at = min(datetime.now(UTC), begins.astimezone(UTC)).isoformat(timespec="seconds")
     writer.writerows([kind, subject, reason, at] for kind, subject in subjects)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.part")

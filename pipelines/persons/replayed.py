@@ -238,11 +238,15 @@ def _compare(settings: Settings, published: list[Path], replayed: list[Path]) ->
 
 
 def _is_other(names: list[str]) -> str:
-    """Return SQL of whether a row is of no erased person."""
+    """Return SQL of whether a row is of no erased person.
+
+    The record of a rejected file counts its rows, the erased ones too; it has no line.
+    """
     ids = [name for name in names if name.endswith(("lead_id", "match_id"))]
     conditions = [f"not coalesce(starts_with(\"{name}\", '{ERASED}'), false)" for name in ids]
     if {"received", "message"}.issubset(names):
         conditions.append("(received is not null or message is not null)")
+        conditions += ["line is not null"] if "line" in names else []
     return " and ".join(conditions) or "true"
 
 

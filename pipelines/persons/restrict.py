@@ -5,6 +5,7 @@ and the institutions that have the person are noticed. What is held stays. To li
 removed from where it landed and from the lake.
 """
 
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,8 @@ from pipelines.core.settings import Settings
 from pipelines.core.translation import plural
 from pipelines.persons.collect import hash_leads
 from pipelines.persons.erase import refuse_named
-from pipelines.persons.identify import Kind, find_leads, read_identifiers
+from pipelines.persons.held import find_held
+from pipelines.persons.identify import Kind, read_identifiers
 from pipelines.persons.landed import LINES, erase_lines
 from pipelines.persons.orders import find_open_date, land_order, list_order_subjects
 from pipelines.persons.subjects import LEADS, MATCHES, VALUES, Subjects, load_subjects
@@ -48,7 +50,7 @@ def restrict(
     identifiers = read_identifiers(kind, lines)
     refuse_named(reason, [value for _, value in identifiers])
     with connect(settings) as connection:
-        found = find_leads(connection, settings, kind, identifiers)
+        found = find_held(connection, settings, kind, identifiers)
         if not found.persons:
             raise InputMissing(
                 f"None of the {plural(len(identifiers), 'person')} is known in {settings.home}. "
@@ -57,7 +59,7 @@ def restrict(
         subjects = load_subjects(connection, settings, found)
         orders = list_order_subjects(connection, subjects)
         hashes = sorted(hash_leads(connection, settings, found.leads).values())
-    name = f"restriction-{datetime.now(UTC):%Y%m%dT%H%M%S}-{hashes[0][:6]}"
+    name = f"restriction-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     day = find_open_date(settings)
     land_order(settings, name, day, REASON, orders)
     return append_entry(

@@ -7,7 +7,7 @@ killed one can be completed, and nowhere else.
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from pipelines.core.home.erasures import ERASED
 from pipelines.core.publishing import write_parquet
 from pipelines.core.settings import Settings
 from pipelines.ingest.identity import normalise_id_sql, normalise_phone_sql
-from pipelines.persons.identify import SQL, Found
+from pipelines.persons.identify import ROWS, SQL, Found
+from pipelines.persons.rejected import create_rejected_view
 
 WORD = re.compile(rb"[0-9A-Za-z][0-9A-Za-z._-]{3,}")
 """A word of any file, as an id, a number or a hash is one; a `+` before it is no part of it."""
@@ -69,6 +70,7 @@ MATCHES = pa.schema(
 )
 VALUES = pa.schema([("kind", pa.string()), ("value", pa.string()), ("is_own", pa.bool_())])
 """`kind` is a column of the lake's leads."""
+TABLES = ("leads", "matches", "values", "rejected")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ class Subjects:
     """See `MATCHES`; `token` takes the place of the match id."""
     values: pa.Table
     """See `VALUES`."""
+    rejected: pa.Table = field(default_factory=ROWS.empty_table)
+    """Rows of theirs that were received and not loaded, see `ROWS`."""
+
+    @cached_property
+    def rejected_lines(self) -> pa.Array:
+        """Return PATH:LINE of each rejected row, with the path below landing/."""
+        lines = self.rejected["line"].cast(pa.string())
+        return pc.binary_join_element_wise(self.rejected["path"], lines, ":").combine_chunks()
 
     @cached_property
     def lead_keys(self) -> pa.Array:
@@ -185,15 +195,14 @@ class Subjects:
 
     def save(self, folder: Path) -> None:
         """Write the subjects into the journal `folder`."""
-        for name in ("leads", "matches", "values"):
+        for name in TABLES:
             write_parquet(getattr(self, name), folder / f"{name}.parquet")
 
     @classmethod
     def load(cls, folder: Path) -> "Subjects":
         """Return the subjects in the journal `folder`."""
-        names = ("leads", "matches", "values")
         return cls(
-            *(pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in names)
+            *(pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in TABLES)
         )
 
 
@@ -209,13 +218,15 @@ def load_subjects(
     """
     connection.register("subject_leads", found.leads)
     values = query_table(connection, SQL / "identifiers.sql").cast(VALUES)
-    values = pa.concat_tables([values, _normalise_values(connection, values), _asked_values(found)])
+    create_rejected_view(connection, settings)
+    named = (_normalise_values(connection, values), _asked_values(found), _rejected_values(found))
+    values = pa.concat_tables([values, *named])
     values = values.group_by(["kind", "value"]).aggregate([("is_own", "min")])
     values = values.rename_columns({"is_own_min": "is_own"}).select(VALUES.names).cast(VALUES)
     leads = _add_tokens(query_table(connection, SQL / "subject_leads.sql"))
     leads = leads.select(LEADS.names).cast(LEADS)
     matches = _load_matches(connection, settings)
-    return Subjects(leads, matches, values)
+    return Subjects(leads, matches, values, _list_rejected(connection, found, values))
 
 
 def join_keys(channels: pa.ChunkedArray, leads: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -278,11 +289,28 @@ def _normalise_values(connection: duckdb.DuckDBPyConnection, values: pa.Table) -
 
 def _asked_values(found: Found) -> pa.Table:
     """Return the identifiers that were given: a quarantined row may have one that no lead has."""
-    known = pc.is_in(found.asked["person"], value_set=pc.unique(found.leads["person"]))
+    known = pc.is_in(found.asked["person"], value_set=found.known)
     is_value = pc.and_(pc.not_equal(found.asked["kind"], "lead"), pc.is_valid(found.asked["value"]))
     given = found.asked.filter(pc.and_(known, is_value)).select(["kind", "value"])
     own = pa.array([True] * given.num_rows, pa.bool_())
     return given.append_column("is_own", own).cast(VALUES)
+
+
+def _rejected_values(found: Found) -> pa.Table:
+    """Return the numbers and phones by which rejected rows were found: no lead has them."""
+    own = pa.array([True] * found.rejected.num_rows, pa.bool_())
+    return found.rejected.select(["kind", "value"]).append_column("is_own", own).cast(VALUES)
+
+
+def _list_rejected(
+    connection: duckdb.DuckDBPyConnection, found: Found, values: pa.Table
+) -> pa.Table:
+    """Return the rejected rows of the persons: the ones found, and the ones with their values."""
+    connection.register("subject_values", values.filter(values["is_own"]))
+    rows = query_table(connection, SQL / "own_rejected_rows.sql").cast(ROWS)
+    connection.unregister("subject_values")
+    rows = pa.concat_tables([rows, found.rejected.select(ROWS.names)])
+    return rows.group_by(ROWS.names).aggregate([]).select(ROWS.names)
 
 
 def _load_matches(connection: duckdb.DuckDBPyConnection, settings: Settings) -> pa.Table:

@@ -13,7 +13,7 @@ from pipelines.cli.app import main
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
-from pipelines.explain import explain
+from pipelines.explain import explain, format_explanation
 from pipelines.explain.lead import explain_decision
 from tests.helpers.day import run_matching, write_day_before_matching
 from tests.helpers.mart_schemas import SCHEMAS
@@ -63,6 +63,22 @@ def test_a_matched_lead_has_every_product_with_its_offers_first(explained_home):
     assert {row["decision"] for row in explanation["products"][:count]} == {"chosen"}
     assert explanation["products"][-1]["decision"] == "closed"
     assert all(row["why"] for row in explanation["products"])
+
+
+def test_what_the_person_is_shown_is_stated_in_both_languages(explained_home):
+    offer = read_rows(explained_home, "offers")[0]
+    explanation = explain(explained_home, DAY, lead=key(offer))
+    own = [row for row in read_rows(explained_home, "offers") if key(row) == key(offer)]
+    assert {(row["en"], row["zh"]) for row in explanation["words"]} == {
+        (row["words"], row["words_zh"]) for row in own
+    }
+    assert f"      {offer['words_zh']}\n" in format_explanation(explanation)
+    folder = explained_home.day_folder(explained_home.reasons, DAY)
+    reasons = pq.read_table(folder / "unmatched.parquet").to_pylist()
+    reason = next(row for row in reasons if row["strength_rank"] == 1 and row["person_en"])
+    words = explain(explained_home, DAY, lead=key(reason))["words"]
+    assert any(row["en"].startswith(reason["person_en"]) for row in words)
+    assert any(row["zh"].startswith(reason["person_zh"]) for row in words)
 
 
 def test_figures_equal_the_scores_and_no_pair_is_unexplained(explained_home):

@@ -2,9 +2,10 @@
 
 import gzip
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import duckdb
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import feather
 
+ESCAPE = re.compile(rb"\\\\u([0-9a-fA-F]{4})")
+"""A character as JSON may write it."""
 WORD = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_./-]{3,}|[\x80-\xff]+")
 
 
@@ -46,6 +49,10 @@ def read_parts(path: Path) -> Iterator[bytes]:
     """Yield the bytes of a file, and what they hold where they are packed."""
     data = path.read_bytes()
     yield data
+    if ESCAPE.search(data):
+        yield ESCAPE.sub(lambda found: chr(int(found[1], 16)).encode("utf-8", "replace"), data)
+    if data.startswith(b"SQLite format 3"):
+        yield _dump(path)
     if data[:2] == b"\x1f\x8b":
         yield _unzip(data)
     if data[:4] == b"PAR1" and data[-4:] == b"PAR1":
@@ -66,6 +73,12 @@ def _unzip(data: bytes) -> bytes:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error):
         return zlib.decompressobj(wbits=31).decompress(data)
+
+
+def _dump(path: Path) -> bytes:
+    """Return every row of a SQLite database, with what its journal has."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return "\n".join(database.iterdump()).encode("utf-8", "replace")
 
 
 def _as_text(table: pa.Table) -> bytes:

@@ -1,11 +1,13 @@
 """A lead that is lost, counted twice or unknown stops the day."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import IntegrityError
-from pipelines.core.publishing import publishing, read_manifest
+from pipelines.core.home.erasures import TOMBSTONES
+from pipelines.core.publishing import MANIFEST, publishing, read_manifest, write_json
 from pipelines.core.settings import Settings
 from pipelines.matches.lead_reconciliation import LEAD_KEY, reconcile_leads
 from tests.helpers.matched_day import DAY
@@ -66,3 +68,25 @@ def test_intake_count_that_does_not_add_up_is_an_error(matched_copy, changed, me
         pass
     with pytest.raises(IntegrityError, match=message):
         reconcile_leads(matched_copy, DAY, **load_tables(matched_copy))
+
+
+def test_leads_that_were_erased_since_are_not_lost(matched_copy):
+    lake = matched_copy.day_folder(matched_copy.lake / "leads", DAY)
+    marts = matched_copy.day_folder(matched_copy.marts, DAY)
+    tables = load_tables(matched_copy)
+    gone = set(tables["unmatched"]["lead_id"].to_pylist()[:2])
+    counts = reconcile_leads(matched_copy, DAY, **tables)
+    leads = pq.read_table(marts / "leads.parquet")
+    pq.write_table(without(leads, gone), marts / "leads.parquet")
+    tables["unmatched"] = without(tables["unmatched"], gone)
+    with pytest.raises(IntegrityError, match="60 leads were loaded by ingest, but 58"):
+        reconcile_leads(matched_copy, DAY, **tables)
+    facts = {"leads.parquet": {"treatment": "remove", "changed": 2}}
+    manifest = read_manifest(lake) | {TOMBSTONES: [{"id": "e1", "files": facts}]}
+    write_json(lake / MANIFEST, manifest)
+    left = reconcile_leads(matched_copy, DAY, **tables)
+    assert left.received == counts.received - 2
+
+
+def without(rows: pa.Table, gone: set[str]) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["lead_id"], pa.array(sorted(gone)))))

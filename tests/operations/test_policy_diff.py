@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from expectations import policy
 from expectations.policy import PolicyError
@@ -90,6 +91,25 @@ def test_a_lower_cap_names_the_matches_above_it(matched_home: Settings, folder: 
         assert set(effect.examples) <= set(matches["match_id"].to_pylist())
     back = compare(matched_home, folder, "current")
     assert {name: (e.allowed, e.forbidden) for name, e in back.rules.items()} == rules
+
+
+def test_who_decided_a_changed_entry_and_why_is_stated(matched_home: Settings, folder: Path):
+    path = folder / "price_caps.yml"
+    lower = {"from": DAY, "kind": "bank", "currency": "CNY", "cap": 0.2, "source": "Ours."}
+    answers = {"decided_by": "Ann, risk committee", "why": "A cap of our own."}
+    entries = [*yaml.safe_load(path.read_text("utf-8")), lower | answers]
+    path.write_text(yaml.safe_dump(entries, sort_keys=False), "utf-8")
+    value = folder / "value.yml"
+    stored = yaml.safe_load(value.read_text("utf-8"))
+    name = next(key for key in stored if key.startswith("min"))
+    value.write_text(yaml.safe_dump(stored | {name: 7, "decided_by": "Bob"}), "utf-8")
+    found = compare(matched_home, "current", folder)
+    (entry,) = (each for each in found.entries if each.file == "price_caps.yml")
+    assert (entry.is_new, entry.decided_by, entry.why) == (True, *answers.values())
+    assert entry.text == f"from {DAY}, kind bank, currency CNY, cap 0.2, source Ours."
+    changed = [each for each in found.entries if each.file == "value.yml"]
+    assert [(each.is_new, each.decided_by) for each in changed] == [(False, ""), (True, "Bob")]
+    assert changed[1].text == f"{name} 7"
 
 
 def test_other_least_odds_touch_the_unlikely_and_open_to_others(
@@ -235,15 +255,17 @@ def test_the_verbs_compare_list_and_export(
     edit(folder, "price_caps", r"(?m)^  cap: 0\.24$", "  cap: 0.15")
     assert main(["policy", "diff", "current", str(folder), *span, *home]) == 0
     shown = capsys.readouterr().out
-    assert "price_caps.yml changed" in shown
+    assert "price_caps.yml changed\n    gone  from " in shown
+    assert "          decided by: not stated\n" in shown
     assert f"  {DAY}  " in shown
     assert main(["policy", "diff", "current", str(folder), *span, "--json", *home]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["touched_matches"] == figures["days"][f"{DAY}"]["touched"] > 0
     assert main(["policy", "list", *home]) == 0
-    assert f"{policy.full_version()[:12]}  1 days, {DAY} to {DAY}  (in force)" in (
-        capsys.readouterr().out
+    assert f"{policy.full_version()[:12]}  1 days, {DAY} to {DAY}" in (
+        listed := capsys.readouterr().out
     )
+    assert f"on pages as {policy.version()}  (in force)" in listed
     assert main(["policy", "list", "--json", *home]) == 0
     assert json.loads(capsys.readouterr().out)[0]["is_current"]
     target = str(tmp_path / "exported")

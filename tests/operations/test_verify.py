@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from pipelines.core.settings import Settings
 from pipelines.ingest.landing import NOT_OPENED
 from pipelines.operations.verify import verify_home, write_proof, write_time_stamp_request
 from pipelines.reports.sign_off import record_sign_off
+from pipelines.transport.records import SentFile, TransportRecord, record_path, write_record
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(4)]
@@ -276,6 +278,43 @@ def test_decisions_that_are_changed_removed_or_added_are_named(home: Settings):
     ):
         path.write_text(text)
         assert list(verify_home(home).problems.values()) == [how]
+
+
+def test_a_record_of_transport_that_states_other_bytes_is_named(home: Settings):
+    day = DAYS[0]
+    folder = home.day_folder(home.outbox, day) / "bank-a"
+    sent = tuple(
+        SentFile(path.name, sha256(path), path.stat().st_size, "2026-03-02T09:00:00+00:00")
+        for path in sorted(folder.iterdir())
+    )
+    record = TransportRecord("d", "bank-a", f"{day}", 1, "sent", "folder", files=sent)
+    write_record(home, day, record)
+    files = verify_home(home).files
+    assert verify_home(home).problems == {}
+    waiting = SentFile("leads.v2.csv", "0" * 64, 1)
+    write_record(home, day, replace(record, files=(*sent, waiting)))
+    assert verify_home(home, day).problems == {}
+    for number, file in enumerate(sent):
+        other = replace(file, sha256="0" * 64)
+        write_record(home, day, replace(record, files=(*sent[:number], other, *sent[number + 1 :])))
+        (name,) = verify_home(home, day).problems
+        assert name == f"transport/date={day}/bank-a.json"
+        assert verify_home(home, DAYS[1]).problems == {}
+    path = record_path(home, day, "bank-a")
+    path.write_text(path.read_text("utf-8")[:-20], "utf-8")
+    assert verify_home(home).problems == {f"transport/date={day}/bank-a.json": "is damaged"}
+    path.unlink()
+    assert verify_home(home).files == files - 1
+
+
+def test_a_manifest_that_was_sent_and_published_again_since_is_no_problem(home: Settings):
+    day = DAYS[0]
+    folder = home.day_folder(home.outbox, day) / "bank-a"
+    moment = "2026-03-02T09:00:00+00:00"
+    sent = SentFile(MANIFEST, sha256(folder / MANIFEST), 1, moment)
+    write_record(home, day, TransportRecord("d", "bank-a", f"{day}", 1, "sent", "", files=(sent,)))
+    publish(home, day, "other rows")
+    assert verify_home(home, day).problems == {}
 
 
 def test_publishing_the_same_again_adds_no_leaf_and_moves_no_head(home: Settings):

@@ -8,14 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.errors import InputMissing, IntegrityError, UsageError
+from pipelines.core.evidence.publication_log import log_day, read_log
 from pipelines.core.home.erasures import read_tombstones
 from pipelines.core.home.person_ledger import append_entry, ledger_path, read_ledger
 from pipelines.core.publishing import check_file, read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
-from pipelines.deliveries.ledger.events import load_states
+from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
 from pipelines.deliveries.ledger.receipts import judge_receipts
 from pipelines.deliveries.withdrawal_notices import NOTICES, find_notices
+from pipelines.operations.verify import verify_home
 from pipelines.persons.erase import ErasureIncomplete, erase, erase_ordered, resume
 from pipelines.persons.journal import Journal, list_open
 from tests.helpers.delivered_home import FIRST, receipt, write_quiet_day
@@ -140,8 +142,35 @@ def test_every_institution_that_had_the_person_is_noticed_once(settings: Setting
     expected = {row["match_id"] for row in list_matches(2)}
     assert set(notices["match_id"].to_pylist()) == expected
     assert set(notices["kind"].to_pylist()) == {"erasure"}
+    assert set(notices["effective_on"].to_pylist()) == {NEXT}
     assert not find_notices(settings, FIRST, notices.slice(0, 0)).num_rows
     assert not find_notices(settings, NEXT, notices.select(["match_id", "kind"])).num_rows
+
+
+def test_a_batch_of_the_ledger_is_named_by_what_it_has_now(settings: Settings):
+    folder = ledger_folder(settings, FIRST)
+    before = sorted(path.name for path in folder.iterdir())
+    events = load_events(settings, FIRST).num_rows
+    proof = erase_one(settings)
+    after = sorted(path.name for path in folder.iterdir())
+    assert [name[:7] for name in after] == [name[:7] for name in before]
+    assert before != after
+    assert {path.stem[7:] for path in folder.iterdir()} == {
+        sha256(path)[:16] for path in folder.iterdir()
+    }
+    assert load_events(settings, FIRST).num_rows == events
+    stated = {each["path"]: each for each in json.loads(Path(proof["proof"]).read_text())["files"]}
+    for name in set(after) - set(before):
+        path = folder / name
+        assert stated[path.relative_to(settings.home).as_posix()]["sha256_after"] == sha256(path)
+
+
+def test_dates_that_were_never_logged_stay_unlogged(settings: Settings):
+    write_quiet_day(settings, NEXT)
+    log_day(settings, NEXT)
+    erase_one(settings)
+    assert {segment.group for segment in read_log(settings)} == {f"date={NEXT}"}
+    assert verify_home(settings).problems == {}
 
 
 def test_a_receipt_for_the_file_as_it_was_sent_is_accepted(settings: Settings):

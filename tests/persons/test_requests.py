@@ -1,9 +1,10 @@
 """Restrictions, reviews of decisions, and the export of what is held."""
 
+import csv
 import json
 import re
 import shutil
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from pipelines.core.home.erasures import read_tombstones
 from pipelines.core.home.person_ledger import list_restrictions, list_reviews, read_ledger
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
+from pipelines.explain.lead import DECISIONS
+from pipelines.matches.stage_labels import FUNNEL
 from pipelines.persons import export
 from pipelines.persons.collect import collect_person, find_persons
 from pipelines.persons.erase import erase
@@ -48,7 +51,10 @@ def list_rules(settings: Settings, day) -> set[str]:
 def test_a_restriction_is_an_order_until_it_is_lifted(settings: Settings):
     entry = restrict(settings, "phone", [phone(2)], **WHO)
     (landed,) = (settings.landing / "suppressions" / "banyan" / f"{NEXT}").glob("*.csv")
-    assert landed.read_text("utf-8").count(",do_not_contact,") == 2
+    orders = list(csv.DictReader(landed.read_text("utf-8").splitlines()))
+    assert [row["reason"] for row in orders] == ["do_not_contact"] * 2
+    begins = datetime.combine(NEXT, time.min, settings.zone)
+    assert {datetime.fromisoformat(row["effective_at"]) for row in orders} == {begins}
     rows = [
         {"platform_id": "banyan", "file": landed.name, "reason": "do_not_contact"},
         {"platform_id": "partner", "file": landed.name, "reason": "fraud"},
@@ -144,6 +150,38 @@ def test_an_export_has_everything_of_one_person_in_both_languages(settings, tmp_
     )
     assert not re.search("[一-鿿]", english)
     assert "您的手机号码" in chinese
+
+
+def test_every_step_and_decision_has_words_in_both_languages():
+    words = export.load_wording()["why"]
+    assert {*FUNNEL, *DECISIONS, "not_scored", "closed"} - {*words} == set()
+    assert all(set(each) == set(export.LANGUAGES) for each in words.values())
+
+
+@pytest.mark.parametrize(
+    ("language", "why"),
+    [
+        ("en", "the amount is outside its limits; a rule of the institution is not met: your "),
+        ("zh", "金额不在其范围内；不符合该机构的规则：您的征信评分"),  # noqa: RUF001
+    ],
+)
+def test_a_product_that_was_not_offered_has_its_reason_in_words(language: str, why: str):
+    checks = [("amount", "amount between 10 and 20", "below"), ("term", "term_months", "met")]
+    checks += [("rules", f"bureau_score ge {number}", "below") for number in (580, 600)]
+    row = {
+        "institution_id": "bank",
+        "product_id": "loan",
+        "decision": "amount",
+        "checks": [dict(zip(("step", "rule", "answer"), each, strict=True)) for each in checks],
+    }
+    explained = {"products": [row], "stage": "low_value", "detail": "odds_below_minimum"}
+    lead = {"date": f"{FIRST}", "lead_id": "a", "channel_id": "b", "explanation": explained}
+    empty = ("features", "offers", "reasons", "refusals", "scores", "deliveries", "outcomes")
+    lead |= {"received": {}, "notices": []} | {name: [] for name in empty}
+    person = {"leads": [lead], "rejected": [], "orders": [], "requests": [], "made_on": "2026"}
+    page = export.render(person).split(f'<main id="{language}"')[1].split("</main>")[0]
+    assert f"<td>{why}" in page
+    assert "odds_below_minimum" not in page
 
 
 def test_every_column_of_a_lead_has_words_in_both_languages():

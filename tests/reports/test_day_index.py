@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
+from pipelines.reports.languages import LANGUAGES, read_texts
 from pipelines.reports.overview.day_index import PAGE, render_day_index, write_day_index
-from pipelines.reports.overview.summaries import SUMMARIES
+from pipelines.reports.overview.summaries import SUMMARIES, name_rules
 from pipelines.reports.publish_report import report
 from tests.docs.picture import run_chromium
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
@@ -99,6 +100,41 @@ def test_a_week_and_a_month_have_pages_that_lead_to_each_other(home: Settings):
     assert any(row.startswith("leads/broker | 1 | 1 | 0 | 0 | 41") for row in table_rows(week))
     assert any(row.startswith(f"{OTHER} | not measured") for row in table_rows(week))
     assert (home.reports / "weeks" / "2026-W49.zh.html").is_file()
+
+
+def test_fairness_over_time_is_of_approvals_else_of_matches(home: Settings):
+    def group(attribute: str, measure: str, name: str, ratio: float | None) -> dict[str, object]:
+        controlled = {"ratio": ratio, "ratio_low": ratio, "ratio_high": ratio}
+        row = {"attribute": attribute, "measure": measure, "group": name, "people": 90}
+        return row | {"controlled": controlled if ratio else None}
+
+    groups = [
+        group("age", "matched", "<25", 0.61),
+        group("age", "approved", "25-39", 0.93),
+        group("age", "approved", "<25", 0.82),
+        group("gender", "approved", "male", None),
+        group("gender", "matched", "female", 1.07),
+        group("gender", "offers", "female", 0.5),
+    ]
+    treatment = {"groups": groups, "lenders": []}
+    write_quality(home, f"{OTHER}", verdict="fit", reasons=[], treatment=treatment)
+    write_day_index(home, OTHER)
+    row = re.search(
+        rf'<tr><th scope="row"><a href="../date={OTHER}/index.html#fairness">.*?</tr>',
+        (home.reports / "weeks" / "2026-W47.html").read_text("utf-8"),
+    )[0]
+    text = re.sub(r"<[^>]+>", " ", row)
+    assert "&lt;25 0.82  approved, 0.82 to 0.82" in text
+    assert "female 1.07  matched, 1.07 to 1.07" in text
+
+
+def test_a_rule_is_named_without_figures():
+    named = name_rules([("files_unfinished", 1, 1), ("file_rejected", 1, 1), ("gone", 1, 1)])
+    assert named["files_unfinished"] == "Hidden or unfinished files that nobody reads"
+    assert named["file_rejected"] == "… of … rejected"
+    assert named["gone"] is None
+    chinese = read_texts(LANGUAGES[1])
+    assert chinese.translate(named["files_unfinished"]) == "无人读取的隐藏或未完成的文件"
 
 
 @pytest.mark.prove

@@ -132,7 +132,7 @@ def log_again(settings: Settings, day: date) -> None:
 def log_erasure(settings: Settings, erasure: str, changed: Iterable[str]) -> None:
     """Log again what an erasure has changed: files that have a leaf, manifests with its tombstone.
 
-    A home without a log gets none by this.
+    A home without a log gets none by this, and a date that was not logged stays so.
     """
     if not any(list_segments(settings)):
         return
@@ -143,7 +143,8 @@ def log_erasure(settings: Settings, erasure: str, changed: Iterable[str]) -> Non
             by_group[_find_group(name)].append(name)
     with _lock(settings):
         for group, names in sorted(by_group.items()):
-            _append_new(settings, group, names)
+            if any(list_segments(settings, group)):
+                _append_new(settings, group, names)
 
 
 def _is_manifest(name: str) -> bool:

@@ -149,9 +149,14 @@ def _write_batch(folder: Path, number: int, events: pa.Table) -> None:
     fresh = folder / f".{number:06d}.new"
     write_parquet(events, fresh)
     sync(fresh)
-    digest = hashlib.sha256(fresh.read_bytes()).hexdigest()[:16]
-    fresh.rename(folder / f"{number:06d}-{digest}.parquet")
+    fresh.rename(folder / name_batch(number, fresh))
     sync(folder)
+
+
+def name_batch(number: int, file: Path) -> str:
+    """Return the name of a batch with the content of `file`: it has the hash of the content."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return f"{number:06d}-{digest}.parquet"
 
 
 def _is_batch(path: Path) -> bool:

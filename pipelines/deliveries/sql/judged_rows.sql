@@ -87,4 +87,12 @@ select
     coalesce(reason, 'quota') as reason
 from placed
 where reason is not null or (not is_delivered and place > quota)
+-- `present_products` is empty in a replay that knows nothing later than the date
+union distinct
+select
+    institution_id,
+    match_id,
+    'erased' as reason
+from matches
+where starts_with(lead_id, $erased)
 order by institution_id, match_id

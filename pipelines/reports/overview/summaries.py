@@ -17,7 +17,7 @@ from pipelines.core.formats import share
 from pipelines.core.publishing import write_json
 from pipelines.core.rendering.html import Tile
 from pipelines.core.settings import Settings
-from pipelines.core.translation import Text, from_json, text
+from pipelines.core.translation import Catalogue, Text, from_json, text
 from pipelines.reports.reconcile_day import read_quality
 
 SUMMARIES = "days.json"
@@ -135,18 +135,27 @@ def _summarise_conduct(quality: Facts) -> Facts:
     }
 
 
+MEASURES = ("approved", "matched")
+"""Measures of fairness over time, the first that is known of an attribute."""
+
+
 def _summarise_fairness(quality: Facts) -> Facts:
-    """Return by attribute the group that is approved least among comparable people."""
+    """Return by attribute the group that is approved least among comparable people.
+
+    Of an attribute of whose groups too few people are decided: the group that is matched least.
+    """
     treatment = quality.get("treatment") or {}
     least: dict[str, Facts] = {}
     for row in treatment.get("groups") or ():
         found = row["controlled"]
-        if row["measure"] != "approved" or not found or found["ratio"] is None:
+        if row["measure"] not in MEASURES or not found or found["ratio"] is None:
             continue
+        rank = (MEASURES.index(row["measure"]), found["ratio"])
         before = least.get(row["attribute"])
-        if before is None or found["ratio"] < before["ratio"]:
+        if before is None or rank < (MEASURES.index(before["measure"]), before["ratio"]):
             kept = {name: found[name] for name in ("ratio", "ratio_low", "ratio_high")}
-            least[row["attribute"]] = kept | {"group": row["group"], "people": row["people"]}
+            named = {name: row[name] for name in ("group", "people", "measure")}
+            least[row["attribute"]] = kept | named
     if not treatment:
         return {}
     lenders = sum(row["is_beyond"] for row in treatment.get("lenders") or ())
@@ -198,8 +207,24 @@ def name_rules(counted: list[tuple[str, int, int]]) -> dict[str, Text | None]:
     }
 
 
+class RuleName(Text):
+    """The words of a rule without figures: a figure at the end, or in brackets, is left out."""
+
+    def write(self, catalogue: Catalogue) -> str:
+        """Return the words in the language of `catalogue`."""
+        return LEFT_OUT.sub("", super().write(catalogue))
+
+
+LEFT_OUT = re.compile(r"\s*[(\uff08][^()\uff08\uff09]*…[^()\uff08\uff09]*[)\uff09]|[:\uff1a]\s*…$")
+"""Figures of a rule that its name can do without, also between Chinese brackets."""
+
+
 def _without_figures(wording: str) -> Text:
-    return Text.fill(wording, dict.fromkeys(re.findall(r"\{(\w+)\}", wording), "…"))
+    figures = dict.fromkeys(re.findall(r"\{(\w+)\}", wording), "…")
+    filled = Text.fill(wording, figures)
+    named = RuleName(LEFT_OUT.sub("", filled))
+    named.template, named.figures = filled.template, filled.figures
+    return named
 
 
 def plot_shares(days: list[tuple[str, Facts]]) -> dict[str, Any]:
