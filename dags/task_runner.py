@@ -2,6 +2,8 @@
 
 import logging
 import re
+import signal
+import sys
 from datetime import date
 from time import monotonic
 from traceback import format_tb
@@ -9,7 +11,7 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from dags import assets
 from dags.alerts import FailureAlert
@@ -83,6 +85,14 @@ class StepOperator(BaseOperator):
             event_of_outlet = context["outlet_events"][outlet]
             event_of_outlet.extra = assets.describe_event(outlet.name, day, counts)
         return counts
+
+    def on_kill(self) -> None:
+        """Stop at SIGTERM as at Ctrl-C: Airflow calls this in its place, and would go on.
+
+        It calls this after a timeout as well, which has stopped the step.
+        """
+        if not isinstance(sys.exception(), AirflowTaskTimeout):
+            signal.raise_signal(signal.SIGINT)
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> Any:  # noqa: ARG002
         """Return what the step read and wrote; Airflow's OpenLineage provider asks for it."""

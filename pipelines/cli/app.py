@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from expectations.strict_model import ContractError
 from pipelines.cli.commands import banyan
 from pipelines.core.environment import restart_if_unsuitable
-from pipelines.core.errors import BanyanError, UsageError
+from pipelines.core.errors import INTERRUPTED, STOPPED, BanyanError, UsageError
 from pipelines.core.settings import PROJECT
 
 MAX_PLACES = 3
@@ -24,9 +24,6 @@ MAX_PLACES = 3
 
 OWN_PACKAGES = ("dags", "expectations", "models", "pipelines")
 """Packages of the project itself: one that is missing is an error of the program."""
-
-INTERRUPTED = 130
-"""The exit code that shells report for a process ended by Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _fail(INTERRUPTED, "Stopped. Nothing was published in part; run it again.")
+        return _fail(INTERRUPTED, STOPPED)
     except Exception as error:  # noqa: BLE001 - no error may show a traceback with a person's data
         return _fail(*_describe_error(error))
 

@@ -35,7 +35,7 @@ go to stdout, everything else to stderr.
 | 0 | done; of `run`: every day is fit, or fit with remarks |
 | 1 | the work was refused or failed, or a day is not fit; the message says what to do |
 | 2 | wrong use: a verb, an option or a setting is impossible; nothing was done |
-| 130 | stopped by Ctrl-C; nothing was published in part |
+| 130 | stopped by Ctrl-C, or a run by SIGTERM; nothing was published in part |
 """
 
 SETTINGS_HEADER = """\

@@ -4,6 +4,10 @@ Each message says what happened, to what, how much, which limit applies and wher
 was *not* done, where the evidence is, and what to do. None holds a person's data.
 """
 
+INTERRUPTED = 130
+"""The exit code that shells report for a process ended by Ctrl-C."""
+STOPPED = "Stopped. Nothing was published in part; run it again."
+
 
 class BanyanError(Exception):
     """Base of every error that this project raises on purpose; the command line shows its text."""

@@ -3,6 +3,9 @@
 import fcntl
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,11 +15,12 @@ import pytest
 from dags.steps import run_step
 from expectations.contracts import feeds
 from pipelines.core.home.shared_marts import list_shared_files
-from pipelines.core.settings import Settings
+from pipelines.core.settings import PROJECT, Settings
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, banyan, landed_rows, run
 from tests.e2e.published_bytes import differences, published
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 TEXTS = (".html", ".json", ".jsonl")
 LEAD_ENDS = ("quarantined", "duplicates", "suppressed", "matched", "unmatched")
 
@@ -31,6 +35,23 @@ def load_counts(home: Path) -> dict[tuple[str, str, str], dict[str, int]]:
         for source, counts in json.loads(manifest.read_text())["counts"].items():
             by_key[feed, source, day] = counts
     return by_key
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_run_that_is_stopped_ends_at_once(landed: Path, tmp_path: Path, number: signal.Signals):
+    home = copy_home(landed, tmp_path / "home")
+    command = [sys.executable, "-m", "pipelines", "run", "--home", f"{home}", "--date", f"{SUNDAY}"]
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        printed = [process.stderr.readline()]
+        while printed[-1] and "ingest[0]" not in printed[-1]:
+            printed.append(process.stderr.readline())
+        process.send_signal(number)
+        printed += process.stderr.readlines()
+    assert process.returncode == 130, printed
+    assert printed[-1].startswith("Stopped."), printed
+    assert not [line for line in printed if "follow_up" in line or "report" in line]
+    assert not list((home / "reports").glob("date=*"))
 
 
 def test_every_date_succeeds_and_every_lead_has_one_end(ran: CompletedRun):
