@@ -12,7 +12,7 @@ from pipelines.core.publishing import write_json
 from pipelines.core.settings import Settings
 from pipelines.reports.languages import LANGUAGES, read_texts
 from pipelines.reports.overview.day_index import PAGE, render_day_index, write_day_index
-from pipelines.reports.overview.summaries import SUMMARIES, name_rules
+from pipelines.reports.overview.summaries import SUMMARIES, count_over, name_rules
 from pipelines.reports.publish_report import report
 from tests.docs.picture import run_chromium
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
@@ -126,6 +126,13 @@ def test_fairness_over_time_is_of_approvals_else_of_matches(home: Settings):
     text = re.sub(r"<[^>]+>", " ", row)
     assert "&lt;25 0.82  approved, 0.82 to 0.82" in text
     assert "female 1.07  matched, 1.07 to 1.07" in text
+
+
+def test_equally_frequent_rules_are_in_one_order():
+    rules = {"leads/phone/pattern": 2, "outcomes//duplicate": 3, "outcomes/amount/type": 3}
+    turned = dict(reversed(rules.items()))
+    assert count_over("rules", [{"rules": rules}]) == count_over("rules", [{"rules": turned}])
+    assert count_over("rules", [{"rules": turned}])[0] == ("outcomes//duplicate", 3, 1)
 
 
 def test_a_rule_is_named_without_figures():

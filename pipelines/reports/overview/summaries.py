@@ -74,7 +74,7 @@ def summarise(settings: Settings, name: str) -> Facts:
                 if finding["severity"] != "fit"
             )
         ),
-        "rules": dict(rules.most_common(MAX_RULES)),
+        "rules": dict(_most_common(rules)),
         "slips": _find_slips(quality),
         "conduct": _summarise_conduct(quality),
         "fairness": _summarise_fairness(quality),
@@ -175,7 +175,12 @@ def count_over(name: str, days: list[Facts]) -> list[tuple[str, int, int]]:
     for facts in days:
         total.update(facts[name])
         on.update(facts[name].keys())
-    return [(key, number, on[key]) for key, number in total.most_common(MAX_RULES)]
+    return [(key, number, on[key]) for key, number in _most_common(total)]
+
+
+def _most_common(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Return the `MAX_RULES` most frequent, equal ones by name: stored days come in any order."""
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:MAX_RULES]
 
 
 def count_slips(days: list[Facts]) -> list[tuple[str, dict[str, int], int]]:
