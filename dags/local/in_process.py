@@ -5,21 +5,17 @@ a SQLite file below the home.
 """
 
 import logging
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, date, timedelta
 from functools import partial
 from pathlib import Path
-from threading import current_thread, main_thread
 from time import monotonic
 from typing import Any, TextIO
 
 from dags.local.environment import prepare_metadata, set_airflow_environment
 from dags.local.run_summary import describe_failure
-from dags.local.terminal import StepProgress, continue_output, redirect_output
-from pipelines.core.errors import INTERRUPTED, STOPPED, BanyanError, IntegrityError
+from dags.local.terminal import StepProgress, continue_output, redirect_output, stop_at_once
+from pipelines.core.errors import BanyanError, IntegrityError
 from pipelines.core.home.lock import lock_home
 from pipelines.core.settings import Settings
 from pipelines.reports.reconcile_day import NOT_FIT, reconcile_day
@@ -39,33 +35,9 @@ def run_dates(settings: Settings, first: date, last: date) -> dict[str, DayFigur
     """
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
     log = _find_log(settings, first)
-    with lock_home(settings), redirect_output(log) as err, _stop_at_once(err):
+    with lock_home(settings), redirect_output(log) as err, stop_at_once(err):
         run_day = prepare_day_runner(settings, last, partial(_find_log, settings), err)
         return {f"{day}": _run_with_own_log(settings, day, first, run_day) for day in dates}
-
-
-@contextmanager
-def _stop_at_once(err: TextIO) -> Iterator[None]:
-    """End the process at Ctrl-C and at SIGTERM until the block ends, in the midst of a step too.
-
-    Airflow would take either for the failure of one step, and go on to the steps that follow a
-    failed day up. No exception gets past it, and none is needed: a killed step is repaired by its
-    next run.
-    """
-    if current_thread() is not main_thread():  # Python delivers signals to the main thread only
-        yield
-        return
-
-    def stop(_signal: int, _frame: object) -> None:
-        os.write(err.fileno(), f"{STOPPED}\n".encode())  # a signal may come while `err` is written
-        os._exit(INTERRUPTED)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run_with_own_log(

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from dags.local.in_process import DayFigures, prepare_day_runner
-from dags.local.terminal import redirect_output
+from dags.local.terminal import redirect_output, stop_at_once
 from pipelines.core.database import connect, run_query
 from pipelines.core.home.lock import lock_home
 from pipelines.core.home.shared_marts import list_mart_files
@@ -36,7 +36,7 @@ def play_season(settings: Settings, plan: SimulationPlan) -> dict[str, Any]:
         BanyanError: A day failed; the days after it were not simulated.
     """
     log = settings.logs / "season" / f"date={plan.start}.log"
-    with lock_home(settings), redirect_output(log) as err:
+    with lock_home(settings), redirect_output(log) as err, stop_at_once(err):
         days = _play_days(settings, plan, log, err)
         first, last = (date.fromisoformat(end(days)) for end in (min, max))
         card, page = publish_scorecard(settings, first, last)

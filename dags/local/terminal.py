@@ -1,12 +1,16 @@
-"""Output of a run: library output goes to a log file, the run's own lines to the terminal."""
+"""A run and its terminal: library output goes to a log file, Ctrl-C and SIGTERM stop at once."""
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TextIO
+
+from pipelines.core.errors import INTERRUPTED, STOPPED
 
 
 @contextmanager
@@ -33,6 +37,30 @@ def continue_output(log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         _point_at(file.fileno(), file.fileno())
+
+
+@contextmanager
+def stop_at_once(err: TextIO) -> Iterator[None]:
+    """End the process at Ctrl-C and at SIGTERM until the block ends, in the midst of a step too.
+
+    Airflow would take either for the failure of one step, and go on to the steps that follow a
+    failed day up. No exception gets past it, and none is needed: a killed step is repaired by its
+    next run.
+    """
+    if current_thread() is not main_thread():  # Python delivers signals to the main thread only
+        yield
+        return
+
+    def stop(_signal: int, _frame: object) -> None:
+        os.write(err.fileno(), f"{STOPPED}\n".encode())  # a signal may come while `err` is written
+        os._exit(INTERRUPTED)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _point_at(out: int, err: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.billing.follow_up import follow_up
+from pipelines.core.home.schema_version import REPLAY
 from pipelines.core.publishing import read_manifest, write_json
 from pipelines.core.settings import Settings
 from pipelines.deliveries.ledger.events import ledger_folder, load_events, load_states
@@ -135,6 +136,13 @@ def test_each_receipt_is_answered(settings):
     assert sorted(answered) == [("accepted", ""), ("ignored", "repeated")]
     [other] = answers_to(settings, "bank-b")
     assert (other["delivery_id"], other["reason"]) == ("20260302-bank-b", "wrong_rows")
+
+
+def test_a_replay_answers_no_receipt_of_a_day_that_answered_none(settings):
+    write_json(settings.ledger / REPLAY, {"has_receipt_answers": False})
+    answer(settings, [receipt(settings, FIRST, "bank-a")])
+    assert state_of(settings, "bank-a") == {"received"}
+    assert not list(settings.outbox.rglob("receipt_answer*"))
 
 
 def test_a_line_of_receipts_that_cannot_be_read_is_answered(settings):
