@@ -1,4 +1,4 @@
-"""`bench disk` measures what each day adds to a home; a day adds as much as the days before."""
+"""`bench disk`: a day adds as much as the days before, and the first one can still be replayed."""
 
 import pytest
 
@@ -11,7 +11,10 @@ pytestmark = pytest.mark.prove
 
 def test_a_day_adds_as_much_as_the_days_before():
     options = ["--days", "9", "--leads-per-day", "100", "--institutions", "8"]
-    folders = run_benchmark(command, Settings(), options)["folders"]
+    figures = run_benchmark(command, Settings(), options)
+    folders = figures["folders"]
     assert folders["lake"]["total"] > 0
     assert folders["marts"]["ratio"] < 1.5
     assert folders["marts_whole"]["ratio"] > folders["marts"]["ratio"]
+    assert figures["replay"]["compared"] > 20
+    assert figures["replay"]["differences"] == {}
