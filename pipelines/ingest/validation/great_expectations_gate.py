@@ -5,7 +5,8 @@ before they go out.
 
 Great Expectations copies the rows that a rule evaluates out of the *whole* table, several times a
 rule. So it gets one column at a time (or the two that a rule compares): 200,000 leads take 2 s
-this way, and 11 s as one table.
+this way, and 11 s as one table. It is first asked whether a column keeps its rules, which takes
+half the time of asking for the rows that break them; these are asked for where one is broken.
 """
 
 import logging
@@ -45,7 +46,11 @@ VIOLATIONS = pa.schema(
 )
 """One row per violated rule and row; `row` is the position in the checked table, from 0."""
 
-RESULT_FORMAT = {
+CONDITION = "row_condition"
+"""The argument of a rule that holds for some rows only."""
+
+IS_KEPT = {"result_format": "BOOLEAN_ONLY"}
+BROKEN_ROWS = {
     "result_format": "COMPLETE",
     # Great Expectations returns positions and never values: values are personal data.
     "exclude_unexpected_values": True,
@@ -122,10 +127,24 @@ def _check(
     summary, rows = [], []
     with _configurations_kept():
         for columns, suite in suites:
-            for result in _validate(suite, _make_frame(table, columns)):
+            frame = _make_frame(table, columns)
+            results = _validate(suite, frame, IS_KEPT) if _is_counted_by_value(suite) else []
+            if results and all(result.success for result in results):
+                summary += [_summarise_kept(result, frame) for result in results]
+                rows += [np.zeros(0, np.int64)] * len(results)
+                continue
+            for result in _validate(suite, frame, BROKEN_ROWS):
                 summary.append(_summarise(contract, result))
                 rows.append(np.array(result.result["unexpected_index_list"], np.int64))
     return GateResult(_make_violations(summary, rows), summary)
+
+
+def _is_counted_by_value(suite: gx.ExpectationSuite) -> bool:
+    """Return whether each rule evaluates the known values of one column: no condition, no pair."""
+    return all(
+        len(list_columns(rule.configuration)) == 1 and not rule.configuration.kwargs.get(CONDITION)
+        for rule in suite.expectations
+    )
 
 
 @cache
@@ -164,9 +183,11 @@ def _make_batch_definition() -> BatchDefinition[Any]:
     return frames.add_batch_definition_whole_dataframe("whole")
 
 
-def _validate(suite: gx.ExpectationSuite, frame: pd.DataFrame) -> list[ExpectationValidationResult]:
+def _validate(
+    suite: gx.ExpectationSuite, frame: pd.DataFrame, result_format: dict[str, Any]
+) -> list[ExpectationValidationResult]:
     batch = _make_batch_definition().get_batch({"dataframe": frame})
-    return batch.validate(suite, result_format=RESULT_FORMAT).results
+    return batch.validate(suite, result_format=result_format).results
 
 
 @contextmanager
@@ -234,6 +255,13 @@ def _summarise(
         "evaluated": counts["element_count"] - counts.get("missing_count", 0),
         "unexpected": counts["unexpected_count"],
     }
+
+
+def _summarise_kept(result: ExpectationValidationResult, frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the summary of a rule that every value of the column in `frame` keeps."""
+    rule = _read_rule(result)
+    known = len(frame) if rule["rule"] == "required" else int(frame[rule["column"]].notna().sum())
+    return rule | {"evaluated": known, "unexpected": 0}
 
 
 def _read_rule(result: ExpectationValidationResult) -> dict[str, str]:
