@@ -1,16 +1,20 @@
-"""Parse text to types, by column, in SQL. Text that does not parse is a violation; no repair."""
+"""Parse text to types, by column, in SQL. Text that does not parse is a violation; no repair.
+
+Each distinct text of a column is parsed once: most columns of a batch have few.
+"""
 
 from functools import cache
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from expectations.contracts import Column, Contract
 from pipelines.core.arrays import IntArray
-from pipelines.ingest.reading.text_table import UNTYPABLE, WHITE_SPACE, query_rows, trim_text
+from pipelines.ingest.reading.text_table import TRIMMED, UNTYPABLE, WHITE_SPACE, query_rows
 from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS
-from pipelines.ingest.validation.placeholders import empty_placeholders
+from pipelines.ingest.validation.placeholders import PLACEHOLDER, find_placeholders
 
 DAY = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
@@ -86,16 +90,49 @@ def parse_columns(
         violations of the rules `type` (the value is null in the typed columns), `placeholder` (too)
         and `ceiling`, the last two of severity info.
     """
-    text, placeholders = empty_placeholders(contract, text)
-    parsed = query_rows(connection, _parse_sql(contract), trim_text(text.select(contract.names)))
-    typed = parsed.select(contract.names).cast(contract.received_schema)
-    violations = [placeholders]
+    encoded = {name: _encode(text[name]) for name in contract.names}
+    distinct = {name: pc.utf8_trim(encoded[name].dictionary, TRIMMED) for name in encoded}
+    violations = [VIOLATIONS.empty_table()]
     for column in contract.columns:
+        values = distinct[column.name]
+        is_placeholder = find_placeholders(column, values)
+        distinct[column.name] = pc.if_else(is_placeholder, None, values)
+        rows = _find_rows(encoded[column.name], is_placeholder)
+        violations.append(_make_violations(column, PLACEHOLDER, rows))
+    parsed = query_rows(connection, _parse_sql(contract), _stack(distinct))
+    typed = {}
+    for column in contract.columns:
+        name, size = column.name, len(distinct[column.name])
+        values = parsed[name].slice(0, size).combine_chunks().cast(column.arrow_type)
+        typed[name] = values.take(encoded[name].indices)
         for rule in _list_rules(column):
-            rows = np.flatnonzero(parsed[f"{column.name} {rule}"].to_numpy())
-            if rows.size:
-                violations.append(_make_violations(column, rule, rows))
-    return typed, pa.concat_tables(violations)
+            is_broken = parsed[f"{name} {rule}"].slice(0, size).combine_chunks()
+            violations.append(_make_violations(column, rule, _find_rows(encoded[name], is_broken)))
+    return pa.table(typed, schema=contract.received_schema), pa.concat_tables(violations)
+
+
+def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return the distinct values of `column`, and of each row which one it has; null is none."""
+    return column.combine_chunks().dictionary_encode()
+
+
+def _stack(columns: dict[str, pa.Array]) -> pa.Table:
+    """Return `columns` side by side; the shorter ones end with nulls."""
+    rows = max(len(column) for column in columns.values())
+    return pa.table(
+        {
+            name: pa.concat_arrays([column, pa.nulls(rows - len(column), column.type)])
+            for name, column in columns.items()
+        }
+    )
+
+
+def _find_rows(encoded: pa.DictionaryArray, is_found: pa.Array) -> IntArray:
+    """Return the rows whose value is one of the distinct values that `is_found` marks."""
+    if not pc.any(is_found).as_py():
+        return np.zeros(0, np.int64)
+    found = is_found.take(encoded.indices).fill_null(False)  # noqa: FBT003 - Arrow's signature
+    return np.flatnonzero(found.to_numpy(zero_copy_only=False))
 
 
 def _list_rules(column: Column) -> list[str]:
@@ -156,6 +193,7 @@ def _typed(column: Column) -> str:
 
 def _make_violations(column: Column, rule: str, rows: IntArray) -> pa.Table:
     requirement = {
+        PLACEHOLDER: "is a placeholder, so it counts as missing",
         "type": REQUIREMENTS[column.type],
         "ceiling": f"is above {column.ceiling:,} and counts as that" if column.ceiling else "",
     }[rule]

@@ -6,40 +6,22 @@ contracts. A value that is one becomes null before anything is parsed.
 
 from functools import cache
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations import policy
-from expectations.contracts import Column, Contract
-from pipelines.ingest.reading.text_table import TRIMMED
-from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS
+from expectations.contracts import Column
 
-RULE = "placeholder"
-
-
-def empty_placeholders(contract: Contract, text: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return `text` with null for each placeholder, and the placeholders as violations (info)."""
-    violations = [VIOLATIONS.empty_table()]
-    for column in contract.columns:
-        index = text.schema.get_field_index(column.name)
-        values = text.column(index)
-        if values.null_count == len(values):
-            continue
-        is_placeholder = _find_placeholders(column, values)
-        if not pc.any(is_placeholder).as_py():
-            continue
-        text = text.set_column(index, column.name, pc.if_else(is_placeholder, None, values))
-        violations.append(_make_violations(column, np.flatnonzero(is_placeholder.to_numpy())))
-    return text, pa.concat_tables(violations)
+PLACEHOLDER = "placeholder"
+"""The rule that a placeholder violates."""
 
 
-def _find_placeholders(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim(values, characters=TRIMMED)
-    is_placeholder = pc.is_in(trimmed, value_set=pa.array(list_words(column), pa.string()))
+def find_placeholders(column: Column, values: pa.Array) -> pa.Array:
+    """Return whether each of the trimmed texts of `column` is a placeholder; false of null."""
+    is_placeholder = pc.is_in(values, value_set=pa.array(list_words(column), pa.string()))
     if column.placeholder_pattern:
         pattern = rf"\A(?:{column.placeholder_pattern})\z"
-        matches = pc.fill_null(pc.match_substring_regex(trimmed, pattern), fill_value=False)
+        matches = pc.fill_null(pc.match_substring_regex(values, pattern), fill_value=False)
         is_placeholder = pc.or_(is_placeholder, matches)
     return is_placeholder
 
@@ -60,14 +42,3 @@ def list_words(column: Column) -> tuple[str, ...]:
     if not column.restricts:
         listed += words.people
     return tuple(word for word in listed if word not in column.allowed)
-
-
-def _make_violations(column: Column, rows: np.ndarray) -> pa.Table:
-    shared = {
-        "column": column.name,
-        "rule": RULE,
-        "severity": "info",
-        "message": f"{column.name} is a placeholder, so it counts as missing",
-    }
-    repeated = {name: pa.repeat(value, rows.size) for name, value in shared.items()}
-    return pa.table({"row": rows, **repeated}, schema=VIOLATIONS)
