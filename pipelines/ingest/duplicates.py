@@ -198,17 +198,25 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
         *(f'"{name}" nulls last' for name in contract.duplicates),
         *(f'"{name}" nulls last' for name in (*columns, "extras", "landed_on", "file", "line")),
     ]
+    # A table, because DuckDB takes a query of groups for large, and would then hold all rows whole.
+    connection.execute(
+        f"""
+        create or replace temp table repeated as
+        select {list_names(key)}
+        from (from arrived anti join dropped using (row))
+        group by all
+        having count(*) > 1
+        """
+    )
     connection.execute(
         f"""
         create or replace temp table ranked as
-        with remaining as (from arrived anti join dropped using (row)),
-        repeated as (select {list_names(key)} from remaining group by all having count(*) > 1)
         select
             *,
             row_number() over (
                 partition by {list_names(key)} order by {", ".join(order)}
             ) as rank
-        from remaining
+        from (from arrived anti join dropped using (row)) as remaining
         where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
         """
     )
