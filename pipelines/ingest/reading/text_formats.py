@@ -3,7 +3,8 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from expectations.contracts import Column, Contract
+from pipelines.core.arrays import BoolArray
 from pipelines.core.errors import FileRejected
 from pipelines.ingest.reading.column_names import check_misspelt
 from pipelines.ingest.reading.files import check_unchanged
@@ -32,16 +34,19 @@ Rejects = list[tuple[int, RejectedRecord]]
 PARQUET_BATCH = 65_536
 """Rows of a Parquet file that are decoded together."""
 
-NOT_PLAIN_TEXT = r"^[\[{]|^-?[0-9]+\.|^-?[0-9.]+[eE]"
-"""Text that can come from an object, an array or a fraction; only such JSON types are looked up."""
+NESTED_TEXT = r"^[\[{]"
+"""Text that can come from an object or an array; only of such texts the JSON type is looked up."""
 
-INVALID_JSON = """
+FRACTION_TEXT = r"^-?[0-9]+\.|^-?[0-9.]+[eE]"
+"""Text that can come from a fraction, which no text column takes."""
+
+KEYS_OF_OBJECTS = """
     select
         case
-            when not json_valid(received) then true
-            when json_type(received) != 'OBJECT' then true
-            else len(json_keys(received)) != len(list_distinct(json_keys(received)))
-        end as is_invalid
+            when not json_valid(received) then null
+            when json_type(received) != 'OBJECT' then null
+            else cast(to_json(json_keys(received)) as varchar)
+        end as keys
     from received
 """
 """A `case`, because DuckDB may evaluate both sides of an `or`, and fails on invalid JSON."""
@@ -147,31 +152,100 @@ def read_json_records(
     Lines that are no object, or repeat a key, are rejected.
     """
     lineage = buffer.lineage()
-    is_invalid = query_rows(connection, INVALID_JSON, lineage)["is_invalid"].to_numpy()
+    is_invalid, has_unknown = _judge_keys(
+        contract, query_rows(connection, KEYS_OF_OBJECTS, lineage)
+    )
     rejected = [
         buffer.reject(row, "json", "the line is no JSON object whose keys differ")
         for row in np.flatnonzero(is_invalid).tolist()
     ]
     valid = lineage.filter(pa.array(~is_invalid))
-    values = query_rows(connection, _json_values_sql(contract), valid)
-    columns = {name: values[name] for name in values.schema.names} | {
-        name: valid[name] for name in valid.schema.names
-    }
+    columns = {name: valid[name] for name in valid.schema.names}
+    columns |= _read_json_values(connection, contract, valid)
+    columns["extras"] = _replace(
+        pa.chunked_array([pa.nulls(valid.num_rows, pa.string())]),
+        has_unknown[~is_invalid],
+        lambda rows: query_rows(connection, _extras_sql(contract), valid.filter(rows)),
+    )
     return make_text_table(contract, columns), rejected
 
 
-def _json_values_sql(contract: Contract) -> str:
+def _judge_keys(contract: Contract, objects: pa.Table) -> tuple[BoolArray, BoolArray]:
+    """Return of each line whether it is no object whose keys differ, and whether a key is unknown.
+
+    Args:
+        contract: The names that are known.
+        objects: `keys` of each line, by `KEYS_OF_OBJECTS`. Most lines of a file have the same.
+    """
+    encoded = objects["keys"].combine_chunks().dictionary_encode()
+    known = set(contract.names)
+    lists = [json.loads(keys) for keys in encoded.dictionary.to_pylist()]
+    # The last entry is the one of lines without keys.
+    is_invalid = np.array([len(keys) != len(set(keys)) for keys in lists] + [True])
+    has_unknown = np.array([not known.issuperset(keys) for keys in lists] + [False])
+    index = encoded.indices.fill_null(len(lists)).to_numpy()
+    return is_invalid[index], has_unknown[index]
+
+
+def _read_json_values(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, valid: pa.Table
+) -> dict[str, pa.ChunkedArray]:
+    """Return each column of the objects in `valid` as text; a nested value becomes untypable."""
     structure = json.dumps(dict.fromkeys(contract.names, "VARCHAR"))
-    without = json.dumps(dict.fromkeys(contract.names))
-    columns = ",\n".join(f"{_json_value(column)} as {column.name}" for column in contract.columns)
-    return f"""
-        with objects as (
-            select received, from_json(received, '{structure}') as v from received
+    sql = f"select unnest(from_json(received, '{structure}')) from received"
+    values = query_rows(connection, sql, valid)
+    return {
+        column.name: _replace(
+            values[column.name],
+            _match(values[column.name], _odd_text(column)),
+            partial(_look_closer, connection, column, valid),
         )
-        select
-            {columns},
-            nullif(cast(json_merge_patch(received, '{without}') as varchar), '{{}}') as extras
-        from objects
+        for column in contract.columns
+    }
+
+
+def _odd_text(column: Column) -> str:
+    """Return the pattern of texts whose JSON type must be looked up."""
+    return f"{NESTED_TEXT}|{FRACTION_TEXT}" if column.type == "text" else NESTED_TEXT
+
+
+def _match(texts: pa.ChunkedArray, pattern: str) -> BoolArray:
+    """Return which of `texts` match `pattern`; each distinct one is looked at once."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    matches = pc.match_substring_regex(encoded.dictionary, pattern).to_numpy(zero_copy_only=False)
+    index = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
+    found: BoolArray = np.append(matches, False)[index]
+    return found
+
+
+def _look_closer(
+    connection: duckdb.DuckDBPyConnection, column: Column, valid: pa.Table, rows: pa.Array
+) -> pa.Table:
+    """Return the values of `column` in some rows, by their JSON types."""
+    structure = json.dumps({column.name: "VARCHAR"})
+    sql = f"""
+        with objects as (select received, from_json(received, '{structure}') as v from received)
+        select {_json_value(column)} from objects
+    """
+    return query_rows(connection, sql, valid.filter(rows))
+
+
+def _replace(
+    texts: pa.ChunkedArray, is_replaced: BoolArray, read: Callable[[pa.Array], pa.Table]
+) -> pa.ChunkedArray:
+    """Return `texts` with the one column of `read(rows)` in the rows that are replaced."""
+    if not is_replaced.any():
+        return texts
+    rows = pa.array(is_replaced)
+    values = read(rows).column(0).cast(pa.string()).combine_chunks()
+    return pc.replace_with_mask(texts.cast(pa.string()), rows, values)
+
+
+def _extras_sql(contract: Contract) -> str:
+    without = json.dumps(dict.fromkeys(contract.names))
+    return f"""
+        select nullif(cast(json_merge_patch(received, '{without}') as varchar), '{{}}')
+        from received
     """
 
 
@@ -190,8 +264,7 @@ def _json_value(column: Column) -> str:
         else ""
     )
     return (
-        f"case when not regexp_matches({value}, '{NOT_PLAIN_TEXT}') then {value} "
-        f"{list_case}"
+        f"case {list_case}"
         f"when json_type(received, {path}) in ({kinds}) then chr({ord(UNTYPABLE)}) "
         f"else {value} end"
     )
