@@ -148,6 +148,7 @@ def test_a_held_day_is_delivered_after_its_decision(settings: Settings, monkeypa
     findings = [f["id"] for f in json.loads((folder / "quality.json").read_text())["findings"]]
     assert "delivery_on_hold" in findings
     assert "delivery_missing" not in findings
+    assert "stages_do_not_add_up" not in findings
     assert read_manifest(folder)["on_hold"]
     decide(settings, "not_fit", note="prices look wrong")
     refused = hold_deliveries(settings, DAY)

@@ -85,8 +85,12 @@ def _marts_to_matches(
 
 
 def _matches_to_outbox(matching: Matching) -> Iterator[ReconciliationPoint]:
-    """Matches are in the lead files or held back."""
-    if matching.matches is not None:
+    """Matches are in the lead files or held back.
+
+    Before any file is written there is nothing to compare: a day on hold waits for its decision,
+    and of another one each institution's missing file is a finding.
+    """
+    if matching.matches is not None and (matching.deliveries or not matching.matches):
         delivered = sum(row.rows for row in matching.deliveries)
         held_back = sum(row.held_back for row in matching.deliveries)
         parts = (Count("delivered", delivered), Count("held back", held_back))
