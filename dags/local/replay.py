@@ -301,6 +301,8 @@ def _link_inputs(
         _link(settings.home, beside.relative_to(settings.home), scratch)
     _link(settings.home, Path("ledger") / "waiting" / f"{today}.json", scratch)
     _copy_sign_offs(settings, scratch, day)
+    for kept in (*settings.policies.glob("*.json"), *settings.policies.glob("files/*.yml")):
+        _link(settings.home, kept.relative_to(settings.home), scratch)
     for record in record_folder(settings, day).glob("*.parquet"):
         _link(settings.home, record.relative_to(settings.home), scratch)
     for record in settings.day_folder(settings.transport, day).glob("*.json"):

@@ -15,17 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
-import yaml
 
 from expectations import policy
 from expectations.policy import JudgedPolicies
 from pipelines.core.database import connect, make_private_folder, query_table
 from pipelines.core.errors import InputMissing, UsageError
 from pipelines.core.evidence.kept_policies import export_policies, find_kept, list_kept
+from pipelines.core.evidence.policy_changes import ChangedEntry, compare_entries, compare_files
 from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 
@@ -34,11 +33,6 @@ CURRENT = "current"
 """The name of the policies in force."""
 MAX_EXAMPLES = 5
 """Match ids that each rule lists."""
-
-DECIDED = ("decided_by", "why")
-"""Keys of an entry that say who answers for it, and why."""
-MAX_TEXT = 300
-"""Characters of an entry that are shown."""
 
 LOOSENED = {
     "price_cap": ("apr_above_cap",),
@@ -75,20 +69,6 @@ class DayEffect:
     persons: int
     """Persons of the touched matches."""
     may_open: int
-
-
-@dataclass(frozen=True)
-class ChangedEntry:
-    """An entry of a file that only one of the versions has: a change of it is two of them."""
-
-    file: str
-    is_new: bool
-    """It is in the second version."""
-    text: str
-    """Its keys and values but the ones below, the beginning."""
-    decided_by: str
-    """The person or board that answers for it; empty: not stated."""
-    why: str
 
 
 @dataclass
@@ -137,13 +117,11 @@ def compare_policies(
         InputMissing: No date of the span has matches.
     """
     with _open_version(settings, first) as one, _open_version(settings, second) as other:
-        diff = PolicyDiff(one.name, other.name, _compare_files(one, other), [])
+        diff = PolicyDiff(one.name, other.name, compare_files(one.files, other.files), [])
         diff.not_judged = [
             name for name in diff.changed_files if Path(name).stem not in policy.JUDGED
         ]
-        diff.entries = [
-            entry for name in diff.changed_files for entry in _compare_entries(name, one, other)
-        ]
+        diff.entries = list(compare_entries(one.files, other.files))
         touched: list[pa.Array] = []
         for day in _list_days(settings, start, end):
             with connect(settings) as connection:
@@ -223,47 +201,6 @@ def _open_version(settings: Settings, name: str) -> Iterator[_Version]:
 def _read_version(name: str, folder: Path) -> _Version:
     files = {path.name: path.read_bytes() for path in folder.glob("*.yml")}
     return _Version(name, policy.read_folder(folder), files)
-
-
-def _compare_files(one: _Version, other: _Version) -> dict[str, str]:
-    changed = {}
-    for name in sorted(one.files.keys() | other.files.keys()):
-        if name not in other.files:
-            changed[name] = "removed"
-        elif name not in one.files:
-            changed[name] = "added"
-        elif one.files[name] != other.files[name]:
-            changed[name] = "changed"
-    return changed
-
-
-def _compare_entries(name: str, one: _Version, other: _Version) -> Iterator[ChangedEntry]:
-    """Yield the entries of a file that only one version has, the ones that are gone first."""
-    before, after = (_read_entries(version.files.get(name, b"")) for version in (one, other))
-    for entries, others, is_new in ((before, after, False), (after, before, True)):
-        for entry, decided in entries:
-            if not any(entry == each for each, _ in others):
-                text = ", ".join(f"{key} {value}" for key, value in entry.items())
-                yield ChangedEntry(name, is_new, text[:MAX_TEXT], *decided)
-
-
-def _read_entries(content: bytes) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Return the entries of a file, each with who decided it and why.
-
-    Of a file that is no list of entries each key is one, and the decision is the file's.
-    """
-    stored = yaml.safe_load(content) or []
-    if isinstance(stored, dict):
-        whole = tuple(f"{stored.get(key) or ''}" for key in DECIDED)
-        return [({key: value}, whole) for key, value in stored.items() if key not in DECIDED]
-    return [
-        (
-            {key: value for key, value in entry.items() if key not in DECIDED},
-            tuple(f"{entry.get(key) or ''}" for key in DECIDED),
-        )
-        for entry in stored
-        if isinstance(entry, dict)
-    ]
 
 
 def _list_days(settings: Settings, start: date, end: date) -> list[date]:

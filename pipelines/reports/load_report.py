@@ -107,6 +107,11 @@ def load_report(settings: Settings, day: date) -> Report:
         ),
         drift=load("drift figures", lambda: measure_drift(settings, day), Drift()),
         data_sources=load("data sources", lambda: evidence.load_data_sources(settings, day), ()),
+        policy_changes=load(
+            "changes of the policies",
+            lambda: evidence.load_policy_changes(settings, day),
+            evidence.PolicyChanges(),
+        ),
         log=load("publication log", lambda: find_day_head(settings, day), None),
         sign_offs=load("decisions", lambda: read_sign_offs(settings, day), ()),
     )

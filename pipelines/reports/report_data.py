@@ -12,7 +12,12 @@ from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.catalogue import Catalogue
 from pipelines.reports.sections.chains import Chains
 from pipelines.reports.sections.conduct import Conduct
-from pipelines.reports.sections.evidence import DataSource, FailedStep, PublishedFolder
+from pipelines.reports.sections.evidence import (
+    DataSource,
+    FailedStep,
+    PolicyChanges,
+    PublishedFolder,
+)
 from pipelines.reports.sections.fairness.treatment import Treatment
 from pipelines.reports.sections.intake import (
     ExpectationResult,
@@ -60,6 +65,7 @@ class Report:
     treatment: Treatment = field(default_factory=Treatment)
     drift: Drift = field(default_factory=Drift)
     data_sources: tuple[DataSource, ...] = ()
+    policy_changes: PolicyChanges = field(default_factory=PolicyChanges)
     log: Head | None = None
     """The head of the publication log over the day's folders; None of an unfinished day."""
     sign_offs: tuple[SignOff, ...] = ()

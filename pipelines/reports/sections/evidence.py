@@ -1,4 +1,4 @@
-"""Evidence: the state of each folder that the day's steps publish, failed steps, data sources.
+"""Evidence: the folders that the day's steps publish, failed steps, data sources, policies.
 
 A folder is stale if it was made from inputs that have been published again since.
 """
@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pipelines.core.data_provenance import read_provenance
 from pipelines.core.errors import InputMissing, IntegrityError
+from pipelines.core.evidence.kept_policies import find_kept, read_kept
+from pipelines.core.evidence.policy_changes import ChangedEntry, compare_entries
 from pipelines.core.formats import without_personal
 from pipelines.core.home.shared_marts import find_changed_files
 from pipelines.core.publishing import (
@@ -24,6 +26,7 @@ from pipelines.core.publishing import (
 from pipelines.core.settings import Settings
 from pipelines.core.step_failures import read_step_failures
 from pipelines.core.translation import join, text
+from pipelines.reports.sections.catalogue import find_day_before
 
 DIGITS = 12
 MAX_EVIDENCE = 3
@@ -72,6 +75,17 @@ class DataSource:
     invented: tuple[InventedColumn, ...]
 
 
+@dataclass(frozen=True)
+class PolicyChanges:
+    """What differs in the policies from the ones of the matched day before."""
+
+    day_before: date | None = None
+    """The matched day before; None if there is none."""
+    is_comparable: bool = True
+    """The text of both versions is kept."""
+    entries: tuple[ChangedEntry, ...] = ()
+
+
 def load_failed_steps(settings: Settings, day: date) -> tuple[FailedStep, ...]:
     """Return the steps of `day` that failed, their messages without this machine's own path."""
     home = f"{settings.home}/"
@@ -99,6 +113,24 @@ def load_data_sources(settings: Settings, day: date) -> tuple[DataSource, ...]:
         )
         for source in read_provenance(settings, day)
     )
+
+
+def load_policy_changes(settings: Settings, day: date) -> PolicyChanges:
+    """Return which entries of the policies differ between `day` and the matched day before it."""
+    before = find_day_before(settings.matches, day)
+    if before is None:
+        return PolicyChanges()
+    pinned = [
+        read_manifest(settings.day_folder(settings.matches, each)).get("policies")
+        for each in (before, day)
+    ]
+    if pinned[0] == pinned[1]:
+        return PolicyChanges(before)
+    kept = [find_kept(settings, name) if name else None for name in pinned]
+    texts = [read_kept(settings, version) for version in kept if version]
+    if len(texts) < len(kept):
+        return PolicyChanges(before, is_comparable=False)
+    return PolicyChanges(before, entries=tuple(compare_entries(*texts)))
 
 
 def check_folders(settings: Settings, day: date) -> tuple[PublishedFolder, ...]:

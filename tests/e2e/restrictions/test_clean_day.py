@@ -45,3 +45,15 @@ def test_a_clean_day_has_a_remark_while_files_of_dates_far_ahead_wait(home: Path
         "  - Files in folders of dates far ahead: 2",
     ]
     assert banyan(home, "replay", "--date", DAY).returncode == 0
+
+
+@pytest.mark.prove
+def test_thirty_clean_days_are_fit_without_a_remark(tmp_path: Path):
+    market = [*MARKET]
+    market[market.index("--days") + 1] = "30"
+    assert banyan(tmp_path, "simulate", *market).returncode == 0
+    process = banyan(tmp_path, "run", "--date", "2026-01-05", "--to", "2026-02-03", "--json")
+    assert process.returncode == 0, process.stderr
+    days = json.loads(process.stdout)
+    assert len(days) == 30
+    assert {(day["verdict"], *day["reasons"]) for day in days.values()} == {("fit",)}
