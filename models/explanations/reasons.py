@@ -155,14 +155,12 @@ class Explainer:
         if not self.requires_confirmation or not isinstance(model, TrainedModel) or profile is None:
             return np.ones(len(rows), dtype=bool)
         matrix = model.encoder.encode(table)
-        scores = model.predict_log_odds(matrix, threads=self.threads)[rows]
+        scores = model.look_up_log_odds(matrix)[rows]
         changed = matrix[rows]
         reference = profile.reference_values(profile.peer_groups(table))[rows]
         every = np.arange(len(rows))
         changed[every, features] = reference[every, features]
-        return np.asarray(
-            sign * (scores - model.predict_log_odds(changed, threads=self.threads)) > 0
-        )
+        return np.asarray(sign * (scores - model.look_up_log_odds(changed)) > 0)
 
     def _confirm_codes(
         self,
@@ -179,7 +177,7 @@ class Explainer:
             return is_candidate & (is_candidate.cumsum(axis=1) <= most)
         chosen = np.zeros(is_candidate.shape, dtype=bool)
         matrix, groups = model.encoder.encode(table), profile.peer_groups(table)
-        scores = model.predict_log_odds(matrix, threads=self.threads)
+        scores = model.look_up_log_odds(matrix)
         references = [profile.reference_values(groups, decile) for decile in CONFIRMING_DECILES]
         for at, codes in enumerate(ranked.T):
             rows = np.flatnonzero(is_candidate[:, at] & (chosen.sum(axis=1) < most))
@@ -187,7 +185,7 @@ class Explainer:
             for reference in references:
                 in_code = contributions.code_of_feature[None, :] == codes[rows][:, None]
                 changed = np.where(in_code, reference[rows], matrix[rows])
-                shift = scores[rows] - model.predict_log_odds(changed, threads=self.threads)
+                shift = scores[rows] - model.look_up_log_odds(changed)
                 if reference is references[0]:
                     confirmed = sign * shift > 0
                     rows, shift, total = rows[confirmed], shift[confirmed], total[confirmed]

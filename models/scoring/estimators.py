@@ -1,6 +1,5 @@
 """The estimators of a probability: a trained model with its calibration, or a stated prior."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ from models.features.lender_effects import LenderEffects
 from models.params import Features
 from models.scoring.calibration import Calibration
 from models.scoring.contributions import TreePaths, compute_contributions, read_paths
-from models.scoring.tree_predictor import make_predictor
+from models.scoring.tree_predictor import Predictor, make_predictor
 from pipelines.core.arrays import FloatArray
 from pipelines.core.statistics import logit, sigmoid
 
@@ -62,7 +61,7 @@ class TrainedModel:
         return read_paths(self.trees)
 
     @cached_property
-    def _predictor(self) -> Callable[[FloatArray], FloatArray]:
+    def _predictor(self) -> Predictor:
         return make_predictor(self.trees)
 
     def predict(self, table: pa.Table, *, threads: int) -> FloatArray:
@@ -74,13 +73,20 @@ class TrainedModel:
         matrix = self.encoder.encode(table)
         if not len(matrix):
             return np.empty(0)
-        return self._predictor(matrix)
+        return self._predictor.predict(matrix)
 
     def predict_log_odds(self, matrix: FloatArray, *, threads: int) -> FloatArray:
         """Return the trees' log-odds for rows of the encoder's matrix, before calibration."""
         if not len(matrix):
             return np.empty(0)
         return np.asarray(self._booster.predict(matrix, num_threads=threads, raw_score=True))
+
+    def look_up_log_odds(self, matrix: FloatArray) -> FloatArray:
+        """Return `predict_log_odds` by lookup tables, to about its last bit, in half of the time.
+
+        For explanations, which ask for a row's score many times; training needs LightGBM's bits.
+        """
+        return self._predictor.predict_raw(matrix) if len(matrix) else np.empty(0)
 
     def calibrate(self, log_odds: FloatArray) -> FloatArray:
         """Return the calibrated probability of the trees' log-odds."""

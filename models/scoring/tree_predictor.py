@@ -8,8 +8,9 @@ detection changes the time, never a result. Measurements are in
 docs/decisions/scoring-by-lookup-tables.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import lightgbm
 import numpy as np
@@ -52,17 +53,41 @@ IndexedScores = list[tuple[PartialScore, IntArray]]
 """Partial scores, and the index into them of each row of the matrix."""
 
 
-def make_predictor(text: str) -> Callable[[FloatArray], FloatArray]:
-    """Return the function from matrix to probabilities of the model in LightGBM's `text`.
+def make_predictor(text: str) -> "Predictor":
+    """Return the predictor of the model in LightGBM's `text`.
 
     An unsupported model is predicted by LightGBM itself, on one thread. The choice depends on the
     text only, so a day of any size is scored in one way.
     """
     try:
-        return TreePredictor.from_text(text).predict
+        return TreePredictor.from_text(text)
     except UnsupportedModel:
-        booster = lightgbm.Booster(model_str=text)
-        return lambda matrix: np.asarray(booster.predict(matrix, num_threads=1))
+        return BoosterPredictor(lightgbm.Booster(model_str=text))
+
+
+class Predictor(Protocol):
+    """Predicts each row of the encoder's matrix, on one thread."""
+
+    def predict(self, matrix: FloatArray) -> FloatArray:
+        """Return the prediction of `Booster.predict` for each row: a probability, or a number."""
+
+    def predict_raw(self, matrix: FloatArray) -> FloatArray:
+        """Return the sum of curves and leaf values of each row, of a probability its log-odds."""
+
+
+@dataclass(frozen=True)
+class BoosterPredictor:
+    """LightGBM itself."""
+
+    booster: lightgbm.Booster
+
+    def predict(self, matrix: FloatArray) -> FloatArray:
+        """See `Predictor.predict`."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1))
+
+    def predict_raw(self, matrix: FloatArray) -> FloatArray:
+        """See `Predictor.predict_raw`."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1, raw_score=True))
 
 
 @dataclass(frozen=True)

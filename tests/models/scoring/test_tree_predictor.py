@@ -135,7 +135,7 @@ def test_unsupported_model_is_predicted_by_lightgbm(parameters, reason):
     booster, matrix = train_booster(6, **parameters)
     with pytest.raises(UnsupportedModel, match=reason):
         make_tree_predictor(booster)
-    predicted = make_predictor(booster.model_to_string())(matrix)
+    predicted = make_predictor(booster.model_to_string()).predict(matrix)
     assert np.array_equal(predicted, booster.predict(matrix))
 
 
