@@ -1,4 +1,4 @@
-"""The page says what changed in the policies since the matched day before, by whom and why."""
+"""The page says what changed in the policies since the matched day before, who decided it and why."""
 
 import json
 import shutil
