@@ -1,4 +1,4 @@
-"""The page says what changed in the policies since the matched day before, who decided it and why."""
+"""What changed in the policies since the matched day before is on the page, with who decided it."""
 
 import json
 import shutil
