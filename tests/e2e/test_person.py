@@ -84,7 +84,7 @@ def test_persons_are_in_no_file_of_a_full_day_and_the_day_adds_up(ran: Completed
     places = {path.split("/")[0] for path in find_words(home, values | hashes)}
     assert places >= {"landing", "lake", "marts", "pairs", "matches", "offers", "outbox", "later"}
     figures = reconcile_day(Settings(home=home), MONDAY)
-    held = list_held(home, list_own(home, numbers))
+    held = list_held(home, list_theirs(home, numbers))
     proof = erase(home, numbers)
     assert proof["persons"] == len(numbers)
     assert find_left(home, values, hashes, held) == {}
@@ -122,8 +122,8 @@ def test_a_thousand_persons_are_erased_and_the_others_replay(tmp_path: Path):
     drawn = draw_persons(home, 1_000, refused)
     values, hashes = list_canaries(home, drawn.numbers)
     values = (values - list_names(home, WEDNESDAY, drawn.numbers)) | drawn.refused_words
+    held = list_held(home, list_theirs(home, drawn.numbers))
     own = list_own(home, drawn.numbers)
-    held = list_held(home, own)
     others = hash_others(home, own)
     assert set(others) >= {"lake", "marts", "pairs", "matches", "offers", "unmatched", "delivered"}
     proof = erase(home, drawn.numbers)
@@ -213,8 +213,8 @@ def draw_persons(home: Path, count: int, refused: list[dict[str, str]]) -> Drawn
     return Drawn(chosen, words)
 
 
-def list_held(home: Path, own: list[str]) -> set[tuple[str, str]]:
-    """Return institution and match id of each match of the leads `own` that was delivered.
+def list_held(home: Path, theirs: list[str]) -> set[tuple[str, str]]:
+    """Return institution and match id of each match of the leads `theirs` that was delivered.
 
     What the lead files have that can be opened agrees with what is recorded.
     """
@@ -222,7 +222,7 @@ def list_held(home: Path, own: list[str]) -> set[tuple[str, str]]:
     rows = duckdb.read_parquet(files, union_by_name=True, hive_partitioning=False).project(
         "institution_id, match_id, channel_id, lead_id"
     )
-    held = {(row[0], row[1]) for row in rows.fetchall() if f"{row[2]}/{row[3]}" in own}
+    held = {(row[0], row[1]) for row in rows.fetchall() if f"{row[2]}/{row[3]}" in theirs}
     sent = set()
     for path in sorted((home / "outbox").glob("date=*/*/leads*.csv")):
         for row in csv.DictReader(path.read_text("utf-8-sig").splitlines()):
@@ -240,6 +240,27 @@ def list_noticed(home: Path, day: date) -> set[tuple[str, str]]:
         for row in csv.DictReader(path.read_text("utf-8-sig").splitlines())
         if row["kind"] == "erasure"
     }
+
+
+def list_theirs(home: Path, numbers: set[str]) -> list[str]:
+    """Return CHANNEL/LEAD of the leads that are the persons'.
+
+    A lead without a number belongs to the only number that came with its phone, if there is one.
+    """
+    leads = load_leads(home)
+    owners: dict[str, set[str]] = {}
+    for row in leads:
+        if row["id_number"]:
+            owners.setdefault(row["phone"], set()).add(row["id_number"])
+
+    def is_of(phone: str) -> bool:
+        return len(owners.get(phone, ())) == 1 and owners[phone] <= numbers
+
+    return [
+        f"{row['channel_id']}/{row['lead_id']}"
+        for row in leads
+        if row["id_number"] in numbers or (not row["id_number"] and is_of(row["phone"]))
+    ]
 
 
 def list_own(home: Path, numbers: set[str]) -> list[str]:
