@@ -250,7 +250,7 @@ def list_theirs(home: Path, numbers: set[str]) -> list[str]:
     leads = load_leads(home)
     owners: dict[str, set[str]] = {}
     for row in leads:
-        if row["id_number"]:
+        if row["id_number"] and row["phone"]:
             owners.setdefault(row["phone"], set()).add(row["id_number"])
 
     def is_of(phone: str) -> bool:
