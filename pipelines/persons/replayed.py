@@ -109,7 +109,8 @@ def take_published(settings: Settings, day: date) -> None:
             )
             record |= {path: asdict(found) for path, found in compared.items()}
             record[f"{name}/{MANIFEST}"] = asdict(Difference())
-            if _is_of_same_policy(Path(published) / name, folder):
+            is_whole = not _list_damaged(Path(published) / name)
+            if is_whole and _is_of_same_policy(Path(published) / name, folder):
                 _take(Path(published), settings.home, folder)
     write_json(record_file, record)
 
@@ -185,13 +186,24 @@ def _find_damage(settings: Settings, day: date) -> Iterator[tuple[str, str]]:
     """Yield the published files of the day whose bytes are not the ones of their manifests."""
     for root in (*TAKEN, *AT_THE_END):
         for manifest in sorted(settings.home.glob(f"{root}/date={day}/**/{MANIFEST}")):
-            folder = manifest.parent
-            for name, facts in read_manifest(folder)["files"].items():
-                if how := check_file(folder / name, facts["sha256"]):
-                    yield (folder / name).relative_to(settings.home).as_posix(), how
-            for path in list_shared_files(folder):
-                if how := check_file(path, path.stem):
-                    yield path.relative_to(settings.home).as_posix(), how
+            for path, how in _find_damaged_files(manifest.parent):
+                yield path.relative_to(settings.home).as_posix(), how
+
+
+def _list_damaged(folder: Path) -> set[Path]:
+    """Return the damaged files of a folder; none of one that was not published."""
+    is_published = (folder / MANIFEST).is_file()
+    return {path for path, _ in _find_damaged_files(folder)} if is_published else set()
+
+
+def _find_damaged_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a published folder whose bytes are not the ones of its manifest."""
+    for name, facts in read_manifest(folder)["files"].items():
+        if how := check_file(folder / name, facts["sha256"]):
+            yield folder / name, how
+    for path in list_shared_files(folder):
+        if how := check_file(path, path.stem):
+            yield path, how
 
 
 def _compare_folders(
@@ -205,9 +217,13 @@ def _compare_folders(
         if path.is_file() and path.name not in {MANIFEST, SIGNATURE, "history.json"}
     }
     below = published.relative_to(home).as_posix()
+    damaged = _list_damaged(published)
     for name in sorted(names):
         before, after = published / name, replayed / name
-        yield f"{below}/{name}", _compare(settings, [before], [after])
+        if before in damaged:  # nothing can be read from it; it is among the differences
+            yield f"{below}/{name}", Difference(is_text=True)
+        else:
+            yield f"{below}/{name}", _compare(settings, [before], [after])
     for mart in _list_shared(published, replayed):
         files = [_shared_of(folder, mart) for folder in (published, replayed)]
         yield f"{below}/{mart}", _compare(settings, *files)

@@ -135,7 +135,9 @@ def _check(
     with _configurations_kept():
         kept = _find_kept_columns(suites.of_values, table)
         for names, suite in suites.by_columns:
-            if results := kept.get(names):
+            results = kept.get(names, [])
+            # A rule without a result is not kept: what was not answered is asked again.
+            if _evaluate_values(suite.expectations) and len(results) == len(suite.expectations):
                 summary += [_summarise_kept(result, table) for result in results]
                 rows += [np.zeros(0, np.int64)] * len(results)
                 continue

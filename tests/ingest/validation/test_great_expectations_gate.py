@@ -10,6 +10,7 @@ import pytest
 
 from expectations.contracts import load
 from pipelines.core.errors import IntegrityError
+from pipelines.ingest.validation import great_expectations_gate as gate
 from pipelines.ingest.validation.great_expectations_gate import VIOLATIONS, check_contract
 from tests.helpers.feeds import good, received
 from tests.ingest.validation.contract_violations import (
@@ -248,3 +249,17 @@ def test_a_table_that_the_gate_fails_on_raises_without_a_value_in_the_message(ca
         check_contract(load("leads"), untyped)
     assert SECRET not in str(raised.value) + caplog.text + "".join(capfd.readouterr())
     assert raised.value.__cause__ is None
+
+
+def test_a_rule_without_an_answer_is_not_taken_as_kept(monkeypatch):
+    def validate(suite, frame, result_format):
+        results = whole(suite, frame, result_format)
+        if result_format == gate.IS_KEPT:  # the answer on the only broken rule is lost
+            results = [result for result in results if result.success]
+        return results
+
+    whole = gate._validate
+    monkeypatch.setattr(gate, "_validate", validate)
+    row = good("leads", lead_id="L" * 10_000)  # a column with several rules, of which some hold
+    result = check_contract(load("leads"), received("leads", [row]))
+    assert set(result.violations["column"].to_pylist()) == {"lead_id"}
