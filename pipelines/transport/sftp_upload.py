@@ -178,21 +178,33 @@ def _write_part(
 ) -> None:
     """Write the rest of `file` behind the bytes of it that an earlier attempt brought.
 
-    Each request states its offset, so a server that still writes what a cut link brought does no
-    harm: it writes the same bytes to the same place.
+    A server may still carry out what a cut link brought, as late as during this attempt. It does
+    no harm: each request states its offset, so the same bytes go to the same place, and the file
+    is never opened to be emptied.
     """
-    present = _find_size(client, part) or 0
-    if present > file.bytes:
+    present = _find_size(client, part)
+    if present is not None and present > file.bytes:
         client.remove(part)
-        present = 0
-    mode = "r+b" if present else "wb"
-    with file.path.open("rb") as source, client.file(part, mode) as target:
+        present = None
+    with file.path.open("rb") as source, _open_part(client, part, present) as target:
+        present = present or 0
         source.seek(present)
         target.seek(present)
         target.set_pipelined(True)
         while chunk := source.read(CHUNK):
             deadline.check()
             target.write(chunk)
+
+
+def _open_part(client: paramiko.SFTPClient, part: str, present: int | None) -> paramiko.SFTPFile:
+    """Open a temporary file to write at any place; it is made if it is not present (None)."""
+    if present is None:
+        try:
+            return client.file(part, "wxb")  # only if there is none, so that nothing is emptied
+        except OSError:
+            if _find_size(client, part) is None:
+                raise
+    return client.file(part, "r+b")
 
 
 def _hash_remote(client: paramiko.SFTPClient, path: str, deadline: Deadline) -> str:

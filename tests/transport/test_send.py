@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import paramiko
 import pytest
 
 from dags.sftp_connections import find_endpoint
@@ -165,6 +166,27 @@ def test_a_link_cut_at_any_tenth_is_resumed(settings, server, monkeypatch, tenth
     assert [bool(attempt.error) for attempt in record_of(settings).attempts] == [True, False]
     if tenth >= 5:
         assert proxy.sent[1] < SIZE * 0.8  # the bytes that had arrived were not sent again
+
+
+def test_a_part_that_a_cut_link_makes_late_is_continued(settings, server, monkeypatch):
+    content = os.urandom(100_000)
+    folder = publish(settings, leads_csv=content)
+    open_file, sizes = paramiko.SFTPClient.file, []
+
+    def open_late(client: paramiko.SFTPClient, name: str, mode: str) -> paramiko.SFTPFile:
+        part = Path(name)
+        if not sizes:
+            part.write_bytes(content[:40_000])  # between the look at its size and the opening
+        try:
+            return open_file(client, name, mode)
+        finally:
+            sizes.append(part.stat().st_size)
+
+    monkeypatch.setattr(paramiko.SFTPClient, "file", open_late)
+    assert send_day(settings)["sent"] == 1
+    assert arrived(server) == local(folder)
+    assert sizes[:2] == [40_000, 40_000]
+    assert not record_of(settings).attempts[0].error
 
 
 def test_a_link_that_is_always_cut_is_a_dead_letter_and_the_next_run_ends_it(
