@@ -1,7 +1,7 @@
 """The text of a reason, for a person and for an analyst, in English and in Chinese."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expectations import policy
 from expectations.policy_types import UNKNOWN, Reason
-from models.explanations.reference_profile import ALL, ReferenceProfile
+from models.explanations.reference_profile import ALL, PeerGroups, ReferenceProfile
 from models.scoring.estimators import Estimator, TrainedModel
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
@@ -46,10 +46,22 @@ KEY_SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True)
-class SelectedReasons:
-    """The codes named for one effect; the arrays have one entry per reason."""
+class EncodedRows:
+    """Rows as a trained model reads them."""
 
-    effect: str
+    matrix: FloatArray
+    """Rows of the encoder's matrix."""
+    log_odds: FloatArray
+    """The trees' log-odds, before calibration."""
+    peer_groups: PeerGroups
+    """Of the model's reference profile; `ALL` without one."""
+
+
+@dataclass(frozen=True)
+class SelectedReasons:
+    """The codes named; the arrays have one entry per reason."""
+
+    effects: NDArray[np.str_]
     rows: IntArray
     strength_ranks: IntArray
     codes: NDArray[np.str_]
@@ -59,13 +71,20 @@ class SelectedReasons:
     """True if that feature is confirmed alone; if not, the text names only the code as a whole."""
     log_odds: FloatArray
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["SelectedReasons"]) -> "SelectedReasons":
+        """Return all reasons of `parts`, in order."""
+        return cls(
+            *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls))
+        )
+
 
 def write_reasons(
     estimator: Estimator,
     profile: ReferenceProfile | None,
     table: pa.Table,
+    encoded: EncodedRows | None,
     selected: SelectedReasons,
-    threads: int,
 ) -> pa.Table:
     """Return the `selected` reasons of rows of `table`, with the columns of `SCHEMA`.
 
@@ -73,18 +92,18 @@ def write_reasons(
         estimator: The model whose probabilities are explained.
         profile: Its reference profile; None for a stated prior.
         table: The rows.
+        encoded: The same rows as the model reads them; None for a stated prior.
         selected: The reasons.
-        threads: Threads of LightGBM; they change nothing.
     """
     features = pa.array(np.array(estimator.features)[selected.features], pa.string())
     codes = pa.array(selected.codes, pa.string())
-    levels, deciles, groups = _describe_values(estimator, profile, table, selected)
-    points = 100 * _probability_contributions(estimator, table, selected, threads)
+    levels, deciles, groups = _describe_values(estimator, profile, table, encoded, selected)
+    points = 100 * _probability_contributions(estimator, table, encoded, selected)
     person_keys = [codes, features, levels]
     range_keys = [groups, features, levels, pc.cast(deciles, pa.string())]
     columns = {
         "row": selected.rows,
-        "effect": pa.repeat(selected.effect, len(codes)),
+        "effect": pa.array(selected.effects, pa.string()),
         "strength_rank": selected.strength_ranks,
         "code": codes,
         "feature": features,
@@ -93,13 +112,17 @@ def write_reasons(
         "log_odds": selected.log_odds,
         "points": points,
     }
+    numbers = [
+        pa.array(np.char.mod("%+.3f", selected.log_odds).tolist(), pa.string()),
+        pa.array(np.char.mod("%+.1f", points).tolist(), pa.string()),
+    ]
     for language in ("en", "zh"):
         phrases = _Phrases(estimator, profile, language)
         columns[f"person_{language}"] = _map_distinct(person_keys, phrases.person)
         columns[f"analyst_{language}"] = pc.binary_join_element_wise(
             _map_distinct([codes, features], phrases.code_and_feature),
             _map_distinct(range_keys, phrases.value_range),
-            phrases.contribution(selected.log_odds, points),
+            phrases.contribution(*numbers),
             "",
         )
     return pa.table({name: pa.array(columns[name]) for name in SCHEMA.names}).cast(SCHEMA)
@@ -109,15 +132,16 @@ def _describe_values(
     estimator: Estimator,
     profile: ReferenceProfile | None,
     table: pa.Table,
+    encoded: EncodedRows | None,
     selected: SelectedReasons,
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return the level, the decile (0: none) and the peer group of each reason's value."""
     count = len(selected.rows)
-    if not isinstance(estimator, TrainedModel) or profile is None:
+    if not isinstance(estimator, TrainedModel) or encoded is None or profile is None:
         empty = pa.repeat("", count)
         return empty, pa.array(np.zeros(count, dtype=np.int64)), empty
-    values = estimator.encoder.encode(table)[selected.rows, selected.features]
-    groups = profile.peer_groups(table)[selected.rows]
+    values = encoded.matrix[selected.rows, selected.features]
+    groups = encoded.peer_groups[selected.rows]
     deciles = profile.feature_deciles(groups, selected.features)
     is_category = np.isin(selected.features, estimator.encoder.categorical_indexes)
     is_flag = np.array([name.startswith("is_") for name in estimator.features])[selected.features]
@@ -154,15 +178,14 @@ def _category_levels(column: pa.ChunkedArray, rows: IntArray, values: FloatArray
 
 
 def _probability_contributions(
-    estimator: Estimator, table: pa.Table, selected: SelectedReasons, threads: int
+    estimator: Estimator, table: pa.Table, encoded: EncodedRows | None, selected: SelectedReasons
 ) -> FloatArray:
     """Return the probability with each code's contribution less that without it."""
-    if isinstance(estimator, TrainedModel):
-        matrix = estimator.encoder.encode(table)
-        scores = estimator.predict_log_odds(matrix, threads=threads)[selected.rows]
+    if isinstance(estimator, TrainedModel) and encoded is not None:
+        scores = encoded.log_odds[selected.rows]
         without = estimator.calibrate(scores - selected.log_odds)
         return estimator.calibrate(scores) - without
-    stated = estimator.predict(table, threads=threads)[selected.rows]
+    stated = estimator.predict(table, threads=1)[selected.rows]
     return stated - 0.5  # the band decides as a whole; its log-odds are relative to a half
 
 
@@ -210,15 +233,18 @@ class _Phrases:
             return f"{span}（同类线索的第 {number} 个十分位）"
         return f"{span} (decile {number} of its peer group)"
 
-    def contribution(self, log_odds: FloatArray, points: FloatArray) -> pa.Array:
-        """Return the contribution of the code, in log-odds of the trees and in points."""
+    def contribution(self, log_odds: pa.Array, points: pa.Array) -> pa.Array:
+        """Return the contribution of the code, in log-odds of the trees and in points.
+
+        Args:
+            log_odds: With sign and three decimals.
+            points: With sign and one decimal.
+        """
         form = "；对数几率 %+.3f，概率约 %+.1f 个百分点"
         if self.language == "en":
             form = "; %+.3f log-odds, about %+.1f points"
-        texts = np.char.mod("%+.3f", log_odds), np.char.mod("%+.1f", points)
         before, between, after = form.replace("%+.1f", "%+.3f").split("%+.3f")
-        pieces = [pa.array(text.tolist(), pa.string()) for text in texts]
-        joined = pc.binary_join_element_wise(before, pieces[0], between, pieces[1], after, "")
+        joined = pc.binary_join_element_wise(before, log_odds, between, points, after, "")
         return pa.array(joined, pa.string()) if isinstance(joined, pa.Scalar) else joined
 
 

@@ -6,8 +6,8 @@ it is confirmed: with its features at the reference profile of the lead's peer g
 move as the reason states. Contributions alone miss that where features interact.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,10 +16,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expectations import policy
-from models.explanations.reason_text import SCHEMA, SelectedReasons, write_reasons
-from models.explanations.reference_profile import MEDIAN, ReferenceProfile
+from models.explanations.reason_text import (
+    SCHEMA,
+    EncodedRows,
+    SelectedReasons,
+    write_reasons,
+)
+from models.explanations.reference_profile import ALL, MEDIAN, ReferenceProfile
 from models.params import params
 from models.scoring.estimators import Estimator, TrainedModel
+from models.scoring.substitution import FeatureGroups, GroupScores, Substitution
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Effect = Literal["raises", "lowers"]
@@ -34,6 +40,8 @@ CONFIRMING_DECILES = (MEDIAN, 1, 7)
 
 BATCH_ROWS = 16_384
 """Rows explained together: bounds the memory, never changes the result."""
+PORTION_ROWS = 512
+"""Rows whose reasons are confirmed together: what they share stays in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,10 @@ class CodeContributions:
         for column, code in enumerate(code_of_feature):
             sums[:, code] += values[:, column]
         return cls(codes, code_of_feature, values, sums)
+
+    def take(self, rows: slice) -> "CodeContributions":
+        """Return the contributions of some of the rows."""
+        return replace(self, by_feature=self.by_feature[rows], by_code=self.by_code[rows])
 
 
 @dataclass(frozen=True)
@@ -91,107 +103,186 @@ class Explainer:
         return group_codes(self.explain(table, [effect]), table.num_rows)
 
     def _explain(self, table: pa.Table, first_row: int, effects: Sequence[Effect]) -> pa.Table:
-        values = self.estimator.contributions(table, threads=self.threads)
-        contributions = CodeContributions.sum_by_code(self.estimator.features, values)
-        parts = []
-        for effect in effects:
-            selected = self._select(table, contributions, effect, is_first=effect == effects[0])
-            parts.append(write_reasons(self.estimator, self.profile, table, selected, self.threads))
-        order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
-        reasons = pa.concat_tables(parts).take(pa.array(order))
+        encoded = self._encode(table)
+        contributions = self._sum_contributions(table, encoded)
+        reference = self._build_reference(encoded, contributions.code_of_feature)
+        selected: dict[Effect, list[SelectedReasons]] = {effect: [] for effect in effects}
+        for start in range(0, table.num_rows, PORTION_ROWS):
+            rows = slice(start, start + PORTION_ROWS)
+            part = contributions.take(rows)
+            comparison = None if reference is None else reference.compare(rows)
+            for effect in effects:
+                chosen = _select(part, comparison, effect, is_first=effect == effects[0])
+                selected[effect].append(replace(chosen, rows=chosen.rows + start))
+        every = SelectedReasons.concatenate([part for each in effects for part in selected[each]])
+        reasons = write_reasons(self.estimator, self.profile, table, encoded, every)
+        order = np.argsort(every.rows, kind="stable")
+        reasons = reasons.take(pa.array(order))
         return reasons.set_column(0, SCHEMA.field("row"), pc.add(reasons["row"], first_row))
 
-    def _select(
-        self, table: pa.Table, contributions: CodeContributions, effect: Effect, *, is_first: bool
-    ) -> SelectedReasons:
-        """Return the codes that are named for `effect`, and the strongest feature of each."""
-        sign = 1 if effect == "raises" else -1
-        chosen, ranked = self._choose_codes(table, contributions, sign, is_first=is_first)
-        rows, at = np.nonzero(chosen)
-        codes = ranked[rows, at]
-        in_code = contributions.code_of_feature[None, :] == codes[:, None]
-        strength = np.where(in_code, sign * contributions.by_feature[rows], -np.inf)
-        features = strength.argmax(axis=1) if len(rows) else rows
-        return SelectedReasons(
-            effect=effect,
-            rows=rows,
-            strength_ranks=chosen.cumsum(axis=1)[rows, at],
-            codes=np.array(contributions.codes)[codes],
-            features=features,
-            is_feature_confirmed=self._confirm_features(table, rows, features, sign),
-            log_odds=contributions.by_code[rows, codes],
+    def _encode(self, table: pa.Table) -> EncodedRows | None:
+        """Return the rows as the model reads them; None for a stated prior."""
+        model, profile = self.estimator, self.profile
+        if not isinstance(model, TrainedModel):
+            return None
+        matrix = model.encoder.encode(table)
+        return EncodedRows(
+            matrix=matrix,
+            log_odds=model.predict_log_odds(matrix, threads=self.threads),
+            peer_groups=np.full(len(matrix), ALL)
+            if profile is None
+            else profile.peer_groups(table),
         )
 
-    def _choose_codes(
-        self, table: pa.Table, contributions: CodeContributions, sign: int, *, is_first: bool
-    ) -> tuple[BoolArray, IntArray]:
-        """Return which of the ranked codes of each row are named, and the ranked codes."""
-        by_code = contributions.by_code
-        ranked = np.argsort(-sign * by_code, axis=1, kind="stable")[:, :CANDIDATES]
-        strength = sign * np.take_along_axis(by_code, ranked, axis=1)
-        strongest = np.abs(by_code).max(axis=1, initial=0.0)[:, None]
-        min_strength = params().min_reason_share * strongest
-        is_candidate = (strength > 0) & (strength >= min_strength)
-        most = params().max_reasons
-        chosen = self._confirm_codes(table, contributions, ranked, is_candidate, sign, most)
-        if is_first and not chosen.any(axis=1).all():
-            empty = np.flatnonzero(~chosen.any(axis=1))
-            rest = table.take(pa.array(empty))
-            chosen[empty] = self._confirm_codes(
-                rest, contributions, ranked[empty], strength[empty] > 0, sign, 1
-            )
-            empty = np.flatnonzero(~chosen.any(axis=1))
-            # Nothing is confirmed, as for a stated prior: the strongest code of either direction.
-            positive = strength[empty, 0] > 0
-            best = np.where(positive, 0, np.abs(strength[empty]).argmax(axis=1))
-            chosen[empty, best] = True
-        return chosen, ranked
+    def _sum_contributions(self, table: pa.Table, encoded: EncodedRows | None) -> CodeContributions:
+        if isinstance(self.estimator, TrainedModel) and encoded is not None:
+            values = self.estimator.matrix_contributions(encoded.matrix)
+        else:
+            values = self.estimator.contributions(table, threads=self.threads)
+        return CodeContributions.sum_by_code(self.estimator.features, values)
 
-    def _confirm_features(
-        self, table: pa.Table, rows: IntArray, features: IntArray, sign: int
-    ) -> BoolArray:
-        """Return whether each reason holds with only its named feature at the reference value."""
+    def _build_reference(
+        self, encoded: EncodedRows | None, code_of_feature: IntArray
+    ) -> "_Reference | None":
+        """Return what reasons are confirmed by; None where nothing is confirmed."""
         model, profile = self.estimator, self.profile
-        if not self.requires_confirmation or not isinstance(model, TrainedModel) or profile is None:
-            return np.ones(len(rows), dtype=bool)
-        matrix = model.encoder.encode(table)
-        scores = model.look_up_log_odds(matrix)[rows]
-        changed = matrix[rows]
-        reference = profile.reference_values(profile.peer_groups(table))[rows]
-        every = np.arange(len(rows))
-        changed[every, features] = reference[every, features]
-        return np.asarray(sign * (scores - model.look_up_log_odds(changed)) > 0)
+        if not (self.requires_confirmation and isinstance(model, TrainedModel)):
+            return None
+        if encoded is None or profile is None:
+            return None
+        features = model.group_features(code_of_feature)
+        names, group = np.unique(encoded.peer_groups, return_inverse=True)
+        deciles = {
+            decile: features.score(profile.reference_values(names, decile))
+            for decile in CONFIRMING_DECILES
+        }
+        return _Reference(features, encoded.matrix, deciles, group)
 
-    def _confirm_codes(
-        self,
-        table: pa.Table,
-        contributions: CodeContributions,
-        ranked: IntArray,
-        is_candidate: BoolArray,
-        sign: int,
-        most: int,
-    ) -> BoolArray:
-        """Return the first confirmed candidates of each row, at most `most`."""
-        model, profile = self.estimator, self.profile
-        if not self.requires_confirmation or not isinstance(model, TrainedModel) or profile is None:
-            return is_candidate & (is_candidate.cumsum(axis=1) <= most)
-        chosen = np.zeros(is_candidate.shape, dtype=bool)
-        matrix, groups = model.encoder.encode(table), profile.peer_groups(table)
-        scores = model.look_up_log_odds(matrix)
-        references = [profile.reference_values(groups, decile) for decile in CONFIRMING_DECILES]
-        for at, codes in enumerate(ranked.T):
-            rows = np.flatnonzero(is_candidate[:, at] & (chosen.sum(axis=1) < most))
-            total = np.zeros(len(rows))
-            for reference in references:
-                in_code = contributions.code_of_feature[None, :] == codes[rows][:, None]
-                changed = np.where(in_code, reference[rows], matrix[rows])
-                shift = scores[rows] - model.look_up_log_odds(changed)
-                if reference is references[0]:
-                    confirmed = sign * shift > 0
-                    rows, shift, total = rows[confirmed], shift[confirmed], total[confirmed]
-                total = total + sign * shift
-            chosen[rows[total > 0], at] = True
-        return chosen
+
+@dataclass(frozen=True)
+class _Reference:
+    """Rows, and the reference profile of their peer groups."""
+
+    features: FeatureGroups
+    """The features of a code are a group."""
+    matrix: FloatArray
+    deciles: Mapping[int, GroupScores]
+    """Decile -> reference values, a row for each peer group."""
+    group: IntArray
+    """The peer group of each row."""
+
+    def compare(self, rows: slice) -> "_Comparison":
+        """Return the comparison of some rows with the reference."""
+        substitution = Substitution(self.features, self.matrix[rows])
+        return _Comparison(substitution, self.deciles, self.group[rows])
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Rows whose scores are compared with the ones at the reference profile of their peer group."""
+
+    substitution: Substitution
+    deciles: Mapping[int, GroupScores]
+    group: IntArray
+
+    def compare_codes(self, rows: IntArray, codes: IntArray, decile: int) -> FloatArray:
+        """Return by how much each row's own values of a code raise its log-odds."""
+        changed = self.substitution.change_groups(
+            rows, codes, self.deciles[decile], self.group[rows]
+        )
+        return np.asarray(self.substitution.scores[rows] - changed)
+
+    def compare_features(self, rows: IntArray, features: IntArray) -> FloatArray:
+        """Return by how much each row's own value of a feature raises its log-odds."""
+        changed = self.substitution.change_features(
+            rows, features, self.deciles[MEDIAN], self.group[rows]
+        )
+        return np.asarray(self.substitution.scores[rows] - changed)
+
+
+def _select(
+    contributions: CodeContributions,
+    comparison: _Comparison | None,
+    effect: Effect,
+    *,
+    is_first: bool,
+) -> SelectedReasons:
+    """Return the codes that are named for `effect`, and the strongest feature of each.
+
+    Args:
+        contributions: Of the rows.
+        comparison: What confirms a reason; None: every reason counts as confirmed.
+        effect: The effect of the reasons.
+        is_first: Whether each row has a reason of this effect in any case.
+    """
+    sign = 1 if effect == "raises" else -1
+    chosen, ranked = _choose_codes(contributions, comparison, sign, is_first=is_first)
+    rows, at = np.nonzero(chosen)
+    codes = ranked[rows, at]
+    in_code = contributions.code_of_feature[None, :] == codes[:, None]
+    strength = np.where(in_code, sign * contributions.by_feature[rows], -np.inf)
+    features = strength.argmax(axis=1) if len(rows) else rows
+    is_confirmed = np.ones(len(rows), np.bool_)
+    if comparison is not None:
+        is_confirmed = sign * comparison.compare_features(rows, features) > 0
+    return SelectedReasons(
+        effects=np.full(len(rows), effect),
+        rows=rows,
+        strength_ranks=chosen.cumsum(axis=1)[rows, at],
+        codes=np.array(contributions.codes)[codes],
+        features=features,
+        is_feature_confirmed=is_confirmed,
+        log_odds=contributions.by_code[rows, codes],
+    )
+
+
+def _choose_codes(
+    contributions: CodeContributions,
+    comparison: _Comparison | None,
+    sign: int,
+    *,
+    is_first: bool,
+) -> tuple[BoolArray, IntArray]:
+    """Return which of the ranked codes of each row are named, and the ranked codes."""
+    by_code = contributions.by_code
+    ranked = np.argsort(-sign * by_code, axis=1, kind="stable")[:, :CANDIDATES]
+    strength = sign * np.take_along_axis(by_code, ranked, axis=1)
+    strongest = np.abs(by_code).max(axis=1, initial=0.0)[:, None]
+    min_strength = params().min_reason_share * strongest
+    is_candidate = (strength > 0) & (strength >= min_strength)
+    chosen = _confirm_codes(comparison, ranked, is_candidate, sign, params().max_reasons)
+    if is_first and not chosen.any(axis=1).all():
+        is_empty = np.asarray(~chosen.any(axis=1))[:, None]
+        chosen |= _confirm_codes(comparison, ranked, (strength > 0) & is_empty, sign, 1)
+        empty = np.flatnonzero(~chosen.any(axis=1))
+        # Nothing is confirmed, as for a stated prior: the strongest code of either direction.
+        positive = strength[empty, 0] > 0
+        best = np.where(positive, 0, np.abs(strength[empty]).argmax(axis=1))
+        chosen[empty, best] = True
+    return chosen, ranked
+
+
+def _confirm_codes(
+    comparison: _Comparison | None,
+    ranked: IntArray,
+    is_candidate: BoolArray,
+    sign: int,
+    most: int,
+) -> BoolArray:
+    """Return the first confirmed candidates of each row, at most `most`."""
+    if comparison is None:
+        return np.asarray(is_candidate & (is_candidate.cumsum(axis=1) <= most))
+    chosen = np.zeros(is_candidate.shape, dtype=bool)
+    for at, codes in enumerate(ranked.T):
+        rows = np.flatnonzero(is_candidate[:, at] & (chosen.sum(axis=1) < most))
+        total = np.zeros(len(rows))
+        for decile in CONFIRMING_DECILES:
+            shift = sign * comparison.compare_codes(rows, codes[rows], decile)
+            total = total + shift
+            if decile == MEDIAN:
+                rows, total = rows[shift > 0], total[shift > 0]
+        chosen[rows[total > 0], at] = True
+    return chosen
 
 
 def group_codes(reasons: pa.Table, rows: int) -> pa.ListArray:

@@ -16,21 +16,26 @@ the row only by the d bits o, so it is tabulated: all 2^d patterns of a leaf (as
 TreeSHAP"), or only the patterns that occur if d is large.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
 from models.scoring.lightgbm_text import Tree, TreeSplit, parse_model
-from pipelines.core.arrays import BoolArray, FloatArray
+from models.scoring.lookup_tables import find_intervals, list_representatives, merge_cuts
+from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
 Codes = np.ndarray[tuple[int], np.dtype[Any]]
 """Integers of one or eight bytes."""
 
 MAX_TABLE_FEATURES = 8
 """Features on a path up to which all its patterns are tabulated."""
+MAX_FLAGGED_PATTERNS = 1 << 14
+"""Patterns up to which the ones that occur are found by flags; sorting is faster beyond."""
 
 Conditions = tuple[tuple[int, bool], ...]
 """Numbers of splits, and whether the path goes left there."""
@@ -61,32 +66,44 @@ class Leaf:
             met = sides[is_left][split]
             for other, is_other_left in others:
                 met = met & sides[is_other_left][other]
-            codes |= np.left_shift(met.astype(width), position)
+            codes |= np.left_shift(met.view(np.uint8), position, dtype=width)
         return codes
 
     def look_up(self, codes: Codes) -> FloatArray:
         """Return the contributions for rows with the patterns `codes`: (features, rows)."""
         if self.table is not None:
             return self.table.take(codes, axis=1)
-        distinct, position = np.unique(codes, return_inverse=True)
-        return _shapley_values(distinct, self.shares, self.value)[:, position]
+        distinct, position = _find_distinct(codes, 2 ** len(self.features))
+        return _shapley_values(distinct, self.shares, self.value).take(position, axis=1)
 
 
 @dataclass(frozen=True)
 class TreePaths:
     """One tree, path by path: its splits, and its leaves."""
 
-    splits: tuple[TreeSplit, ...]
+    splits: tuple[tuple[int, BoolArray], ...]
+    """The feature of each split, and which of the feature's intervals go left."""
     leaves: tuple[Leaf, ...]
 
     @classmethod
-    def from_tree(cls, tree: Tree) -> "TreePaths":
-        """Return the paths of `tree`; a constant tree has none."""
-        return cls(tree.splits, tuple(_list_leaves(tree)) if tree.splits else ())
+    def from_tree(cls, tree: Tree, cuts: Mapping[int, FloatArray]) -> "TreePaths":
+        """Return the paths of `tree`, whose features have the intervals that end at `cuts`."""
+        splits = tuple(
+            (split.feature, split.goes_left(list_representatives(cuts[split.feature])))
+            for split in tree.splits
+        )
+        return cls(splits, tuple(_list_leaves(tree)))
 
-    def add_to(self, total: FloatArray, columns: FloatArray) -> None:
-        """Add the tree's contributions to `total`; both arrays have shape (features, rows)."""
-        left = [split.goes_left(columns[split.feature]) for split in self.splits]
+    def add_to(
+        self, total: FloatArray | MutableMapping[int, FloatArray], intervals: Mapping[int, IntArray]
+    ) -> None:
+        """Add the tree's contributions to `total`.
+
+        Args:
+            total: The sum so far, by feature and row.
+            intervals: The interval of each row, by feature.
+        """
+        left = [goes_left.take(intervals[feature]) for feature, goes_left in self.splits]
         sides = {True: left, False: [~rows for rows in left]}
         for leaf in self.leaves:
             codes = leaf.encode_patterns(sides)
@@ -94,27 +111,73 @@ class TreePaths:
                 total[feature] += values
 
 
-def read_paths(text: str) -> list[TreePaths]:
-    """Return the paths of each tree of a model in LightGBM's text.
+@dataclass(frozen=True)
+class ContributionTables:
+    """The contributions of a model's trees.
 
-    Raises:
-        UnsupportedModel: The model is no regression or binary model with constant leaves.
+    Its first trees with one feature each (the additive stage) are a function of that feature's
+    interval, which is tabulated; the sum is taken in the order of the trees, to its last bit.
     """
-    return [TreePaths.from_tree(tree) for tree in parse_model(text).trees]
+
+    cuts: Mapping[int, FloatArray]
+    """By feature with a split: the upper ends of the intervals on which the trees are constant."""
+    curves: Mapping[int, FloatArray]
+    """By feature of the first trees: the sum of their contributions in each interval."""
+    trees: tuple[TreePaths, ...]
+    """All others, in order; a constant tree has no paths."""
+
+    @classmethod
+    def from_text(cls, text: str) -> "ContributionTables":
+        """Return the contributions of the model in LightGBM's `text`.
+
+        Raises:
+            UnsupportedModel: The model is no regression or binary model with constant leaves.
+        """
+        trees = [tree for tree in parse_model(text).trees if tree.splits]
+        splits: dict[int, list[TreeSplit]] = defaultdict(list)
+        for tree in trees:
+            for split in tree.splits:
+                splits[split.feature].append(split)
+        cuts = {feature: merge_cuts(of_feature) for feature, of_feature in splits.items()}
+        first = list(takewhile(lambda tree: len({s.feature for s in tree.splits}) == 1, trees))
+        others = tuple(TreePaths.from_tree(tree, cuts) for tree in trees[len(first) :])
+        return cls(cuts, _sum_curves(first, cuts), others)
+
+    def compute(self, matrix: FloatArray) -> FloatArray:
+        """Return the contribution of each feature to the log-odds of each row: shape of `matrix`.
+
+        Args:
+            matrix: Rows of the encoder's matrix; nan if a value is unknown.
+        """
+        columns = np.ascontiguousarray(matrix.T)
+        intervals = {f: find_intervals(ends, columns[f]) for f, ends in self.cuts.items()}
+        total = np.zeros(columns.shape)
+        for feature, curve in self.curves.items():
+            total[feature] = curve.take(intervals[feature])
+        for tree in self.trees:
+            tree.add_to(total, intervals)
+        return np.ascontiguousarray(total.T)
 
 
-def compute_contributions(paths: Sequence[TreePaths], matrix: FloatArray) -> FloatArray:
-    """Return the contribution of each feature to the log-odds of each row: shape of `matrix`.
+def _sum_curves(trees: Sequence[Tree], cuts: Mapping[int, FloatArray]) -> dict[int, FloatArray]:
+    """Return the sum of the contributions of trees with one feature each, by its intervals."""
+    curves: dict[int, FloatArray] = {}
+    for tree in trees:
+        feature = tree.splits[0].feature
+        count = len(list_representatives(cuts[feature]))
+        total = {feature: curves.setdefault(feature, np.zeros(count))}
+        TreePaths.from_tree(tree, cuts).add_to(total, {feature: np.arange(count)})
+    return curves
 
-    Args:
-        paths: The paths of each tree, from `read_paths`.
-        matrix: Rows of the encoder's matrix; nan if a value is unknown.
-    """
-    columns = np.ascontiguousarray(matrix.T)
-    total = np.zeros((columns.shape[0], columns.shape[1]))
-    for tree in paths:
-        tree.add_to(total, columns)
-    return np.ascontiguousarray(total.T)
+
+def _find_distinct(codes: Codes, count: int) -> tuple[Codes, IntArray]:
+    """Return the distinct codes below `count`, and the position of each code among them."""
+    if count > MAX_FLAGGED_PATTERNS:
+        distinct, position = np.unique(codes, return_inverse=True)
+        return distinct, position
+    occurs = np.zeros(count, np.bool_)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1).take(codes)
 
 
 def _list_leaves(tree: Tree) -> Iterator[Leaf]:

@@ -54,7 +54,22 @@ class FeatureTable:
 
     def find_rows(self, values: FloatArray) -> IntArray:
         """Return the row of `scores` for each value."""
-        return np.asarray(np.searchsorted(self.cuts, values) + np.isnan(values))
+        return find_intervals(self.cuts, values)
+
+
+def find_intervals(cuts: FloatArray, values: FloatArray) -> IntArray:
+    """Return the interval of each value; the last two are above the last cut, and missing."""
+    return np.asarray(np.searchsorted(cuts, values) + np.isnan(values))
+
+
+def list_representatives(cuts: FloatArray) -> FloatArray:
+    """Return one value of each interval, in the order of `find_intervals`."""
+    return np.array([*cuts, np.inf, np.nan])
+
+
+def merge_cuts(splits: Iterable[TreeSplit]) -> FloatArray:
+    """Return the upper ends of the intervals on which each of `splits` is constant."""
+    return np.unique([cut for split in splits for cut in _cuts(split)])
 
 
 @dataclass(frozen=True)
@@ -138,8 +153,8 @@ def build_tables(
     for tree in [*trees, *chain(*additive.values())]:
         for split in tree.splits:
             splits[split.feature].append(split)
-    cuts = {feature: _merge_cuts(of_feature) for feature, of_feature in sorted(splits.items())}
-    values = {feature: np.array([*ends, np.inf, np.nan]) for feature, ends in cuts.items()}
+    cuts = {feature: merge_cuts(of_feature) for feature, of_feature in sorted(splits.items())}
+    values = {feature: list_representatives(ends) for feature, ends in cuts.items()}
     curves = round_curves({f: sum_trees(additive.get(f, ()), at) for f, at in values.items()})
     return {
         f: FeatureTable(
@@ -221,10 +236,6 @@ def _possible_leaves(
     distinct, starts = np.unique(words, return_index=True)
     rows[:, distinct] &= np.bitwise_and.reduceat(remaining, starts, axis=1)
     return rows
-
-
-def _merge_cuts(splits: Iterable[TreeSplit]) -> FloatArray:
-    return np.unique([cut for split in splits for cut in _cuts(split)])
 
 
 def _cuts(split: TreeSplit) -> list[float]:

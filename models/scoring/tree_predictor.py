@@ -71,9 +71,6 @@ class Predictor(Protocol):
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return the prediction of `Booster.predict` for each row: a probability, or a number."""
 
-    def predict_raw(self, matrix: FloatArray) -> FloatArray:
-        """Return the sum of curves and leaf values of each row, of a probability its log-odds."""
-
 
 @dataclass(frozen=True)
 class BoosterPredictor:
@@ -84,10 +81,6 @@ class BoosterPredictor:
     def predict(self, matrix: FloatArray) -> FloatArray:
         """See `Predictor.predict`."""
         return np.asarray(self.booster.predict(matrix, num_threads=1))
-
-    def predict_raw(self, matrix: FloatArray) -> FloatArray:
-        """See `Predictor.predict_raw`."""
-        return np.asarray(self.booster.predict(matrix, num_threads=1, raw_score=True))
 
 
 @dataclass(frozen=True)
@@ -135,6 +128,22 @@ class TreePredictor:
         starts = range(0, len(matrix), rows)
         parts = [self._predict_portion(matrix[start : start + rows]) for start in starts]
         return np.concatenate([np.empty(0), *parts])
+
+    def sum_leaves(self, possible: LeafBits) -> FloatArray:
+        """Return the sum of the values of the leaves that are possible, one a tree.
+
+        Args:
+            possible: The leaves that all features leave possible, shape (rows, words).
+        """
+        sums = np.empty(len(possible))
+        block = _count_rows(BLOCK_CELLS, len(self.layout.all_leaves))
+        buffers = _Buffers.allocate(min(block, len(possible)), self.layout)
+        index = np.arange(min(block, len(possible)))
+        for start in range(0, len(possible), block):
+            part = possible[start : start + block]
+            leaves = [(part, index[: len(part)])]
+            self._sum_leaves(leaves, buffers.first_rows(len(part)), sums[start : start + len(part)])
+        return sums
 
     def _predict_portion(self, matrix: FloatArray) -> FloatArray:
         scores = self._look_up(matrix)

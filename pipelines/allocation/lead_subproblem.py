@@ -224,6 +224,23 @@ def _find_largest(surplus: FloatArray, count: int) -> FloatArray:
     return np.maximum(np.sort(surplus, axis=1)[:, -count:], 0)
 
 
+def split_at_leads(lead: IntArray, rows: IntArray, size: int) -> Iterator[IntArray]:
+    """Yield `rows` in order, at least `size` together, and all pairs of a lead together.
+
+    Args:
+        lead: Lead code of each pair, in rising order.
+        rows: Some of the pairs, in rising order.
+        size: Least number of pairs of a part but the last.
+    """
+    first = 0
+    while first < len(rows):
+        last = min(first + size, len(rows)) - 1
+        end = int(np.searchsorted(lead, lead[rows[last]], side="right"))
+        after = int(np.searchsorted(rows, end))
+        yield rows[first:after]
+        first = after
+
+
 def _split_into_blocks(leads: IntArray, counts: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield the leads of each block, with about the same number of pairs, and their counts."""
     leads = leads[np.argsort(counts[leads], kind="stable")]

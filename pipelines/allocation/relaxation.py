@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
-from pipelines.allocation.lead_subproblem import LeadSubproblems
+from pipelines.allocation.lead_subproblem import LeadSubproblems, split_at_leads
 from pipelines.allocation.mip_polish import polish, solve_linear_relaxation
 from pipelines.allocation.moves import RestrictedProblem
 from pipelines.allocation.neighbourhoods import search_neighbourhoods
@@ -33,6 +33,14 @@ SAMPLE_FROM = 500_000
 """Number of pairs from which prices are first estimated from a sample of the leads."""
 SAMPLE_SHARE = 0.1
 """Share of the leads in the sample."""
+COLUMNS_FROM = 2_000_000
+"""Number of pairs from which prices are searched over some of the columns (pairs)."""
+MAX_PRICINGS = 4
+"""All pairs are priced at most so many times in one search."""
+PRICING_TOLERANCE = 1e-4
+"""Columns are complete when all pairs raise their bound by less than this share."""
+PRICED_PAIRS = 1 << 21
+"""Pairs that are priced together: bounds the memory, never changes the result."""
 KEY_RANGE = 2**32
 LONGEST_CHAIN = 12
 """A missing lead costs this many times the greatest value: more than any chain of moves."""
@@ -131,7 +139,6 @@ class Relaxation:
         exact_value = value + self._pairs.tie_break_key * TIE_BREAK_UNIT
         caps = self._find_highest_prices(penalties, floor_plan)
         typical = _find_typical_value(exact_value[rows], penalties)
-        leads = self._build_subproblems(exact_value, rows)
         is_small = len(rows) <= SMALL
         begin = self._find_start(start)
         if is_small and len(rows):
@@ -143,14 +150,20 @@ class Relaxation:
             sampled = self._build_subproblems(exact_value, sample)
             share = len(sample) / len(rows)
             begin = self._search_prices(sampled, begin, caps, scale, share).prices
-        dual = self._search_prices(leads, begin, caps, scale)
         reach = np.inf if is_small else REACH * typical
-        near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
-        if not is_small and len(near) <= LP_CORE:
-            core = self._restrict(near, exact_value, penalties)
-            dual = self._refine_prices(leads, core, dual, caps)
+        if len(rows) >= COLUMNS_FROM:
+            dual, near, reduced_cost = self._generate_columns(
+                exact_value, begin, caps, scale, reach
+            )
+        else:
+            leads = self._build_subproblems(exact_value, rows)
+            dual = self._search_prices(leads, begin, caps, scale)
             near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
-        del leads
+            if not is_small and len(near) <= LP_CORE:
+                core = self._restrict(near, exact_value, penalties)
+                dual = self._refine_prices(leads, core, dual, caps)
+                near, reduced_cost = leads.find_near_choice(self._split(dual.prices), reach)
+            del leads
         if is_small:  # also the pairs that have a better one at their institution
             near, reduced_cost = _add_pairs(near, reduced_cost, rows)
         if floor_plan is not None:
@@ -286,6 +299,51 @@ class Relaxation:
 
         begin = np.where(self._is_limited, begin, 0)
         return minimise_dual(dual, begin, caps, scale, self._options.stop)
+
+    def _generate_columns(
+        self,
+        value: FloatArray,
+        begin: FloatArray,
+        caps: FloatArray,
+        scale: FloatArray,
+        reach: float,
+    ) -> tuple[DualSolution, IntArray, FloatArray]:
+        """Return the prices, and the pairs near the leads' choices at them with reduced costs.
+
+        Column generation (Desaulniers, Desrosiers and Solomon 2005): prices are searched over the
+        pairs near the leads' choices, all pairs are priced at what was found, and the ones that
+        have come near are added, until the bound over all pairs is the one over the columns.
+        """
+        near, reduced_cost, bound = self._price_pairs(value, begin, reach)
+        best = DualSolution(begin, bound, 1), near, reduced_cost
+        columns, evaluations = near, 1
+        for _ in range(MAX_PRICINGS):
+            leads = self._build_subproblems(value, columns)
+            found = self._search_prices(leads, begin, caps, scale)
+            del leads
+            near, reduced_cost, bound = self._price_pairs(value, found.prices, reach)
+            evaluations += found.evaluations + 1
+            if bound < best[0].bound:
+                best = DualSolution(found.prices, bound, evaluations), near, reduced_cost
+            if bound - found.bound <= PRICING_TOLERANCE * abs(bound):
+                break
+            columns, begin = np.union1d(columns, near), found.prices
+        return best
+
+    def _price_pairs(
+        self, value: FloatArray, prices: FloatArray, reach: float
+    ) -> tuple[IntArray, FloatArray, float]:
+        """Return the pairs near the leads' choices at `prices`, their reduced costs, and D."""
+        surplus, pairs, reduced_costs = 0, [], []
+        split = self._split(prices)
+        for rows in split_at_leads(self._pairs.lead, self._possible, PRICED_PAIRS):
+            leads = self._build_subproblems(value, rows)
+            surplus += leads.solve(split).surplus
+            near, reduced_cost = leads.find_near_choice(split, reach)
+            pairs.append(near)
+            reduced_costs.append(reduced_cost)
+        bound = surplus + math.fsum((self._upper * prices).tolist())
+        return np.concatenate(pairs), np.concatenate(reduced_costs), bound
 
     def _refine_prices(
         self,

@@ -58,6 +58,14 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def find_spill_folder(connection: duckdb.DuckDBPyConnection) -> Path:
+    """Return the private folder that a connection spills to; it ends with the connection."""
+    ((folder,),) = connection.sql("select current_setting('temp_directory')").fetchall()
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def run_query(
     connection: duckdb.DuckDBPyConnection, file: Path, parameters: Mapping[str, Any] | None = None
 ) -> duckdb.DuckDBPyConnection:

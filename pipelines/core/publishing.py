@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
@@ -49,21 +49,40 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
     """Write a stream of batches; equal rows give equal bytes, however they are batched."""
+    with open_writer(path, schema) as write:
+        for batch in batches:
+            write(pa.Table.from_batches([batch]))
+
+
+@contextmanager
+def open_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that appends rows to the file; see `write_batches`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
-        for group in _row_groups(batches, schema):
-            writer.write_table(group.combine_chunks(), row_group_size=ROW_GROUP)
-
-
-def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
     buffer = schema.empty_table()
-    for batch in batches:
-        buffer = pa.concat_tables([buffer, pa.Table.from_batches([batch]).cast(schema)])
-        while buffer.num_rows >= ROW_GROUP:
-            yield buffer.slice(0, ROW_GROUP)
-            buffer = buffer.slice(ROW_GROUP)
-    if buffer.num_rows:
-        yield buffer
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
+
+        def write(rows: pa.Table) -> None:
+            nonlocal buffer
+            buffer = pa.concat_tables([buffer, rows.cast(schema)])
+            while buffer.num_rows >= ROW_GROUP:
+                write_group(buffer.slice(0, ROW_GROUP))
+                buffer = buffer.slice(ROW_GROUP)
+
+        def write_group(rows: pa.Table) -> None:
+            writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
+
+        yield write
+        if buffer.num_rows:
+            write_group(buffer)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file that is read in batches.
+
+    Arrow's pre-buffering keeps every byte that was read until the file is closed, so that batches
+    would not bound the memory.
+    """
+    return pq.ParquetFile(path, pre_buffer=False)
 
 
 def check_file(path: Path, expected: str) -> str:

@@ -42,6 +42,8 @@ from pipelines.matches.shadow_prices import LimitUse, build_price_table, measure
 
 PORTION = 2_000_000
 """Pairs that are read together: bounds the memory, never changes the result."""
+EXACT_UP_TO = 5_000_000
+"""Pairs up to which the plan within quotas alone is solved first, exactly."""
 INTEGER_COLUMNS = ("lead_row", "offers_row", "institution_row", "product_row")
 FLOAT_COLUMNS = ("expected_value", "expected_spend", "revenue", "p_approve", "p_funded")
 
@@ -171,17 +173,20 @@ class _Solver:
     """Plans of the day's pairs.
 
     The plan within quotas alone is exact. It is kept where it satisfies every other limit; else its
-    prices are where the search for the plan within all limits starts.
+    prices are where the search for the plan within all limits starts. A day with more than
+    `EXACT_UP_TO` pairs does without it.
     """
 
     def __init__(self, pairs: PairColumns, quota: IntArray, max_offers: int) -> None:
         self._pairs, self._quota, self._max_offers = pairs, quota, max_offers
-        self._within_quotas = allocate(pairs, quota, max_offers=max_offers)
+        self._start: Plan | None = None
+        if len(pairs.lead) <= EXACT_UP_TO:
+            self._start = allocate(pairs, quota, max_offers=max_offers)
 
     def solve(self, limits: Sequence[Limit]) -> Plan:
         """Return the best plan within quotas and `limits`."""
-        plan = self._within_quotas
-        if all(limit.is_satisfied(plan.rows) for limit in limits):
+        plan = self._start
+        if plan is not None and all(limit.is_satisfied(plan.rows) for limit in limits):
             return plan
         return self._allocate(self._pairs, limits, plan)
 
@@ -203,19 +208,21 @@ class _Solver:
         limit = floor.family.limit
         if limit.is_satisfied(plan.rows):
             return plan, limit
-        held = self._allocate(self._pairs, [*limits, limit], plan)
-        if limit.is_satisfied(held.rows) and held.limit_prices(limit)[0] <= highest_price:
-            return held, limit
         priced_pairs = replace(self._pairs, value=self._pairs.value + highest_price * floor.fee)
         priced = self._allocate(priced_pairs, limits, plan)
-        limit = replace(limit, upper=limit.total_use(priced.rows))
+        if not limit.is_satisfied(priced.rows):
+            limit = replace(limit, upper=limit.total_use(priced.rows))
         if limit.is_satisfied(plan.rows):
             return plan, limit
         return self._allocate(self._pairs, [*limits, limit], plan), limit
 
-    def _allocate(self, pairs: PairColumns, limits: Sequence[Limit], start: Plan) -> Plan:
+    def _allocate(self, pairs: PairColumns, limits: Sequence[Limit], start: Plan | None) -> Plan:
         return allocate(
-            pairs, self._quota, max_offers=self._max_offers, limits=limits, start=start.prices
+            pairs,
+            self._quota,
+            max_offers=self._max_offers,
+            limits=limits,
+            start=None if start is None else start.prices,
         )
 
 

@@ -1,5 +1,6 @@
 """Choose the day's matches and publish them, with offers, unmatched leads and reasons."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ from expectations import policy
 from models import model_set as models
 from models.features.encoder import to_floats
 from models.validation.calibration_monitor import DisclosedOdds
-from pipelines.core.database import connect, create_known_view, query_table, run_query
+from pipelines.core.database import (
+    connect,
+    create_known_view,
+    find_spill_folder,
+    query_table,
+    run_query,
+)
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import hash_inputs, publishing, read_manifest, write_parquet
 from pipelines.core.settings import Settings
@@ -22,19 +29,19 @@ from pipelines.matches.build_problem import DayPlan, plan_day
 from pipelines.matches.exploration_log import ExploredPlan, build_exploration_log, explore_plan
 from pipelines.matches.lead_reconciliation import reconcile_leads
 from pipelines.matches.match_id import SQL, create_match_id_macro
-from pipelines.matches.offer_costs import build_offers
-from pipelines.matches.reason_tables import add_match_ids, explain_adverse_actions, explain_matches
+from pipelines.matches.offer_costs import write_offers
+from pipelines.matches.reason_tables import write_adverse_action_reasons, write_match_reasons
 from pipelines.matches.shadow_price_text import PRICES, RULE_COSTS
 from pipelines.matches.shadow_prices import (
     compute_rule_costs,
     create_product_prices,
     describe_missed_floors,
+    measure_prefilter_loss,
 )
 from pipelines.pairs.calibration_ledger import read_disclosed_odds
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.eligibility.rules import CompiledRules
-from pipelines.pairs.prefilter_loss import measure_day_loss
-from pipelines.pairs.scoring import load_pair_features, score_leads
+from pipelines.pairs.scoring import score_leads
 from pipelines.pairs.valuation import load_pairs
 
 SCHEMA = pa.schema(
@@ -103,51 +110,62 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         _create_plan_tables(connection, plan, explored, day)
         _require_offers_within_limits(connection, day, max_offers)
         _create_odds_shown(connection, read_disclosed_odds(pairs))
-        match_reasons = _create_explained(connection, model_set)
-        prefilter_loss = measure_day_loss(connection, pairs, plan.price_of_quota.tolist())
+        prefilter_loss = measure_prefilter_loss(connection, pairs, plan.bound)
         beside_matches = {
             RULE_COSTS: compute_rule_costs(connection, pairs, day),
             PRICES: plan.price_table,
             exploration_log.FILE: build_exploration_log(connection, explored.draw),
         }
         figures = _measure_matches(connection, plan)
+        scratch = find_spill_folder(connection)
+        files = {
+            name: scratch / f"published-{name}.parquet"
+            for name in ("reasons", "offers", "adverse_actions")
+        }
+        score_leads(connection, model_set)  # the prior of an approval reads the lead's risk
+        write_match_reasons(connection, model_set, files["reasons"])
         matches = _build_matches(connection, scoring["models"])
-        offers = build_offers(connection)
+        offers = write_offers(connection, files["offers"])
         unmatched = query_table(connection, SQL / "unmatched.sql")
         connection.register("unmatched", unmatched)
-        adverse_action_reasons = explain_adverse_actions(connection, model_set, rules, day)
-    counts = reconcile_leads(settings, day, matches=matches, unmatched=unmatched)
-    manifest = counts.as_dict() | {
-        "matches": len(matches),
-        "institutions": len(matches["institution_id"].unique()),
-        "value": plan.value,
-        "bound": plan.bound,
-        "gap": plan.gap,
-        "explored": int(explored.explored.sum()),
-        "exploration_cost": explored.exploration_cost,
-        "policy_version": policy.version(),
-        "models": scoring["models"],
-    }
-    manifest |= (
-        figures | prefilter_loss | describe_missed_floors(plan.price_table, plan.min_shortfall)
-    )
-    reasons = {"matches.parquet": match_reasons, "unmatched.parquet": adverse_action_reasons}
-    facts = manifest | {"inputs": input_hashes, "policies": policy.full_version()}
-    _publish(settings.day_folder(settings.reasons, day), reasons, facts)
-    for root, table, others in (
-        (settings.unmatched, unmatched, {}),
-        (settings.offers, offers, {}),
-        (settings.matches, matches, beside_matches),
-    ):
-        tables = {f"{root.name}.parquet": table} | others
-        _publish(settings.day_folder(root, day), tables, facts | {"rows": len(table)})
+        write_adverse_action_reasons(connection, model_set, rules, day, files["adverse_actions"])
+        counts = reconcile_leads(settings, day, matches=matches, unmatched=unmatched)
+        manifest = counts.as_dict() | {
+            "matches": len(matches),
+            "institutions": len(matches["institution_id"].unique()),
+            "value": plan.value,
+            "bound": plan.bound,
+            "gap": plan.gap,
+            "explored": int(explored.explored.sum()),
+            "exploration_cost": explored.exploration_cost,
+            "policy_version": policy.version(),
+            "models": scoring["models"],
+        }
+        manifest |= figures | prefilter_loss
+        manifest |= describe_missed_floors(plan.price_table, plan.min_shortfall)
+        facts = manifest | {"inputs": input_hashes, "policies": policy.full_version()}
+        reasons = {
+            "matches.parquet": files["reasons"],
+            "unmatched.parquet": files["adverse_actions"],
+        }
+        _publish(settings.day_folder(settings.reasons, day), reasons, facts)
+        for root, rows, tables in (
+            (settings.unmatched, len(unmatched), {"unmatched.parquet": unmatched}),
+            (settings.offers, offers, {"offers.parquet": files["offers"]}),
+            (settings.matches, len(matches), {"matches.parquet": matches} | beside_matches),
+        ):
+            _publish(settings.day_folder(root, day), tables, facts | {"rows": rows})
     return manifest
 
 
-def _publish(folder: Path, tables: dict[str, pa.Table], manifest: dict[str, Any]) -> None:
+def _publish(folder: Path, tables: Mapping[str, pa.Table | Path], manifest: dict[str, Any]) -> None:
+    """Publish tables, and files of the same home, which are moved."""
     with publishing(folder, manifest) as fresh:
         for name, table in tables.items():
-            write_parquet(table, fresh / name)
+            if isinstance(table, Path):
+                table.replace(fresh / name)
+            else:
+                write_parquet(table, fresh / name)
 
 
 def _require_current(
@@ -235,18 +253,6 @@ def _create_odds_shown(connection: duckdb.DuckDBPyConnection, odds: DisclosedOdd
     table = pa.table({"match_id": chosen["match_id"], "odds_shown": shown})
     connection.register("odds_by_match", table)
     connection.execute("create or replace table odds_shown as from odds_by_match")
-
-
-def _create_explained(
-    connection: duckdb.DuckDBPyConnection, model_set: models.ModelSet
-) -> pa.Table:
-    """Create `explained`, the matches with their reason codes; return all reasons as text."""
-    score_leads(connection, model_set)  # the prior of an approval reads the lead's risk
-    chosen = load_pair_features(connection, "select lead_row, product_row from chosen")
-    match_reasons = explain_matches(model_set, chosen)
-    connection.register("match_reasons", match_reasons)
-    run_query(connection, SQL / "explained.sql")
-    return add_match_ids(connection, match_reasons)
 
 
 def _measure_matches(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dict[str, Any]:

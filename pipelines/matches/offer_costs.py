@@ -4,25 +4,57 @@ The loan is the one that the person asked for, at the suggested rate; where a le
 is the longest one of the product, and where it names no amount the assumed one.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import duckdb
 import pyarrow as pa
 
 from expectations import policy
 from expectations.outbound_contracts import load_outbound
 from pipelines.core.database import query_table, run_query
+from pipelines.core.publishing import open_writer
 from pipelines.ingest.validation.great_expectations_gate import require_outgoing
 from pipelines.matches.match_id import SQL
+from pipelines.matches.reason_tables import split_matches
 from pipelines.pairs.financing_cost import Loans, compute_costs
 
 TERMS = ("match_id", "amount", "months", "repayment", "is_compound")
 
 
-def build_offers(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the offers of the day, by lead and rank, as their outbound contract describes them.
+def write_offers(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Write the offers of the day; return their number.
 
     Args:
-        connection: With `explained`, `products`, `mart_product_fees`, `product_names`, `leads`,
-            `match_reasons` and `odds_shown`.
+        connection: As `build_offers` takes it, with all matches as `explained`.
+        path: The file.
+
+    Raises:
+        IntegrityError: An offer breaks the contract.
+    """
+    offers = _build_by_portion(connection)
+    first = next(offers)
+    rows = len(first)
+    with open_writer(path, first.schema) as write:
+        write(first)
+        for portion in offers:
+            write(portion)
+            rows += len(portion)
+    return rows
+
+
+def _build_by_portion(connection: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
+    for portion in split_matches(connection):
+        run_query(connection, SQL / "offered.sql", portion)
+        yield build_offers(connection)
+
+
+def build_offers(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return offers, by lead and rank, as their outbound contract describes them.
+
+    Args:
+        connection: With the matches as `offered`, and `products`, `mart_product_fees`,
+            `product_names`, `leads` and `odds_shown`.
 
     Raises:
         IntegrityError: An offer breaks the contract.

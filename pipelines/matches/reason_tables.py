@@ -11,6 +11,7 @@ of other leads for the same quota.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -21,6 +22,7 @@ from models.explanations.reason_text import SCHEMA as REASON
 from models.explanations.reasons import Effect
 from models.model_set import ModelSet
 from pipelines.core.database import query_table, run_query
+from pipelines.core.publishing import ROW_GROUP, open_writer, write_batches
 from pipelines.matches.match_id import SQL
 from pipelines.pairs.eligibility.engine import STATED_STEPS, STEPS, Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.rules import CompiledRules
@@ -50,7 +52,10 @@ ADVERSE_ACTION_REASONS = pa.schema(
 products, so none is named; for an approval it is the best product that the lead could have had."""
 
 PORTION = 5_000
-"""Number of leads processed at once: bounds the memory, never changes the result."""
+"""Number of leads whose eligible pairs are read at once: bounds the memory, never changes the
+result."""
+PORTION_OF_MATCHES = 50_000
+"""About how many matches are explained, or offered, together: the same."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +70,50 @@ class AdverseActions:
     product that counted (null if none)."""
 
 
-def explain_matches(model_set: ModelSet, chosen: pa.Table) -> pa.Table:
-    """Return the reasons of the pairs `chosen` with their keys, in their order.
+def write_match_reasons(
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, path: Path
+) -> None:
+    """Write the reasons of the matches, ordered as the matches are, and create `explained`.
+
+    `explained` has the matches with their reason codes and the words for a person.
 
     Args:
-        model_set: The models that scored them.
-        chosen: The columns that the models read of the pairs, as `load_pair_features` returns them.
+        connection: With the matches as `chosen`, and `leads` with their pd.
+        model_set: The models that scored the day.
+        path: The file, `MATCH_REASONS`.
     """
-    reasons = model_set.explainer("approval").explain(chosen)
-    return _add_keys(reasons, chosen.select(KEY))
+    explainer = model_set.explainer("approval")
+    run_query(connection, SQL / "empty_reason_words.sql")
+    with open_writer(path, MATCH_REASONS) as write:
+        for portion in split_matches(connection):
+            rows = query_table(connection, SQL / "portion_of_matches.sql", portion)
+            connection.register("portion_of_matches", rows)
+            chosen = load_pair_features(connection, "from portion_of_matches")
+            reasons = _add_keys(explainer.explain(chosen), chosen.select(KEY))
+            connection.register("match_reasons", reasons)
+            run_query(connection, SQL / "reason_words.sql")
+            write(query_table(connection, SQL / "match_reasons.sql").select(MATCH_REASONS.names))
+            connection.unregister("match_reasons")
+            connection.unregister("portion_of_matches")
+    run_query(connection, SQL / "explained.sql")
 
 
-def add_match_ids(connection: duckdb.DuckDBPyConnection, reasons: pa.Table) -> pa.Table:
-    """Return the reasons of table `chosen` with match ids, ordered as the matches are.
-
-    Args:
-        connection: With the matches as `chosen`.
-        reasons: As `explain_matches` returns them.
-    """
-    connection.register("match_reasons", reasons)
-    table = query_table(connection, SQL / "match_reasons.sql")
-    return table.select(MATCH_REASONS.names).cast(MATCH_REASONS)
+def split_matches(connection: duckdb.DuckDBPyConnection) -> list[dict[str, int]]:
+    """Return the `first` and `last` lead of each portion of table `chosen`; one without matches."""
+    portions = run_query(
+        connection, SQL / "match_portions.sql", {"portion": PORTION_OF_MATCHES}
+    ).fetchall()
+    return [{"first": first, "last": last} for first, last in portions or [(0, 0)]]
 
 
-def explain_adverse_actions(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, rules: CompiledRules, day: date
-) -> pa.Table:
-    """Return the reasons of each lead of table `unmatched` that a model left unmatched.
+def write_adverse_action_reasons(
+    connection: duckdb.DuckDBPyConnection,
+    model_set: ModelSet,
+    rules: CompiledRules,
+    day: date,
+    path: Path,
+) -> None:
+    """Write the reasons of each lead of table `unmatched` that a model left unmatched.
 
     Args:
         connection: With the tables of the day: `leads` with their pd, `products`, `pairs` and
@@ -99,17 +121,22 @@ def explain_adverse_actions(
         model_set: The models that scored the day.
         rules: The rules of the products.
         day: The business date.
+        path: The file, `ADVERSE_ACTION_REASONS`, ordered by lead.
     """
-    parts = [ADVERSE_ACTION_REASONS.empty_table()]
+    connection.register("no_reasons", ADVERSE_ACTION_REASONS.empty_table())
+    connection.execute("create or replace table adverse_action_reasons as from no_reasons")
     for actions in find_adverse_actions(connection, model_set, rules, day):
-        explainer = model_set.explainer(actions.model)
-        reasons = explainer.explain(actions.rows, [actions.effect])
+        reasons = model_set.explainer(actions.model).explain(actions.rows, [actions.effect])
         keys = actions.rows.select([n for n in ADVERSE_ACTION_REASONS.names[:6] if n != "model"])
         model = pa.repeat(actions.model, keys.num_rows)
-        parts.append(_add_keys(reasons, keys.add_column(3, "model", model)))
-    return pa.concat_tables([part.cast(ADVERSE_ACTION_REASONS) for part in parts]).sort_by(
-        [("channel_id", "ascending"), ("lead_id", "ascending"), ("strength_rank", "ascending")]
+        rows = _add_keys(reasons, keys.add_column(3, "model", model)).cast(ADVERSE_ACTION_REASONS)
+        connection.register("some_reasons", rows)
+        connection.execute("insert into adverse_action_reasons from some_reasons")
+        connection.unregister("some_reasons")
+    ordered = connection.sql(
+        "from adverse_action_reasons order by channel_id, lead_id, strength_rank"
     )
+    write_batches(ordered.to_arrow_reader(ROW_GROUP), ADVERSE_ACTION_REASONS, path)
 
 
 def _add_keys(reasons: pa.Table, keys: pa.Table) -> pa.Table:
@@ -134,9 +161,10 @@ def find_adverse_actions(
     yield from _find_outside_bands(connection, eligible)
     yield from _find_low_values(connection, model_set, eligible)
     best = query_table(connection, SQL / "best_pairs_without_quota.sql")
-    connection.register("best_pairs", best)
-    rows = load_pair_features(connection, "from best_pairs")
-    yield AdverseActions("approval", "lowers", _add_stage(rows, "quota"))
+    for first in range(0, max(1, best.num_rows), PORTION_OF_MATCHES):
+        connection.register("best_pairs", best.slice(first, PORTION_OF_MATCHES))
+        rows = load_pair_features(connection, "from best_pairs")
+        yield AdverseActions("approval", "lowers", _add_stage(rows, "quota"))
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,18 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from expectations import policy
 from pipelines.allocation.allocate import Plan
 from pipelines.core.arrays import FloatArray
 from pipelines.core.database import query_table, run_query
 from pipelines.core.publishing import read_manifest
+from pipelines.core.statistics import round_significant
 from pipelines.matches.match_id import SQL
 from pipelines.matches.policy_limits import OWNER_SCHEMA, LimitFamily
 from pipelines.pairs.near_misses import NEAR_MISS_FILE
+from pipelines.pairs.prefilter_loss import SAMPLE_FILE, measure_best_offers
 from pipelines.pairs.valuation import (
     impossible_value_sql,
     recompute_value_sql,
@@ -139,6 +142,52 @@ def describe_missed_floors(limits: pa.Table, min_shortfall: int) -> dict[str, An
         for row in short.to_pylist()
     ]
     return {"floors_short": rows, "min_shortfall": min_shortfall}
+
+
+def measure_prefilter_loss(
+    connection: duckdb.DuckDBPyConnection, pairs: Path, bound: float
+) -> dict[str, float]:
+    """Return the share of the plan that the prefilter can have cost at most, as `prefilter_loss`.
+
+    Nothing for a day that was not prefiltered.
+
+    Args:
+        connection: As `measure_sample_loss` takes it.
+        pairs: The published `pairs/date=D`.
+        bound: Dual bound of the plan.
+    """
+    file = pairs / SAMPLE_FILE
+    if not file.exists():
+        return {}
+    sampled_leads = read_manifest(pairs)["prefilter"]["sampled_leads"] // 2
+    loss = measure_sample_loss(connection, pq.read_table(file), sampled_leads, bound)
+    return {"prefilter_loss": round_significant(loss)}
+
+
+def measure_sample_loss(
+    connection: duckdb.DuckDBPyConnection, sample: pa.Table, sampled_leads: int, bound: float
+) -> float:
+    """Return the share of a plan's bound that the prefilter can have cost at most.
+
+    At any shadow prices no plan has a higher value than all limits at their prices plus each lead's
+    best offers after prices (the dual bound). The prefilter changes only the second part. So what
+    the best offers of the sampled leads lose, scaled to all leads, bounds the loss, up to sampling
+    error and the prices of limits on groups of leads, which are left out.
+
+    Args:
+        connection: With `leads`, `products`, `product_prices` and the macro `value_before_quota`.
+        sample: As `Prefiltered.sample`.
+        sampled_leads: Leads of the sample, the ones without an eligible pair included.
+        bound: Dual bound of the plan.
+    """
+    if not (bound > 0 and sampled_leads):
+        return 0.0
+    connection.register("prefilter_sample", sample)
+    valued = query_table(connection, SQL / "sample_net_values.sql")
+    connection.unregister("prefilter_sample")
+    best = measure_best_offers(connection, valued)
+    ((leads,),) = connection.table("leads").count("*").fetchall()
+    return float((best.every - best.kept) * leads / sampled_leads / bound)
 
 
 def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path, day: date) -> pa.Table:

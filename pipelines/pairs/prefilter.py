@@ -29,7 +29,7 @@ from pipelines.core.database import read_query
 from pipelines.pairs.eligibility.bitsets import pack
 from pipelines.pairs.eligibility.engine import Eligibility, make_pair_table
 from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
-from pipelines.pairs.prefilter_loss import measure_loss
+from pipelines.pairs.prefilter_loss import measure_best_offers
 from pipelines.pairs.score_estimates import ScoreEstimates, estimate_scores
 from pipelines.pairs.scoring import PAIRS_PER_BATCH, score_pairs
 from pipelines.pairs.valuation import SQL, least_odds_sql, suggest_apr_sql, value_sql
@@ -87,18 +87,22 @@ def select_promising_pairs(
     bitsets = np.zeros_like(eligibility.bitsets)
     for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH):
         lead, product, value = valuation.estimate(eligibility.select_pairs_between(first, last))
-        rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
-        is_kept = (rank < best) | (advantage >= cutoffs[product])
+        net_value = value - prices[product]
+        is_best, given_up = OffersOfLeads(lead, best).rank(net_value)
+        is_kept = is_best | (net_value - given_up >= cutoffs[product])
         flags = np.zeros((last - first, eligibility.products), np.bool_)
         flags[lead[is_kept] - first, product[is_kept]] = True
         bitsets[first:last] = pack(flags)
     kept = replace(eligibility, bitsets=bitsets)
     sample = _score_sample(connection, model_set, eligibility, sampled[1::2], kept, day)
+    best_offers = measure_best_offers(
+        connection, sample.append_column("net_value", sample["expected_value"])
+    )
     facts = {
         "eligible": eligible,
         "kept": int(kept.pairs_per_lead.sum()),
         "sampled_leads": len(sampled),
-        "loss_with_free_quotas": measure_loss(connection, sample, {}),
+        "loss_with_free_quotas": best_offers.removed_share,
     }
     return Prefiltered(kept, sample, facts)
 
@@ -114,53 +118,85 @@ def estimate_quota_prices(
 
         p_j = the q_j-th largest of (value_ij - u_ij), at least 0
 
-    with u_ij the value after prices of the offer that lead i would give up for it (`rank_offers`).
-    Such a p_j minimises the dual of the plan in its own coordinate. Repeated for all products at
-    once, half a step each, the prices converge near the shadow prices of the plan. The limit of
-    one offer an institution is ignored.
+    with u_ij the value after prices of the offer that lead i would give up for it
+    (`OffersOfLeads`). Such a p_j minimises the dual of the plan in its own coordinate. Repeated for
+    all products at once, half a step each, the prices converge near the shadow prices of the plan.
+    The limit of one offer an institution is ignored.
 
     Args:
-        lead: Lead code of each pair.
+        lead: Lead code of each pair, in rising order.
         product: Product code of each pair: 0, 1, 2 ...
         value: Value of each pair.
         quota: Quota by product, for these leads; a fraction where the leads are a sample.
         max_offers: Most offers of a lead.
     """
+    offers = OffersOfLeads(lead, max_offers)
     prices = np.zeros(len(quota))
+    by_product = np.argsort(product, kind="stable")
+    parts = np.split(by_product, np.cumsum(np.bincount(product, minlength=len(quota)))[:-1])
     whole_quota = np.floor(quota).astype(np.int64)
+    limited = [
+        (number, pairs, len(pairs) - 1 - places)
+        for number, (pairs, places) in enumerate(zip(parts, whole_quota.tolist(), strict=True))
+        if places < len(pairs)
+    ]
     for _ in range(PRICE_ROUNDS):
-        _, given_up = rank_offers(lead, value - prices[product], max_offers)
+        _, given_up = offers.rank(value - prices[product])
         bid = value - given_up
-        order = np.lexsort((-bid, product))
-        ends = np.searchsorted(product[order], np.arange(len(quota) + 1))
-        last = ends[:-1] + whole_quota
-        is_full = last < ends[1:]
         target = np.zeros(len(quota))
-        target[is_full] = np.maximum(bid[order][last[is_full]], 0.0)
+        for number, pairs, place in limited:
+            target[number] = max(float(np.partition(bid[pairs], place)[place]), 0.0)
         prices = (prices + target) / 2
     return prices
 
 
-def rank_offers(
-    lead: IntArray, net_value: FloatArray, max_offers: int
-) -> tuple[IntArray, FloatArray]:
-    """Return each pair's rank among its lead's, from 0, and the value that the lead gives up.
+class OffersOfLeads:
+    """The best offers of each lead among its pairs.
 
-    The lead gives up its K-th best offer, with K = `max_offers`, or the one after that for its K
-    best offers themselves. It gives up nothing while it has fewer offers of positive value.
+    Args:
+        lead: Lead code of each pair, in rising order.
+        max_offers: Most offers of a lead (K).
     """
-    order = np.lexsort((-net_value, lead))
-    sorted_value, sorted_lead = net_value[order], lead[order]
-    starts = np.searchsorted(sorted_lead, sorted_lead)
-    ends = np.searchsorted(sorted_lead, sorted_lead, side="right")
-    sorted_rank = np.arange(len(lead)) - starts
-    rival = starts + np.where(sorted_rank < max_offers, max_offers, max_offers - 1)
-    has_rival = rival < ends
-    sorted_given_up = np.zeros(len(lead))
-    sorted_given_up[has_rival] = np.maximum(sorted_value[rival[has_rival]], 0.0)
-    rank, given_up = np.empty_like(sorted_rank), np.empty_like(sorted_given_up)
-    rank[order], given_up[order] = sorted_rank, sorted_given_up
-    return rank, given_up
+
+    def __init__(self, lead: IntArray, max_offers: int) -> None:
+        first = np.flatnonzero(np.diff(lead, prepend=-1))
+        pairs = np.diff(first, append=len(lead))
+        self._max_offers = max_offers
+        self._row = np.repeat(np.arange(len(first)), pairs)
+        self._column = np.arange(len(lead)) - np.repeat(first, pairs)
+        self._shape = len(first), max(int(pairs.max(initial=0)), max_offers + 1)
+
+    def rank(self, net_value: FloatArray) -> tuple[BoolArray, FloatArray]:
+        """Return which pairs are among their lead's K best, and the value that the lead gives up.
+
+        The lead gives up its K-th best offer, or the one after that for its K best offers
+        themselves. It gives up nothing while it has fewer offers of positive value. Of equal pairs
+        the first ones are the best.
+        """
+        last, after = self._find_last_offers(net_value)
+        is_best = net_value >= last
+        number = np.bincount(self._row, weights=is_best, minlength=self._shape[0])
+        if (number > self._max_offers).any():
+            is_best = self._break_ties(net_value, last)
+        return is_best, np.maximum(np.where(is_best, after, last), 0.0)
+
+    def _find_last_offers(self, net_value: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the K-th best of each pair's lead, and the one after it; -inf: there is none."""
+        matrix = np.full(self._shape, -np.inf)
+        matrix[self._row, self._column] = net_value
+        place = self._shape[1] - self._max_offers
+        matrix.partition((place - 1, place), axis=1)
+        return matrix[self._row, place], matrix[self._row, place - 1]
+
+    def _break_ties(self, net_value: FloatArray, last: FloatArray) -> BoolArray:
+        is_above, is_equal = net_value > last, net_value == last
+        above = np.bincount(self._row, weights=is_above, minlength=self._shape[0])
+        so_far = np.cumsum(is_equal)
+        first = np.flatnonzero(self._column == 0)
+        before = (so_far[first] - is_equal[first])[self._row]
+        return np.asarray(
+            is_above | is_equal & (so_far - before <= self._max_offers - above[self._row])
+        )
 
 
 def _best_per_lead(limits: Candidates) -> int:
@@ -229,14 +265,6 @@ class _EstimatedValues:
         return np.asarray(valued, np.float64)
 
 
-def _rank_by_advantage(
-    lead: IntArray, net_value: FloatArray, max_offers: int
-) -> tuple[IntArray, FloatArray]:
-    """Return each pair's rank among its lead's, and its advantage over what the lead gives up."""
-    rank, given_up = rank_offers(lead, net_value, max_offers)
-    return rank, net_value - given_up
-
-
 def _estimate_prices_and_cutoffs(
     connection: duckdb.DuckDBPyConnection,
     valuation: _EstimatedValues,
@@ -259,11 +287,13 @@ def _estimate_prices_and_cutoffs(
     )
     lead, product, value = valuation.estimate(eligibility.select_pairs(leads))
     prices = estimate_quota_prices(lead, product, value, quota, best)
-    rank, advantage = _rank_by_advantage(lead, value - prices[product], best)
-    others = np.sort(advantage[rank >= best])[::-1]
+    net_value = value - prices[product]
+    is_best, given_up = OffersOfLeads(lead, best).rank(net_value)
+    advantage = net_value - given_up
+    others = np.sort(advantage[~is_best])[::-1]
     kept_others = max(0, limits.per_lead - best) * len(leads)
     cutoff = others[kept_others] if kept_others < len(others) else -np.inf
-    quota_cutoffs = _cutoffs_of_quotas(product, advantage, rank < best, quota, limits)
+    quota_cutoffs = _cutoffs_of_quotas(product, advantage, is_best, quota, limits)
     return prices, np.minimum(cutoff, quota_cutoffs)
 
 

@@ -35,7 +35,8 @@ import pyarrow.parquet as pq
 
 from expectations import policy
 from expectations.policy_types import Value
-from pipelines.core.database import read_query
+from pipelines.core.database import find_spill_folder, read_query
+from pipelines.core.publishing import open_parquet
 from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
 from pipelines.pairs.prefilter_loss import SAMPLE_FILE
 
@@ -289,12 +290,10 @@ def _create_pairs_by_portion(
     They are by key already, so they are valued and sorted in portions: memory does not grow with
     the pairs of a day.
     """
-    ((folder,),) = connection.sql("select current_setting('temp_directory')").fetchall()
-    file = Path(folder) / "pairs.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = find_spill_folder(connection) / "pairs.parquet"
     numbered = 0
     with pq.ParquetWriter(file, PAIR_SCHEMA.append(pa.field("row", pa.int64()))) as writer:
-        for portion in pq.ParquetFile(scored).iter_batches(PORTION):
+        for portion in open_parquet(scored).iter_batches(PORTION):
             connection.register("portion", pa.table(portion))
             pairs = connection.sql(
                 f"""
@@ -308,6 +307,7 @@ def _create_pairs_by_portion(
             row = np.arange(numbered, numbered + pairs.num_rows)
             writer.write_table(pairs.append_column("row", pa.array(row)).cast(writer.schema))
             numbered += pairs.num_rows
+    pa.default_memory_pool().release_unused()
     connection.execute(f"create or replace view pairs as from read_parquet('{_quote(file)}')")
 
 

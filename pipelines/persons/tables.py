@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow import feather
 
 from pipelines.core.arrays import BoolArray
-from pipelines.core.publishing import ROW_GROUP, write_batches
+from pipelines.core.publishing import ROW_GROUP, open_parquet, write_batches
 from pipelines.persons.places import Place, Treatment
 from pipelines.persons.subjects import CODE, NO_WORD, Subjects, flag, join_keys, join_pairs
 
@@ -109,7 +109,7 @@ def read_batches(path: Path, names: list[str]) -> Iterator[pa.Table]:
     if path.suffix == ".arrow":
         yield feather.read_table(path, columns=names)
         return
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         for batch in file.iter_batches(ROW_GROUP, columns=names):
             yield pa.Table.from_batches([batch])
 

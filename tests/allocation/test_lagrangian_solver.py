@@ -158,6 +158,31 @@ def test_gap_of_a_medium_market_is_below_a_fifth_of_a_percent():
     assert 0 < plan.gap < 0.002
 
 
+def test_prices_over_some_of_the_pairs_certify_the_plan_of_all(monkeypatch):
+    market = add_guarantees(generate_instance(700, 30, 25, seed=6, max_offers=3), 6)
+    limits = market.limits()
+    monkeypatch.setattr(relaxation, "search_neighbourhoods", lambda _, plan: plan)
+    whole = solve(market, limits)
+    monkeypatch.setattr(relaxation, "COLUMNS_FROM", 0)
+    searched = []
+    search_prices = relaxation.Relaxation._search_prices
+
+    def watch(self, leads, *further):
+        searched.append(sum(np.isfinite(block.value).sum() for block in leads._blocks))
+        return search_prices(self, leads, *further)
+
+    monkeypatch.setattr(relaxation.Relaxation, "_search_prices", watch)
+    plan = solve(market, limits)
+    assert max(searched) < 0.6 * len(market.spend)
+    assert market.count_violations(plan, limits) == market.count_violations(whole, limits) == 0
+    assert plan.bound == pytest.approx(whole.bound, rel=1e-3)
+    assert plan.bound > whole.value
+    assert plan.value == pytest.approx(whole.value, rel=2e-3)
+    monkeypatch.setattr(relaxation, "PRICED_PAIRS", 999)
+    again = solve(market, limits)
+    assert (again.chosen.tobytes(), again.bound) == (plan.chosen.tobytes(), plan.bound)
+
+
 def test_shadow_prices_predict_the_change_of_the_bound():
     market = generate_instance(3_000, 30, 12, seed=5, max_offers=3)
     plan = solve(market, market.limits())

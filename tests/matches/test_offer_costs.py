@@ -34,24 +34,22 @@ def make_offer(fees: list[Row], charges: Row | None = None, **changes: Any) -> R
     product |= {name: value for name, value in changes.items() if name in product}
     named = KEY | {"product_name": "Personal loan", "institution_name": "First Bank"}
     lead = {"channel_id": "search", "lead_id": "ann", "amount": 12_000.0}
-    reason = {"channel_id": "search", "lead_id": "ann", **KEY, "effect": "raises"}
-    reason |= {"strength_rank": 1, "person_en": "your income", "person_zh": "您的收入"}
+    match |= {"main_reasons_en": "your income", "main_reasons_zh": "您的收入"}
     with duckdb.connect() as connection:
         for name, rows in (
-            ("explained", [match]),
+            ("offered", [match]),
             ("products", [product]),
             ("product_names", [named]),
             ("leads", [lead]),
-            ("match_reasons", [reason]),
             ("odds_shown", [{"match_id": "m", "odds_shown": 40}]),
         ):
             connection.register(name, pa.Table.from_pylist(rows))
         connection.register("mart_product_fees", pa.Table.from_pylist(fees, FEES))
         if changes.get("term_months", 12) is None:
             connection.execute(
-                "create table typed as select * replace (null::int as term_months) from explained"
+                "create table typed as select * replace (null::int as term_months) from offered"
             )
-            connection.register("explained", connection.sql("from typed").to_arrow_table())
+            connection.register("offered", connection.sql("from typed").to_arrow_table())
         (offer,) = build_offers(connection).to_pylist()
     return offer
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,7 +20,7 @@ from pipelines.pairs.eligibility.bitsets import unpack
 from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import Prefiltered, select_promising_pairs
-from pipelines.pairs.prefilter_loss import measure_loss
+from pipelines.pairs.prefilter_loss import measure_best_offers
 from pipelines.pairs.score_day import score
 from pipelines.pairs.scoring import score_leads
 from tests.helpers.day import write_day_before_matching
@@ -117,8 +118,13 @@ def test_the_loss_is_the_removed_value_after_prices(loaded, price):
     sample = prefilter_with(loaded, per_lead=1, quota_times=0.0).sample
     names = {(row["institution_id"], row["product_id"]) for row in sample.to_pylist()}
     prices = dict.fromkeys(sorted(names)[::2], price)
-    loss = measure_loss(loaded[0], sample, prices)
-    assert loss == pytest.approx(measure_loss_plainly(sample.to_pylist(), prices))
+    net_values = [
+        row["expected_value"] - prices.get((row["institution_id"], row["product_id"]), 0)
+        for row in sample.to_pylist()
+    ]
+    best = measure_best_offers(loaded[0], sample.append_column("net_value", pa.array(net_values)))
+    loss = measure_loss_plainly(sample.to_pylist(), prices)
+    assert best.removed_share == pytest.approx(loss)
     assert loss > 0
 
 

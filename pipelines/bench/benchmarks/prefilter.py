@@ -20,10 +20,10 @@ from pipelines.core.errors import UsageError
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.matches.build_problem import DayPlan, plan_day
+from pipelines.matches.shadow_prices import create_product_prices, measure_sample_loss
 from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import Prefiltered, select_promising_pairs
-from pipelines.pairs.prefilter_loss import measure_loss
 from pipelines.pairs.scoring import ASSUMED_WIDTHS, score_eligible_pairs, score_leads
 from pipelines.pairs.valuation import least_odds_sql, worthwhile_sql
 
@@ -152,15 +152,15 @@ def _measure_loss(
     seconds: float,
 ) -> Figures:
     plan = _plan(connection, day, result.eligibility)
-    names = connection.sql(
-        "select institution_id, product_id from products order by product_row"
-    ).fetchall()
-    prices = dict(zip(names, plan.price_of_quota.tolist(), strict=True))
-    sample = result.sample if result.sample is not None else pa.table({})
+    create_product_prices(connection, plan.price_table)
+    loss = 0.0
+    if result.sample is not None:
+        sampled_leads = result.facts["sampled_leads"] // 2
+        loss = measure_sample_loss(connection, result.sample, sampled_leads, plan.bound)
     return {
         "pairs": result.facts["kept"],
         "value": plan.value,
         "loss": round(1 - plan.value / whole.value, 6),
-        "estimated_loss": round(measure_loss(connection, sample, prices), 6),
+        "estimated_loss": round(loss, 6),
         "seconds": round(seconds, 1),
     }

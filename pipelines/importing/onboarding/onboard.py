@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from expectations import contracts, mapping
 from expectations.mapping import MappingError
 from pipelines.core.errors import ImportRejected, IntegrityError, UsageError
+from pipelines.core.publishing import open_parquet
 from pipelines.core.settings import Settings
 from pipelines.importing.import_file import open_workspace
 from pipelines.importing.onboarding.candidates import propose_columns
@@ -167,7 +168,7 @@ def _sample_text(file: Path, path: Path, encoding: str) -> bool:
 
 def _sample_parquet(file: Path, path: Path) -> bool:
     try:
-        with pq.ParquetFile(file) as source:
+        with open_parquet(file) as source:
             batches = source.iter_batches(SAMPLE_ROWS)
             first = next(batches, None)
             table = pa.Table.from_batches([] if first is None else [first], source.schema_arrow)

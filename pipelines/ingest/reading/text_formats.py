@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from expectations.contracts import Column, Contract
 from pipelines.core.arrays import BoolArray
 from pipelines.core.errors import FileRejected
+from pipelines.core.publishing import open_parquet
 from pipelines.ingest.reading.column_names import check_misspelt
 from pipelines.ingest.reading.files import check_unchanged
 from pipelines.ingest.reading.records import RecordBuffer, RejectedRecord
@@ -280,7 +281,7 @@ def read_parquet_rows(
     """
     check_unchanged(path, sha256)
     try:
-        with pq.ParquetFile(path) as parquet:
+        with open_parquet(path) as parquet:
             check_columns(contract, tuple(parquet.schema_arrow.names))
             line = 1
             for batch in parquet.iter_batches(PARQUET_BATCH):

@@ -1,21 +1,9 @@
--- The matches with the codes of the reasons for each, strongest first.
+-- The matches with the codes and words of the reasons for each, strongest first.
 create or replace table explained as
-with
-
-codes as (
-    select
-        channel_id,
-        lead_id,
-        institution_id,
-        product_id,
-        list(code order by strength_rank) as reasons
-    from match_reasons
-    where effect = 'raises'
-    group by channel_id, lead_id, institution_id, product_id
-)
-
 select
     chosen.*,
-    codes.reasons
+    reason_words.reasons,
+    reason_words.main_reasons_en,
+    reason_words.main_reasons_zh
 from chosen
-inner join codes using (channel_id, lead_id, institution_id, product_id)
+inner join reason_words using (channel_id, lead_id, institution_id, product_id)

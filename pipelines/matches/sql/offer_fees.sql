@@ -6,7 +6,7 @@ with
 lines as (
     select
         offer_costs.match_id,
-        explained.currency,
+        offered.currency,
         mart_product_fees.* exclude (currency),
         coalesce(fee_names.name_en, replace(mart_product_fees.fee, '_', ' ')) as name_en,
         coalesce(fee_names.name_zh, mart_product_fees.fee) as name_zh,
@@ -23,11 +23,11 @@ lines as (
         * mart_product_fees.value as charged,
         offer_costs.balance_months / 12 as balance_years
     from offer_costs
-    inner join explained using (match_id)
+    inner join offered using (match_id)
     inner join mart_product_fees
         on
-            explained.institution_id = mart_product_fees.institution_id
-            and explained.product_id = mart_product_fees.product_id
+            offered.institution_id = mart_product_fees.institution_id
+            and offered.product_id = mart_product_fees.product_id
     left join fee_names on mart_product_fees.fee = fee_names.fee
     where mart_product_fees.value > 0
 ),

@@ -1,10 +1,10 @@
--- The loans of `explained` at the suggested rate. A lead that names no term is shown the longest.
+-- The loans of `offered` at the suggested rate. A lead that names no term is shown the longest.
 
 select
-    explained.match_id,
-    explained.amount,
-    coalesce(explained.term_months, products.term_max_months) as months,
-    explained.suggested_apr as rate,
+    offered.match_id,
+    offered.amount,
+    coalesce(offered.term_months, products.term_max_months) as months,
+    offered.suggested_apr as rate,
     products.repayment,
     products.is_compound,
     products.upfront_share,
@@ -15,6 +15,6 @@ select
     products.end_share_of_amount,
     products.end_share_of_balance,
     products.end_fixed
-from explained
+from offered
 inner join products using (institution_id, product_id)
-order by explained.match_id
+order by offered.match_id

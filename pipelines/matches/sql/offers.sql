@@ -2,36 +2,23 @@
 -- shown in two languages.
 with
 
-main_reasons as (
-    select
-        channel_id,
-        lead_id,
-        institution_id,
-        product_id,
-        string_agg(person_en, ', ' order by strength_rank) as main_reasons_en,
-        string_agg(person_zh, '、' order by strength_rank) as main_reasons_zh
-    from match_reasons
-    where effect = 'raises'
-    group by channel_id, lead_id, institution_id, product_id
-),
-
 offers as (
     select
-        explained.channel_id,
-        explained.lead_id,
-        explained.rank,
-        explained.match_id,
-        explained.institution_id,
-        explained.product_id,
+        offered.channel_id,
+        offered.lead_id,
+        offered.rank,
+        offered.match_id,
+        offered.institution_id,
+        offered.product_id,
         product_names.institution_name,
         product_names.product_name,
-        explained.currency,
-        explained.amount,
-        explained.term_months,
-        explained.suggested_apr,
+        offered.currency,
+        offered.amount,
+        offered.term_months,
+        offered.suggested_apr,
         odds_shown.odds_shown,
-        main_reasons.main_reasons_en,
-        main_reasons.main_reasons_zh,
+        offered.main_reasons_en,
+        offered.main_reasons_zh,
         leads.amount is null as is_amount_assumed,
         offer_costs.repayment,
         offer_costs.months,
@@ -47,17 +34,16 @@ offers as (
         offer_fees.certain_zh,
         offer_fees.contingent_en,
         offer_fees.contingent_zh,
-        explained.currency || ' '
-        || format('{:,}', cast(round(explained.amount) as bigint)) as amount_text,
-        format('{:.2f}', explained.suggested_apr * 100) as apr_percent,
+        offered.currency || ' '
+        || format('{:,}', cast(round(offered.amount) as bigint)) as amount_text,
+        format('{:.2f}', offered.suggested_apr * 100) as apr_percent,
         format('{:.2f}', offer_costs.annual_cost * 100) as cost_percent
-    from explained
+    from offered
     inner join product_names using (institution_id, product_id)
     inner join leads using (channel_id, lead_id)
-    inner join offer_costs on explained.match_id = offer_costs.match_id
-    left join offer_fees on explained.match_id = offer_fees.match_id
-    left join main_reasons using (channel_id, lead_id, institution_id, product_id)
-    left join odds_shown on explained.match_id = odds_shown.match_id
+    inner join offer_costs on offered.match_id = offer_costs.match_id
+    left join offer_fees on offered.match_id = offer_fees.match_id
+    left join odds_shown on offered.match_id = odds_shown.match_id
 ),
 
 repaid as (

@@ -1,5 +1,5 @@
--- Best value after quota prices that the leads of `prefilter_sample` can reach: with every pair,
--- and with the pairs that the prefilter keeps.
+-- Best value after shadow prices (`net_value`) that the leads of `sampled_pairs` can reach: with
+-- every pair, and with the pairs that the prefilter keeps.
 --
 -- A lead takes at most one offer an institution and `$max_offers` in all. Values are in whole
 -- ten-thousandths, so that sums do not depend on their order.
@@ -7,23 +7,16 @@
 with net_values as (
 
     select
-        prefilter_sample.channel_id,
-        prefilter_sample.lead_id,
-        prefilter_sample.institution_id,
-        prefilter_sample.is_kept,
-        cast(
-            round((prefilter_sample.expected_value - coalesce(sample_prices.price, 0)) * 10000)
-            as bigint
-        ) as net_value
-    from prefilter_sample
-    left join sample_prices
-        on
-            prefilter_sample.institution_id = sample_prices.institution_id
-            and prefilter_sample.product_id = sample_prices.product_id
+        channel_id,
+        lead_id,
+        institution_id,
+        is_kept,
+        cast(round(net_value * 10000) as bigint) as net_value
+    from sampled_pairs
     where
-        prefilter_sample.p_approve >= prefilter_sample.least_odds
-        and prefilter_sample.expected_value >= $minimum_value
-        and prefilter_sample.expected_value > 0
+        p_approve >= least_odds
+        and expected_value >= $minimum_value
+        and expected_value > 0
 
 ),
 
@@ -57,6 +50,6 @@ leads_of_sample as (
 )
 
 select
-    coalesce(sum(best), 0) as best,
-    coalesce(sum(best_kept), 0) as best_kept
+    coalesce(sum(best), 0) / 10000 as best,
+    coalesce(sum(best_kept), 0) / 10000 as best_kept
 from leads_of_sample

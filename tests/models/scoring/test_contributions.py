@@ -4,7 +4,8 @@ import lightgbm
 import numpy as np
 import pytest
 
-from models.scoring.contributions import MAX_TABLE_FEATURES, compute_contributions, read_paths
+from models.scoring.contributions import MAX_TABLE_FEATURES, ContributionTables
+from models.scoring.lightgbm_text import parse_model
 
 ROWS, NUMBERS = 2_000, 14
 WIDTH = NUMBERS + 2
@@ -41,29 +42,28 @@ def test_contributions_equal_lightgbm(kind):
     }
     data = lightgbm.Dataset(matrix, outcomes, categorical_feature=categories)
     booster = lightgbm.train(parameters, data, 30)
-    paths = read_paths(booster.model_to_string())
-    leaves = [leaf for tree in paths for leaf in tree.leaves]
-    assert len(paths) == 30
+    text = booster.model_to_string()
+    tables = ContributionTables.from_text(text)
+    leaves = [leaf for tree in tables.trees for leaf in tree.leaves]
+    assert booster.num_trees() == 30
     if kind == "deep":
         assert max(len(leaf.features) for leaf in leaves) > MAX_TABLE_FEATURES
     if kind != "all known":
-        assert any(split.categories for tree in paths for split in tree.splits)
+        assert any(split.categories for tree in parse_model(text).trees for split in tree.splits)
     odd = [np.full((1, WIDTH), value) for value in (np.nan, 1e9, -7.0, 0.0)]
     new = np.vstack([matrix, *odd])
     expected = booster.predict(new, pred_contrib=True)[:, :-1]
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(compute_contributions(paths, new), expected, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(tables.compute(new), expected, atol=1e-9, rtol=0)
 
 
 def test_contributions_of_a_row_have_the_same_bits_in_any_batch():
     matrix, outcomes, categories = make_rows("unknown")
     data = lightgbm.Dataset(matrix, outcomes, categorical_feature=categories)
     booster = lightgbm.train({"objective": "binary", "verbosity": -1, "num_leaves": 63}, data, 20)
-    paths = read_paths(booster.model_to_string())
-    together = compute_contributions(paths, matrix)
-    alone = np.vstack(
-        [compute_contributions(paths, matrix[row : row + 1]) for row in range(0, ROWS, 97)]
-    )
+    tables = ContributionTables.from_text(booster.model_to_string())
+    together = tables.compute(matrix)
+    alone = np.vstack([tables.compute(matrix[row : row + 1]) for row in range(0, ROWS, 97)])
     assert alone.tobytes() == together[::97].tobytes()
 
 
@@ -74,8 +74,6 @@ def test_no_rows_and_constant_trees_have_no_contributions():
         lightgbm.Dataset(matrix, outcomes),
         3,
     )
-    assert not compute_contributions(read_paths(constant.model_to_string()), matrix).any()
-    assert compute_contributions(read_paths(constant.model_to_string()), matrix[:0]).shape == (
-        0,
-        WIDTH,
-    )
+    tables = ContributionTables.from_text(constant.model_to_string())
+    assert not tables.compute(matrix).any()
+    assert tables.compute(matrix[:0]).shape == (0, WIDTH)

@@ -35,7 +35,7 @@ from models.scoring.estimators import TrainedModel
 from pipelines.allocation.allocate import allocate
 from pipelines.bench.shell import Figures, Stopwatch
 from pipelines.core.database import connect
-from pipelines.core.publishing import MANIFEST
+from pipelines.core.publishing import MANIFEST, open_parquet
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
 from pipelines.matches.build_problem import DayPlan, plan_day
@@ -206,7 +206,7 @@ def _score(settings: Settings, day: date, times: KernelTimes, scratch: Path) -> 
         for name, model in model_set.estimators.items()
         if isinstance(model, TrainedModel)
     }
-    published = pq.ParquetFile(settings.day_folder(settings.pairs, day) / "pairs.parquet")
+    published = open_parquet(settings.day_folder(settings.pairs, day) / "pairs.parquet")
     with connect(settings) as connection:
         marts = settings.day_folder(settings.marts, day)
         load_leads(connection, marts)
