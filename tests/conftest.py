@@ -1,14 +1,18 @@
 """Options of the tests, and their distribution over parallel workers."""
 
+import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.helpers.garbage import freeze_garbage_collector
 from tests.helpers.identifier_key import TEST_KEY
 
 os.environ.setdefault("BANYAN_IDENTIFIER_KEY", TEST_KEY)
+
+gc.disable()  # the imports of the plugins and of the collection make no garbage to speak of
 
 pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 
@@ -35,6 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get("/".join(item.nodeid.split("/")[:2]) + "/", len(places))
 
     items.sort(key=find_place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect garbage from the end of the collection on, and not among what was made before it.
+
+    Libraries and tests are some million objects that stay until the end. Looking through them again
+    and again cost an eighth of the processor time of a build of the warehouse.
+    """
+    try:
+        return (yield)
+    finally:
+        freeze_garbage_collector()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@ modules of this project of its own. `python -m tests.helpers.commands` is that p
 """
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipelines.core.environment import PROJECT, isolate_libraries
+from tests.helpers.garbage import freeze_garbage_collector
 
 LIBRARIES = (
     *("pyarrow.parquet", "pyarrow.compute", "duckdb", "pandas", "lightgbm", "pendulum"),
@@ -77,8 +79,10 @@ def _start_server() -> "subprocess.Popen[str]":
 def _serve() -> None:
     """Answer each request with the exit code of its command; in the fork, run the command."""
     isolate_libraries()
+    gc.disable()  # the imports make no garbage to speak of
     for name in LIBRARIES:
         importlib.import_module(name)
+    freeze_garbage_collector()
     for line in sys.stdin:
         child = os.fork()
         if not child:

@@ -1,4 +1,8 @@
-"""Fixtures of a small day that is matched once: a home to read, and a copy to change."""
+"""Fixtures of a small day that is matched once: a home to read, and a copy to change.
+
+A fixture imports the libraries: every process reads this file, also the one that only distributes
+the tests.
+"""
 
 import shutil
 from datetime import date
@@ -8,7 +12,6 @@ import pytest
 
 from expectations import policy
 from pipelines.core.settings import Settings
-from tests.helpers.day import run_matching, write_day_before_matching
 
 DAY = date(2026, 11, 20)
 
@@ -27,6 +30,8 @@ def lift_guarantees(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def matched_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return a home whose day is matched. Tests read it and must not change it."""
+    from tests.helpers.day import run_matching, write_day_before_matching  # noqa: PLC0415
+
     settings = write_day_before_matching(tmp_path_factory.mktemp("matched"), DAY)
     run_matching(settings, DAY)
     return settings

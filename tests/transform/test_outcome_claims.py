@@ -64,16 +64,32 @@ def read_receipt(home: Settings, institution: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+OTHER_CLAIMS: list[tuple[Row, str]] = [
+    ({"match_id": "b1"}, "unfounded_report"),
+    ({"match_id": "f20"}, "not_delivered"),  # the match of another
+    ({"match_id": "0123456789abcdef"}, "not_delivered"),  # a guess
+    (lead(2) | {"match_id": "f30"}, "not_delivered"),  # an own lead beside the match of another
+    (lead(3) | {"product_id": "loan-9999"}, "other_product"),
+    ({"match_id": "b4", "product_id": "loan-9999"}, "other_product"),
+    ({}, "names_no_lead"),
+]
+"""Claims of a lender that invents the most -> what its receipt says to each."""
+
+
 def test_of_800_invented_approvals_none_trains_and_the_lender_is_named(home: Settings):
     recorded = {"recorded_at": at(f"{DAY} 09:00")}
     invented = [
         BANK | lead(number) | OWN | recorded | {"file_line": number + 2, "file": "more.csv"}
         for number in range(800)
     ]
+    others = [
+        BANK | OWN | recorded | claim | {"file_line": number, "file": "others.csv"}
+        for number, (claim, _) in enumerate(OTHER_CLAIMS)
+    ]
     honest = FUND | lead(5) | OWN | recorded | {"file_line": 2}
     delivered = [FUND | lead(number) | {"match_id": f"f{number}"} for number in range(300)]
     delivered += [BANK | lead(number) | {"match_id": f"b{number}"} for number in range(8)]
-    write_home(home, [*invented, honest], delivered, leads=400)
+    write_home(home, [*invented, *others, honest], delivered, leads=400)
     build_all(home, DAY)
     publish_empty_quarantine(home)
     assert [(row["institution_id"], row["lead_id"]) for row in read(home, "outcomes")] == [
@@ -81,18 +97,24 @@ def test_of_800_invented_approvals_none_trains_and_the_lender_is_named(home: Set
     ]
     assert {row["institution_id"] for row in read(home, "training_pairs")} == {"fund"}
     (finding,) = read_manifest(home.day_folder(home.marts, DAY))["findings"]
-    assert (finding["id"], finding["count"]) == ("outcomes_not_received", 800)
+    lines = len(invented) + len(others)
+    assert (finding["id"], finding["count"]) == ("outcomes_not_received", lines)
     assert finding["sources"] == ["bank"]
-    assert "other_institution 292" in finding["detail"]
+    assert "other_institution 294" in finding["detail"]
     assert "unknown_lead 400" in finding["detail"]
 
     assert list_institutions(home, DAY) == ["bank", "fund"]
     publish_receipts(home, DAY, ["bank", "fund"], {})
-    receipt = read_receipt(home, "bank")
+    written = read_receipt(home, "bank")
+    assert {row["status"] for row in written} == {"ignored"}
+    by_file: dict[str, list[dict[str, str]]] = {"more.csv": [], "others.csv": []}
+    for row in written:
+        by_file[row["file"].rpartition("/")[2]].append(row)
+    receipt = by_file["more.csv"]
     assert [int(row["line"]) for row in receipt] == list(range(2, 802))
-    assert {row["status"] for row in receipt} == {"ignored"}
     # nobody learns by guessing which leads exist, or who received them
     assert {row["reason"] for row in receipt} == {"not_delivered", "unfounded_report"}
+    assert [row["reason"] for row in by_file["others.csv"]] == [why for _, why in OTHER_CLAIMS]
     assert [row["status"] for row in read_receipt(home, "fund")] == ["accepted"]
 
 

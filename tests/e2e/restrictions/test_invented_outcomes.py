@@ -1,4 +1,8 @@
-"""800 invented approvals of a lender, on a home with real deliveries: none of them trains."""
+"""800 invented approvals of a lender, on a home with real deliveries: none of them trains.
+
+`tests/transform/test_outcome_claims.py` has the same lender on a small lake, without the steps
+after the marts.
+"""
 
 import csv
 import json
@@ -19,6 +23,8 @@ from pipelines.core.home.shared_marts import read_mart
 from pipelines.deliveries import lead_file
 from tests.e2e.conftest import CompletedRun, copy_home
 from tests.e2e.market import MONDAY, SUNDAY, run
+
+pytestmark = pytest.mark.prove
 
 Row = dict[str, Any]
 KEYS = ("match_id", "channel_id", "lead_id", "institution_id", "product_id")
