@@ -1,5 +1,6 @@
 """The garbage collector of a process that has imported its libraries and runs tests."""
 
+import atexit
 import gc
 
 THRESHOLD = 20_000
@@ -13,5 +14,6 @@ def freeze_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # at the end a library reports what it then calls leaks
     gc.set_threshold(THRESHOLD)
     gc.enable()

@@ -19,7 +19,13 @@ from pipelines.pairs import prefilter
 from pipelines.pairs.eligibility.bitsets import unpack
 from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
-from pipelines.pairs.prefilter import Prefiltered, select_promising_pairs
+from pipelines.pairs.prefilter import (
+    PRICE_ROUNDS,
+    OffersOfLeads,
+    Prefiltered,
+    estimate_quota_prices,
+    select_promising_pairs,
+)
 from pipelines.pairs.prefilter_loss import measure_best_offers
 from pipelines.pairs.score_day import score
 from pipelines.pairs.scoring import score_leads
@@ -111,6 +117,45 @@ def measure_loss_plainly(
     every = sum(best(rows) for rows in leads.values())
     kept = sum(best([row for row in rows if row["is_kept"]]) for rows in leads.values())
     return 1 - kept / every
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_offers_and_prices_are_the_ones_of_plain_sorting(seed):
+    """Half of the markets have many equal values."""
+    random = np.random.default_rng(seed)
+    leads, products, most = random.integers(1, [40, 12, 6])
+    is_pair = random.random((leads, products)) < 0.7
+    lead, product = np.nonzero(is_pair)
+    value = random.normal(0, 10, len(lead))
+    value = np.round(value / 4) if seed % 2 else value
+
+    def rank_plainly(net_value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        is_best, given_up = np.zeros(len(lead), np.bool_), np.zeros(len(lead))
+        for one in range(leads):
+            pairs = np.flatnonzero(lead == one)
+            order = pairs[np.argsort(-net_value[pairs], kind="stable")]
+            is_best[order[:most]] = True
+            for pair in pairs:
+                rivals = [other for other in order[: most + 1] if other != pair][:most]
+                if len(rivals) == most:
+                    given_up[pair] = max(net_value[rivals[-1]], 0)
+        return is_best, given_up
+
+    is_best, given_up = OffersOfLeads(lead, int(most)).rank(value)
+    expected = rank_plainly(value)
+    assert (is_best == expected[0]).all()
+    assert (given_up == expected[1]).all()
+    quota = random.uniform(0, 0.6 * leads, products)
+    prices = np.zeros(products)
+    for _ in range(PRICE_ROUNDS):
+        bid = value - rank_plainly(value - prices[product])[1]
+        target = np.zeros(products)
+        for one in range(products):
+            bids = np.sort(bid[product == one])[::-1]
+            if len(bids) > int(quota[one]):
+                target[one] = max(bids[int(quota[one])], 0)
+        prices = (prices + target) / 2
+    assert (estimate_quota_prices(lead, product, value, quota, int(most)) == prices).all()
 
 
 @pytest.mark.parametrize("price", [0.0, 20.0])
