@@ -187,7 +187,7 @@ def measure_sample_loss(
     connection.unregister("prefilter_sample")
     best = measure_best_offers(connection, valued)
     ((leads,),) = connection.table("leads").count("*").fetchall()
-    return float((best.every - best.kept) * leads / sampled_leads / bound)
+    return float(best.removed * leads / sampled_leads / bound)
 
 
 def compute_rule_costs(connection: duckdb.DuckDBPyConnection, pairs: Path, day: date) -> pa.Table:

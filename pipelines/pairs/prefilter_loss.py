@@ -15,18 +15,28 @@ import pyarrow as pa
 from expectations import policy
 from pipelines.core.database import run_query
 
+PARTS = 10_000
+"""Net values are summed in whole parts of a unit of money, so that no sum depends on its order."""
 SAMPLE_FILE = "prefilter_sample.parquet"
 """Beside the pairs of a day that was prefiltered: every pair of the sampled leads."""
 
 
 @dataclass(frozen=True)
 class BestOffers:
-    """The net value of the best offers that the leads of a sample can have, in all."""
+    """The net value of the best offers that the leads of a sample can have, in all.
 
-    every: float
+    Money in whole ten-thousandths.
+    """
+
+    every: int
     """With every pair."""
-    kept: float
+    kept: int
     """With the kept pairs."""
+
+    @property
+    def removed(self) -> float:
+        """Return the money that only removed pairs bring."""
+        return (self.every - self.kept) / PARTS
 
     @property
     def removed_share(self) -> float:
@@ -51,4 +61,4 @@ def measure_best_offers(connection: duckdb.DuckDBPyConnection, sample: pa.Table)
         {"max_offers": value.max_offers_per_lead, "minimum_value": value.minimum_value},
     ).fetchall()
     connection.unregister("sampled_pairs")
-    return BestOffers(float(every), float(kept))
+    return BestOffers(int(every), int(kept))

@@ -50,6 +50,6 @@ leads_of_sample as (
 )
 
 select
-    coalesce(sum(best), 0) / 10000 as best,
-    coalesce(sum(best_kept), 0) / 10000 as best_kept
+    coalesce(sum(best), 0) as best,
+    coalesce(sum(best_kept), 0) as best_kept
 from leads_of_sample
