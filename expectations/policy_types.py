@@ -640,6 +640,8 @@ class Drift(Decision):
     min_expected: float = Field(gt=0)
     max_categories: int = Field(ge=1)
     new_model_weight: float = Field(gt=0)
+    institution_weight: float = Field(gt=0)
+    min_institutions: int = Field(ge=1)
     false_discoveries: Levels
     lines: DriftThresholds
 
