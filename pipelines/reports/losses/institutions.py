@@ -225,9 +225,10 @@ def _is_stopped(leads_before: int, fitting: int, *, is_changed: bool) -> bool:
         is_changed: Its catalogue has changed since the day before, or a fault has closed it.
     """
     limits = policy.verdict_rules()["institution_without_leads_now"].limits
-    if is_changed:
-        return leads_before >= limits["min_leads_before"]
-    return leads_before >= limits["min_leads_outbid" if fitting else "min_leads_without_fit"]
+    least = limits["min_leads_before"]
+    if not is_changed:  # policies of earlier versions do not state these limits
+        least = limits.get("min_leads_outbid" if fitting else "min_leads_without_fit", least)
+    return leads_before >= least
 
 
 def find_catalogue_changes(
@@ -249,8 +250,9 @@ def find_catalogue_changes(
         if names:
             yield make_finding(rule, since, amount=len(names), where=name_places(names))
     if changes:
-        yield from _find_price_jumps(changes)
-        yield from _find_removed_rules(settings, day, connection)
+        if "product_price_jump" in policy.verdict_rules():  # earlier versions have none
+            yield from _find_price_jumps(changes)
+            yield from _find_removed_rules(settings, day, connection)
         counts = Catalogue(changes=changes).changes_by_kind
         yield make_finding(
             "catalogue_changed",

@@ -1,6 +1,6 @@
 -- Decided, approved, predicted and usual matches of each group, now and in the reference. Sums of
--- the reference are weighted. `usual_variance` is the variance of the usual approvals now that comes
--- from the ratios of the institutions, which few decisions leave uncertain.
+-- the reference are weighted. `usual_variance` is the variance of the usual approvals now that
+-- comes from the ratios of the institutions, which few decisions leave uncertain.
 
 with grouped as (
 
