@@ -439,13 +439,29 @@ def test_a_product_closed_by_a_fault_is_one_remark_with_its_name(
     assert all(f"bank-{number}/p" in found[rule].evidence for number in range(1, 8))
 
 
-def sell(settings: Settings, day: date, *institutions: str, listed: bool = True) -> None:
+def sell(
+    settings: Settings,
+    day: date,
+    *institutions: str,
+    listed: bool = True,
+    last_days: tuple[date | None, date | None] = (None, None),
+) -> None:
+    """Publish a product of each institution, with a rule, and 30 leads that may be matched.
+
+    Args:
+        settings: The home.
+        day: The date of the marts.
+        institutions: Their ids.
+        listed: The institutions' list has them.
+        last_days: Last days of the product and of the admission of its institution.
+    """
     product = {"product_id": "p", "is_open": True, "segment": "consumer", "currency": "CNY"}
     product |= {"closed_reason": None, "price_model": "cpl", "price": 30.0, "daily_quota": 9}
     product |= dict.fromkeys(("daily_budget", "monthly_quota", "monthly_budget", "pd_min"), 1.0)
     product |= {"apr_min": 0.1, "apr_max": 0.2, "pd_max": 0.3}
     product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
     product |= {"admitted_from": date(2025, 1, 1) if listed else None}
+    product |= {"valid_to": last_days[0], "admitted_to": last_days[1]}
     products = [product | {"institution_id": name} for name in institutions]
     rule = {"product_id": "p", "attribute": "region", "op": "in", "value": "CN-31"}
     rules = [rule | {"institution_id": name} for name in institutions]
@@ -623,6 +639,33 @@ def test_an_institution_that_left_the_list_is_named(settings: Settings, listed: 
         where,
     )
     assert where in found["institution_gone"].title
+
+
+@pytest.mark.parametrize(("last_day", "is_declared"), [(9, True), (10, False)])
+def test_an_institution_or_product_that_ends_on_its_stated_day_is_no_remark(
+    settings: Settings, last_day: int, is_declared: bool
+):
+    before, last = DAY - timedelta(days=1), date(2026, 1, last_day)
+    match = {"institution_id": "gone", "product_id": "p"}
+    publish(settings, "matches", before, matches=[match] * 9)
+    sell(settings, before, "gone", "staying", last_days=(None, last))
+    sell(settings, DAY, "staying")
+    found = find(settings, "changes of the catalogue")
+    assert ("institution_gone" in found) == (not is_declared)
+    assert "catalogue_changed" in found
+
+    publish(settings, "matches", before, matches=[match | {"institution_id": "bank"}] * 9)
+    sell(settings, before, "bank", "staying", last_days=(last, None))
+    sell(settings, DAY, "bank", "staying")
+    file = settings.day_folder(settings.marts, DAY) / "products.parquet"
+    table = pa.parquet.read_table(file, partitioning=None)
+    names = pa.array(["q", "p"])
+    write_parquet(
+        table.set_column(table.schema.get_field_index("product_id"), "product_id", names), file
+    )
+    found = find(settings, "changes of the catalogue")
+    assert ("product_gone" in found) == (not is_declared)
+    assert "catalogue_changed" in found
 
 
 def change(settings: Settings, **columns: str) -> dict[tuple[str, str], tuple[str, str]]:

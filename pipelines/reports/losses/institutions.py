@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from expectations import policy
 from expectations.contracts import load
@@ -35,6 +36,8 @@ OPEN_TEXTS = frozenset(
     if column.type == "text" and column.is_open_text and not column.personal
 )
 """Columns of a lead that may have any text."""
+LAST_DAYS = ["institution_id", "product_id", "valid_to", "admitted_to"]
+"""Columns of the products mart that name a product and state its last day."""
 MAX_REASONS = 8
 """Reasons that the evidence of one finding lists."""
 
@@ -234,16 +237,26 @@ def _is_stopped(leads_before: int, fitting: int, *, is_changed: bool) -> bool:
 def find_catalogue_changes(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield what left the catalogue since the day before, and the number of all other changes."""
+    """Yield what left the catalogue since the day before, and the number of all other changes.
+
+    What has reached the last day that was stated for it is a change and no loss.
+    """
     changes = load_changes(settings, day, connection)
+    ended = _list_ended(settings, day)
     since = text("compared with {day}", day=f"marts/date={find_day_before(settings.marts, day)}")
     limits = policy.verdict_rules()["product_gone"].limits
     left = {
-        "institution_gone": [row.name for row in changes if row.change == "institution_gone"],
+        "institution_gone": [
+            row.name
+            for row in changes
+            if row.change == "institution_gone" and row.name not in ended
+        ],
         "product_gone": [
             row.name
             for row in changes
-            if row.change == "product_gone" and row.leads_before >= limits["min_leads_before"]
+            if row.change == "product_gone"
+            and row.leads_before >= limits["min_leads_before"]
+            and row.name not in ended
         ],
     }
     for rule, names in left.items():
@@ -261,6 +274,25 @@ def find_catalogue_changes(
             where=name_places({row.institution_id for row in changes}),
             changes=join(join([kind, f"{number}"], " ") for kind, number in counts),
         )
+
+
+def _list_ended(settings: Settings, day: date) -> set[str]:
+    """Return the institutions and products whose stated last day is before `day`.
+
+    The institutions' list and the catalogues of the day before state it.
+    """
+    before = find_day_before(settings.marts, day)
+    if before is None:
+        return set()
+    file = settings.day_folder(settings.marts, before) / "products.parquet"
+    ended = set()
+    for row in pq.read_table(file, columns=LAST_DAYS, partitioning=None).to_pylist():
+        institution = row["institution_id"]
+        if row["admitted_to"] and row["admitted_to"] < day:
+            ended.add(institution)
+        if row["valid_to"] and row["valid_to"] < day:
+            ended.add(f"{institution}/{row['product_id']}")
+    return ended
 
 
 def _find_price_jumps(changes: Iterable[CatalogueChange]) -> Iterator[Finding]:

@@ -1,5 +1,5 @@
 -- Each day's number of offered products. A product is offered if it is open, or if its institution
--- has closed it by a declaration, also when its row is removed later. A product that is closed for
+-- has closed it by a declaration or stated its last day, also when its row is removed later. A product that is closed for
 -- another reason, or whose row is missing although it was open, is not offered.
 
 with states as (
@@ -10,6 +10,7 @@ with states as (
         product_id,
         is_open or is_closed_by_declaration as is_offered,
         is_closed_by_declaration,
+        least(valid_to, admitted_to) as ends_on,
         max(day_on) over (partition by institution_id, product_id) as last_on
     from catalogue
 
@@ -24,7 +25,9 @@ withdrawn as (
         count(*) as products
     from states
     inner join days on states.last_on < days.day_on
-    where states.day_on = states.last_on and states.is_closed_by_declaration
+    where
+        states.day_on = states.last_on
+        and (states.is_closed_by_declaration or states.ends_on < days.day_on)
     group by days.day_on
 
 ),
