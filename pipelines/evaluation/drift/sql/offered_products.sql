@@ -1,6 +1,6 @@
 -- Each day's number of offered products. A product is offered if it is open, or if its institution
--- has closed it by a declaration or stated its last day, also when its row is removed later. A product that is closed for
--- another reason, or whose row is missing although it was open, is not offered.
+-- has closed it by a declaration or stated its last day, also when its row is removed later. A
+-- product that is closed for another reason, or whose row is missing although it was open, is not.
 
 with states as (
 
