@@ -640,6 +640,9 @@ class Drift(Decision):
     min_expected: float = Field(gt=0)
     max_categories: int = Field(ge=1)
     new_model_weight: float = Field(gt=0)
+    # Policies of earlier versions, under which a replay computes a day, state neither.
+    institution_weight: float = Field(default=2, gt=0)
+    min_institutions: int = Field(default=1, ge=1)
     false_discoveries: Levels
     lines: DriftThresholds
 

@@ -83,14 +83,19 @@ def publish_scores(home: Path, day: date, leads: pa.Table, models: str) -> None:
 
 
 def publish_decided_days(
-    home: Path, p_approve: Callable[[date, str], float], predicted: float = 0.4
+    home: Path,
+    p_approve: Callable[[date, str], float],
+    predicted: float = 0.4,
+    days_to_approval: int = 1,
 ) -> Settings:
-    """Publish matches with their decisions, known the day after, and the marts of `LAST`.
+    """Publish matches with their decisions, and the marts of `LAST`.
 
     Args:
         home: Where the days are published.
-        p_approve: The true probability, by the date of the match and the institution.
+        p_approve: The true probability, by the date of the match and the institution; not a number
+            where the institution does not decide.
         predicted: The probability that the models predicted.
+        days_to_approval: Days after which an approval is known; a decline is known the day after.
     """
     random = np.random.default_rng(5)
     pairs, outcomes = [], []
@@ -106,11 +111,16 @@ def publish_decided_days(
         scored = keys | {"p_approve": np.full(count, predicted)}
         republish(home / "matches" / f"date={day}", {"matches": fill_schema(MATCHES, scored)})
         chance = np.array([p_approve(day, name) for name in institutions])
-        known = [Settings(home=home).day_start(day) + timedelta(days=1, hours=12)] * count
-        events = np.where(random.random(count) < chance, "approved", "declined")
+        noon = Settings(home=home).day_start(day) + timedelta(hours=12)
+        is_approved = random.random(count) < chance
+        wait = np.where(is_approved, days_to_approval, 1)
+        known = [noon + timedelta(days=int(days)) for days in wait]
+        events = np.where(is_approved, "approved", "declined")
         times = dict.fromkeys(("event_at", "recorded_at", "known_at"), known)
+        is_known = ~np.isnan(chance) & (wait <= (LAST - day).days)
         if day < LAST:
-            outcomes.append(fill_schema(SCHEMAS["outcomes"], keys | times | {"event": events}))
+            events_of_day = fill_schema(SCHEMAS["outcomes"], keys | times | {"event": events})
+            outcomes.append(events_of_day.filter(pa.array(is_known)))
             pairs.append(
                 fill_schema(SCHEMAS["training_pairs"], keys | {"business_date": [day] * count})
             )

@@ -439,13 +439,29 @@ def test_a_product_closed_by_a_fault_is_one_remark_with_its_name(
     assert all(f"bank-{number}/p" in found[rule].evidence for number in range(1, 8))
 
 
-def sell(settings: Settings, day: date, *institutions: str, listed: bool = True) -> None:
+def sell(
+    settings: Settings,
+    day: date,
+    *institutions: str,
+    listed: bool = True,
+    last_days: tuple[date | None, date | None] = (None, None),
+) -> None:
+    """Publish a product of each institution, with a rule, and 30 leads that may be matched.
+
+    Args:
+        settings: The home.
+        day: The date of the marts.
+        institutions: Their ids.
+        listed: The institutions' list has them.
+        last_days: Last days of the product and of the admission of its institution.
+    """
     product = {"product_id": "p", "is_open": True, "segment": "consumer", "currency": "CNY"}
     product |= {"closed_reason": None, "price_model": "cpl", "price": 30.0, "daily_quota": 9}
     product |= dict.fromkeys(("daily_budget", "monthly_quota", "monthly_budget", "pd_min"), 1.0)
     product |= {"apr_min": 0.1, "apr_max": 0.2, "pd_max": 0.3}
     product |= {"amount_min": 1.0, "amount_max": 9.0, "term_min_months": 1, "term_max_months": 9}
     product |= {"admitted_from": date(2025, 1, 1) if listed else None}
+    product |= {"valid_to": last_days[0], "admitted_to": last_days[1]}
     products = [product | {"institution_id": name} for name in institutions]
     rule = {"product_id": "p", "attribute": "region", "op": "in", "value": "CN-31"}
     rules = [rule | {"institution_id": name} for name in institutions]
@@ -460,10 +476,20 @@ def sell(settings: Settings, day: date, *institutions: str, listed: bool = True)
     publish(settings, "marts", day, products=products, product_rules=rules, leads=leads)
 
 
-def pair(settings: Settings, day: date, *institutions: str) -> None:
-    nothing = {"institution_id": "nobody", "product_id": "p", "reason": "paused"}
-    pairs = [{"institution_id": name, "product_id": "p"} for name in (*institutions, "nobody")]
-    publish(settings, "pairs", day, pairs=pairs, closed_products=[nothing])
+def pair(
+    settings: Settings, day: date, *institutions: str, closed: Mapping[str, str] | None = None
+) -> None:
+    """Publish a pair of each institution, and the closed products by institution."""
+    reasons = {"nobody": "paused"} | dict(closed or {})
+    products = [
+        {"institution_id": name, "product_id": "p", "reason": reason}
+        for name, reason in reasons.items()
+    ]
+    pairs = [
+        {"institution_id": name, "product_id": "p", "expected_spend": 10.0}
+        for name in (*institutions, "nobody")
+    ]
+    publish(settings, "pairs", day, pairs=pairs, closed_products=products)
 
 
 def test_an_open_product_whose_own_rules_refuse_every_lead_is_named(settings: Settings):
@@ -510,17 +536,89 @@ def test_a_text_that_a_rule_excludes_and_no_lead_has_is_named(settings: Settings
     assert not find(settings, "texts that rules exclude")
 
 
-def test_an_institution_that_takes_no_lead_any_more_is_named_with_the_reason(settings: Settings):
-    sell(settings, DAY, "taking", "new", "stopped")
-    pair(settings, DAY, "taking", "stopped")
-    match = {"product_id": "p"}
-    publish(settings, "matches", DAY, matches=[match | {"institution_id": "taking"}])
-    before = [match | {"institution_id": "stopped"}] * 5
-    publish(settings, "matches", DAY - timedelta(days=1), matches=before)
-    found = find(settings, "institutions without leads")
-    stopped = found["institution_without_leads_now"]
-    assert stopped.evidence == "stopped: 1 pairs, none of them in the plan"
+def stop(
+    settings: Settings,
+    leads_before: int,
+    *,
+    fits: bool = True,
+    price: float | None = None,
+    reason: str | None = None,
+    budget: float | None = None,
+) -> dict[str, Finding]:
+    """Return what is found of an institution `stopped` that took leads and takes none today.
+
+    Args:
+        settings: The home.
+        leads_before: Leads that it took the day before.
+        fits: A lead fits its product today.
+        price: Today's price; None: unchanged.
+        reason: Reason for which its product is closed today; None: it is open.
+        budget: Budget that is left for today; None: there is none.
+    """
+    before, match = DAY - timedelta(days=1), {"product_id": "p"}
+    for day in (before, DAY):
+        sell(settings, day, "taking", "stopped", "new")
+    if price:
+        file = settings.day_folder(settings.marts, DAY) / "products.parquet"
+        table = pa.parquet.read_table(file, partitioning=None)
+        prices = pa.array([price if n == 1 else 30.0 for n in range(len(table))])
+        position = table.schema.get_field_index("price")
+        write_parquet(table.set_column(position, "price", prices), file)
+    paired = ("taking", "stopped") if fits else ("taking",)
+    closed = {"stopped": reason} if reason else {}
+    pair(settings, DAY, *paired, closed=closed)
+    publish(
+        *(settings, "matches", before),
+        matches=[match | {"institution_id": "stopped"}] * leads_before,
+    )
+    limit = match | {"kind": "budget", "institution_id": "stopped", "column": None, "limit": budget}
+    publish(
+        *(settings, "matches", DAY),
+        matches=[match | {"institution_id": "taking"}],
+        prices=[limit | {"limit": 100.0 if budget is None else budget}],
+    )
+    return find(settings, "institutions without leads")
+
+
+@pytest.mark.parametrize(
+    ("leads_before", "case", "evidence"),
+    [
+        (5, {"price": 40.0}, "stopped: 1 pairs, none of them in the plan, price changed"),
+        (5, {"price": 40.0, "fits": False}, "stopped: no lead fits its products, price changed"),
+        (11, {"fits": False}, "stopped: no lead fits its products"),
+        (30, {}, "stopped: 1 pairs, none of them in the plan"),
+        (5, {"reason": "impossible price"}, "stopped: all products closed: impossible price"),
+        (5, {"reason": "unknown_institution"}, "stopped: all products closed: unknown institution"),
+    ],
+)
+def test_an_institution_that_takes_no_lead_any_more_is_named_with_the_reason(
+    settings: Settings, leads_before: int, case: dict[str, Any], evidence: str
+):
+    found = stop(settings, leads_before, **case)
+    assert found["institution_without_leads_now"].evidence == evidence
+    assert found["institution_without_leads_now"].severity == "remark"
     assert found["institution_without_leads"].evidence == "new: no lead fits its products"
+    assert "institution_without_leads_now" not in stop(settings, leads_before - 1, **case)
+
+
+@pytest.mark.parametrize(
+    ("leads_before", "case", "evidence"),
+    [
+        (90, {"reason": "paused"}, "all products closed: paused"),
+        (90, {"reason": "expired", "fits": False}, "all products closed: expired"),
+        (90, {"reason": "not_admitted"}, "all products closed: not admitted"),
+        (90, {"budget": 0.0}, "its quotas or budgets leave no lead for today"),
+        (90, {"budget": 9.0}, "its quotas or budgets leave no lead for today"),
+        (29, {}, "1 pairs, none of them in the plan"),
+    ],
+)
+def test_an_institution_that_declares_it_or_is_outbid_is_no_remark(
+    settings: Settings, leads_before: int, case: dict[str, Any], evidence: str
+):
+    found = stop(settings, leads_before, **case)
+    assert found.keys() == {"institution_without_leads"}
+    expected = f"new: no lead fits its products; stopped: {evidence}"
+    assert found["institution_without_leads"].evidence == expected
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -541,6 +639,33 @@ def test_an_institution_that_left_the_list_is_named(settings: Settings, listed: 
         where,
     )
     assert where in found["institution_gone"].title
+
+
+@pytest.mark.parametrize(("last_day", "is_declared"), [(9, True), (10, False)])
+def test_an_institution_or_product_that_ends_on_its_stated_day_is_no_remark(
+    settings: Settings, last_day: int, is_declared: bool
+):
+    before, last = DAY - timedelta(days=1), date(2026, 1, last_day)
+    match = {"institution_id": "gone", "product_id": "p"}
+    publish(settings, "matches", before, matches=[match] * 9)
+    sell(settings, before, "gone", "staying", last_days=(None, last))
+    sell(settings, DAY, "staying")
+    found = find(settings, "changes of the catalogue")
+    assert ("institution_gone" in found) == (not is_declared)
+    assert "catalogue_changed" in found
+
+    publish(settings, "matches", before, matches=[match | {"institution_id": "bank"}] * 9)
+    sell(settings, before, "bank", "staying", last_days=(last, None))
+    sell(settings, DAY, "bank", "staying")
+    file = settings.day_folder(settings.marts, DAY) / "products.parquet"
+    table = pa.parquet.read_table(file, partitioning=None)
+    names = pa.array(["q", "p"])
+    write_parquet(
+        table.set_column(table.schema.get_field_index("product_id"), "product_id", names), file
+    )
+    found = find(settings, "changes of the catalogue")
+    assert ("product_gone" in found) == (not is_declared)
+    assert "catalogue_changed" in found
 
 
 def change(settings: Settings, **columns: str) -> dict[tuple[str, str], tuple[str, str]]:
@@ -594,6 +719,37 @@ def test_terms_quotas_and_rules_that_change_are_listed(settings: Settings):
         "bank/p": ("region in CN-31", "region in CN-44"),
         "other/p": ("region in CN-31", "none"),
     }
+
+
+def test_an_open_product_that_loses_a_rule_is_a_remark(settings: Settings):
+    before = DAY - timedelta(days=1)
+    for day in (before, DAY):
+        sell(settings, day, "bank", "other")
+    publish(settings, "matches", before, matches=[{"institution_id": "x", "product_id": "y"}])
+    rules = settings.day_folder(settings.marts, DAY) / "product_rules.parquet"
+    row = {"institution_id": "bank", "product_id": "p", "op": "in", "value": "CN-44"}
+    write_parquet(pa.Table.from_pylist([row | {"attribute": "region"}]), rules)
+    found = find(settings, "changes of the catalogue")
+    assert found.keys() == {"catalogue_changed", "product_rules_removed"}
+    finding = found["product_rules_removed"]
+    assert (finding.severity, finding.evidence) == ("remark", "other/p: region")
+    write_parquet(pa.Table.from_pylist([row | {"attribute": "purpose"}]), rules)
+    removed = find(settings, "changes of the catalogue")["product_rules_removed"]
+    assert removed.evidence == "bank/p: region; other/p: region"
+
+
+@pytest.mark.parametrize(
+    ("price", "is_jump"), [("89.0", False), ("91.0", True), ("11.0", False), ("9.0", True)]
+)
+def test_a_price_that_changes_by_a_factor_is_a_remark(
+    settings: Settings, price: str, is_jump: bool
+):
+    change(settings, price=price)
+    found = find(settings, "changes of the catalogue")
+    assert ("product_price_jump" in found) == is_jump
+    if is_jump:
+        jump = found["product_price_jump"]
+        assert jump.evidence == f"bank/p: 30.0 cpl → {price} cpl; other/p: 30.0 cpl → {price} cpl"
 
 
 def test_fees_of_loans_that_change_are_listed(settings: Settings):

@@ -1,6 +1,6 @@
 """Drift of approvals: recent decisions of each group against what the models predicted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -31,12 +31,14 @@ def approval_figures(
     """Yield approved over predicted, for each group with enough decisions.
 
     Matches of the days just before `day` count if they are decided by its end; earlier matches
-    count only if they were decided as fast, because fast decisions differ from slow ones.
+    count as far as they were decided as fast, because fast decisions differ from slow ones.
+    A group drifts only if its approvals differ from the prediction and from what was usual: the
+    greater p-value counts (R. Berger, Technometrics 24, 1982).
 
     Args:
         settings: Settings of the home.
         day: Only outcomes known by its end count.
-        connection: Gets the temporary table `decided`.
+        connection: Gets the temporary tables `decided` and `compared`.
     """
     window = load_window(settings, settings.matches, day - timedelta(days=1))
     if not window.has_reference:
@@ -56,6 +58,11 @@ def approval_figures(
         "max_days": policy.drift().current_days,
     }
     run_query(connection, SQL / "decided_matches.sql", parameters)
+    usual = {
+        "current_ages": [(day - date).days for date in window.current],
+        "institution_weight": policy.drift().institution_weight,
+    }
+    run_query(connection, SQL / "usual_approvals.sql", usual)
     for grouping in GROUPINGS:
         query = read_query(SQL / "approvals_by_group.sql")
         groups = connection.sql(query, params={"grouping": grouping}).to_arrow_table()
@@ -73,18 +80,15 @@ def _figures(grouping: Grouping, groups: pa.Table) -> Iterator[Figure]:
     enough &= sums["reference_days"] >= rules.min_reference_days
     names = np.array(groups["group_name"].to_pylist(), np.str_)[enough]
     sums = {name: column[enough] for name, column in sums.items()}
-    current, reference = (
-        (sums[f"{side}_approved"] + 0.5) / (sums[f"{side}_predicted"] + 0.5)
-        for side in ("current", "reference")
-    )
-    # The ratio that the current models have shown so far; 1 is the prior of new models.
-    evidence = sums["same_models_predicted"] + rules.new_model_weight
-    usual = (sums["same_models_approved"] + rules.new_model_weight) / evidence
-    p_values = _p_values(
-        sums["current_approved"], sums["current_predicted"] * usual, evidence * usual
+    expected, variance = _expect_as_before(grouping, sums)
+    current = (sums["current_approved"] + 0.5) / (sums["current_predicted"] + 0.5)
+    usual = (expected + 0.5) / (sums["current_predicted"] + 0.5)
+    p_values = np.maximum(
+        p_values_of_approvals(sums["current_approved"], expected, variance),
+        p_values_of_approvals(sums["current_approved"], *_expect_as_predicted(sums)),
     )
     for position, name in enumerate(names):
-        distance = _distance(current[position], current[position] / reference[position])
+        distance = _distance(current[position], current[position] / usual[position])
         yield Figure(
             topic="approval",
             measure="approved to predicted",
@@ -92,7 +96,7 @@ def _figures(grouping: Grouping, groups: pa.Table) -> Iterator[Figure]:
             group=str(name),
             statistic="ratio",
             value=round_significant(current[position]),
-            reference=round_significant(reference[position]),
+            reference=round_significant(usual[position]),
             distance=round_significant(distance),
             watch_threshold=rules.lines.approval.watch,
             drift_threshold=rules.lines.approval.drift,
@@ -101,6 +105,35 @@ def _figures(grouping: Grouping, groups: pa.Table) -> Iterator[Figure]:
             reference_rows=int(sums["reference_decided"][position]),
             reference_days=int(sums["reference_days"][position]),
         )
+
+
+def _expect_as_before(
+    grouping: Grouping, sums: Mapping[str, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the approvals that are usual for the current matches, and their variance.
+
+    They follow from what each institution approved in the reference, so that a day on which other
+    institutions report is not drift. A channel or industry has a usual ratio of its own besides,
+    which is shrunk to 1 as an institution's is shrunk to that of all.
+    """
+    expected, variance = sums["current_usual"], sums["usual_variance"]
+    if grouping in ("all", "institution"):
+        return expected, variance
+    weight = policy.drift().institution_weight
+    shape = sums["reference_approved"] + weight
+    own = shape / (sums["reference_usual"] + weight)
+    return expected * own, variance * own**2 + (expected * own) ** 2 / shape
+
+
+def _expect_as_predicted(sums: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Return the approvals by the current models' own ratio so far, and their variance.
+
+    The ratio of new models is 1, with the weight of the policy.
+    """
+    weight = policy.drift().new_model_weight
+    shape = sums["same_models_approved"] + weight
+    expected = sums["current_predicted"] * shape / (sums["same_models_predicted"] + weight)
+    return expected, expected**2 / shape
 
 
 def _distance(*ratios: float) -> float:
@@ -114,19 +147,28 @@ def _distance(*ratios: float) -> float:
     return 0.0 if np.ptp(np.sign(logs)) else float(np.exp(np.abs(logs).min()) - 1)
 
 
-def _p_values(
-    approved: FloatArray, expected: FloatArray, expected_before: FloatArray
+def p_values_of_approvals(
+    approved: FloatArray, expected: FloatArray, variance: FloatArray
 ) -> FloatArray:
     """Return the probability that approvals differ so much from the expectation by chance.
 
-    Twice the root of a count has variance 1 (F. Anscombe, Biometrika 35, 1948). The uncertainty of
-    the expectation adds to it: by the decisions before, and by the variance between groups, which
-    is estimated on all groups of the day, of which most have not changed (B. Efron, Journal of the
-    American Statistical Association 99, 2004).
+    The expectation is uncertain: its ratio has a gamma distribution, so the count is negative
+    binomial (A. Gelman et al., Bayesian Data Analysis, 2013, chapter 2.6). The variance between
+    groups is added, which is estimated on all groups of the day, of which most have not changed
+    (B. Efron, Journal of the American Statistical Association 99, 2004). Both tails count.
+
+    Args:
+        approved: Approvals of each group.
+        expected: Expected approvals.
+        variance: Variance of the expectation.
     """
-    difference = 2 * (np.sqrt(approved + 0.375) - np.sqrt(expected + 0.375))
-    variance = 1 + expected / expected_before
     if approved.size >= MIN_GROUPS:
-        between = np.median((difference**2 / CHI_SQUARE_MEDIAN - variance) / expected)
-        variance = variance + max(0.0, float(between)) * expected
-    return np.asarray(special.chdtrc(1, difference**2 / variance))
+        # Twice the root of a count has variance 1 (F. Anscombe, Biometrika 35, 1948).
+        difference = 2 * (np.sqrt(approved + 0.375) - np.sqrt(expected + 0.375))
+        spread = difference**2 / CHI_SQUARE_MEDIAN - 1 - variance / expected
+        variance = variance + max(0.0, float(np.median(spread / expected))) * expected**2
+    size = expected**2 / variance
+    stays = size / (size + expected)
+    low = special.betainc(size, approved + 1, stays)
+    high = np.where(approved > 0, special.betaincc(size, np.maximum(approved, 1), stays), 1.0)
+    return np.asarray(np.minimum(1.0, 2 * np.minimum(low, high)))

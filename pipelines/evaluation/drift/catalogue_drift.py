@@ -1,6 +1,7 @@
 """Drift of the catalogue and of channel costs: terms of products, cost per lead."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from pipelines.evaluation.drift.comparison import Figure, Grouping, Topic, Windo
 SQL = Path(__file__).parent / "sql"
 TERMS = ("price", "annual cost", "quota", "rules", "status")
 """Terms of a product whose changes are counted, in the order of the query's columns."""
+CLOSED_BY_CHOICE = frozenset({"paused", "expired", "not_valid_yet", "not_admitted"})
+"""Reasons of closing that an institution or its platform states itself."""
 
 
 def catalogue_figures(
     settings: Settings, window: Window, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Figure]:
-    """Yield the share of products that changed since the day before, and the open products."""
+    """Yield the share of products that changed since the day before, and what is on offer."""
     files = {"products": "products", "rules": "product_rules"}
     paths = {
         name: [
@@ -29,48 +32,89 @@ def catalogue_figures(
         ]
         for name, mart in files.items()
     }
-    run_query(connection, SQL / "catalogue.sql", paths)
+    parameters = paths | {"declarations": sorted(CLOSED_BY_CHOICE)}
+    run_query(connection, SQL / "catalogue.sql", parameters)
     today = window.days[-1]
     days = run_query(connection, SQL / "catalogue_changes.sql").fetchall()
-    for column, measure in enumerate(TERMS, start=2):
-        shares = [(row[0], row[1], row[column]) for row in days]
-        yield from _change_figure(measure, shares, today)
-    yield from _open_product_figures(today, connection)
+    for number, measure in enumerate(TERMS):
+        column = 2 + 2 * number
+        changes = [(row[0], row[1], row[column], row[column + 1]) for row in days]
+        yield from _change_figure(measure, changes, today)
+    yield from _offer_figures(today, connection)
 
 
 def _change_figure(
-    measure: str, days: list[tuple[date, int, int]], today: date
+    measure: str, days: list[tuple[date, int, int, int]], today: date
 ) -> Iterator[Figure]:
-    """Yield today's share of changed products; `days` have their products and changed products."""
-    lines = policy.drift().lines.changed
-    usual = [changed / products for day, products, changed in days if day < today]
-    for day, products, changed in days:
+    """Yield today's share of changed products.
+
+    Institutions change their terms when they want to, and independently of each other. The distance
+    is 0 where fewer than `min_institutions` did so on the same day.
+
+    Args:
+        measure: The term.
+        days: Each day's products, changed products, and institutions of the changed ones.
+        today: The day that is compared with the others.
+    """
+    rules = policy.drift()
+    lines = rules.lines.changed
+    usual = [changed / products for day, products, changed, _ in days if day < today]
+    for day, products, changed, institutions in days:
         if day == today:
+            share = changed / products
             yield Figure(
                 topic="changed",
                 measure=measure,
                 grouping="all",
                 group="",
                 statistic="share",
-                value=round_significant(changed / products),
+                value=round_significant(share),
                 reference=round_significant(sum(usual) / len(usual)) if usual else None,
-                distance=round_significant(changed / products),
+                distance=round_significant(
+                    share if institutions >= rules.min_institutions else 0.0
+                ),
                 watch_threshold=round_significant(max(lines.watch, *usual, 0)),
                 drift_threshold=round_significant(max(lines.drift, *usual, 0)),
                 p_value=None,
                 rows=products,
-                reference_rows=sum(products for day, products, _ in days if day < today),
+                reference_rows=sum(products for day, products, *_ in days if day < today),
                 reference_days=len(usual),
             )
 
 
-def _open_product_figures(today: date, connection: duckdb.DuckDBPyConnection) -> Iterator[Figure]:
-    """Yield the number of open products and the mean of their highest annual cost."""
-    rows = run_query(connection, SQL / "open_products.sql").fetchall()
+def _offer_figures(today: date, connection: duckdb.DuckDBPyConnection) -> Iterator[Figure]:
+    """Yield the number of offered products and the mean of their highest annual cost.
+
+    More products than before are no drift: a new one is a change that the catalogue lists.
+    """
+    rows = run_query(connection, SQL / "offered_products.sql").fetchall()
     lines = policy.drift().lines.offer
-    for measure, column in {"open products": 1, "highest annual cost": 2}.items():
-        values = {row[0]: (float(row[column]), row[1]) for row in rows}
-        yield from _compare_with_mean("offer", measure, ("all", ""), values, today, lines)
+    values = {day: (float(products), products) for day, products in rows}
+    for figure in _compare_with_mean(
+        "offer", "offered products", ("all", ""), values, today, lines
+    ):
+        is_loss = figure.reference is not None and figure.value < figure.reference
+        yield figure if is_loss else replace(figure, distance=0.0)
+    costs = run_query(connection, SQL / "annual_costs.sql", {"today": today}).fetchall()
+    cost_now, cost_before, products, products_before = costs[0]
+    days_before = sum(day < today for day in values)
+    if days_before >= policy.drift().min_reference_days and min(cost_now or 0, cost_before or 0):
+        yield Figure(
+            topic="offer",
+            measure="highest annual cost",
+            grouping="all",
+            group="",
+            statistic="mean",
+            value=round_significant(cost_now),
+            reference=round_significant(cost_before),
+            distance=round_significant(max(cost_now / cost_before, cost_before / cost_now) - 1),
+            watch_threshold=lines.watch,
+            drift_threshold=lines.drift,
+            p_value=None,
+            rows=products,
+            reference_rows=int(products_before),
+            reference_days=days_before,
+        )
 
 
 def cost_figures(

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from expectations import policy
 from expectations.contracts import load
@@ -12,9 +13,11 @@ from pipelines.core.database import run_query
 from pipelines.core.formats import without_personal
 from pipelines.core.settings import Settings
 from pipelines.core.translation import join, plural, text, words
+from pipelines.evaluation.drift.catalogue_drift import CLOSED_BY_CHOICE
 from pipelines.pairs.eligibility.rules import normalise_text
 from pipelines.reports.sections.catalogue import (
     Catalogue,
+    CatalogueChange,
     create_leads_to_match_view,
     find_day_before,
     load_changes,
@@ -23,8 +26,8 @@ from pipelines.reports.sections.intake import list_lead_files
 from pipelines.reports.verdict import Finding, make_finding, name_places
 
 SQL = Path(__file__).parent / "sql"
-CLOSED_BY_CHOICE = frozenset({"paused", "expired", "not_valid_yet", "not_admitted"})
-"""Reasons of closing that an institution or its platform states itself."""
+OWN_CHANGES = ("price", "terms", "quota", "rules", "fees")
+"""Changes of an institution's catalogue that may cost it every lead without being meant to."""
 UNCLEAR = frozenset({"rule_of_unknown_product", "fee_of_unknown_product", "contradictory_fee"})
 """Reasons of closing by a readable row that is not clear."""
 OPEN_TEXTS = frozenset(
@@ -33,6 +36,8 @@ OPEN_TEXTS = frozenset(
     if column.type == "text" and column.is_open_text and not column.personal
 )
 """Columns of a lead that may have any text."""
+LAST_DAYS = ["institution_id", "product_id", "valid_to", "admitted_to"]
+"""Columns of the products mart that name a product and state its last day."""
 MAX_REASONS = 8
 """Reasons that the evidence of one finding lists."""
 
@@ -170,53 +175,97 @@ def _load_texts(
 def find_institutions_without_leads(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield the institutions with a catalogue that take no lead, each with its reason."""
-    limits = policy.verdict_rules()["institution_without_leads_now"].limits
+    """Yield the institutions with a catalogue that take no lead, each with its reason.
+
+    One that has taken leads the day before is a remark, unless it has declared that it takes none,
+    or nothing of its own has changed and chance or the offers of others explain it.
+    """
     pairs = settings.day_folder(settings.pairs, day)
     earlier = find_day_before(settings.matches, day)
     before = settings.day_folder(settings.matches, earlier) if earlier else None
-    matches = settings.day_folder(settings.matches, day) / "matches.parquet"
+    matches = settings.day_folder(settings.matches, day)
     files = {
-        "products": str(settings.day_folder(settings.marts, day) / "products.parquet"),
-        "closed_products": str(pairs / "closed_products.parquet"),
-        "pairs": str(pairs / "pairs.parquet"),
-        "matches": str(matches),
-        "matches_before": str(before / "matches.parquet") if before else str(matches),
+        "products": settings.day_folder(settings.marts, day) / "products.parquet",
+        "closed_products": pairs / "closed_products.parquet",
+        "pairs": pairs / "pairs.parquet",
+        "matches": matches / "matches.parquet",
+        "matches_before": (before or matches) / "matches.parquet",
+        "prices": matches / "prices.parquet",
     }
+    parameters: dict[str, object] = {name: str(path) for name, path in files.items()}
+    parameters["declarations"] = sorted(CLOSED_BY_CHOICE)
     query = SQL / "institutions_without_leads.sql"
+    rows = run_query(connection, query, parameters).fetchall()
+    changes: dict[str, list[str]] = {}
+    if rows and before is not None:
+        for change in load_changes(settings, day, connection):
+            if change.change in OWN_CHANGES:
+                changes.setdefault(change.institution_id, []).append(change.text)
     by_rule: dict[str, list[tuple[str, str]]] = {}
-    for name, reason, leads_before in run_query(connection, query, files).fetchall():
-        stopped = before is not None and leads_before >= limits["min_leads_before"]
-        rule = "institution_without_leads_now" if stopped else "institution_without_leads"
-        by_rule.setdefault(rule, []).append((name, reason))
-    for rule, rows in sorted(by_rule.items()):
+    for name, reason, is_declared, is_closed, fitting, leads_before in rows:
+        own_changes = list(dict.fromkeys(changes.get(name, ())))
+        is_asked = before is not None and not is_declared
+        is_changed = is_closed or bool(own_changes)
+        is_stopped = is_asked and _is_stopped(leads_before, fitting, is_changed=is_changed)
+        rule = "institution_without_leads_now" if is_stopped else "institution_without_leads"
+        causes = [words(reason), *(own_changes if is_stopped else ())]
+        by_rule.setdefault(rule, []).append((name, join(causes, ", ")))
+    for rule, found in sorted(by_rule.items()):
         yield make_finding(
             rule,
-            _join(join([name, words(reason)], ": ") for name, reason in rows),
-            amount=len(rows),
-            where=name_places(name for name, _ in rows),
+            _join(join([name, causes], ": ") for name, causes in found),
+            amount=len(found),
+            where=name_places(name for name, _ in found),
         )
+
+
+def _is_stopped(leads_before: int, fitting: int, *, is_changed: bool) -> bool:
+    """Return whether somebody should ask why an institution takes no lead any more.
+
+    Args:
+        leads_before: Leads that it took the day before.
+        fitting: Today's pairs of its products.
+        is_changed: Its catalogue has changed since the day before, or a fault has closed it.
+    """
+    limits = policy.verdict_rules()["institution_without_leads_now"].limits
+    least = limits["min_leads_before"]
+    if not is_changed:  # policies of earlier versions do not state these limits
+        least = limits.get("min_leads_outbid" if fitting else "min_leads_without_fit", least)
+    return leads_before >= least
 
 
 def find_catalogue_changes(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Iterator[Finding]:
-    """Yield what left the catalogue since the day before, and the number of all other changes."""
+    """Yield what left the catalogue since the day before, and the number of all other changes.
+
+    What has reached the last day that was stated for it is a change and no loss.
+    """
     changes = load_changes(settings, day, connection)
+    ended = _list_ended(settings, day)
     since = text("compared with {day}", day=f"marts/date={find_day_before(settings.marts, day)}")
     limits = policy.verdict_rules()["product_gone"].limits
     left = {
-        "institution_gone": [row.name for row in changes if row.change == "institution_gone"],
+        "institution_gone": [
+            row.name
+            for row in changes
+            if row.change == "institution_gone" and row.name not in ended
+        ],
         "product_gone": [
             row.name
             for row in changes
-            if row.change == "product_gone" and row.leads_before >= limits["min_leads_before"]
+            if row.change == "product_gone"
+            and row.leads_before >= limits["min_leads_before"]
+            and row.name not in ended
         ],
     }
     for rule, names in left.items():
         if names:
             yield make_finding(rule, since, amount=len(names), where=name_places(names))
     if changes:
+        if "product_price_jump" in policy.verdict_rules():  # earlier versions have none
+            yield from _find_price_jumps(changes)
+            yield from _find_removed_rules(settings, day, connection)
         counts = Catalogue(changes=changes).changes_by_kind
         yield make_finding(
             "catalogue_changed",
@@ -224,6 +273,71 @@ def find_catalogue_changes(
             amount=len(changes),
             where=name_places({row.institution_id for row in changes}),
             changes=join(join([kind, f"{number}"], " ") for kind, number in counts),
+        )
+
+
+def _list_ended(settings: Settings, day: date) -> set[str]:
+    """Return the institutions and products whose stated last day is before `day`.
+
+    The institutions' list and the catalogues of the day before state it.
+    """
+    before = find_day_before(settings.marts, day)
+    if before is None:
+        return set()
+    file = settings.day_folder(settings.marts, before) / "products.parquet"
+    ended = set()
+    for row in pq.read_table(file, columns=LAST_DAYS, partitioning=None).to_pylist():
+        institution = row["institution_id"]
+        if row["admitted_to"] and row["admitted_to"] < day:
+            ended.add(institution)
+        if row["valid_to"] and row["valid_to"] < day:
+            ended.add(f"{institution}/{row['product_id']}")
+    return ended
+
+
+def _find_price_jumps(changes: Iterable[CatalogueChange]) -> Iterator[Finding]:
+    """Yield the products whose price rose or fell by more than a factor."""
+    limits = policy.verdict_rules()["product_price_jump"].limits
+    jumps = []
+    for row in changes:
+        if row.change == "price":
+            (before, model_before), (now, model) = row.before.split(), row.now.split()
+            lower, higher = sorted((float(before), float(now)))
+            if model == model_before and higher >= lower * limits["max_factor"]:
+                jumps.append((row.name, f"{row.before} → {row.now}"))
+    if jumps:
+        yield make_finding(
+            "product_price_jump",
+            _join(join([name, prices], ": ") for name, prices in jumps),
+            amount=len(jumps),
+            where=name_places(name for name, _ in jumps),
+        )
+
+
+def _find_removed_rules(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Finding]:
+    """Yield the open products that have no rule any more on an attribute that they restricted."""
+    before = find_day_before(settings.marts, day)
+    if before is None:
+        return
+    marts = settings.day_folder(settings.marts, day)
+    files = {
+        "products": marts / "products.parquet",
+        "rules_now": marts / "product_rules.parquet",
+        "rules_before": settings.day_folder(settings.marts, before) / "product_rules.parquet",
+    }
+    paths = {name: str(path) for name, path in files.items()}
+    removed: dict[str, list[str]] = {}
+    rows = run_query(connection, SQL / "removed_rules.sql", paths).fetchall()
+    for institution, product, attribute in rows:
+        removed.setdefault(f"{institution}/{product}", []).append(attribute)
+    if removed:
+        yield make_finding(
+            "product_rules_removed",
+            _join(join([name, ", ".join(rules)], ": ") for name, rules in removed.items()),
+            amount=len(removed),
+            where=name_places(removed),
         )
 
 

@@ -4,12 +4,14 @@ import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from pipelines.core.settings import Settings
 from pipelines.evaluation.drift import Drift, Figure, measure_drift
+from pipelines.evaluation.drift.approval_drift import p_values_of_approvals
 from tests.helpers.drifted_home import (
     CHANGED_DAYS,
     CHANNEL,
@@ -21,7 +23,9 @@ from tests.helpers.drifted_home import (
     publish_changed_days,
     publish_decided_days,
     publish_steady_days,
+    read_marts,
     replace_column,
+    republish,
 )
 
 
@@ -219,7 +223,65 @@ def test_closed_products_drift(steady: Settings, tmp_path: Path):
         "changed",
         "offer",
     )
-    assert drifting_figures >= {("status", "all", ""), ("open products", "all", "")}
+    assert drifting_figures >= {("status", "all", ""), ("offered products", "all", "")}
+
+
+def test_products_that_their_institutions_close_do_not_drift(steady: Settings, tmp_path: Path):
+    def paused(products: pa.Table) -> pa.Table:
+        is_paused = pc.is_in(
+            products["product_id"], pa.array(products["product_id"].to_pylist()[:5])
+        )
+        reasons = pc.if_else(is_paused, "paused", products["closed_reason"])
+        return replace_column(
+            replace_column(products, "is_open", pc.and_(products["is_open"], pc.invert(is_paused))),
+            *("closed_reason", reasons),
+        )
+
+    settings = publish_changed_days(steady, tmp_path / "home", products=paused)
+    assert drifting(measure_drift(settings, LAST), "changed", "offer") == set()
+
+
+def test_products_that_vanish_without_a_declaration_drift(steady: Settings, tmp_path: Path):
+    settings = publish_changed_days(
+        steady, tmp_path / "home", products=lambda products: products.slice(5)
+    )
+    assert drifting(measure_drift(settings, LAST), "offer") == {("offered products", "all", "")}
+
+
+def test_more_products_do_not_drift(steady: Settings, tmp_path: Path):
+    def more(products: pa.Table) -> pa.Table:
+        added = products.slice(0, 5)
+        names = pa.array([f"{name}-new" for name in added["product_id"].to_pylist()])
+        return pa.concat_tables([products, replace_column(added, "product_id", names)])
+
+    settings = publish_changed_days(steady, tmp_path / "home", products=more)
+    assert drifting(measure_drift(settings, LAST), "changed", "offer") == set()
+
+
+@pytest.mark.parametrize(("institutions", "drifts"), [(2, False), (3, True)])
+def test_prices_that_several_institutions_change_at_once_drift(
+    steady: Settings, tmp_path: Path, institutions: int, drifts: bool
+):
+    def repriced(products: pa.Table) -> pa.Table:
+        """Change half of the products, of so many institutions."""
+        owners = pa.array([f"bank-{n * institutions // len(products):03d}" for n in range(24)])
+        is_changed = pa.array([n % 2 == 0 for n in range(len(products))])
+        prices = pc.if_else(is_changed, pc.multiply(products["price"], 1.1), products["price"])
+        return replace_column(replace_column(products, "institution_id", owners), "price", prices)
+
+    def owned(products: pa.Table) -> pa.Table:
+        owners = pa.array([f"bank-{n * institutions // len(products):03d}" for n in range(24)])
+        return replace_column(products, "institution_id", owners)
+
+    settings = publish_changed_days(steady, tmp_path / "home", products=repriced)
+    before = CHANGED_DAYS[0] - timedelta(days=1)
+    tables = read_marts(settings.home, before)
+    republish(
+        settings.day_folder(settings.marts, before),
+        tables | {"products": owned(tables["products"])},
+    )
+    found = drifting(measure_drift(settings, CHANGED_DAYS[0]), "changed")
+    assert (("price", "all", "") in found) == drifts
 
 
 def test_other_models_begin_a_new_reference(steady: Settings, tmp_path: Path):
@@ -262,3 +324,49 @@ def test_a_change_toward_the_prediction_does_not_drift(tmp_path: Path):
         return 0.1 if institution == INSTITUTION and day < CHANGED_DAYS[0] else 0.4
 
     assert drifting(measure_drift(publish_decided_days(tmp_path, corrected), LAST)) == set()
+
+
+def test_another_mix_of_institutions_does_not_drift(tmp_path: Path):
+    """Some institutions report twice a week, so that on other days the others are most of all."""
+
+    def generous_ones_pause(day: date, institution: str) -> float:
+        is_generous = int(institution[-3:]) < 8
+        if is_generous and day >= DAYS[-4]:
+            return float("nan")
+        return 0.4 if is_generous else 0.1
+
+    found = measure_drift(publish_decided_days(tmp_path, generous_ones_pause), LAST)
+    assert drifting(found) == set()
+    figure = find_figure(found, "approved to predicted")
+    assert figure.value == pytest.approx(0.25, abs=0.1)
+    assert figure.reference == pytest.approx(0.25, abs=0.1)
+
+
+def test_approvals_that_take_longer_than_declines_do_not_drift(tmp_path: Path):
+    settings = publish_decided_days(tmp_path, lambda day, institution: 0.4, days_to_approval=3)
+    found = measure_drift(settings, LAST)
+    assert drifting(found) == set()
+    figure = find_figure(found, "approved to predicted")
+    assert figure.value < 0.6
+    assert figure.reference == pytest.approx(figure.value, rel=0.15)
+
+
+@pytest.mark.parametrize(("groups", "approvals_before"), [(1, 3), (1, 12), (8, 12), (8, 100)])
+def test_chance_alone_is_as_rare_as_the_p_values_say(groups: int, approvals_before: int):
+    """The usual ratio of a group is known from a few approvals only."""
+    random = np.random.default_rng(7)
+    rare = []
+    for _ in range(20_000 // groups):
+        shape = np.full(groups, float(approvals_before))
+        expected = random.uniform(1, 12, groups)
+        approved = random.poisson(expected * random.gamma(shape) / shape).astype(np.float64)
+        rare.append(p_values_of_approvals(approved, expected, expected**2 / shape) <= 0.01)
+    assert np.mean(rare) <= 0.0115
+
+
+def test_few_approvals_are_no_change_of_an_institution_that_was_mispredicted():
+    """0 of 33 matches with 7.3 predicted approvals, after 10 approvals with 24 predicted ones."""
+    expected = np.array([7.3 * 12 / 26])
+    assert p_values_of_approvals(np.zeros(1), expected, expected**2 / 12)[0] > 0.05
+    many = np.array([7.3])
+    assert p_values_of_approvals(np.zeros(1), many, many**2 / 200)[0] < 0.005

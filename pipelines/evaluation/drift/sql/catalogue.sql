@@ -1,4 +1,5 @@
--- The products of each day of the window with their rules as one text.
+-- The products of each day of the window with their rules as one text. A product of an institution
+-- that is on no list of admitted ones is not closed by a declaration: its row may be missing.
 
 create or replace temp table catalogue as
 
@@ -27,6 +28,11 @@ products as (
 select
     products."date" as day_on,
     products.*,
+    coalesce(
+        products.closed_reason in (select unnest($declarations))
+        and (products.closed_reason != 'not_admitted' or products.admitted_from is not null),
+        false
+    ) as is_closed_by_declaration,
     rules.rules
 from products
 left join rules

@@ -1,9 +1,11 @@
--- Products of each day that were there the day before, and how many changed each of their terms.
+-- Products of each day that were there the day before: how many changed each of their terms, and
+-- of how many institutions these are.
 
 with compared as (
 
     select
         day_on,
+        institution_id,
         row(price_model, price) as price,
         lag(row(price_model, price)) over by_product as price_before,
         row(apr_min, apr_max) as annual_cost,
@@ -24,10 +26,25 @@ select
     day_on,
     count(*) as products,
     count(*) filter (where price is distinct from price_before) as price,
+    count(distinct institution_id) filter (
+        where price is distinct from price_before
+    ) as price_institutions,
     count(*) filter (where annual_cost is distinct from annual_cost_before) as annual_cost,
+    count(distinct institution_id) filter (
+        where annual_cost is distinct from annual_cost_before
+    ) as annual_cost_institutions,
     count(*) filter (where quota is distinct from quota_before) as quota,
+    count(distinct institution_id) filter (
+        where quota is distinct from quota_before
+    ) as quota_institutions,
     count(*) filter (where rules is distinct from rules_before) as rules,
-    count(*) filter (where is_open is distinct from is_open_before) as status
+    count(distinct institution_id) filter (
+        where rules is distinct from rules_before
+    ) as rules_institutions,
+    count(*) filter (where is_open is distinct from is_open_before) as status,
+    count(distinct institution_id) filter (
+        where is_open is distinct from is_open_before
+    ) as status_institutions
 from compared
 where was_there
 group by day_on
