@@ -17,6 +17,7 @@ from pipelines.allocation.problem import (
     PairColumns,
     build_budget_limit,
     build_quota_limit,
+    find_sort_order,
 )
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.database import run_query
@@ -79,7 +80,11 @@ class DayPlan:
     min_shortfall: int
     """Lower bound on the total shortfall of the floors: proven, perhaps not attained."""
     pairs: PairColumns
-    """The pairs of the problem, in the order of table `pairs`."""
+    """The pairs of the problem, by lead, institution and product."""
+    row: IntArray
+    """The row number in table `pairs` of each pair of the problem."""
+    is_planned: BoolArray
+    """Which pairs of the problem are chosen."""
     quota: IntArray
     """Leads a day that each product can take and pay for, by `product_row`."""
     limits: tuple[Limit, ...]
@@ -114,7 +119,7 @@ def plan_day(
         IntegrityError: A policy limit names a column that the leads don't have.
     """
     catalogue = _load_catalogue(connection)
-    pairs, spend, terms = _load_pairs(connection, day)
+    row, pairs, spend, terms = _load_pairs(connection, day)
     inputs = LimitInputs(connection, pairs, catalogue.affordable, catalogue.products)
     spend_budget = np.where(catalogue.is_per_lead, np.nan, catalogue.budget)
     budget = build_budget_limit(pairs.product, spend, spend_budget)
@@ -149,10 +154,10 @@ def plan_day(
     uses += [] if fees is None else [fees]
     uses += [measure_use(plan, family) for family in families]
     return DayPlan(
-        chosen=plan.rows,
-        budget_exhausted=_find_exhausted([budget], plan),
-        share_exhausted=_find_exhausted([cap.limit for cap in caps], plan),
-        guarantee_exhausted=_find_exhausted([each.family.limit for each in ratios], plan),
+        chosen=np.sort(row[plan.rows]),
+        budget_exhausted=row[_find_exhausted([budget], plan)],
+        share_exhausted=row[_find_exhausted([cap.limit for cap in caps], plan)],
+        guarantee_exhausted=row[_find_exhausted([each.family.limit for each in ratios], plan)],
         value=plan.value,
         bound=plan.bound,
         gap=plan.gap,
@@ -163,6 +168,8 @@ def plan_day(
         price_table=build_price_table(uses),
         min_shortfall=plan.min_shortfall + sum(f.infeasible_leads for f in families),
         pairs=pairs,
+        row=row,
+        is_planned=plan.chosen,
         quota=catalogue.affordable,
         limits=tuple(limits_so_far),
         prices=plan.prices,
@@ -308,12 +315,13 @@ def _measure_product_limits(
 
 def _load_pairs(
     connection: duckdb.DuckDBPyConnection, day: date
-) -> tuple[PairColumns, FloatArray, PairTerms]:
-    """Return table `pairs` as arrays, in the order of its rows, with expected spend and terms.
+) -> tuple[IntArray, PairColumns, FloatArray, PairTerms]:
+    """Return table `pairs` as arrays in the order of the solver: row, pairs, spend and terms.
 
-    The tie-break key of a pair depends on the date and its own keys alone, so the order between
-    equal pairs is random and doesn't depend on other leads. The pairs are read in portions, so that
-    memory holds the arrays once.
+    Leads that share the offers of one lie apart in the table. The arrays are sorted here, once, and
+    not by each search. The tie-break key of a pair depends on the date and its own keys alone, so
+    the order between equal pairs is random and doesn't depend on other leads. The pairs are read in
+    portions, so that memory holds the arrays once.
     """
     ((count, end),) = connection.sql(
         "select count(*), coalesce(max(row) + 1, 0) from pairs"
@@ -341,8 +349,13 @@ def _load_pairs(
         tie_break_key=tie_break_key,
         sharing_lead=None if (lead == own_lead).all() else own_lead,
     )
+    row = np.arange(count)
+    if (order := find_sort_order(pairs)) is not None:
+        row, pairs = order, pairs.take(order)
+        for name in ("expected_spend", "revenue", "p_approve", "p_funded"):
+            floats[name] = floats[name][order]
     terms = PairTerms(floats["revenue"], floats["p_approve"], floats["p_funded"])
-    return pairs, floats["expected_spend"], terms
+    return row, pairs, floats["expected_spend"], terms
 
 
 def _mix_hashes(lead_hash: NDArray[np.uint64], product_hash: NDArray[np.uint64]) -> IntArray:

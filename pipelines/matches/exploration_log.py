@@ -76,8 +76,7 @@ def explore_plan(
     columns = run_query(
         connection, SQL / "rounding_keys.sql", {"day": day.isoformat()}
     ).fetchnumpy()
-    is_planned = np.zeros(len(plan.pairs.lead), np.bool_)
-    is_planned[plan.chosen] = True
+    is_planned = plan.is_planned
     draw = draw_exploration(
         plan.pairs,
         is_planned,
@@ -95,20 +94,23 @@ def explore_plan(
     propensity[draw.row] = draw.propensity
     is_made = is_planned.copy()
     is_made[draw.row] = draw.is_made
-    row, value = np.flatnonzero(is_made), plan.pairs.value
+    made, value = np.flatnonzero(is_made), plan.pairs.value
     cost = float(value[draw.displaced].sum() - value[draw.drawn].sum())
-    return ExploredPlan(row, ~is_planned[row], propensity[row], draw, round(cost, 4))
+    return ExploredPlan(plan.row[made], ~is_planned[made], propensity[made], draw, round(cost, 4))
 
 
-def build_exploration_log(connection: duckdb.DuckDBPyConnection, draw: ExplorationDraw) -> pa.Table:
+def build_exploration_log(
+    connection: duckdb.DuckDBPyConnection, plan: DayPlan, draw: ExplorationDraw
+) -> pa.Table:
     """Return the pairs that the draw decided, with the columns of `SCHEMA`, ordered by key.
 
     Args:
         connection: With the table `pairs` (`row`).
+        plan: The plan of the day.
         draw: The draw of the day.
     """
-    columns = ("row", "is_planned", "propensity", "is_made")
-    connection.register("drawn_rows", pa.table({name: getattr(draw, name) for name in columns}))
+    columns = {name: getattr(draw, name) for name in ("is_planned", "propensity", "is_made")}
+    connection.register("drawn_rows", pa.table({"row": plan.row[draw.row]} | columns))
     return query_table(connection, SQL / "exploration_log.sql").cast(SCHEMA)
 
 

@@ -114,7 +114,7 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         beside_matches = {
             RULE_COSTS: compute_rule_costs(connection, pairs, day),
             PRICES: plan.price_table,
-            exploration_log.FILE: build_exploration_log(connection, explored.draw),
+            exploration_log.FILE: build_exploration_log(connection, plan, explored.draw),
         }
         figures = _measure_matches(connection, plan)
         scratch = find_spill_folder(connection)
