@@ -189,6 +189,18 @@ class Relaxation:
         )
         return Incumbent(chosen, dual, missed)
 
+    def search_prices(self, value: FloatArray) -> list[FloatArray]:
+        """Return prices near the lowest dual bound, by limit, without a plan.
+
+        Args:
+            value: Value of each pair, in integer units.
+        """
+        rows, no_prices = self._possible, np.zeros(len(self._upper))
+        scale = self._find_typical_prices(_find_typical_value(value[rows], [0.0]))
+        leads = self._build_subproblems(value, rows)
+        caps = np.full(len(no_prices), np.inf)
+        return self._split(self._search_prices(leads, no_prices, caps, scale).prices)
+
     def price_all_pairs(
         self,
         value: FloatArray,

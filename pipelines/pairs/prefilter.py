@@ -2,10 +2,11 @@
 
 1. Score every lead at a few reference products, and estimate its scores at all others
    (`score_estimates`).
-2. Value every eligible pair by these estimates instead of the models, and estimate the quota
-   prices. A pair whose approval is too unlikely for an offer ranks behind all others.
-3. Rank pairs by their advantage: value after price, less the value of the offer that the lead would
-   give up. Dropping a pair that is far behind costs the plan little.
+2. Value every eligible pair by these estimates instead of the models, and estimate the shadow
+   prices of quotas and guarantees. A pair whose approval is too unlikely for an offer ranks behind
+   all others.
+3. Rank pairs by their advantage: value after prices, less the value of the offer that the lead
+   would give up. Dropping a pair that is far behind costs the plan little.
 4. Keep a lead's best few pairs, its share of the others on average, and for each product enough
    pairs to fill its quota several times.
 
@@ -22,8 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from expectations import policy
-from expectations.policy_types import Candidates
+from expectations.policy_types import Candidates, Guarantees
 from models.model_set import ModelSet
+from pipelines.allocation.problem import Limit, PairColumns, build_ratio_limit
+from pipelines.allocation.relaxation import Relaxation, SolverOptions
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.database import read_query
 from pipelines.pairs.eligibility.bitsets import pack
@@ -44,8 +47,8 @@ ODDS_MARGIN = 0.8
 """A pair counts as too unlikely for an offer if its estimated chance of approval is below so much
 of the least one: estimates are off by about a tenth."""
 
-PRICE_ROUNDS = 30
-"""Half steps; after so many, prices move by less than the estimates can resolve."""
+UNITS = 10_000
+"""Integer units of value in one unit of money, in which prices are searched."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,12 @@ def select_promising_pairs(
     best = _best_per_lead(limits)
     bitsets = np.zeros_like(eligibility.bitsets)
     for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH):
-        lead, product, value = valuation.estimate(eligibility.select_pairs_between(first, last))
-        net_value = value - prices[product]
-        is_best, given_up = OffersOfLeads(lead, best).rank(net_value)
-        is_kept = is_best | (net_value - given_up >= cutoffs[product])
+        pairs = valuation.estimate(eligibility.select_pairs_between(first, last))
+        net_value = prices.compute_net_value(pairs)
+        is_best, given_up = OffersOfLeads(pairs.lead, best).rank(net_value)
+        is_kept = is_best | (net_value - given_up >= cutoffs[pairs.product])
         flags = np.zeros((last - first, eligibility.products), np.bool_)
-        flags[lead[is_kept] - first, product[is_kept]] = True
+        flags[pairs.lead[is_kept] - first, pairs.product[is_kept]] = True
         bitsets[first:last] = pack(flags)
     kept = replace(eligibility, bitsets=bitsets)
     sample = _score_sample(connection, model_set, eligibility, sampled[1::2], kept, day)
@@ -105,49 +108,6 @@ def select_promising_pairs(
         "loss_with_free_quotas": best_offers.removed_share,
     }
     return Prefiltered(kept, sample, facts)
-
-
-def estimate_quota_prices(
-    lead: IntArray, product: IntArray, value: FloatArray, quota: FloatArray, max_offers: int
-) -> FloatArray:
-    """Return an estimate of the shadow price of each product's quota, before any plan.
-
-    A binding quota sends a lead not to its product of highest value but to that of highest value
-    after the price. The price of product j is what its last unit of quota adds there beyond what
-    its lead would bring elsewhere:
-
-        p_j = the q_j-th largest of (value_ij - u_ij), at least 0
-
-    with u_ij the value after prices of the offer that lead i would give up for it
-    (`OffersOfLeads`). Such a p_j minimises the dual of the plan in its own coordinate. Repeated for
-    all products at once, half a step each, the prices converge near the shadow prices of the plan.
-    The limit of one offer an institution is ignored.
-
-    Args:
-        lead: Lead code of each pair, in rising order.
-        product: Product code of each pair: 0, 1, 2 ...
-        value: Value of each pair.
-        quota: Quota by product, for these leads; a fraction where the leads are a sample.
-        max_offers: Most offers of a lead.
-    """
-    offers = OffersOfLeads(lead, max_offers)
-    prices = np.zeros(len(quota))
-    by_product = np.argsort(product, kind="stable")
-    parts = np.split(by_product, np.cumsum(np.bincount(product, minlength=len(quota)))[:-1])
-    whole_quota = np.floor(quota).astype(np.int64)
-    limited = [
-        (number, pairs, len(pairs) - 1 - places)
-        for number, (pairs, places) in enumerate(zip(parts, whole_quota.tolist(), strict=True))
-        if places < len(pairs)
-    ]
-    for _ in range(PRICE_ROUNDS):
-        _, given_up = offers.rank(value - prices[product])
-        bid = value - given_up
-        target = np.zeros(len(quota))
-        for number, pairs, place in limited:
-            target[number] = max(float(np.partition(bid[pairs], place)[place]), 0.0)
-        prices = (prices + target) / 2
-    return prices
 
 
 class OffersOfLeads:
@@ -221,6 +181,20 @@ def _load_least_odds(connection: duckdb.DuckDBPyConnection, day: date) -> FloatA
 
 
 @dataclass(frozen=True)
+class EstimatedPairs:
+    """Pairs with estimated scores, as columns of equal length, by lead and product."""
+
+    lead: IntArray
+    product: IntArray
+    p_approve: FloatArray
+    p_funded: FloatArray
+    """Probability of approval and take-up."""
+    fee: FloatArray
+    value: FloatArray
+    """Of a pair that is too unlikely below all others, by how far it is away."""
+
+
+@dataclass(frozen=True)
 class _EstimatedValues:
     """The value of pairs by estimated scores."""
 
@@ -228,27 +202,22 @@ class _EstimatedValues:
     estimates: ScoreEstimates
     least_odds: FloatArray
 
-    def estimate(self, pairs: pa.Table) -> tuple[IntArray, IntArray, FloatArray]:
-        """Return lead, product and value of some pairs, ordered by key.
-
-        The value of a pair that is too unlikely is below all others, by how far it is away.
-        """
+    def estimate(self, pairs: pa.Table) -> EstimatedPairs:
+        """Return the estimates of some pairs, ordered by key."""
         lead, product = (
             pairs[name].to_numpy().astype(np.int64) for name in ("lead_row", "product_row")
         )
         p_approve, p_fund = self.estimates.estimate(lead, product)
+        fee, value = self._value(lead, product, p_approve, p_fund)
         least = ODDS_MARGIN * self.least_odds[lead]
-        is_likely = p_approve >= least
-        value = np.empty(len(lead))
-        value[is_likely] = self._value(
-            lead[is_likely], product[is_likely], p_approve[is_likely], p_fund[is_likely]
-        )
-        value[~is_likely] = -MAX_PAIR_VALUE * (1 - p_approve / least)[~is_likely]
-        return lead, product, value
+        is_unlikely = p_approve < least
+        value[is_unlikely] = -MAX_PAIR_VALUE * (1 - p_approve / least)[is_unlikely]
+        return EstimatedPairs(lead, product, p_approve, p_approve * p_fund, fee, value)
 
     def _value(
         self, lead: IntArray, product: IntArray, p_approve: FloatArray, p_fund: FloatArray
-    ) -> FloatArray:
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return fee and value of each pair."""
         scored = make_pair_table(lead, product)
         scored = scored.append_column("p_approve", pa.array(p_approve))
         scored = scored.append_column("p_fund", pa.array(p_fund))
@@ -256,13 +225,102 @@ class _EstimatedValues:
         terms = read_query(SQL / "estimated_terms.sql")
         valued = self.connection.sql(
             f"""
-            select expected_value
+            select revenue, expected_value
             from ({value_sql(f"({suggest_apr_sql(f'({terms})')})")})
             order by lead_row, product_row
             """
-        ).fetchnumpy()["expected_value"]
+        ).fetchnumpy()
         self.connection.unregister("estimated_pairs")
-        return np.asarray(valued, np.float64)
+        return np.array(valued["revenue"], np.float64), np.array(valued["expected_value"])
+
+
+@dataclass(frozen=True)
+class ShadowPrices:
+    """Estimated shadow prices of the limits of each product, and the terms that they hold it to."""
+
+    quota: FloatArray
+    approval_rate: FloatArray
+    least_approval_rate: FloatArray
+    cost_per_funded: FloatArray
+    highest_cost_per_funded: FloatArray
+
+    def compute_net_value(self, pairs: EstimatedPairs) -> FloatArray:
+        """Return the value of each pair after the prices of what it uses of its product."""
+        product = pairs.product
+        missing_rate = self.least_approval_rate[product] - pairs.p_approve
+        excess_fee = pairs.fee - self.highest_cost_per_funded[product] * pairs.p_funded
+        return np.asarray(
+            pairs.value
+            - self.quota[product]
+            - self.approval_rate[product] * missing_rate
+            - self.cost_per_funded[product] * excess_fee
+        )
+
+
+@dataclass(frozen=True)
+class ProductTerms:
+    """What limits the plan of each product, by `product_row`."""
+
+    institution: IntArray
+    quota: FloatArray
+    target_cost_per_funded: FloatArray
+    """In the base currency; NaN: none agreed."""
+    is_paid_by_loan: BoolArray
+    """The fee of each funded loan is fixed, so no draw of leads makes it cheaper."""
+
+
+def estimate_shadow_prices(
+    pairs: EstimatedPairs, terms: ProductTerms, guarantees: Guarantees, max_offers: int
+) -> ShadowPrices:
+    """Return estimates of the prices that the plan of a day will have, from a sample of its leads.
+
+    They minimise the dual function of the sample's plan within quotas, the least approval rate and
+    the highest cost per funded loan of each product (`pipelines.matches.guarantees`), by estimated
+    scores: the search of the plan itself, without its repair.
+
+    Args:
+        pairs: Every eligible pair of the sampled leads.
+        terms: Of the products, with the quota for the sampled leads.
+        guarantees: Which guarantees hold.
+        max_offers: Most offers of a lead.
+    """
+    count = len(terms.quota)
+    number, approved, funded, fees = (
+        np.bincount(pairs.product, weights=weights, minlength=count)
+        for weights in (None, pairs.p_approve, pairs.p_funded, pairs.fee)
+    )
+    rate, cost = np.full(count, np.nan), np.full(count, np.nan)
+    if guarantees.approval_rate_as_drawn:
+        np.divide(approved, number, out=rate, where=number > 0)
+    if guarantees.cost_per_funded_as_drawn:
+        np.divide(fees, funded, out=cost, where=(funded > 0) & ~terms.is_paid_by_loan)
+    cost = np.fmin(cost, terms.target_cost_per_funded)
+    offers = np.flatnonzero(pairs.value > 0)
+    product = pairs.product[offers]
+    limits = (
+        Limit("quota", product, np.maximum(np.floor(terms.quota), 1)),
+        build_ratio_limit(
+            "approval_rate", product, -pairs.p_approve[offers], -np.ones(len(offers)), rate
+        ),
+        build_ratio_limit(
+            "cost_per_funded", product, pairs.fee[offers], pairs.p_funded[offers], cost
+        ),
+    )
+    columns = PairColumns(
+        lead=pairs.lead[offers],
+        institution=terms.institution[product],
+        product=product,
+        value=pairs.value[offers],
+        tie_break_key=np.zeros(len(offers), np.int64),
+    )
+    prices = [np.zeros(count)] * len(limits)
+    if len(offers):
+        search = Relaxation(columns, limits, max_offers, SolverOptions())
+        prices = search.search_prices(np.rint(columns.value * UNITS))
+    quota, approval, cost_price = (
+        price / UNITS * limit.units for price, limit in zip(prices, limits, strict=True)
+    )
+    return ShadowPrices(quota, approval, np.nan_to_num(rate), cost_price, np.nan_to_num(cost))
 
 
 def _estimate_prices_and_cutoffs(
@@ -270,31 +328,46 @@ def _estimate_prices_and_cutoffs(
     valuation: _EstimatedValues,
     eligibility: Eligibility,
     limits: Candidates,
-) -> tuple[FloatArray, FloatArray]:
-    """Return the estimated quota price and the least advantage (mostly below 0) by product.
+) -> tuple[ShadowPrices, FloatArray]:
+    """Return the estimated prices and the least advantage (mostly below 0) by product.
 
     The cutoff is the same for all products, so that leads keep `per_lead` pairs on average, and
     lower for a product that would not get `quota_times` its quota above it.
     """
     leads = _sample_leads(connection, PRICED_LEADS)
-    share = len(leads) / len(eligibility.bitsets)
     best = _best_per_lead(limits)
-    quota = share * np.asarray(
-        connection.sql("select daily_quota from products order by product_row").fetchnumpy()[
-            "daily_quota"
-        ],
-        np.float64,
-    )
-    lead, product, value = valuation.estimate(eligibility.select_pairs(leads))
-    prices = estimate_quota_prices(lead, product, value, quota, best)
-    net_value = value - prices[product]
-    is_best, given_up = OffersOfLeads(lead, best).rank(net_value)
+    terms = _load_terms(connection, len(leads) / len(eligibility.bitsets))
+    pairs = valuation.estimate(eligibility.select_pairs(leads))
+    prices = estimate_shadow_prices(pairs, terms, policy.guarantees(), best)
+    net_value = prices.compute_net_value(pairs)
+    is_best, given_up = OffersOfLeads(pairs.lead, best).rank(net_value)
     advantage = net_value - given_up
     others = np.sort(advantage[~is_best])[::-1]
     kept_others = max(0, limits.per_lead - best) * len(leads)
     cutoff = others[kept_others] if kept_others < len(others) else -np.inf
-    quota_cutoffs = _cutoffs_of_quotas(product, advantage, is_best, quota, limits)
+    quota_cutoffs = _cutoffs_of_quotas(pairs.product, advantage, is_best, terms.quota, limits)
     return prices, np.minimum(cutoff, quota_cutoffs)
+
+
+def _load_terms(connection: duckdb.DuckDBPyConnection, share: float) -> ProductTerms:
+    """Return the terms of the products, with the quota for `share` of the leads."""
+    columns = connection.sql(
+        """
+        select
+            dense_rank() over (order by institution_id) - 1 as institution,
+            daily_quota as quota,
+            coalesce(target_cost_per_funded * exchange_rate, 'nan'::double) as target,
+            price_model = 'cps' as is_paid_by_loan
+        from products
+        order by product_row
+        """
+    ).fetchnumpy()
+    return ProductTerms(
+        institution=np.asarray(columns["institution"], np.int64),
+        quota=share * np.asarray(columns["quota"], np.float64),
+        target_cost_per_funded=np.asarray(columns["target"], np.float64),
+        is_paid_by_loan=np.asarray(columns["is_paid_by_loan"], np.bool_),
+    )
 
 
 def _cutoffs_of_quotas(

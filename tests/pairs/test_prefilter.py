@@ -12,6 +12,9 @@ import pytest
 from expectations import policy
 from expectations.policy_types import Candidates
 from models import model_set as models
+from pipelines.allocation.allocate import allocate
+from pipelines.allocation.problem import build_ratio_limit
+from pipelines.allocation.random_instance import add_guarantees, generate_instance
 from pipelines.core.database import connect
 from pipelines.core.publishing import read_manifest
 from pipelines.matches import match_day
@@ -20,10 +23,11 @@ from pipelines.pairs.eligibility.bitsets import unpack
 from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import (
-    PRICE_ROUNDS,
+    EstimatedPairs,
     OffersOfLeads,
     Prefiltered,
-    estimate_quota_prices,
+    ProductTerms,
+    estimate_shadow_prices,
     select_promising_pairs,
 )
 from pipelines.pairs.prefilter_loss import measure_best_offers
@@ -120,42 +124,67 @@ def measure_loss_plainly(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_offers_and_prices_are_the_ones_of_plain_sorting(seed):
+def test_the_best_offers_of_leads_are_the_ones_of_plain_sorting(seed):
     """Half of the markets have many equal values."""
     random = np.random.default_rng(seed)
     leads, products, most = random.integers(1, [40, 12, 6])
-    is_pair = random.random((leads, products)) < 0.7
-    lead, product = np.nonzero(is_pair)
-    value = random.normal(0, 10, len(lead))
-    value = np.round(value / 4) if seed % 2 else value
+    lead, _ = np.nonzero(random.random((leads, products)) < 0.7)
+    net_value = random.normal(0, 10, len(lead))
+    net_value = np.round(net_value / 4) if seed % 2 else net_value
+    expected, expected_given_up = np.zeros(len(lead), np.bool_), np.zeros(len(lead))
+    for one in range(leads):
+        pairs = np.flatnonzero(lead == one)
+        order = pairs[np.argsort(-net_value[pairs], kind="stable")]
+        expected[order[:most]] = True
+        for pair in pairs:
+            rivals = [other for other in order[: most + 1] if other != pair][:most]
+            if len(rivals) == most:
+                expected_given_up[pair] = max(net_value[rivals[-1]], 0)
+    is_best, given_up = OffersOfLeads(lead, int(most)).rank(net_value)
+    assert (is_best == expected).all()
+    assert (given_up == expected_given_up).all()
 
-    def rank_plainly(net_value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        is_best, given_up = np.zeros(len(lead), np.bool_), np.zeros(len(lead))
-        for one in range(leads):
-            pairs = np.flatnonzero(lead == one)
-            order = pairs[np.argsort(-net_value[pairs], kind="stable")]
-            is_best[order[:most]] = True
-            for pair in pairs:
-                rivals = [other for other in order[: most + 1] if other != pair][:most]
-                if len(rivals) == most:
-                    given_up[pair] = max(net_value[rivals[-1]], 0)
-        return is_best, given_up
 
-    is_best, given_up = OffersOfLeads(lead, int(most)).rank(value)
-    expected = rank_plainly(value)
-    assert (is_best == expected[0]).all()
-    assert (given_up == expected[1]).all()
-    quota = random.uniform(0, 0.6 * leads, products)
-    prices = np.zeros(products)
-    for _ in range(PRICE_ROUNDS):
-        bid = value - rank_plainly(value - prices[product])[1]
-        target = np.zeros(products)
-        for one in range(products):
-            bids = np.sort(bid[product == one])[::-1]
-            if len(bids) > int(quota[one]):
-                target[one] = max(bids[int(quota[one])], 0)
-        prices = (prices + target) / 2
-    assert (estimate_quota_prices(lead, product, value, quota, int(most)) == prices).all()
+def test_estimated_prices_are_near_the_lowest_dual_bound_of_the_plan():
+    market = add_guarantees(generate_instance(2_000, 30, 12, seed=3, max_offers=3), 3)
+    candidates, guarantees = market.candidates, market.guarantees
+    pairs = EstimatedPairs(
+        candidates.lead,
+        candidates.product,
+        guarantees.approval,
+        guarantees.funded,
+        guarantees.fee,
+        candidates.value,
+    )
+    terms = ProductTerms(
+        np.arange(30) // 2, market.quota.astype(float), np.full(30, np.nan), np.zeros(30, np.bool_)
+    )
+    prices = estimate_shadow_prices(pairs, terms, policy.guarantees(), market.max_offers)
+    assert min((each > 0).sum() for each in vars(prices).values()) > 3
+    net_value = prices.compute_net_value(pairs)
+
+    def bound(net_value: np.ndarray, price_of_quota: np.ndarray) -> float:
+        """The dual function; the prices of ratios have no capacity."""
+        by_institution: dict[tuple[int, int], float] = {}
+        for lead, product, value in zip(pairs.lead, pairs.product, net_value, strict=True):
+            key = (int(lead), int(product) // 2)
+            by_institution[key] = max(by_institution.get(key, 0.0), float(value))
+        by_lead: dict[int, list[float]] = {}
+        for (lead, _), value in by_institution.items():
+            by_lead.setdefault(lead, []).append(value)
+        offers = sum(sum(sorted(v, reverse=True)[: market.max_offers]) for v in by_lead.values())
+        return offers + float((market.quota * price_of_quota).sum())
+
+    rate, cost = prices.least_approval_rate, prices.highest_cost_per_funded
+    ones = np.ones(len(pairs.lead))
+    limits = [
+        build_ratio_limit("approval_rate", pairs.product, -pairs.p_approve, -ones, rate),
+        build_ratio_limit("cost_per_funded", pairs.product, pairs.fee, pairs.p_funded, cost),
+    ]
+    plan = allocate(candidates, market.quota, max_offers=market.max_offers, limits=limits)
+    estimated = bound(net_value, prices.quota)
+    assert plan.value <= estimated <= 1.002 * plan.bound
+    assert bound(pairs.value, np.zeros(30)) > 1.1 * plan.bound
 
 
 @pytest.mark.parametrize("price", [0.0, 20.0])
