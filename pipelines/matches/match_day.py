@@ -116,7 +116,16 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
             PRICES: plan.price_table,
             exploration_log.FILE: build_exploration_log(connection, plan, explored.draw),
         }
-        figures = _measure_matches(connection, plan)
+        plan_facts = {
+            "value": plan.value,
+            "bound": plan.bound,
+            "gap": plan.gap,
+            "explored": int(explored.explored.sum()),
+            "exploration_cost": explored.exploration_cost,
+        }
+        figures = _measure_matches(connection, plan) | prefilter_loss
+        figures |= describe_missed_floors(plan.price_table, plan.min_shortfall)
+        del plan, explored  # the arrays of a large day; reasons need their memory
         scratch = find_spill_folder(connection)
         files = {
             name: scratch / f"published-{name}.parquet"
@@ -133,16 +142,11 @@ def match(settings: Settings, day: date) -> dict[str, Any]:
         manifest = counts.as_dict() | {
             "matches": len(matches),
             "institutions": len(matches["institution_id"].unique()),
-            "value": plan.value,
-            "bound": plan.bound,
-            "gap": plan.gap,
-            "explored": int(explored.explored.sum()),
-            "exploration_cost": explored.exploration_cost,
+            **plan_facts,
             "policy_version": policy.version(),
             "models": scoring["models"],
         }
-        manifest |= figures | prefilter_loss
-        manifest |= describe_missed_floors(plan.price_table, plan.min_shortfall)
+        manifest |= figures
         facts = manifest | {"inputs": input_hashes, "policies": policy.full_version()}
         reasons = {
             "matches.parquet": files["reasons"],
