@@ -326,6 +326,7 @@ class Relaxation:
         pairs near the leads' choices, all pairs are priced at what was found, and the ones that
         have come near are added, until the bound over all pairs is the one over the columns.
         """
+        begin = np.clip(np.where(self._is_limited, begin, 0), 0, caps)  # else D is no bound
         near, reduced_cost, bound = self._price_pairs(value, begin, reach)
         best = DualSolution(begin, bound, 1), near, reduced_cost
         columns, evaluations = near, 1

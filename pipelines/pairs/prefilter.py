@@ -247,14 +247,16 @@ class ShadowPrices:
     def compute_net_value(self, pairs: EstimatedPairs) -> FloatArray:
         """Return the value of each pair after the prices of what it uses of its product."""
         product = pairs.product
-        missing_rate = self.least_approval_rate[product] - pairs.p_approve
-        excess_fee = pairs.fee - self.highest_cost_per_funded[product] * pairs.p_funded
-        return np.asarray(
-            pairs.value
-            - self.quota[product]
-            - self.approval_rate[product] * missing_rate
-            - self.cost_per_funded[product] * excess_fee
-        )
+        with np.errstate(invalid="ignore"):  # an impossible price makes no number
+            missing_rate = self.least_approval_rate[product] - pairs.p_approve
+            excess_fee = pairs.fee - self.highest_cost_per_funded[product] * pairs.p_funded
+            net_value = (
+                pairs.value
+                - self.quota[product]
+                - self.approval_rate[product] * missing_rate
+                - self.cost_per_funded[product] * excess_fee
+            )
+        return np.where(np.isnan(net_value), -np.inf, net_value)
 
 
 @dataclass(frozen=True)
@@ -295,7 +297,7 @@ def estimate_shadow_prices(
     if guarantees.cost_per_funded_as_drawn:
         np.divide(fees, funded, out=cost, where=(funded > 0) & ~terms.is_paid_by_loan)
     cost = np.fmin(cost, terms.target_cost_per_funded)
-    offers = np.flatnonzero(pairs.value > 0)
+    offers = np.flatnonzero((pairs.value > 0) & (pairs.value <= MAX_PAIR_VALUE))
     product = pairs.product[offers]
     limits = (
         Limit("quota", product, np.maximum(np.floor(terms.quota), 1)),

@@ -11,10 +11,11 @@ import pytest
 from expectations import policy
 from models.champion import registry
 from models.scoring.estimators import Prior
+from pipelines.allocation import relaxation
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
-from pipelines.matches import match_day
+from pipelines.matches import build_problem, match_day, reason_tables
 from pipelines.pairs import score_day as pairs
 from tests.helpers.day import (
     DUPLICATES,
@@ -418,3 +419,36 @@ def test_pairs_of_other_models_are_an_error(matched_copy):
     registry.save_set(matched_copy, DAY - timedelta(days=1), priors)
     with pytest.raises(InputMissing, match="changed: models"):
         match_day.match(matched_copy, DAY)
+
+
+def hash_files(settings: Settings) -> dict[str, str]:
+    """Return the SHA-256 of each published file of the matching."""
+    return {
+        f"{root.name}/{name}": facts["sha256"]
+        for root in (settings.matches, settings.offers, settings.unmatched, settings.reasons)
+        for name, facts in read_manifest(settings.day_folder(root, DAY))["files"].items()
+    }
+
+
+def test_portions_change_no_byte(matched_copy, monkeypatch):
+    match_day.match(matched_copy, DAY)
+    whole = hash_files(matched_copy)
+    for module, name in (
+        (reason_tables, "PORTION_OF_MATCHES"),
+        (reason_tables, "PORTION"),
+        (build_problem, "PORTION"),
+    ):
+        monkeypatch.setattr(module, name, 3)
+    assert match_day.match(matched_copy, DAY)["matches"] > 9
+    assert hash_files(matched_copy) == whole
+
+
+def test_a_large_day_does_without_the_exact_plan_within_quotas(matched_copy, monkeypatch):
+    exact = match_day.match(matched_copy, DAY)
+    monkeypatch.setattr(build_problem, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(relaxation, "COLUMNS_FROM", 0)
+    monkeypatch.setattr(relaxation, "SMALL", 0)
+    large = match_day.match(matched_copy, DAY)
+    assert large["bound"] >= exact["value"] - 1e-6
+    assert 0.98 * exact["value"] <= large["value"] <= exact["bound"] + 1e-6
+    assert {name: large[name] for name in COUNTS[:4]} == {name: exact[name] for name in COUNTS[:4]}

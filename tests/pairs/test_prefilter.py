@@ -187,6 +187,31 @@ def test_estimated_prices_are_near_the_lowest_dual_bound_of_the_plan():
     assert bound(pairs.value, np.zeros(30)) > 1.1 * plan.bound
 
 
+def test_an_impossible_price_changes_no_price_of_others():
+    """Product 2 pays infinitely much, or an unknown sum."""
+    lead, product = np.repeat(np.arange(40), 3), np.tile(np.arange(3), 40)
+    p_approve = np.tile([0.3, 0.5, 0.4], 40) + np.arange(120) / 1000
+    value = np.tile([20.0, 30.0, 25.0], 40) + np.arange(120) % 7
+    terms = ProductTerms(
+        np.arange(3), np.array([5.0, 8.0, 9.0]), np.full(3, np.nan), np.zeros(3, np.bool_)
+    )
+
+    def estimate(of_last: float) -> tuple[EstimatedPairs, np.ndarray]:
+        changed = np.where(product == 2, of_last, value)
+        pairs = EstimatedPairs(lead, product, p_approve, p_approve * 0.5, changed, changed)
+        prices = estimate_shadow_prices(pairs, terms, policy.guarantees(), 1)
+        return pairs, prices.compute_net_value(pairs)
+
+    for impossible in (np.inf, np.nan, 1e300):
+        pairs, net_value = estimate(impossible)
+        without = net_value[product != 2]
+        assert np.isfinite(without).all()
+        assert np.array_equal(without, estimate(-1.0)[1][product != 2])
+    is_best, _ = OffersOfLeads(pairs.lead, 2).rank(estimate(np.nan)[1])
+    assert is_best.sum() == 80
+    assert not is_best[product == 2].any()
+
+
 @pytest.mark.parametrize("price", [0.0, 20.0])
 def test_the_loss_is_the_removed_value_after_prices(loaded, price):
     sample = prefilter_with(loaded, per_lead=1, quota_times=0.0).sample

@@ -739,7 +739,8 @@ def test_an_open_product_that_loses_a_rule_is_a_remark(settings: Settings):
 
 
 @pytest.mark.parametrize(
-    ("price", "is_jump"), [("89.0", False), ("91.0", True), ("11.0", False), ("9.0", True)]
+    ("price", "is_jump"),
+    [("89.0", False), ("91.0", True), ("11.0", False), ("9.0", True)],
 )
 def test_a_price_that_changes_by_a_factor_is_a_remark(
     settings: Settings, price: str, is_jump: bool
