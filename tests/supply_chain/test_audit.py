@@ -41,6 +41,13 @@ def write_policy(audit, tmp_path: Path, **changes: object) -> Path:
 
 
 @pytest.mark.prove
+@pytest.mark.parametrize("check", ["licences", "secrets", "bill"])
+def test_the_project_has_no_finding_without_a_reason(check: str):
+    audited = run_audit(check)
+    assert (audited.returncode, audited.stderr) == (0, ""), audited.stdout
+
+
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("days", "code", "text"),
     [
