@@ -20,7 +20,7 @@ from pipelines.simulate.population.chains import (
     firm_stability,
     month_number,
 )
-from pipelines.simulate.population.firms import chains_of
+from pipelines.simulate.population.firms import chains_of, supply_links
 from pipelines.simulate.world import Contagion, World
 from tests.simulate.conftest import SIZE, bytes_below
 
@@ -97,6 +97,14 @@ def test_a_firm_that_is_paid_late_pays_late(chains):
     none, one = (chains[hops] for hops in (Contagion.NONE, Contagion.HOP1))
     of_buyers = buyers_state(one, none.late_log_odds(EVERYONE, MONTH))
     assert np.corrcoef(one.late_log_odds(EVERYONE, MONTH), of_buyers)[0, 1] > 0.3
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_the_share_of_sellers_is_the_share_of_firms_that_invoice_in_a_month(tmp_path, share):
+    world = World(Settings(home=tmp_path), 500, 3, CHANNELS, 2, seller_share=share)
+    links = supply_links(world, date(2025, 3, 1), date(2025, 4, 1), np.arange(world.firms))
+    assert len(links["seller_id"].unique()) == links.num_rows
+    assert links.num_rows / world.firms == pytest.approx(share, abs=0.02)
 
 
 def test_a_sector_stays_in_its_state_for_about_a_year(chains):

@@ -112,8 +112,8 @@ class FirmMarket(SimulatedMarket):
 @count_option(
     "--days", 14, "Days with leads, eight weeks apart; loans run for a year.", least=FEWEST_DAYS
 )
-@count_option("--leads-per-day", 5_000, "Leads of each day, all of firms.")
-@count_option("--institutions", 4, "Number of institutions.")
+@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
+@count_option("--institutions", 8, "Number of institutions.")
 @click.option(
     "--seller-share",
     type=click.FloatRange(0, 1),
