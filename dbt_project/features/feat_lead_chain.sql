@@ -21,6 +21,8 @@ partners as (
         *,
         {{ months_between("first_month", "business_date") }} as months_known,
         case when late_share is not null then exposure end as paying_exposure,
+        case when is_known then exposure end as known_exposure,
+        {{ logistic("default_log_odds") }} as default_probability,
         row_number() over (
             partition by channel_id, lead_id, is_sale
             order by exposure desc nulls last, partner_sha256 asc
@@ -41,6 +43,19 @@ by_side as (
         cast(sum({{ exact("exposure * cast(has_default as integer)") }}) as double)
             as default_share,
         cast(sum({{ exact("exposure * refused_share") }}) as double) as refused_share,
+        cast(sum({{ exact("exposure * usual_lateness") }}) as double)
+        / nullif(cast(sum({{ exact("paying_exposure") }}) as double), 0) as usual_lateness,
+        cast(sum({{ exact("exposure * surge_probability") }}) as double) as surge_share,
+        -- Berloco and others (2021, PLOS ONE 16(4) e0250115): the exposure to the partners, times
+        -- the log-odds of their weighted default probability; here above a typical partner's, so
+        -- that 0 is typical and so is an unknown partner
+        cast(sum({{ exact("known_exposure") }}) as double) * (
+            {{ log_odds("(%s / nullif(%s, 0))" % (
+                "cast(sum(" ~ exact("known_exposure * default_probability") ~ ") as double)",
+                "cast(sum(" ~ exact("known_exposure") ~ ") as double)",
+            )) }} - {{ log_odds(var("partner_default_rate")) }}
+        ) as risk,
+        max(default_probability) as highest_default_probability,
         cast(sum({{ exact("exposure * late_share") }}) as double)
         / nullif(cast(sum({{ exact("paying_exposure") }}) as double), 0) as pay_late,
         cast(sum({{ exact("exposure * (recent_late_share - late_share)") }}) as double)
@@ -145,6 +160,10 @@ featured as (
         buyers.arrears_share as supply_buyers_arrears_share,
         buyers.default_share as supply_buyers_default_share,
         buyers.refused_share as supply_buyers_refused_share,
+        buyers.risk as supply_buyers_risk,
+        buyers.highest_default_probability as supply_riskiest_buyer,
+        buyers.usual_lateness as supply_buyers_usual_lateness,
+        buyers.surge_share as supply_buyers_surge_share,
         buyers.concentration as supply_buyers_concentration,
         buyers.largest_share as supply_largest_buyer_share,
         buyers.new_share as supply_new_buyers_share,
@@ -155,6 +174,7 @@ featured as (
         sellers.arrears_share as supply_sellers_arrears_share,
         sellers.default_share as supply_sellers_default_share,
         sellers.refused_share as supply_sellers_refused_share,
+        sellers.risk as supply_sellers_risk,
         sellers.concentration as supply_sellers_concentration,
         sellers.largest_share as supply_largest_seller_share,
         over_time.supply_paid_late_change,

@@ -1,11 +1,17 @@
 -- One row per business lead, side and partner of the window before its business date: the share of
 -- the lead's sales or purchases, and what was known of the partner before that date.
 --
+-- `surge` is how much later the partner pays in the recent months than in its median month, in
+-- log-odds. `default_log_odds` is of a stated probability, by `partner_*` in dbt_project.yml: so a
+-- partner that never was a lead has one too, and no model reads what it predicted itself.
+--
 -- Point in time: links, payments and outcomes known before the start of the business date.
 
 {% set window = var("supply_window_months") | int %}
 {% set recent = var("supply_recent_months") | int %}
+{% set history = var("supply_history_months") | int %}
 {% set smoothing = "cast(%s as double)" % var("smoothing_payments") %}
+{% set smoothing_months = "cast(%s as double)" % var("smoothing_months") %}
 
 with known as (
 
@@ -66,7 +72,8 @@ payments_by_month as (
         month_start,
         known_on,
         sum(payments) as payments,
-        sum(late_sum) as late_sum
+        sum(late_sum) as late_sum,
+        sum(late_log_odds_sum) as late_log_odds_sum
     from payments
     group by month_start, known_on
 
@@ -77,7 +84,9 @@ typical as (
 
     select
         business_dates.business_date,
-        cast(sum(payments.late_sum) as double) / nullif(sum(payments.payments), 0) as late_share
+        cast(sum(payments.late_sum) as double) / nullif(sum(payments.payments), 0) as late_share,
+        cast(sum(payments.late_log_odds_sum) as double) / nullif(sum(payments.payments), 0)
+            as late_log_odds
 
     from business_dates
     inner join payments_by_month as payments
@@ -89,21 +98,15 @@ typical as (
 
 ),
 
-paid as (
+paid_by_month as (
 
     select
         partner_days.partner_sha256,
         partner_days.business_date,
+        {{ months_between("payments.month_start", "partner_days.business_date") }} as months_ago,
         sum(payments.payments) as payments,
         sum(payments.late_sum) as late_sum,
-        sum(payments.payments) filter (
-            where {{ months_between("payments.month_start", "partner_days.business_date") }}
-            <= {{ recent }}
-        ) as recent_payments,
-        sum(payments.late_sum) filter (
-            where {{ months_between("payments.month_start", "partner_days.business_date") }}
-            <= {{ recent }}
-        ) as recent_late
+        sum(payments.late_log_odds_sum) as late_log_odds_sum
 
     from partner_days
     inner join payments
@@ -111,8 +114,28 @@ paid as (
             partner_days.partner_sha256 = payments.buyer_sha256
             and partner_days.business_date > payments.known_on
             and {{ months_between("payments.month_start", "partner_days.business_date") }}
-            <= {{ window }}
-    group by partner_days.partner_sha256, partner_days.business_date
+            <= {{ history }}
+    group by partner_days.partner_sha256, partner_days.business_date, payments.month_start
+    having sum(payments.payments) > 0
+
+),
+
+paid as (
+
+    select
+        partner_sha256,
+        business_date,
+        sum(payments) filter (where months_ago <= {{ window }}) as payments,
+        sum(late_sum) filter (where months_ago <= {{ window }}) as late_sum,
+        sum(payments) filter (where months_ago <= {{ recent }}) as recent_payments,
+        sum(late_sum) filter (where months_ago <= {{ recent }}) as recent_late,
+        sum(late_log_odds_sum) filter (where months_ago <= {{ recent }}) as recent_log_odds,
+        count(*) as months,
+        -- the median month: a spell of late payments of less than half of the time does not move it
+        median(cast(late_log_odds_sum as double) / payments) as median_log_odds
+
+    from paid_by_month
+    group by partner_sha256, business_date
 
 ),
 
@@ -143,44 +166,87 @@ smoothed as (
         paid.payments,
         coalesce(paid.recent_payments, 0) as recent_payments,
         cast(coalesce(paid.recent_late, 0) as double) as recent_late,
+        cast(coalesce(paid.recent_log_odds, 0) as double) as recent_log_odds,
         (cast(paid.late_sum as double) + {{ smoothing }} * typical.late_share)
-        / (paid.payments + {{ smoothing }}) as late_share
+        / (paid.payments + {{ smoothing }}) as late_share,
+        (paid.months * paid.median_log_odds + {{ smoothing_months }} * typical.late_log_odds)
+        / (paid.months + {{ smoothing_months }}) - typical.late_log_odds as usual_lateness,
+        typical.late_log_odds as typical_log_odds
 
     from paid
     inner join typical on paid.business_date = typical.business_date
     where paid.payments > 0
 
+),
+
+paying as (
+
+    select
+        partner_sha256,
+        business_date,
+        payments,
+        late_share,
+        (recent_late + {{ smoothing }} * late_share) / (recent_payments + {{ smoothing }})
+            as recent_late_share,
+        usual_lateness,
+        -- as if one more recent payment had been as late as usual
+        (recent_log_odds - recent_payments * (typical_log_odds + usual_lateness))
+        / (recent_payments + 1) as surge
+
+    from smoothed
+
+),
+
+described as (
+
+    select
+        partners.*,
+        paying.payments,
+        paying.late_share,
+        paying.recent_late_share,
+        paying.usual_lateness,
+        paying.surge,
+        {{ logistic("4 * (coalesce(paying.surge, 0) - 1)") }} as surge_probability,
+        coalesce(borrowed.has_arrears, false) as has_arrears,
+        coalesce(borrowed.has_default, false) as has_default,
+        coalesce(borrowed.refused_share, 0) as refused_share,
+        paying.partner_sha256 is not null or borrowed.partner_sha256 is not null as is_known
+
+    from partners
+    left join paying
+        on
+            partners.partner_sha256 = paying.partner_sha256
+            and partners.business_date = paying.business_date
+    left join borrowed
+        on
+            partners.partner_sha256 = borrowed.partner_sha256
+            and partners.business_date = borrowed.business_date
+
 )
 
 select
-    partners.channel_id,
-    partners.lead_id,
-    partners.business_date,
-    partners.is_sale,
-    partners.partner_sha256,
-    partners.first_month,
-    partners.amount,
+    channel_id,
+    lead_id,
+    business_date,
+    is_sale,
+    partner_sha256,
+    first_month,
+    amount,
     cast(
-        partners.amount / nullif(
-            sum(partners.amount) over (
-                partition by partners.channel_id, partners.lead_id, partners.is_sale
-            ), 0
-        ) as double
+        amount / nullif(sum(amount) over (partition by channel_id, lead_id, is_sale), 0) as double
     ) as exposure,
-    smoothed.payments,
-    smoothed.late_share,
-    (smoothed.recent_late + {{ smoothing }} * smoothed.late_share)
-    / (smoothed.recent_payments + {{ smoothing }}) as recent_late_share,
-    coalesce(borrowed.has_arrears, false) as has_arrears,
-    coalesce(borrowed.has_default, false) as has_default,
-    coalesce(borrowed.refused_share, 0) as refused_share
+    payments,
+    late_share,
+    recent_late_share,
+    usual_lateness,
+    surge_probability,
+    {{ log_odds(var("partner_default_rate")) }}
+    + {{ var("partner_lateness_weight") }} * coalesce(usual_lateness, 0)
+    + {{ var("partner_surge_weight") }} * surge_probability
+    + {{ var("partner_arrears_weight") }} * cast(has_arrears as integer) as default_log_odds,
+    is_known,
+    has_arrears,
+    has_default,
+    refused_share
 
-from partners
-left join smoothed
-    on
-        partners.partner_sha256 = smoothed.partner_sha256
-        and partners.business_date = smoothed.business_date
-left join borrowed
-    on
-        partners.partner_sha256 = borrowed.partner_sha256
-        and partners.business_date = borrowed.business_date
+from described

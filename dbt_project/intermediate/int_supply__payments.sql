@@ -1,5 +1,6 @@
 -- One row per business, month of the invoices and date of knowing: how its count of purchases with
--- a known payment, and the sum of their late shares, change on that date.
+-- a known payment, and the sums of their late shares and of the log-odds of these, change on that
+-- date.
 
 with versions as (
 
@@ -15,7 +16,8 @@ changes as (
         month_start,
         known_on,
         1 as payments,
-        {{ exact("paid_late_share") }} as late_sum
+        {{ exact("paid_late_share") }} as late_sum,
+        {{ exact(log_odds("paid_late_share")) }} as late_log_odds_sum
     from versions
     union all
     select
@@ -23,7 +25,8 @@ changes as (
         month_start,
         replaced_on as known_on,
         -1 as payments,
-        {{ exact("-paid_late_share") }} as late_sum
+        {{ exact("-paid_late_share") }} as late_sum,
+        -{{ exact(log_odds("paid_late_share")) }} as late_log_odds_sum
     from versions
     where replaced_on is not null
 
@@ -34,7 +37,8 @@ select
     month_start,
     known_on,
     sum(payments) as payments,
-    sum(late_sum) as late_sum
+    sum(late_sum) as late_sum,
+    sum(late_log_odds_sum) as late_log_odds_sum
 
 from changes
 group by buyer_sha256, month_start, known_on

@@ -83,6 +83,21 @@
 {%- endmacro %}
 
 
+{# The logarithm of the odds of a share, which may be 0 or 1: it counts as at least 1% and at most 99%. #}
+{% macro log_odds(share) -%}
+    ln(
+        least(greatest({{ share }}, 0.01), 0.99)
+        / (1 - least(greatest({{ share }}, 0.01), 0.99))
+    )
+{%- endmacro %}
+
+
+{# The share that has these log-odds. #}
+{% macro logistic(log_odds) -%}
+    1 / (1 + exp(-({{ log_odds }})))
+{%- endmacro %}
+
+
 {# An amount of money as a number whose sum doesn't depend on the order of adding. #}
 {% macro exact(amount) -%}
     cast({{ amount }} as decimal(38, 6))

@@ -8,11 +8,12 @@
 {% macro chain_features() %}
     {{ return([
         "supply_buyers_pay_late", "supply_buyers_pay_late_change", "supply_buyers_arrears_share",
-        "supply_buyers_default_share", "supply_buyers_refused_share",
+        "supply_buyers_default_share", "supply_buyers_refused_share", "supply_buyers_risk",
+        "supply_riskiest_buyer", "supply_buyers_usual_lateness", "supply_buyers_surge_share",
         "supply_buyers_concentration", "supply_largest_buyer_share", "supply_new_buyers_share",
         "supply_buyers_tenure_months", "supply_anchor_payments", "supply_confirmed_share",
         "supply_sellers_pay_late", "supply_sellers_arrears_share",
-        "supply_sellers_default_share", "supply_sellers_refused_share",
+        "supply_sellers_default_share", "supply_sellers_refused_share", "supply_sellers_risk",
         "supply_sellers_concentration", "supply_largest_seller_share", "supply_paid_late_change",
         "supply_days_gap", "supply_months_without_sales", "supply_sales_growth",
     ]) }}

@@ -200,9 +200,11 @@ class SimulatedMarket:
         base = self.without_shocks
         return Market(base.world, base.channels, base.lenders, base.products)
 
-    def write_supply_links(self, day: date, *, is_first: bool) -> None:
+    def write_supply_links(
+        self, day: date, *, is_first: bool, history_months: int = HISTORY_MONTHS
+    ) -> None:
         """Write the invoices of last month on the first of a month; at the start the history."""
-        back = HISTORY_MONTHS if is_first else int(day.day == 1)
+        back = history_months if is_first else int(day.day == 1)
         months = [firms.month_before(day, number) for number in range(back, 0, -1)]
         chunks = split_into_chunks(np.arange(self.world.firms))
         links = self._map_in_threads(

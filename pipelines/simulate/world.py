@@ -84,6 +84,8 @@ class World:
     """Share of institutions whose lead files are encrypted."""
     contagion: Contagion = Contagion.HOP1
     """How far a firm's failure travels up its supply chain."""
+    seller_share: float = 0.3
+    """Share of firms that invoice another simulated firm in a month."""
 
     def has_shock(self, name: str, day: date) -> bool:
         """Return whether the shock `name` is in force on `day`."""

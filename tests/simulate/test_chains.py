@@ -1,19 +1,27 @@
 """Failures travel up the simulated supply chain, in published size; no feed tells the switch."""
 
 import math
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipelines.bench.studies.supply_chain import CHANNELS, FirmMarket, measure
 from pipelines.core.settings import Settings
 from pipelines.simulate import SimulationPlan, simulate
-from pipelines.simulate.keyed_random import KeyedRandom
+from pipelines.simulate.keyed_random import KeyedRandom, rounded_sigmoid
+from pipelines.simulate.market.leads import generate_leads
+from pipelines.simulate.outcomes.ground_truth import credit_strength
 from pipelines.simulate.population.chains import (
     LOSS_OF_ALL_BUYERS,
+    OWN_FAILURE,
     Chains,
     firm_stability,
+    month_number,
 )
-from pipelines.simulate.world import Contagion
+from pipelines.simulate.population.firms import chains_of, supply_links
+from pipelines.simulate.world import Contagion, World
 from tests.simulate.conftest import SIZE, bytes_below
 
 FIRMS, MONTH = 40_000, 2025 * 12 + 6
@@ -42,6 +50,34 @@ def test_a_firm_that_loses_half_of_its_buyers_has_three_times_the_odds(chains):
     assert 0.05 < one.is_failing(EVERYONE, MONTH).mean() < 0.1
 
 
+def test_the_chain_shows_at_most_as_much_as_published(tmp_path):
+    """Berloco 2021: almost 20 points of recall by the network; Fujiwara 2008: 20% due to a link."""
+    figures = np.array([knowledge_of_the_chain(tmp_path, seed) for seed in range(1, 9)])
+    recall, due_to_buyers = figures.mean(axis=0)
+    assert 0.12 < recall < 0.20
+    assert 0.15 < due_to_buyers < 0.25
+
+
+def knowledge_of_the_chain(home: Path, seed: int) -> tuple[float, float]:
+    """Return what knowing the chain adds to recall, and the share of defaults due to buyers."""
+    world = World(Settings(home=home), 2_500, 3, CHANNELS, seed)
+    market, day = FirmMarket(world, is_shuffled=False), date(2025, 6, 2)
+    leads = generate_leads(world, market.channels, market.lenders, day)
+    traits = {name: column[leads.traits["is_firm"]] for name, column in leads.traits.items()}
+    strength = credit_strength(traits, leads.columns["amount"][leads.traits["is_firm"]])
+    number, month = traits["applicant"], month_number(day)
+    chains = chains_of(world)
+    of_itself = -2.8 - 0.45 * strength - 0.5 * traits["stability"]
+    without_chain = of_itself + OWN_FAILURE * chains.is_failing(number, month)
+    with_chain = of_itself + traits["chain"]
+    hidden = -0.6 * traits["hidden"]
+    truth = rounded_sigmoid(with_chain + hidden)
+    lost = LOSS_OF_ALL_BUYERS * chains.failed_sales(number, month)
+    saved = truth - rounded_sigmoid(with_chain + hidden - lost)
+    recall = [measure(known, truth)["recall"] for known in (without_chain, with_chain)]
+    return recall[1] - recall[0], float(saved.sum() / truth.sum())
+
+
 def test_without_contagion_a_firm_does_not_depend_on_its_buyers(chains):
     none = chains[Contagion.NONE]
     assert not none.failed_sales(EVERYONE, MONTH).any()
@@ -61,6 +97,14 @@ def test_a_firm_that_is_paid_late_pays_late(chains):
     none, one = (chains[hops] for hops in (Contagion.NONE, Contagion.HOP1))
     of_buyers = buyers_state(one, none.late_log_odds(EVERYONE, MONTH))
     assert np.corrcoef(one.late_log_odds(EVERYONE, MONTH), of_buyers)[0, 1] > 0.3
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_the_share_of_sellers_is_the_share_of_firms_that_invoice_in_a_month(tmp_path, share):
+    world = World(Settings(home=tmp_path), 500, 3, CHANNELS, 2, seller_share=share)
+    links = supply_links(world, date(2025, 3, 1), date(2025, 4, 1), np.arange(world.firms))
+    assert len(links["seller_id"].unique()) == links.num_rows
+    assert links.num_rows / world.firms == pytest.approx(share, abs=0.02)
 
 
 def test_a_sector_stays_in_its_state_for_about_a_year(chains):

@@ -6,7 +6,7 @@ of the partners. So a gain must vanish if links are shuffled, or if no failure t
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import chain
 from typing import Any
@@ -43,13 +43,14 @@ from pipelines.transform.build import transform
 
 START = date(2023, 7, 3)
 """A Monday, early enough that the rate cap does not change within the market."""
-CHANNELS = 2
-INTERVAL = timedelta(days=28)
-HORIZON = timedelta(days=366 + 35)
+CHANNELS = 1
+INTERVAL = timedelta(days=56)
+"""Days between two days with leads, on which outcomes are reported too: few files cost less."""
+HORIZON = timedelta(days=366) + INTERVAL + timedelta(days=7)
 """Age from which a loan's horizon is over, and its reports are in."""
 TEST_DAYS = 150
 """The last days, whose leads are predicted."""
-FEWEST_DAYS = 22
+FEWEST_DAYS = 12
 HISTORY_MONTHS = 13
 """Months of supply links that are known at the start, so that no window is cut."""
 GENEROSITY = 3.0
@@ -68,6 +69,17 @@ FIRST_HOP = "supply_buyers_late_share"
 CONDITIONS = ("hop1", "hop2", "none", "shuffled")
 """What is planted; `shuffled` is `hop1` with every link given to a random seller."""
 METRICS = ("auc", "recall")
+
+
+@dataclass(frozen=True)
+class MarketSize:
+    """The size of a market of firms."""
+
+    days: int
+    leads_per_day: int
+    institutions: int
+    seller_share: float
+    """Share of firms that invoice another one in a month."""
 
 
 class FirmMarket(SimulatedMarket):
@@ -98,10 +110,17 @@ class FirmMarket(SimulatedMarket):
 
 @click.command("chain")
 @count_option(
-    "--days", 28, "Days with leads, four weeks apart; loans run for a year.", least=FEWEST_DAYS
+    "--days", 14, "Days with leads, eight weeks apart; loans run for a year.", least=FEWEST_DAYS
 )
-@count_option("--leads-per-day", 2_000, "Leads of each day, all of firms.")
+@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
 @count_option("--institutions", 8, "Number of institutions.")
+@click.option(
+    "--seller-share",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Share of firms that invoice another one in a month: how much of the trade is seen.",
+)
 @count_option("--seeds", 5, "Number of markets of each condition.", least=2)
 @click.option(
     "--conditions",
@@ -118,6 +137,7 @@ def command(
     days: int,
     leads_per_day: int,
     institutions: int,
+    seller_share: float,
     seeds: int,
     conditions: tuple[str, ...],
 ) -> Figures:
@@ -130,27 +150,33 @@ def command(
     """
     if unknown := sorted(set(conditions) - set(CONDITIONS)):
         raise click.UsageError(f"No condition is named {unknown[0]!r}; see --help.")
+    size = MarketSize(days, leads_per_day, institutions, seller_share)
     stopwatch = Stopwatch()
     figures: Figures = {}
     for condition in conditions:
         measured = []
         for seed in range(1, seeds + 1):
             with temporary_home(settings) as home:
-                measured.append(
-                    measure_market(home, condition, days, leads_per_day, institutions, seed)
-                )
+                measured.append(measure_market(home, condition, size, seed))
             show_progress("chain", f"{condition}, seed {seed}: {measured[-1]}")
         figures[condition] = summarise(measured)
-    return figures | {"seeds": seeds, **stopwatch.figures(1)}
+    return figures | {"seeds": seeds, "seller_share": seller_share, **stopwatch.figures(1)}
 
 
 def measure_market(
-    settings: Settings, condition: str, days: int, leads: int, institutions: int, seed: int
+    settings: Settings, condition: str, size: MarketSize, seed: int
 ) -> dict[str, Any]:
     """Return the metrics of each model in one market."""
-    contagion = Contagion.HOP1 if condition == "shuffled" else Contagion(condition)
-    world = World(settings, leads, institutions, CHANNELS, seed, contagion=contagion)
-    last = simulate_firms(FirmMarket(world, is_shuffled=condition == "shuffled"), days)
+    world = World(
+        settings,
+        size.leads_per_day,
+        size.institutions,
+        CHANNELS,
+        seed,
+        contagion=Contagion.HOP1 if condition == "shuffled" else Contagion(condition),
+        seller_share=size.seller_share,
+    )
+    last = simulate_firms(FirmMarket(world, is_shuffled=condition == "shuffled"), size.days)
     ended = last - HORIZON
     loans = load_examples(settings, last, "defaulted", as_of=last)
     loans = loans.filter(pc.less(loans["business_date"], ended))
@@ -168,15 +194,15 @@ def measure_market(
 
 
 def simulate_firms(market: FirmMarket, days: int) -> date:
-    """Write a market of firms on one day in four weeks, up to its marts; return their date."""
+    """Write a market of firms on one day in eight weeks, up to its marts; return their date."""
     settings = market.world.settings
     dates = [START + number * INTERVAL for number in range(days)]
     last = dates[-1]
     market.write_catalogues(START, is_first=True)
-    month = (START - timedelta(days=31 * HISTORY_MONTHS)).replace(day=1)
-    while month <= last:
+    market.write_supply_links(START, is_first=True, history_months=HISTORY_MONTHS)
+    month = START
+    while (month := (month + timedelta(days=31)).replace(day=1)) <= last:
         market.write_supply_links(month, is_first=False)
-        month = (month + timedelta(days=31)).replace(day=1)
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in dates))
     market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
     register_outcomes(market)

@@ -23,17 +23,17 @@ HALF, SPELL = 6, 9
 """Months in which a firm fails at most once; months for which its sellers feel a failure."""
 FAILURE_LOG_ODDS = -3.4
 """Of a firm of average stability in half a year: so about 7% of firms are in a failure, and a
-quarter of the defaults are due to a buyer's failure."""
+fifth of the defaults are due to a buyer's failure."""
 FRAILTY = 1.0
 """Log-odds of failure lost with each standard deviation of stability."""
-RESEMBLANCE = 0.5
-"""Log-odds of default lost with each standard deviation of the buyers' stability: firms of one
-chain resemble each other."""
+RESEMBLANCE = 0.8
+"""Log-odds of default lost with each standard deviation of the main buyer's stability: firms of one
+chain resemble each other, so a buyer's tells as much as the firm's own does."""
 LOSS_OF_ALL_BUYERS = 2.2
 """Log-odds of default when every buyer has failed: twice ln 3, for half of them triple it."""
 OWN_FAILURE = 1.0
 """Log-odds of default of a firm that is in a failure itself."""
-MEAN_LOG_ODDS = (0.1, 0.5, 0.6)
+MEAN_LOG_ODDS = (0.1, 0.75, 0.85)
 """Log-odds taken from every firm, by hops, so that firms default as often as without chains."""
 SECOND_HOP = 0.5
 """Strength of the second hop, of that of the first."""

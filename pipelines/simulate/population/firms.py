@@ -28,8 +28,6 @@ TERMS = np.array([3, 6, 12, 24, 36])
 FIRST_DAY, DAYS = np.datetime64("1999-01-01"), 9_600  # until the spring of 2025
 FALLING_INDUSTRY = 3
 """Position of the industry that the shock `sector_falls` strikes: trade, the most common."""
-SELLER_SHARE = 0.3
-"""Share of firms that invoice another simulated firm in a month."""
 DAYS_UNTIL_DUE, DAYS_LATE = 30, 75
 """Days after which an invoice is due; days by which one that is paid late may be late."""
 ANCHORS = 0.02
@@ -146,7 +144,7 @@ def supply_links(world: World, month: date, recorded: date, candidates: IntArray
         candidates: Numbers of the firms that may have sold.
     """
     random, when, chains = world.random, month_number(month), chains_of(world)
-    sellers = candidates[random.uniform("sells", candidates, when) < SELLER_SHARE]
+    sellers = candidates[random.uniform("sells", candidates, when) < world.seller_share]
     all_buyers = chains.buyers(sellers)
     is_second = random.uniform("sells to", sellers, when) >= all_buyers.share[:, 0]
     buyers = np.where(is_second, all_buyers.number[:, 1], all_buyers.number[:, 0])
