@@ -25,7 +25,7 @@ from pipelines.simulate.outcomes.broadcast import (
     SAMPLED_LEADS,
     broadcast,
     channel_spend,
-    expected_broadcast_yield,
+    expected_broadcast_fees,
 )
 from pipelines.simulate.outcomes.events import simulate_outcomes
 from pipelines.simulate.outcomes.ground_truth import PairTruth
@@ -223,10 +223,10 @@ class SimulatedMarket:
         world, lenders, products = base.world, base.lenders, base.products
         number = np.arange(min(SAMPLED_LEADS, world.leads_per_day))
         leads = generate_leads(world, base.channels, lenders, day, number)
-        _, quota, is_active = catalogue.terms_on(world, products, day)
+        price, quota, is_active = catalogue.terms_on(world, products, day, base.price_factor(day))
         quota = np.where(is_active, quota, 0)
-        day_yield = expected_broadcast_yield(world, lenders, products, leads, quota)
-        spend = channel_spend(world, base.channels, day, day_yield)
+        fees = expected_broadcast_fees(world, lenders, products, leads, price=price, quota=quota)
+        spend = channel_spend(world, base.channels, day, fees)
         for channel, name in enumerate(self.channels.name):
             rows = spend.filter(pa.array(spend["channel"].to_numpy() == channel))
             file_format = "csv" if channel % 2 else "jsonl"

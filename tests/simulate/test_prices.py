@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
@@ -16,6 +17,7 @@ from pipelines.simulate import SimulationPlan
 from pipelines.simulate.market.catalogue import terms_on
 from pipelines.simulate.market.lenders import PRICE_MODELS
 from pipelines.simulate.outcomes.broadcast import (
+    CHANNELS_SHARE,
     FEES_OF_YIELD,
     draw_broadcast,
     expected_fees,
@@ -52,18 +54,33 @@ def make_market(home: Path, leads: int, institutions: int, seed: int) -> Simulat
     return SimulatedMarket(World(Settings(home=home), leads, institutions, 12, seed))
 
 
-def fee_share(market: SimulatedMarket, start: date, days: int) -> float:
-    """Return the fees of a broadcast of these days, at the day's prices, over its yield."""
-    totals = np.zeros(2)
-    for day in (start + timedelta(days=number) for number in range(days)):
-        leads = leads_on(market, day)
-        price, quota, is_active = terms_on(
-            market.world, market.products, day, market.price_factor(day)
+def landed_spend(home: Path, day: date) -> float:
+    """Return the sum of what all channels report as spent on a day."""
+    files = list((home / "landing" / "channel_spend").glob(f"*/{day}/*"))
+    csv = [f"{file}" for file in files if file.suffix == ".csv"]
+    lines = [f"{file}" for file in files if file.suffix == ".jsonl"]
+    query = """select sum(spend) from (select spend from read_csv($csv) union all
+        select spend from read_json($lines))"""
+    return float(duckdb.execute(query, {"csv": csv, "lines": lines}).fetchone()[0])
+
+
+def broadcast_totals(market: SimulatedMarket, day: date, drawings: int = 1) -> np.ndarray:
+    """Return the mean fees of broadcasts of a day's leads, at the day's prices, and their yield."""
+    leads, totals = leads_on(market, day), np.zeros(2)
+    price, quota, is_active = terms_on(market.world, market.products, day, market.price_factor(day))
+    quota = np.where(is_active, quota, 0)
+    for drawing in range(drawings):
+        pairs = draw_broadcast(
+            market.world, market.lenders, market.products, leads, quota, drawing + 100
         )
-        quota = np.where(is_active, quota, 0)
-        pairs = draw_broadcast(market.world, market.lenders, market.products, leads, quota)
         fees = expected_fees(market.products, price, pairs)
         totals += (fees.sum(), expected_yield(pairs).sum())
+    return totals / drawings
+
+
+def fee_share(market: SimulatedMarket, start: date, days: int) -> float:
+    """Return the fees of a broadcast of these days, at the day's prices, over its yield."""
+    totals = sum(broadcast_totals(market, start + timedelta(days=number)) for number in range(days))
     return float(totals[0] / totals[1])
 
 
@@ -74,6 +91,32 @@ def test_fees_are_57_percent_of_the_yield_of_a_broadcast_before_and_after_the_ca
         shares = [fee_share(market, start, 14) for market in markets]
         assert np.mean(shares) == pytest.approx(FEES_OF_YIELD, abs=0.06)
         assert max(abs(share - FEES_OF_YIELD) for share in shares) < 0.15
+
+
+def test_channels_are_paid_90_percent_of_the_fees_of_a_broadcast(tmp_path):
+    market = make_market(tmp_path, 1_500, 40, 3)
+    for day in (BEFORE_CAP, AFTER_CAP):
+        market.write_channel_spend(day)
+        spend = landed_spend(tmp_path, day)
+        fees, _ = broadcast_totals(market, day, drawings=12)
+        assert spend == pytest.approx(CHANNELS_SHARE * fees, rel=0.04)
+
+
+def test_a_broadcast_respects_consents_and_knows_only_sent_columns(tmp_path):
+    market = make_market(tmp_path, 1_500, 40, 3)
+    products, leads = market.products, leads_on(market, AFTER_CAP)
+    pairs = draw_broadcast(market.world, market.lenders, products, leads, products.quota)
+    scope = leads.columns["consent_scope"][pairs.lead]
+    names = market.lenders.name[products.lender[pairs.product]]
+    is_listed = scope != "all"
+    assert is_listed.any()
+    for listed, name in zip(scope[is_listed], names[is_listed], strict=True):
+        assert name in listed.split("|")
+    reads_income = ~np.isnan(products.min_income[pairs.product])
+    is_person = ~leads.traits["is_firm"][pairs.lead]
+    income = leads.columns["income_monthly"][pairs.lead]
+    assert not np.isnan(income[reads_income & is_person]).any()
+    assert np.isnan(income[~reads_income & is_person]).any()
 
 
 def test_only_the_rate_ceiling_changes_the_factor(tmp_path):

@@ -35,7 +35,7 @@ A market has fewer firms than people, so firms apply again sooner."""
 CAMPAIGNS = np.array([4, 3, 2, 1]) / 10
 """Shares of a channel's campaigns."""
 SAMPLED_LEADS = 5_000
-"""Leads by which a day's expected yield is estimated: a small day's leads several times, the first
+"""Leads by which a day's expected fees are estimated: a small day's leads several times, the first
 of a large one."""
 DRAWINGS = 4
 SAMPLED_PRODUCTS, MAX_OFFERS = 400, 5
@@ -125,19 +125,26 @@ def _position_in_group(group: IntArray) -> IntArray:
     return np.asarray(np.arange(group.size) - np.searchsorted(group, group), np.int64)
 
 
-def expected_broadcast_yield(
-    world: World, lenders: Lenders, products: Products, leads: DayLeads, quota: IntArray
+def expected_broadcast_fees(
+    world: World,
+    lenders: Lenders,
+    products: Products,
+    leads: DayLeads,
+    *,
+    price: FloatArray,
+    quota: IntArray,
 ) -> float:
-    """Return the expected yearly yield of a broadcast of a day's leads, in currency.
+    """Return what institutions are expected to pay for a broadcast of a day's leads, in currency.
 
-    Platforms bid for traffic by its expected value, so the price of leads follows this figure: it
-    is higher on a day of many strong leads.
+    Platforms bid for traffic by what they expect to earn from it, so the price of leads follows
+    this figure: it is higher on a day of many strong leads.
 
     Args:
         world: The world.
         lenders: Its institutions.
         products: Their products.
         leads: The first `SAMPLED_LEADS` leads of the day, or all.
+        price: Price of each product.
         quota: Leads that each product takes on the day.
     """
     sampled = min(leads.number.size, SAMPLED_LEADS)
@@ -146,7 +153,7 @@ def expected_broadcast_yield(
     total = 0.0
     for drawing in range(drawings):
         pairs = draw_broadcast(world, lenders, products, leads, scaled_quota, drawing)
-        total += sum_of_cents(expected_yield(pairs))
+        total += sum_of_cents(expected_fees(products, price, pairs))
     return total / drawings * world.leads_per_day / sampled
 
 
@@ -179,6 +186,7 @@ def draw_broadcast(
     product = _sampled_products(world, leads, among, sampled, drawing)
     lead = np.broadcast_to(np.arange(sampled)[:, None], product.shape)
     is_possible = meets_hard_rules(products, leads, lead, product) & is_seen[:, None]
+    is_possible &= allows_to_show(lenders, products, leads, lead, product)
     lead, product = lead[is_possible], product[is_possible]
     rank = allocate_in_rounds(
         lead,
@@ -191,6 +199,31 @@ def draw_broadcast(
     )
     pairs = lead[rank > 0], product[rank > 0], rank[rank > 0]
     return compute_pair_truth(world, lenders, products, leads, *pairs)
+
+
+def allows_to_show(
+    lenders: Lenders, products: Products, leads: DayLeads, lead: IntArray, product: IntArray
+) -> BoolArray:
+    """Return which pairs the consent allows, with each column that a hard rule reads sent.
+
+    Args:
+        lenders: The institutions.
+        products: Their products.
+        leads: Leads with all columns of their feed.
+        lead: Position of each pair's lead.
+        product: Position of each pair's product; the result has its shape.
+    """
+    columns, is_firm = leads.columns, leads.traits["is_firm"]
+    scopes, scope = np.unique(columns["consent_scope"], return_inverse=True)
+    names = [set(text.split("|")) for text in scopes]
+    is_named = np.array([[n == {"all"} or name in n for name in lenders.name] for n in names])
+    has_income = (is_firm | ~np.isnan(columns["income_monthly"]))[lead]
+    has_employment = (is_firm | (columns["employment"] != ""))[lead]
+    return np.asarray(
+        is_named[scope[lead], products.lender[product]]
+        & (has_income | np.isnan(products.min_income[product]))
+        & (has_employment | ~products.refuses_idle[product])
+    )
 
 
 def expected_yield(pairs: PairTruth) -> FloatArray:
@@ -222,20 +255,20 @@ def _sampled_products(
     return among[world.random.integers("bid", among.size, day, number, draw, drawing)]
 
 
-def channel_spend(world: World, channels: Channels, day: date, day_yield: float) -> pa.Table:
+def channel_spend(world: World, channels: Channels, day: date, day_fees: float) -> pa.Table:
     """Return the spend of every channel's campaigns on `day`, with the channel's position.
 
     Args:
         world: The world.
         channels: Its channels.
         day: A business date.
-        day_yield: See `expected_broadcast_yield`.
+        day_fees: See `expected_broadcast_fees`.
     """
     random = world.random
     share = channel_shares(world, channels, day)
     expected = world.leads_per_day * share[:, None] * CAMPAIGNS
     unscaled = expected * channels.cost[:, None]
-    scale = CHANNELS_SHARE * FEES_OF_YIELD * day_yield / unscaled.sum()
+    scale = CHANNELS_SHARE * day_fees / unscaled.sum()
     channel, campaign = (axis.ravel() for axis in np.indices(expected.shape))
     address = (np.full(channel.size, day.toordinal()), channel, campaign)
     clicks = expected.ravel() * (6 + 6 * random.uniform("clicks", *address))

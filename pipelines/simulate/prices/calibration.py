@@ -15,7 +15,7 @@ from expectations import policy
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.simulate.market.catalogue import terms_on
 from pipelines.simulate.market.channels import Channels
-from pipelines.simulate.market.leads import DayLeads, find_firms, generate_requests
+from pipelines.simulate.market.leads import DayLeads, find_firms, generate_leads
 from pipelines.simulate.market.lenders import BUSINESS, Lenders, Products
 from pipelines.simulate.outcomes.broadcast import (
     FEES_OF_YIELD,
@@ -83,7 +83,7 @@ def _sample_leads(market: Market, day: date) -> Iterator[tuple[DayLeads, float]]
         is_firm = find_firms(market.world, market.channels, sampled, number)
         for members, most in ((number[~is_firm], PEOPLE), (number[is_firm], FIRMS)):
             part = members[:most]
-            leads = generate_requests(market.world, market.channels, sampled, part)
+            leads = generate_leads(market.world, market.channels, market.lenders, sampled, part)
             expected = market.world.leads_per_day * members.size / number.size
             yield leads, expected / max(part.size, 1)
 
