@@ -80,8 +80,9 @@ def broadcast_totals(market: SimulatedMarket, day: date, drawings: int = 1) -> n
 
 def fee_share(market: SimulatedMarket, start: date, days: int) -> float:
     """Return the fees of a broadcast of these days, at the day's prices, over its yield."""
-    totals = sum(broadcast_totals(market, start + timedelta(days=number)) for number in range(days))
-    return float(totals[0] / totals[1])
+    dates = [start + timedelta(days=number) for number in range(days)]
+    fees, interest = np.sum([broadcast_totals(market, day) for day in dates], axis=0)
+    return float(fees / interest)
 
 
 def test_fees_are_57_percent_of_the_yield_of_a_broadcast_before_and_after_the_cap(tmp_path):
