@@ -21,6 +21,7 @@ from expectations import policy
 from models.explanations.reason_text import SCHEMA as REASON
 from models.explanations.reasons import Effect
 from models.model_set import ModelSet
+from pipelines.core.arrays import IntArray
 from pipelines.core.database import query_table, run_query
 from pipelines.core.publishing import ROW_GROUP, open_writer, write_batches
 from pipelines.matches.match_id import SQL
@@ -159,12 +160,11 @@ def find_adverse_actions(
     """
     eligible = _EligiblePairs(connection, rules, day)
     yield from _find_outside_bands(connection, eligible)
-    yield from _find_low_values(connection, model_set, eligible)
+    best = query_table(connection, SQL / "best_pairs_of_low_value.sql")
+    yield from _describe_best(connection, best, "low_value")
+    yield from _find_unscored(connection, model_set, eligible, best)
     best = query_table(connection, SQL / "best_pairs_without_quota.sql")
-    for first in range(0, max(1, best.num_rows), PORTION_OF_MATCHES):
-        connection.register("best_pairs", best.slice(first, PORTION_OF_MATCHES))
-        rows = load_pair_features(connection, "from best_pairs")
-        yield AdverseActions("approval", "lowers", _add_stage(rows, "quota"))
+    yield from _describe_best(connection, best, "quota")
 
 
 @dataclass(frozen=True)
@@ -175,22 +175,18 @@ class _EligiblePairs:
     rules: CompiledRules
     day: date
 
-    def split(self, stage: str) -> Iterator[tuple[int, int]]:
-        """Yield the first and last row of the unmatched leads at `stage`, in portions."""
-        yield from run_query(
-            self.connection, SQL / "stage_portions.sql", {"stage": stage, "portion": PORTION}
-        ).fetchall()
+    def split(self, stage: str, *, without: pa.ChunkedArray | None = None) -> Iterator[IntArray]:
+        """Yield the rows of the unmatched leads at `stage`, in portions, except some."""
+        found = query_table(self.connection, SQL / "unmatched_at_stage.sql", {"stage": stage})
+        rows = found["lead_row"].to_numpy()
+        if without is not None:
+            rows = np.setdiff1d(rows, without.to_numpy())
+        for first in range(0, len(rows), PORTION):
+            yield np.asarray(rows[first : first + PORTION], np.int64)
 
-    def create_table(self, stage: str, portion: tuple[int, int], eligibility: Eligibility) -> None:
+    def create_table(self, rows: IntArray, eligibility: Eligibility) -> None:
         """Create table `eligible_pairs`: the eligible pairs of the leads of a portion."""
-        rows = run_query(
-            self.connection,
-            SQL / "stage_leads.sql",
-            {"stage": stage, "first": portion[0], "last": portion[1]},
-        ).fetchnumpy()["lead_row"]
-        self.connection.register(
-            "portion_pairs", eligibility.select_pairs(np.asarray(rows, np.int64))
-        )
+        self.connection.register("portion_pairs", eligibility.select_pairs(rows))
         self.connection.execute("create or replace table eligible_pairs as from portion_pairs")
         self.connection.unregister("portion_pairs")
 
@@ -206,28 +202,40 @@ def _find_outside_bands(
     stage, eligibility = "risk_band", eligible.apply_rules(STATED_STEPS)
     effects: tuple[tuple[Effect, bool], ...] = (("raises", True), ("lowers", False))
     for portion in eligible.split(stage):
-        eligible.create_table(stage, portion, eligibility)
+        eligible.create_table(portion, eligibility)
         for effect, is_above in effects:
             rows = query_table(connection, SQL / "leads_outside_bands.sql", {"is_above": is_above})
             yield AdverseActions("risk", effect, _add_stage(rows, stage))
 
 
-def _find_low_values(
-    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, eligible: _EligiblePairs
+def _find_unscored(
+    connection: duckdb.DuckDBPyConnection,
+    model_set: ModelSet,
+    eligible: _EligiblePairs,
+    best: pa.Table,
 ) -> Iterator[AdverseActions]:
-    """Yield the leads whose products all had too low a value, with the product of the greatest."""
-    stage, eligibility = "low_value", eligible.apply_rules(STEPS)
-    for portion in eligible.split(stage):
-        eligible.create_table(stage, portion, eligibility)
+    """Yield the leads of low value of which a large day kept no pair, with their best product."""
+    stage, eligibility = "low_value", None
+    for portion in eligible.split(stage, without=best["lead_row"]):
+        eligibility = eligibility or eligible.apply_rules(STEPS)
+        eligible.create_table(portion, eligibility)
         scored = model_set.score(load_pair_features(connection, "from eligible_pairs"))
-        connection.register("rescored_pairs", scored)
+        connection.register("scored_now", scored)
         connection.execute(
-            "create or replace temp view revalued_pairs as "
-            + value_sql("rescored_pairs", policy.value())
+            "create or replace temp view valued_now as " + value_sql("scored_now", policy.value())
         )
-        best = query_table(connection, SQL / "best_valued_pairs.sql")
-        connection.register("best_pairs", best)
+        best_now = query_table(connection, SQL / "best_valued.sql")
+        yield from _describe_best(connection, best_now, stage)
+
+
+def _describe_best(
+    connection: duckdb.DuckDBPyConnection, best: pa.Table, stage: str
+) -> Iterator[AdverseActions]:
+    """Yield the leads at a stage that the model of approvals decided, each with its best pair."""
+    for first in range(0, best.num_rows, PORTION_OF_MATCHES):
+        connection.register("best_pairs", best.slice(first, PORTION_OF_MATCHES))
         rows = load_pair_features(connection, "from best_pairs")
+        connection.unregister("best_pairs")
         yield AdverseActions("approval", "lowers", _add_stage(rows, stage))
 
 

@@ -4,11 +4,20 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from models import model_set as models
+from pipelines.core.database import connect
 from pipelines.core.settings import Settings
-from pipelines.matches.reason_tables import ADVERSE_ACTION_REASONS, MATCH_REASONS
+from pipelines.matches.match_day import _load_tables
+from pipelines.matches.reason_tables import (
+    ADVERSE_ACTION_REASONS,
+    MATCH_REASONS,
+    find_adverse_actions,
+)
+from pipelines.pairs.scoring import score_leads
 from tests.helpers.day import run_matching, write_day_before_matching
 
 DAY = date(2026, 11, 20)
@@ -77,7 +86,7 @@ def test_risk_band_names_the_risk_model_and_other_stages_the_best_product(traine
             assert (row["model"], row["product_id"]) == ("risk", None)
             continue
         assert (row["model"], row["effect"]) == ("approval", "lowers")
-        if row["stage"] == "quota":
+        if row["stage"] in ("low_value", "quota"):
             counted = best[row["channel_id"], row["lead_id"]]
             assert row["product_id"] == counted["product_id"]
 
@@ -104,3 +113,33 @@ def test_reasons_have_text_and_name_no_lead(trained):
         texts = [row[name] for name in ("person_en", "person_zh", "analyst_en", "analyst_zh")]
         assert all(texts)
         assert not any(row["lead_id"] in text for text in texts)
+
+
+def best_products(settings: Settings, *, without: set[str]) -> dict[str, int]:
+    """Return the best product of each lead of low value; no pair of `without` was kept."""
+    with connect(settings) as connection:
+        rules = _load_tables(connection, settings, DAY)
+        model_set = models.load(settings, DAY)
+        score_leads(connection, model_set)
+        unmatched = pq.read_table(
+            settings.day_folder(settings.unmatched, DAY) / "unmatched.parquet"
+        )
+        connection.register("unmatched", unmatched)
+        connection.execute("create table kept as from scored_pairs")
+        connection.execute("create or replace view scored_pairs as from kept")
+        connection.execute(
+            "delete from kept where lead_id in (select unnest(?::varchar[]))", [sorted(without)]
+        )
+        return {
+            row["lead_id"]: row["product_row"]
+            for actions in find_adverse_actions(connection, model_set, rules, DAY)
+            for row in actions.rows.filter(pc.field("stage") == "low_value").to_pylist()
+        }
+
+
+def test_a_lead_that_kept_no_pair_is_scored_for_its_reasons(trained):
+    """A large day keeps promising pairs only; the reasons of other leads are found all the same."""
+    every = best_products(trained, without=set())
+    assert len(every) > 20
+    some = set(sorted(every)[::2])
+    assert best_products(trained, without=some) == every
