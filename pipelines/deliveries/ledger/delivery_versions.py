@@ -34,7 +34,7 @@ class DeliveryVersion:
     version: int
     rows: int
     hashes: frozenset[str]
-    """SHA-256 of the file, and of its sealed form where it has one."""
+    """SHA-256 of the file as it arrives, and as it was before an erasure changed it."""
     file: str
     known_on: date
     """Date as of which it was judged: it went out on that date or later."""
@@ -141,9 +141,7 @@ def _make_version(
     transport: str,
 ) -> DeliveryVersion:
     forms = [entry, *entry.get("before_erasure", ())]  # an institution may have either
-    hashes = {
-        f"{value}" for form in forms for name, value in form.items() if name.endswith("sha256")
-    } - {"", "None"}
+    hashes = frozenset(form["sha256"] for form in forms)
     deadline = entry.get("deadline")
     return DeliveryVersion(
         day=day,
@@ -151,7 +149,7 @@ def _make_version(
         delivery_id=delivery_id,
         version=entry["version"],
         rows=entry["rows"],
-        hashes=frozenset(hashes),
+        hashes=hashes,
         file=entry["file"],
         known_on=date.fromisoformat(entry.get("judged_as_of", f"{day}")),
         deadline=date.fromisoformat(deadline) if deadline else None,

@@ -71,7 +71,9 @@ JUDGED = pa.schema(
 
 ANSWERED = pa.schema(
     [
-        *((name, pa.string()) for name in ("institution_id", "file", "delivery_id")),
+        *((name, pa.string()) for name in ("institution_id", "file")),
+        ("line", pa.int64()),
+        ("delivery_id", pa.string()),
         ("version", pa.int64()),
         ("judgement", pa.string()),
     ]
@@ -93,6 +95,8 @@ class Receipt:
     known_on: date
     file: str = ""
     """Date of its landing folder, and name of the file that brought it."""
+    line: int | None = None
+    """Its line in the file; None of a file that was taken in before lines were recorded."""
     judgement: Judgement = "received"
     delivered_on: date | None = None
     prefix: str = ""
@@ -113,7 +117,8 @@ class Receipt:
 def judge_receipts(settings: Settings, day: date) -> list[Receipt]:
     """Return the receipts that became known on `day`, each with its judgement."""
     received = sorted(
-        _load(settings, day), key=lambda row: (row.subject, row.at, row.status, row.sha256)
+        _load(settings, day),
+        key=lambda row: (row.subject, row.at, row.status, row.sha256, row.file, row.line or 0),
     )
     judged = [_judge(settings, receipt) for receipt in received]
     return [*_mark_repeated(judged)]
@@ -174,12 +179,12 @@ def _load(settings: Settings, day: date) -> Iterator[Receipt]:
     file = settings.day_folder(settings.lake / FEED, day) / f"{FEED}.parquet"
     if not file.is_file():
         return
-    names = [load(FEED).source_column, *load(FEED).names, "landed_on", "file"]
-    names = list(dict.fromkeys(names))
-    for row in pq.read_table(file, columns=names, partitioning=None).to_pylist():
+    names = {load(FEED).source_column, *load(FEED).names, "landed_on", "file", "file_line"}
+    known = [name for name in pq.read_schema(file).names if name in names]
+    for row in pq.read_table(file, columns=known, partitioning=None).to_pylist():
         fields = {name: row[name] for name in Receipt.__dataclass_fields__ if name in row}
-        place = f"{row['landed_on']}/{row['file']}"
-        yield Receipt(**fields | {"sha256": row["sha256"].lower(), "known_on": day, "file": place})
+        fields |= {"sha256": row["sha256"].lower(), "known_on": day, "line": row.get("file_line")}
+        yield Receipt(**fields | {"file": f"{row['landed_on']}/{row['file']}"})
 
 
 def _judge(settings: Settings, receipt: Receipt) -> Receipt:
