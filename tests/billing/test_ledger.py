@@ -114,6 +114,7 @@ def test_a_refused_delivery_is_refused_until_it_is_acknowledged(settings):
         ({"delivery_id": "20260302-../bank-b"}, "receipts_unknown"),
         ({"delivery_id": "notice-20260302-bank-a"}, "receipts_unknown"),
         ({"at": at("2026-03-01 08:00")}, "receipts_unknown"),
+        ({"at": at("2026-03-01 08:00"), "sha256": "0" * 64}, "receipts_wrong_content"),
         ({"delivery_id": "20260302-bank-b"}, "receipts_foreign"),
         ({"delivery_id": "20260302-bank-b", "status": "nak"}, "receipts_foreign"),
     ],

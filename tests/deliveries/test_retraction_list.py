@@ -53,6 +53,7 @@ def test_a_correction_brings_the_list_of_what_it_takes_back(matched_copy, bank, 
     file = folder_of(matched_copy, bank) / f"retractions.{form}"
     (entry,) = lists_of(matched_copy, bank)
     assert entry == {
+        "delivery_id": f"retraction-20261120-{bank}",
         "version": 1,
         "file": file.name,
         "rows": 1,

@@ -3,6 +3,7 @@
 import json
 
 import jsonschema
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from expectations.outbound_contracts import (
     make_sample,
 )
 from pipelines.core.publishing import read_manifest
+from pipelines.deliveries.attachments import Attachments, add_version, publish_attachments
 from tests.deliveries.test_deliver import CSV_BANK, PARQUET_BANK, deliver_all, folder_of
 from tests.helpers.matched_day import DAY
 
@@ -75,10 +77,20 @@ def test_an_export_names_every_column(name):
 
 
 def test_published_deliveries_keep_their_contracts(matched_copy):
+    answers = pa.table({"file": ["2026-11-20/receipts.csv"], "line": [2]})
+    columns = load_outbound("receipt_answer").schema.names
+    for name in columns[2:]:
+        answers = answers.append_column(name, pa.array(["accepted" if name == "status" else None]))
+    quiet = folder_of(matched_copy, "bank-quiet")  # without a lead, and with an answer
+    attachments = add_version(Attachments(), quiet, "receipt_answers", answers)
+    publish_attachments(DAY, quiet, attachments, {})
     deliver_all(matched_copy)
     schema = make_json_schema(load_outbound("delivery_manifest"))
-    for bank in (CSV_BANK, PARQUET_BANK):
-        jsonschema.validate(read_manifest(folder_of(matched_copy, bank)), schema)
+    manifests = list(matched_copy.outbox.glob("**/manifest.json"))
+    assert {path.parent.name for path in manifests} >= {CSV_BANK, PARQUET_BANK, "bank-quiet"}
+    for path in manifests:
+        jsonschema.validate(json.loads(path.read_text("utf-8")), schema)
+    assert read_manifest(quiet)["state"] == "nothing"
     rows = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet").to_pylist()
     assert rows
     row_schema = make_json_schema(load_outbound("lead_file"))

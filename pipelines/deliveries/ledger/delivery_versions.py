@@ -18,6 +18,9 @@ RETRACTION = "retraction-"
 LISTED_UNDER = {"": "deliveries", NOTICE: "notices", RETRACTION: "retractions"}
 """Prefix of an id, empty of a lead file -> where the manifest has the versions."""
 
+NOTHING = "nothing"
+"""State of a delivery without a lead file, for which no lead was matched."""
+
 FOLDER = "folder"
 """The transport of institutions that fetch their files from the outbox."""
 
@@ -46,6 +49,14 @@ class DeliveryVersion:
 def name_delivery(day: date, institution_id: str) -> str:
     """Return the id of an institution's delivery; all versions share it."""
     return f"{day:%Y%m%d}-{institution_id}"
+
+
+def describe_nothing(day: date) -> str:
+    """Return what a manifest says where no lead of `day` was matched to its institution."""
+    return (
+        f"No lead file: no lead of {day} was matched to you. The other files of this folder answer "
+        "what you sent, or name people who withdrew."
+    )
 
 
 def parse_delivery_id(text: str) -> tuple[str, date, str] | None:

@@ -301,15 +301,16 @@ def _compare(
     """Return the judgement of a receipt about a version of the institution's own delivery."""
     if version is None:
         return "unknown_delivery"
+    is_acknowledged = receipt.status == "ack"  # a refusal may be about wrong bytes
+    if is_acknowledged and receipt.sha256 not in version.hashes:
+        return "wrong_hash"
+    if is_acknowledged and receipt.rows != version.rows:
+        return "wrong_rows"
     if receipt.at < settings.day_start(version.day):
         return "before_delivery"
     if (receipt.known_on - version.day).days > policy.deliveries().late_receipt_days:
         return "too_late"
-    if receipt.status == "nak":  # it may refuse a file just because its bytes are wrong
-        return earlier.judge_refusal(receipt, version)
-    if receipt.sha256 not in version.hashes:
-        return "wrong_hash"
-    return "received" if receipt.rows == version.rows else "wrong_rows"
+    return "received" if is_acknowledged else earlier.judge_refusal(receipt, version)
 
 
 def _mark_repeated(receipts: list[Receipt]) -> Iterator[Receipt]:
