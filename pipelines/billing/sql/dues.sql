@@ -1,6 +1,6 @@
 -- What an institution owes for each match of `billable`, by what is known on `$as_of`: the charge,
--- and the credit of a match that was returned, retracted or refused. A refused file credits no match
--- that its institution itself reported as approved or funded. Money has two decimals.
+-- and the credit of a match that was returned, retracted or refused. A refused file credits no
+-- match that its institution itself reported as approved or funded. Money has two decimals.
 -- Tables: `billable` (delivered matches with price and currency), `attributed_outcomes`, `credits`
 -- (match -> reasons and dates of a credit).
 

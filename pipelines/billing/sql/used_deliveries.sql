@@ -1,5 +1,5 @@
--- The deliveries of which the institution reported a lead as approved or funded by `$day`, so that it
--- has read them. Table: `attributed_outcomes`.
+-- The deliveries of which the institution reported a lead as approved or funded by `$day`, so that
+-- it has read them. Table: `attributed_outcomes`.
 
 select distinct
     institution_id,
