@@ -150,6 +150,8 @@ class Column(StrictModel):
     """Of a text or list that restricts: what a readable value does that names nothing known."""
     means_every: tuple[str, ...] = ()
     """Values (in any case) that mean the same as an empty one: every institution."""
+    example: str | bool | int | float | tuple[str, ...] | None = None
+    """Value of a sample file; money as text, with its two decimals."""
 
     @model_validator(mode="after")
     def _require_allowed_feature(self) -> Self:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import yaml
 
-from expectations.contracts import LINEAGE, Column, Contract, contracts, load
+from expectations.contracts import LINEAGE, Column, Contract, ContractError, contracts, load
 from expectations.strict_model import StrictModel
 
 FOLDER = Path(__file__).parent / "outbound"
@@ -25,6 +25,9 @@ DERIVED = "docs/reference/schemas"
 FEEDS = f"{DERIVED}/feeds"
 """Where the JSON Schema of each feed is."""
 ODCS_VERSION = "v3.0.2"
+
+SAMPLE_CHANNEL = "search"
+"""Source of the lead in the sample of a lead file."""
 
 VERSION = "schema_version"
 """Name under which every outgoing file states the version of its contract: the last column of a
@@ -39,16 +42,6 @@ JSON_TYPES: dict[str, dict[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "timestamp": {"type": "string", "format": "date-time"},
 }
-SAMPLES: dict[str, Any] = {
-    "text": "text",
-    "list": ["one", "two"],
-    "integer": 1,
-    "number": 0.5,
-    "boolean": True,
-    "date": "2026-03-02",
-    "timestamp": "2026-03-02T09:30:15Z",
-}
-"""Type -> the value of a sample that no rule of its column restricts."""
 
 
 class OutboundColumn(Column):
@@ -116,9 +109,11 @@ def derive_outbound_files() -> dict[str, str]:
         texts[f"{place}.schema.json"] = _to_json(make_json_schema(contract))
         texts[f"{place}.odcs.yaml"] = _make_odcs(contract)
         if contract.form == "json":
-            texts[f"{place}.sample.json"] = _to_json(make_sample(contract.possible_columns))
+            texts[f"{place}.sample.json"] = _to_json(
+                _drop_empty(make_sample(contract.possible_columns))
+            )
         else:
-            texts[f"{place}.sample.csv"] = _make_csv(make_sample(contract.possible_columns))
+            texts[f"{place}.sample.csv"] = _make_csv(contract.possible_columns)
     for feed in contracts():
         texts[f"{FEEDS}/{feed.feed}.schema.json"] = _to_json(make_feed_schema(feed))
     return texts
@@ -149,7 +144,11 @@ def make_feed_schema(contract: Contract) -> dict[str, Any]:
 
 
 def make_sample(columns: tuple[OutboundColumn, ...]) -> dict[str, Any]:
-    """Return one object, or row, that keeps each rule of a contract; no value is a person's."""
+    """Return one object, or row, of a contract's examples; no value is a person's.
+
+    Raises:
+        ContractError: A required column has no example.
+    """
     return {column.name: _sample_value(column) for column in columns}
 
 
@@ -157,7 +156,9 @@ def _lead_columns() -> Iterator[OutboundColumn]:
     internal = {column.name for column in LINEAGE}
     for column in load("leads").lake_columns:
         if column.name not in internal and not column.protected:
-            facts = column.model_dump(include={"name", "type", "description", "allowed"})
+            facts = column.model_dump(include={"name", "type", "description", "allowed", "example"})
+            if column.name == load("leads").source_column:
+                facts["example"] = SAMPLE_CHANNEL
             yield OutboundColumn(**facts)
 
 
@@ -232,21 +233,29 @@ def _odcs_property(column: OutboundColumn) -> dict[str, Any]:
 
 def _sample_value(column: OutboundColumn) -> Any:
     if column.members:
-        inner = make_sample(column.members)
+        if not any(member.example is not None for member in column.members):
+            return None
+        inner = _drop_empty(make_sample(column.members))
         return [inner] if column.type == "list" else inner
-    if column.allowed:
-        return column.allowed[0]
-    if column.pattern and "64" in column.pattern:
-        return "0" * 64
-    if column.currency:
-        return "CNY"
-    value = SAMPLES[column.type]
-    if column.maximum is not None:
-        value = type(value)(min(value, column.maximum))
-    return type(value)(max(value, column.minimum)) if column.minimum is not None else value
+    if column.name == VERSION and column.minimum is not None:
+        return int(column.minimum)
+    if column.example is None and column.required:
+        raise ContractError(f"{column.name} is required and has no example for its sample")
+    if isinstance(column.example, tuple):
+        return [*column.example]
+    if column.type == "number" and column.example is not None:
+        return float(column.example)
+    return column.example
 
 
-def _make_csv(sample: dict[str, Any]) -> str:
+def _drop_empty(sample: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sample.items() if value is not None}
+
+
+def _make_csv(columns: tuple[OutboundColumn, ...]) -> str:
+    """Return a header and one row; money that an example states as text keeps its decimals."""
+    stated = {column.name: column.example for column in columns if isinstance(column.example, str)}
+    sample = make_sample(columns) | stated
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(sample)
@@ -260,6 +269,10 @@ def _csv_text(value: Any) -> str:
             item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
             for item in value
         )
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.15g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -131,6 +131,27 @@ def create_credits(
     run_query(connection, SQL / "credits.sql")
 
 
+def load_used(connection: duckdb.DuckDBPyConnection, day: date) -> set[tuple[str, date]]:
+    """Return institution and date of each delivery of which a lead was approved or funded by `day`.
+
+    Args:
+        connection: With the views of `open_billing`.
+        day: The business date.
+    """
+    rows = query_table(connection, SQL / "used_deliveries.sql", {"day": day})
+    return set(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+
+
+def load_success_dates(connection: duckdb.DuckDBPyConnection, day: date) -> set[date]:
+    """Return the dates of the deliveries of which a lead became approved or funded on `day`."""
+    rows = connection.execute(
+        "select distinct delivered_on from attributed_outcomes "
+        "where event in ('approved', 'funded') and known_on = $day",
+        {"day": day},
+    )
+    return {delivered_on for (delivered_on,) in rows.fetchall()}
+
+
 def fit_money(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return the columns of `schema`; an amount stays a decimal, so that its file has cents."""
     columns = {

@@ -7,6 +7,7 @@ reads is in `settlement/date=D/`, published once the files that go out are.
 
 from collections import defaultdict
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.billing.billing_tables import load_decisions, open_billing
+from pipelines.billing.billing_tables import (
+    load_decisions,
+    load_success_dates,
+    load_used,
+    open_billing,
+)
 from pipelines.billing.channel_feedback import publish_feedback
 from pipelines.billing.returns import decide_returns, find_return_problems
 from pipelines.billing.statement import close_months
@@ -34,10 +40,19 @@ from pipelines.deliveries.attachments import (
     read_attachments,
 )
 from pipelines.deliveries.ledger import receipts as receipt_feed
-from pipelines.deliveries.ledger.delivery_versions import list_institutions
+from pipelines.deliveries.ledger.delivery_versions import (
+    NOTICE,
+    list_institutions,
+    name_delivery,
+)
 from pipelines.deliveries.ledger.events import ledger_folder
 from pipelines.deliveries.ledger.open_deliveries import find_open
-from pipelines.deliveries.ledger.receipts import Receipt, answer_receipts, judge_receipts
+from pipelines.deliveries.ledger.receipts import (
+    Receipt,
+    answer_receipts,
+    judge_receipts,
+    list_refused_dates,
+)
 from pipelines.deliveries.ledger.record import (
     ANSWERS,
     record_answers,
@@ -63,17 +78,19 @@ def follow_up(settings: Settings, day: date) -> Facts:
     for root in (settings.matches, settings.marts):
         if not (settings.day_folder(root, day) / MANIFEST).is_file():
             return {"skipped": f"{root.name}/date={day} is not published"}
-    receipts = judge_receipts(settings, day)
     notices = find_notices(settings, day, _load_noticed(settings, day))
     attach(settings, day, "notices", notices)
-    answers = answer_receipts(settings, day, receipts)
-    if replayed.get("has_receipt_answers", True):
-        attach(settings, day, "receipt_answers", answers)
     with open_billing(settings, day) as connection:
+        receipts = judge_receipts(settings, day, partial(load_used, connection, day))
+        answers = answer_receipts(settings, day, receipts)
+        if replayed.get("has_receipt_answers", True):
+            attach(settings, day, "receipt_answers", answers)
         decisions = decide_returns(connection, settings, day)
         attach(settings, day, "return_decisions", decisions)
         events, changed = record(settings, day, receipts, decisions)
         every = pa.concat_tables([load_decisions(settings, day, inclusive=False), decisions])
+        # a refused lead that is approved now is paid for again
+        changed |= list_refused_dates(settings, day) & load_success_dates(connection, day)
         channels = publish_feedback(connection, settings, day, every, changed)
         problems = find_return_problems(connection, every, day)
     sign_manifests(settings, day, list_institutions(settings, day))
@@ -123,6 +140,8 @@ def attach(settings: Settings, day: date, kind: str, rows: pa.Table) -> None:
         own = rows.filter(pc.equal(rows["institution_id"], name))
         before = read_attachments(outbox / name)
         facts = {}
+        if kind == "notices":
+            facts["delivery_id"] = f"{NOTICE}{name_delivery(day, name)}"
         if kind == "notices" and own.num_rows:
             facts["deadline"] = f"{pc.min(own['deadline']).as_py()}"
         after = add_version(before, outbox / name, kind, own, **facts)

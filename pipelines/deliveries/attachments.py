@@ -19,7 +19,12 @@ from expectations.outbound_contracts import load_outbound
 from pipelines.core.publishing import MANIFEST, publishing, read_manifest, restore, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
-from pipelines.deliveries.ledger.delivery_versions import FOLDER, name_delivery
+from pipelines.deliveries.ledger.delivery_versions import (
+    FOLDER,
+    NOTHING,
+    describe_nothing,
+    name_delivery,
+)
 
 KINDS = {
     "receipts": "outcome_receipt",
@@ -156,6 +161,7 @@ def _read_facts(day: date, folder: Path, transports: Mapping[str, str]) -> Facts
         return {name: fact for name, fact in manifest.items() if name not in WRITTEN_FACTS}
     return {
         "delivery_id": name_delivery(day, folder.name),
+        "schema_version": load_outbound("delivery_manifest").schema_version,
         "institution_id": folder.name,
         "date": f"{day}",
         "format": "csv",
@@ -166,4 +172,10 @@ def _read_facts(day: date, folder: Path, transports: Mapping[str, str]) -> Facts
         "version": 0,
         "rows": 0,
         "deliveries": [],
+        "state": NOTHING,
+        "message": describe_nothing(day),
+        "retracted": [],
+        "held_back": 0,
+        "held_reasons": {},
+        "findings": [],
     }

@@ -22,6 +22,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from expectations import policy
+from expectations.contracts import load
 from expectations.outbound_contracts import load_outbound, make_sample
 from pipelines.core.database import connect
 from pipelines.core.errors import IntegrityError
@@ -252,6 +253,9 @@ def _make_rows(columns: Sequence[str], match_id: str) -> pa.Table:
         if column in CONTRACT.columns or column.name in columns
     ]
     sample = make_sample(tuple(chosen)) | {"match_id": match_id}
+    for column in load("leads").columns:  # no number that somebody could call
+        if column.name in sample and column.personal and column.type == "text":
+            sample[column.name] = "test"
     values = [pa.array([sample[column.name]]).cast(column.arrow_type) for column in chosen]
     return pa.table(values, names=[column.name for column in chosen])
 

@@ -32,7 +32,12 @@ from pipelines.deliveries.going_live import (
 )
 from pipelines.deliveries.last_gate.gate import LastGate, Violation
 from pipelines.deliveries.last_gate.outgoing_file import OutgoingFile
-from pipelines.deliveries.ledger.delivery_versions import FOLDER, name_delivery
+from pipelines.deliveries.ledger.delivery_versions import (
+    FOLDER,
+    NOTHING,
+    describe_nothing,
+    name_delivery,
+)
 from pipelines.deliveries.present_knowledge import Holds, find_ended, judge_rows
 from pipelines.deliveries.recipient import (
     DELIVERABLE_COLUMNS,
@@ -456,14 +461,16 @@ class DayDeliveries:
                 }
             )
         return self._facts(recipient) | {
-            "state": "delivered",
+            "state": "delivered" if versions else NOTHING,
             "version": len(versions),
             "rows": rows,
             "deliveries": versions,
             "retracted": retracted,
             "held_back": judged.rows,
             "held_reasons": judged.reasons,
-            "message": self._describe_held_rows(recipient, judged, rows + judged.rows),
+            "message": self._describe_held_rows(recipient, judged, rows + judged.rows)
+            if versions
+            else describe_nothing(self.day),
             "findings": findings,
         }
 

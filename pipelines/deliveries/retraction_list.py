@@ -17,6 +17,7 @@ from expectations.outbound_contracts import load_outbound
 from pipelines.core.publishing import MANIFEST, read_manifest, sha256
 from pipelines.core.settings import Settings
 from pipelines.deliveries import lead_file
+from pipelines.deliveries.ledger.delivery_versions import RETRACTION
 from pipelines.deliveries.recipient import Recipient
 from pipelines.deliveries.sealing import seal_to
 
@@ -68,6 +69,7 @@ def add_list(
         return
     file, sealing = seal_to(settings, plain, recipient.public_key, moment)
     entry = {
+        "delivery_id": f"{RETRACTION}{facts['delivery_id']}",
         "version": number,
         "rows": len(retracted),
         "schema_version": CONTRACT.schema_version,

@@ -55,6 +55,7 @@ def derive_columns(
     derive = {
         "leads": _derive_leads,
         "outcomes": _derive_outcomes,
+        "receipts": _derive_receipts,
         "supply_links": _derive_supply_links,
     }.get(contract.feed)
     if derive is None:
@@ -69,6 +70,12 @@ def _derive_outcomes(
     _connection: duckdb.DuckDBPyConnection, rows: pa.Table, _zone: str
 ) -> pa.Table:
     return pa.table({"file_line": rows["line"], "history_kind": rows["origin"]})
+
+
+def _derive_receipts(
+    _connection: duckdb.DuckDBPyConnection, rows: pa.Table, _zone: str
+) -> pa.Table:
+    return pa.table({"file_line": rows["line"]})
 
 
 def _derive_supply_links(

@@ -114,6 +114,7 @@ def test_a_refused_delivery_is_refused_until_it_is_acknowledged(settings):
         ({"delivery_id": "20260302-../bank-b"}, "receipts_unknown"),
         ({"delivery_id": "notice-20260302-bank-a"}, "receipts_unknown"),
         ({"at": at("2026-03-01 08:00")}, "receipts_unknown"),
+        ({"at": at("2026-03-01 08:00"), "sha256": "0" * 64}, "receipts_wrong_content"),
         ({"delivery_id": "20260302-bank-b"}, "receipts_foreign"),
         ({"delivery_id": "20260302-bank-b", "status": "nak"}, "receipts_foreign"),
     ],
@@ -160,10 +161,73 @@ def test_a_line_of_receipts_that_cannot_be_read_is_answered(settings):
         for row in answers_to(settings, "bank-a")
     }
     assert answered == {
-        ("read.csv", ""): ("accepted", ""),
+        ("read.csv", "2"): ("accepted", ""),
         ("read.csv", "3"): ("ignored", "allowed: status"),
         ("semicolons.csv", ""): ("ignored", "header"),
     }
+
+
+def land_receipts(settings: Settings, name: str, rows: list[str]) -> None:
+    folder = settings.landing / "receipts" / "bank-a" / f"{NEXT}"
+    folder.mkdir(parents=True, exist_ok=True)
+    header = "delivery_id,version,sha256,rows,status,reason,at"
+    (folder / name).write_text("\n".join([header, *rows, ""]))
+
+
+def test_each_line_is_answered_with_its_line_in_the_order_of_the_file(settings):
+    sent = receipt(settings, FIRST, "bank-a")["sha256"]
+    line = "20260302-bank-a,1,{sha},{rows},ack,,2026-03-03T{time}+08:00"
+    right = [line.format(sha=sent, rows=3, time=time) for time in ("09:00:00", "09:01:00")]
+    wrong_hash = line.format(sha="1" * 64, rows=3, time="09:02:00")
+    wrong_rows = line.format(sha=sent, rows=4, time="09:03:00")
+    torn = right[0].rpartition(",ack")[0]
+    rows = [right[1], right[0], right[0], wrong_hash, wrong_rows, wrong_hash, torn]
+    land_receipts(settings, "read.csv", rows)
+    ingest(settings, NEXT)
+    write_quiet_day(settings, NEXT)
+    follow_up(settings, NEXT)
+    answered = [(row["line"], row["reason"]) for row in answers_to(settings, "bank-a")]
+    assert answered == [
+        ("2", ""),
+        ("3", "repeated"),
+        ("4", "duplicate"),
+        ("5", "wrong_hash"),
+        ("6", "wrong_rows"),
+        ("7", "duplicate"),
+        ("8", "fields"),
+    ]
+    assert state_of(settings, "bank-a") == {"received"}
+
+
+def test_of_equal_files_of_a_date_the_first_by_name_counts(settings):
+    sent = receipt(settings, FIRST, "bank-a")["sha256"]
+    row = f"20260302-bank-a,1,{sent},3,ack,,2026-03-03T08:00:00+08:00"
+    for name in ("receipts.csv", "receipts-again.csv"):
+        land_receipts(settings, name, [row])
+    ingest(settings, NEXT)
+    write_quiet_day(settings, NEXT)
+    follow_up(settings, NEXT)
+    answered = [
+        (row["file"].partition("/")[2], row["line"], row["status"], row["reason"])
+        for row in answers_to(settings, "bank-a")
+    ]
+    assert answered == [
+        ("receipts-again.csv", "2", "accepted", ""),
+        ("receipts.csv", "", "ignored", "copy"),
+    ]
+
+
+def test_the_hash_of_the_opened_file_is_a_wrong_hash(settings):
+    folder = settings.day_folder(settings.outbox, FIRST) / "bank-a"
+    manifest = read_manifest(folder)
+    manifest["deliveries"][-1]["content_sha256"] = "2" * 64  # as of a file that was sealed
+    write_json(folder / "manifest.json", manifest)
+    opened = receipt(settings, FIRST, "bank-a", sha256="2" * 64)
+    right = opened | {"sha256": receipt(settings, FIRST, "bank-a")["sha256"]}
+    answer(settings, [opened, right | {"at": at(f"{NEXT} 07:00")}])
+    reasons = {row["reason"] for row in answers_to(settings, "bank-a")}
+    assert reasons == {"", "wrong_hash"}
+    assert state_of(settings, "bank-a") == {"received"}
 
 
 def test_a_partner_speaks_only_for_itself(settings):

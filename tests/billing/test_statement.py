@@ -24,11 +24,12 @@ from tests.helpers.delivered_home import (
     PRODUCTS,
     match,
     outcome,
+    receipt,
     write_delivered_day,
     write_marts_of,
     write_quiet_day,
 )
-from tests.helpers.lake import Row
+from tests.helpers.lake import Row, at
 
 FIRST = date(2026, 3, 26)
 MARCH, APRIL = Month(date(2026, 3, 1)), Month(date(2026, 4, 1))
@@ -212,6 +213,109 @@ def test_a_funded_loan_without_an_amount_is_charged_once_its_amount_is_reported(
     assert Decimal(line["charges"]) == Decimal(line["amount_due"]) == price * 12_000
 
 
+def take_in(
+    settings: Settings, days: int, outcomes: list[Row], *status: str
+) -> list[dict[str, str]]:
+    """Follow up a day with receipts of the delivery of bank-b; return the answers."""
+    day = day_after(days)
+    sent = [
+        receipt(settings, FIRST, "bank-b", status=each, at=at(f"{day} {8 + hour:02}:00"))
+        for hour, each in enumerate(status)
+    ]
+    write_quiet_day(settings, day, outcomes, receipts=sent)
+    follow_up(settings, day)
+    path = settings.day_folder(settings.outbox, day) / "bank-b" / "receipt_answer.csv"
+    return rows_of(path) if sent else []
+
+
+def close_march(settings: Settings, outcomes: list[Row]) -> dict[str, str]:
+    write_quiet_day(settings, MARCH.last, outcomes)
+    follow_up(settings, MARCH.last)
+    (line,) = rows_of(month_folder(settings, MARCH) / "bank-b" / "statement.csv")
+    return line
+
+
+@pytest.fixture
+def funded(tmp_path: Path) -> tuple[Settings, Row, Row]:
+    """A home with a delivery of two leads, the second of them, and the funding of the first."""
+    settings = Settings(home=tmp_path, threads=1)
+    one, other = match(1, "bank-b", "share"), match(2, "bank-b", "share")
+    write_delivered_day(settings, FIRST, [one, other])
+    follow_up(settings, FIRST)
+    return settings, other, outcome(one, "funded", f"{day_after(2)} 10:00", amount=20_000.0)
+
+
+def test_a_refusal_after_a_funding_credits_nothing(funded):
+    settings, _, loan = funded
+    (answer,) = take_in(settings, 2, [loan], "nak")
+    assert (answer["status"], answer["reason"]) == ("ignored", "approved_or_funded")
+    line = close_march(settings, [loan])
+    assert (line["charges"], line["credits"], line["amount_due"]) == ("430.00", "0.00", "430.00")
+    manifest = read_manifest(settings.day_folder(settings.settlement, day_after(2)))
+    assert [finding["id"] for finding in manifest["findings"]] == ["refusals_too_late"]
+
+
+def test_a_refusal_after_an_acknowledgement_of_an_earlier_day_is_too_late(funded):
+    settings, _, loan = funded
+    take_in(settings, 1, [], "ack")
+    (answer,) = take_in(settings, 2, [], "nak")
+    assert (answer["status"], answer["reason"]) == ("ignored", "after_ack")
+    assert close_march(settings, [loan])["amount_due"] == "430.00"
+
+
+def test_a_refusal_after_an_acknowledgement_of_the_same_day_counts(funded):
+    settings, _, _ = funded
+    answers = take_in(settings, 1, [], "ack", "nak")
+    assert {(row["status"], row["reason"]) for row in answers} == {
+        ("ignored", "repeated"),
+        ("accepted", ""),
+    }
+    (answer,) = take_in(settings, 2, [], "ack")
+    assert answer["status"] == "accepted"
+
+
+def test_a_refusal_that_does_not_count_leaves_the_acknowledgement_of_its_day(funded):
+    settings, _, loan = funded
+    answers = take_in(settings, 2, [loan], "ack", "nak")
+    assert {(row["status"], row["reason"]) for row in answers} == {
+        ("accepted", ""),
+        ("ignored", "approved_or_funded"),
+    }
+
+
+def test_a_funding_after_a_refusal_is_charged_and_no_other_lead_of_the_file(funded):
+    settings, other, loan = funded
+    (answer,) = take_in(settings, 1, [], "nak")
+    assert answer["status"] == "accepted"
+    line = close_march(settings, [])
+    assert (line["charges"], line["credits"], line["amount_due"]) == ("0.00", "0.00", "0.00")
+    more = outcome(other, "declined", "2026-04-02 10:00")
+    write_quiet_day(settings, APRIL.last, [loan, more])
+    follow_up(settings, APRIL.last)
+    (line,) = rows_of(month_folder(settings, APRIL) / "bank-b" / "statement.csv")
+    assert (line["charges"], line["credits"], line["amount_due"]) == ("430.00", "0.00", "430.00")
+
+
+def test_a_credit_of_a_refusal_is_taken_back_once_the_lead_is_approved(settings):
+    day = day_after(1)
+    sent = receipt(settings, FIRST, "bank-a", status="nak", at=at(f"{day} 08:00"))
+    write_quiet_day(settings, day, receipts=[sent])
+    follow_up(settings, day)
+    write_quiet_day(settings, MARCH.last)
+    follow_up(settings, MARCH.last)
+    (line,) = rows_of(month_folder(settings, MARCH) / "bank-a" / "statement.csv")
+    assert (line["charges"], line["credits"], line["amount_due"]) == ("802.00", "-802.00", "0.00")
+    approved = outcome(match(0, "bank-a", "lead"), "approved", "2026-04-02 10:00")
+    write_quiet_day(settings, date(2026, 4, 2), [approved])
+    follow_up(settings, date(2026, 4, 2))
+    feedback = settings.outbox / "channels" / "date=2026-04-02" / "search" / "feedback.csv"
+    assert ("earned", "20.05") in {(row["event"], row["amount"]) for row in rows_of(feedback)}
+    write_quiet_day(settings, APRIL.last, [approved])
+    follow_up(settings, APRIL.last)
+    (line,) = rows_of(month_folder(settings, APRIL) / "bank-a" / "statement.csv")
+    assert (line["adjustments"], line["amount_due"]) == ("20.05", "20.05")
+
+
 def test_a_statement_is_signed(settings):
     write_quiet_day(settings, MARCH.last)
     follow_up(settings, MARCH.last)
@@ -288,6 +392,42 @@ def draw_outcomes(numbers: random.Random, row: Row, day: date) -> list[tuple[dat
     return [*reported, (later, outcome(row, "declined", f"{later} 12:00"))]
 
 
+def draw_receipts(numbers: random.Random, settings: Settings, day: date) -> list[Row]:
+    """Return receipts that come on `day`, of lead files of the days before it."""
+    return [
+        receipt(settings, sent_on, name, at=at(f"{day} 08:00"), status=status)
+        for sent_on in (day - timedelta(days=back) for back in range(1, 20))
+        for name in ("bank-a", "bank-b")
+        if (settings.day_folder(settings.outbox, sent_on) / name / "leads.csv").is_file()
+        for status in ("ack", "nak")
+        if numbers.random() < 0.02
+    ]
+
+
+def list_refused(settings: Settings) -> set[str]:
+    """Return the deliveries whose last receipt that counts is a refusal, by what went out."""
+    state: dict[str, str] = {}
+    for folder in sorted(settings.lake.glob("receipts/date=*")):
+        sent = pq.read_table(folder / "receipts.parquet", partitioning=None).to_pylist()
+        for row in sorted(sent, key=lambda each: each["status"]):
+            path = settings.outbox / folder.name / row["institution_id"] / "receipt_answer.csv"
+            is_accepted = {"status": "accepted", "reason": ""}.items()
+            answers = [each for each in rows_of(path) if is_accepted <= each.items()]
+            own = [each for each in sent if each["delivery_id"] == row["delivery_id"]]
+            if row["delivery_id"] not in {each["delivery_id"] for each in answers}:
+                continue
+            refusals = find_ignored_refusals(rows_of(path))
+            if row["status"] == "ack" or row["delivery_id"] not in refusals:
+                state[row["delivery_id"]] = row["status"]
+            assert len(own) <= 2
+    return {name for name, status in state.items() if status == "nak"}
+
+
+def find_ignored_refusals(answers: list[dict[str, str]]) -> set[str]:
+    reasons = {"after_ack", "approved_or_funded"}
+    return {row["delivery_id"] for row in answers if row["reason"] in reasons}
+
+
 def play_months(settings: Settings) -> list[Row]:
     """Follow up two months of random deliveries and outcomes; return the outcomes."""
     numbers = random.Random(5)
@@ -301,12 +441,13 @@ def play_months(settings: Settings) -> list[Row]:
                 pending[reported_on].append(reported)
         news = pending.pop(day, [])
         known += news
+        receipts = draw_receipts(numbers, settings, day)
         if matches:
-            write_delivered_day(settings, day, matches)
+            write_delivered_day(settings, day, matches, receipts=receipts)
             write_marts_of(settings, day, known)
-        elif news or day in {MARCH.last, APRIL.last}:
-            write_quiet_day(settings, day, known)
-        if matches or news or day in {MARCH.last, APRIL.last}:
+        elif news or receipts or day in {MARCH.last, APRIL.last}:
+            write_quiet_day(settings, day, known, receipts=receipts)
+        if matches or news or receipts or day in {MARCH.last, APRIL.last}:
             follow_up(settings, day)
         day += timedelta(days=1)
     return known
@@ -334,6 +475,15 @@ def find_results(outcomes: list[Row]) -> tuple[set[str], dict[str, Decimal]]:
     return {name for name, event in latest.items() if event != "declined"}, funded
 
 
+def list_successes(outcomes: list[Row]) -> set[str]:
+    """Return the matches that were ever reported as approved or funded."""
+    return {
+        f"{row['lead_id'].replace('L', 'm')}-{row['institution_id']}-{row['product_id']}"
+        for row in outcomes
+        if row["event"] in {"approved", "funded"}
+    }
+
+
 def recompute(settings: Settings, outcomes: list[Row]) -> dict[str, Decimal]:
     """Return institution -> amount due by the bytes of lead files, decisions and outcomes.
 
@@ -342,6 +492,7 @@ def recompute(settings: Settings, outcomes: list[Row]) -> dict[str, Decimal]:
     prices = {p["product_id"]: (p["price_model"], Decimal(str(p["price"]))) for p in PRODUCTS}
     returned = list_returned(settings)
     approved, funded = find_results(outcomes)
+    refused, used = list_refused(settings), list_successes(outcomes)
     due: dict[str, Decimal] = defaultdict(Decimal)
     for path in settings.outbox.glob("date=*/*/leads.csv"):
         for row in rows_of(path):
@@ -349,7 +500,8 @@ def recompute(settings: Settings, outcomes: list[Row]) -> dict[str, Decimal]:
             model, price = prices[name.rsplit("-", 1)[1]]
             share = {"cpl": Decimal(1), "cpa": Decimal(name in approved)}
             amount = price * share.get(model, funded.get(name, Decimal(0)))
-            if name not in returned:
+            delivery = f"{path.parts[-3].removeprefix('date=').replace('-', '')}-{path.parts[-2]}"
+            if name not in returned and (delivery not in refused or name in used):
                 due[path.parent.name] += amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
     return due
 

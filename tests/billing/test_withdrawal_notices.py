@@ -1,24 +1,29 @@
 """A withdrawal after delivery reaches each institution that has the person, and no other."""
 
 import csv
+import json
 import random
 from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pipelines.billing.follow_up import follow_up
 from pipelines.core.database import query_table
 from pipelines.core.publishing import read_manifest
-from pipelines.core.settings import Settings
+from pipelines.core.settings import PROJECT, Settings
 from pipelines.deliveries import withdrawal_notices
+from pipelines.deliveries.ledger.events import load_states
 from pipelines.deliveries.withdrawal_notices import NOTICES, add_business_days, find_notices
 from tests.helpers.delivered_home import (
     FIRST,
     deliver_file,
     match,
+    outcome,
+    receipt,
     write_delivered_day,
     write_quiet_day,
 )
@@ -169,6 +174,28 @@ def test_the_notice_names_delivery_and_deadline_and_no_person(settings):
     assert not any(word in text for word in ("id-11", "+86138", sha("id-11"), "L11"))
 
 
+def test_a_folder_without_a_lead_file_has_a_manifest_that_keeps_its_contract(settings):
+    returned = outcome(match(2, "bank-b", "share"), "returned", "2026-03-03 10:00", reason="x")
+    answer = receipt(settings, FIRST, "bank-a")
+    orders = [order("id_number", "id-1")]
+    write_quiet_day(settings, NEXT, [returned], suppressions=orders, receipts=[answer])
+    file = PROJECT / "docs/reference/schemas/delivery_manifest.schema.json"
+    schema = json.loads(file.read_text("utf-8"))
+    for _ in range(2):  # the step may run again
+        follow_up(settings, NEXT)
+        outbox = settings.day_folder(settings.outbox, NEXT)
+        found = {path.parent.name: json.loads(path.read_text()) for path in outbox.glob("*/*.json")}
+        assert found.keys() == {"bank-a", "bank-b"}
+        for name, manifest in found.items():
+            jsonschema.validate(manifest, schema)
+            assert (manifest["state"], manifest["version"]) == ("nothing", 0)
+            assert "no lead of 2026-03-03 was matched" in manifest["message"]
+            assert manifest["notices"][-1]["delivery_id"] == f"notice-20260303-{name}"
+    states = load_states(settings, FIRST)["state"].to_pylist()
+    assert set(states) == {"received", "sent"}
+    assert load_states(settings, NEXT).num_rows == 0
+
+
 def test_an_unanswered_notice_is_overdue_until_it_is_acknowledged(settings):
     write_quiet_day(settings, NEXT, suppressions=[order("id_number", "id-1")])
     follow_up(settings, NEXT)
@@ -181,7 +208,7 @@ def test_an_unanswered_notice_is_overdue_until_it_is_acknowledged(settings):
     newest = read_manifest(settings.day_folder(settings.outbox, NEXT) / "bank-a")["notices"][-1]
     answer = {
         "institution_id": "bank-a",
-        "delivery_id": "notice-20260303-bank-a",
+        "delivery_id": newest["delivery_id"],
         "version": 1,
         "sha256": newest["sha256"],
         "rows": newest["rows"],

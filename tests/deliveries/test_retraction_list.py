@@ -53,6 +53,7 @@ def test_a_correction_brings_the_list_of_what_it_takes_back(matched_copy, bank, 
     file = folder_of(matched_copy, bank) / f"retractions.{form}"
     (entry,) = lists_of(matched_copy, bank)
     assert entry == {
+        "delivery_id": f"retraction-20261120-{bank}",
         "version": 1,
         "file": file.name,
         "rows": 1,
@@ -164,7 +165,7 @@ def test_a_list_is_acknowledged_like_a_lead_file(matched_copy, changes, judgemen
     before = find_open(matched_copy, LATER, []).counts["retractions_open"]
     assert before >= 1  # the person's other institutions have a list as well
     write_feed(matched_copy, "receipts", LATER, [receipt | changes])
-    (judged,) = judge_receipts(matched_copy, LATER)
+    (judged,) = judge_receipts(matched_copy, LATER, set)
     assert judged.judgement == judgement
     counts = find_open(matched_copy, LATER, [judged]).counts
     assert counts["retractions_open"] == before - judged.decides
@@ -181,7 +182,7 @@ def test_a_list_without_a_receipt_is_a_finding_of_an_institution_that_acknowledg
         "at": at("2026-11-22 08:00"),
     }
     write_feed(matched_copy, "receipts", LATER, [receipt])
-    judged = judge_receipts(matched_copy, LATER)
+    judged = judge_receipts(matched_copy, LATER, set)
     (early,) = (find_open(matched_copy, LATER, judged).findings,)
     assert early == []  # the list is of the day after: it is not late yet
     late = LATER.replace(day=LATER.day + 1)

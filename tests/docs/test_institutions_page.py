@@ -6,15 +6,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import pyrage
 import pytest
 
+from expectations.outbound_contracts import load_outbound
 from pipelines.core.settings import PROJECT
+from pipelines.deliveries.ledger.receipts import Judgement
 
 SCHEMAS = PROJECT / "docs/reference/schemas"
 PAGE = (PROJECT / "docs/institutions.md").read_text("utf-8")
-READ, VERIFY, CHECK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+READ, VERIFY, COUNT, OPEN, CHECK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 RECEIPT = PAGE.partition("## Acknowledge a file")[2].partition("```csv\n")[2].partition("```")[0]
 OUTCOMES = PAGE.partition("## Report outcomes")[2].partition("```csv\n")[2].partition("```")[0]
 
@@ -61,6 +64,37 @@ def test_the_verifying_program_finds_a_changed_file(folder):
     (folder / "leads.csv").write_text("changed", "utf-8")
     with pytest.raises(AssertionError, match=r"leads\.csv"):
         exec(VERIFY, {})
+
+
+@pytest.mark.parametrize("file", ["leads.csv", "leads.csv.age"])
+def test_the_counting_program_finds_a_missing_row(folder, file):
+    (folder / "leads.csv").write_text('match_id,purpose\n1,"two\nlines"\n2,\n', "utf-8-sig")
+    manifest = {"deliveries": [{"file": "leads.old.csv", "rows": 9}, {"file": file, "rows": 2}]}
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    exec(COUNT, {})
+    (folder / "leads.csv").write_text("match_id,purpose\n1,\n", "utf-8")
+    with pytest.raises(AssertionError, match=r"leads\.csv"):
+        exec(COUNT, {})
+
+
+def test_the_opening_program_opens_a_file_for_a_key_of_age(folder):
+    identity = pyrage.x25519.Identity.generate()
+    (folder / "key.txt").write_text(f"# public key: {identity.to_public()}\n{identity}\n")
+    (folder / "leads.csv.age").write_bytes(pyrage.encrypt(b"as sent", [identity.to_public()]))
+    exec(OPEN, {})
+    assert (folder / "leads.csv").read_bytes() == b"as sent"
+
+
+def test_every_reason_of_a_receipt_answer_is_on_the_page():
+    (reason,) = [each for each in load_outbound("receipt_answer").columns if each.name == "reason"]
+    listed = re.findall(r"[a-z_]{4,}(?=[,.]|$)", reason.description.partition(":")[2])
+    stated = set(re.findall(r"\w+", reason.description))
+    assert stated >= set(get_args(Judgement)) - {"received", "refused", "test", "foreign"}
+    section = PAGE.partition("## Acknowledge a file")[2].partition("\n## ")[0]
+    general = PAGE.partition("## What you receive")[0]
+    names = [name for name in listed if "_" in name] + ["repeated", "duplicate", "fields", "copy"]
+    assert [name for name in names if f"`{name}`" not in section] == []
+    assert "first by name" in general
 
 
 def test_the_checking_program_accepts_the_samples_and_names_broken_lines(folder):

@@ -1,8 +1,16 @@
 """Every outgoing file keeps its contract, and the derived schemas say what the contracts say."""
 
+import csv
+import io
 import json
+import re
+from datetime import date
+from decimal import Decimal
+from operator import mul
+from pathlib import Path
 
 import jsonschema
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,6 +25,8 @@ from expectations.outbound_contracts import (
     make_sample,
 )
 from pipelines.core.publishing import read_manifest
+from pipelines.deliveries.attachments import Attachments, add_version, publish_attachments
+from pipelines.deliveries.ledger.delivery_versions import parse_delivery_id
 from tests.deliveries.test_deliver import CSV_BANK, PARQUET_BANK, deliver_all, folder_of
 from tests.helpers.matched_day import DAY
 
@@ -29,6 +39,61 @@ def test_a_contract_gives_a_valid_schema_and_a_sample_that_keeps_it(name):
     schema = make_json_schema(contract)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(make_sample(contract.possible_columns), schema)
+
+
+def read_samples() -> dict[str, dict[str, str]]:
+    """Return the row of each sample that is a table, by contract."""
+    files = derive_outbound_files().items()
+    texts = {
+        Path(name).name.partition(".")[0]: text for name, text in files if "sample.csv" in name
+    }
+    return {name: next(csv.DictReader(io.StringIO(text))) for name, text in texts.items()}
+
+
+def test_the_samples_are_of_one_lead_and_one_delivery():
+    samples = read_samples()
+    assert len(samples) == len(NAMES) - 1
+    for column, pattern in {
+        "match_id": r"[0-9a-f]{32}",
+        "lead_id": r"260302-\d{7}",
+        "delivery_id": "20260302-bank-001",
+        "product_id": "loan-1",
+        "file": r"2026-03-03/\w+\.csv",
+    }.items():
+        found = {sample[column] for sample in samples.values() if column in sample}
+        assert found
+        assert all(re.fullmatch(pattern, value) for value in found)
+        assert len(found) == 1 or column == "file"
+    manifest = make_sample(load_outbound("delivery_manifest").possible_columns)
+    assert parse_delivery_id(manifest["delivery_id"]) == ("", date(2026, 3, 2), "bank-001")
+    (version,) = manifest["deliveries"]
+    assert (version["version"], version["rows"]) == (manifest["version"], manifest["rows"])
+    assert version["sealed_with"]["key"] == manifest["public_key"]
+
+
+def test_the_samples_state_money_that_adds_up_and_a_lead_that_the_ingest_accepts():
+    samples = read_samples()
+    line = samples["statement"]
+    parts = [Decimal(line[name]) for name in ("charges", "credits", "adjustments")]
+    assert sum(parts) == Decimal(line["amount_due"]) == Decimal(2938)
+    assert Decimal(line["charges"]) == int(line["delivered"]) * Decimal(line["price"])
+    assert samples["statement_matches"]["amount"] == "26.00"
+    offer = {name: Decimal(samples["offer"][name]) for name in ("interest", "total_cost")}
+    assert offer["interest"] + Decimal(samples["offer"]["fees_in_any_case"]) == offer["total_cost"]
+    lead = samples["lead_file"]
+    rules = make_feed_schema(load("leads"))["properties"]
+    stated = {
+        name: value
+        for name, value in make_sample(load_outbound("lead_file").possible_columns).items()
+        if name in rules
+    }
+    for name, value in stated.items():
+        jsonschema.validate(value, rules[name])
+    number = [10 if digit == "X" else int(digit) for digit in lead["id_number"]]
+    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2, 1)  # of GB 11643
+    assert sum(map(mul, number, weights)) % 11 == 1
+    assert lead["birth_date"].replace("-", "") == lead["id_number"][6:14]
+    assert "text" not in {value for sample in samples.values() for value in sample.values()}
 
 
 RECEIPT = {
@@ -75,10 +140,20 @@ def test_an_export_names_every_column(name):
 
 
 def test_published_deliveries_keep_their_contracts(matched_copy):
+    answers = pa.table({"file": ["2026-11-20/receipts.csv"], "line": [2]})
+    columns = load_outbound("receipt_answer").schema.names
+    for name in columns[2:]:
+        answers = answers.append_column(name, pa.array(["accepted" if name == "status" else None]))
+    quiet = folder_of(matched_copy, "bank-quiet")  # without a lead, and with an answer
+    attachments = add_version(Attachments(), quiet, "receipt_answers", answers)
+    publish_attachments(DAY, quiet, attachments, {})
     deliver_all(matched_copy)
     schema = make_json_schema(load_outbound("delivery_manifest"))
-    for bank in (CSV_BANK, PARQUET_BANK):
-        jsonschema.validate(read_manifest(folder_of(matched_copy, bank)), schema)
+    manifests = list(matched_copy.outbox.glob("**/manifest.json"))
+    assert {path.parent.name for path in manifests} >= {CSV_BANK, PARQUET_BANK, "bank-quiet"}
+    for path in manifests:
+        jsonschema.validate(json.loads(path.read_text("utf-8")), schema)
+    assert read_manifest(quiet)["state"] == "nothing"
     rows = pq.read_table(folder_of(matched_copy, PARQUET_BANK) / "leads.parquet").to_pylist()
     assert rows
     row_schema = make_json_schema(load_outbound("lead_file"))

@@ -1,5 +1,5 @@
--- Why and since when a match is not paid for: the first reason counts. Tables: `decisions`,
--- `states`.
+-- Why and since when a match is not paid for; `dues.sql` takes the first reason that counts.
+-- Tables: `decisions`, `states`.
 
 create or replace temp view credits as
 
@@ -26,4 +26,3 @@ select
     reason,
     known_on
 from reasons
-qualify row_number() over (partition by match_id order by known_on, reason) = 1

@@ -1,7 +1,8 @@
 -- What an institution owes for each match of `billable`, by what is known on `$as_of`: the charge,
--- and the credit of a match that was returned, retracted or refused. Money has two decimals.
+-- and the credit of a match that was returned, retracted or refused. A refused file credits no
+-- match that its institution itself reported as approved or funded. Money has two decimals.
 -- Tables: `billable` (delivered matches with price and currency), `attributed_outcomes`, `credits`
--- (match -> reason and date of the credit).
+-- (match -> reasons and dates of a credit).
 
 with known as (
 
@@ -14,7 +15,8 @@ decisions as (
 
     select
         match_id,
-        arg_max(event, (recorded_at, known_at, event_at, event)) as decision
+        arg_max(event, (recorded_at, known_at, event_at, event)) as decision,
+        bool_or(event <> 'declined') as has_success
     from known
     where event in ('approved', 'declined', 'funded')
     group by match_id
@@ -30,6 +32,23 @@ fundings as (
     from known
     where event = 'funded'
     group by match_id
+
+),
+
+credited as (
+
+    select
+        credits.match_id,
+        credits.reason
+    from credits
+    left join decisions on credits.match_id = decisions.match_id
+    where
+        credits.known_on <= $as_of
+        and (credits.reason <> 'refused' or not coalesce(decisions.has_success, false))
+    qualify
+        row_number() over (
+            partition by credits.match_id order by credits.known_on, credits.reason
+        ) = 1
 
 ),
 
@@ -72,9 +91,9 @@ charged as (
 select
     charged.*,
     case
-        when credits.match_id is not null then cast(-charged.charge as decimal(18, 2))
+        when credited.match_id is not null then cast(-charged.charge as decimal(18, 2))
         else cast(0 as decimal(18, 2))
     end as credit,
-    credits.reason as credit_reason
+    credited.reason as credit_reason
 from charged
-left join credits on charged.match_id = credits.match_id and credits.known_on <= $as_of
+left join credited on charged.match_id = credited.match_id

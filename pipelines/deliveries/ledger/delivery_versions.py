@@ -18,6 +18,9 @@ RETRACTION = "retraction-"
 LISTED_UNDER = {"": "deliveries", NOTICE: "notices", RETRACTION: "retractions"}
 """Prefix of an id, empty of a lead file -> where the manifest has the versions."""
 
+NOTHING = "nothing"
+"""State of a delivery without a lead file, for which no lead was matched."""
+
 FOLDER = "folder"
 """The transport of institutions that fetch their files from the outbox."""
 
@@ -34,7 +37,7 @@ class DeliveryVersion:
     version: int
     rows: int
     hashes: frozenset[str]
-    """SHA-256 of the file, and of its sealed form where it has one."""
+    """SHA-256 of the file as it arrives, and as it was before an erasure changed it."""
     file: str
     known_on: date
     """Date as of which it was judged: it went out on that date or later."""
@@ -46,6 +49,14 @@ class DeliveryVersion:
 def name_delivery(day: date, institution_id: str) -> str:
     """Return the id of an institution's delivery; all versions share it."""
     return f"{day:%Y%m%d}-{institution_id}"
+
+
+def describe_nothing(day: date) -> str:
+    """Return what a manifest says where no lead of `day` was matched to its institution."""
+    return (
+        f"No lead file: no lead of {day} was matched to you. The other files of this folder answer "
+        "what you sent, or name people who withdrew."
+    )
 
 
 def parse_delivery_id(text: str) -> tuple[str, date, str] | None:
@@ -141,9 +152,7 @@ def _make_version(
     transport: str,
 ) -> DeliveryVersion:
     forms = [entry, *entry.get("before_erasure", ())]  # an institution may have either
-    hashes = {
-        f"{value}" for form in forms for name, value in form.items() if name.endswith("sha256")
-    } - {"", "None"}
+    hashes = frozenset(form["sha256"] for form in forms)
     deadline = entry.get("deadline")
     return DeliveryVersion(
         day=day,
@@ -151,7 +160,7 @@ def _make_version(
         delivery_id=delivery_id,
         version=entry["version"],
         rows=entry["rows"],
-        hashes=frozenset(hashes),
+        hashes=hashes,
         file=entry["file"],
         known_on=date.fromisoformat(entry.get("judged_as_of", f"{day}")),
         deadline=date.fromisoformat(deadline) if deadline else None,

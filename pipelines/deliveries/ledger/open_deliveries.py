@@ -16,9 +16,7 @@ from pipelines.deliveries.ledger.delivery_versions import (
     list_versions,
     read_versions,
 )
-from pipelines.deliveries.ledger.receipts import JUDGED, Receipt
-
-Subject = tuple[str, str, int]
+from pipelines.deliveries.ledger.receipts import Receipt, Subject, load_answered
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def find_open(settings: Settings, day: date, receipts: list[Receipt]) -> OpenDel
         day: The business date.
         receipts: The judged receipts of `day`; earlier ones are in the settlements.
     """
-    answered = _load_answered(settings, day)
+    answered = load_answered(settings, day)
     answered |= {receipt.subject: receipt.judgement for receipt in receipts if receipt.decides}
     acknowledging = {name for name, delivery, _ in answered if not delivery.startswith(NOTICE)}
     newest = _list_newest(settings, day)
@@ -124,17 +122,3 @@ def _read_newest(
     names = list_institutions(settings, day) if institutions is None else institutions
     versions = [read_versions(settings, day, name, NOTICE)[-1:] for name in names]
     return [version for (version,) in filter(None, versions) if version.rows]
-
-
-def _load_answered(settings: Settings, day: date) -> dict[Subject, str]:
-    """Return what the receipts of earlier days decided."""
-    answered: dict[Subject, str] = {}
-    for folder in sorted(settings.settlement.glob("date=*")):
-        file = folder / "receipts.parquet"
-        if folder.name >= f"date={day}" or not file.is_file():
-            continue
-        for row in pq.read_table(file, columns=JUDGED.names, partitioning=None).to_pylist():
-            if row["judgement"] in {"received", "refused"}:
-                subject = row["institution_id"], row["delivery_id"], row["version"]
-                answered[subject] = row["judgement"]
-    return answered

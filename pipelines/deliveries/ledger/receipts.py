@@ -1,13 +1,16 @@
 """Judge receipts: an institution acknowledges or refuses its own deliveries, by their bytes.
 
-Each receipt is answered: the institution learns whether it counted, and why it did not.
+Each receipt is answered: the institution learns whether it counted, and why it did not. A lead file
+that was acknowledged on an earlier day, or of which a lead was reported as approved or funded, was
+read: it can be refused no more, only its leads can be returned.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,10 +43,13 @@ Judgement = Literal[
     "too_late",
     "wrong_hash",
     "wrong_rows",
+    "after_ack",
+    "approved_or_funded",
 ]
 """`received` and `refused` count. `repeated`: another receipt of the same day for the same version
-decides. `test`: the transport reads answers to test deliveries. The others are reported, and
-change no state."""
+decides. `test`: the transport reads answers to test deliveries. `after_ack` and
+`approved_or_funded`: the refusal of a lead file that was read. The others are reported, and change
+no state."""
 
 FINDINGS: dict[Judgement, str] = {
     "foreign": "receipts_foreign",
@@ -53,6 +59,8 @@ FINDINGS: dict[Judgement, str] = {
     "wrong_hash": "receipts_wrong_content",
     "wrong_rows": "receipts_wrong_content",
     "refused": "deliveries_refused",
+    "after_ack": "refusals_too_late",
+    "approved_or_funded": "refusals_too_late",
 }
 """Judgement -> rule of the verdict."""
 
@@ -69,9 +77,17 @@ JUDGED = pa.schema(
 )
 
 
+UsedDeliveries = Set[tuple[str, date]]
+"""Institutions and dates of deliveries of which a lead was reported as approved or funded."""
+
+Subject = tuple[str, str, int]
+"""Institution, id and version of what a receipt is about."""
+
 ANSWERED = pa.schema(
     [
-        *((name, pa.string()) for name in ("institution_id", "file", "delivery_id")),
+        *((name, pa.string()) for name in ("institution_id", "file")),
+        ("line", pa.int64()),
+        ("delivery_id", pa.string()),
         ("version", pa.int64()),
         ("judgement", pa.string()),
     ]
@@ -93,6 +109,8 @@ class Receipt:
     known_on: date
     file: str = ""
     """Date of its landing folder, and name of the file that brought it."""
+    line: int | None = None
+    """Its line in the file; None of a file that was taken in before lines were recorded."""
     judgement: Judgement = "received"
     delivered_on: date | None = None
     prefix: str = ""
@@ -100,7 +118,7 @@ class Receipt:
     is_late: bool = False
 
     @property
-    def subject(self) -> tuple[str, str, int]:
+    def subject(self) -> Subject:
         """Return what the receipt is about."""
         return self.institution_id, self.delivery_id, self.version
 
@@ -110,13 +128,74 @@ class Receipt:
         return self.judgement in {"received", "refused"}
 
 
-def judge_receipts(settings: Settings, day: date) -> list[Receipt]:
-    """Return the receipts that became known on `day`, each with its judgement."""
+@dataclass(frozen=True)
+class EarlierUse:
+    """What says that a lead file was read before `day` or on it; found when it is needed."""
+
+    settings: Settings
+    day: date
+    find_used: Callable[[], UsedDeliveries]
+    """Finds what was reported by `day`."""
+
+    @cached_property
+    def _used(self) -> UsedDeliveries:
+        return self.find_used()
+
+    @cached_property
+    def _answered(self) -> dict[Subject, str]:
+        return load_answered(self.settings, self.day)
+
+    def judge_refusal(self, receipt: Receipt, version: DeliveryVersion) -> Judgement:
+        """Return the judgement of a `nak`; a notice or retraction list can always be refused."""
+        if receipt.prefix:
+            return "refused"
+        if self._answered.get(receipt.subject) == "received":
+            return "after_ack"
+        is_used = (receipt.institution_id, version.day) in self._used
+        return "approved_or_funded" if is_used else "refused"
+
+
+def judge_receipts(
+    settings: Settings, day: date, find_used: Callable[[], UsedDeliveries]
+) -> list[Receipt]:
+    """Return the receipts that became known on `day`, each with its judgement.
+
+    Args:
+        settings: Where lake, outbox and settlements are.
+        day: The business date.
+        find_used: Finds the deliveries that were used by `day`; called if one is refused.
+    """
+    earlier = EarlierUse(settings, day, find_used)
     received = sorted(
-        _load(settings, day), key=lambda row: (row.subject, row.at, row.status, row.sha256)
+        _load(settings, day),
+        key=lambda row: (row.subject, row.at, row.status, row.sha256, row.file, row.line or 0),
     )
-    judged = [_judge(settings, receipt) for receipt in received]
+    judged = [_judge(settings, receipt, earlier) for receipt in received]
     return [*_mark_repeated(judged)]
+
+
+def load_answered(settings: Settings, day: date) -> dict[Subject, str]:
+    """Return what the receipts of the days before `day` decided: received or refused."""
+    answered: dict[Subject, str] = {}
+    for folder in sorted(settings.settlement.glob("date=*")):
+        file = folder / "receipts.parquet"
+        if folder.name >= f"date={day}" or not file.is_file():
+            continue
+        for row in pq.read_table(file, columns=JUDGED.names, partitioning=None).to_pylist():
+            if row["judgement"] in {"received", "refused"}:
+                subject = row["institution_id"], row["delivery_id"], row["version"]
+                answered[subject] = row["judgement"]
+    return answered
+
+
+def list_refused_dates(settings: Settings, day: date) -> set[date]:
+    """Return the dates of the lead files whose last receipt before `day` is a refusal."""
+    refused = [
+        parse_delivery_id(delivery)
+        for (_, delivery, _), judgement in load_answered(settings, day).items()
+        if judgement == "refused"
+    ]
+    return {parsed[1] for parsed in refused if parsed and not parsed[0]}
 
 
 def to_table(receipts: Iterable[Receipt]) -> pa.Table:
@@ -174,15 +253,15 @@ def _load(settings: Settings, day: date) -> Iterator[Receipt]:
     file = settings.day_folder(settings.lake / FEED, day) / f"{FEED}.parquet"
     if not file.is_file():
         return
-    names = [load(FEED).source_column, *load(FEED).names, "landed_on", "file"]
-    names = list(dict.fromkeys(names))
-    for row in pq.read_table(file, columns=names, partitioning=None).to_pylist():
+    names = {load(FEED).source_column, *load(FEED).names, "landed_on", "file", "file_line"}
+    known = [name for name in pq.read_schema(file).names if name in names]
+    for row in pq.read_table(file, columns=known, partitioning=None).to_pylist():
         fields = {name: row[name] for name in Receipt.__dataclass_fields__ if name in row}
-        place = f"{row['landed_on']}/{row['file']}"
-        yield Receipt(**fields | {"sha256": row["sha256"].lower(), "known_on": day, "file": place})
+        fields |= {"sha256": row["sha256"].lower(), "known_on": day, "line": row.get("file_line")}
+        yield Receipt(**fields | {"file": f"{row['landed_on']}/{row['file']}"})
 
 
-def _judge(settings: Settings, receipt: Receipt) -> Receipt:
+def _judge(settings: Settings, receipt: Receipt, earlier: EarlierUse) -> Receipt:
     if re.fullmatch(rf"test-{re.escape(receipt.institution_id)}-\d+", receipt.delivery_id):
         return replace(receipt, judgement="test")
     parsed = parse_delivery_id(receipt.delivery_id)
@@ -209,25 +288,29 @@ def _judge(settings: Settings, receipt: Receipt) -> Receipt:
         ),
         None,
     )
-    judgement = _compare(settings, receipt, version, rules.late_receipt_days)
+    judgement = _compare(settings, receipt, version, earlier)
     return replace(receipt, judgement=judgement)
 
 
 def _compare(
-    settings: Settings, receipt: Receipt, version: DeliveryVersion | None, longest_days: int
+    settings: Settings,
+    receipt: Receipt,
+    version: DeliveryVersion | None,
+    earlier: EarlierUse,
 ) -> Judgement:
     """Return the judgement of a receipt about a version of the institution's own delivery."""
     if version is None:
         return "unknown_delivery"
+    is_acknowledged = receipt.status == "ack"  # a refusal may be about wrong bytes
+    if is_acknowledged and receipt.sha256 not in version.hashes:
+        return "wrong_hash"
+    if is_acknowledged and receipt.rows != version.rows:
+        return "wrong_rows"
     if receipt.at < settings.day_start(version.day):
         return "before_delivery"
-    if (receipt.known_on - version.day).days > longest_days:
+    if (receipt.known_on - version.day).days > policy.deliveries().late_receipt_days:
         return "too_late"
-    if receipt.status == "nak":  # it may refuse a file just because its bytes are wrong
-        return "refused"
-    if receipt.sha256 not in version.hashes:
-        return "wrong_hash"
-    return "received" if receipt.rows == version.rows else "wrong_rows"
+    return "received" if is_acknowledged else earlier.judge_refusal(receipt, version)
 
 
 def _mark_repeated(receipts: list[Receipt]) -> Iterator[Receipt]:

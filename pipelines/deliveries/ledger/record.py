@@ -13,6 +13,7 @@ from pipelines.core.publishing import MANIFEST, read_manifest
 from pipelines.core.settings import Settings
 from pipelines.deliveries.delivered_matches import read_version_ids
 from pipelines.deliveries.ledger.delivery_versions import (
+    NOTHING,
     find_sent,
     forget_transport,
     list_institutions,
@@ -125,7 +126,7 @@ def _register_deliveries(
         folder = settings.day_folder(settings.outbox, day) / name
         manifest = read_manifest(folder)
         state = manifest.get("state")
-        if state is None:  # attachments alone: no lead was ever meant for this folder
+        if state in {None, NOTHING}:  # attachments alone: no lead was ever meant for this folder
             continue
         deliveries.append(
             {

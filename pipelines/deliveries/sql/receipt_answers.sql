@@ -1,12 +1,12 @@
--- One row per receipt that was judged on the day, and per line or file of the feed that was not
--- loaded. Tables: `judged` (receipts) and `unread` (`unread_rows.sql`).
+-- One row per line that was judged on the day, and per line or file of the feed that was not
+-- loaded, in the order of the file. Tables: `judged` (receipts) and `unread` (`unread_rows.sql`).
 --
 -- An answer gives nothing away: a delivery of another institution is one that there is not.
 
 select
     institution_id,
     file,
-    cast(null as bigint) as line,
+    line,
     delivery_id,
     version,
     case when judgement in ('received', 'refused') then 'accepted' else 'ignored' end as status,

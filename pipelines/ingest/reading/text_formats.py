@@ -67,6 +67,10 @@ def parse_header(contract: Contract, record: bytes) -> Header:
     return header
 
 
+OTHER_SEPARATORS = {";": "semicolon", "\t": "tab", "|": "vertical bar"}
+"""Separators that spreadsheets and databases write in place of a comma, with their names."""
+
+
 def check_columns(contract: Contract, names: Header) -> None:
     """Reject a file without a required column or with a repeated one; others may be unknown."""
     if missing := [name for name in contract.required if name not in names]:
@@ -74,7 +78,8 @@ def check_columns(contract: Contract, names: Header) -> None:
             "header",
             f"required columns are missing: {', '.join(missing)}; the header has "
             f"{len(set(names) & set(contract.names))} columns of the {contract.feed} contract and "
-            f"{len(set(names) - set(contract.names))} others",
+            f"{len(set(names) - set(contract.names))} others"
+            + _describe_separator(contract, names),
         )
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         known = [name for name in repeated if name in contract.names]
@@ -84,6 +89,15 @@ def check_columns(contract: Contract, names: Header) -> None:
             + (f", among them: {', '.join(known)}" if known else ""),
         )
     check_misspelt(contract, names)
+
+
+def _describe_separator(contract: Contract, names: Header) -> str:
+    """Return what to say of a header whose names another separator parts; empty if none does."""
+    for separator, word in OTHER_SEPARATORS.items():
+        parts = {part.strip(' "') for name in names for part in name.split(separator)}
+        if parts.issuperset(contract.required):
+            return f"; the separator looks like a {word} and must be a comma"
+    return ""
 
 
 def read_csv_records(
