@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from models.model_set import OUTPUTS, ModelSet
 from models.scoring.uncertainty import IntervalModel, add_intervals
-from pipelines.core.engine.engine import LOCAL, Engine, Task
+from pipelines.core.engine.engine import LOCAL, Engine
+from pipelines.core.engine.task import Task
 from pipelines.pairs.eligibility.engine import Eligibility, list_pairs
 from pipelines.pairs.eligibility.load_inputs import COST_COLUMNS, MATCHED_AMOUNT
 from pipelines.pairs.valuation import PAIR_SCHEMA, suggest_apr_sql, value_sql

@@ -25,7 +25,6 @@ import pyarrow as pa
 
 from expectations.policy import POLICY_FOLDER
 from pipelines.core.database import make_private_folder
-from pipelines.core.engine.engine import LEAD_ROW, Task
 from pipelines.core.engine.spark_worker import (
     Job,
     list_versions,
@@ -33,6 +32,7 @@ from pipelines.core.engine.spark_worker import (
     run_portions,
     write_table,
 )
+from pipelines.core.engine.task import LEAD_ROW, Task
 from pipelines.core.environment import FIXED, PROJECT
 from pipelines.core.errors import EngineFailed, EngineUnavailable, IntegrityError
 from pipelines.core.settings import Settings

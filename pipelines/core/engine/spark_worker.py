@@ -27,7 +27,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.core.database import connect
-from pipelines.core.engine.engine import LEAD_ROW, Task
+from pipelines.core.engine.task import LEAD_ROW, Task
 from pipelines.core.environment import protect_new_files
 from pipelines.core.errors import BanyanError
 from pipelines.core.publishing import code_version, sync

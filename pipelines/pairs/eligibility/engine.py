@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from expectations import policy
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.database import run_query
-from pipelines.core.engine.engine import LOCAL, Engine, Task
+from pipelines.core.engine.engine import LOCAL, Engine
+from pipelines.core.engine.task import Task
 from pipelines.pairs.eligibility.bitsets import (
     Bitsets,
     count_products,
