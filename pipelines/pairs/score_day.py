@@ -65,7 +65,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
         rules = load_products(connection, marts, day)
         eligibility = find_eligible_pairs(connection, rules, day, engine=engine)
         selected = select_promising_pairs(
-            connection, model_set, eligibility, policy.pairs().candidates, day
+            connection, model_set, eligibility, policy.pairs().candidates, day, engine
         )
         write_batches(
             score_eligible_pairs(

@@ -81,7 +81,7 @@ class SparkEngine:
             IntegrityError: A portion has no result, or two.
         """
         with make_private_folder(self._settings) as folder:
-            job = self._write_job(connection, task, folder.resolve())
+            job = write_job(self._settings, connection, task, folder.resolve())
             count = 0
             for portion in portions:
                 write_table(portion, job.input_file(count))
@@ -97,25 +97,6 @@ class SparkEngine:
                     )
                 yield result
                 job.output_file(number).unlink()
-
-    def _write_job(self, connection: duckdb.DuckDBPyConnection, task: Task, folder: Path) -> Job:
-        """Return the job of a task, with its lead tables written."""
-        job = Job(
-            task=task,
-            catalogue={name: connection.table(name).to_arrow_table() for name in task.catalogue},
-            folder=folder,
-            home=self._settings.home.resolve(),
-            memory_limit=self._settings.memory_limit,
-            umask=self._settings.umask,
-            versions=list_versions(),
-        )
-        for name in task.lead_tables:
-            file = str(job.lead_file(name)).replace("'", "''")
-            connection.execute(
-                f"copy (from {name} order by {LEAD_ROW}) to '{file}' "
-                f"(format parquet, compression zstd, row_group_size {ROWS_PER_GROUP})"
-            )
-        return job
 
     def _run(self, job: Job, count: int) -> dict[int, int]:
         """Compute all portions; return the number of rows of each result."""
@@ -174,6 +155,34 @@ class SparkEngine:
             return 1
         status = self._session.sparkContext._jsc.sc().getExecutorMemoryStatus()  # noqa: SLF001
         return int(status.size()) - 1  # the driver counts as one
+
+
+def write_job(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, task: Task, folder: Path
+) -> Job:
+    """Return the job of a task, with its lead tables written to `folder`.
+
+    Args:
+        settings: The home that all workers share, and the limits of their connections.
+        connection: With the tables that the task names.
+        task: What is done with each portion.
+        folder: The folder of the job, below the home.
+    """
+    for name in task.lead_tables:
+        file = str(folder / f"{name}.parquet").replace("'", "''")
+        connection.execute(
+            f"copy (from {name} order by {LEAD_ROW}) to '{file}' "
+            f"(format parquet, compression zstd, row_group_size {ROWS_PER_GROUP})"
+        )
+    return Job(
+        task=task,
+        catalogue={name: connection.table(name).to_arrow_table() for name in task.catalogue},
+        folder=folder,
+        home=settings.home.resolve(),
+        memory_limit=settings.memory_limit,
+        umask=settings.umask,
+        versions=list_versions(),
+    )
 
 
 def _require_master(master: str) -> None:
