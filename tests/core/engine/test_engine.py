@@ -64,7 +64,7 @@ class Fail(Task):
 
 
 class Workers:
-    """Stands for Spark: pickles the job and runs each portion in this process, the last first.
+    """In the place of Spark: pickles the job and runs each portion in this process, the last first.
 
     What a cluster adds (sessions, lost workers) is proven in `tests/e2e/test_spark.py`.
     """
