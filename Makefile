@@ -75,7 +75,7 @@ docs: venv  ## write the derived pages, dbt's page of every table, and the docum
 picture: venv  ## make the picture of the README again, with Chromium
 	@python -m tests.docs.picture
 
-pin: venv  ## resolve requirements.in and requirements-dev.in into versions with hashes
+pin: venv  ## resolve requirements.in, requirements-dev.in and requirements-spark.in into versions with hashes
 	@.ci/pin
 
 audit: venv  ## licences, secrets, bill of materials (dist/sbom.json), known vulnerabilities: ADVISORIES=FILE

@@ -36,6 +36,7 @@ EXCLUDED = {
     "docs/reference/commands.md",
     "LICENSE",
     "requirements-dev.txt",
+    "requirements-spark.txt",
     "requirements.txt",
 }
 """The rules, the page that explains them, a page derived from the code, and texts of others."""

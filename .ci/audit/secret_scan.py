@@ -9,7 +9,12 @@ from detect_secrets.settings import default_settings, get_settings
 from pins import ROOT
 from policy import Policy
 
-HASHES = (".ci/audit/policy.yml", "requirements.txt", "requirements-dev.txt")
+HASHES = (
+    ".ci/audit/policy.yml",
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-spark.txt",
+)
 """Files that consist of hashes."""
 
 COMMENT_FILTER = "detect_secrets.filters.allowlist.is_line_allowlisted"

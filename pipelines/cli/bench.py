@@ -91,6 +91,13 @@ def _off_policy() -> click.Command:
     return command
 
 
+def _portions() -> click.Command:
+    """What the portions of a day cost the driver and the workers of Spark."""
+    from pipelines.bench.benchmarks.portions import command
+
+    return command
+
+
 def _prefilter() -> click.Command:
     """The value that the prefilter of pairs loses."""
     from pipelines.bench.benchmarks.prefilter import command
@@ -152,6 +159,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "leaks": _leaks,
     "models": _models,
     "off-policy": _off_policy,
+    "portions": _portions,
     "prefilter": _prefilter,
     "prices": _prices,
     "real": _real,

@@ -47,3 +47,11 @@ class DayNotFit(BanyanError):
 
 class DeliveryOnHold(BanyanError):
     """The lead files of a date wait for an officer's decision, or the officer refused them."""
+
+
+class EngineUnavailable(BanyanError):
+    """The engine that `BANYAN_ENGINE` names cannot be used now; nothing was published."""
+
+
+class EngineFailed(BanyanError):
+    """The cluster could not compute a portion of the leads; nothing was published."""

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator
@@ -76,6 +77,16 @@ class Settings(BaseSettings):
 
     shard_bytes: int = Field(default=64_000_000, gt=0)
     """Target size of one ingest shard, in landed bytes; more bytes make more shards."""
+
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    """Where portions of leads are scored: in this process, or on Apache Spark (docs/spark.md)."""
+
+    spark_master: str = Field(
+        default="local[2]",
+        pattern=r"^(local(\[.+\])?|local-cluster\[.+\]|spark://.+|yarn|k8s://.+)$",
+    )
+    """The Spark cluster: spark://HOST:PORT of a standalone master, `yarn`, `k8s://...`, or local[2]
+    for two portions at a time on this machine. It counts where `engine` is spark."""
 
     umask: str = Field(default="077", pattern="^0?0[0-7]{2}$")
     """Permissions that new files do not get: 077 gives files the mode 600 and folders 700; 027 lets

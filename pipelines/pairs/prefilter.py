@@ -16,7 +16,7 @@ A sample of leads with every pair scored, which nothing is fitted on, measures t
 
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import numpy as np
@@ -29,8 +29,10 @@ from pipelines.allocation.problem import Limit, PairColumns, build_ratio_limit
 from pipelines.allocation.relaxation import Relaxation, SolverOptions
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.database import read_query
-from pipelines.pairs.eligibility.bitsets import pack
-from pipelines.pairs.eligibility.engine import Eligibility, make_pair_table
+from pipelines.core.engine.engine import LOCAL, Engine
+from pipelines.core.engine.task import Task
+from pipelines.pairs.eligibility.bitsets import from_column, pack, to_column
+from pipelines.pairs.eligibility.engine import Eligibility, list_pairs, make_pair_table
 from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
 from pipelines.pairs.prefilter_loss import measure_best_offers
 from pipelines.pairs.score_estimates import ScoreEstimates, estimate_scores
@@ -69,6 +71,7 @@ def select_promising_pairs(
     eligibility: Eligibility,
     limits: Candidates,
     day: date,
+    engine: Engine = LOCAL,
 ) -> Prefiltered:
     """Return the promising pairs, or all eligible ones if they are at most `max_pairs`.
 
@@ -78,25 +81,29 @@ def select_promising_pairs(
         eligibility: The eligible pairs.
         limits: Numbers of pairs to keep.
         day: The business date.
+        engine: Values and ranks the pairs, by portions of leads.
     """
     eligible = int(eligibility.pairs_per_lead.sum())
     if eligible <= limits.max_pairs:
         return Prefiltered(eligibility, None, {})
     sampled = _sample_leads(connection, limits.sampled_leads)
     estimates = estimate_scores(connection, model_set, sampled[::2])
-    valuation = _EstimatedValues(connection, estimates, _load_least_odds(connection, day))
+    valuation = _EstimatedValues(estimates, _load_least_odds(connection, day))
     prices, cutoffs = _estimate_prices_and_cutoffs(connection, valuation, eligibility, limits)
-    best = _best_per_lead(limits)
-    bitsets = np.zeros_like(eligibility.bitsets)
-    for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH):
-        pairs = valuation.estimate(eligibility.select_pairs_between(first, last))
-        net_value = prices.compute_net_value(pairs)
-        is_best, given_up = OffersOfLeads(pairs.lead, best).rank(net_value)
-        is_kept = is_best | (net_value - given_up >= cutoffs[pairs.product])
-        flags = np.zeros((last - first, eligibility.products), np.bool_)
-        flags[pairs.lead[is_kept] - first, pairs.product[is_kept]] = True
-        bitsets[first:last] = pack(flags)
-    kept = replace(eligibility, bitsets=bitsets)
+    task = KeepPromisingPairs(
+        coefficients=estimates.with_leads(pa.chunked_array([estimates.pack_leads(0, 0)])),
+        prices=prices,
+        cutoffs=cutoffs,
+        best=_best_per_lead(limits),
+    )
+    portions = (
+        valuation.add_columns(eligibility.select_leads(first, last))
+        for first, last in eligibility.split_leads(ESTIMATED_PER_BATCH)
+    )
+    found = [from_column(part["eligible"]) for part in engine.map(connection, task, portions)]
+    kept = replace(
+        eligibility, bitsets=np.concatenate([np.zeros_like(eligibility.bitsets[:0]), *found])
+    )
     sample = _score_sample(connection, model_set, eligibility, sampled[1::2], kept, day)
     best_offers = measure_best_offers(
         connection, sample.append_column("net_value", sample["expected_value"])
@@ -198,39 +205,56 @@ class EstimatedPairs:
 class _EstimatedValues:
     """The value of pairs by estimated scores."""
 
-    connection: duckdb.DuckDBPyConnection
     estimates: ScoreEstimates
     least_odds: FloatArray
+    """By lead."""
+    first: int = 0
+    """`lead_row` of the first lead of `estimates` and `least_odds`."""
 
-    def estimate(self, pairs: pa.Table) -> EstimatedPairs:
-        """Return the estimates of some pairs, ordered by key."""
+    def add_columns(self, leads: pa.Table) -> pa.Table:
+        """Return the leads of a portion with their estimates and least odds."""
+        first, last = leads["lead_row"][0].as_py(), leads["lead_row"][-1].as_py() + 1
+        return leads.append_column(
+            "estimates", self.estimates.pack_leads(first, last)
+        ).append_column("least_odds", pa.array(self.least_odds[first:last]))
+
+    def estimate(self, connection: duckdb.DuckDBPyConnection, pairs: pa.Table) -> EstimatedPairs:
+        """Return the estimates of some pairs, ordered by key.
+
+        Args:
+            connection: With `leads` (with `pd`) and `products`.
+            pairs: `lead_row` and `product_row`.
+        """
         lead, product = (
             pairs[name].to_numpy().astype(np.int64) for name in ("lead_row", "product_row")
         )
-        p_approve, p_fund = self.estimates.estimate(lead, product)
-        fee, value = self._value(lead, product, p_approve, p_fund)
-        least = ODDS_MARGIN * self.least_odds[lead]
+        p_approve, p_fund = self.estimates.estimate(lead - self.first, product)
+        fee, value = self._value(connection, make_pair_table(lead, product), p_approve, p_fund)
+        least = ODDS_MARGIN * self.least_odds[lead - self.first]
         is_unlikely = p_approve < least
         value[is_unlikely] = -MAX_PAIR_VALUE * (1 - p_approve / least)[is_unlikely]
         return EstimatedPairs(lead, product, p_approve, p_approve * p_fund, fee, value)
 
+    @staticmethod
     def _value(
-        self, lead: IntArray, product: IntArray, p_approve: FloatArray, p_fund: FloatArray
+        connection: duckdb.DuckDBPyConnection,
+        pairs: pa.Table,
+        p_approve: FloatArray,
+        p_fund: FloatArray,
     ) -> tuple[FloatArray, FloatArray]:
         """Return fee and value of each pair."""
-        scored = make_pair_table(lead, product)
-        scored = scored.append_column("p_approve", pa.array(p_approve))
+        scored = pairs.append_column("p_approve", pa.array(p_approve))
         scored = scored.append_column("p_fund", pa.array(p_fund))
-        self.connection.register("estimated_pairs", scored)
+        connection.register("estimated_pairs", scored)
         terms = read_query(SQL / "estimated_terms.sql")
-        valued = self.connection.sql(
+        valued = connection.sql(
             f"""
             select revenue, expected_value
             from ({value_sql(f"({suggest_apr_sql(f'({terms})')})")})
             order by lead_row, product_row
             """
         ).fetchnumpy()
-        self.connection.unregister("estimated_pairs")
+        connection.unregister("estimated_pairs")
         return np.array(valued["revenue"], np.float64), np.array(valued["expected_value"])
 
 
@@ -269,6 +293,39 @@ class ProductTerms:
     """In the base currency; NaN: none agreed."""
     is_paid_by_loan: BoolArray
     """The fee of each funded loan is fixed, so no draw of leads makes it cheaper."""
+
+
+@dataclass(frozen=True)
+class KeepPromisingPairs(Task):
+    """Selects the promising pairs of a portion of leads: its result has `eligible` alone, the set
+    of products that each lead keeps."""
+
+    catalogue: ClassVar[tuple[str, ...]] = ("products",)
+    lead_tables: ClassVar[tuple[str, ...]] = ("leads",)
+
+    coefficients: ScoreEstimates
+    """Without leads: each portion has its own."""
+    prices: ShadowPrices
+    cutoffs: FloatArray
+    """Least advantage by product."""
+    best: int
+    """Number of its best pairs that a lead keeps in any case."""
+
+    def run(self, connection: duckdb.DuckDBPyConnection, portion: pa.Table) -> pa.Table:
+        """Return the kept products of the leads of `_EstimatedValues.add_columns`."""
+        first, products = portion["lead_row"][0].as_py(), len(self.cutoffs)
+        valuation = _EstimatedValues(
+            self.coefficients.with_leads(portion["estimates"]),
+            np.asarray(portion["least_odds"].to_numpy(), np.float64),
+            first,
+        )
+        pairs = valuation.estimate(connection, list_pairs(portion, products))
+        net_value = self.prices.compute_net_value(pairs)
+        is_best, given_up = OffersOfLeads(pairs.lead, self.best).rank(net_value)
+        is_kept = is_best | (net_value - given_up >= self.cutoffs[pairs.product])
+        flags = np.zeros((portion.num_rows, products), np.bool_)
+        flags[pairs.lead[is_kept] - first, pairs.product[is_kept]] = True
+        return pa.table({"eligible": to_column(pack(flags))})
 
 
 def estimate_shadow_prices(
@@ -339,7 +396,7 @@ def _estimate_prices_and_cutoffs(
     leads = _sample_leads(connection, PRICED_LEADS)
     best = _best_per_lead(limits)
     terms = _load_terms(connection, len(leads) / len(eligibility.bitsets))
-    pairs = valuation.estimate(eligibility.select_pairs(leads))
+    pairs = valuation.estimate(connection, eligibility.select_pairs(leads))
     prices = estimate_shadow_prices(pairs, terms, policy.guarantees(), best)
     net_value = prices.compute_net_value(pairs)
     is_best, given_up = OffersOfLeads(pairs.lead, best).rank(net_value)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from expectations import policy
 from models import model_set as models
 from pipelines.core.database import connect
+from pipelines.core.engine.engine import open_engine
 from pipelines.core.publishing import hash_inputs, publishing, write_batches, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.pairs.calibration_ledger import build_ledger, write_ledger
@@ -44,6 +45,7 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
 
     Raises:
         InputMissing: The day's marts or the models are not published.
+        EngineUnavailable: The engine of `BANYAN_ENGINE` cannot be used.
     """
     marts = settings.day_folder(settings.marts, day)
     read_from = hash_inputs(marts, home=settings.home)
@@ -56,16 +58,19 @@ def score(settings: Settings, day: date) -> dict[str, Any]:
     with (
         publishing(settings.day_folder(settings.pairs, day), facts) as folder,
         connect(settings) as connection,
+        open_engine(settings) as engine,
     ):
         load_leads(connection, marts)
-        score_leads(connection, model_set)
+        score_leads(connection, model_set, engine)
         rules = load_products(connection, marts, day)
-        eligibility = find_eligible_pairs(connection, rules, day)
+        eligibility = find_eligible_pairs(connection, rules, day, engine=engine)
         selected = select_promising_pairs(
-            connection, model_set, eligibility, policy.pairs().candidates, day
+            connection, model_set, eligibility, policy.pairs().candidates, day, engine
         )
         write_batches(
-            score_eligible_pairs(connection, model_set, selected.eligibility, ledger.widths),
+            score_eligible_pairs(
+                connection, model_set, selected.eligibility, ledger.widths, engine
+            ),
             PAIR_SCHEMA,
             folder / "pairs.parquet",
         )

@@ -13,10 +13,11 @@ leads with every product of their group scored; without a sample they are 0. The
 columns that explain the others best (QR with column pivoting).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from scipy.linalg import qr
 
 from models.model_set import ModelSet
@@ -28,6 +29,8 @@ from pipelines.pairs.scoring import PAIRS_PER_BATCH, load_pair_features
 OUTPUTS = ("p_approve", "p_fund")
 REFERENCES = 2
 """Reference products of a group. With one, a score is a lead's part and a product's part."""
+PER_LEAD = len(OUTPUTS) * (1 + REFERENCES)
+"""Numbers that are known of each lead."""
 FITTED_PAIRS = 200_000
 """About how many pairs of each group the coefficients are fitted on."""
 RIDGE = 1.0
@@ -50,6 +53,18 @@ class ScoreEstimates:
     """The constant of each product: output, product."""
     weights: FloatArray
     """The weights of each product: output, reference, product."""
+
+    def pack_leads(self, first: int, last: int) -> pa.Array:
+        """Return what is known of the leads from `first` to `last` - 1, one list a lead."""
+        known = np.concatenate([self.lead_part[:, None], self.references], axis=1)
+        lists = known[:, :, first:last].reshape(PER_LEAD, last - first).T
+        return pa.FixedSizeListArray.from_arrays(pa.array(lists.ravel()), PER_LEAD)
+
+    def with_leads(self, packed: pa.ChunkedArray) -> "ScoreEstimates":
+        """Return these coefficients with the leads of `pack_leads`, counted from 0."""
+        lists = packed.combine_chunks().flatten().to_numpy().reshape(len(packed), PER_LEAD).T
+        known = lists.reshape(len(OUTPUTS), 1 + REFERENCES, len(packed))
+        return replace(self, lead_part=known[:, 0], references=known[:, 1:])
 
     def estimate(self, lead: IntArray, product: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return `p_approve` and `p_fund` of the pairs of these leads and products."""

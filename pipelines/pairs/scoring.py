@@ -1,29 +1,59 @@
 """Score pairs in batches of leads, so that memory follows the batch and not the day."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from models.model_set import OUTPUTS, ModelSet
 from models.scoring.uncertainty import IntervalModel, add_intervals
-from pipelines.pairs.eligibility.engine import Eligibility
+from pipelines.core.engine.engine import LOCAL, Engine
+from pipelines.core.engine.task import Task
+from pipelines.pairs.eligibility.engine import Eligibility, list_pairs
 from pipelines.pairs.eligibility.load_inputs import COST_COLUMNS, MATCHED_AMOUNT
 from pipelines.pairs.valuation import PAIR_SCHEMA, suggest_apr_sql, value_sql
 
 PAIRS_PER_BATCH = 200_000
 """About how many pairs are scored together; the pairs of a lead stay together."""
+LEADS_PER_BATCH = 262_144
+"""Leads whose risk is predicted together."""
 
 ASSUMED_WIDTHS: Mapping[str, IntervalModel] = {}
 """Interval widths before any outcome is known, as `models/params.yml` assumes them."""
 
 
-def score_leads(connection: duckdb.DuckDBPyConnection, model_set: ModelSet) -> None:
+def score_leads(
+    connection: duckdb.DuckDBPyConnection, model_set: ModelSet, engine: Engine = LOCAL
+) -> None:
     """Add `pd` to table `leads`: a lead's risk is the same at every product."""
-    scored = model_set.score_leads(connection.table("leads").to_arrow_table())
-    connection.register("scored_leads", scored)
-    connection.execute("create or replace table leads as from scored_leads order by lead_row")
-    connection.unregister("scored_leads")
+    leads = connection.sql("from leads order by lead_row").to_arrow_reader(LEADS_PER_BATCH)
+    portions = (pa.Table.from_batches([batch]) for batch in leads)
+    empty = pa.table({"pd": pa.array([], pa.float64())})
+    risks = list(engine.map(connection, PredictRisk(model_set), portions))
+    risk = pa.concat_tables([empty, *risks])
+    rows = pa.array(np.arange(risk.num_rows), pa.int32())
+    connection.register("lead_risks", risk.append_column("lead_row", rows))
+    connection.execute(
+        """
+        create or replace table leads as
+        select leads.*, lead_risks.pd from leads join lead_risks using (lead_row) order by lead_row
+        """
+    )
+    connection.unregister("lead_risks")
+
+
+@dataclass(frozen=True)
+class PredictRisk(Task):
+    """Predicts the risk of a portion of the table `leads`: its result has `pd` alone."""
+
+    model_set: ModelSet
+
+    def run(self, _: duckdb.DuckDBPyConnection, portion: pa.Table) -> pa.Table:
+        """Return the `pd` of each lead."""
+        return self.model_set.score_leads(portion).select(["pd"])
 
 
 def score_eligible_pairs(
@@ -31,6 +61,7 @@ def score_eligible_pairs(
     model_set: ModelSet,
     eligibility: Eligibility,
     widths: Mapping[str, IntervalModel],
+    engine: Engine = LOCAL,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the eligible pairs with scores and value, columns `PAIR_SCHEMA`, ordered by key.
 
@@ -39,12 +70,36 @@ def score_eligible_pairs(
         model_set: Models of the day.
         eligibility: Pairs that meet the hard rules.
         widths: Interval widths by model; a model without an entry gets the assumed ones.
+        engine: Scores the pairs, by portions of leads.
     """
-    for first, last in eligibility.split_leads(PAIRS_PER_BATCH):
-        pairs = eligibility.select_pairs_between(first, last)
-        if pairs.num_rows:
-            scored = score_pairs(connection, model_set, pairs, widths)
-            yield from scored.select(PAIR_SCHEMA.names).cast(PAIR_SCHEMA).to_batches()
+    portions = (
+        eligibility.select_leads(first, last)
+        for first, last in eligibility.split_leads(PAIRS_PER_BATCH)
+    )
+    task = ScorePairs(model_set, widths, eligibility.products)
+    for scored in engine.map(connection, task, portions):
+        yield from scored.to_batches()
+
+
+@dataclass(frozen=True)
+class ScorePairs(Task):
+    """Scores and values the eligible pairs of a portion of leads: its result is `PAIR_SCHEMA`."""
+
+    catalogue: ClassVar[tuple[str, ...]] = ("products", "channel_costs")
+    lead_tables: ClassVar[tuple[str, ...]] = ("leads",)
+
+    model_set: ModelSet
+    widths: Mapping[str, IntervalModel]
+    products: int
+    """Number of open products."""
+
+    def run(self, connection: duckdb.DuckDBPyConnection, portion: pa.Table) -> pa.Table:
+        """Return the pairs of leads that `Eligibility.select_leads` returns, ordered by key."""
+        pairs = list_pairs(portion, self.products)
+        if not pairs.num_rows:
+            return PAIR_SCHEMA.empty_table()
+        scored = score_pairs(connection, self.model_set, pairs, self.widths)
+        return scored.select(PAIR_SCHEMA.names).cast(PAIR_SCHEMA)
 
 
 def score_pairs(

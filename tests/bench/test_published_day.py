@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bench.benchmarks import prefilter, prices
+from pipelines.bench.benchmarks import portions, prefilter, prices
 from pipelines.bench.benchmarks.simulate import broadcast_cost_command
 from pipelines.bench.shell import run_benchmark
 from pipelines.core.settings import Settings
@@ -28,6 +28,17 @@ def test_a_prefilter_that_excludes_no_pair_loses_nothing(market: Settings):
     one, all_pairs = figures["per_lead"]["1"], figures["per_lead"]["100"]
     assert one["pairs"] < all_pairs["pairs"] == figures["pairs"]
     assert all_pairs["loss"] == 0 <= one["loss"] <= 1
+
+
+def test_portions_are_measured_on_the_way_of_a_cluster(market: Settings):
+    figures = run_benchmark(portions.command, market, ["--date", f"{trained_market.DAY}"])
+    tasks = figures["tasks"]
+    assert list(tasks) == ["PredictRisk", "ApplyRules", "ScorePairs"]
+    assert tasks["ApplyRules"]["rows"] == figures["leads"]
+    assert tasks["ScorePairs"]["rows"] == figures["scored_pairs"] == figures["eligible_pairs"] > 0
+    for task in tasks.values():
+        assert task["portions"] > 0
+        assert min(task["worker_seconds"], task["mb_sent"], task["mb_returned"]) >= 0
 
 
 @pytest.mark.prove

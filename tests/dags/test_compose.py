@@ -150,7 +150,8 @@ def test_every_folder_of_code_is_in_the_image():
     for folder in ("dags", "dbt_project", "expectations", "models", "pipelines"):
         assert f"COPY {folder} {folder}" in recipe
         assert (PROJECT / folder).is_dir()
-    copied = re.findall(r"^COPY (.+) \S+$", recipe, re.MULTILINE)
+    spark = (PROJECT / "docker-compose.spark.yml").read_text("utf-8")
+    copied = re.findall(r"^ *COPY (.+) \S+$", recipe + spark, re.MULTILINE)
     sent = (PROJECT / ".dockerignore").read_text().split("\n\n")[0].splitlines()
     assert "*" in sent  # the home, secrets and .env stay out of what Docker reads
     assert {line[1:] for line in sent if line.startswith("!")} == set(" ".join(copied).split())

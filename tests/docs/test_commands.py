@@ -69,6 +69,10 @@ RUN_BY = {
         "bench/test_off_policy.py",
         "test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused",
     ),
+    "bench portions": (
+        "bench/test_published_day.py",
+        "test_portions_are_measured_on_the_way_of_a_cluster",
+    ),
     "bench prefilter": (
         "bench/test_published_day.py",
         "test_a_prefilter_that_excludes_no_pair_loses_nothing",

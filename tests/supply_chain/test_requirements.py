@@ -13,6 +13,8 @@ import yaml
 from pipelines.core.settings import PROJECT
 
 OWN = {"dags", "expectations", "models", "pipelines"}
+SPARK = ("pyspark", ("pipelines", "core"))
+"""The engine of a cluster imports it where it is used; `requirements-spark.in` asks for it."""
 PEERS = {"highspy"}
 """Solvers that `bench --peers` compares with; only benchmarks import them."""
 
@@ -52,9 +54,10 @@ def test_the_code_imports_nothing_but_what_requirements_in_asks_for():
     }
     assert {name for name, _ in foreign} >= {"airflow", "duckdb", "prometheus_client"}
     distributions, wanted = packages_distributions(), requested("requirements.in")
+    assert SPARK in foreign
     missing = {
         (name, place)
-        for name, place in foreign
+        for name, place in foreign - {SPARK}
         if not {canonical(each) for each in distributions[name]} & wanted
     }
     assert {name for name, _ in missing} == PEERS
@@ -69,7 +72,15 @@ def test_tests_run_with_the_versions_that_run():
     assert not {name for name, _ in runs} & {"pytest", "ruff", "pip-audit", "highspy", "aiosmtpd"}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_spark_is_pinned_apart_and_brings_no_version_of_its_own():
+    spark, runs = pinned("requirements-spark.txt"), pinned("requirements.txt")
+    assert {name for name, _ in spark} == {"py4j", "pyspark"}
+    assert not {name for name, _ in spark} & {name for name, _ in runs}
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-spark.txt"]
+)
 def test_every_request_is_pinned_with_hashes(name: str):
     names = {package for package, _ in pinned(name)}
     assert requested(name.replace(".txt", ".in")) - names == set()

@@ -5,6 +5,7 @@ words, so the eligible products of a lead take 128 bytes, and an intersection is
 """
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.core.arrays import BoolArray, IntArray
@@ -33,6 +34,26 @@ def unpack(bitsets: Bitsets, products: int) -> BoolArray:
     """Return bitsets, shape (rows, words), as flags, shape (rows, products)."""
     octets = np.ascontiguousarray(bitsets.astype(_LITTLE_ENDIAN, copy=False)).view(np.uint8)
     return np.unpackbits(octets, axis=-1, count=products, bitorder="little").view(np.bool_)
+
+
+def to_column(bitsets: Bitsets) -> pa.Array:
+    """Return bitsets as an Arrow column, fixed-size binary of 8 bytes a word."""
+    octets = np.ascontiguousarray(bitsets.astype(_LITTLE_ENDIAN, copy=False))
+    kind = pa.binary(octets.dtype.itemsize * bitsets.shape[1])
+    return pa.Array.from_buffers(kind, len(bitsets), [None, pa.py_buffer(octets)])
+
+
+def from_column(column: pa.ChunkedArray) -> Bitsets:
+    """Return the bitsets of a column that `to_column` made."""
+    words = column.type.byte_width // _LITTLE_ENDIAN.itemsize
+    parts = [
+        np.frombuffer(chunk.buffers()[1], _LITTLE_ENDIAN).reshape(-1, words)[
+            chunk.offset : chunk.offset + len(chunk)
+        ]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate([np.empty((0, words), np.uint64), *parts])
 
 
 def count_products(bitsets: Bitsets) -> IntArray:

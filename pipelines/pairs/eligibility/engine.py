@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from expectations import policy
 from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.database import run_query
-from pipelines.pairs.eligibility.bitsets import Bitsets, count_products, pack, unpack
+from pipelines.core.engine.engine import LOCAL, Engine
+from pipelines.core.engine.task import Task
+from pipelines.pairs.eligibility.bitsets import (
+    Bitsets,
+    count_products,
+    count_words,
+    from_column,
+    pack,
+    to_column,
+    unpack,
+)
 from pipelines.pairs.eligibility.price_limits import index_prices
 from pipelines.pairs.eligibility.rule_index import (
     LeadExclusions,
@@ -87,6 +97,16 @@ class Eligibility:
         lead, product = np.nonzero(unpack(self.bitsets[rows], self.products))
         return make_pair_table(rows[lead], product)
 
+    def select_leads(self, first: int, last: int) -> pa.Table:
+        """Return the leads from `first` to `last` - 1 with their products, as `list_pairs` reads
+        them (`lead_row`, `eligible`)."""
+        return pa.table(
+            {
+                "lead_row": pa.array(np.arange(first, last), pa.int32()),
+                "eligible": to_column(self.bitsets[first:last]),
+            }
+        )
+
     def split_leads(self, pairs: int) -> Iterator[tuple[int, int]]:
         """Yield runs of leads (first, end) of about so many pairs; a lead's pairs stay together."""
         run = np.cumsum(self.pairs_per_lead) // pairs
@@ -99,6 +119,7 @@ def find_eligible_pairs(
     rules: CompiledRules,
     day: date,
     steps: Collection[str] = STEPS,
+    engine: Engine = LOCAL,
 ) -> Eligibility:
     """Return the pairs that meet the hard rules, and how many each lead had after each step.
 
@@ -108,6 +129,7 @@ def find_eligible_pairs(
         rules: The products' own rules.
         day: The business date.
         steps: The steps to apply.
+        engine: Evaluates the requirements, by portions of leads.
     """
     requirements = [
         requirement
@@ -117,21 +139,51 @@ def find_eligible_pairs(
     (leads,), (products,) = (
         connection.table(name).count("*").fetchall()[0] for name in ("leads", "products")
     )
-    every_product = pack(np.ones(products, np.bool_))
-    bitsets = np.empty((leads, every_product.size), np.uint64)
+    task = ApplyRules(requirements, tuple(steps), int(products))
+    bitsets = np.empty((leads, count_words(products)), np.uint64)
     remaining = {step: np.empty(leads, np.int32) for step in ("open", *steps)}
-    for batch in read_lead_batches(connection, requirements):
-        first = batch["lead_row"][0].as_py()
-        rows = slice(first, first + batch.num_rows)
-        admitted = np.tile(every_product, (batch.num_rows, 1))
-        remaining["open"][rows] = products
-        for step in steps:
-            for requirement in requirements:
-                if requirement.step == step:
-                    admitted &= requirement.admit(batch)
-            remaining[step][rows] = count_products(admitted)
-        bitsets[rows] = admitted
+    first = 0
+    for found in engine.map(connection, task, read_lead_batches(connection, requirements)):
+        rows = slice(first, first + found.num_rows)
+        bitsets[rows] = from_column(found["eligible"])
+        for step, counts in remaining.items():
+            counts[rows] = found[step].to_numpy()
+        first += found.num_rows
     return Eligibility(int(products), bitsets, remaining)
+
+
+@dataclass(frozen=True)
+class ApplyRules(Task):
+    """Applies requirements to a portion of leads: its result has `eligible`, a set of products for
+    each lead, and their number after each step."""
+
+    requirements: Sequence[Requirement]
+    steps: tuple[str, ...]
+    products: int
+    """Number of open products."""
+
+    def run(self, _: duckdb.DuckDBPyConnection, portion: pa.Table) -> pa.Table:
+        """Return the eligible products of the leads that `read_lead_batches` yields."""
+        every_product = pack(np.ones(self.products, np.bool_))
+        admitted = np.tile(every_product, (portion.num_rows, 1))
+        remaining = {"open": np.full(portion.num_rows, self.products, np.int32)}
+        for step in self.steps:
+            for requirement in self.requirements:
+                if requirement.step == step:
+                    admitted &= requirement.admit(portion)
+            remaining[step] = count_products(admitted).astype(np.int32)
+        return pa.table({"eligible": to_column(admitted)} | remaining)
+
+
+def list_pairs(leads: pa.Table, products: int) -> pa.Table:
+    """Return the pairs (`lead_row`, `product_row`) of leads with their products, ordered by key.
+
+    Args:
+        leads: As `Eligibility.select_leads` returns them.
+        products: Number of open products.
+    """
+    lead, product = np.nonzero(unpack(from_column(leads["eligible"]), products))
+    return make_pair_table(leads["lead_row"].to_numpy()[lead], product)
 
 
 def build_requirements(
