@@ -16,8 +16,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import yaml
 
-from expectations.contracts import LINEAGE, Column, Contract, ContractError, contracts, load
-from expectations.strict_model import StrictModel
+from expectations.contracts import LINEAGE, Column, Contract, contracts, load
+from expectations.strict_model import ContractError, StrictModel
 
 FOLDER = Path(__file__).parent / "outbound"
 DERIVED = "docs/reference/schemas"
