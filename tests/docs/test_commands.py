@@ -147,7 +147,8 @@ RUN_BY = {
 """Verb -> file and name of the test that runs it; `test_`: of all tests of the file."""
 
 TOOLS = {
-    *("chromium", "cp", "docker", "echo", "for", "mkdir", "openssl", "ssh-keygen", "sudo", "tar"),
+    *("apt-get", "chromium", "cp", "docker", "echo", "for", "mkdir", "openssl", "spark-class"),
+    *("ssh-keygen", "sudo", "tar"),
     "-keyout",  # a line that goes on
 }
 """Programs that are no part of the project and that a page may name."""
@@ -251,6 +252,11 @@ def check_pytest(words: list[str], place: Path) -> None:
         assert not name or f"def {name.partition('[')[0]}" in (PROJECT / file).read_text("utf-8")
 
 
+def check_pip(words: list[str], place: Path) -> None:
+    assert words[:2] == ["install", "-r"], "a page installs pinned files, no single packages"
+    assert all((PROJECT / word).is_file() for word in words[2:])
+
+
 def check_pre_commit(words: list[str], place: Path) -> None:
     assert run_dry([sys.executable, "-m", "pre_commit", *words, "--help"]) == 0
     assert run_dry([sys.executable, "-m", "pre_commit", "validate-config"]) == 0
@@ -295,6 +301,7 @@ CHECKS = {
     "banyan": check_banyan,
     "eval": check_completion,
     "make": check_make,
+    "pip": check_pip,
     "pre-commit": check_pre_commit,
     "pytest": check_pytest,
     "python": check_python,

@@ -14,6 +14,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from expectations import policy
+from models import model_set as models
 from pipelines.core.database import connect
 from pipelines.core.engine import spark, spark_worker
 from pipelines.core.engine.engine import LOCAL, open_engine
@@ -22,8 +24,11 @@ from pipelines.core.engine.spark_worker import Job, PortionFailed, run_portions
 from pipelines.core.engine.task import Task
 from pipelines.core.errors import EngineUnavailable, InputMissing, IntegrityError
 from pipelines.core.settings import Settings
+from pipelines.pairs import prefilter, scoring
 from pipelines.pairs.eligibility import engine as rules
+from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.score_day import score
+from tests.helpers import trained_market
 from tests.helpers.matched_day import DAY
 
 PERSON = "Ann Example"
@@ -230,6 +235,35 @@ def test_the_pairs_of_a_day_are_the_same_by_workers(matched_copy, monkeypatch):
     assert len(used) == 3
     assert min(used) > 1
     assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_trained_models_and_the_prefilter_give_the_same_pairs_by_workers(market, monkeypatch):
+    monkeypatch.setattr(scoring, "PAIRS_PER_BATCH", 40)
+    monkeypatch.setattr(prefilter, "ESTIMATED_PER_BATCH", 90)
+    limits = policy.pairs().candidates.model_copy(update={"max_pairs": 0, "per_lead": 2})
+    model_set = models.load(market, trained_market.DAY)
+    marts = market.day_folder(market.marts, trained_market.DAY)
+    found = []
+    for engine in (LOCAL, SparkEngine(market, Workers())):
+        with connect(market) as connection:
+            load_leads(connection, marts)
+            scoring.score_leads(connection, model_set, engine)
+            products = load_products(connection, marts, trained_market.DAY)
+            every = rules.find_eligible_pairs(
+                connection, products, trained_market.DAY, engine=engine
+            )
+            kept = prefilter.select_promising_pairs(
+                connection, model_set, every, limits, trained_market.DAY, engine
+            )
+            scored = scoring.score_eligible_pairs(
+                connection, model_set, kept.eligibility, scoring.ASSUMED_WIDTHS, engine
+            )
+            found.append((pa.Table.from_batches(scored), kept))
+    (local, local_kept), (remote, remote_kept) = found
+    assert 0 < local.num_rows < int(every.pairs_per_lead.sum())
+    assert remote.equals(local)
+    assert remote_kept.facts == local_kept.facts
+    assert remote_kept.sample.equals(local_kept.sample)
 
 
 @pytest.mark.parametrize(
