@@ -24,6 +24,7 @@ from expectations.policy_types import (
     Concentration,
     Consent,
     ConsentTexts,
+    Contradictions,
     Currencies,
     CurrencyCodes,
     Dated,
@@ -96,6 +97,12 @@ def consent(day: date) -> Consent:
 def consent_texts() -> ConsentTexts:
     """Return the register of consent texts."""
     return _read("consent_texts", ConsentTexts)
+
+
+@cache
+def contradictions(day: date) -> Contradictions:
+    """Return from when the figures of a business contradict each other on `day`."""
+    return _in_force(_read("contradictions", tuple[Contradictions, ...]), day)
 
 
 def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None:

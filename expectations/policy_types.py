@@ -117,6 +117,22 @@ class ConsentTexts(Decision):
     texts: tuple[ConsentText, ...] = ()
 
 
+class Contradictions(Dated):
+    """Limits from which the declared figures of a business contradict each other or its links."""
+
+    max_tax_share: float = Field(gt=0)
+    """Of the revenue."""
+    max_sales_to_revenue: float = Field(ge=1)
+    min_age_years: float = Field(ge=0)
+    """Age from which sales are compared with the revenue of the last year."""
+    min_revenue_per_invoice: float = Field(gt=0)
+    """In the lead's currency."""
+    max_revenue_without_employees: float = Field(gt=0)
+    """In the base currency, as the next one."""
+    max_revenue_per_employee: float = Field(gt=0)
+    founding_tolerance_days: int = Field(ge=0)
+
+
 class PriceCap(DatedRule):
     """Highest all-in annual cost allowed; an empty criterion holds for any value."""
 

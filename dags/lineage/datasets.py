@@ -94,7 +94,14 @@ PUBLISHED: Mapping[str, tuple[Dataset, ...]] = {
             "reports",
             (
                 *("lake/leads", "marts/leads", "marts/fct_acquisition_cost", "outbox/leads"),
-                *("pairs", "registry", "settlement", "transport", *MATCHED),
+                *(
+                    "marts/lead_contradictions",
+                    "pairs",
+                    "registry",
+                    "settlement",
+                    "transport",
+                    *MATCHED,
+                ),
             ),
         ),
     ),

@@ -175,6 +175,7 @@ def variables(settings: Settings, day: date) -> dict[str, Any]:
     identity, priors = policy.identity(day), policy.priors()
     outcomes = policy.outcomes()
     sudden = outcomes.sudden_change
+    contradictions = policy.contradictions(day)
     return {
         "business_date": f"{day:%Y-%m-%d}",
         "channel_currencies": [entry.model_dump(mode="json") for entry in assumed.currencies],
@@ -196,6 +197,8 @@ def variables(settings: Settings, day: date) -> dict[str, Any]:
         "phone_burst_days": identity.phone_burst.window_days,
         "consent_longest_days": policy.consent(day).longest_days,
         "unknown_consent_version": policy.consent_texts().unknown_version,
+        "contradictions": contradictions.model_dump(exclude={"valid_from", "source"}),
+        "currency_rates": policy.currencies(day),
         "smoothing_decisions": outcomes.smoothing_decisions,
         "amount_tolerance": outcomes.amount_tolerance,
         "rate_tolerance": outcomes.rate_tolerance,
