@@ -2,8 +2,8 @@
    date; null in a currency without a rate. #}
 {% macro in_base_currency(amount, currency) -%}
     {{ amount }} * case {{ currency }}
-        {%- for name, rate in var("currency_rates").items() %}
-            when '{{ name }}' then cast('{{ rate }}' as double)
+        {%- for entry in var("currency_rates") %}
+            when '{{ entry.currency }}' then cast('{{ entry.rate }}' as double)
         {%- endfor %}
     end
 {%- endmacro %}

@@ -12,7 +12,7 @@ from pipelines.reports.languages import STEM, render_each
 from pipelines.reports.overview.period_pages import name_period
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import drift
-from pipelines.reports.sections.businesses import CONTRADICTIONS
+from pipelines.reports.sections.businesses import CONSENT_ROLES, CONTRADICTIONS
 from pipelines.reports.sections.calibration import select_miscalibrated, select_short_groupings
 from pipelines.reports.sections.conduct.consent import NOTICE_DAYS, STATES
 from pipelines.reports.sections.fairness.treatment import MEASURES
@@ -93,6 +93,7 @@ def render(report: Report, day_before: date | None = None) -> dict[str, str]:
         "soon": report.day + timedelta(days=SOON_DAYS),
         "fairness_policy": policy.fairness(),
         "contradictions": CONTRADICTIONS,
+        "consent_roles": CONSENT_ROLES,
         "limit": MAX_ROWS,
         "first": FIRST_ROWS,
     }

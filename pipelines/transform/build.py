@@ -170,12 +170,16 @@ def _list_shared_id_numbers(
 
 
 def _list_unproven_consents(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Return the finding on leads whose consent text is not the one of its version, by channel."""
+    """Return the findings on leads whose consent is not proven by its text or role, by channel."""
     rows = connection.execute(
         """
         select exclusion_detail, count(*), list(distinct channel_id order by channel_id)
         from leads
-        where exclusion_detail in ('consent_text_contradicts', 'consent_text_unknown')
+        where
+            exclusion_detail in (
+                'consent_text_contradicts', 'consent_text_unknown', 'consent_role_missing',
+                'consent_role_not_allowed', 'consent_role_unknown'
+            )
         group by exclusion_detail
         order by exclusion_detail
         """

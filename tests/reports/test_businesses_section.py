@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from expectations.contracts import load
 from pipelines.core.database import connect
 from pipelines.core.publishing import write_parquet
 from pipelines.core.settings import Settings
@@ -14,7 +15,9 @@ from pipelines.reports.languages import LANGUAGES, pages
 from pipelines.reports.losses import SEARCHES
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections.businesses import (
+    CONSENT_ROLES,
     CONTRADICTIONS,
+    Businesses,
     load_businesses,
     round_to_two_digits,
 )
@@ -23,6 +26,8 @@ from tests.helpers.html import page_text
 from tests.helpers.mart_schemas import SCHEMAS
 
 DAY = date(2026, 3, 10)
+NAMES = {"contradictions": CONTRADICTIONS, "consent_roles": CONSENT_ROLES}
+"""What the page gives the template."""
 
 
 def publish(settings: Settings, contradictions: list[dict[str, Any]], **channels: int) -> None:
@@ -96,13 +101,54 @@ def test_the_page_shows_each_contradiction_with_a_masked_example(tmp_path: Path,
     assert [row.leads for row in found.contradictions] == [2, *[1] * (len(CONTRADICTIONS) - 1)]
     template = pages(language).get_template("businesses.html")
     report = Report(day=DAY, businesses=found)
-    html = page_text(template.render(report=report, contradictions=CONTRADICTIONS, limit=200))
+    html = page_text(template.render(report=report, limit=200, **NAMES))
     assert "990,000,000 CNY" in html
     assert "search/lea…" in html
     for hidden in ("lead-", "987,654", "123,456", "98,76"):
         assert hidden not in html
-    empty = template.render(report=Report(day=DAY), contradictions=CONTRADICTIONS, limit=200)
+    empty = template.render(
+        report=Report(day=DAY),
+        contradictions=CONTRADICTIONS,
+        consent_roles=CONSENT_ROLES,
+        limit=200,
+    )
     assert ("No figures" in page_text(empty)) is (language.code == "en")
+
+
+def test_leads_are_counted_by_the_role_of_who_consented(tmp_path: Path):
+    settings = Settings(home=tmp_path)
+    publish(settings, [], search=0)
+    roles = ["owner", "Owner", "employee", "ownr", None, None]
+    sent = [
+        {"channel_id": "search", "lead_id": f"l{n}", "segment": "business", "consent_by_role": role}
+        for n, role in enumerate(roles)
+    ]
+    sent.append(sent[2] | {"lead_id": "ann", "segment": "consumer"})
+    details = {"l2": "consent_role_not_allowed", "l3": "consent_role_unknown", "l5": "withdrawn"}
+    leads = [
+        {name: row[name] for name in ("channel_id", "lead_id", "segment")}
+        | {"exclusion_detail": details.get(row["lead_id"])}
+        for row in sent
+    ]
+    folders = {root: settings.day_folder(root, DAY) for root in (settings.marts, settings.matches)}
+    lake = settings.day_folder(settings.lake / "leads", DAY)
+    table = pa.Table.from_pylist(sent, load("leads").lake_schema)
+    write_parquet(table, lake / "leads.parquet")
+    marts = pa.Table.from_pylist(leads, SCHEMAS["leads"])
+    write_parquet(marts, folders[settings.marts] / "leads.parquet")
+    matches = [{"channel_id": "search", "lead_id": name} for name in ("l0", "l0", "l4", "ann")]
+    write_parquet(pa.Table.from_pylist(matches), folders[settings.matches] / "matches.parquet")
+    with connect(settings) as connection:
+        found = load_businesses(settings, DAY, connection).consent_roles
+    assert [(row.role, row.leads, row.closed, row.matched) for row in found] == [
+        ("", 2, 0, 1),
+        ("owner", 2, 0, 1),
+        ("employee", 1, 1, 0),
+        ("unknown", 1, 1, 0),
+    ]
+    template = pages(LANGUAGES[1]).get_template("businesses.html")
+    report = Report(day=DAY, businesses=Businesses(consent_roles=found))
+    assert "雇员" in page_text(template.render(report=report, limit=200, **NAMES))
 
 
 @pytest.mark.parametrize(

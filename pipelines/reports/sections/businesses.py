@@ -1,4 +1,4 @@
-"""Business leads of the day: declared figures that contradict each other."""
+"""Business leads of the day: contradictory figures, and who consented for the business."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
+from expectations import policy
 from pipelines.core.database import run_query
 from pipelines.core.formats import count
 from pipelines.core.settings import Settings
@@ -26,6 +28,16 @@ CONTRADICTIONS = {
     "sales_before_founding": text("a known buyer was invoiced before the business was founded"),
 }
 """Contradiction of the mart -> text."""
+
+CONSENT_ROLES = {
+    "": text("not stated"),
+    "owner": text("owner"),
+    "legal_representative": text("legal representative"),
+    "authorised_agent": text("agent with authority"),
+    "employee": text("employee"),
+    "unknown": text("unknown role"),
+}
+"""Role of who consented for a business -> text; a role that a policy adds shows as it is."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +63,30 @@ class ContradictionExample:
 
 
 @dataclass(frozen=True)
+class ConsentRoleCount:
+    """Business leads with one role of who consented for the business."""
+
+    role: str
+    """As the policy names it; `unknown` for any other word, empty where none is stated."""
+    leads: int
+    closed: int
+    """Leads that the role leaves without consent."""
+    matched: int
+
+
+@dataclass(frozen=True)
 class Businesses:
     """What the day's report says of business leads."""
 
     contradictions: tuple[ContradictionCount, ...] = ()
     examples: tuple[ContradictionExample, ...] = ()
+    consent_roles: tuple[ConsentRoleCount, ...] = ()
 
 
 def load_businesses(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> Businesses:
-    """Return the contradictions among business leads, most frequent first, with examples.
+    """Return contradictions and roles of consent among business leads, most frequent first.
 
     Raises:
         FileNotFoundError: The marts are not published, or of an earlier version.
@@ -73,7 +98,26 @@ def load_businesses(
     return Businesses(
         contradictions=load_contradictions(connection, marts),
         examples=_load_examples(connection, file),
+        consent_roles=_load_consent_roles(settings, day, connection),
     )
+
+
+def _load_consent_roles(
+    settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
+) -> tuple[ConsentRoleCount, ...]:
+    """Return the roles of the day's business leads; none before the matching is done."""
+    sent = settings.day_folder(settings.lake / "leads", day) / "leads.parquet"
+    matches = settings.day_folder(settings.matches, day) / "matches.parquet"
+    if not matches.is_file() or "consent_by_role" not in pq.read_schema(sent).names:
+        return ()
+    parameters = {
+        "sent": str(sent),
+        "leads": str(settings.day_folder(settings.marts, day) / "leads.parquet"),
+        "matches": str(matches),
+        "known": [*policy.consent_roles().known],
+    }
+    rows = run_query(connection, SQL / "consent_roles.sql", parameters).fetchall()
+    return tuple(ConsentRoleCount(*row) for row in rows)
 
 
 def load_contradictions(
