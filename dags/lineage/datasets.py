@@ -96,6 +96,7 @@ PUBLISHED: Mapping[str, tuple[Dataset, ...]] = {
                 *("lake/leads", "marts/leads", "marts/fct_acquisition_cost", "outbox/leads"),
                 *(
                     "marts/lead_contradictions",
+                    "marts/loan_book",
                     "pairs",
                     "registry",
                     "settlement",

@@ -32,6 +32,7 @@ SORT_KEYS = {
     "channels": "channel_id",
     "earlier_offers": "all",
     "shared_phones": "channel_id, lead_id",
+    "loan_book": "channel_id, lead_id, institution_id, product_id",
     "lead_contradictions": "channel_id, lead_id, contradiction",
     "fct_acquisition_cost": "all",
 }

@@ -73,7 +73,7 @@ copies as (
 allowed_roles as (
 
     select role
-    from gate.consent_roles as allowed
+    from gate.consent_roles
     group by role
     having
         count(distinct jurisdiction)
