@@ -39,6 +39,7 @@ Unknown = Literal[
     "every_institution",
     "not_sent",
     "any_text",
+    "unknown_role",
     "reported",
 ]
 """What a readable value does that names nothing known, because it is misspelt.
@@ -47,8 +48,8 @@ Unknown = Literal[
 `other_product`: the same of a product, and the listed one closes where rules name the absent one;
 `close_product`, `close_institution`: they close before the matching; `other_lead`: it is another
 lead, of the same person; `no_institution`, `every_institution`: the ones that it concerns then;
-`not_sent`: no such column is sent; `any_text`: no value is unknown; `reported`: it restricts
-nobody, and the page says so."""
+`not_sent`: no such column is sent; `any_text`: no value is unknown; `unknown_role`: the lead is
+loaded and not matched; `reported`: it restricts nobody, and the page says so."""
 
 FeatureKind = Literal["number", "category", "rule"]
 """How a column is used: as a number or a category of the models, and then by product rules too; or
@@ -206,10 +207,17 @@ class ConditionalPattern(StrictModel):
 
 
 class Withdrawal(StrictModel):
-    """The columns of a consent that a later copy of the row can withdraw or narrow."""
+    """The columns of a consent that a later copy of the row can withdraw, narrow or dispute."""
 
     withdrawn_at: str
     scope: str
+    role: str
+    """Who consented for a business; two copies that differ in it dispute the consent."""
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """The names of the columns."""
+        return self.withdrawn_at, self.scope, self.role
 
 
 class Unreadable(StrictModel):
@@ -281,7 +289,7 @@ class Contract(StrictModel):
             *self.key,
             *self.duplicates,
             *self.person,
-            *((self.withdrawal.withdrawn_at, self.withdrawal.scope) if self.withdrawal else ()),
+            *(self.withdrawal.columns if self.withdrawal else ()),
             *(criterion.column for criterion in self.safer_first),
             *(n for o in self.orders for n in (o.earlier, o.later)),
             *(n for p in self.conditional_patterns for n in (p.column, p.when)),

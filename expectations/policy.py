@@ -23,7 +23,10 @@ from expectations.policy_types import (
     AssumedRequests,
     Concentration,
     Consent,
+    ConsentRole,
+    ConsentRoles,
     ConsentTexts,
+    Contradictions,
     Currencies,
     CurrencyCodes,
     Dated,
@@ -96,6 +99,29 @@ def consent(day: date) -> Consent:
 def consent_texts() -> ConsentTexts:
     """Return the register of consent texts."""
     return _read("consent_texts", ConsentTexts)
+
+
+@cache
+def consent_roles() -> ConsentRoles:
+    """Return who may consent for a business, on any date."""
+    return _read("consent_roles", ConsentRoles)
+
+
+@cache
+def consent_roles_on(day: date) -> dict[str, ConsentRole]:
+    """Return who may consent for a business on `day`, by jurisdiction; `default` for others."""
+    entries = consent_roles().roles
+    names = sorted({entry.jurisdiction for entry in entries})
+    return {
+        name: _in_force(tuple(entry for entry in entries if entry.jurisdiction == name), day)
+        for name in names
+    }
+
+
+@cache
+def contradictions(day: date) -> Contradictions:
+    """Return from when the figures of a business contradict each other on `day`."""
+    return _in_force(_read("contradictions", tuple[Contradictions, ...]), day)
 
 
 def price_cap(kind: str, segment: str, currency: str, day: date) -> float | None:

@@ -117,6 +117,53 @@ class ConsentTexts(Decision):
     texts: tuple[ConsentText, ...] = ()
 
 
+class ConsentRole(Dated):
+    """The roles that may consent for a business in one jurisdiction."""
+
+    jurisdiction: str = Field(min_length=2, max_length=16)
+    """Country (ISO 3166), or `default` for all others."""
+    may_consent: tuple[str, ...] = Field(min_length=1)
+    missing_role: Literal["allow", "close"]
+
+
+class ConsentRoles(Decision):
+    """Who may consent for a business."""
+
+    known: tuple[str, ...] = Field(min_length=1)
+    """Every role that a lead may state; another one is a mistake."""
+    roles: tuple[ConsentRole, ...]
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> Self:
+        if unknown := {role for each in self.roles for role in each.may_consent} - set(self.known):
+            raise ValueError(f"`known` lacks {', '.join(sorted(unknown))}")
+        if "default" not in {each.jurisdiction for each in self.roles}:
+            raise ValueError("needs an entry of the jurisdiction `default`")
+        return self
+
+    @property
+    def undisputed(self) -> tuple[str, ...]:
+        """The roles that every entry allows, on every date and in every jurisdiction."""
+        allowed = (set(each.may_consent) for each in self.roles)
+        return tuple(sorted(set(self.known).intersection(*allowed)))
+
+
+class Contradictions(Dated):
+    """Limits from which the declared figures of a business contradict each other or its links."""
+
+    max_tax_share: float = Field(gt=0)
+    """Of the revenue."""
+    max_sales_to_revenue: float = Field(ge=1)
+    min_age_years: float = Field(ge=0)
+    """Age from which sales are compared with the revenue of the last year."""
+    min_revenue_per_invoice: float = Field(gt=0)
+    """In the lead's currency."""
+    max_revenue_without_employees: float = Field(gt=0)
+    """In the base currency, as the next one."""
+    max_revenue_per_employee: float = Field(gt=0)
+    founding_tolerance_days: int = Field(ge=0)
+
+
 class PriceCap(DatedRule):
     """Highest all-in annual cost allowed; an empty criterion holds for any value."""
 

@@ -60,9 +60,11 @@ EFFECTS = {
     "every_institution": "the order holds for every institution",
     "not_sent": "no such column is sent",
     "any_text": "no text is unknown; the row is loaded",
+    "unknown_role": "nobody is matched by the consent of such a role",
     "reported": "it restricts nobody, and the page says so",
     "no_limit": "no limit, as the contract says",
     "not_withdrawn": "consent is not withdrawn",
+    "role_not_stated": "the policy says whether the consent counts; as it is, it does",
     # of several rows, files or dates
     "all_rows": "each row applies",
     "other_rows": "each key is a row of its own",
@@ -151,12 +153,22 @@ def _late_value(contract: Contract, column: Column) -> Variants:
 def _repeated_value(contract: Contract, column: Column) -> Variants:
     if column.name in contract.key:
         yield "other_value", "all_rows" if _each_row_restricts(contract) else "other_rows"
+    elif contract.withdrawal and column.name == contract.withdrawal.role:
+        yield "other_value", "close_lead"
     elif column.name in _ranked(contract):
         yield "safer_value", "safer_row"
     elif contract.full_catalogue:
         yield "other_value", SAFER[_row_action(contract)]
     else:
         yield "other_value", "first_row"
+
+
+_DISPUTED_CONSENT = (
+    ("later_copy", "withdrawal_wins"),
+    ("two_scopes", "close_lead"),
+    ("later_role", "close_lead"),
+)
+"""Variant and effect of copies that differ in a column of a consent, as `Withdrawal.columns`."""
 
 
 def _contradictory_value(contract: Contract, column: Column) -> Variants:
@@ -173,10 +185,9 @@ def _contradictory_value(contract: Contract, column: Column) -> Variants:
             yield "other_person", "not_loaded"
         else:
             yield "one_list_only", _row_action(contract)
-    elif contract.withdrawal and column.name == contract.withdrawal.withdrawn_at:
-        yield "later_copy", "withdrawal_wins"
-    elif contract.withdrawal and column.name == contract.withdrawal.scope:
-        yield "two_scopes", "close_lead"
+    elif contract.withdrawal and column.name in contract.withdrawal.columns:
+        place = contract.withdrawal.columns.index(column.name)
+        yield _DISPUTED_CONSENT[place]
     elif contract.full_catalogue and column.name in _ranked(contract):
         yield "stricter_elsewhere", SAFER[_row_action(contract)]
     elif not is_ordered and not contract.full_catalogue:
@@ -280,6 +291,8 @@ def _file_effect(contract: Contract) -> str:
 def _empty_effect(contract: Contract, column: Column) -> str:
     if column.means_every:
         return "every_institution"
+    if contract.withdrawal and column.name == contract.withdrawal.role:
+        return "role_not_stated"
     return "not_withdrawn" if contract.withdrawal else "no_limit"
 
 
@@ -390,6 +403,15 @@ DOWNSTREAM: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
         (
             "a_withdrawal_on_one_lead_of_a_person_holds_for_all_of_them",
             f"{_PRESENT}test_what_a_later_file_of_the_channel_says_counts",
+        ),
+    ),
+    (
+        "the role of who consented for a business",
+        ("unknown_role", "role_not_stated"),
+        "`int_leads__unauthorised`, `deliver`",
+        (
+            "a_business_needs_the_consent_of_a_role_that_its_jurisdiction_allows",
+            "tests/deliveries/last_gate/test_consent_roles.py::test_a_role_that_may_not_consent_is_stopped",
         ),
     ),
     (

@@ -94,7 +94,15 @@ PUBLISHED: Mapping[str, tuple[Dataset, ...]] = {
             "reports",
             (
                 *("lake/leads", "marts/leads", "marts/fct_acquisition_cost", "outbox/leads"),
-                *("pairs", "registry", "settlement", "transport", *MATCHED),
+                *(
+                    "marts/lead_contradictions",
+                    "marts/loan_book",
+                    "pairs",
+                    "registry",
+                    "settlement",
+                    "transport",
+                    *MATCHED,
+                ),
             ),
         ),
     ),

@@ -41,7 +41,10 @@ recent as (
         leads.consent_at,
         leads.consent_withdrawn_at,
         leads.consent_version,
-        leads.consent_text_sha256
+        leads.consent_text_sha256,
+        leads.consent_by_role,
+        leads.segment,
+        leads.region
 
     from leads
     inner join persons

@@ -27,6 +27,12 @@ unproven as (
 
 ),
 
+unauthorised as (
+
+    select * from {{ ref("int_leads__unauthorised") }}
+
+),
+
 crowded as (
 
     select * from {{ ref("int_leads__contact_bursts") }}
@@ -52,7 +58,7 @@ detailed as (
                 then 'consent_expired'
             when leads.consent_at >= {{ day_start(add_days("leads.business_date", 1)) }}
                 then 'not_given_yet'
-            else unproven.detail
+            else coalesce(unauthorised.detail, unproven.detail)
         end as consent_detail,
         case
             when not leads.is_id_valid then 'id_number_invalid'
@@ -68,6 +74,10 @@ detailed as (
         on leads.channel_id = withdrawn.channel_id and leads.lead_id = withdrawn.lead_id
     left join unproven
         on leads.channel_id = unproven.channel_id and leads.lead_id = unproven.lead_id
+    left join unauthorised
+        on
+            leads.channel_id = unauthorised.channel_id
+            and leads.lead_id = unauthorised.lead_id
     left join crowded
         on leads.channel_id = crowded.channel_id and leads.lead_id = crowded.lead_id
 

@@ -37,6 +37,7 @@ renamed as (
         consent_withdrawn_at,
         consent_version,
         lower(consent_text_sha256) as consent_text_sha256,
+        coalesce({{ snake_case("consent_by_role") }}, '') as consent_by_role,
 
         -- of a business
         established_on,

@@ -59,7 +59,7 @@ ORDERS = pa.schema(
 )
 """Columns of `lake/closing_orders/date=D/closing_orders.parquet`: suppression orders of ingest's
 own, from copies of a lead that withdraw its consent and from rows that can't be read but name
-their subject. `reason` is consent_withdrawn, consent_narrowed, unreadable_consent,
+their subject. `reason` is consent_withdrawn, consent_narrowed, consent_role, unreadable_consent,
 unmapped_column or unreadable_order; an empty `institution_id` is every institution. They hold
 from date D on."""
 

@@ -26,6 +26,7 @@ COLUMNS = {
     "text_sha256": "consent_text_sha256",
     "purpose": "consent_purpose",
     "evidence": "consent_evidence",
+    "by_role": "consent_by_role",
 }
 """Key of an explanation -> column of the lake."""
 TEXT_FACTS = {"sha256", "jurisdiction", "language", "purpose", "text", "file", "source"}

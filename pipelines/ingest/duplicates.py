@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from expectations import policy
 from expectations.contracts import Column, Contract, SaferFirst
 from pipelines.ingest.catalogues import CONTRADICTORY, find_rows_of_one_list
 from pipelines.ingest.lake_history import list_names, parquet_sql, select_history
@@ -359,8 +360,28 @@ def _closing_reason_sql(contract: Contract, copy: str, loaded: str) -> str:
         f"case when {loaded}.{at} is not null then null "
         f"when {copy}.{at} is not null then 'withdrawn' "
         f"when not list_contains({copy}.{scope}, '{EVERY_INSTITUTION}') "
-        f"and not list_has_all({copy}.{scope}, {loaded}.{scope}) then 'narrowed' end"
+        f"and not list_has_all({copy}.{scope}, {loaded}.{scope}) then 'narrowed' "
+        f"when {_disputes_role_sql(consent.role, copy, loaded)} then 'role' end"
     )
+
+
+def _disputes_role_sql(role: str, copy: str, loaded: str) -> str:
+    """Return SQL of whether two copies of a business's lead dispute who consented for it.
+
+    They do where they state different roles, unless every policy allows both: nobody knows then
+    which one is right. A copy that states none disputes nothing.
+    """
+    one, other = normalise_role_sql(f"{copy}.{role}"), normalise_role_sql(f"{loaded}.{role}")
+    allowed = ", ".join(f"'{name}'" for name in ("", *policy.consent_roles().undisputed))
+    return (
+        f"'business' in ({copy}.segment, {loaded}.segment) and {one} not in ('', {other}) "
+        f"and ({one} not in ({allowed}) or {other} not in ({allowed}))"
+    )
+
+
+def normalise_role_sql(column: str) -> str:
+    """Return SQL of a role as policies name it, in small letters with `_`; empty: none stated."""
+    return f"coalesce(regexp_replace(lower(trim({column})), '[\\s-]+', '_', 'g'), '')"
 
 
 def _normalise_sql(column: str, table: str) -> str:

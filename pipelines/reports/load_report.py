@@ -23,6 +23,7 @@ from pipelines.reports.findings import collect_findings
 from pipelines.reports.losses import SEARCHES, Search
 from pipelines.reports.report_data import ON_HOLD, Report
 from pipelines.reports.sections import acquisition, catalogue, evidence, intake, matching, models
+from pipelines.reports.sections.businesses import Businesses, load_businesses
 from pipelines.reports.sections.calibration import load_calibration
 from pipelines.reports.sections.chains import Chains, load_chains
 from pipelines.reports.sections.conduct import READERS, Conduct
@@ -93,6 +94,7 @@ def load_report(settings: Settings, day: date) -> Report:
         matching=_load_matching(settings, day, parts),
         catalogue=_load_catalogue(settings, day, parts),
         acquisition=_load_acquisition(settings, day, parts),
+        businesses=_load_businesses(settings, day, parts),
         chains=_load_chains(settings, day, parts),
         conduct=_load_conduct(settings, day, parts),
         settlement=load("settlement", lambda: load_settlement(settings, day), Settlement()),
@@ -184,6 +186,13 @@ def _load_acquisition(settings: Settings, day: date, parts: PartLoader) -> acqui
             "acquisition cost",
             lambda: acquisition.load_acquisition(settings, day, connection),
             acquisition.Acquisition(),
+        )
+
+
+def _load_businesses(settings: Settings, day: date, parts: PartLoader) -> Businesses:
+    with connect(settings) as connection:
+        return parts.load(
+            "businesses", lambda: load_businesses(settings, day, connection), Businesses()
         )
 
 

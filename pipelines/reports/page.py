@@ -12,6 +12,7 @@ from pipelines.reports.languages import STEM, render_each
 from pipelines.reports.overview.period_pages import name_period
 from pipelines.reports.report_data import Report
 from pipelines.reports.sections import drift
+from pipelines.reports.sections.businesses import CONSENT_ROLES, CONTRADICTIONS
 from pipelines.reports.sections.calibration import select_miscalibrated, select_short_groupings
 from pipelines.reports.sections.conduct.consent import NOTICE_DAYS, STATES
 from pipelines.reports.sections.fairness.treatment import MEASURES
@@ -35,6 +36,7 @@ SECTIONS = (
     ("fairness", text("Fairness")),
     ("catalogue", text("Catalogue")),
     ("acquisition", text("Acquisition cost")),
+    ("businesses", text("Businesses")),
     ("chains", text("Supply chains")),
     ("prices", text("Shadow prices")),
     ("models", text("Models")),
@@ -90,6 +92,8 @@ def render(report: Report, day_before: date | None = None) -> dict[str, str]:
         "notice_days": NOTICE_DAYS,
         "soon": report.day + timedelta(days=SOON_DAYS),
         "fairness_policy": policy.fairness(),
+        "contradictions": CONTRADICTIONS,
+        "consent_roles": CONSENT_ROLES,
         "limit": MAX_ROWS,
         "first": FIRST_ROWS,
     }

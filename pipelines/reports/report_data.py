@@ -8,6 +8,7 @@ from pipelines.core.evidence.publication_log import Head
 from pipelines.core.evidence.sign_offs import SignOff
 from pipelines.evaluation.drift.comparison import Drift
 from pipelines.reports.sections.acquisition import Acquisition
+from pipelines.reports.sections.businesses import Businesses
 from pipelines.reports.sections.calibration import CalibrationGroup
 from pipelines.reports.sections.catalogue import Catalogue
 from pipelines.reports.sections.chains import Chains
@@ -54,6 +55,7 @@ class Report:
     matching: Matching = field(default_factory=Matching)
     catalogue: Catalogue = field(default_factory=Catalogue)
     acquisition: Acquisition = field(default_factory=Acquisition)
+    businesses: Businesses = field(default_factory=Businesses)
     chains: Chains = field(default_factory=Chains)
     conduct: Conduct = field(default_factory=Conduct)
     settlement: Settlement = field(default_factory=Settlement)

@@ -32,6 +32,8 @@ SORT_KEYS = {
     "channels": "channel_id",
     "earlier_offers": "all",
     "shared_phones": "channel_id, lead_id",
+    "loan_book": "channel_id, lead_id, institution_id, product_id",
+    "lead_contradictions": "channel_id, lead_id, contradiction",
     "fct_acquisition_cost": "all",
 }
 """Mart -> the columns that its rows are sorted by: its key, or all columns if it has none."""
@@ -169,12 +171,16 @@ def _list_shared_id_numbers(
 
 
 def _list_unproven_consents(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Return the finding on leads whose consent text is not the one of its version, by channel."""
+    """Return the findings on leads whose consent is not proven by its text or role, by channel."""
     rows = connection.execute(
         """
         select exclusion_detail, count(*), list(distinct channel_id order by channel_id)
         from leads
-        where exclusion_detail in ('consent_text_contradicts', 'consent_text_unknown')
+        where
+            exclusion_detail in (
+                'consent_text_contradicts', 'consent_text_unknown', 'consent_role_missing',
+                'consent_role_not_allowed', 'consent_role_unknown'
+            )
         group by exclusion_detail
         order by exclusion_detail
         """

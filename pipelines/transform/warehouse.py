@@ -23,6 +23,7 @@ from dbt.contracts.graph.nodes import ModelNode
 
 from expectations import policy
 from expectations.contracts import contracts
+from expectations.policy_types import ConsentRole
 from pipelines.core import restrictions
 from pipelines.core.database import DELIVERED
 from pipelines.core.errors import InputMissing
@@ -71,7 +72,7 @@ def build(
         IntegrityError: A table can't be built or a test fails; the message names it.
     """
     _mark_stale(settings, day, layer)
-    _write_typed_files(settings)
+    _write_typed_files(settings, day)
     outcome = run_dbt(
         settings,
         day,
@@ -175,6 +176,7 @@ def variables(settings: Settings, day: date) -> dict[str, Any]:
     identity, priors = policy.identity(day), policy.priors()
     outcomes = policy.outcomes()
     sudden = outcomes.sudden_change
+    contradictions = policy.contradictions(day)
     return {
         "business_date": f"{day:%Y-%m-%d}",
         "channel_currencies": [entry.model_dump(mode="json") for entry in assumed.currencies],
@@ -196,6 +198,10 @@ def variables(settings: Settings, day: date) -> dict[str, Any]:
         "phone_burst_days": identity.phone_burst.window_days,
         "consent_longest_days": policy.consent(day).longest_days,
         "unknown_consent_version": policy.consent_texts().unknown_version,
+        "contradictions": contradictions.model_dump(exclude={"valid_from", "source"}),
+        "currency_rates": [
+            {"currency": name, "rate": rate} for name, rate in policy.currencies(day).items()
+        ],
         "smoothing_decisions": outcomes.smoothing_decisions,
         "amount_tolerance": outcomes.amount_tolerance,
         "rate_tolerance": outcomes.rate_tolerance,
@@ -261,7 +267,7 @@ def _typed_folder(settings: Settings) -> Path:
     return state_folder(settings) / "typed" / "date=0001-01-01"
 
 
-def _write_typed_files(settings: Settings) -> None:
+def _write_typed_files(settings: Settings, day: date) -> None:
     """Write an empty file with the columns of each source; dbt reads it before the real files.
 
     So a feed without any file is an empty table, and a column that is newer than a file is null
@@ -277,12 +283,12 @@ def _write_typed_files(settings: Settings) -> None:
     }
     for name, schema in (schemas | beside_feeds).items():
         write_parquet(schema.empty_table(), _typed_folder(settings) / f"{name}.parquet")
-    for name, table in _policy_tables().items():
+    for name, table in _policy_tables(day).items():
         write_parquet(table, _typed_folder(settings) / f"{name}.parquet")
 
 
-def _policy_tables() -> dict[str, pa.Table]:
-    """Return the dated policies that tables are joined with."""
+def _policy_tables(day: date) -> dict[str, pa.Table]:
+    """Return the dated policies that tables are joined with, and the ones in force on `day`."""
     period = [("valid_from", pa.date32()), ("valid_to", pa.date32())]
     caps = [(name, pa.string()) for name in ("kind", "segment", "currency")]
     confirmed = policy.outcomes().sudden_change.confirmed
@@ -294,10 +300,33 @@ def _policy_tables() -> dict[str, pa.Table]:
             policy.consent_texts().texts,
             pa.schema([("version", pa.string()), ("sha256", pa.string()), *period]),
         ),
+        "consent_roles": _make_role_table(day),
         "confirmed_changes": _entries_table(
             confirmed, pa.schema([("institution_id", pa.string()), *period])
         ),
     }
+
+
+def _make_role_table(day: date) -> pa.Table:
+    """Return who may consent for a business on `day`: a row by jurisdiction and known role.
+
+    The role of a lead that states none is empty. The jurisdiction `default` is every one that no
+    entry names, so it allows what all entries allow.
+    """
+    entries = policy.consent_roles_on(day)
+    rows = [
+        (name, role, all(_may_consent(entry, role) for entry in judged))
+        for name, own in entries.items()
+        for judged in (entries.values() if name == "default" else (own,),)
+        for role in ("", *policy.consent_roles().known)
+    ]
+    names = ("jurisdiction", "role", "may_consent")
+    schema = pa.schema(list(zip(names, (pa.string(), pa.string(), pa.bool_()), strict=True)))
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
+
+
+def _may_consent(entry: ConsentRole, role: str) -> bool:
+    return role in entry.may_consent if role else entry.missing_role == "allow"
 
 
 def _entries_table(entries: Iterable[object], schema: pa.Schema) -> pa.Table:

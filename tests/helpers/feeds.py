@@ -67,6 +67,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "consent_text_sha256": "c0" * 32,
         "consent_purpose": "offers of lenders for a loan",
         "consent_evidence": "certificate 4711",
+        "consent_by_role": "owner",
         "business_name": "Zhang Trading",
         "industry": "F51",
         "established_on": date(2015, 3, 1),

@@ -29,6 +29,8 @@ EMPTY = (
     "earlier_offers",
     "shared_phones",
     "fct_acquisition_cost",
+    "lead_contradictions",
+    "loan_book",
 )
 """Marts of which the synthetic market has no row."""
 REGIONS = np.array(["CN-31", "CN-44", "CN-11", "CN-51"])

@@ -61,6 +61,7 @@ OTHER_VALUES = {
     "effective_at": "2026-11-04T04:00:00+00:00",
     "institution_id": LENDER,
     "consent_version": "2025-01",
+    "consent_by_role": "employee",
     "fee": "service_fee",
     "basis": "share_of_amount",
     "when": "at_end",
@@ -94,6 +95,7 @@ UNKNOWN = {
     "value": "abc",
     "consent_scope": "bnak_01",
     "consent_version": "no such text",
+    "consent_by_role": "ownr",
     "fee": "guarantee fee",
     "collector": "Frist Guarantee",
 }
@@ -288,6 +290,10 @@ class Builder:
     def _two_scopes(self) -> list[File]:
         scopes = (self.row(consent_scope=scope) for scope in ("bank_01", "bank_02"))
         return [self.file(self.rows(*scopes))]
+
+    def _later_role(self) -> list[File]:
+        later = self.file([self.row(consent_by_role="employee"), *self.rows()], NEXT, is_after=True)
+        return [self.file(self.rows(self.row())), later]
 
     def _later_copy(self) -> list[File]:
         withdrawn = self.row(consent_withdrawn_at="2026-11-21T15:00:00+08:00")

@@ -61,7 +61,7 @@ def _sort(models: dict[str, Any]) -> Iterator[str]:
 
 def transform(settings: Settings, day: date, queries: Queries) -> None:
     """Build every table and publish the marts."""
-    warehouse._write_typed_files(settings)
+    warehouse._write_typed_files(settings, day)
     with duckdb.connect(str(settings.warehouse)) as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set threads = {settings.threads}")

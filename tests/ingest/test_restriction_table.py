@@ -247,11 +247,13 @@ CHECKS: dict[str, Callable[[Observed], bool]] = {
     "every_institution": is_for_every_institution,
     "not_sent": is_loaded,
     "any_text": is_loaded,
+    "unknown_role": lambda seen: is_loaded(seen) and seen.victims[0]["consent_by_role"] == "ownr",
     "reported": lambda seen: (
         is_loaded(seen) and seen.builder.source in sources_of(seen, "order_of_unknown_lead")
     ),
     "no_limit": is_without_value,
     "not_withdrawn": is_without_value,
+    "role_not_stated": is_without_value,
     "all_rows": has_every_row,
     "other_rows": has_every_row,
     "safer_row": is_the_safer_row,

@@ -333,6 +333,49 @@ def test_a_withdrawal_of_a_later_day_is_obeyed(settings):
             assert connection.sql("from suppressions").to_arrow_table().num_rows == known
 
 
+@pytest.mark.parametrize("is_later", [False, True])
+def test_a_copy_that_disputes_who_consented_for_the_business_closes_its_lead(settings, is_later):
+    roles = [
+        ("owner", "employee", True),
+        ("", "employee", True),
+        ("employee", "owner", True),
+        ("ownr", "owner", True),
+        ("owner", "Legal Representative", False),
+        ("owner", "OWNER ", False),
+        ("owner", "", False),
+        ("", "owner", False),
+    ]
+    day = NEXT if is_later else DAY
+    for number, (first, second, _) in enumerate(roles):
+        copy = {"lead_id": f"L{number}", "phone": f"+86138001380{number:02}"}
+        land(
+            path_of(settings, "leads", f"c{number}"), [copy_of_lead(consent_by_role=first, **copy)]
+        )
+        again = path_of(settings, "leads", f"c{number}", day, "again.csv")
+        land(again, [copy_of_lead(consent_by_role=second, campaign_id="z", **copy)])
+        person = path_of(settings, "leads", f"p{number}", day, "again.csv")
+        consumer = copy | {"segment": "consumer"}
+        land(path_of(settings, "leads", f"p{number}"), [copy_of_lead(**consumer)])
+        land(person, [copy_of_lead(consent_by_role=second, campaign_id="z", **consumer)])
+    run(settings, DAY, *([NEXT] if is_later else []))
+    assert sorted(orders(settings, day)) == [
+        ("lead", f"c{number}/L{number}", None, "consent_role")
+        for number, (*_, is_closed) in enumerate(roles)
+        if is_closed
+    ]
+
+
+def test_a_broken_copy_with_a_role_that_may_not_consent_closes_its_lead(settings):
+    changes = [{"consent_by_role": "employee"}, {"consent_by_role": "owner"}, {}]
+    for number, change in enumerate(changes):
+        land(path_of(settings, "leads", f"c{number}"), leads(1, consent_withdrawn_at=None))
+        broken = copy_of_lead(lead_id="L00001", amount="x", **change)
+        others = leads(2, first=900, consent_withdrawn_at=None)
+        land(path_of(settings, "leads", f"c{number}", NEXT, "again.csv"), [*others, broken])
+    run(settings, DAY, NEXT)
+    assert orders(settings, NEXT) == [("lead", "c0/L00001", None, "unreadable_consent")]
+
+
 def test_a_copy_that_changes_no_consent_closes_nothing(settings):
     land(path_of(settings, "leads"), [copy_of_lead(consent_scope="bank_01")])
     wider = copy_of_lead(consent_scope="all", campaign_id="b")

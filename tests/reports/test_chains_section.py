@@ -67,6 +67,38 @@ def test_the_page_has_the_exposures_and_a_picture_without_a_script(tmp_path: Pat
     assert "No business is matched" in page_text(empty)
 
 
+def test_the_book_adds_up_loans_by_chain_and_sector(tmp_path: Path):
+    settings = Settings(home=tmp_path)
+    load(settings)
+    loan = {"channel_id": "search", "lead_id": "one", "institution_id": "bank", "product_id": "p"}
+    loan |= {"amount": 100.0, "currency": "CNY", "industry": "F", "is_overdue": False}
+    loans = [
+        loan | {"supply_chain_code": "c0ffee"},
+        loan | {"supply_chain_code": "c0ffee", "institution_id": "fund", "amount": 50.0},
+        loan | {"supply_chain_code": "c0ffee", "lead_id": "two", "is_overdue": True},
+        loan | {"supply_chain_code": "decade", "lead_id": "three"},
+        loan | {"lead_id": "four", "industry": "C", "currency": "USD", "amount": None},
+    ]
+    book = settings.day_folder(settings.marts, DAY) / "loan_book.parquet"
+    write_parquet(pa.Table.from_pylist(loans, SCHEMAS["loan_book"]), book)
+    with connect(settings) as connection:
+        found = load_chains(settings, DAY, connection)
+    (chain,) = found.book_chains
+    assert (chain.name, chain.leads, chain.loans, chain.institutions) == ("c0ffee", 2, 3, 2)
+    assert (chain.lent, chain.overdue) == (250.0, 100.0)
+    assert [(row.name, row.currency, row.leads, row.lent) for row in found.book_sectors] == [
+        ("F", "CNY", 3, 350.0),
+        ("C", "USD", 1, 0.0),
+    ]
+    template = pages(LANGUAGES[0]).get_template("chains.html")
+    html = template.render(report=Report(day=DAY, chains=found), limit=200, first=25)
+    assert "250.00 CNY" in page_text(html)
+    only_book = Chains(book_sectors=found.book_sectors)  # nothing is matched on the day
+    html = template.render(report=Report(day=DAY, chains=only_book), limit=200, first=25)
+    assert "No business is matched" in page_text(html)
+    assert "350.00 CNY" in page_text(html)
+
+
 def test_marts_of_an_earlier_version_have_no_such_section(tmp_path: Path):
     settings = Settings(home=tmp_path)
     load(settings)

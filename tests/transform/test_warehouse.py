@@ -126,7 +126,7 @@ def test_a_warehouse_that_another_process_holds_is_reported(home: Settings):
         with pytest.raises(BanyanError, match="is held by another process, so the layer staging"):
             build_layer(home, DAY, "staging")
         process.stdin.close()
-    assert build_layer(home, DAY, "staging")["tables"] == 17
+    assert build_layer(home, DAY, "staging")["tables"] == 18
 
 
 def test_a_new_column_is_null_in_an_older_partition(home: Settings):

@@ -154,7 +154,11 @@ def _load_cost_rules(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _load_policies(connection: duckdb.DuckDBPyConnection, day: date) -> None:
-    """Create `gate.odds` and `gate.consent_texts`."""
+    """Create `gate.odds`, `gate.consent_texts` and the roles that may consent for a business.
+
+    `gate.consent_roles` has a row for each jurisdiction and role that it allows; the role of a lead
+    that states none is empty.
+    """
     odds = [(name, entry.of_match) for name, entry in policy.least_odds(day).items()]
     types: tuple[pa.DataType, ...] = (pa.string(), pa.float64())
     _create_table(connection, "gate.odds", ("jurisdiction", "least"), types, odds)
@@ -165,6 +169,13 @@ def _load_policies(connection: duckdb.DuckDBPyConnection, day: date) -> None:
     names = ("version", "sha256", "valid_from", "valid_to")
     types = (pa.string(), pa.string(), pa.date32(), pa.date32())
     _create_table(connection, "gate.consent_texts", names, types, texts)
+    roles = [
+        (jurisdiction, role)
+        for jurisdiction, entry in policy.consent_roles_on(day).items()
+        for role in (*entry.may_consent, *([""] if entry.missing_role == "allow" else []))
+    ]
+    types = (pa.string(), pa.string())
+    _create_table(connection, "gate.consent_roles", ("jurisdiction", "role"), types, roles)
 
 
 def _load_month_use(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:

@@ -40,7 +40,7 @@ counts; of an older date, what landed in its folders."""
 FORMATS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 COLUMNS = {
     "suppressions": ("subject_type", "subject", "institution_id", "effective_at"),
-    "leads": ("lead_id", "consent_scope", "consent_withdrawn_at"),
+    "leads": ("lead_id", "consent_scope", "consent_withdrawn_at", "consent_by_role"),
 }
 REQUIRED = {"suppressions": {"subject_type", "subject"}, "leads": {"lead_id"}}
 SCHEMA = pa.schema(

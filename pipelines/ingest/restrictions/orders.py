@@ -4,8 +4,10 @@ The views are the ones of `make_restrictions`: `files` and the shard's `shard_un
 `shard_rows`, `shard_dropped` and `shard_closing`.
 """
 
+from expectations import policy
 from expectations.contracts import Contract
 from pipelines.core import restrictions
+from pipelines.ingest.duplicates import normalise_role_sql
 from pipelines.ingest.identity import lead_subject_sql
 
 _IS_HASH = "coalesce(regexp_full_match(subject, '[0-9a-fA-F]{64}'), false)"
@@ -17,6 +19,10 @@ NAMES_SUBJECT = f"({_IS_HASH} or {_IS_LEAD})"
 def orders_sql(contract: Contract) -> str:
     """Return SQL of the closing orders: a subject each, with the file and line it comes from."""
     parts = {"leads": _LEAD_ORDERS, "suppressions": _SUPPRESSION_ORDERS}.get(contract.feed)
+    if contract.withdrawal and parts is not None:
+        role = normalise_role_sql(contract.withdrawal.role)
+        allowed = ", ".join(f"'{name}'" for name in ("", *policy.consent_roles().undisputed))
+        parts = parts.format(is_disputed=f"{role} not in ({allowed})")
     if parts is None:
         names = ("known_on", *restrictions.ORDERS.names)
         return f"select {', '.join(f'null as {name}' for name in names)} where false"
@@ -80,10 +86,22 @@ _LEAD_ORDERS = """
     inner join files using (task)
     where files.rule is not null and consent_withdrawn_at is not null
     union all
+    -- and its roles that may not consent for a business everywhere
+    select
+        files.known_on, files.source, 'lead', files.source || '/' || lead_id,
+        'consent_role', null, files.file, line
+    from shard_rows as rows
+    inner join files using (task)
+    where files.rule is not null and segment = 'business' and {is_disputed}
+    union all
     select
         files.known_on, files.source, 'lead',
         files.source || '/' || lead_id,
-        case when closing.reason = 'narrowed' then 'consent_narrowed' else 'consent_withdrawn' end,
+        case closing.reason
+            when 'narrowed' then 'consent_narrowed'
+            when 'role' then 'consent_role'
+            else 'consent_withdrawn'
+        end,
         null, files.file, line
     from shard_closing as closing
     inner join shard_rows as rows using (row)

@@ -125,6 +125,7 @@ FINDINGS = {
     restrictions.HOLD_DELIVERY: "unreadable_order_holds_delivery",
     "consent_withdrawn": "withdrawal_in_a_copy",
     "consent_narrowed": "withdrawal_in_a_copy",
+    "consent_role": "consent_role_disputed",
     "unreadable_consent": "unreadable_consent",
     "unmapped_column": "unknown_column_closes_lead",
     "unreadable_order": "unreadable_order_applied",

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from expectations import policy
 from expectations.contracts import Contract
 from pipelines.core import restrictions
 from pipelines.ingest.landing import NOT_OPENED
@@ -78,7 +79,9 @@ def describe_unreadable(
         "line": text["line"].take(row),
         "column": violations["column"],
         "rule": violations["rule"],
-        "action": _actions(contract, violations["column"]),
+        "action": _close_disputed_roles(
+            contract, typed, row, _actions(contract, violations["column"])
+        ),
         "is_withdrawn": _is_withdrawn(contract, typed).take(row),
     } | {name: _readable_key(contract, typed, violations, name).take(row) for name in KEYS}
     columns["found_key"] = _find_misspelt_key(contract, text, row, columns)
@@ -140,6 +143,24 @@ def _actions(contract: Contract, columns: pa.ChunkedArray) -> pa.Array:
         unknown = by_column.keys() - {*contract.names, None}
         by_column |= dict.fromkeys(unknown, "suppress_subject")
     return pa.array([by_column[name] for name in columns.to_pylist()], pa.string())
+
+
+def _close_disputed_roles(
+    contract: Contract, typed: pa.Table, row: pa.ChunkedArray, actions: pa.Array
+) -> pa.ChunkedArray | pa.Array:
+    """Return `actions`; a broken copy whose role may not consent everywhere closes its lead.
+
+    It may dispute the role of the copy that is loaded, as `duplicates` finds for whole copies.
+    """
+    if contract.withdrawal is None:
+        return actions
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(typed[contract.withdrawal.role]))
+    role = pc.replace_substring_regex(text, r"[\s-]+", "_")
+    allowed = pa.array(["", *policy.consent_roles().undisputed])
+    is_consumer = pc.fill_null(pc.equal(typed["segment"], "consumer"), False)  # noqa: FBT003
+    is_disputed = pc.and_(role.is_valid(), pc.invert(pc.is_in(role, value_set=allowed)))
+    is_closed = pc.and_(is_disputed, pc.invert(is_consumer)).take(row)
+    return pc.if_else(is_closed, pa.scalar("suppress_subject"), actions)
 
 
 def _is_withdrawn(contract: Contract, typed: pa.Table) -> pa.ChunkedArray | pa.Array:

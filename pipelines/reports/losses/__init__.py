@@ -10,7 +10,7 @@ from datetime import date
 import duckdb
 
 from pipelines.core.settings import Settings
-from pipelines.reports.losses import institutions, landed, people, transport
+from pipelines.reports.losses import businesses, institutions, landed, people, transport
 from pipelines.reports.verdict import Finding
 
 Search = Callable[[Settings, date, duckdb.DuckDBPyConnection], Iterator[Finding]]
@@ -26,6 +26,7 @@ SEARCHES: dict[str, Search] = {
     "orders that match nobody": people.find_orders_without_effect,
     "phones": people.find_misspelt_phones,
     "currencies": people.find_unknown_currencies,
+    "figures of businesses": businesses.find_contradictions,
     "changes of the catalogue": institutions.find_catalogue_changes,
     "closed products": institutions.find_closed_products,
     "products without pairs": institutions.find_products_without_pairs,

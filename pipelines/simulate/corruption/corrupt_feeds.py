@@ -48,6 +48,8 @@ from pipelines.simulate.population.people import BUREAU_COLUMNS
 from pipelines.simulate.world import World
 from pipelines.simulate.write_feeds import format_table, format_utc, write_feed_file
 
+INTACT_COLUMNS = (*BUREAU_COLUMNS, "consent_by_role")
+"""Columns of leads that are newer than the corruptions, and are never corrupted."""
 ROWS_OF_A_COPY = 4
 """Rows of a corrupted copy; with so few, ingest refuses none of them for one lost line."""
 REPEATED = 0.25
@@ -152,8 +154,8 @@ def corrupt_rows(
     length = min(rows, max(SECTION_ROWS, SECTION_FACTOR * count))
     begin = int(random.integers("corrupted section", rows - length + 1, file.address)[0])
     row = np.unique(random.integers("corrupted row", length, file.address, np.arange(count)))
-    # A bureau's columns stay intact: the other corruptions are as in markets without them.
-    names = tuple(name for name in table.column_names if name not in BUREAU_COLUMNS)
+    # Newer columns stay intact: the other corruptions are as in markets without them.
+    names = tuple(name for name in table.column_names if name not in INTACT_COLUMNS)
     possible = value_corruptions(file.feed, names, _typed_columns(file, table))
     kind = random.integers("kind of corruption", len(possible), file.address, begin + row)
     section = table.slice(begin, length)

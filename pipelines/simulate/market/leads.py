@@ -32,6 +32,11 @@ SCOPES = 64
 """Different lists of institutions that people consent to."""
 SCOPE_SIZE = 12
 """Institutions on such a list, about."""
+CONSENT_ROLES = np.array(["owner", "legal_representative", "authorised_agent", "employee"])
+CONSENT_ROLE_WEIGHTS = [58, 30, 11, 1]
+"""Who consents for a firm, by weight; an employee may not."""
+CHANNELS_WITH_ROLE = 0.5
+"""Share of channels that ask who consents for a firm."""
 HOURS = [2, 1, 1, 1, 1, 2, 4, 7, 10, 12, 13, 13, 12, 11, 11, 11, 10, 10, 11, 13, 14, 13, 10, 5]
 """Leads by hour of the day, local time."""
 MISSING = {
@@ -99,6 +104,7 @@ def generate_leads(
         "currency": np.full(number.size, CURRENCY),
     }
     columns |= _consent(world, lenders, address, captured)
+    columns["consent_by_role"] = _consent_roles(world, channel, traits["is_firm"], address)
     for name, share in MISSING.items():
         is_missing = random.uniform(f"left out {name}", *address) < share
         columns[name] = np.where(is_missing, _missing_value(columns[name]), columns[name])
@@ -325,6 +331,16 @@ def _campaigns(world: World, channels: Channels, channel: IntArray, address: Add
 def _impossible_phones(world: World, address: Address) -> TextArray:
     """Return phone numbers that cannot exist: no mobile number begins with 12."""
     return format_ids("+8612", world.random.integers("impossible phone", 10**9, *address), 9)
+
+
+def _consent_roles(
+    world: World, channel: IntArray, is_firm: BoolArray, address: Address
+) -> TextArray:
+    """Return who consented for each firm; empty of people, and where the channel doesn't ask."""
+    random = world.random
+    asks = random.uniform("channel asks who consents", channel) < CHANNELS_WITH_ROLE
+    role = CONSENT_ROLES[random.choice("who consents", CONSENT_ROLE_WEIGHTS, *address)]
+    return np.where(is_firm & asks, role, "")
 
 
 def _consent(world: World, lenders: Lenders, address: Address, captured: TimeArray) -> Columns:

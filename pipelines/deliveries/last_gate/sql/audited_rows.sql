@@ -14,6 +14,8 @@ with claimed as (
         claims.p_approve,
         leads.lead_id,
         leads.region,
+        leads.segment,
+        leads.consent_by_role,
         leads.amount,
         leads.term_months,
         leads.scopes,
@@ -161,6 +163,38 @@ texts as (
 
 ),
 
+role_jurisdictions as (
+
+    select distinct jurisdiction from gate.consent_roles
+    where jurisdiction <> 'default'
+
+),
+
+-- by the jurisdiction of the region; where none is listed, every one must allow the role
+authorised as (
+
+    select
+        claimed.institution_id,
+        claimed.match_id
+    from claimed
+    inner join gate.consent_roles as allowed on claimed.consent_by_role = allowed.role
+    group by claimed.institution_id, claimed.match_id, claimed.region
+    having
+        case
+            when
+                upper(split_part(trim(coalesce(claimed.region, '')), '-', 1))
+                in (select listed.jurisdiction from role_jurisdictions as listed)
+                then bool_or(
+                    allowed.jurisdiction
+                    = upper(split_part(trim(coalesce(claimed.region, '')), '-', 1))
+                )
+            else
+                count(distinct allowed.jurisdiction)
+                = (select count(*) + 1 from role_jurisdictions)
+        end
+
+),
+
 judged as (
 
     select
@@ -211,6 +245,11 @@ judged as (
                         and claimed.consent_text_sha256 is not null
                         and not texts.is_its_text
                         then ['consent_text_contradicts']
+                    else []
+                end,
+                case
+                    when claimed.segment = 'business' and authorised.match_id is null
+                        then ['consent_role_not_allowed']
                     else []
                 end,
                 case
@@ -273,6 +312,10 @@ judged as (
         on claimed.institution_id = terms.institution_id and claimed.product_id = terms.product_id
     left join texts
         on claimed.institution_id = texts.institution_id and claimed.match_id = texts.match_id
+    left join authorised
+        on
+            claimed.institution_id = authorised.institution_id
+            and claimed.match_id = authorised.match_id
     left join admitted on claimed.institution_id = admitted.institution_id
     left join stated
         on

@@ -55,8 +55,13 @@ copies as (
         list_filter(
             string_split_regex(coalesce(landed_leads.consent_scope, ''), '[|,\[\]"\s]+'),
             lambda name: name <> ''
-        ) as scope
+        ) as scope,
+        leads.segment = 'business' as is_business,
+        leads.consent_by_role as loaded_role,
+        regexp_replace(lower(trim(landed_leads.consent_by_role)), '[\s-]+', '_', 'g') as role
     from gate.claims
+    left join gate.leads
+        on claims.channel_id = leads.channel_id and claims.lead_id = leads.lead_id
     inner join landed_leads
         on
             claims.channel_id = landed_leads.source
@@ -64,9 +69,39 @@ copies as (
 
 ),
 
+-- the roles that may consent for a business wherever it is
+allowed_roles as (
+
+    select role
+    from gate.consent_roles
+    group by role
+    having
+        count(distinct jurisdiction)
+        = (select count(distinct listed.jurisdiction) from gate.consent_roles as listed)
+    -- a lead that states none disputes nothing
+    union
+    select '' as role
+
+),
+
 closed as (
 
     select * from ordered
+    union
+    select
+        channel_id,
+        lead_id,
+        cast(null as varchar) as institution_id,
+        'consent_role_not_allowed' as reason
+    from copies
+    where
+        is_business
+        and role is not null
+        and role not in ('', 'null', 'none', 'nan', '\n', loaded_role)
+        and (
+            role not in (select role from allowed_roles)
+            or loaded_role not in (select role from allowed_roles)
+        )
     union
     select
         channel_id,

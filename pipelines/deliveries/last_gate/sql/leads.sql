@@ -37,6 +37,9 @@ select
     day_leads.birth_date,
     day_leads.business_name,
     day_leads.region,
+    day_leads.segment,
+    regexp_replace(lower(trim(coalesce(day_leads.consent_by_role, ''))), '[\s-]+', '_', 'g')
+        as consent_by_role,
     day_leads.amount,
     day_leads.term_months,
     day_leads.consent_at,
