@@ -171,7 +171,11 @@ def _shared_sql(column: str) -> str:
 def _drop_known(
     connection: duckdb.DuckDBPyConnection, contract: Contract, history: Sequence[Path]
 ) -> None:
-    """Drop the rows whose key is in an earlier partition of the lake."""
+    """Drop the rows whose key is in an earlier partition of the lake.
+
+    Columns that older partitions lack are null.
+    """
+    connection.register("lake_columns", contract.lake_schema.empty_table())
     connection.execute(
         f"""
         create or replace temp table known as
@@ -180,12 +184,13 @@ def _drop_known(
             bool_or({_names_other_person_sql(contract, "arrived", "earlier")}) as is_other,
             max({_closing_reason_sql(contract, "arrived", "earlier")}) as closing_reason
         from (from arrived anti join dropped using (row)) as arrived
-        inner join ({select_history(history)}) as earlier
+        inner join ({select_history(history)} union all by name from lake_columns) as earlier
             on {_equal_sql(contract.key, "earlier", "arrived")}
                 and earlier.known_on < arrived.known_on
         group by arrived.row
         """
     )
+    connection.unregister("lake_columns")
     _insert_copies(connection, contract, "known", _known_message(contract))
 
 

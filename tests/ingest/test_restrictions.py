@@ -365,6 +365,21 @@ def test_a_copy_that_disputes_who_consented_for_the_business_closes_its_lead(set
     ]
 
 
+def test_a_lake_from_before_a_column_was_agreed_has_it_as_missing(settings):
+    """An older release wrote the partitions of a home that is run on."""
+    land(path_of(settings, "leads"), leads(2, consent_withdrawn_at=None))
+    run(settings)
+    file = settings.day_folder(settings.lake / "leads", DAY) / "leads.parquet"
+    before = pq.read_table(file)
+    pq.write_table(before.drop_columns(["consent_by_role", "consent_evidence"]), file)
+    copies = leads(2, consent_withdrawn_at=None)
+    copies[0] |= {"consent_by_role": "employee"}
+    land(path_of(settings, "leads", day=NEXT), copies)
+    run(settings, NEXT)
+    assert loaded(settings, day=NEXT) == []
+    assert orders(settings, NEXT) == [("lead", "search/L00001", None, "consent_role")]
+
+
 def test_a_broken_copy_with_a_role_that_may_not_consent_closes_its_lead(settings):
     changes = [{"consent_by_role": "employee"}, {"consent_by_role": "owner"}, {}]
     for number, change in enumerate(changes):
