@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from models.model_set import OUTPUTS, ModelSet
@@ -31,11 +30,9 @@ def score_leads(
     """Add `pd` to table `leads`: a lead's risk is the same at every product."""
     leads = connection.sql("from leads order by lead_row").to_arrow_reader(LEADS_PER_BATCH)
     portions = (pa.Table.from_batches([batch]) for batch in leads)
-    empty = pa.table({"pd": pa.array([], pa.float64())})
     risks = list(engine.map(connection, PredictRisk(model_set), portions))
-    risk = pa.concat_tables([empty, *risks])
-    rows = pa.array(np.arange(risk.num_rows), pa.int32())
-    connection.register("lead_risks", risk.append_column("lead_row", rows))
+    empty = PredictRisk.RESULT.empty_table()
+    connection.register("lead_risks", pa.concat_tables([empty, *risks]))
     connection.execute(
         """
         create or replace table leads as
@@ -47,13 +44,16 @@ def score_leads(
 
 @dataclass(frozen=True)
 class PredictRisk(Task):
-    """Predicts the risk of a portion of the table `leads`: its result has `pd` alone."""
+    """Predicts the risk of a portion of the table `leads`: its result has `lead_row` and `pd`."""
+
+    RESULT: ClassVar[pa.Schema] = pa.schema([("lead_row", pa.int64()), ("pd", pa.float64())])
 
     model_set: ModelSet
 
     def run(self, _: duckdb.DuckDBPyConnection, portion: pa.Table) -> pa.Table:
         """Return the `pd` of each lead."""
-        return self.model_set.score_leads(portion).select(["pd"])
+        scored = self.model_set.score_leads(portion)
+        return scored.select(self.RESULT.names).cast(self.RESULT)
 
 
 def score_eligible_pairs(

@@ -119,7 +119,7 @@ def test_the_manifest_states_version_rows_and_hash(delivered_copy):
     ]
     assert (manifest["state"], manifest["held_back"], manifest["findings"]) == ("delivered", 0, [])
     assert (manifest["version"], manifest["rows"]) == (1, rows)
-    assert (manifest["delivery_id"], manifest["schema_version"]) == (f"20261120-{CSV_BANK}", 2)
+    assert (manifest["delivery_id"], manifest["schema_version"]) == (f"20261120-{CSV_BANK}", 3)
     assert manifest["inputs"].keys() == {f"matches/date={DAY}", f"lake/leads/date={DAY}"}
 
 

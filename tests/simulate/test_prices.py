@@ -61,7 +61,9 @@ def landed_spend(home: Path, day: date) -> float:
     lines = [f"{file}" for file in files if file.suffix == ".jsonl"]
     query = """select sum(spend) from (select spend from read_csv($csv) union all
         select spend from read_json($lines))"""
-    return float(duckdb.execute(query, {"csv": csv, "lines": lines}).fetchone()[0])
+    with duckdb.connect() as connection:
+        ((spend,),) = connection.execute(query, {"csv": csv, "lines": lines}).fetchall()
+    return float(spend)
 
 
 def broadcast_totals(market: SimulatedMarket, day: date, drawings: int = 1) -> np.ndarray:

@@ -114,7 +114,7 @@ RULE_KEYS = {
 
 
 def test_every_key_of_a_contract_is_a_rule_or_metadata():
-    known = {"name", "type", "description", "severity", "personal", "protected"}
+    known = {"name", "type", "description", "example", "severity", "personal", "protected"}
     known |= {
         "assumed",
         "feature",
