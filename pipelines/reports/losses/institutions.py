@@ -19,6 +19,7 @@ from pipelines.reports.sections.catalogue import (
     Catalogue,
     CatalogueChange,
     create_leads_to_match_view,
+    create_product_limits,
     find_day_before,
     load_changes,
 )
@@ -190,10 +191,10 @@ def find_institutions_without_leads(
         "pairs": pairs / "pairs.parquet",
         "matches": matches / "matches.parquet",
         "matches_before": (before or matches) / "matches.parquet",
-        "prices": matches / "prices.parquet",
     }
     parameters: dict[str, object] = {name: str(path) for name, path in files.items()}
     parameters["declarations"] = sorted(CLOSED_BY_CHOICE)
+    create_product_limits(connection, settings, day)
     query = SQL / "institutions_without_leads.sql"
     rows = run_query(connection, query, parameters).fetchall()
     changes: dict[str, list[str]] = {}

@@ -15,6 +15,7 @@ from pipelines.core.formats import without_personal
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import Settings
 from pipelines.core.translation import join, text, words
+from pipelines.matches.shadow_price_text import PRICES
 from pipelines.pairs.eligibility.load_inputs import (
     MATCHED_AMOUNT,
     find_price_caps,
@@ -199,6 +200,14 @@ def create_leads_to_match_view(
     )
 
 
+def create_product_limits(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, day: date
+) -> None:
+    """Create table `product_limits`: quota and budget that the plan of `day` gave each product."""
+    prices = settings.day_folder(settings.matches, day) / PRICES
+    run_query(connection, SQL / "product_limits.sql", {"prices": str(prices)})
+
+
 def load_products_without_leads(
     settings: Settings, day: date, connection: duckdb.DuckDBPyConnection
 ) -> tuple[ProductWithoutLeads, ...]:
@@ -210,7 +219,7 @@ def load_products_without_leads(
     files = {
         "products": marts / "products.parquet",
         **{name: pairs / f"{name}.parquet" for name in ("pairs", "closed_products", "near_misses")},
-        **{name: matches / f"{name}.parquet" for name in ("matches", "prices")},
+        "matches": matches / "matches.parquet",
     }
     parameters = {
         **{name: str(path) for name, path in files.items()},
@@ -220,6 +229,7 @@ def load_products_without_leads(
     connection.register("cost_rules", rules)
     connection.register("product_fees", read_product_fees(marts))
     create_leads_to_match_view(connection, settings, day)
+    create_product_limits(connection, settings, day)
     rows = run_query(connection, SQL / "products_without_leads.sql", parameters).fetchall()
     connection.unregister("cost_rules")
     connection.unregister("product_fees")

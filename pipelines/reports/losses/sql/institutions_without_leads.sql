@@ -1,6 +1,6 @@
 -- Institutions with a catalogue and no match on the day: why, whether they have declared it, and
 -- their matches of the day before. An institution declares that it takes no lead by closing each of
--- its products, or by a quota or budget that is used up.
+-- its products, or by a quota or budget that is used up (`product_limits`).
 
 with products as (
 
@@ -36,19 +36,6 @@ paired as (
 
 ),
 
-limits as (
-
-    select
-        institution_id,
-        product_id,
-        min("limit") filter (where kind = 'quota') as quota,
-        min("limit") filter (where kind = 'budget') as budget
-    from read_parquet($prices, hive_partitioning = false)
-    where product_id is not null and "column" is null
-    group by institution_id, product_id
-
-),
-
 described as (
 
     select
@@ -72,7 +59,7 @@ described as (
         on
             products.institution_id = paired.institution_id
             and products.product_id = paired.product_id
-    left join limits
+    left join product_limits as limits
         on
             products.institution_id = limits.institution_id
             and products.product_id = limits.product_id

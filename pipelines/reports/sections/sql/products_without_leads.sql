@@ -1,6 +1,7 @@
 -- Products of the day's catalogue without a match: the code of the first reason that holds, the
 -- number of leads or pairs that it is about, and a detail. `cost_rules` has the legal cap of each
--- kind of institution, segment and currency, `leads_to_match` the least odds of an approval.
+-- kind of institution, segment and currency, `leads_to_match` the least odds of an approval,
+-- `product_limits` quota and budget.
 
 with matched as (
 
@@ -55,19 +56,6 @@ closed as (
         product_id,
         reason
     from read_parquet($closed_products, hive_partitioning = false)
-
-),
-
-limits as (
-
-    select
-        institution_id,
-        product_id,
-        min("limit") filter (where kind = 'quota') as quota,
-        min("limit") filter (where kind = 'budget') as budget
-    from read_parquet($prices, hive_partitioning = false)
-    where product_id is not null and "column" is null
-    group by institution_id, product_id
 
 ),
 
@@ -201,7 +189,7 @@ reasons as (
         on
             catalogue.institution_id = closed.institution_id
             and catalogue.product_id = closed.product_id
-    left join limits
+    left join product_limits as limits
         on
             catalogue.institution_id = limits.institution_id
             and catalogue.product_id = limits.product_id
