@@ -34,6 +34,12 @@ month_use as (
 
 ),
 
+actual_to_expected as (
+
+    select * from {{ ref("int_institutions__actual_to_expected") }}
+
+),
+
 institution_history as (
 
     select * from {{ ref("feat_institutions") }}
@@ -108,7 +114,9 @@ described as (
         {{ days_to_month_end(run_day()) }} as days_to_month_end,
         product_history.decisions as product_decisions,
         product_history.approval_rate as product_approval_rate,
-        product_history.funded_rate as product_funded_rate
+        product_history.funded_rate as product_funded_rate,
+        actual_to_expected.approvals_to_expected as institution_approvals_to_expected,
+        actual_to_expected.fundings_to_expected as institution_fundings_to_expected
 
     from products
     left join institutions
@@ -123,6 +131,8 @@ described as (
         on
             products.institution_id = restrictions.institution_id
             and products.product_id = restrictions.product_id
+    inner join actual_to_expected
+        on products.institution_id = actual_to_expected.institution_id
     inner join institution_history
         on products.institution_id = institution_history.institution_id
     inner join product_history
@@ -180,6 +190,8 @@ select
     days_to_month_end,
     product_decisions,
     product_approval_rate,
-    product_funded_rate
+    product_funded_rate,
+    institution_approvals_to_expected,
+    institution_fundings_to_expected
 
 from described

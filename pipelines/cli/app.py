@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from expectations.strict_model import ContractError
 from pipelines.cli.commands import banyan
 from pipelines.core.environment import restart_if_unsuitable
-from pipelines.core.errors import INTERRUPTED, STOPPED, BanyanError, UsageError
+from pipelines.core.errors import INTERRUPTED, STOPPED, BanyanError, PipeBroken, UsageError
 from pipelines.core.settings import PROJECT
 
 MAX_PLACES = 3
@@ -52,6 +52,11 @@ def _describe_error(error: Exception) -> tuple[int, object]:
             return 2, error
         case ValidationError():
             return 2, _describe_invalid_settings(error)
+        case PipeBroken(__cause__=BrokenPipeError() as broken):
+            return 1, (
+                "A program that this command wrote to ended early (broken pipe at "
+                f"{_name_places(broken)}). Nothing was published in part; run it again."
+            )
         case BanyanError() | ContractError() | OSError():
             return 1, error
         case ModuleNotFoundError(name=str(name)) if not name.startswith(OWN_PACKAGES):
@@ -73,16 +78,21 @@ def _write_any_text() -> None:
 
 def _describe_unforeseen(error: Exception) -> str:
     """Return the kind of `error` and its place in the code; its text may quote a row."""
+    return (
+        f"An unforeseen error stopped the command: {type(error).__name__} at "
+        f"{_name_places(error)}. Nothing was published in part. Report it to the developers with "
+        "this message and the command."
+    )
+
+
+def _name_places(error: Exception) -> str:
+    """Return where in the code of this project `error` was raised, the last call first."""
     places = [
         f"{Path(frame.filename).relative_to(PROJECT)}, line {frame.lineno}"
         for frame in extract_tb(error.__traceback__)
         if Path(frame.filename).is_relative_to(PROJECT)
     ]
-    return (
-        f"An unforeseen error stopped the command: {type(error).__name__} at "
-        f"{' <- '.join(reversed(places[-MAX_PLACES:])) or 'an unknown place'}. Nothing was "
-        "published in part. Report it to the developers with this message and the command."
-    )
+    return " <- ".join(reversed(places[-MAX_PLACES:])) or "an unknown place"
 
 
 def _describe_invalid_settings(error: ValidationError) -> str:

@@ -23,13 +23,14 @@ from pipelines.cli.options import (
     WHOLE_NUMBER,
     date_option,
     date_range_options,
+    is_reader_gone,
     json_option,
     market_options,
     print_json,
     with_settings,
 )
 from pipelines.cli.person_commands import PERSON_COMMANDS
-from pipelines.core.errors import UsageError
+from pipelines.core.errors import PipeBroken, UsageError
 from pipelines.core.settings import Settings
 
 WITHOUT_RESULT = ("airflow", "docs", "signing-key")
@@ -53,6 +54,22 @@ class VerbGroup(click.Group):
                 )
             )
         super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; a broken pipe is silent only where nobody reads the result any more.
+
+        Click ends every broken pipe without a word, as `banyan ... | head` should, but a program
+        that a step writes to may have died as well.
+
+        Raises:
+            PipeBroken: A program that the verb wrote to ended early.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if is_reader_gone():
+                raise
+            raise PipeBroken from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of the verbs."""

@@ -2,7 +2,10 @@
 
 import json
 import re
+import select
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from functools import wraps
 from pathlib import Path
@@ -187,6 +190,15 @@ def rename_option(name: str) -> str:
 
 MARKET_CONTEXT = {"token_normalize_func": rename_option}
 """Context settings of a verb with `market_options`: it accepts their earlier names, too."""
+
+
+def is_reader_gone() -> bool:
+    """Return whether the program that reads standard output or standard error has ended."""
+    streams = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a stream in memory has no descriptor
+            streams.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in streams.poll(0))
 
 
 def print_json(figures: object) -> None:

@@ -33,6 +33,10 @@ class InputMissing(BanyanError):
     """A step was run before the step whose output it reads."""
 
 
+class PipeBroken(BanyanError):
+    """A program that a step wrote to ended before it had read everything."""
+
+
 class IntegrityError(BanyanError):
     """A guarantee about Banyan's own output does not hold; nothing was published."""
 

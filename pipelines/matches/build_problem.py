@@ -46,7 +46,8 @@ PORTION = 2_000_000
 EXACT_UP_TO = 5_000_000
 """Pairs up to which the plan within quotas alone is solved first, exactly."""
 INTEGER_COLUMNS = ("lead_row", "offers_row", "institution_row", "product_row")
-FLOAT_COLUMNS = ("expected_value", "expected_spend", "revenue", "p_approve", "p_funded")
+TERM_COLUMNS = ("expected_spend", "revenue", "adjusted_fee", "p_approve", "p_funded")
+FLOAT_COLUMNS = ("expected_value", *TERM_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ class _Solver:
         limit = floor.family.limit
         if limit.is_satisfied(plan.rows):
             return plan, limit
-        priced_pairs = replace(self._pairs, value=self._pairs.value + highest_price * floor.fee)
+        dearest = self._pairs.value + highest_price * floor.adjusted_fee
+        priced_pairs = replace(self._pairs, value=dearest)
         priced = self._allocate(priced_pairs, limits, plan)
         if not limit.is_satisfied(priced.rows):
             limit = replace(limit, upper=limit.total_use(priced.rows))
@@ -352,9 +354,14 @@ def _load_pairs(
     row = np.arange(count)
     if (order := find_sort_order(pairs)) is not None:
         row, pairs = order, pairs.take(order)
-        for name in ("expected_spend", "revenue", "p_approve", "p_funded"):
+        for name in TERM_COLUMNS:
             floats[name] = floats[name][order]
-    terms = PairTerms(floats["revenue"], floats["p_approve"], floats["p_funded"])
+    terms = PairTerms(
+        fee=floats["revenue"],
+        adjusted_fee=floats["adjusted_fee"],
+        p_approve=floats["p_approve"],
+        p_funded=floats["p_funded"],
+    )
     return row, pairs, floats["expected_spend"], terms
 
 

@@ -5,13 +5,18 @@ With x_i = 1 for a chosen pair i of product j
     approval_rate       sum of (drawn rate_j - p_approve_i) x_i           <= 0
     cost_per_funded     sum of (fee_i - highest cost_j x p_funded_i) x_i  <= 0
     cost_per_approval   sum of (fee_i - target_j x p_approve_i) x_i       <= 0
-    fees                sum of fee_i x_i over all products                >= cost of the leads
+    fees                sum of e_j x fee_i x_i over all products          >= cost of the leads
 
 The drawn rate and cost come from a random draw from the product's own eligible leads, so that
 no product is a dump for leads that nobody else wants; the highest cost is the lower of the drawn
 one and the institution's target. A place that can't be filled so stays empty. Targets are held
 over the day's expectation, as a target cost per action is (Balseiro, Deng, Mao, Mirrokni and Zuo
 2021, The landscape of auto-bidding auctions). Of the cost, a share by policy is to be covered.
+
+What the models expect is more than what comes: some matches are never decided, and a plan chooses
+where a model is too hopeful (Smith and Winkler 2006, The optimizer's curse). So fees count towards
+the floor by their actual-to-expected ratio e_j, which earlier matches of the institution had, and
+targets are lowered by that of approvals or loans to that of fees, where it is below 1.
 """
 
 from dataclasses import dataclass
@@ -39,6 +44,9 @@ class PairTerms:
     """What guarantees are made of; columns by pair, money in the base currency."""
 
     fee: FloatArray
+    """Expected by the models."""
+    adjusted_fee: FloatArray
+    """Times the actual-to-expected ratio of earlier matches."""
     p_approve: FloatArray
     p_funded: FloatArray
     """Probability of approval and take-up."""
@@ -71,11 +79,11 @@ class FeeFloor:
     """The least expected fees of a day."""
 
     family: LimitFamily
-    fee: FloatArray
+    adjusted_fee: FloatArray
 
     def measure_use(self, plan: Plan) -> LimitUse:
-        """Return the expected fees of the plan."""
-        fees = np.array([float(self.fee[plan.rows].sum())])
+        """Return the expected fees of the plan, adjusted."""
+        fees = np.array([float(self.adjusted_fee[plan.rows].sum())])
         return LimitUse(self.family, fees, plan.limit_prices(self.family.limit))
 
 
@@ -91,7 +99,7 @@ def build_product_guarantees(
     """
     drawn = _load_drawn_rates(inputs.connection)
     least = drawn["drawn_approval_rate"] if policy.approval_rate_as_drawn else None
-    costs = [drawn["target_cost_per_funded"]]
+    costs = [drawn["highest_cost_per_funded"]]
     if policy.cost_per_funded_as_drawn:
         costs.append(drawn["drawn_cost_per_funded"])
     one = np.ones_like(terms.fee)
@@ -99,7 +107,7 @@ def build_product_guarantees(
     stated = [
         ("approval_rate", -terms.p_approve, -one, least),
         ("cost_per_funded", terms.fee, terms.p_funded, np.fmin.reduce(costs)),
-        ("cost_per_approval", terms.fee, terms.p_approve, drawn["target_cost_per_approval"]),
+        ("cost_per_approval", terms.fee, terms.p_approve, drawn["highest_cost_per_approval"]),
     ]
     return [
         _build_ratio(inputs, kind, numerator, denominator, ratio)
@@ -127,11 +135,11 @@ def build_fee_floor(terms: PairTerms, least: float) -> FeeFloor | None:
         terms: Of the pairs of the plan.
         least: Least expected fees, in the base currency.
     """
-    if not (least > 0 and len(terms.fee)):
+    if not (least > 0 and len(terms.adjusted_fee)):
         return None
     owners = pa.table({name: pa.nulls(1, pa.string()) for name in OWNER_SCHEMA.names}, OWNER_SCHEMA)
-    limit = build_money_floor(FEES, terms.fee, least)
-    return FeeFloor(LimitFamily(FEES, limit, owners, np.array([least])), terms.fee)
+    limit = build_money_floor(FEES, terms.adjusted_fee, least)
+    return FeeFloor(LimitFamily(FEES, limit, owners, np.array([least])), terms.adjusted_fee)
 
 
 def load_cost_of_leads(connection: duckdb.DuckDBPyConnection) -> float:

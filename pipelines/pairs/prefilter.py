@@ -289,8 +289,8 @@ class ProductTerms:
 
     institution: IntArray
     quota: FloatArray
-    target_cost_per_funded: FloatArray
-    """In the base currency; NaN: none agreed."""
+    highest_cost_per_funded: FloatArray
+    """By agreement, in the base currency; NaN: none agreed."""
     is_paid_by_loan: BoolArray
     """The fee of each funded loan is fixed, so no draw of leads makes it cheaper."""
 
@@ -353,7 +353,7 @@ def estimate_shadow_prices(
         np.divide(approved, number, out=rate, where=number > 0)
     if guarantees.cost_per_funded_as_drawn:
         np.divide(fees, funded, out=cost, where=(funded > 0) & ~terms.is_paid_by_loan)
-    cost = np.fmin(cost, terms.target_cost_per_funded)
+    cost = np.fmin(cost, terms.highest_cost_per_funded)
     offers = np.flatnonzero((pairs.value > 0) & (pairs.value <= MAX_PAIR_VALUE))
     product = pairs.product[offers]
     limits = (
@@ -415,7 +415,7 @@ def _load_terms(connection: duckdb.DuckDBPyConnection, share: float) -> ProductT
         select
             dense_rank() over (order by institution_id) - 1 as institution,
             daily_quota as quota,
-            coalesce(target_cost_per_funded * exchange_rate, 'nan'::double) as target,
+            coalesce(highest_cost_per_funded, 'nan'::double) as highest_cost_per_funded,
             price_model = 'cps' as is_paid_by_loan
         from products
         order by product_row
@@ -424,7 +424,7 @@ def _load_terms(connection: duckdb.DuckDBPyConnection, share: float) -> ProductT
     return ProductTerms(
         institution=np.asarray(columns["institution"], np.int64),
         quota=share * np.asarray(columns["quota"], np.float64),
-        target_cost_per_funded=np.asarray(columns["target"], np.float64),
+        highest_cost_per_funded=np.asarray(columns["highest_cost_per_funded"], np.float64),
         is_paid_by_loan=np.asarray(columns["is_paid_by_loan"], np.bool_),
     )
 

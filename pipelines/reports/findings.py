@@ -220,7 +220,7 @@ def _fees(report: Report) -> Iterator[Finding]:
             text(
                 "expected fees {fees}, leads {cost} {currency} (`fees_to_cost` in "
                 "expectations/policy/guarantees.yml)",
-                fees=count(round(day.fees)),
+                fees=count(round(day.adjusted_fees)),
                 cost=count(round(day.cost_of_leads)),
                 currency=policy.base_currency(),
             ),

@@ -49,6 +49,33 @@ def test_a_library_that_is_not_installed_is_named(module, code_says):
     assert ("no_such_library" in str(message)) == (module == "no_such_library")
 
 
+@click.command()
+def write_to_a_program_that_ended() -> None:
+    with subprocess.Popen(["true"], stdin=subprocess.PIPE) as ended:
+        assert ended.stdin
+        ended.wait()
+        ended.stdin.write(b"x")
+        ended.stdin.flush()
+
+
+def test_a_broken_pipe_inside_a_verb_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(banyan.commands, "status", write_to_a_program_that_ended)
+    assert main(["status"]) == 1
+    message = capsys.readouterr().err
+    assert "broken pipe at tests/cli/test_cli.py" in message
+    assert "run it again" in message
+
+
+def test_a_verb_whose_reader_has_ended_is_silent(home):
+    command = f"{sys.executable} -m pipelines --help"
+    script = f"set -o pipefail; {{ sleep 1; {command}; }} | true"
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert ended.stderr == ""
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

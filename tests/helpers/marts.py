@@ -185,6 +185,8 @@ def _products(count: int, day: date, random: np.random.Generator) -> Columns:
         "product_decisions": 50 + owner,
         "product_approval_rate": generosity,
         "product_funded_rate": np.full(count, 0.6),
+        "institution_approvals_to_expected": np.full(count, 1.0),
+        "institution_fundings_to_expected": np.full(count, 1.0),
     }
 
 

@@ -156,6 +156,60 @@ def test_fees_cover_the_cost_of_the_leads_or_the_shortfall_is_stated(matched_cop
     assert hopeless["value"] > 0
 
 
+FULFILMENT = {
+    "institution_approvals_to_expected": 0.8,
+    "institution_fundings_to_expected": 0.5,
+}
+FEES_TO_EXPECTED = {"cpl": 1.0, "cpa": 0.8, "cps": 0.5}
+
+
+def test_fees_count_by_what_came_of_the_expected_fees_of_earlier_matches(tmp_path, monkeypatch):
+    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
+    catalogue = [row | FULFILMENT for row in rows(before, "marts", "products")]
+    table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
+    home = write_day_before_matching(tmp_path, DAY, leads=150, products=12, products_table=table)
+    set_guarantees(monkeypatch, fees_to_cost=0.0)
+    run_matching(home, DAY)
+    free = read_manifest(home.day_folder(home.matches, DAY))
+    assert 0.5 * free["fees"] < free["adjusted_fees"] < free["fees"]
+    set_guarantees(monkeypatch, fees_to_cost=1.05 * free["adjusted_fees"] / free["cost_of_leads"])
+    held = match_day.match(home, DAY)
+    models = {row["product_id"]: row["price_model"] for row in catalogue}
+    adjusted = sum(
+        pair["revenue"] * FEES_TO_EXPECTED[models[product]]
+        for product, (_, matched) in by_product(home).items()
+        for pair in matched
+    )
+    assert held["adjusted_fees"] == pytest.approx(adjusted, rel=1e-5)
+    assert held["fees_short"] == 0
+    assert adjusted >= 0.98 * held["least_fees"]  # exploration may displace a little
+    assert held["price_of_fees"] > 0
+
+
+def test_agreed_ceilings_hold_for_what_comes_of_the_expectation(tmp_path):
+    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
+    catalogue = rows(before, "marts", "products")
+    free = write_day_before_matching(tmp_path / "free", DAY, leads=150, products=12)
+    run_matching(free, DAY)
+    models = {row["product_id"]: row["price_model"] for row in catalogue}
+    targets = {
+        product: 1.8 * cost_per_funded(matched)
+        for product, (_, matched) in by_product(free).items()
+        if len(matched) > 3 and models[product] == "cpl"
+    }
+    assert targets
+    for row in catalogue:
+        row.update(FULFILMENT, target_cost_per_funded=targets.get(row["product_id"]))
+    table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
+    home = write_day_before_matching(tmp_path, DAY, leads=150, products=12, products_table=table)
+    run_matching(home, DAY)
+    held = {product: matched for product, (_, matched) in by_product(home).items() if matched}
+    assert targets.keys() & held.keys()
+    for product in targets.keys() & held.keys():
+        # each lead costs the same, half of the expected loans come
+        assert 2 * cost_per_funded(held[product]) <= targets[product] * (1 + TOLERANCE)
+
+
 def test_fees_are_not_bought_above_their_highest_price(matched_copy, monkeypatch):
     set_guarantees(monkeypatch, fees_to_cost=0.0)
     free = match_day.match(matched_copy, DAY)

@@ -25,8 +25,8 @@ select
     draws.approved / draws.pairs / 1e9 as drawn_approval_rate,
     case when products.price_model != 'cps' then draws.fees / nullif(draws.funded, 0) end
         as drawn_cost_per_funded,
-    products.target_cost_per_funded * products.exchange_rate as target_cost_per_funded,
-    products.target_cost_per_approval * products.exchange_rate as target_cost_per_approval
+    products.highest_cost_per_funded,
+    products.highest_cost_per_approval
 from products
 left join draws using (product_row)
 order by products.product_row

@@ -19,6 +19,7 @@ product_keys as (
         product_id,
         product_row,
         dense_rank() over (order by institution_id) - 1 as institution_row,
+        fees_to_expected,
         md5_number_lower(concat_ws(chr(31), institution_id, product_id)) as product_hash
     from products
 )
@@ -31,6 +32,7 @@ select
     pairs.expected_value,
     pairs.expected_spend,
     pairs.revenue,
+    pairs.revenue * product_keys.fees_to_expected as adjusted_fee,
     pairs.p_approve,
     pairs.p_approve * pairs.p_fund as p_funded,
     lead_keys.lead_hash,

@@ -22,6 +22,12 @@ MATCHED_AMOUNT = "matched_amount"
 """Column of leads: the amount at which a lead is matched, see `policy/assumed_requests.yml`."""
 COST_COLUMNS = ("repayment", "is_compound", "whole_cost_cap", "states_costs", *CHARGES)
 """Columns of table `products` that the whole cost of a loan depends on; no model reads them."""
+USUAL_TERMS = {
+    "repayment": pa.scalar(None, pa.string()),
+    "institution_approvals_to_expected": pa.scalar(1.0),
+    "institution_fundings_to_expected": pa.scalar(1.0),
+}
+"""Columns of the mart `products` that earlier versions did not have."""
 FEES = pa.schema(
     {
         "institution_id": pa.string(),
@@ -159,11 +165,12 @@ def find_price_caps(products: pa.Table, day: date) -> pa.Table:
 
 
 def _read_products(marts: Path) -> pa.Table:
-    """Return the mart `products`; the ones of an earlier version say nothing about repayment."""
+    """Return the mart `products`; what an earlier version did not know has its usual value."""
     table = pq.read_table(marts / "products.parquet")
-    if "repayment" in table.column_names:
-        return table
-    return table.append_column("repayment", pa.nulls(table.num_rows, pa.string()))
+    for name, usual in USUAL_TERMS.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(usual, table.num_rows))
+    return table
 
 
 def read_product_fees(marts: Path) -> pa.Table:

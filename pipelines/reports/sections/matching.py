@@ -105,6 +105,8 @@ class DaySurplus:
     institution_margin: float
     """Before fees, which are a transfer to the platform."""
     fees: float
+    adjusted_fees: float
+    """What comes of these fees, by the actual-to-expected ratio of earlier matches."""
     cost_of_leads: float
     least_fees: float | None
     """Floor on the plan's fees; None: nothing is to be earned."""
@@ -181,7 +183,8 @@ def load_summary(settings: Settings, day: date) -> dict[str, Any]:
 def _day_surplus(manifest: dict[str, Any]) -> DaySurplus:
     """Return the surplus of the matches, and the floor on fees if the plan has one."""
     no_floor = {"least_fees": None, "fees_short": 0.0, "price_of_fees": 0.0}
-    stated = no_floor | manifest
+    # a manifest of an earlier version took the fees as the models expect them
+    stated = no_floor | {"adjusted_fees": manifest["fees"]} | manifest
     return DaySurplus(**{field.name: stated[field.name] for field in fields(DaySurplus)})
 
 
