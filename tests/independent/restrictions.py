@@ -73,6 +73,19 @@ class Policy:
                 completed[name] = f"{fitting[-1][name]}"
         return completed
 
+    def consent_roles(self, day: date, region: str) -> list[dict[str, Any]]:
+        """Return the entries that say who may consent for a business of a region on a day.
+
+        A region of no listed jurisdiction has to satisfy all of them.
+        """
+        in_force = {
+            entry["jurisdiction"]: entry
+            for entry in sorted(_read_policy("consent_roles")["roles"], key=lambda e: e["from"])
+            if entry["from"] <= day
+        }
+        own = in_force.get(region.partition("-")[0])
+        return [own] if own else list(in_force.values())
+
     def cost_rule(self, day: date, **pair: str) -> dict[str, Any]:
         """Return how the whole cost of such a loan is stated and limited on a day."""
         found = [
@@ -265,8 +278,21 @@ class Knowledge:
         scopes = [set(copy.values.get("consent_scope", "").split("|")) for copy in copies]
         if not all(scope & {"all", institution} for scope in scopes):
             yield "consent does not cover the institution"
+        if any(copy.values.get("segment") == "business" for copy in copies):
+            yield from self._check_role(lead, copies)
         if self._is_suppressed(related, institution):
             yield "suppressed"
+
+    def _check_role(self, lead: Lead, copies: list[Lead]) -> Iterator[str]:
+        """Yield what the role of the person who consented for a business forbids."""
+        stated = (copy.values.get("consent_by_role", "") for copy in copies)
+        roles = {"_".join(role.lower().split()) for role in stated} - {""}
+        region = lead.values.get("region", "") if len(roles) <= 1 else ""
+        entries = self.policy.consent_roles(self.day, region)
+        if any(roles - set(entry["may_consent"]) for entry in entries):
+            yield "consent by a role that may not consent"
+        if not roles and any(entry["missing_role"] == "close" for entry in entries):
+            yield "consent without a role"
 
     def _is_suppressed(self, related: list[Lead], institution: str) -> bool:
         orders = _index(self.landing)[2]

@@ -95,6 +95,9 @@ def copy_lead(**change: str) -> Callable[[Path], None]:
     return plant
 
 
+NO_ROLE = "consent by a role that may not consent"
+
+
 def copy_to_other_channel(home: Path) -> None:
     _, lead = delivered(home)
     withdrawn = {"lead_id": "other", "consent_withdrawn_at": f"{DAY}T12:00:00+08:00"}
@@ -178,6 +181,10 @@ def test_a_home_without_edits_has_rows_and_no_violation(clean: Path):
         (copy_to_other_channel, "consent withdrawn on another lead of the person"),
         (change_consent("2025-01-01T00:00:00+08:00"), "consent expired"),
         (change_consent("2026-03-05T00:00:00+08:00"), "consent not given yet"),
+        *(
+            (copy_lead(segment="business", consent_by_role=role), NO_ROLE)
+            for role in ("employee", "Employee ", "ownr")
+        ),
         (add_rule("bureau_score", "ge", "990"), "rule bureau_score ge"),
         (add_rule("amount", "le", "1"), "rule amount le"),
         (add_rule("age_years", "between", "101|102"), "rule age_years between"),
@@ -206,6 +213,15 @@ def test_a_home_without_edits_has_rows_and_no_violation(clean: Path):
 def test_a_planted_violation_is_found(home: Path, plant: Callable[[Path], None], kind: str):
     plant(home)
     assert kind in find_kinds(home)
+
+
+@pytest.mark.parametrize(
+    ("segment", "role"),
+    [("business", "owner"), ("business", "Authorised  Agent"), ("business", ""), ("", "employee")],
+)
+def test_a_role_that_may_consent_is_no_violation(home: Path, segment: str, role: str):
+    copy_lead(segment=segment, consent_by_role=role)(home)
+    assert find_kinds(home).isdisjoint({NO_ROLE, "consent without a role"})
 
 
 @pytest.mark.parametrize(
