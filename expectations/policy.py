@@ -110,10 +110,28 @@ def consent_roles() -> ConsentRoles:
 @cache
 def consent_roles_on(day: date) -> dict[str, ConsentRole]:
     """Return who may consent for a business on `day`, by jurisdiction; `default` for others."""
-    entries = consent_roles().roles
-    names = sorted({entry.jurisdiction for entry in entries})
+    return _consent_roles_on(consent_roles(), day)
+
+
+def judge_consent_roles(roles: ConsentRoles, day: date) -> list[tuple[str, str, bool]]:
+    """Return jurisdiction, role and whether it may consent for a business, of each known role.
+
+    The role of a lead that states none is empty. The jurisdiction `default` is every one that no
+    entry names, so it allows what all entries allow.
+    """
+    entries = _consent_roles_on(roles, day)
+    return [
+        (name, role, all(entry.allows(role) for entry in judged))
+        for name, own in entries.items()
+        for judged in (entries.values() if name == "default" else (own,),)
+        for role in ("", *roles.known)
+    ]
+
+
+def _consent_roles_on(roles: ConsentRoles, day: date) -> dict[str, ConsentRole]:
+    names = sorted({entry.jurisdiction for entry in roles.roles})
     return {
-        name: _in_force(tuple(entry for entry in entries if entry.jurisdiction == name), day)
+        name: _in_force(tuple(entry for entry in roles.roles if entry.jurisdiction == name), day)
         for name in names
     }
 
@@ -446,6 +464,8 @@ class JudgedPolicies:
     value: Value
     pairs: Pairs
     protected: Protected
+    consent_roles: ConsentRoles | None
+    """None: an earlier version, which had no such policy."""
 
     def consent_on(self, day: date) -> Consent:
         """Return the consent policy in force on `day`."""
@@ -454,6 +474,10 @@ class JudgedPolicies:
     def least_odds_on(self, day: date) -> dict[str, LeastOdds]:
         """Return the least odds by jurisdiction in force on `day`."""
         return _find_least_odds(self.guarantees, day)
+
+    def judge_consent_roles(self, day: date) -> list[tuple[str, str, bool]]:
+        """Return who may consent for a business on `day`, as the function of that name does."""
+        return judge_consent_roles(self.consent_roles, day) if self.consent_roles else []
 
 
 def read_folder(folder: Path) -> JudgedPolicies:
@@ -469,6 +493,9 @@ def read_folder(folder: Path) -> JudgedPolicies:
         value=_read("value", Value, folder),
         pairs=_read("pairs", Pairs, folder),
         protected=_read("protected", Protected, folder),
+        consent_roles=_read("consent_roles", ConsentRoles, folder)
+        if (folder / "consent_roles.yml").exists()
+        else None,
     )
 
 

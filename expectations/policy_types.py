@@ -125,6 +125,10 @@ class ConsentRole(Dated):
     may_consent: tuple[str, ...] = Field(min_length=1)
     missing_role: Literal["allow", "close"]
 
+    def allows(self, role: str) -> bool:
+        """Return whether a lead that states `role`, or none, is consented for."""
+        return role in self.may_consent if role else self.missing_role == "allow"
+
 
 class ConsentRoles(Decision):
     """Who may consent for a business."""

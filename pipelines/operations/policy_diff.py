@@ -1,12 +1,12 @@
 """Compare two versions of the policies on past days: what a change would have touched.
 
 The recorded matches of each day are judged by both versions: price caps, least odds, age of
-consent, minimum value, offers a lead, repeated and exclusive offers, protected attributes in rules
-of products. A match is touched if a rule forbids it under one version and not under the other. What
-a looser rule would have let in was never recorded as a match; the unmatched leads that ended at
-that rule say how many people it concerns. The admission of an institution is data of a feed, so no
-policy changes it. Other policies change the plan as a whole; they are named, and `off-policy` and
-`replay` measure them.
+consent, who may consent for a business, minimum value, offers a lead, repeated and exclusive
+offers, protected attributes in rules of products. A match is touched if a rule forbids it under one
+version and not under the other. What a looser rule would have let in was never recorded as a match;
+the unmatched leads that ended at that rule say how many people it concerns. The admission of an
+institution is data of a feed, so no policy changes it. Other policies change the plan as a whole;
+they are named, and `off-policy` and `replay` measure them.
 """
 
 from collections import Counter, defaultdict
@@ -39,6 +39,7 @@ LOOSENED = {
     "least_odds": ("odds_below_minimum",),
     "minimum_value": ("below_minimum",),
     "consent_age": ("consent_expired",),
+    "consent_role": ("consent_role_not_allowed", "consent_role_unknown", "consent_role_missing"),
     "same_product_again": ("contact_frequency",),
     "exclusive": ("promised_elsewhere",),
 }
@@ -270,6 +271,12 @@ def _load_day(connection: duckdb.DuckDBPyConnection, settings: Settings, day: da
                 f"Nothing was compared. Run the date again: `banyan run --date {day}`."
             )
         connection.read_parquet(str(file), hive_partitioning=False).create_view(name)
+    if "consent_by_role" not in connection.table("consents").columns:
+        connection.execute(
+            "create or replace view consents as "
+            "select *, cast(null as varchar) as consent_by_role from read_parquet($file)",
+            {"file": str(files["consents"])},
+        )
 
 
 def _judge(
@@ -297,6 +304,10 @@ def _judge(
         ),
         "protected_names": _make_table(
             {"name": texts}, [(name,) for name in sorted(version.protected.attributes)]
+        ),
+        "consent_roles": _make_table(
+            {"jurisdiction": texts, "role": texts, "may_consent": pa.bool_()},
+            version.judge_consent_roles(day),
         ),
     }
     for name, table in tables.items():
@@ -344,6 +355,11 @@ def _measure_strictness(version: JudgedPolicies, day: date) -> dict[str, dict[st
         "least_odds": {name: each.of_match for name, each in version.least_odds_on(day).items()},
         "minimum_value": {"": version.value.minimum_value},
         "consent_age": {"": 1 / version.consent_on(day).longest_days},
+        "consent_role": {
+            f"{jurisdiction}/{role}": 1.0
+            for jurisdiction, role, may_consent in version.judge_consent_roles(day)
+            if not may_consent
+        },
         "same_product_again": {"": float(version.pairs.same_product_again_days)},
         "exclusive": {each.institution_id: float(each.days) for each in version.pairs.exclusive},
     }

@@ -23,7 +23,6 @@ from dbt.contracts.graph.nodes import ModelNode
 
 from expectations import policy
 from expectations.contracts import contracts
-from expectations.policy_types import ConsentRole
 from pipelines.core import restrictions
 from pipelines.core.database import DELIVERED
 from pipelines.core.errors import InputMissing
@@ -308,25 +307,11 @@ def _policy_tables(day: date) -> dict[str, pa.Table]:
 
 
 def _make_role_table(day: date) -> pa.Table:
-    """Return who may consent for a business on `day`: a row by jurisdiction and known role.
-
-    The role of a lead that states none is empty. The jurisdiction `default` is every one that no
-    entry names, so it allows what all entries allow.
-    """
-    entries = policy.consent_roles_on(day)
-    rows = [
-        (name, role, all(_may_consent(entry, role) for entry in judged))
-        for name, own in entries.items()
-        for judged in (entries.values() if name == "default" else (own,),)
-        for role in ("", *policy.consent_roles().known)
-    ]
+    """Return who may consent for a business on `day`: a row by jurisdiction and known role."""
     names = ("jurisdiction", "role", "may_consent")
     schema = pa.schema(list(zip(names, (pa.string(), pa.string(), pa.bool_()), strict=True)))
+    rows = policy.judge_consent_roles(policy.consent_roles(), day)
     return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
-
-
-def _may_consent(entry: ConsentRole, role: str) -> bool:
-    return role in entry.may_consent if role else entry.missing_role == "allow"
 
 
 def _entries_table(entries: Iterable[object], schema: pa.Schema) -> pa.Table:

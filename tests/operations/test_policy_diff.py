@@ -166,6 +166,33 @@ def test_consent_value_offers_and_protected_attributes_are_judged(
     }
 
 
+def test_who_may_consent_for_a_business_is_judged(matched_copy: Settings, folder: Path):
+    lake = matched_copy.day_folder(matched_copy.lake / "leads", DAY)
+    leads = pq.read_table(lake / "leads.parquet", partitioning=None)
+    firms = {
+        row["lead_id"]
+        for row in read(matched_copy, "marts", "leads").to_pylist()
+        if row["segment"] == "business"
+    }
+    matched = [row["lead_id"] for row in read(matched_copy, "matches", "matches").to_pylist()]
+    assert firms & set(matched)
+    assert set(matched) - firms
+    roles = pa.array([" Authorised agent"] * leads.num_rows, pa.string())
+    if "consent_by_role" in leads.column_names:
+        leads = leads.drop_columns("consent_by_role")
+    with publishing(lake, read_manifest(lake)) as fresh:
+        write_parquet(leads.append_column("consent_by_role", roles), fresh / "leads.parquet")
+    old = "may_consent: .owner, legal_representative, authorised_agent."
+    edit(folder, "consent_roles", old, "may_consent: [owner]")
+    found = compare(matched_copy, "current", folder)
+    assert found.not_judged == []
+    assert {name: effect.forbidden for name, effect in found.rules.items()} == {
+        "consent_role": sum(lead in firms for lead in matched)
+    }
+    (folder / "consent_roles.yml").unlink()  # of an earlier version
+    assert compare(matched_copy, folder, "current").touched_matches == 0
+
+
 def test_repeated_and_exclusive_offers_are_judged(matched_copy: Settings, folder: Path):
     matches = read(matched_copy, "matches", "matches")
     names = ("channel_id", "lead_id", "institution_id", "product_id")

@@ -1,6 +1,6 @@
 -- The recorded matches of a day, each with the rules of one policy version that it breaks. It reads
 -- `matches`, `leads`, `consents`, `products`, `product_rules`, `earlier_offers` of the day, and of
--- the policy `caps`, `least_odds`, `exclusive` and `protected_names`.
+-- the policy `caps`, `least_odds`, `exclusive`, `protected_names` and `consent_roles`.
 
 with repeated as (
 
@@ -36,6 +36,40 @@ closed as (
 
 ),
 
+consented as (
+
+    select
+        leads.channel_id,
+        leads.lead_id,
+        regexp_replace(lower(trim(coalesce(consents.consent_by_role, ''))), '[\s-]+', '_', 'g')
+            as stated_role,
+        upper(split_part(trim(coalesce(leads.region, '')), '-', 1)) as country
+    from leads
+    inner join consents
+        on leads.channel_id = consents.channel_id and leads.lead_id = consents.lead_id
+    where leads.segment = 'business' and exists (from consent_roles)
+
+),
+
+-- a country that no entry lists needs what all entries allow, which is `default`
+unauthorised as (
+
+    select
+        consented.channel_id,
+        consented.lead_id
+    from consented
+    left join consent_roles
+        on
+            consented.stated_role = consent_roles.role
+            and consent_roles.jurisdiction = case
+                when consented.country in (select listed.jurisdiction from consent_roles as listed)
+                    then consented.country
+                else 'default'
+            end
+    where not coalesce(consent_roles.may_consent, false)
+
+),
+
 facts as (
 
     select
@@ -65,7 +99,8 @@ facts as (
                 and reserved.lead_id = matches.lead_id
                 and reserved.institution_id <> matches.institution_id
         ) > 0 as is_reserved,
-        closed.product_id is not null as is_protected
+        closed.product_id is not null as is_protected,
+        unauthorised.lead_id is not null as is_unauthorised
     from matches
     left join leads on matches.channel_id = leads.channel_id and matches.lead_id = leads.lead_id
     left join consents
@@ -82,6 +117,10 @@ facts as (
             and matches.lead_id = repeated.lead_id
             and matches.institution_id = repeated.institution_id
             and matches.product_id = repeated.product_id
+    left join unauthorised
+        on
+            matches.channel_id = unauthorised.channel_id
+            and matches.lead_id = unauthorised.lead_id
     left join closed
         on
             matches.institution_id = closed.institution_id
@@ -99,6 +138,7 @@ broken as (
             case when apr_min <= cap + 1e-9 and suggested_apr > cap + 1e-9 then 'rate_shown' end,
             case when p_approve < odds_needed then 'least_odds' end,
             case when is_consent_expired then 'consent_age' end,
+            case when is_unauthorised then 'consent_role' end,
             case when expected_value < $minimum_value then 'minimum_value' end,
             case when rank > $max_offers_per_lead then 'offers_per_lead' end,
             case when is_repeated then 'same_product_again' end,
