@@ -99,6 +99,8 @@ def _format_lead(lead: Explanation) -> Iterator[str]:
         yield f"  {record['file']}, line {record['line']}{column}: {record['rule']}"
     if consent := lead.get("consent"):
         yield from _format_consent(consent)
+    if kinds := [kind.replace("_", " ") for kind in lead.get("contradictions", ())]:
+        yield f"  figures that contradict each other or the supply links: {', '.join(kinds)}"
     for row in lead.get("words", ()):
         name = f"{row['institution_id']}/{row['product_id']}"
         yield f"  shown to the person, {name}: {row['en']}"

@@ -54,8 +54,9 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
 
     Returns:
         `outcome` (matched, unmatched, suppressed, duplicate, quarantined), `stage` and `detail` of
-        a lead without a match, `consent` (version, time, scope and texts of the register), `words`
-        (offers with their whole cost, else reasons, as the person is shown them), and `products`:
+        a lead without a match, `consent` (version, time, scope and texts of the register),
+        `contradictions` of a business's figures (kinds, no figure), `words` (offers with their
+        whole cost, else reasons, as the person is shown them), and `products`:
         for each its `decision`, `why`, `checks` and, if it was scored, `FIGURES` and
         `value_after_price`.
 
@@ -73,10 +74,21 @@ def explain_lead(published: PublishedDay, channel: str, lead: str) -> dict[str, 
     explanation["consent"] = explain_consent(
         published.connection, published.settings, published.day, channel, lead
     )
+    explanation["contradictions"] = _load_contradictions(published, key)
     explanation["words"] = _load_words(published, key)
     if rows[0]["exclusion_stage"] is None:
         explanation["products"] = _explain_products(published, matches, key)
     return explanation
+
+
+def _load_contradictions(published: PublishedDay, key: Row) -> list[str]:
+    """Return how the figures of a business contradict each other; the mart came with 0.2.0."""
+    marts = published.settings.day_folder(published.settings.marts, published.day)
+    file = marts / "lead_contradictions.parquet"
+    if not file.is_file():
+        return []
+    rows = published.query_file("contradictions", file=str(file), **key)
+    return [row["contradiction"] for row in rows]
 
 
 def _load_words(published: PublishedDay, key: Row) -> list[Row]:

@@ -1,6 +1,7 @@
 """An explanation has a decision for every product of a lead and every lead of a product."""
 
 import json
+import shutil
 from collections import Counter
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_what_the_person_is_shown_is_stated_in_both_languages(explained_home):
     words = explain(explained_home, DAY, lead=key(reason))["words"]
     assert any(row["en"].startswith(reason["person_en"]) for row in words)
     assert any(row["zh"].startswith(reason["person_zh"]) for row in words)
+
+
+def test_contradictions_of_a_business_are_named_without_a_figure(explained_home, tmp_path):
+    offer = read_rows(explained_home, "offers")[0]
+    row = dict.fromkeys(SCHEMAS["lead_contradictions"].names)
+    row |= {name: offer[name] for name in ("channel_id", "lead_id")}
+    row |= {"contradiction": "tax_above_revenue", "declared": 1234.0, "compared": 98765.0}
+    home = Settings(home=shutil.copytree(explained_home.home, tmp_path / "home"))
+    marts = home.day_folder(home.marts, DAY)
+    table = pa.Table.from_pylist([row], SCHEMAS["lead_contradictions"])
+    write_parquet(table, marts / "lead_contradictions.parquet")
+    text = format_explanation(explain(home, DAY, lead=key(offer)))
+    assert "contradict each other or the supply links: tax above revenue" in text
+    assert "98765" not in text
+    assert "1234" not in text
+    assert "contradict" not in format_explanation(explain(explained_home, DAY, lead=key(offer)))
 
 
 def test_figures_equal_the_scores_and_no_pair_is_unexplained(explained_home):
