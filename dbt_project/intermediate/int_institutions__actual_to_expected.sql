@@ -5,7 +5,8 @@
 -- doesn't apply, the decision isn't reported; and a plan chooses where the models are too hopeful
 -- (the winner's curse). The actual-to-expected ratio of actuaries has all of it. With few matches
 -- it is close to that of the platform, which is close to 1 before it has any. An institution that
--- has reported nothing of these matches has the ratio of the platform.
+-- has reported nothing of these matches has the ratio of the platform. Older matches don't count:
+-- the models that predicted them have been replaced since.
 
 with matches as (
 
@@ -22,7 +23,7 @@ with matches as (
     anti join {{ ref("stg_published__returns") }} as returned
         on published.match_id = returned.match_id
     where
-        published.matched_on >= {{ add_days(run_day(), -(var("decided_within_days") | int) - 28) }}
+        published.matched_on >= {{ add_days(run_day(), -2 * (var("decided_within_days") | int)) }}
         and published.matched_on < {{ add_days(run_day(), -(var("decided_within_days") | int)) }}
     group by
         published.channel_id, published.lead_id, published.institution_id, published.product_id

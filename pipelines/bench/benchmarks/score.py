@@ -1,9 +1,14 @@
-"""Scoring of pairs by the models of a simulated market, compared with LightGBM itself."""
+"""Scoring of pairs by the models of a simulated market, compared with other predictors of trees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from tempfile import NamedTemporaryFile
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -38,7 +43,9 @@ PAIRS = """
     where amount between amount_min and amount_max
 """
 
-Scorer = Literal["banyan", "lightgbm"]
+Scorer = Literal["banyan", "lightgbm", "pylignum"]
+PEERS: dict[Scorer, str] = {"lightgbm": "lightgbm", "pylignum": "lignum"}
+"""Peer -> its module; one that is not installed is not measured."""
 
 
 @click.command("score")
@@ -54,23 +61,31 @@ def command(settings: Settings, *, pairs: int, days: int, leads_per_day: int, se
     match, repeated up to the number asked for. Each scorer has a process of its own and as many
     threads as the settings give. The figures are the ones of `measure_scorer`, the same of LightGBM
     under `peers.lightgbm`, `ratio` of their seconds, `ratio_to_predict` (to `Booster.predict`
-    without feature matrix and calibration), and `max_difference` of any two probabilities.
+    without feature matrix and calibration), and `max_difference` of any two probabilities. With
+    `pip install pylignum` that library is a peer, too.
     """
     with temporary_home(settings) as home:
         day = _train_market(home, days, leads_per_day, seed)
         file = home.home / "pairs.parquet"
         distinct = _write_pairs(home, day, file)
         ours, probabilities = score_in_new_process(home, day, file, pairs, "banyan")
-        peer, expected = score_in_new_process(home, day, file, pairs, "lightgbm")
+        measured = {
+            peer: score_in_new_process(home, day, file, pairs, peer)
+            for peer, module in PEERS.items()
+            if find_spec(module)
+        }
+    peers = {name: figures for name, (figures, _) in measured.items()}
     return {
         "pairs": pairs,
         "distinct_pairs": distinct,
         "threads": settings.threads,
         **ours,
-        "peers": {"lightgbm": peer},
-        "ratio": round(ours["seconds"] / peer["seconds"], 3),
-        "ratio_to_predict": round(ours["seconds"] / peer["predict_seconds"], 3),
-        "max_difference": float(np.abs(probabilities - expected).max()),
+        "peers": peers,
+        "ratio": round(ours["seconds"] / peers["lightgbm"]["seconds"], 3),
+        "ratio_to_predict": round(ours["seconds"] / peers["lightgbm"]["predict_seconds"], 3),
+        "max_difference": max(
+            float(np.abs(probabilities - expected).max()) for _, expected in measured.values()
+        ),
     }
 
 
@@ -99,26 +114,36 @@ def _write_pairs(settings: Settings, day: date, path: Path) -> int:
 
 
 @dataclass(frozen=True)
-class LightGBMModel(TrainedModel):
-    """A model whose trees are predicted by LightGBM, on its own threads."""
+class PeerModel(TrainedModel):
+    """A model whose trees another library predicts, on its own threads."""
 
-    lightgbm_threads: int = 1
+    peer: Scorer = "lightgbm"
+    peer_threads: int = 1
     predict_seconds: list[float] = field(default_factory=list)
-    """Seconds of each call of `Booster.predict`."""
+    """Seconds of each call of the library, without feature matrix and calibration."""
 
     @classmethod
-    def from_trained(cls, model: TrainedModel, threads: int) -> "LightGBMModel":
-        """Return `model` with its trees predicted by LightGBM."""
+    def from_trained(cls, model: TrainedModel, peer: Scorer, threads: int) -> "PeerModel":
+        """Return `model` with its trees predicted by the library."""
         parts = {part.name: getattr(model, part.name) for part in fields(TrainedModel)}
-        return cls(**parts, lightgbm_threads=threads)
+        return cls(**parts, peer=peer, peer_threads=threads)
 
     def predict(self, table: pa.Table, *, threads: int) -> FloatArray:  # noqa: ARG002
         """Return calibrated probabilities; `threads` is not used."""
-        matrix, booster = self.encoder.encode(table), self._booster
+        matrix, predict = self.encoder.encode(table), self._load_peer()
         stopwatch = Stopwatch()
-        raw = np.asarray(booster.predict(matrix, num_threads=self.lightgbm_threads))
+        raw = np.asarray(predict(matrix)).ravel()
         self.predict_seconds.append(stopwatch.seconds)
         return self.calibration(raw)
+
+    def _load_peer(self) -> Callable[[FloatArray], Any]:
+        if self.peer == "lightgbm":
+            return partial(self._booster.predict, num_threads=self.peer_threads)
+        load = import_module(PEERS[self.peer]).load  # no requirement: compared if it is installed
+        with NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(self.trees)
+            file.flush()
+            return partial(load(file.name).predict, n_jobs=self.peer_threads)
 
 
 def score_in_new_process(
@@ -138,21 +163,23 @@ def measure_scorer(
     Returns:
         `seconds` from the models' text to the last calibrated probability, and `processor_seconds`
         of all threads (LightGBM's threads also spin while they wait); `peak_mb` of the process;
-        `trees` by model; of LightGBM also `predict_seconds`, the part of `Booster.predict`.
+        `trees` by model; of a peer also `predict_seconds`, the part of its library.
     """
     once = pq.read_table(pairs)
     table = pa.concat_tables([once] * -(-count // once.num_rows)).slice(0, count)
     model_set = score.load(settings, day)
     trained = {n: m for n, m in model_set.estimators.items() if isinstance(m, TrainedModel)}
-    peers = {
-        name: LightGBMModel.from_trained(model, settings.threads) for name, model in trained.items()
-    }
-    if scorer == "lightgbm":
+    peers: dict[str, PeerModel] = {}
+    if scorer != "banyan":
+        peers = {
+            name: PeerModel.from_trained(model, scorer, settings.threads)
+            for name, model in trained.items()
+        }
         model_set = replace(model_set, estimators=model_set.estimators | peers, threads=1)
     stopwatch = Stopwatch()
     scored = model_set.score(table)
     figures = stopwatch.figures()
-    if scorer == "lightgbm":
+    if peers:
         seconds = sum(sum(peer.predict_seconds) for peer in peers.values())
         figures["predict_seconds"] = round(seconds, 2)
     np.save(scores, np.stack([scored[name].to_numpy() for name in score.OUTPUTS.values()]))
