@@ -128,7 +128,7 @@ def test_an_ordinary_environment_needs_no_restart():
 
 
 @pytest.mark.parametrize(
-    "name", ["PYTHONIOENCODING", "PYTHONOPTIMIZE", "PYTHONTZPATH", "PYTHONUTF8", "PYTHONWARNINGS"]
+    "name", ["PYTHONIOENCODING", "PYTHONOPTIMIZE", "PYTHONTZPATH", "PYTHONWARNINGS"]
 )
 def test_a_variable_that_python_reads_as_it_starts_needs_a_restart(name):
     assert not is_suitable({name: "0"})
