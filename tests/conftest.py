@@ -23,9 +23,10 @@ SHARED_WORKER: Mapping[str, str] = {
 """Folder of tests -> the reason why all its files share a worker."""
 
 LONGEST_FIRST = (
-    *("tests/e2e/", "tests/transform/", "tests/models/", "tests/independent/", "tests/ingest/"),
-    *("tests/matches/", "tests/deliveries/", "tests/simulate/", "tests/evaluation/"),
-    *("tests/billing/", "tests/importing/", "tests/bench/", "tests/docs/", "tests/transport/"),
+    *("tests/e2e/", "tests/transform/", "tests/faults/", "tests/models/", "tests/independent/"),
+    *("tests/ingest/", "tests/matches/", "tests/deliveries/", "tests/simulate/"),
+    *("tests/evaluation/", "tests/allocation/", "tests/reports/", "tests/billing/"),
+    *("tests/importing/", "tests/bench/", "tests/docs/", "tests/core/", "tests/transport/"),
 )
 """Folders in the order in which their files are started, before all others: a long file that is
 started last keeps one worker busy while the others have nothing left."""

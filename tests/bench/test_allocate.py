@@ -6,6 +6,7 @@ from pipelines.bench.benchmarks.allocate import allocate_command, budgets_comman
 from pipelines.bench.shell import run_benchmark
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
+from tests.helpers.representatives import keep
 
 SIZE = ["--leads", "300", "--products", "12", "--candidates", "6", "--seed", "1"]
 FIGURES = {"value", "bound", "gap", "seconds", "peak_mb", "broken_constraints"}
@@ -13,7 +14,7 @@ FIGURES = {"value", "bound", "gap", "seconds", "peak_mb", "broken_constraints"}
 
 @pytest.mark.parametrize(
     ("command", "peers"),
-    [(allocate_command, {"ortools", "highs_ipm"}), (budgets_command, {"highs_ipm"})],
+    keep((0,), [(allocate_command, {"ortools", "highs_ipm"}), (budgets_command, {"highs_ipm"})]),
 )
 def test_peers_solve_the_same_instance(command, peers):
     figures = run_benchmark(command, Settings(), [*SIZE, "--peers", "--warm"])

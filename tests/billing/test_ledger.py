@@ -1,6 +1,7 @@
 """The ledger: each match is in one state, any receipt may come, and steps may run again."""
 
 import csv
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.helpers.delivered_home import (
     write_quiet_day,
 )
 from tests.helpers.lake import Row, at
+from tests.helpers.representatives import keep
 
 NEXT = FIRST + timedelta(days=1)
 REASONS = {
@@ -34,13 +36,20 @@ REASONS = {
 MATCHES = [match(n, "bank-a", "lead") for n in range(3)] + [match(3, "bank-b", "share")]
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A home with one delivered day, followed up."""
-    settings = Settings(home=tmp_path, threads=1)
+@pytest.fixture(scope="module")
+def followed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one delivered day, followed up. Tests change copies of it."""
+    settings = Settings(home=tmp_path_factory.mktemp("ledger") / "home", threads=1)
     write_delivered_day(settings, FIRST, MATCHES)
     follow_up(settings, FIRST)
-    return settings
+    return settings.home
+
+
+@pytest.fixture
+def settings(followed_up: Path, tmp_path: Path) -> Settings:
+    return Settings(
+        home=Path(shutil.copytree(followed_up, tmp_path, dirs_exist_ok=True)), threads=1
+    )
 
 
 def states(settings: Settings, day: date = FIRST) -> dict[str, str]:
@@ -102,22 +111,25 @@ def test_a_refused_delivery_is_refused_until_it_is_acknowledged(settings):
 
 @pytest.mark.parametrize(
     ("changes", "rule"),
-    [
-        ({"sha256": "0" * 64}, "receipts_wrong_content"),
-        ({"rows": 4}, "receipts_wrong_content"),
-        ({"version": 2}, "receipts_unknown"),
-        ({"delivery_id": "20260301-bank-a"}, "receipts_unknown"),
-        ({"delivery_id": "20260303-bank-a"}, "receipts_unknown"),
-        ({"delivery_id": "99999999-bank-a"}, "receipts_unknown"),
-        ({"delivery_id": "../../etc/passwd"}, "receipts_unknown"),
-        ({"delivery_id": "20260302-bank-aa"}, "receipts_unknown"),
-        ({"delivery_id": "20260302-../bank-b"}, "receipts_unknown"),
-        ({"delivery_id": "notice-20260302-bank-a"}, "receipts_unknown"),
-        ({"at": at("2026-03-01 08:00")}, "receipts_unknown"),
-        ({"at": at("2026-03-01 08:00"), "sha256": "0" * 64}, "receipts_wrong_content"),
-        ({"delivery_id": "20260302-bank-b"}, "receipts_foreign"),
-        ({"delivery_id": "20260302-bank-b", "status": "nak"}, "receipts_foreign"),
-    ],
+    keep(
+        (0, 1, 2, 6, 9, 10, 13),
+        [
+            ({"sha256": "0" * 64}, "receipts_wrong_content"),
+            ({"rows": 4}, "receipts_wrong_content"),
+            ({"version": 2}, "receipts_unknown"),
+            ({"delivery_id": "20260301-bank-a"}, "receipts_unknown"),
+            ({"delivery_id": "20260303-bank-a"}, "receipts_unknown"),
+            ({"delivery_id": "99999999-bank-a"}, "receipts_unknown"),
+            ({"delivery_id": "../../etc/passwd"}, "receipts_unknown"),
+            ({"delivery_id": "20260302-bank-aa"}, "receipts_unknown"),
+            ({"delivery_id": "20260302-../bank-b"}, "receipts_unknown"),
+            ({"delivery_id": "notice-20260302-bank-a"}, "receipts_unknown"),
+            ({"at": at("2026-03-01 08:00")}, "receipts_unknown"),
+            ({"at": at("2026-03-01 08:00"), "sha256": "0" * 64}, "receipts_wrong_content"),
+            ({"delivery_id": "20260302-bank-b"}, "receipts_foreign"),
+            ({"delivery_id": "20260302-bank-b", "status": "nak"}, "receipts_foreign"),
+        ],
+    ),
 )
 def test_a_receipt_that_does_not_fit_changes_no_state(settings, changes, rule):
     manifest = answer(settings, [receipt(settings, FIRST, "bank-a", **changes)])

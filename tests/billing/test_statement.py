@@ -2,6 +2,7 @@
 
 import csv
 import random
+import shutil
 from collections import defaultdict
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -53,13 +54,21 @@ def day_after(days: int) -> date:
     return FIRST + timedelta(days=days)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def followed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one delivered day of forty leads at a price of a lead."""
-    settings = Settings(home=tmp_path, threads=1)
+    settings = Settings(home=tmp_path_factory.mktemp("statement") / "home", threads=1)
     write_delivered_day(settings, FIRST, [match(n, "bank-a", "lead") for n in range(40)])
     follow_up(settings, FIRST)
-    return settings
+    return settings.home
+
+
+@pytest.fixture
+def settings(followed_up: Path, tmp_path: Path) -> Settings:
+    """A copy of that home, which a test may change."""
+    return Settings(
+        home=Path(shutil.copytree(followed_up, tmp_path, dirs_exist_ok=True)), threads=1
+    )
 
 
 def send_back(

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -70,15 +71,23 @@ def ids(*numbers: int) -> set[str]:
     return {row["match_id"] for number in numbers for row in both(number)}
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def followed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with four persons, each delivered to two banks; the last lead has no number."""
-    settings = Settings(home=tmp_path, threads=1)
+    settings = Settings(home=tmp_path_factory.mktemp("notices") / "home", threads=1)
     leads = [lead(1), lead(2), lead(3), lead(4, id_number=None, phone="+8613800000003")]
     matches = [row for number in (1, 2, 3, 4) for row in both(number)]
     write_delivered_day(settings, FIRST, matches, leads=leads)
     follow_up(settings, FIRST)
-    return settings
+    return settings.home
+
+
+@pytest.fixture
+def settings(followed_up: Path, tmp_path: Path) -> Settings:
+    """A copy of that home, which a test may change."""
+    return Settings(
+        home=Path(shutil.copytree(followed_up, tmp_path, dirs_exist_ok=True)), threads=1
+    )
 
 
 def test_without_an_order_there_is_no_notice(settings):

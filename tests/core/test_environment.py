@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pipelines.core.environment import is_suitable, protect_new_files
 from pipelines.core.settings import PROJECT, Settings
+from tests.helpers.representatives import keep
 
 HOSTILE = {
     "DBT_TARGET": "prod",
@@ -90,11 +91,19 @@ print([n for n in os.environ if "PROXY" in n.upper() and n != "NO_PROXY"])
 
 @pytest.mark.parametrize(
     "variables",
-    [
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONTZPATH": "/nowhere"},
-        {"PYTHONIOENCODING": "gbk", "PYTHONPATH": "/somewhere/else", "PYTHONWARNINGS": "error"},
-        {"PYTHONOPTIMIZE": "2", "LC_ALL": "C.UTF-8"},
-    ],
+    keep(  # `is_suitable` is asked about single variables below
+        (0,),
+        [
+            {
+                "LC_ALL": "C",
+                "PYTHONUTF8": "0",
+                "PYTHONCOERCECLOCALE": "0",
+                "PYTHONTZPATH": "/nowhere",
+            },
+            {"PYTHONIOENCODING": "gbk", "PYTHONPATH": "/somewhere/else", "PYTHONWARNINGS": "error"},
+            {"PYTHONOPTIMIZE": "2", "LC_ALL": "C.UTF-8"},
+        ],
+    ),
 )
 def test_the_program_restarts_once_where_python_was_started_unsuitably(tmp_path, variables):
     (tmp_path / "名").mkdir()
@@ -116,6 +125,13 @@ def test_an_ordinary_environment_needs_no_restart():
     assert is_suitable({"LANG": "C.UTF-8"})
     assert is_suitable({"PYTHONPATH": str(PROJECT)})
     assert not is_suitable({"PYTHONPATH": f"/elsewhere{os.pathsep}{PROJECT}"})
+
+
+@pytest.mark.parametrize(
+    "name", ["PYTHONIOENCODING", "PYTHONOPTIMIZE", "PYTHONTZPATH", "PYTHONWARNINGS"]
+)
+def test_a_variable_that_python_reads_as_it_starts_needs_a_restart(name):
+    assert not is_suitable({name: "0"})
 
 
 @pytest.mark.parametrize(

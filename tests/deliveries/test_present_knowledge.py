@@ -23,6 +23,7 @@ from tests.deliveries.test_deliver import (
 )
 from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
+from tests.helpers.representatives import keep
 
 NEXT = DAY + timedelta(days=1)
 LATER = DAY + timedelta(days=3)
@@ -180,12 +181,15 @@ def test_a_first_delivery_is_judged_by_what_is_known_then(matched_copy, later, i
 
 @pytest.mark.parametrize(
     ("terms", "reason"),
-    [
-        ({"is_open": False, "closed_reason": "paused", "status": "paused"}, "paused"),
-        ({"is_open": False, "closed_reason": "unreadable_rule"}, "unreadable_rule"),
-        ({"daily_quota": 0}, "quota"),
-        ({"monthly_quota": 0}, "quota"),
-    ],
+    keep(
+        (0, 3),
+        [
+            ({"is_open": False, "closed_reason": "paused", "status": "paused"}, "paused"),
+            ({"is_open": False, "closed_reason": "unreadable_rule"}, "unreadable_rule"),
+            ({"daily_quota": 0}, "quota"),
+            ({"monthly_quota": 0}, "quota"),
+        ],
+    ),
 )
 def test_a_pause_end_or_smaller_cap_concerns_new_rows_only(delivered_copy, terms, reason):
     publish_newer_marts(delivered_copy, NEXT, **terms)
@@ -274,13 +278,16 @@ LATE_PAYMENT |= {"when": "on_default", "is_contingent": True}
 @pytest.mark.parametrize("landed_on", [DAY, NEXT])
 @pytest.mark.parametrize(
     ("feed", "terms", "reason"),
-    [
-        ("product_rules", {"attribute": "age_years", "op": "ge", "value": "90"}, "late_rules"),
-        ("product_fees", FEE, "late_fees"),
-        ("products", {"amount_max": 1.0}, "late_terms"),
-        ("products", {"target_cost_per_funded": 1.0}, "late_terms"),
-        ("products", {"amount_max": 1e9, "apr_max": 0.24}, None),
-    ],
+    keep(
+        (0, 1, 2, 4),
+        [
+            ("product_rules", {"attribute": "age_years", "op": "ge", "value": "90"}, "late_rules"),
+            ("product_fees", FEE, "late_fees"),
+            ("products", {"amount_max": 1.0}, "late_terms"),
+            ("products", {"target_cost_per_funded": 1.0}, "late_terms"),
+            ("products", {"amount_max": 1e9, "apr_max": 0.24}, None),
+        ],
+    ),
 )
 def test_late_rules_and_limits_of_a_date_hold_rows_that_nobody_has_yet(
     matched_copy, landed_on, feed, terms, reason
@@ -360,13 +367,16 @@ def test_a_hold_ends_with_a_readable_list_for_the_same_date(
 
 @pytest.mark.parametrize(
     ("rule", "landed_on", "source", "is_mended"),
-    [
-        ("duplicate", DAY, "dnc", True),
-        ("duplicate", DAY - timedelta(days=1), "dnc", True),
-        ("duplicate", NEXT, "dnc", False),
-        ("duplicate", DAY, "other", False),
-        ("encoding", DAY, "dnc", False),
-    ],
+    keep(
+        (0, 2, 4),
+        [
+            ("duplicate", DAY, "dnc", True),
+            ("duplicate", DAY - timedelta(days=1), "dnc", True),
+            ("duplicate", NEXT, "dnc", False),
+            ("duplicate", DAY, "other", False),
+            ("encoding", DAY, "dnc", False),
+        ],
+    ),
 )
 def test_a_hold_ends_with_a_readable_list_of_orders_that_are_all_known(
     matched_copy, rule, landed_on, source, is_mended

@@ -114,7 +114,7 @@ RUN_BY = {
     "replay": ("e2e/test_replay.py", "test_a_replay_names_only_the_changed_file"),
     "respond": ("e2e/test_respond.py", "test_the_pipeline_ingests_the_answers_and_links_them"),
     "restore": ("operations/test_backup.py", "test_the_verbs_back_up_and_restore"),
-    "run": ("e2e/restrictions/test_clean_day.py", "test_a_clean_day_is_fit"),
+    "run": ("e2e/test_the_day.py", "test_every_date_succeeds_and_every_lead_has_one_end"),
     "scorecard": (
         "evaluation/scorecard/test_verb.py",
         "test_a_table_is_followed_by_one_line_of_json",

@@ -13,7 +13,7 @@ SLOW = {"ingest", "staging", "intermediate", "features", "marts", "report"}
 """Tasks that take seconds."""
 QUICK = {"await_turn", "plan_ingest", "sign_off", "plan_deliver", "send", "close"}
 """Tasks that take less than half a second."""
-PROOF_KILLS, KILLS_OF_SLOW, KILLS_OF_QUICK, KILLS_OF_OTHERS = 4, 1, 6, 4
+PROOF_KILLS, KILLS_OF_SLOW, KILLS_OF_QUICK, KILLS_OF_OTHERS = 4, 1, 8, 2
 """Kills of a case of a proof, and in `make test` by the time that a task takes."""
 CORRUPTED = 0.25
 """Share of the kills after which what is half-written is overwritten."""

@@ -25,6 +25,7 @@ LIBRARIES = (
     *("pyarrow.parquet", "pyarrow.compute", "duckdb", "pandas", "lightgbm", "pendulum"),
     *("great_expectations", "dbt.cli.main", "dbt.adapters.duckdb.connections"),
     *("jsonschema", "fastapi", "cadwyn", "alembic.command", "httpx", "structlog"),
+    *("asyncssh", "holidays", "libcst", "paramiko", "phonenumbers", "sklearn.linear_model"),
 )
 """Libraries that a day's run imports. Airflow is none of them: it reads its home on import."""
 

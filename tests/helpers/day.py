@@ -1,5 +1,6 @@
 """A synthetic day before matching: its marts, models and leads of the lake; and its matching."""
 
+import hashlib
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,31 @@ def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
     settings = write_marts(home, day, **({"leads": 60, "pairs": 40} | market))
     write_lake_leads(settings, day)
     write_lake_catalogue(settings, day)
-    train_models.ensure_model_set(settings, day)
+    _train_once(settings, day)
     return settings
+
+
+_TRAINED: dict[tuple[date, str], dict[str, bytes]] = {}
+"""The files of the registry, by the day and the marts that models are trained on."""
+
+
+def _train_once(settings: Settings, day: date) -> None:
+    """Train the models of the day, or write what equal marts gave before in this process."""
+    if settings.registry.exists():
+        train_models.ensure_model_set(settings, day)
+        return
+    marts = settings.day_folder(settings.marts, day)
+    read = [(marts / f"{name}.parquet").read_bytes() for name in ("training_pairs", "outcomes")]
+    key = day, hashlib.sha256(b"".join(read)).hexdigest()
+    if key not in _TRAINED:
+        train_models.ensure_model_set(settings, day)
+        files = [path for path in settings.registry.rglob("*") if path.is_file()]
+        _TRAINED[key] = {f"{path.relative_to(settings.home)}": path.read_bytes() for path in files}
+        return
+    for name, content in _TRAINED[key].items():
+        path = settings.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def write_lake_leads(settings: Settings, day: date, **changes: dict[str, Any]) -> None:

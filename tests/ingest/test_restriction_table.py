@@ -306,19 +306,24 @@ def test_every_effect_has_words_a_check_and_a_step_that_is_tested():
     assert effects == {effect for _, of_step, *_ in DOWNSTREAM for effect in of_step}
 
 
+@cache
+def list_unit_tests() -> frozenset[str]:
+    """Return the names of dbt's unit tests."""
+    files = (PROJECT / "dbt_project").glob("*/*.yml")
+    return frozenset(
+        each["name"]
+        for path in files
+        for each in yaml.safe_load(path.read_text("utf-8")).get("unit_tests", [])
+    )
+
+
 @pytest.mark.parametrize("test", sorted({test for *_, tests in DOWNSTREAM for test in tests}))
 def test_the_tests_that_the_page_names_exist(test: str):
     if "::" in test:
         file, name = test.split("::")
         assert f"def {name}(" in (PROJECT / file).read_text("utf-8")
     else:
-        files = (PROJECT / "dbt_project").glob("*/*.yml")
-        unit_tests = [
-            each["name"]
-            for path in files
-            for each in yaml.safe_load(path.read_text("utf-8")).get("unit_tests", [])
-        ]
-        assert test in unit_tests
+        assert test in list_unit_tests()
 
 
 def test_a_column_that_may_hold_any_word_states_what_an_unknown_one_does():

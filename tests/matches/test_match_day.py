@@ -28,6 +28,7 @@ from tests.helpers.lake import write_feed
 from tests.helpers.mart_schemas import SCHEMAS
 from tests.helpers.marts import write_marts
 from tests.helpers.matched_day import DAY, lift_guarantees
+from tests.helpers.representatives import keep
 
 Row = dict[str, Any]
 
@@ -114,12 +115,15 @@ def test_offers_are_ranked_by_the_persons_own_benefit_and_never_by_the_fee(match
 
 @pytest.mark.parametrize(
     ("basis", "charged_when", "value"),
-    [
-        ("share_of_amount", "upfront", 0.05),
-        ("share_of_balance", "each_period", 0.005),
-        ("fixed", "each_period", 25.0),
-        ("fixed", "at_end", 600.0),
-    ],
+    keep(
+        (0, 3),
+        [
+            ("share_of_amount", "upfront", 0.05),
+            ("share_of_balance", "each_period", 0.005),
+            ("fixed", "each_period", 25.0),
+            ("fixed", "at_end", 600.0),
+        ],
+    ),
 )
 def test_a_low_rate_beside_fees_ranks_by_what_the_loan_costs(tmp_path, basis, charged_when, value):
     settings = write_day_before_matching(tmp_path, DAY, leads=1, products=5)
@@ -263,56 +267,81 @@ def test_excluded_leads_keep_the_stage_and_detail_of_the_marts(tmp_path):
     assert (facts["suppressed"], facts["duplicates"]) == (1, 1 + DUPLICATES)
 
 
-@pytest.mark.parametrize(
-    ("lead", "product", "stage", "detail"),
-    [
-        ({"consent_scope": ["bank-999"]}, {}, "consent", "no_institution_in_scope"),
-        ({"suppressed_institutions": ["bank-000"]}, {}, "suppressed", "every_institution"),
-        ({"segment": "business"}, {}, "no_product", "segment"),
-        ({"currency": "USD"}, {}, "no_product", "currency"),
-        ({"amount": 1e9}, {}, "no_product", "amount"),
-        ({"term_months": 600}, {}, "no_product", "term"),
-        ({"age_years": 17}, {}, "no_product", "rules"),
-        ({}, {"apr_min": 0.3, "apr_max": 0.3}, "price_cap", "apr_above_cap"),
-        ({}, {"product_id": "silent"}, "no_product", "costs_not_stated"),
-        ({}, {"pd_max": 0.0}, "risk_band", "pd_outside_band"),
-        (
-            {"amount": 1_000.0},
-            {"price": 0.0, "apr_min": 0.24, "apr_max": 0.24},
-            "low_value",
-            "below_minimum",
-        ),
-        ({}, {"daily_quota": 0}, "quota", "quota_full"),
-        ({}, {"daily_budget": 19.99}, "quota", "quota_full"),
-        ({}, {"price_model": "cpa", "daily_budget": 0.01}, "quota", "budget"),
-        ({}, {"is_open": False, "closed_reason": "paused"}, "no_product", "no_open_product"),
-    ],
-)
-def test_stage_and_detail_of_an_unmatched_lead(tmp_path, lead, product, stage, detail):
-    settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
-    fitting = {
-        "segment": "consumer",
-        "amount": 10_000.0,
-        "term_months": 6,
-        "age_years": 30,
-        "bureau_score": None,
+FITTING = {
+    "segment": "consumer",
+    "amount": 10_000.0,
+    "term_months": 6,
+    "age_years": 30,
+    "bureau_score": None,
+}
+UNMATCHED: list[tuple[Row, Row, str, str]] = [
+    ({"consent_scope": ["bank-999"]}, {}, "consent", "no_institution_in_scope"),
+    ({"segment": "business"}, {}, "no_product", "segment"),
+    ({"currency": "USD"}, {}, "no_product", "currency"),
+    ({"amount": 1e9}, {}, "no_product", "amount"),
+    ({"term_months": 600}, {}, "no_product", "term"),
+    ({"age_years": 17}, {}, "no_product", "rules"),
+    ({}, {"apr_min": 0.3, "apr_max": 0.3}, "price_cap", "apr_above_cap"),
+    ({}, {"product_id": "silent"}, "no_product", "costs_not_stated"),
+    ({}, {"pd_max": 0.0}, "risk_band", "pd_outside_band"),
+    (
+        {"amount": 1_000.0},
+        {"price": 0.0, "apr_min": 0.24, "apr_max": 0.24},
+        "low_value",
+        "below_minimum",
+    ),
+    ({}, {"daily_quota": 0}, "quota", "quota_full"),
+    ({}, {"daily_budget": 19.99}, "quota", "quota_full"),
+    ({}, {"price_model": "cpa", "daily_budget": 0.01}, "quota", "budget"),
+    ({"suppressed_institutions": ["bank-013"]}, {}, "suppressed", "every_institution"),
+]
+"""Changes of a lead and of the product of the only institution in its consent -> its end."""
+
+
+def publish_unmatched(settings: Settings, changes: list[tuple[Row, Row]]) -> None:
+    """Publish the marts with a lead for each of `changes`, and a product of its own institution."""
+    base, *_ = mart(settings, "products")
+    fees = [
+        fee for fee in mart(settings, "product_fees") if fee["product_id"] == base["product_id"]
+    ]
+    rule = {"attribute": "age_years", "op": "ge", "value": "18"}
+    rows: dict[str, list[Row]] = {
+        name: [] for name in ("leads", "products", "product_fees", "product_rules")
     }
-    leads = [row | fitting | lead for row in mart(settings, "leads")]
-    open_one, paused = mart(settings, "products")
-    rule = {
-        "institution_id": "bank-000",
-        "product_id": "loan-0000",
-        "attribute": "age_years",
-        "op": "ge",
-        "value": "18",
-    }
-    products = [open_one | {"pd_max": 0.5} | product, paused]
-    with_marts(settings, leads=leads, products=products, product_rules=[rule])
+    for number, (lead, product) in enumerate(changes):
+        bank = {"institution_id": f"bank-{number:03}"}
+        own = bank | {"product_id": f"loan-{number:04}"}
+        scope = {"consent_scope": [bank["institution_id"]]}
+        rows["leads"].append(mart(settings, "leads")[number] | FITTING | scope | lead)
+        rows["products"].append(base | {"pd_max": 0.5} | own | product)
+        rows["product_fees"] += [fee | own for fee in fees]
+        rows["product_rules"].append(own | rule)
+    with_marts(settings, **rows)
+
+
+def test_stage_and_detail_of_each_unmatched_lead(tmp_path):
+    settings = write_day_before_matching(tmp_path, DAY, leads=len(UNMATCHED), products=2)
+    publish_unmatched(settings, [(lead, product) for lead, product, *_ in UNMATCHED])
     facts = run_matching(settings, DAY)
-    (row,) = table(settings, "unmatched")
-    assert (row["stage"], row["detail"]) == (stage, detail)
+    found = {row["lead_id"]: (row["stage"], row["detail"]) for row in table(settings, "unmatched")}
+    ends = [found[row["lead_id"]] for row in mart(settings, "leads")]
+    assert ends == [(stage, detail) for *_, stage, detail in UNMATCHED]
     assert facts["matches"] == 0
-    assert facts["suppressed" if stage == "suppressed" else "unmatched"] == 1
+    assert (facts["suppressed"], facts["unmatched"]) == (1, len(UNMATCHED) - 1)
+
+
+def test_the_same_leads_are_matched_without_the_changes(tmp_path):
+    settings = write_day_before_matching(tmp_path, DAY, leads=len(UNMATCHED), products=2)
+    publish_unmatched(settings, [({}, {})] * len(UNMATCHED))
+    assert run_matching(settings, DAY)["matches"] == len(UNMATCHED)
+
+
+def test_a_day_whose_only_product_is_paused_has_no_open_product(tmp_path):
+    settings = write_day_before_matching(tmp_path, DAY, leads=1, products=2)
+    publish_unmatched(settings, [({}, {"is_open": False, "closed_reason": "paused"})])
+    run_matching(settings, DAY)
+    (row,) = table(settings, "unmatched")
+    assert (row["stage"], row["detail"]) == ("no_product", "no_open_product")
 
 
 def share_phones(settings: Settings, *groups: list[Row]) -> None:

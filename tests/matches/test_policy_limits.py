@@ -27,9 +27,8 @@ ENTRY = "from: 2026-11-01, source: test"
 
 
 @pytest.fixture
-def limits(matched_copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that writes the limits of the policy; guarantees are lifted."""
-    lift_guarantees(monkeypatch)
+def write_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes the limits of the policy."""
     folder = tmp_path / "policy"
     folder.mkdir()
     for path in policy.FOLDER.glob("*.yml"):
@@ -37,7 +36,6 @@ def limits(matched_copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(policy, "FOLDER", folder)
     monkeypatch.setattr(policy, "version", policy.version.__wrapped__)
     monkeypatch.setattr(policy, "limits", policy.limits.__wrapped__)
-    match_day.match(matched_copy, DAY)
 
     def write(**entries: str) -> None:
         lists = "".join(f"{kind}:\n- {{{entry}}}\n" for kind, entry in entries.items())
@@ -45,6 +43,14 @@ def limits(matched_copy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (folder / "limits.yml").write_text(text, "utf-8")
 
     return write
+
+
+@pytest.fixture
+def limits(matched_copy: Settings, monkeypatch: pytest.MonkeyPatch, write_limits):
+    """Return the same function for the limits of a day that is matched; guarantees are lifted."""
+    lift_guarantees(monkeypatch)
+    match_day.match(matched_copy, DAY)
+    return write_limits
 
 
 def table(settings: Settings, name: str, root: str = "matches") -> list[Row]:
@@ -307,8 +313,8 @@ def test_threads_do_not_change_a_byte(matched_copy, limits):
         ({"floors": "[}"}, "line 4: not YAML"),
     ],
 )
-def test_invalid_policy_names_file_line_and_key(limits, entry, message):
-    limits(**entry)
+def test_invalid_policy_names_file_line_and_key(write_limits, entry, message):
+    write_limits(**entry)
     with pytest.raises(
         PolicyError, match=rf"(?s)expectations/policy/limits.yml.*{re.escape(message)}"
     ):

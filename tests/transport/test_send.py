@@ -21,6 +21,7 @@ from pipelines.core.publishing import SIGNATURE, publishing, sha256, write_json
 from pipelines.core.settings import Settings
 from pipelines.transport.records import TransportRecord, read_record, record_path
 from pipelines.transport.send import send, send_waiting
+from tests.helpers.representatives import keep
 from tests.helpers.sftp_server import CuttingProxy, SftpServer, sftp_server
 
 DAY = date(2026, 11, 20)
@@ -153,7 +154,7 @@ def test_another_file_of_the_same_name_is_not_overwritten(settings, server):
     assert not (target / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("tenth", keep((0, 4, 9), range(10)))
 def test_a_link_cut_at_any_tenth_is_resumed(settings, server, monkeypatch, tenth):
     folder = publish(settings, leads_csv=os.urandom(SIZE))
     handshake = 6_000

@@ -357,6 +357,12 @@ def test_the_day_of_the_others_is_as_ever(day: Day):
     assert f"{DAY} is fit, with remarks:" in day.output
 
 
+def test_the_first_day_is_fit_without_a_remark(day: Day):
+    assert f"{FIRST} is fit." in day.output
+    quality = json.loads((day.home / f"reports/date={FIRST}/quality.json").read_text())
+    assert {finding["severity"] for finding in quality["findings"]} == {"fit"}
+
+
 @pytest.mark.parametrize("lender", LOST_RULES)
 def test_a_lender_whose_rule_cannot_be_read_gets_nobody_and_is_named(day: Day, lender: str):
     assert day.sent_to(lender) == 0

@@ -12,6 +12,7 @@ from pipelines.deliveries.present_knowledge import load_holds
 from pipelines.ingest import ingest_day
 from pipelines.ingest.reading.restricting_names import find_meaning
 from tests.helpers.landing import DAY, close_before, csv_bytes, land, leads, path_of, row
+from tests.helpers.representatives import keep
 from tests.ingest.test_restrictions import closed, findings, order, orders, run
 
 NEXT = DAY + timedelta(days=1)
@@ -57,7 +58,7 @@ CLOSING = {"opt_out": "yes", "deleted_at": "2026-11-19", "marketing_consent": "f
 OPEN = {"opt_out": "FALSE", "deleted_at": "NULL", "marketing_consent": "yes"}
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize("name", keep((0,), ["rows.csv", "rows.jsonl"]))
 @pytest.mark.parametrize("column", CLOSING)
 def test_a_value_in_an_unknown_column_that_restricts_closes_its_lead(settings, column, name):
     rows = [
@@ -105,18 +106,21 @@ ORDERS = [order(), order(reason="fraud")]
 
 @pytest.mark.parametrize(
     ("path", "source"),
-    [
-        ("do_not_contact/platform/2026-11-20/rows.csv", "platform"),
-        ("opt-outs/platform/rows.csv", "platform"),
-        ("misc/platform/2026-11-20/rows.csv", "platform"),
-        ("suppressions.csv", ""),
-        ("suppressions.jsonl.gz", ""),
-        ("rows.csv", ""),
-        ("2026-11-20/suppressions/rows.csv", ""),
-        ("2026-11-20/platform/list.txt", "platform"),
-        ("platform/suppressions/2026-11-20/rows.csv", "platform"),
-        ("suppressions/platform/rows.csv", "platform"),
-    ],
+    keep(
+        (0, 4, 6, 9),
+        [
+            ("do_not_contact/platform/2026-11-20/rows.csv", "platform"),
+            ("opt-outs/platform/rows.csv", "platform"),
+            ("misc/platform/2026-11-20/rows.csv", "platform"),
+            ("suppressions.csv", ""),
+            ("suppressions.jsonl.gz", ""),
+            ("rows.csv", ""),
+            ("2026-11-20/suppressions/rows.csv", ""),
+            ("2026-11-20/platform/list.txt", "platform"),
+            ("platform/suppressions/2026-11-20/rows.csv", "platform"),
+            ("suppressions/platform/rows.csv", "platform"),
+        ],
+    ),
 )
 def test_a_misplaced_list_of_orders_holds_the_deliveries_until_it_is_placed(settings, path, source):
     close_before(settings)

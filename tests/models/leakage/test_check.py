@@ -24,6 +24,7 @@ from models.train_models import fit_or_use_prior
 from models.training.dataset import load_examples
 from pipelines.core.settings import PROJECT
 from tests.helpers.marts import write_marts
+from tests.helpers.representatives import keep
 from tests.helpers.trained_market import DAY
 
 SAMPLES = PROJECT / "expectations/mappings/samples"
@@ -73,7 +74,7 @@ EXPECTED_TEST = {
 }
 
 
-@pytest.mark.parametrize("name", SYNTHETIC_LEAKS)
+@pytest.mark.parametrize("name", keep((0, 2, 3, 5, 8), SYNTHETIC_LEAKS))
 def test_each_synthetic_leak_is_the_only_column_flagged_and_fails_its_test(pairs, name):
     leaks = find_leaks(pairs, with_features(name))
     assert names(leaks) == {name}
