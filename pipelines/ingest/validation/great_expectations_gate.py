@@ -11,7 +11,7 @@ leads take 2 s by column and 11 s as one table.
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,8 +29,6 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.execution_engine import pandas_execution_engine
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-from great_expectations.validator.validation_graph import ExpectationValidationGraph
-from great_expectations.validator.validator import Validator
 
 from expectations.contracts import Contract
 from expectations.outbound_contracts import OutboundContract
@@ -134,7 +132,7 @@ def _check(
     """Check the rules of `columns`; None: of all columns of the contract."""
     suites = _make_suites(contract, None if columns is None else frozenset(columns))
     summary, rows = [], []
-    with _configurations_kept(), _graphs_kept():
+    with _configurations_kept():
         kept = _find_kept_columns(suites.of_values, table)
         for names, suite in suites.by_columns:
             results = kept.get(names, [])
@@ -249,71 +247,6 @@ def _configurations_kept() -> Iterator[None]:
         yield
     finally:
         Expectation.configuration = derive  # type: ignore[method-assign]
-
-
-@dataclass(frozen=True)
-class _Graphs:
-    """What the rules of a suite ask of a table, without any value of it."""
-
-    of_rules: tuple[ExpectationValidationGraph, ...]
-    rules: tuple[ExpectationConfiguration, ...]
-
-
-_GRAPHS: dict[Hashable, _Graphs] = {}
-"""Graphs by what they are made of: as many as there are suites and formats of results."""
-
-
-@contextmanager
-def _graphs_kept() -> Iterator[None]:
-    """Let the graph of the metrics of each suite be made once per process.
-
-    It depends on the rules and on the format of the result, not on the table: every table is the
-    same asset. Great Expectations makes it again for each table, in half of the time of a small
-    one. A rule that no graph can be made for is asked again.
-    """
-    name = "_generate_metric_dependency_subgraphs_for_each_expectation_configuration"
-    generate = vars(Validator)[name]
-
-    def generate_once(
-        validator: Validator,
-        expectation_configurations: list[ExpectationConfiguration],
-        processed_configurations: list[ExpectationConfiguration],
-        *,
-        catch_exceptions: bool,
-        runtime_configuration: dict[str, Any] | None = None,
-    ) -> tuple[
-        list[ExpectationValidationGraph],
-        list[ExpectationValidationResult],
-        list[ExpectationConfiguration],
-    ]:
-        key = (
-            validator.active_batch_id,
-            catch_exceptions,
-            repr(runtime_configuration),
-            *(
-                (rule.type, rule.notes, rule.severity, repr(rule.kwargs), repr(rule.meta))
-                for rule in expectation_configurations
-            ),
-        )
-        if key not in _GRAPHS:
-            graphs, failures, rules = generate(
-                validator,
-                expectation_configurations,
-                processed_configurations,
-                catch_exceptions=catch_exceptions,
-                runtime_configuration=runtime_configuration,
-            )
-            if failures:
-                return graphs, failures, rules
-            _GRAPHS[key] = _Graphs(tuple(graphs), tuple(rules))
-        kept = _GRAPHS[key]
-        return list(kept.of_rules), [], list(kept.rules)
-
-    setattr(Validator, name, generate_once)
-    try:
-        yield
-    finally:
-        setattr(Validator, name, generate)
 
 
 def _make_frame(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:

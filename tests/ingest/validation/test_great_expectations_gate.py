@@ -263,29 +263,3 @@ def test_a_rule_without_an_answer_is_not_taken_as_kept(monkeypatch):
     row = good("leads", lead_id="L" * 10_000)  # a column with several rules, of which some hold
     result = check_contract(load("leads"), received("leads", [row]))
     assert set(result.violations["column"].to_pylist()) == {"lead_id"}
-
-
-def test_the_graph_of_a_suite_is_made_once_and_the_next_table_is_judged_by_its_own_rows(
-    monkeypatch,
-):
-    name = "_generate_metric_dependency_subgraphs_for_each_expectation_configuration"
-    made, generate = [], vars(gate.Validator)[name]
-
-    def count(validator, configurations, *args, **options):
-        made.append(tuple(each.type for each in configurations))
-        return generate(validator, configurations, *args, **options)
-
-    monkeypatch.setattr(gate.Validator, name, count)
-    monkeypatch.setattr(gate, "_GRAPHS", {})
-    broken = next(case for case in CASES if case.feed == "leads")
-    tables = [received("leads", [good("leads")] * 2)]
-    tables += [received("leads", [good("leads"), good("leads", **broken.changes)])]
-    first = [check_contract(load("leads"), table) for table in tables]
-    calls = len(made)
-    again = [check_contract(load("leads"), table) for table in reversed(tables)]
-    assert calls == len(made) > 1
-    assert [one.violations.num_rows for one in first] == [0, first[1].violations.num_rows]
-    assert first[1].violations.num_rows > 0
-    for one, other in zip(first, reversed(again), strict=True):
-        assert one.violations.equals(other.violations)
-        assert one.summary == other.summary
