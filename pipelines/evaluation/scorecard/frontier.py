@@ -7,20 +7,18 @@ as they are shown. A day with more than `MAX_PAIRS` eligible pairs is represente
 with an n-th of each quota and budget.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.database import connect
 from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.lenders import MIN_OFFERS
-from pipelines.evaluation.scorecard.market import DayMarket, load_market
+from pipelines.evaluation.scorecard.market import DayMarket, load_market, sample_market
 from pipelines.evaluation.scorecard.policies import BROADCAST, allocate_optimally, rank_broadcast
 from pipelines.evaluation.scorecard.truth import DayTruth, PairValues, value_pairs
 from pipelines.simulate.truth import load_simulated_market
@@ -82,7 +80,7 @@ def compute_frontier(settings: Settings, day: date, cost: float) -> Frontier:
     """
     simulated = load_simulated_market(settings)
     with connect(settings) as connection:
-        market, every = _take_every(load_market(connection, settings, day))
+        market, every = sample_market(load_market(connection, settings, day), MAX_PAIRS)
         truth = DayTruth(market, simulated)
         alone = value_pairs(connection, market, np.arange(market.lead.size), truth.as_only_offers())
         ranks = _rank_by_weights(market, alone)
@@ -91,24 +89,6 @@ def compute_frontier(settings: Settings, day: date, cost: float) -> Frontier:
     greatest = max(point.surplus for point in points) or 1.0
     points = [replace(point, surplus=point.surplus / greatest) for point in points]
     return Frontier(day, 1 / every, tuple(points))
-
-
-def _take_every(market: DayMarket) -> tuple[DayMarket, int]:
-    """Return a market of every n-th lead with an n-th of each limit, and n."""
-    every = max(1, math.ceil(market.lead.size / MAX_PAIRS))
-    if every == 1:
-        return market, 1
-    rows = np.flatnonzero(market.offers_lead % every == 0)
-    products = market.products
-    limits = {
-        "daily_quota": pa.array(np.ceil(market.quota / every).astype(np.int64)),
-        "daily_budget": pa.array(market.budget / every, from_pandas=True),
-    }
-    for name, column in limits.items():
-        products = products.set_column(products.schema.get_field_index(name), name, column)
-    columns = ("lead", "offers_lead", "product", "published")
-    taken = {name: getattr(market, name)[rows] for name in columns}
-    return replace(market, products=products, **taken), every
 
 
 def _rank_by_weights(

@@ -1,6 +1,7 @@
 """The inputs that every policy has on a day: leads, eligible pairs and quotas."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -117,6 +118,30 @@ def load_market(connection: duckdb.DuckDBPyConnection, settings: Settings, day: 
             "the whole day again."
         )
     return market
+
+
+def sample_market(market: DayMarket, max_pairs: int) -> tuple[DayMarket, int]:
+    """Return a market of every n-th lead with an n-th of each limit, and n.
+
+    Args:
+        market: The market of a day.
+        max_pairs: About how many pairs the sample has at most.
+    """
+    every = max(1, math.ceil(market.lead.size / max_pairs))
+    if every == 1:
+        return market, 1
+    rows = np.flatnonzero(market.offers_lead % every == 0)
+    products = market.products
+    limits = {
+        "daily_quota": pa.array(np.ceil(market.quota / every).astype(np.int64)),
+        "daily_budget": pa.array(market.budget / every, from_pandas=True),
+    }
+    for name, column in limits.items():
+        products = products.set_column(products.schema.get_field_index(name), name, column)
+    columns = ("lead", "offers_lead", "product", "published", "least_odds")
+    taken = {name: getattr(market, name)[rows] for name in columns}
+    least_fees = market.least_fees / every
+    return replace(market, products=products, least_fees=least_fees, **taken), every
 
 
 def _least_odds(connection: duckdb.DuckDBPyConnection, day: date) -> FloatArray:

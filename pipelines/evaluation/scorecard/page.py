@@ -19,6 +19,10 @@ from pipelines.evaluation.scorecard.calibration import Calibration, measure_cali
 from pipelines.evaluation.scorecard.day_figures import combine_days, figures_by_group
 from pipelines.evaluation.scorecard.figures import Figures
 from pipelines.evaluation.scorecard.frontier import Frontier, compute_frontier
+from pipelines.evaluation.scorecard.information import (
+    ValueOfInformation,
+    compute_value_of_information,
+)
 from pipelines.evaluation.scorecard.lead_totals import DayTotals
 from pipelines.evaluation.scorecard.lenders import (
     LenderService,
@@ -44,6 +48,7 @@ SECTIONS = (
     ("groups", "By segment and income"),
     ("lenders", "Lenders"),
     ("frontier", "Frontier"),
+    ("information", "Value of information"),
     ("breakdown", "By channel"),
     ("calibration", "Calibration"),
     ("glossary", "Glossary"),
@@ -92,10 +97,13 @@ def publish_page(
     folder = settings.reports / "scorecard" / f"{first}_{last}"
     by_day = {f"{day.day}": combine_days([day]) for day in days}
     frontier = compute_frontier(settings, last, float(days[-1].leads.cost.sum()))
-    page = render(settings, days, figures, list(by_day.values()), frontier)
+    information = compute_value_of_information(settings, last)
+    page = render(settings, days, figures, list(by_day.values()), frontier, information)
     with publishing(folder, {}) as fresh:
         (fresh / "index.html").write_text(page, "utf-8")
-        write_json(fresh / "figures.json", {"together": figures, "by_day": by_day})
+        shares = {plan.known: plan.share for plan in information.plans} if information else {}
+        numbers = {"together": figures, "by_day": by_day, "value_of_information": shares}
+        write_json(fresh / "figures.json", numbers)
     return folder / "index.html"
 
 
@@ -105,6 +113,7 @@ def render(
     figures: Mapping[str, Figures],
     by_day: Sequence[Mapping[str, Figures]],
     frontier: Frontier,
+    information: ValueOfInformation | None,
 ) -> str:
     """Return the page as HTML."""
     dates = [day.day for day in days]
@@ -148,6 +157,7 @@ def render(
             group_figures=BY_GROUP,
             groups=figures_by_group(days),
             frontier=frontier,
+            information=information,
             frontier_plot=_frontier_plot(frontier),
             calibrations=[(row, _calibration_plot(row)) for row in calibrations],
             weights=policy.value(),

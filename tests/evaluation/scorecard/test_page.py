@@ -1,14 +1,23 @@
 """The page is one well-formed file without network requests, with the figures of the JSON."""
 
 import json
+import shutil
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.core.arrays import FloatArray
+from pipelines.core.database import connect
+from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard import publish_scorecard
 from pipelines.evaluation.scorecard.calibration import measure_calibration
 from pipelines.evaluation.scorecard.day_figures import combine_days, figures_by_group
 from pipelines.evaluation.scorecard.frontier import PLATFORM_WEIGHTS, compute_frontier
+from pipelines.evaluation.scorecard.information import ESTIMATES, compute_value_of_information
 from pipelines.evaluation.scorecard.lenders import measure_service
+from pipelines.evaluation.scorecard.market import load_market
 from pipelines.evaluation.scorecard.page import BY_DAY, daily_charts
 from pipelines.evaluation.scorecard.page_data import (
     Retraining,
@@ -19,6 +28,7 @@ from pipelines.evaluation.scorecard.page_data import (
     funnel,
 )
 from pipelines.evaluation.scorecard.run import day_by_truth
+from pipelines.evaluation.scorecard.truth import DayTruth
 from tests.evaluation.scorecard.conftest import LEADS, Matched
 from tests.evaluation.scorecard.hand_written_market import DAY
 from tests.helpers.html import assert_self_contained, assert_well_formed, table_rows
@@ -141,6 +151,55 @@ def test_a_large_day_is_represented_by_some_leads(matched, monkeypatch):
     assert part.points[0].cost == pytest.approx(9_000 * part.share)
     loans = [frontier.of_kind("broadcast")[0].loans for frontier in (part, whole)]
     assert loans[0] == pytest.approx(loans[1] * part.share, rel=0.6)
+
+
+@pytest.fixture(scope="module")
+def estimated(matched: Matched, tmp_path_factory: pytest.TempPathFactory):
+    """Return a function that publishes the truth as estimates, with columns of its own."""
+    home = shutil.copytree(matched.settings.home, tmp_path_factory.mktemp("estimated") / "home")
+    settings = Settings(home=home)
+    with connect(settings) as connection:
+        market = load_market(connection, settings, DAY)
+    shown = DayTruth(market, matched.world).as_columns_show()
+    columns = {
+        name: table[name].take(pa.array(rows))
+        for table, rows, name in (
+            (market.leads, market.lead, "channel_id"),
+            (market.leads, market.lead, "lead_id"),
+            (market.products, market.product, "institution_id"),
+            (market.products, market.product, "product_id"),
+        )
+    }
+    columns |= {"p_approve": shown.p_approve, "p_fund": shown.p_fund, "pd": shown.p_default}
+    columns |= {"suggested_apr": shown.apr, "amount": shown.amount}
+
+    def publish(**changed: FloatArray) -> dict[str, float]:
+        folder = settings.day_folder(settings.pairs, DAY)
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns | changed), folder / "pairs.parquet")
+        found = compute_value_of_information(settings, DAY)
+        assert found
+        return {plan.known: plan.share for plan in found.plans}
+
+    return publish, shown
+
+
+def test_an_estimate_that_is_wrong_costs_what_knowing_it_brings(estimated):
+    publish, shown = estimated
+    exact = publish()
+    assert list(exact) == ["nothing", *ESTIMATES, "all"]
+    assert set(exact.values()) == {1.0}
+    shuffled = np.random.default_rng(3).permutation(shown.p_approve)
+    found = publish(p_approve=shuffled)
+    assert found["nothing"] < 0.9
+    assert found["approval"] == found["all"] == 1
+    # the other estimates are right already
+    assert found["default"] == found["amount"] == found["rate"] == found["nothing"]
+
+
+def test_without_the_pairs_of_the_day_there_is_no_value_of_information(matched, made):
+    assert compute_value_of_information(matched.settings, DAY) is None
+    assert "not kept any more" in made[2]
 
 
 def test_every_match_is_in_one_calibration_bin(matched, day):
