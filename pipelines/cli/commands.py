@@ -104,7 +104,12 @@ def simulate(settings: Settings, shocks: tuple[str, ...], **market: Any) -> int:
 
 @banyan.command()
 @click.option("--date", "day", type=DATE, required=True, help="Date that was delivered.")
-@click.option("--to", "last", type=DATE, help="Last date to write outcomes for (else all).")
+@click.option(
+    "--to",
+    "last",
+    type=DATE,
+    help="Last date to write outcomes for (else all, up to years ahead, which a run remarks on).",
+)
 @click.option(
     "--with-answers",
     is_flag=True,

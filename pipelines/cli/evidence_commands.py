@@ -198,6 +198,8 @@ def policy_diff(
 
 def _describe_diff(found: "PolicyDiff") -> Iterator[str]:
     """Yield the lines for a terminal."""
+    from pipelines.core.translation import plural
+
     yield f"From {found.first} to {found.second}:"
     for name, how in found.changed_files.items():
         yield f"  {name} {how}"
@@ -221,7 +223,8 @@ def _describe_diff(found: "PolicyDiff") -> Iterator[str]:
         if figures.touched or figures.may_open:
             yield (
                 f"  {day}  {figures.touched:,} of {figures.matches:,} matches, "
-                f"{figures.persons:,} persons; may open {figures.may_open:,} leads"
+                f"{plural(figures.persons, 'person')}; may open "
+                f"{plural(figures.may_open, 'lead')}"
             )
     if found.not_judged:
         yield (

@@ -15,6 +15,7 @@ import click
 from pipelines.cli.options import DATE, Command, json_option, print_json, with_settings
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
+from pipelines.core.translation import plural
 
 Kind = Literal["phone", "id_number", "lead"]
 
@@ -100,7 +101,7 @@ def find(settings: Settings, kind: Kind | None, as_json: bool) -> int:  # noqa: 
     found = find_persons(settings, *read_lines(kind))
     if not as_json:
         for row in found["persons"]:
-            print(f"line {row['line']}: {len(row['leads']):,} leads")
+            print(f"line {row['line']}: {plural(len(row['leads']), 'lead')}")
             for lead in row["leads"]:
                 names = ", ".join(lead["institutions"]) or "nobody"
                 print(
@@ -109,8 +110,10 @@ def find(settings: Settings, kind: Kind | None, as_json: bool) -> int:  # noqa: 
         for row in found["rejected"]:
             print(f"  not loaded: {row['path']}, line {row['line']}")
         if found["unknown"]:
-            print(f"{found['unknown']:,} lines name nobody who is known.", file=sys.stderr)
-    print_json(found)
+            lines = plural(found["unknown"], "line names", "lines name")
+            print(f"{lines} nobody who is known.", file=sys.stderr)
+    else:
+        print_json(found)
     return 0 if found["persons"] else 1
 
 
@@ -271,11 +274,14 @@ def retention(
     rows = load_retention(settings, as_of)
     if not as_json:
         for row in rows:
-            state = f"{len(row.due):,} dates due, {len(row.overdue):,} overdue"
+            state = f"{plural(len(row.due), 'date')} due, {len(row.overdue):,} overdue"
             print(
                 f"{row.kind:<12} {row.jurisdiction:<8} {row.days:>6,} days  oldest {row.oldest}, "
                 f"goes on {row.goes_on}; {state}"
             )
+        for kind, what in {row.kind: row.what for row in rows}.items():
+            print(f"{kind:<12} {what}")
+        return 0
     print_json({"date": f"{as_of}", "kinds": [asdict(row) for row in rows]})
     return 0
 

@@ -243,7 +243,7 @@ def _explain_pair(
         ],
     }
     if failed:
-        why = "; ".join(f"{check.rule}: {check.answer}" for check in failed)
+        why = "; ".join(f"{check.words}: {check.answer}" for check in failed)
         return row | {"decision": failed[0].step, "why": why}
     if pair is None:
         why = "not among the promising pairs that the prefilter of a large day keeps"

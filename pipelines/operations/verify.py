@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.errors import BanyanError, UsageError
+from pipelines.core.errors import BanyanError, InputMissing, UsageError
 from pipelines.core.evidence.kept_policies import read_index, read_kept
 from pipelines.core.evidence.merkle_tree import Frontier, Tree
 from pipelines.core.evidence.publication_log import (
@@ -97,6 +97,9 @@ def verify_home(
         settings: Settings of the home; nothing is changed.
         day: The business date whose folders are looked at; None: all. The log is read whole.
         kept: Heads that somebody has kept elsewhere.
+
+    Raises:
+        InputMissing: Nothing of `day` was ever published, so an answer would prove nothing.
     """
     found = Verification(head=Head(0, ""))
     stated = [*_list_stated_heads(settings), *((f"head {head}", head) for head in kept)]
@@ -108,6 +111,11 @@ def verify_home(
     _check_batches(settings, day, found)
     _check_transport(settings, day, log, found)
     _check_policies(settings, found)
+    if day and not found.folders and not found.problems:
+        raise InputMissing(
+            f"Nothing of {day} was published: the home has no folder of it, and the publication "
+            "log no leaf. Nothing was proved. `banyan status` has the dates."
+        )
     return found
 
 

@@ -136,7 +136,7 @@ def _list_parts(person: Row, language: str) -> Iterator[Part]:
                                            "effective_at"), words),
         _rows("requests", person["requests"], ("at", "verb", "id", "result"), words),
     )  # fmt: skip
-    yield Part(words["sections"]["requests"], "", tuple(beside))
+    yield Part(words["sections"]["beside"], "", tuple(beside))
 
 
 def _place(row: Row) -> str:

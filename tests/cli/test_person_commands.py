@@ -42,9 +42,22 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 def test_find_lists_the_leads_of_each_line(run):
-    code, found, _ = run("person", "find", "--phone", lines=f"{phone(2)}\n")
+    code, found, _ = run("person", "find", "--phone", "--json", lines=f"{phone(2)}\n")
     assert (code, len(found["persons"])) == (0, 1)
-    assert run("person", "find", "--phone", lines="+8613900000000\n")[0] == 1
+    assert run("person", "find", "--phone", "--json", lines="+8613900000000\n")[0] == 1
+
+
+def test_find_and_retention_print_text_alone_unless_json_is_asked_for(home, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{phone(2)}\n+8613900000000\n"))
+    assert main(("person", "find", "--phone", "--home", str(home))) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("line 1: 1 lead\n")
+    assert printed.err == "1 line names nobody who is known.\n"
+    assert main(("retention", "--date", f"{FIRST}", "--home", str(home))) == 0
+    due = capsys.readouterr().out
+    assert "0 dates due, 0 overdue" in due
+    assert "leads        The lead itself, its consent" in due
+    assert "{" not in printed.out + due
 
 
 def test_find_needs_one_name(run):

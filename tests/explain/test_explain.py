@@ -144,7 +144,7 @@ def test_a_failed_rule_is_stated_with_bound_and_side_but_not_the_value(explained
     explanation = explain(explained_home, DAY, lead=key(below), product=("bank-000", "loan-0000"))
     (row,) = explanation["products"]
     assert {"step": "rules", "rule": "bureau_score ge 700", "answer": "below"} in row["checks"]
-    assert "bureau_score ge 700: below" in row["why"]
+    assert "bureau_score at least 700: below" in row["why"]
     assert f"{below['bureau_score']:g}" not in json.dumps(explanation["products"])
 
 

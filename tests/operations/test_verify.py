@@ -13,7 +13,7 @@ import pytest
 
 from expectations import policy
 from pipelines.cli.app import main
-from pipelines.core.errors import IntegrityError, UsageError
+from pipelines.core.errors import InputMissing, IntegrityError, UsageError
 from pipelines.core.evidence.kept_policies import keep_policies
 from pipelines.core.evidence.merkle_tree import Frontier, verify_consistency, verify_inclusion
 from pipelines.core.evidence.publication_log import (
@@ -154,6 +154,13 @@ def test_a_home_as_it_was_published_has_no_problem(home: Settings):
 def is_of_many_days(name: str) -> bool:
     """Whether it is a page of all days, of a week or a month, which is written again each day."""
     return name.startswith("reports/") and not name.startswith("reports/date=")
+
+
+def test_a_date_of_which_nothing_was_published_proves_nothing(home: Settings):
+    with pytest.raises(InputMissing, match="Nothing of 2026-04-01 was published"):
+        verify_home(home, date(2026, 4, 1))
+    with_another_head = verify_home(home, date(2026, 4, 1), [Head(1, "0" * 64)])
+    assert with_another_head.problems
 
 
 def test_one_flipped_byte_anywhere_is_named(home: Settings):

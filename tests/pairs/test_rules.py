@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.pairs.eligibility.bitsets import pack, unpack
-from pipelines.pairs.eligibility.reference_rules import _check_own_rule
+from pipelines.pairs.eligibility.reference_rules import RuleCheck, _check_own_rule
 from pipelines.pairs.eligibility.rule_index import index_attribute
 from pipelines.pairs.eligibility.rules import CompiledRules, compile_rules
 
@@ -223,3 +223,19 @@ def test_texts_are_compared_without_case_width_and_white_space(member, value):
         assert bool(find_admitted(compile_own(rule), [lead])) == is_met
         named = dict(zip(("attribute", "op", "value"), rule, strict=True))
         assert _check_own_rule(lead, named).is_met == is_met
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("bureau_score ge 600", "bureau_score at least 600"),
+        ("income_monthly le 9000", "income_monthly at most 9000"),
+        ("age_years between 22|55", "age_years between 22 and 55"),
+        ("region in CN-BJ|CN-SH", "region among CN-BJ, CN-SH"),
+        ("region not_in CN-BJ", "region other than CN-BJ"),
+        ("employment known 1", "employment known"),
+    ],
+)
+def test_a_rule_of_a_product_is_explained_in_words(rule: str, words: str):
+    assert RuleCheck("rules", rule, "below").words == words
+    assert RuleCheck("amount", rule, "below").words == rule

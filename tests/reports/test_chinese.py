@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from expectations import policy
 from expectations.contracts import contracts
 from expectations.suites import list_columns, make_expectations
 from pipelines.core.settings import PROJECT, Settings
@@ -36,6 +37,26 @@ def reports(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_text_of_the_pages_is_in_the_catalogue():
     checks = runpy.run_path(f"{PROJECT / '.ci' / 'translations.py'}")
     assert checks["find_mistakes"](set(checks["list_messages"]()), checks["read_stored"]()) == []
+
+
+def test_what_a_policy_rests_on_is_in_the_catalogue():
+    chinese = read_texts(CHINESE)
+    sources = [cap.source for cap in policy.price_caps()]
+    sources += [law.law for law in policy.fairness().laws]
+    sources += [period.source for kind in policy.retention().kinds for period in kind.periods]
+    assert [source for source in sources if chinese.restate(source) == source] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "chinese"),
+    [
+        ("terms from 3 to 24 months", "期限 3 至 24 个月"),
+        ("score of a licensed bureau of at least 580", "持牌征信机构评分不低于 580"),
+        ("a probability of default from 0.0% to 3.3%", "违约概率 0.0% 至 3.3%"),
+    ],
+)
+def test_the_rules_of_products_are_in_the_catalogue(rule: str, chinese: str):
+    assert read_texts(CHINESE).restate(rule) == chinese
 
 
 def test_no_page_has_an_untranslated_text(reports: Path):

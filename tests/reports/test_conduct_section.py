@@ -110,7 +110,8 @@ def test_notices_are_timed_from_the_word_of_the_person_to_the_receipt(tmp_path, 
             notice | {"institution_id": "quick", "effective_on": sent},
             notice | {"institution_id": "quick", "effective_on": asked},
             notice | {"institution_id": "late", "effective_on": sent},
-            notice | {"institution_id": "silent", "effective_on": sent},
+            notice | {"institution_id": "silent", "effective_on": date(1970, 1, 1)},
+            notice | {"institution_id": "late", "effective_on": date(1970, 1, 1)},
         ],
         [],
     )
@@ -134,6 +135,8 @@ def test_notices_are_timed_from_the_word_of_the_person_to_the_receipt(tmp_path, 
     quick, late, silent = found["quick"], found["late"], found["silent"]
     assert (quick.people, quick.mean_days_to_notice, quick.longest_days_to_notice) == (2, 1.5, 3)
     assert (quick.acknowledged, quick.longest_days_to_receipt, quick.acknowledged_late) == (1, 1, 0)
+    assert (late.people, late.mean_days_to_notice, late.longest_days_to_notice) == (2, 0.0, 0)
+    assert (silent.mean_days_to_notice, silent.longest_days_to_notice) == (None, None)
     assert (late.acknowledged_late, late.longest_days_to_receipt, late.open) == (1, 4, 0)
     assert (silent.open, silent.overdue, silent.next_deadline) == (1, 1, f"{notice['deadline']}")
     assert next(iter(found)) == "silent"

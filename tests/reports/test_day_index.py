@@ -136,12 +136,15 @@ def test_equally_frequent_rules_are_in_one_order():
 
 
 def test_a_rule_is_named_without_figures():
-    named = name_rules([("files_unfinished", 1, 1), ("file_rejected", 1, 1), ("gone", 1, 1)])
+    counted = ("files_unfinished", "file_rejected", "disputes_open", "gone")
+    named = name_rules([(name, 1, 1) for name in counted])
+    assert named["disputes_open"] == "Disputes that wait for a decision"
     assert named["files_unfinished"] == "Hidden or unfinished files that nobody reads"
-    assert named["file_rejected"] == "… of … rejected"
+    assert named["file_rejected"] == "files of a source rejected"
     assert named["gone"] is None
     chinese = read_texts(LANGUAGES[1])
     assert chinese.translate(named["files_unfinished"]) == "无人读取的隐藏或未完成的文件"
+    assert chinese.translate(named["disputes_open"]) == "等待裁定的争议"
 
 
 @pytest.mark.prove

@@ -20,6 +20,15 @@ Row = Mapping[str, Any]
 Product = tuple[str, str]
 
 MET = "met"
+OPERATORS = {
+    "ge": "at least",
+    "le": "at most",
+    "between": "between",
+    "in": "among",
+    "not_in": "other than",
+    "known": "known",
+}
+"""Operator of a product's rule -> its words."""
 RATE_TOLERANCE = 1e-7
 """An annual cost that is above the cap by no more is a rounding error."""
 
@@ -39,6 +48,18 @@ class RuleCheck:
     def is_met(self) -> bool:
         """True if the pair meets the rule."""
         return self.answer == MET
+
+    @property
+    def words(self) -> str:
+        """Return the requirement as a person reads it: `bureau_score at least 600`."""
+        attribute, _, rest = self.rule.partition(" ")
+        op, _, value = rest.partition(" ")
+        if self.step != "rules" or op not in OPERATORS:
+            return self.rule
+        if op == "known":
+            return f"{attribute} known"
+        separator = " and " if op == "between" else ", "
+        return f"{attribute} {OPERATORS[op]} {value.replace('|', separator)}"
 
 
 def check_pair(
@@ -120,7 +141,9 @@ def _compare(value: Any, required: Any) -> str:
 
 def _check_range(step: str, attribute: str, lead: Row, low: float, high: float) -> RuleCheck:
     return RuleCheck(
-        step, f"{attribute} between {low:g} and {high:g}", _find_side(lead[attribute], low, high)
+        step,
+        f"{attribute} between {low:.12g} and {high:.12g}",
+        _find_side(lead[attribute], low, high),
     )
 
 

@@ -220,12 +220,18 @@ class RuleName(Text):
         return LEFT_OUT.sub("", super().write(catalogue))
 
 
-LEFT_OUT = re.compile(r"\s*[(\uff08][^()\uff08\uff09]*…[^()\uff08\uff09]*[)\uff09]|[:\uff1a]\s*…$")
+LEFT_OUT = re.compile(
+    r"\s*[(\uff08][^()\uff08\uff09]*…[^()\uff08\uff09]*[)\uff09]"
+    r"|[:\uff1a]\s*…(?=\s*(?:$|[(\uff08]))"
+)
 """Figures of a rule that its name can do without, also between Chinese brackets."""
+
+NAMED = {"files": text("files"), "source": text("a source")}
+"""Figures of a rule that its name has in words, because nothing would be left of it."""
 
 
 def _without_figures(wording: str) -> Text:
-    figures = dict.fromkeys(re.findall(r"\{(\w+)\}", wording), "…")
+    figures = {name: NAMED.get(name, "…") for name in re.findall(r"\{(\w+)\}", wording)}
     filled = Text.fill(wording, figures)
     named = RuleName(LEFT_OUT.sub("", filled))
     named.template, named.figures = filled.template, filled.figures

@@ -75,8 +75,9 @@ class NoticeRecord:
     institution_id: str
     notices: int
     people: int
-    mean_days_to_notice: float
-    longest_days_to_notice: int
+    mean_days_to_notice: float | None
+    """From the person's word; None if its time is not known for any."""
+    longest_days_to_notice: int | None
     acknowledged: int
     longest_days_to_receipt: int | None
     acknowledged_late: int

@@ -1,5 +1,7 @@
 -- How fast withdrawals after delivery were honoured: days from the person's word to the notice, and
 -- from the notice to its receipt, by institution. A notice has the name notice-DATE-INSTITUTION.
+-- An order that ingest derived, such as from a copy of a lead, holds since 1970: when the person said
+-- it is not known, so it counts for no days.
 
 with matches as (
     select
@@ -7,8 +9,9 @@ with matches as (
         "date" as noticed_on,
         count(*) as people,
         min(deadline) as deadline,
-        max("date" - effective_on) as longest,
-        sum("date" - effective_on) as days_to_notice
+        max("date" - nullif(effective_on, date '1970-01-01')) as longest,
+        sum("date" - nullif(effective_on, date '1970-01-01')) as days_to_notice,
+        count(nullif(effective_on, date '1970-01-01')) as timed
     from noticed
     group by institution_id, "date"
 ),
@@ -27,7 +30,7 @@ select
     matches.institution_id,
     count(*) as notices,
     cast(sum(matches.people) as bigint) as people,
-    sum(matches.days_to_notice) / sum(matches.people) as mean_days_to_notice,
+    sum(matches.days_to_notice) / nullif(sum(matches.timed), 0) as mean_days_to_notice,
     cast(max(matches.longest) as bigint) as longest_days_to_notice,
     count(answers.received_on) as acknowledged,
     cast(max(answers.received_on - matches.noticed_on) as bigint) as longest_days_to_receipt,
