@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -135,12 +136,19 @@ def _database_folder(settings: Settings) -> Path:
     """Return the folder of the database: in the home, except for root.
 
     PostgreSQL refuses to run as root. The wheel then runs it as another user, and opens every
-    folder above the data to all users. So root's data lies outside of the home and its parents.
+    folder above the data to all users. So root's data lies outside of the home and its parents,
+    under a name of the home's path and of a number that the home keeps: a copy of the home has a
+    database of its own, and so has a new home at the place of one that was removed.
     """
     if os.geteuid():
         return settings.airflow / "postgresql"
-    home = hashlib.sha256(f"{settings.home.resolve()}".encode()).hexdigest()[:16]
-    return Path("/var/tmp/banyan-postgresql") / home  # noqa: S108 - kept at a restart of the machine
+    number = settings.airflow / "postgresql.id"
+    if not number.is_file():
+        number.parent.mkdir(parents=True, exist_ok=True)
+        number.write_text(secrets.token_hex(8))
+    home = f"{settings.home.resolve()}\n{number.read_text('ascii')}"
+    name = hashlib.sha256(home.encode()).hexdigest()[:16]
+    return Path("/var/tmp/banyan-postgresql") / name  # noqa: S108 - kept at a restart of the machine
 
 
 def _migrate_apart(log: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,17 @@ def two_runs(home: Path) -> Iterator[str]:
         backfill(airflow, SUNDAY, SUNDAY)
         airflow("dags", "unpause", "daily_match", "--yes")
         yield database
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="other users have the database in the home")
+def test_a_new_home_at_the_place_of_a_removed_one_has_a_new_database(tmp_path: Path):
+    settings = Settings(home=tmp_path / "home")
+    first = _database_folder(settings)
+    assert _database_folder(settings) == first
+    copied = Settings(home=shutil.copytree(settings.home, tmp_path / "copy"))
+    assert _database_folder(copied) != first
+    shutil.rmtree(settings.home)
+    assert _database_folder(settings) != first
 
 
 def test_a_nightly_run_waits_for_the_earlier_date_of_a_backfill(
