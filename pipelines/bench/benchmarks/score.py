@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from functools import partial
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -139,7 +138,8 @@ class PeerModel(TrainedModel):
     def _load_peer(self) -> Callable[[FloatArray], Any]:
         if self.peer == "lightgbm":
             return partial(self._booster.predict, num_threads=self.peer_threads)
-        load = import_module(PEERS[self.peer]).load  # no requirement: compared if it is installed
+        from lignum import load  # noqa: PLC0415 - no requirement: compared if it is installed
+
         with NamedTemporaryFile("w", suffix=".txt") as file:
             file.write(self.trees)
             file.flush()

@@ -1,7 +1,7 @@
 -- How fast withdrawals after delivery were honoured: days from the person's word to the notice, and
 -- from the notice to its receipt, by institution. A notice has the name notice-DATE-INSTITUTION.
--- An order that ingest derived, such as from a copy of a lead, holds since 1970: when the person said
--- it is not known, so it counts for no days.
+-- An order that ingest derived, such as from a copy of a lead, holds since 1970: when the person
+-- asked is not known, so it counts for no days.
 
 with matches as (
     select
