@@ -145,7 +145,7 @@ def _database_folder(settings: Settings) -> Path:
     number = settings.airflow / "postgresql.id"
     if not number.is_file():
         number.parent.mkdir(parents=True, exist_ok=True)
-        number.write_text(secrets.token_hex(8))
+        number.write_text(secrets.token_hex(8), "ascii")
     home = f"{settings.home.resolve()}\n{number.read_text('ascii')}"
     name = hashlib.sha256(home.encode()).hexdigest()[:16]
     return Path("/var/tmp/banyan-postgresql") / name  # noqa: S108 - kept at a restart of the machine
