@@ -143,9 +143,9 @@ def _database_folder(settings: Settings) -> Path:
     if os.geteuid():
         return settings.airflow / "postgresql"
     number = settings.airflow / "postgresql.id"
-    if not number.is_file():
-        number.parent.mkdir(parents=True, exist_ok=True)
-        number.write_text(secrets.token_hex(8), "ascii")
+    number.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError), number.open("x", encoding="ascii") as file:
+        file.write(secrets.token_hex(8))
     home = f"{settings.home.resolve()}\n{number.read_text('ascii')}"
     name = hashlib.sha256(home.encode()).hexdigest()[:16]
     return Path("/var/tmp/banyan-postgresql") / name  # noqa: S108 - kept at a restart of the machine

@@ -67,12 +67,19 @@ def test_a_broken_pipe_inside_a_verb_is_named(monkeypatch, capsys):
 
 
 def test_a_verb_whose_reader_has_ended_is_silent(home):
-    command = f"{sys.executable} -m pipelines --help"
-    script = f"set -o pipefail; {{ sleep 1; {command}; }} | true"
+    reader, writer = os.pipe()
+    os.close(reader)
     ended = subprocess.run(
-        ["bash", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, "-u", "-m", "pipelines", "retention", "--json"],
+        cwd=PROJECT,
+        env=os.environ | {"BANYAN_HOME": str(home)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
-    assert ended.returncode != 0
+    os.close(writer)
+    assert ended.returncode == 1
     assert ended.stderr == ""
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expectations import policy
 from expectations.contracts import load
 from models import train_models
+from models.params import params
 from pipelines.core.publishing import publishing, write_parquet
 from pipelines.core.settings import Settings
 from pipelines.matches import match_day
@@ -35,7 +37,7 @@ def write_day_before_matching(home: Path, day: date, **market: Any) -> Settings:
 
 
 _TRAINED: dict[tuple[date, str], dict[str, bytes]] = {}
-"""The files of the registry, by the day and the marts that models are trained on."""
+"""The files of the registry, by the day and a hash of all that models are trained on."""
 
 
 def _train_once(settings: Settings, day: date) -> None:
@@ -45,6 +47,7 @@ def _train_once(settings: Settings, day: date) -> None:
         return
     marts = settings.day_folder(settings.marts, day)
     read = [(marts / f"{name}.parquet").read_bytes() for name in ("training_pairs", "outcomes")]
+    read.append(f"{params()!r} {policy.priors()!r} {policy.version()}".encode())
     key = day, hashlib.sha256(b"".join(read)).hexdigest()
     if key not in _TRAINED:
         train_models.ensure_model_set(settings, day)
