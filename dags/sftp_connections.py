@@ -9,10 +9,11 @@ the operator's own, and no server that was known before.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import paramiko
-from airflow.providers.sftp.hooks.sftp import SFTPHook
+from airflow.providers.ssh.hooks.ssh import SSHHook
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
@@ -44,7 +45,7 @@ def find_endpoint(institution_id: str) -> Endpoint:
         address=f"sftp://{hook.remote_host}:{hook.port}/{folder.lstrip('/')}",
         folder=folder,
         host_key=" ".join(extra["host_key"].split()[:2]),
-        connect=lambda: _connect(hook),
+        connect=lambda: _connect(copy(hook)),  # a used hook keeps its client and its proxy
     )
 
 
@@ -63,9 +64,9 @@ def _require_pinned_key(name: str, extra: dict[str, Any]) -> None:
         )
 
 
-def _make_hook(name: str, extra: dict[str, Any]) -> SFTPHook:
+def _make_hook(name: str, extra: dict[str, Any]) -> SSHHook:
     try:
-        hook = SFTPHook(ssh_conn_id=name, conn_retry_attempts=1)
+        hook = SSHHook(ssh_conn_id=name, conn_retry_attempts=1)
     except (AirflowException, ValueError, paramiko.SSHException, OSError) as error:
         raise TransportRefused(
             "connection_invalid",
@@ -78,9 +79,14 @@ def _make_hook(name: str, extra: dict[str, Any]) -> SFTPHook:
 
 
 @contextmanager
-def _connect(hook: SFTPHook) -> Iterator[paramiko.SFTPClient]:
-    """Yield a session with the pinned server."""
-    with hook.get_managed_conn() as client:
+def _connect(hook: SSHHook) -> Iterator[paramiko.SFTPClient]:
+    """Yield a session of a new connection with the pinned server, and close the connection.
+
+    The SFTP hook's own `get_managed_conn` keeps a session that failed to close, so the attempt
+    after a cut link began on the dead one and was lost.
+    """
+    with hook.get_conn() as connection:
+        client = connection.open_sftp()
         transport = client.get_channel().get_transport()
         if transport.get_remote_server_key() != hook.host_key:  # the system knows another one
             raise TransportRefused(HOST_KEY_CHANGED, "the server has not the pinned host key")

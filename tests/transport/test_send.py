@@ -169,6 +169,22 @@ def test_a_link_cut_at_any_tenth_is_resumed(settings, server, monkeypatch, tenth
         assert proxy.sent[1] < SIZE * 0.8  # the bytes that had arrived were not sent again
 
 
+def test_the_attempt_after_a_cut_link_has_a_new_connection(settings, server, monkeypatch):
+    folder = publish(settings, leads_csv=os.urandom(SIZE))
+    proxy = CuttingProxy(server.port, cuts=[100_000])
+    connect(monkeypatch, server.connection(proxy.port))
+
+    def close_dead(client: paramiko.SFTPClient) -> None:
+        raise OSError("Socket is closed")  # as when the link dies before the session is closed
+
+    monkeypatch.setattr(paramiko.SFTPClient, "close", close_dead)
+    assert send_day(settings)["sent"] == 1
+    proxy.close()
+    assert arrived(server) == local(folder)
+    assert [bool(attempt.error) for attempt in record_of(settings).attempts] == [True, False]
+    assert len(proxy.sent) == 2
+
+
 def test_a_part_that_a_cut_link_makes_late_is_continued(settings, server, monkeypatch):
     content = os.urandom(100_000)
     folder = publish(settings, leads_csv=content)
