@@ -25,6 +25,8 @@ DELIVERED = pa.schema(
     ]
 )
 """The columns of `delivered/`: the matches that an institution received."""
+TABLES_IN_MEMORY = "256MB"
+"""What `spill_tables` leaves in memory."""
 PRIVATE = ".spill-"
 """Beginning of the names of the private folders of processes."""
 
@@ -64,6 +66,17 @@ def find_spill_folder(connection: duckdb.DuckDBPyConnection) -> Path:
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def spill_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Move the tables of a connection to its spill folder, but for `TABLES_IN_MEMORY`.
+
+    Work outside the database, such as a solver's, then has their memory. A query reads them back.
+    """
+    ((limit,),) = connection.sql("select current_setting('memory_limit')").fetchall()
+    with suppress(duckdb.OutOfMemoryException):  # what a result in use holds stays where it is
+        connection.execute(f"set memory_limit = '{TABLES_IN_MEMORY}'")
+    connection.execute(f"set memory_limit = '{limit}'")
 
 
 def run_query(

@@ -20,7 +20,7 @@ from pipelines.allocation.problem import (
     find_sort_order,
 )
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
-from pipelines.core.database import run_query
+from pipelines.core.database import run_query, spill_tables
 from pipelines.matches.guarantees import (
     FeeFloor,
     PairTerms,
@@ -136,6 +136,7 @@ def plan_day(
         *(each.family.limit for each in ratios),
         *(family.limit for family in families),
     ]
+    spill_tables(connection)  # the pairs of a large day are in arrays from here on
     solver = _Solver(pairs, catalogue.affordable, max_offers)
     plan = solver.solve(limits_so_far)
     if exposure_floors := build_exposure_floors(inputs, limits.exposure, len(plan.rows)):

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from pipelines.core.database import connect
+from pipelines.core import database
+from pipelines.core.database import connect, spill_tables
 from pipelines.core.settings import Settings
 
 
@@ -40,3 +41,29 @@ def test_the_spill_folder_that_a_killed_process_left_is_removed_and_no_other(tmp
         with connect(settings):
             assert held.is_dir()
             assert not left.exists()
+
+
+def test_tables_are_moved_to_the_spill_folder_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "TABLES_IN_MEMORY", "20MB")
+    with connect(Settings(home=tmp_path, memory_limit="500MB")) as connection:
+        numbers = connection.sql("select i, hash(i) as h from range(4000000) as t(i)")
+        numbers.create("numbers")
+        used = "select sum(memory_usage_bytes), sum(temporary_storage_bytes) from duckdb_memory()"
+        expected = connection.sql("select sum(i), bit_xor(h) from numbers").fetchall()
+        ((before, on_disk),) = connection.sql(used).fetchall()
+        assert (before > 50_000_000, on_disk) == (True, 0)
+        spill_tables(connection)
+        ((after, on_disk),) = connection.sql(used).fetchall()
+        assert after <= 20_000_000 < on_disk
+        ((limit,),) = connection.sql("select current_setting('memory_limit')").fetchall()
+        assert limit.startswith("476.")  # MiB
+        assert connection.sql("select sum(i), bit_xor(h) from numbers").fetchall() == expected
+
+
+def test_what_cannot_be_moved_stays_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "TABLES_IN_MEMORY", "1KB")
+    with connect(Settings(home=tmp_path, memory_limit="500MB")) as connection:
+        connection.execute("create table numbers as from range(1000000)")
+        relation = connection.sql("from numbers order by all")
+        spill_tables(connection)
+        assert relation.to_arrow_table().num_rows == 1_000_000
