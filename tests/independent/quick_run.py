@@ -34,6 +34,20 @@ def compile_queries(settings: Settings, day: date) -> Queries:
     return [(models[name]["name"], _statement(models[name])) for name in _sort(models)]
 
 
+COMPILED: dict[date, tuple[str, Queries]] = {}
+
+
+def compile_once(settings: Settings, day: date) -> Queries:
+    """Return what `compile_queries` does; a process compiles the tables of a date once.
+
+    In the statements of another home only the paths differ.
+    """
+    if day not in COMPILED:
+        COMPILED[day] = f"{settings.home}", compile_queries(settings, day)
+    home, queries = COMPILED[day]
+    return [(name, query.replace(home, f"{settings.home}")) for name, query in queries]
+
+
 def at_date(queries: Queries, compiled: date, day: date) -> Queries:
     """Return the statements as of another date than the one that they were compiled for."""
     return [(name, query.replace(f"{compiled}", f"{day}")) for name, query in queries]

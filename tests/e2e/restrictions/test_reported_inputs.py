@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.market import banyan
+from tests.helpers.representatives import keep
 
 Row = dict[str, Any]
 
@@ -331,10 +332,8 @@ class Day:
         return sum(institution_id == lender for *_, institution_id in self.sent)
 
 
-@pytest.fixture(scope="module")
-def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
-    """The first date, without any fault, and the day with all of them."""
-    home = tmp_path_factory.mktemp("faults")
+def run_faults(home: Path, first: date) -> Day:
+    """Land the day with every fault, and run the dates from `first` on."""
     write_market(home)
     for channel, name, content in channels():
         write(home, "leads", channel, DAY, name, content)
@@ -343,9 +342,23 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     for lender, change in (PRICES | QUOTAS).items():
         catalogue = csv_text([product(f"p-{lender}", **change)])
         write(home, "products", lender, DAY, "products.csv", catalogue)
-    process = banyan(home, "run", "--date", f"{FIRST}", "--to", f"{DAY}")
+    process = banyan(home, "run", "--date", f"{first}", "--to", f"{DAY}")
     assert process.returncode == 0, process.stderr
     return Day(home, process.stdout + process.stderr)
+
+
+@pytest.fixture(scope="module")
+def two_dates(tmp_path_factory: pytest.TempPathFactory) -> Day:
+    """The first date, without any fault, and the day with all of them."""
+    return run_faults(tmp_path_factory.mktemp("faults"), FIRST)
+
+
+@pytest.fixture(scope="module", params=keep((0,), ["alone", "two_dates"]))
+def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Day:
+    """The day with every fault; alone it takes the files of the first date in, as its history."""
+    if request.param == "two_dates":
+        return request.getfixturevalue("two_dates")
+    return run_faults(tmp_path_factory.mktemp("alone"), DAY)
 
 
 # ---- what the day shows --------------------------------------------------------------------------
@@ -357,9 +370,10 @@ def test_the_day_of_the_others_is_as_ever(day: Day):
     assert f"{DAY} is fit, with remarks:" in day.output
 
 
-def test_the_first_day_is_fit_without_a_remark(day: Day):
-    assert f"{FIRST} is fit." in day.output
-    quality = json.loads((day.home / f"reports/date={FIRST}/quality.json").read_text())
+@pytest.mark.prove
+def test_the_first_day_is_fit_without_a_remark(two_dates: Day):
+    assert f"{FIRST} is fit." in two_dates.output
+    quality = json.loads((two_dates.home / f"reports/date={FIRST}/quality.json").read_text())
     assert {finding["severity"] for finding in quality["findings"]} == {"fit"}
 
 
@@ -369,7 +383,9 @@ def test_a_lender_whose_rule_cannot_be_read_gets_nobody_and_is_named(day: Day, l
     assert day.about(lender)
 
 
-def test_the_rules_were_obeyed_on_the_day_before(day: Day):
+@pytest.mark.prove  # tests/pairs/test_rules.py has each kind of rule
+def test_the_rules_were_obeyed_on_the_day_before(two_dates: Day):
+    day = two_dates
     rows = day.query(
         f"""select institution_id, employment
         from '{day.home}/delivered/date={FIRST}/*.parquet'
