@@ -14,7 +14,7 @@ START, DAYS = date(2026, 1, 28), 8
 SIZE: dict[str, Any] = {
     "start": START,
     "days": DAYS,
-    "leads_per_day": 1_000,
+    "leads_per_day": 2_000,
     "institutions": 12,
     "channels": 6,
     "seed": 7,
