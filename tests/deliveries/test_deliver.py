@@ -24,6 +24,8 @@ from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
 from tests.helpers.representatives import keep
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 CSV_BANK, PARQUET_BANK = "bank-000", "bank-001"
 
 

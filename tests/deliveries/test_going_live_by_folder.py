@@ -33,6 +33,8 @@ from tests.helpers.lake import at, write_feed
 from tests.helpers.matched_day import DAY
 from tests.helpers.representatives import keep
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> None:

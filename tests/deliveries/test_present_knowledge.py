@@ -25,6 +25,8 @@ from tests.helpers.lake import at, sha, write_feed
 from tests.helpers.matched_day import DAY
 from tests.helpers.representatives import keep
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NEXT = DAY + timedelta(days=1)
 LATER = DAY + timedelta(days=3)
 

@@ -28,6 +28,8 @@ from tests.helpers.matched_day import DAY
 from tests.helpers.representatives import keep
 from tests.independent.check import check_retractions
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 def erase(settings: Settings, *matches: dict[str, Any]) -> None:
     """Let an erasure of the persons become known, and deliver again."""

@@ -31,6 +31,8 @@ from tests.helpers.matched_day import DAY
 from tests.helpers.openpgp import KeyRing
 from tests.helpers.representatives import keep
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 @pytest.fixture(scope="module")
 def keys() -> Iterator[KeyRing]:

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
+from tests.helpers.remembered_gate import remembered_gate
 from tests.independent.edited_home import EditedHome, Fault, Plan
 from tests.independent.edits import KINDS, Edit
-from tests.independent.quick_run import remembered_gate
 
 FEW, MARKETS = 8, 50
 EXAMPLES = int(os.environ.get("BANYAN_EXAMPLES", "1000"))

@@ -8,11 +8,8 @@ from pipelines.core.settings import Settings
 
 @pytest.fixture(scope="module")
 def remembered() -> Iterator[None]:
-    """Look up the verdict of Great Expectations on a table that it has checked before.
-
-    It is the same for the same table, and costs a third of the ingest of a few rows.
-    """
-    from tests.independent.quick_run import remembered_gate  # noqa: PLC0415
+    """Look up the verdict of Great Expectations on a table that it has checked before."""
+    from tests.helpers.remembered_gate import remembered_gate  # noqa: PLC0415
 
     with remembered_gate():
         yield
