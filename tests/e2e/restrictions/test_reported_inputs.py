@@ -2,6 +2,8 @@
 
 Each channel and each lender has one fault of its own, so one run shows what each of them costs, and
 that no other pays for it. Lists of orders hold every delivery, so they have a day of their own.
+`make test` has each damage by itself (`tests/ingest`), and random ones up to the lead files
+(`tests/independent`).
 """
 
 import csv
@@ -19,7 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.market import banyan
-from tests.helpers.representatives import keep
+
+pytestmark = pytest.mark.prove
 
 Row = dict[str, Any]
 
@@ -332,8 +335,10 @@ class Day:
         return sum(institution_id == lender for *_, institution_id in self.sent)
 
 
-def run_faults(home: Path, first: date) -> Day:
-    """Land the day with every fault, and run the dates from `first` on."""
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
+    """The first date, without any fault, and the day with all of them."""
+    home = tmp_path_factory.mktemp("faults")
     write_market(home)
     for channel, name, content in channels():
         write(home, "leads", channel, DAY, name, content)
@@ -342,23 +347,9 @@ def run_faults(home: Path, first: date) -> Day:
     for lender, change in (PRICES | QUOTAS).items():
         catalogue = csv_text([product(f"p-{lender}", **change)])
         write(home, "products", lender, DAY, "products.csv", catalogue)
-    process = banyan(home, "run", "--date", f"{first}", "--to", f"{DAY}")
+    process = banyan(home, "run", "--date", f"{FIRST}", "--to", f"{DAY}")
     assert process.returncode == 0, process.stderr
     return Day(home, process.stdout + process.stderr)
-
-
-@pytest.fixture(scope="module")
-def two_dates(tmp_path_factory: pytest.TempPathFactory) -> Day:
-    """The first date, without any fault, and the day with all of them."""
-    return run_faults(tmp_path_factory.mktemp("faults"), FIRST)
-
-
-@pytest.fixture(scope="module", params=keep((0,), ["alone", "two_dates"]))
-def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Day:
-    """The day with every fault; alone it takes the files of the first date in, as its history."""
-    if request.param == "two_dates":
-        return request.getfixturevalue("two_dates")
-    return run_faults(tmp_path_factory.mktemp("alone"), DAY)
 
 
 # ---- what the day shows --------------------------------------------------------------------------
@@ -370,10 +361,9 @@ def test_the_day_of_the_others_is_as_ever(day: Day):
     assert f"{DAY} is fit, with remarks:" in day.output
 
 
-@pytest.mark.prove
-def test_the_first_day_is_fit_without_a_remark(two_dates: Day):
-    assert f"{FIRST} is fit." in two_dates.output
-    quality = json.loads((two_dates.home / f"reports/date={FIRST}/quality.json").read_text())
+def test_the_first_day_is_fit_without_a_remark(day: Day):
+    assert f"{FIRST} is fit." in day.output
+    quality = json.loads((day.home / f"reports/date={FIRST}/quality.json").read_text())
     assert {finding["severity"] for finding in quality["findings"]} == {"fit"}
 
 
@@ -383,9 +373,7 @@ def test_a_lender_whose_rule_cannot_be_read_gets_nobody_and_is_named(day: Day, l
     assert day.about(lender)
 
 
-@pytest.mark.prove  # tests/pairs/test_rules.py has each kind of rule
-def test_the_rules_were_obeyed_on_the_day_before(two_dates: Day):
-    day = two_dates
+def test_the_rules_were_obeyed_on_the_day_before(day: Day):
     rows = day.query(
         f"""select institution_id, employment
         from '{day.home}/delivered/date={FIRST}/*.parquet'
@@ -521,7 +509,6 @@ LISTS: dict[str, Damage] = {
 }
 
 
-@pytest.mark.prove  # tests/ingest and tests/deliveries have each damage and the hold by themselves
 def test_nobody_is_delivered_while_a_list_of_orders_cannot_be_read(tmp_path: Path):
     home = tmp_path
     write_market(home)
