@@ -159,7 +159,7 @@ def test_gap_of_a_medium_market_is_below_a_fifth_of_a_percent():
 
 
 def test_prices_over_some_of_the_pairs_certify_the_plan_of_all(monkeypatch):
-    market = add_guarantees(generate_instance(450, 30, 25, seed=6, max_offers=3), 6)
+    market = add_guarantees(generate_instance(700, 30, 25, seed=6, max_offers=3), 6)
     limits = market.limits()
     monkeypatch.setattr(relaxation, "search_neighbourhoods", lambda _, plan: plan)
     whole = solve(market, limits)

@@ -50,7 +50,7 @@ DIFFERING = {
 
 def land_market(home: Path, corruption: float, *, threads: int = 2) -> Settings:
     settings = Settings(home=home, threads=threads, memory_limit="1GB")
-    size = {"leads_per_day": 150, "institutions": 5, "channels": 5, "seed": 9}
+    size = {"leads_per_day": 300, "institutions": 10, "channels": 6, "seed": 9}
     plan = SimulationPlan(start=SATURDAY, days=2, corruption=corruption, **size)
     simulate(settings, plan)
     return settings

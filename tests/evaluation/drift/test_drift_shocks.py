@@ -62,7 +62,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The home of a market with three shocks on one day."""
     settings = Settings(home=tmp_path_factory.mktemp("market"))
     shocks = tuple(Shock(name, SHOCK_DAY) for name in (CHANNEL_TURNS_BAD, PRICE_CAP, SECTOR_FALLS))
-    size = {"leads_per_day": 2000, "institutions": 8, "channels": 4, "seed": 1}
+    size = {"leads_per_day": 3000, "institutions": 8, "channels": 4, "seed": 1}
     simulate(
         settings, SimulationPlan(start=FIRST, days=len(DAYS), corruption=0.0, shocks=shocks, **size)
     )
