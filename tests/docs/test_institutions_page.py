@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def check(monkeypatch, capsys):
+def check(folder, monkeypatch, capsys):
     """Return a function that returns the lines which the page's program prints of a file."""
 
     def run(schema: str, text: str) -> list[str]:
