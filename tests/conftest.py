@@ -19,6 +19,7 @@ pytest_plugins = ["tests.helpers.matched_day", "tests.helpers.trained_market"]
 SHARED_WORKER: Mapping[str, str] = {
     "tests/e2e/": "one worker runs the market, once",
     "tests/transform/": "one worker builds the tables of the random market, once",
+    "tests/independent/": "one worker compiles the queries of the small markets, once",
 }
 """Folder of tests -> the reason why all its files share a worker."""
 

@@ -14,6 +14,7 @@ from pipelines.matches.match_day import SCHEMA as MATCHES
 from tests.helpers.mart_schemas import SCHEMAS
 
 
+@pytest.mark.prove  # tests/deliveries/test_sealing.py has what the benchmark measures
 def test_every_lead_is_delivered_sealed_signed_and_opened(tmp_path):
     options = ["--leads", "400", "--institutions", "7", "--history", "1"]
     figures = run_benchmark(command, Settings(home=tmp_path / "untouched"), options)

@@ -16,6 +16,7 @@ PAIRS = 9000
 """More than twice the distinct pairs."""
 
 
+@pytest.mark.prove  # tests/models/scoring compares the scorers in one process
 def test_both_scorers_give_the_same_probabilities(market, pairs, tmp_path):
     pq.write_table(pairs, tmp_path / "pairs.parquet")
     (ours, predicted), (peer, expected) = (

@@ -29,6 +29,7 @@ from tests.helpers.delivered_home import (
     write_quiet_day,
 )
 from tests.helpers.lake import Row, at, sha, write_feed
+from tests.helpers.representatives import keep
 
 NEXT = FIRST + timedelta(days=1)
 BANKS = {"bank-a": "lead", "bank-b": "share"}
@@ -98,21 +99,27 @@ def test_without_an_order_there_is_no_notice(settings):
 
 @pytest.mark.parametrize(
     ("orders", "expected"),
-    [
-        ([order("id_number", "id-1", "erasure")], {(name, "erasure") for name in ids(1)}),
-        ([order("phone", "+8613800000002")], {(name, "do_not_contact") for name in ids(2)}),
-        ([order("lead", "search/L1", "consent_withdrawn")], {(n, "withdrawal") for n in ids(1)}),
-        # the lead without a number belongs to the number that came with its phone
-        ([order("id_number", "id-3")], {(name, "do_not_contact") for name in ids(3, 4)}),
-        ([order("lead", "search/L4")], {(name, "do_not_contact") for name in ids(3, 4)}),
-        (
-            [order("id_number", "id-1", institution_id="bank-b")],
-            {("m1-bank-b-share", "do_not_contact")},
-        ),
-        ([order("id_number", "id-1", "fraud")], set()),
-        ([order("id_number", "id-1", "existing_customer", institution_id="bank-a")], set()),
-        ([order("id_number", "id-99")], set()),
-    ],
+    keep(
+        (0, 2, 3, 5, 6),
+        [
+            ([order("id_number", "id-1", "erasure")], {(name, "erasure") for name in ids(1)}),
+            ([order("phone", "+8613800000002")], {(name, "do_not_contact") for name in ids(2)}),
+            (
+                [order("lead", "search/L1", "consent_withdrawn")],
+                {(n, "withdrawal") for n in ids(1)},
+            ),
+            # the lead without a number belongs to the number that came with its phone
+            ([order("id_number", "id-3")], {(name, "do_not_contact") for name in ids(3, 4)}),
+            ([order("lead", "search/L4")], {(name, "do_not_contact") for name in ids(3, 4)}),
+            (
+                [order("id_number", "id-1", institution_id="bank-b")],
+                {("m1-bank-b-share", "do_not_contact")},
+            ),
+            ([order("id_number", "id-1", "fraud")], set()),
+            ([order("id_number", "id-1", "existing_customer", institution_id="bank-a")], set()),
+            ([order("id_number", "id-99")], set()),
+        ],
+    ),
 )
 def test_an_order_reaches_the_institutions_that_have_the_person(settings, orders, expected):
     write_quiet_day(settings, NEXT, suppressions=orders)
@@ -284,7 +291,7 @@ def test_of_1000_people_each_institution_hears_of_its_own(tmp_path):
         assert all(f"-{bank}-" in row["match_id"] for row in read_notice(settings, day, bank))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", keep((0, 1), range(4)))
 def test_the_few_leads_that_are_read_give_the_notices_of_all(tmp_path, monkeypatch, seed):
     """Persons share phones and numbers, so that orders reach them over several leads."""
     settings, draw = Settings(home=tmp_path, threads=1), random.Random(seed)

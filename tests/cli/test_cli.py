@@ -242,6 +242,7 @@ def test_an_unknown_mapping_is_refused(home, capsys):
     assert "no-such-mapping" in output.err
 
 
+@pytest.mark.prove  # the next test runs the module as well
 def test_the_module_is_the_command(home):
     process = run_module("match", "--date", "2026-03-05", home=home)
     assert process.returncode == 1

@@ -226,6 +226,7 @@ def test_each_file_of_a_home_has_advice(tmp_path, name, advice):
     assert advice in how_to_restore(tmp_path / name)
 
 
+@pytest.mark.prove  # tests/faults has a full disk in every task
 def test_a_full_disk_ends_with_1_and_words(tmp_path):
     """The limit of a file's size is the full disk that a test may make."""
     folder = tmp_path / "landing" / "leads" / "search" / f"{DAY}"

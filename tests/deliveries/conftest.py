@@ -1,12 +1,21 @@
 """Fixtures of the matched day, delivered once: a copy for each test that changes it."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.core.settings import Settings
 from tests.deliveries.test_deliver import deliver_all
+from tests.helpers.remembered_gate import remembered_gate
+
+
+@pytest.fixture(scope="module")
+def remembered() -> Iterator[None]:
+    """Look up the verdict of Great Expectations on a table that it has checked before."""
+    with remembered_gate():
+        yield
 
 
 @pytest.fixture(scope="session")

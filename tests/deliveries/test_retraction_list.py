@@ -28,6 +28,8 @@ from tests.helpers.matched_day import DAY
 from tests.helpers.representatives import keep
 from tests.independent.check import check_retractions
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 def erase(settings: Settings, *matches: dict[str, Any]) -> None:
     """Let an erasure of the persons become known, and deliver again."""
@@ -46,13 +48,12 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("bank", "form"), [(CSV_BANK, "csv"), (PARQUET_BANK, "parquet")])
-def test_a_correction_brings_the_list_of_what_it_takes_back(matched_copy, bank, form):
-    deliver_all(matched_copy)
-    assert lists_of(matched_copy, bank) == []
-    match = matches_of(matched_copy, bank)[0]
-    erase(matched_copy, match)
-    file = folder_of(matched_copy, bank) / f"retractions.{form}"
-    (entry,) = lists_of(matched_copy, bank)
+def test_a_correction_brings_the_list_of_what_it_takes_back(delivered_copy, bank, form):
+    assert lists_of(delivered_copy, bank) == []
+    match = matches_of(delivered_copy, bank)[0]
+    erase(delivered_copy, match)
+    file = folder_of(delivered_copy, bank) / f"retractions.{form}"
+    (entry,) = lists_of(delivered_copy, bank)
     assert entry == {
         "delivery_id": f"retraction-20261120-{bank}",
         "version": 1,
@@ -74,21 +75,20 @@ def test_a_correction_brings_the_list_of_what_it_takes_back(matched_copy, bank, 
         jsonschema.validate(row, make_json_schema(load_outbound("retraction_list")))
     schema = make_json_schema(load_outbound("delivery_manifest"))
     jsonschema.validate(read_manifest(file.parent), schema)
-    deliver_all(matched_copy)
-    assert lists_of(matched_copy, bank) == [entry]
+    deliver_all(delivered_copy)
+    assert lists_of(delivered_copy, bank) == [entry]
 
 
-def test_a_second_correction_brings_a_second_list_and_keeps_the_first(matched_copy):
-    deliver_all(matched_copy)
-    first, second = matches_of(matched_copy, CSV_BANK)[:2]
-    erase(matched_copy, first)
-    before = (folder_of(matched_copy, CSV_BANK) / "retractions.csv").read_bytes()
-    erase(matched_copy, first, second)
-    folder = folder_of(matched_copy, CSV_BANK)
+def test_a_second_correction_brings_a_second_list_and_keeps_the_first(delivered_copy):
+    first, second = matches_of(delivered_copy, CSV_BANK)[:2]
+    erase(delivered_copy, first)
+    before = (folder_of(delivered_copy, CSV_BANK) / "retractions.csv").read_bytes()
+    erase(delivered_copy, first, second)
+    folder = folder_of(delivered_copy, CSV_BANK)
     assert (folder / "retractions.csv").read_bytes() == before
     (row,) = rows_of(folder / "retractions.v2.csv")
     assert (row["match_id"], row["version"]) == (second["match_id"], "2")
-    assert [entry["lead_version"] for entry in lists_of(matched_copy)] == [2, 3]
+    assert [entry["lead_version"] for entry in lists_of(delivered_copy)] == [2, 3]
     assert list(check_retractions(DAY, folder / "manifest.json")) == []
 
 
@@ -108,38 +108,36 @@ def test_a_sealed_list_opens_with_the_institutions_identity(matched_copy):
     assert lists_of(matched_copy) == [entry]
 
 
-def test_a_held_delivery_brings_a_list_without_a_lead_file(matched_copy):
-    deliver_all(matched_copy)
-    match = matches_of(matched_copy, CSV_BANK)[0]
+def test_a_held_delivery_brings_a_list_without_a_lead_file(delivered_copy):
+    match = matches_of(delivered_copy, CSV_BANK)[0]
     ended = {"institution_id": CSV_BANK, "admitted_to": DAY}
-    write_feed(matched_copy, "institutions", NEXT, [ended])
-    erase(matched_copy, match)
-    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
+    write_feed(delivered_copy, "institutions", NEXT, [ended])
+    erase(delivered_copy, match)
+    manifest = read_manifest(folder_of(delivered_copy, CSV_BANK))
     assert (manifest["state"], manifest["version"]) == ("held", 1)
     assert [entry["lead_version"] for entry in manifest["retractions"]] == [1]
-    deliver_all(matched_copy)
-    assert len(lists_of(matched_copy)) == 1
+    deliver_all(delivered_copy)
+    assert len(lists_of(delivered_copy)) == 1
     # admitted again: the correction takes back the same match, and no list says it twice
-    write_feed(matched_copy, "institutions", NEXT, [{"institution_id": CSV_BANK}])
-    deliver_all(matched_copy)
-    manifest = read_manifest(folder_of(matched_copy, CSV_BANK))
+    write_feed(delivered_copy, "institutions", NEXT, [{"institution_id": CSV_BANK}])
+    deliver_all(delivered_copy)
+    manifest = read_manifest(folder_of(delivered_copy, CSV_BANK))
     assert (manifest["state"], manifest["version"]) == ("delivered", 2)
     assert len(manifest["retractions"]) == 1
 
 
-def test_matches_that_a_hold_took_back_go_out_again_as_a_new_version(matched_copy):
-    deliver_all(matched_copy)
-    match = matches_of(matched_copy, CSV_BANK)[0]
+def test_matches_that_a_hold_took_back_go_out_again_as_a_new_version(delivered_copy):
+    match = matches_of(delivered_copy, CSV_BANK)[0]
     ended = {"institution_id": CSV_BANK, "admitted_to": DAY}
-    write_feed(matched_copy, "institutions", NEXT, [ended])
-    erase(matched_copy, match)
-    assert len(lists_of(matched_copy)) == 1
-    write_feed(matched_copy, "institutions", NEXT, [{"institution_id": CSV_BANK}])
-    write_feed(matched_copy, "suppressions", NEXT)  # the order was a mistake
-    deliver_all(matched_copy)
-    folder = folder_of(matched_copy, CSV_BANK)
+    write_feed(delivered_copy, "institutions", NEXT, [ended])
+    erase(delivered_copy, match)
+    assert len(lists_of(delivered_copy)) == 1
+    write_feed(delivered_copy, "institutions", NEXT, [{"institution_id": CSV_BANK}])
+    write_feed(delivered_copy, "suppressions", NEXT)  # the order was a mistake
+    deliver_all(delivered_copy)
+    folder = folder_of(delivered_copy, CSV_BANK)
     assert (folder / "leads.v2.csv").read_bytes() == (folder / "leads.csv").read_bytes()
-    assert deliver_all(matched_copy)["delivered"] == 0
+    assert deliver_all(delivered_copy)["delivered"] == 0
 
 
 @pytest.mark.parametrize(

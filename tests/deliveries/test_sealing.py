@@ -29,6 +29,9 @@ from tests.deliveries.test_deliver import (
 )
 from tests.helpers.matched_day import DAY
 from tests.helpers.openpgp import KeyRing
+from tests.helpers.representatives import keep
+
+pytestmark = pytest.mark.usefixtures("remembered")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,8 @@ def test_an_openpgp_file_opens_with_the_institutions_key(matched_copy, keys):
     assert find_plain_text(matched_copy, PARQUET_BANK) == []
 
 
-def test_a_key_that_cannot_be_used_holds_the_file_with_words(matched_copy, keys):
+@pytest.mark.parametrize("last", keep((0,), [5, 8]))
+def test_a_key_that_cannot_be_used_holds_the_file_with_words(matched_copy, keys, last):
     expired = keys.make(made="20250101T000000", expires="2026-01-01")[0]
     revoked = keys.revoke(keys.make(made="20250102T000000")[1])
     weak = keys.make("rsa1024")[0]
@@ -141,12 +145,12 @@ def test_a_key_that_cannot_be_used_holds_the_file_with_words(matched_copy, keys)
         revoked: "key_revoked",
         weak: "key_weak",
         wrong: "key_unreadable",
+        "--output=/tmp/stolen": "key_unreadable",
         "age1example": "key_unreadable",
         "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nrubbish\n": "key_unreadable",
         f"{expired}\n{weak}": "key_unreadable",
-        "--output=/tmp/stolen": "key_unreadable",
     }
-    for key, reason in cases.items():
+    for key, reason in list(cases.items())[:last]:
         use_key(matched_copy, key)
         result = deliver_all(matched_copy)
         assert result["held_back"] == 1, reason

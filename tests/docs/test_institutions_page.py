@@ -3,9 +3,7 @@
 import hashlib
 import json
 import re
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any, get_args
 
 import pyrage
@@ -31,12 +29,17 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def check(folder: Path, schema: str, text: str) -> list[str]:
-    """Return the lines that the page's program prints of a file."""
-    (folder / "rows.csv").write_text(text, "utf-8")
-    command = [sys.executable, "-c", CHECK, f"{schema}.schema.json", "rows.csv"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
+@pytest.fixture
+def check(folder, monkeypatch, capsys):
+    """Return a function that returns the lines which the page's program prints of a file."""
+
+    def run(schema: str, text: str) -> list[str]:
+        (folder / "rows.csv").write_text(text, "utf-8")
+        monkeypatch.setattr(sys, "argv", ["check.py", f"{schema}.schema.json", "rows.csv"])
+        exec(CHECK, {})
+        return capsys.readouterr().out.splitlines()
+
+    return run
 
 
 def test_the_reading_program_keeps_what_looks_like_a_number(folder):
@@ -97,14 +100,14 @@ def test_every_reason_of_a_receipt_answer_is_on_the_page():
     assert "first by name" in general
 
 
-def test_the_checking_program_accepts_the_samples_and_names_broken_lines(folder):
-    assert check(folder, "lead_file", (SCHEMAS / "lead_file.sample.csv").read_text("utf-8")) == []
-    assert check(folder, "receipts", RECEIPT) == []
-    assert check(folder, "outcomes", OUTCOMES) == []
-    found = check(folder, "outcomes", OUTCOMES.replace("funded", "fundet").replace("0.18", "18"))
+def test_the_checking_program_accepts_the_samples_and_names_broken_lines(check):
+    assert check("lead_file", (SCHEMAS / "lead_file.sample.csv").read_text("utf-8")) == []
+    assert check("receipts", RECEIPT) == []
+    assert check("outcomes", OUTCOMES) == []
+    found = check("outcomes", OUTCOMES.replace("funded", "fundet").replace("0.18", "18"))
     assert [line.split()[:2] for line in found] == [
         ["2", "$.apr"],
         ["3", "$.event"],
         ["3", "$.apr"],
     ]
-    assert len(check(folder, "receipts", RECEIPT.replace(",", ";"))) >= 3 * 6
+    assert len(check("receipts", RECEIPT.replace(",", ";"))) >= 3 * 6

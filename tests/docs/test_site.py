@@ -46,7 +46,7 @@ def copy_project(to: Path) -> Path:
     return to
 
 
-def test_a_broken_link_fails_the_build(tmp_path: Path):
+def test_a_broken_link_and_a_page_without_a_place_in_the_menu_fail_the_build(tmp_path: Path):
     """Each kind is a warning of its own, and a build with one warning fails."""
     broken = {
         "world": "nothing.md",
@@ -57,14 +57,17 @@ def test_a_broken_link_fails_the_build(tmp_path: Path):
     for page, target in broken.items():
         with (project / "docs" / f"{page}.md").open("a") as text:
             text.write(f"\n[x]({target})\n")
+    (project / "docs" / "lost.md").write_text("# Lost\n")
     process = build(project, tmp_path / "site")
     assert process.returncode == 1
     warnings = [line for line in process.stderr.splitlines() if "WARNING" in line]
     for page in broken:
         assert any(f"{page}.md" in line for line in warnings), (page, process.stderr)
+    assert "lost.md" in process.stderr
 
 
-def test_a_page_without_a_place_in_the_menu_fails_the_build(tmp_path: Path):
+@pytest.mark.prove
+def test_a_page_without_a_place_in_the_menu_fails_the_build_by_itself(tmp_path: Path):
     project = copy_project(tmp_path / "project")
     (project / "docs" / "lost.md").write_text("# Lost\n")
     process = build(project, tmp_path / "site")

@@ -6,15 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -51,12 +51,18 @@ RunDag = Callable[..., str]
 """Run a DAG, or some of its steps, for one date by Airflow's own `dag.test`; return its state."""
 
 
+class Ports(NamedTuple):
+    """The ports of this machine at which alerts are received."""
+
+    mail: int
+    web: int
+
+
 @dataclass
 class Receivers:
     """A mail server and a webhook on this machine, and what they got."""
 
     mail_server: Any = None
-    variables: dict[str, str] = field(default_factory=dict)
     mails: list[Message] = field(default_factory=list)
     posts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -65,8 +71,13 @@ class Receivers:
         return "250 OK"
 
 
+@pytest.fixture(scope="module")
+def ports() -> Ports:
+    return Ports(find_free_port(), find_free_port())
+
+
 @pytest.fixture
-def receivers() -> Iterator[Receivers]:
+def receivers(ports: Ports) -> Iterator[Receivers]:
     got = Receivers()
 
     class Webhook(BaseHTTPRequestHandler):
@@ -78,19 +89,11 @@ def receivers() -> Iterator[Receivers]:
         def log_message(self, *_: object) -> None:
             pass
 
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    web = ThreadingHTTPServer(("127.0.0.1", ports.web), Webhook)
     Thread(target=web.serve_forever, daemon=True).start()
-    mail = Controller(got, hostname="127.0.0.1", port=find_free_port())
+    mail = Controller(got, hostname="127.0.0.1", port=ports.mail)
     mail.start()
     got.mail_server = mail
-    extra = {"from_email": "banyan@example.org", "disable_tls": True, "disable_ssl": True}
-    got.variables = {
-        "AIRFLOW_CONN_BANYAN_SMTP": json.dumps(
-            {"conn_type": "smtp", "host": "127.0.0.1", "port": mail.port, "extra": extra}
-        ),
-        "AIRFLOW_CONN_BANYAN_WEBHOOK": f"http://127.0.0.1:{web.server_port}/services/banyan",
-        "BANYAN_ALERT_MAIL_TO": "night@example.org, risk@example.org",
-    }
     yield got
     with suppress(RuntimeError):  # a test has stopped it, and its loop is closed
         mail.stop(no_assert=True)
@@ -98,11 +101,29 @@ def receivers() -> Iterator[Receivers]:
     web.server_close()
 
 
-@contextmanager
-def airflow_on(home: Path, receivers: Receivers) -> Iterator[RunDag]:
-    """Start a process with Airflow on a home, and yield the function that runs a DAG in it."""
+def make_variables(ports: Ports) -> dict[str, str]:
+    """Return the variables that send alerts to the receivers."""
+    extra = {"from_email": "banyan@example.org", "disable_tls": True, "disable_ssl": True}
+    return {
+        "AIRFLOW_CONN_BANYAN_SMTP": json.dumps(
+            {"conn_type": "smtp", "host": "127.0.0.1", "port": ports.mail, "extra": extra}
+        ),
+        "AIRFLOW_CONN_BANYAN_WEBHOOK": f"http://127.0.0.1:{ports.web}/services/banyan",
+        "BANYAN_ALERT_MAIL_TO": "night@example.org, risk@example.org",
+    }
+
+
+@pytest.fixture(scope="module")
+def home(ran: CompletedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the home where both dates were run, for all tests."""
+    return copy_home(ran.home, tmp_path_factory.mktemp("alerts") / "home")
+
+
+@pytest.fixture(scope="module")
+def run_dag(home: Path, ports: Ports) -> Iterator[RunDag]:
+    """Start a process with Airflow on the home, and yield the function that runs a DAG in it."""
     command = [sys.executable, "-c", RUN_DAGS, str(home)]
-    environment = os.environ | receivers.variables
+    environment = os.environ | make_variables(ports)
     pipe = subprocess.PIPE
     with (
         (home / "airflow.log").open("w+") as log,
@@ -128,66 +149,62 @@ def kinds(receivers: Receivers) -> list[str]:
     return [post["kind"] for post in receivers.posts]
 
 
-def test_a_missed_deadline_sends_one_alert_with_words_and_the_way_on(tmp_path, receivers):
+def test_a_missed_deadline_sends_one_alert_with_words_and_the_way_on(run_dag, receivers):
     """A receiver that is gone loses no other message and fails nothing."""
-    with airflow_on(tmp_path, receivers) as run_dag:
-        for _ in range(2):
-            assert run_dag(MONDAY, "check_deadline") == "failed"
-        assert kinds(receivers) == ["deadline_missed"]
-        post, mail = receivers.posts[0], receivers.mails[0]
-        assert post["date"] == f"{MONDAY}"
-        assert "due at 07:00" in post["message"]
-        assert "runbook" in post["text"]
-        assert post["link"].startswith("http")
-        assert mail["Subject"] == f"Banyan: {MONDAY}: lead files are late"
-        assert mail["To"] == "night@example.org, risk@example.org"
+    late, later = (MONDAY + timedelta(days=days) for days in (1, 2))
+    for _ in range(2):
+        assert run_dag(late, "check_deadline") == "failed"
+    assert kinds(receivers) == ["deadline_missed"]
+    post, mail = receivers.posts[0], receivers.mails[0]
+    assert post["date"] == f"{late}"
+    assert "due at 07:00" in post["message"]
+    assert "runbook" in post["text"]
+    assert post["link"].startswith("http")
+    assert mail["Subject"] == f"Banyan: {late}: lead files are late"
+    assert mail["To"] == "night@example.org, risk@example.org"
 
-        receivers.mail_server.stop()
-        assert run_dag(SUNDAY, "check_deadline") == "failed"
+    receivers.mail_server.stop()
+    assert run_dag(later, "check_deadline") == "failed"
     assert [(post["kind"], post["date"]) for post in receivers.posts] == [
-        ("deadline_missed", f"{MONDAY}"),
-        ("deadline_missed", f"{SUNDAY}"),
+        ("deadline_missed", f"{late}"),
+        ("deadline_missed", f"{later}"),
     ]
     assert len(receivers.mails) == 1
 
 
 def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_day_closes(
-    ran: CompletedRun,
-    tmp_path,
-    receivers,
+    home, run_dag, receivers, tmp_path
 ):
     """And a clean day sends nothing."""
-    home = copy_home(ran.home, tmp_path / "home")
     report = Settings(home=home).day_folder(Settings(home=home).reports, SUNDAY)
     shutil.copytree(report, tmp_path / "report")
-    with airflow_on(home, receivers) as run_dag:
-        assert run_dag(MONDAY, "daily_match", "close") == "success"
-        assert run_dag(MONDAY, "check_deadline") == "success"
-        assert receivers.mails == []
-        assert receivers.posts == []
-        assert not (home / "alerts").exists()
+    assert run_dag(MONDAY, "daily_match", "close") == "success"
+    assert run_dag(MONDAY, "check_deadline") == "success"
+    assert receivers.mails == []
+    assert receivers.posts == []
+    assert not list(home.glob(f"alerts/date={MONDAY}*"))
 
-        (report / "quality.json").unlink()
-        for _ in range(2):
-            assert run_dag(SUNDAY, "daily_match", "close") == "failed"
-        assert kinds(receivers) == ["step_failed"]
+    (report / "quality.json").unlink()
+    for _ in range(2):
+        assert run_dag(SUNDAY, "daily_match", "close") == "failed"
+    assert kinds(receivers) == ["step_failed"]
 
-        shutil.copy(tmp_path / "report" / "quality.json", report)
-        quality = json.loads((report / "quality.json").read_text())
-        not_fit = {"verdict": "not_fit", "reasons": ["a reason"]}
-        write_json(report / "quality.json", quality | not_fit)
-        manifest = json.loads((report / MANIFEST).read_text())
-        manifest["files"]["quality.json"]["sha256"] = sha256(report / "quality.json")
-        write_json(report / MANIFEST, manifest)
-        for _ in range(2):
-            assert run_dag(SUNDAY, "daily_match", "close") == "failed"
-        assert kinds(receivers) == ["step_failed", "not_fit"]
-        assert "a reason" in receivers.posts[-1]["message"]
+    shutil.copy(tmp_path / "report" / "quality.json", report)
+    quality = json.loads((report / "quality.json").read_text())
+    not_fit = {"verdict": "not_fit", "reasons": ["a reason"]}
+    write_json(report / "quality.json", quality | not_fit)
+    manifest = json.loads((report / MANIFEST).read_text())
+    manifest["files"]["quality.json"]["sha256"] = sha256(report / "quality.json")
+    write_json(report / MANIFEST, manifest)
+    for _ in range(2):
+        assert run_dag(SUNDAY, "daily_match", "close") == "failed"
+    assert kinds(receivers) == ["step_failed", "not_fit"]
+    assert "a reason" in receivers.posts[-1]["message"]
 
-        shutil.rmtree(report)
-        shutil.copytree(tmp_path / "report", report)
-        for _ in range(2):
-            assert run_dag(SUNDAY, "daily_match", "close") == "success"
+    shutil.rmtree(report)
+    shutil.copytree(tmp_path / "report", report)
+    for _ in range(2):
+        assert run_dag(SUNDAY, "daily_match", "close") == "success"
     assert kinds(receivers) == ["step_failed", "not_fit", "recovered"]
     entries = (home / "alerts" / f"date={SUNDAY}.jsonl").read_text().splitlines()
     assert [json.loads(entry)["sent_to"] for entry in entries] == [

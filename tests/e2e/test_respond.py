@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dags.steps import run_whole_step
 from pipelines.core.errors import InputMissing
 from pipelines.core.home.shared_marts import list_mart_files, read_mart
 from pipelines.core.publishing import publishing, read_manifest, write_parquet
@@ -18,8 +19,9 @@ from pipelines.core.settings import PROJECT, Settings
 from pipelines.deliveries.deliver import deliver, plan_shards
 from pipelines.simulate import respond
 from pipelines.simulate.institution_keys import make_identity, write_identity
+from pipelines.transform.build import transform
 from tests.e2e.conftest import CompletedRun, copy_home
-from tests.e2e.market import AGAIN, MONDAY, SUNDAY, banyan, run
+from tests.e2e.market import AGAIN, MONDAY, SUNDAY, run
 from tests.e2e.published_bytes import published
 
 MAY_READ_TRUTH = {
@@ -84,9 +86,8 @@ def test_the_pipeline_ingests_the_answers_and_links_them(ran: CompletedRun, tmp_
     settings = Settings(home=home)
     respond(settings, MONDAY)
     tuesday = MONDAY + timedelta(days=1)
-    for verb in ("ingest", "transform"):
-        process = banyan(home, verb, "--date", f"{tuesday}")
-        assert process.returncode == 0, process.stderr
+    run_whole_step("ingest", settings, tuesday)
+    transform(settings, tuesday)
     marts = settings.day_folder(settings.marts, tuesday)
     matches = read_rows(home, "matches", "matches")
     ((linked,),) = duckdb.sql(

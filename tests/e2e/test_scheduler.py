@@ -41,6 +41,9 @@ where turn.task_id = 'await_turn' and turn.run_id = '{NIGHT}' and earlier.run_id
 and coalesce(earlier.end_date > turn.end_date, true)
 """
 """Runs that had not ended when Monday had its turn."""
+COLLECTED = (
+    f"select state from task_instance where task_id = 'collect' and run_id = 'night_{SUNDAY}'"
+)
 INGESTION = ("await_turn", "plan_ingest", "ingest", "collect")
 """The tasks before the first one that opens the warehouse."""
 REGARDLESS = ("follow_up", "send", "report")
@@ -55,6 +58,11 @@ jwt_secret = a secret that every service of the test shares
 use_job_schedule = False
 """
 """Airflow's options of the home: without a schedule no run for yesterday's date starts."""
+
+UNPAUSED = f"""{CONFIGURATION}
+[core]
+dags_are_paused_at_creation = False
+"""
 
 Airflow = Callable[..., str]
 """Run one command of Airflow's command line and return what it prints."""
@@ -110,6 +118,12 @@ def trigger(airflow: Airflow, day: date) -> None:
     airflow("dags", "trigger", "daily_match", "--logical-date", moment, "--run-id", f"night_{day}")
 
 
+def configure(home: Path, options: str) -> None:
+    """Write Airflow's options of the home."""
+    (home / "airflow").mkdir()
+    (home / "airflow" / "airflow.cfg").write_text(options)
+
+
 @contextmanager
 def standalone(home: Path) -> Iterator[tuple[Airflow, str]]:
     """Run `banyan airflow` on a free port and stop it as a service manager does, by SIGTERM."""
@@ -142,8 +156,7 @@ def standalone(home: Path) -> Iterator[tuple[Airflow, str]]:
 @contextmanager
 def two_runs(home: Path) -> Iterator[str]:
     """Start Airflow with a nightly run of Monday and, after it, a backfill of Sunday."""
-    (home / "airflow").mkdir()
-    (home / "airflow" / "airflow.cfg").write_text(CONFIGURATION)
+    configure(home, CONFIGURATION)
     with standalone(home) as (airflow, database):
         wait_until(lambda: query(database, PARSED) == [(1,)], "the DAG is parsed")
         trigger(airflow, MONDAY)
@@ -163,6 +176,24 @@ def test_a_new_home_at_the_place_of_a_removed_one_has_a_new_database(tmp_path: P
     assert _database_folder(settings) != first
 
 
+def test_ingestion_under_the_scheduler_publishes_the_bytes_of_a_plain_run(
+    landed: Path, ran: CompletedRun, tmp_path: Path
+):
+    """Airflow is stopped in the midst of the tasks after it; the proofs below let others run."""
+    home = copy_home(landed, tmp_path / "home")
+    configure(home, UNPAUSED)
+    with standalone(home) as (airflow, database):
+        wait_until(lambda: query(database, PARSED) == [(1,)], "the DAG is parsed")
+        trigger(airflow, SUNDAY)
+        wait_until(lambda: query(database, COLLECTED) == [("success",)], "Sunday is ingested")
+        tries = query(database, f"{TASKS} where task_id in {INGESTION}")
+    assert {(task, state, count) for _, _, task, state, count in tries} == {
+        (task, "success", 1) for task in INGESTION
+    }
+    check_ingestion_of_sunday(home, ran.home)
+
+
+@pytest.mark.prove  # the test above has the start, the ingestion and the stop of one date
 def test_a_nightly_run_waits_for_the_earlier_date_of_a_backfill(
     landed: Path, ran: CompletedRun, tmp_path: Path
 ):
@@ -183,9 +214,13 @@ def test_a_nightly_run_waits_for_the_earlier_date_of_a_backfill(
         *((task, "success", 1) for task in (*INGESTION, *REGARDLESS)),
         ("staging", "failed", 1),  # a task that refuses is not tried again
     }
+    check_ingestion_of_sunday(home, ran.home)
+
+
+def check_ingestion_of_sunday(home: Path, expected: Path) -> None:
     of_sunday = {name: h for name, h in published(home).items() if is_of_sunday(name)}
     assert len(of_sunday) > 10
-    assert of_sunday == {name: h for name, h in published(ran.home).items() if is_of_sunday(name)}
+    assert of_sunday == {name: h for name, h in published(expected).items() if is_of_sunday(name)}
 
 
 def is_of_sunday(name: str) -> bool:

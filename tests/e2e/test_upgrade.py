@@ -22,6 +22,7 @@ from dags.local import replay as replaying
 from pipelines.core.home.schema_version import is_whole
 from pipelines.core.publishing import MANIFEST
 from pipelines.core.settings import PROJECT, Settings
+from pipelines.reports import publish_report
 from tests.e2e.market import banyan, run
 from tests.e2e.published_bytes import published
 
@@ -136,8 +137,7 @@ def test_the_home_goes_on_and_its_days_stay(migrated: Path, tmp_path: Path):
 
 def test_the_report_of_an_earlier_version_is_written_again_whole(migrated: Path, tmp_path: Path):
     home = Path(shutil.copytree(migrated, tmp_path / "home"))
-    process = banyan(home, "report", "--date", f"{LAST}")
-    assert process.returncode == 0, process.stderr
+    publish_report.report(Settings(home=home), LAST)
     report = Settings(home=home).day_folder(home / "reports", LAST)
     findings = json.loads((report / "quality.json").read_text("utf-8"))["findings"]
     assert findings

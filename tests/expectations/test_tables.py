@@ -1,10 +1,8 @@
 """The meaning of a column is the one of the table that it belongs to, and dbt says the same."""
 
-import json
 from pathlib import Path
 
 import pytest
-from dbt.cli.main import dbtRunner
 
 from expectations.contracts import load
 from expectations.tables import load_tables
@@ -12,30 +10,16 @@ from models.features.encoder import PAIR_FEATURES
 from models.features.feature_definitions import COMPUTED, describe_features
 from models.params import params
 from pipelines.core.settings import Settings
-from pipelines.transform.parsed_project import PROJECT_FOLDER
-from pipelines.transform.warehouse import LAYERS, variables
+from pipelines.transform.warehouse import LAYERS, parse_project
 from tests.helpers.landing import DAY
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, str]]]:
     """Return layer -> table -> column -> description, of dbt's own manifest."""
-    target = tmp_path_factory.mktemp("dbt")
-    settings = Settings(home=target / "home")
-    outcome = dbtRunner().invoke(
-        [
-            "--quiet",
-            f"--log-path={target}",
-            "parse",
-            f"--project-dir={PROJECT_FOLDER}",
-            f"--profiles-dir={PROJECT_FOLDER}",
-            f"--target-path={target}",
-            f"--vars={json.dumps(variables(settings, DAY))}",
-        ]
-    )
-    assert outcome.success, outcome.exception
+    project = parse_project(Settings(home=tmp_path_factory.mktemp("home")), DAY)
     tables: dict[str, dict[str, dict[str, str]]] = {layer: {} for layer in LAYERS}
-    for node in outcome.result.nodes.values():
+    for node in project.nodes.values():
         if node.resource_type == "model" and node.columns:
             layer = Path(node.original_file_path).parts[0]
             columns = {name: column.description for name, column in node.columns.items()}

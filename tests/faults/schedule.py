@@ -11,6 +11,8 @@ KILL_WEIGHTS = (6, 2, 2)
 """Weights of `KILLS`: most are at a disk operation, which a replay repeats exactly."""
 SLOW = {"ingest", "staging", "intermediate", "features", "marts", "report"}
 """Tasks that take seconds."""
+LIKE_MARTS = {"staging", "intermediate", "features"}
+"""Slow tasks of which each builds a layer of the warehouse, as `marts` does before it publishes."""
 QUICK = {"await_turn", "plan_ingest", "sign_off", "plan_deliver", "send", "close"}
 """Tasks that take less than half a second."""
 PROOF_KILLS, KILLS_OF_SLOW, KILLS_OF_QUICK, KILLS_OF_OTHERS = 4, 1, 8, 2

@@ -19,6 +19,7 @@ from pipelines.core.errors import ImportRejected, UsageError
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.importing import import_file
 from pipelines.importing.onboarding.onboard import onboard
+from tests.helpers.representatives import keep
 
 NAMES = [
     "申请编号",
@@ -65,7 +66,7 @@ def onboard_file(tmp_path: Path, file: Path, **options: Any) -> dict[str, Any]:
     return onboard(Settings(home=home), file, **arguments, force=True)
 
 
-@pytest.mark.parametrize("encoding", ["gb18030", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", keep((0, 2), ["gb18030", "utf-8-sig", "utf-16"]))
 def test_a_chinese_file_is_understood_and_its_draft_imports(tmp_path, encoding):
     file = write_csv(tmp_path / "export.csv", [NAMES, *ROWS], encoding)
     found = onboard_file(tmp_path, file)
@@ -130,13 +131,16 @@ def test_what_names_and_texts_state_reaches_the_draft(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "currency"),
-    [
-        ("amount (US$)", "USD"),
-        ("金额(美元)", "USD"),
-        ("amount €", "EUR"),
-        ("贷款金额(元)", "CNY"),
-        ("amount", None),
-    ],
+    keep(
+        (1, 2, 4),
+        [
+            ("amount (US$)", "USD"),
+            ("金额(美元)", "USD"),
+            ("amount €", "EUR"),
+            ("贷款金额(元)", "CNY"),
+            ("amount", None),
+        ],
+    ),
 )
 def test_the_currency_of_a_file_is_named_or_asked_for(tmp_path, name, currency):
     file = write_csv(tmp_path / "a.csv", [["id", name], *([str(n), "1000"] for n in range(30))])
@@ -245,14 +249,17 @@ def test_a_file_that_is_no_data_is_refused(tmp_path, name, content, message):
 
 @pytest.mark.parametrize(
     ("text", "rows"),
-    [
-        ("a,b\n", 0),
-        ("id,name,name,\n1,a,b,\n2,c,d,\n", 2),
-        ("id,\"a: {b}\n# c\",'x''y\",amount\n1,2,3,4\n5,6,7,8\n", 2),
-        ('id,"it""s: #1 {x}",amount\n1,2,3\n5,6,7\n', 2),
-        ("row_line,amount\n1,2\n3,4", 2),
-        ("one\n1\n2\n", 2),
-    ],
+    keep(
+        (1, 2, 4),
+        [
+            ("a,b\n", 0),
+            ("id,name,name,\n1,a,b,\n2,c,d,\n", 2),
+            ("id,\"a: {b}\n# c\",'x''y\",amount\n1,2,3,4\n5,6,7,8\n", 2),
+            ('id,"it""s: #1 {x}",amount\n1,2,3\n5,6,7\n', 2),
+            ("row_line,amount\n1,2\n3,4", 2),
+            ("one\n1\n2\n", 2),
+        ],
+    ),
 )
 def test_odd_files_give_a_valid_draft(tmp_path, text, rows):
     (tmp_path / "odd.csv").write_text(text, "utf-8")

@@ -16,7 +16,7 @@ from pipelines.core.settings import Settings
 from tests.independent.check import Check
 from tests.independent.edits import Arrival, Edit, arrive
 from tests.independent.landed import Landing
-from tests.independent.quick_run import Queries, at_date, compile_queries, run_day
+from tests.independent.quick_run import Queries, at_date, compile_once, run_day
 from tests.independent.restrictions import Lead
 from tests.independent.small_market import BEFORE, DAY, NEXT, MarketFile, make_market, write_files
 
@@ -63,7 +63,7 @@ class EditedHome:
         self.files = {market: make_market(market, seed) for market in range(markets)}
         home = self.settings.home
         write_files(self._files(BEFORE), home / "landing")
-        compiled = compile_queries(self.settings, DAY)
+        compiled = compile_once(self.settings, DAY)
         self.queries: dict[date, Queries] = {
             day: at_date(compiled, DAY, day) for day in (BEFORE, DAY, NEXT)
         }

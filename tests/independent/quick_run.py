@@ -1,24 +1,17 @@
 """The real steps of a day in this process, without the fixed costs of Airflow, dbt and its tests.
 
-dbt compiles each table once; afterwards the compiled queries are run as dbt runs them. Great
-Expectations' verdict on a table that it has checked before is looked up. A test compares the
-published files with the ones of the commands.
+dbt compiles each table once; afterwards the compiled queries are run as dbt runs them. A
+test compares the published files with the ones of the commands.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pytest
 
 from dags.steps import run_step, run_whole_step
-from expectations.contracts import Contract
 from pipelines.core.settings import Settings
-from pipelines.ingest.validation import row_verdicts
-from pipelines.ingest.validation.great_expectations_gate import check_contract
 from pipelines.transform import build, warehouse
 
 Queries = list[tuple[str, str]]
@@ -32,6 +25,20 @@ def compile_queries(settings: Settings, day: date) -> Queries:
     nodes = (each.node.to_dict() for each in outcome.result.results)
     models = {node["unique_id"]: node for node in nodes if node["resource_type"] == "model"}
     return [(models[name]["name"], _statement(models[name])) for name in _sort(models)]
+
+
+COMPILED: dict[date, tuple[str, Queries]] = {}
+
+
+def compile_once(settings: Settings, day: date) -> Queries:
+    """Return what `compile_queries` does; a process compiles the tables of a date once.
+
+    In the statements of another home only the paths differ.
+    """
+    if day not in COMPILED:
+        COMPILED[day] = f"{settings.home}", compile_queries(settings, day)
+    home, queries = COMPILED[day]
+    return [(name, query.replace(home, f"{settings.home}")) for name, query in queries]
 
 
 def at_date(queries: Queries, compiled: date, day: date) -> Queries:
@@ -79,23 +86,3 @@ def run_day(settings: Settings, day: date, queries: Queries) -> dict[str, Any]:
         run_step(name, settings, day)
     run_whole_step("deliver", settings, day)
     return dict(run_step("report", settings, day))
-
-
-@contextmanager
-def remembered_gate() -> Iterator[None]:
-    """Look up the result of the quality gate for a table that it has checked before."""
-    results: dict[tuple[str, bytes], Any] = {}
-
-    def check_once(contract: Contract, table: pa.Table) -> Any:
-        sink = pa.BufferOutputStream()
-        columns = [name for name in table.column_names if name in contract.names]
-        with pa.ipc.new_stream(sink, table.select(columns).schema) as stream:
-            stream.write_table(table.select(columns).combine_chunks())
-        key = (contract.feed, sink.getvalue().to_pybytes())
-        if key not in results:
-            results[key] = check_contract(contract, table)
-        return results[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_verdicts, "check_contract", check_once)
-        yield

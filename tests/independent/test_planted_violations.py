@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.remembered_gate import remembered_gate
 from tests.independent.check import Check, read_deliveries
 from tests.independent.edited_home import EditedHome, Plan
 from tests.independent.landed import Landing, Row
-from tests.independent.quick_run import remembered_gate
 from tests.independent.restrictions import Lead, Policy, sha
 from tests.independent.small_market import DAY, encode
 

@@ -6,8 +6,9 @@ import pytest
 
 from dags.steps import run_whole_step
 from pipelines.core.settings import Settings
+from tests.helpers.remembered_gate import remembered_gate
 from tests.independent.edited_home import EditedHome
-from tests.independent.quick_run import at_date, compile_queries, remembered_gate, run_day
+from tests.independent.quick_run import at_date, compile_queries, run_day
 from tests.independent.small_market import BEFORE, DAY, write_files
 
 STEPS = ("ingest", "transform", "train", "score", "match", "deliver", "report")

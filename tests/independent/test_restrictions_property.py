@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
+from tests.helpers.remembered_gate import remembered_gate
 from tests.independent.edited_home import EditedHome, Fault, Plan
 from tests.independent.edits import KINDS, Edit
-from tests.independent.quick_run import remembered_gate
 
-MARKETS = 50
+FEW, MARKETS = 8, 50
 EXAMPLES = int(os.environ.get("BANYAN_EXAMPLES", "1000"))
 """Number of markets with edits, of the long proof."""
 
@@ -79,14 +79,14 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def markets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EditedHome]:
     with remembered_gate():
-        yield EditedHome(tmp_path_factory.mktemp("markets"), 12, seed=2)
+        yield EditedHome(tmp_path_factory.mktemp("markets"), FEW, seed=2)
 
 
 def test_no_forbidden_person_is_delivered_and_no_lead_is_lost(markets: EditedHome):
     tally = Tally()
 
     @settings(**OPTIONS, max_examples=1, derandomize=True, database=None)
-    @given(plans(12))
+    @given(plans(FEW))
     def examples(plan: Plan) -> None:
         assert_holds(markets, plan, tally)
 

@@ -12,6 +12,8 @@ from pipelines.ingest.ledger import Ledger, read_ledger, register_files
 from tests.helpers.landing import DAY, close_before, land, path_of, row
 from tests.ingest.published import counts, loaded, published, quarantined
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NEXT = DAY + timedelta(days=1)
 BEFORE = DAY - timedelta(days=1)
 FEED = "suppressions"

@@ -26,7 +26,7 @@ from pipelines.core.restrictions import ORDERS_FEED
 from pipelines.core.settings import PROJECT, Settings
 from pipelines.ingest import ingest_day
 from pipelines.pairs.eligibility.rules import compile_rules
-from pipelines.transform.warehouse import LAYERS, build
+from pipelines.transform import warehouse
 from tests.helpers.landing import DAY
 from tests.helpers.restriction_cases import KEYS, LOOSE_AND_SAFE, NEXT, Builder, File, base_files
 
@@ -350,9 +350,10 @@ The other products of a stray rule's institution have the same rule of their own
 
 @pytest.fixture(scope="module")
 def products(home: Settings) -> dict[tuple[str, str], str | None]:
-    """The products of the warehouse built from the same files -> why each is closed."""
-    for layer in LAYERS:
-        build(home, NEXT, layer, with_unit_tests=False)
+    """The products, and what they are made of, built from the same files -> why each is closed."""
+    warehouse._write_typed_files(home, NEXT)
+    outcome = warehouse.run_dbt(home, NEXT, "run", "--select=+products", "--no-write-json")
+    assert outcome.success, outcome.exception
     with duckdb.connect(str(home.warehouse), read_only=True) as connection:
         rows = connection.sql("select institution_id, product_id, closed_reason from products")
         return {(owner, product): reason for owner, product, reason in rows.fetchall()}

@@ -21,6 +21,8 @@ from tests.helpers.identifier_key import keyed
 from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.published import counts, loaded, published, quarantined
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NEXT = DAY + timedelta(days=1)
 PHONE = "+8613800138000"
 SUPPRESSED = "suppressions"

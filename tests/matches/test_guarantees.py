@@ -1,6 +1,7 @@
 """What a plan guarantees holds for its published matches, computed again from the scored pairs."""
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -90,11 +91,23 @@ FEES = {"person_weight": 0.0, "institution_weight": 0.0, "platform_weight": 1.0}
 """A plan that serves the fee alone."""
 
 
-def test_agreed_ceilings_of_cost_hold_over_the_expectation_of_the_day(tmp_path):
-    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
-    catalogue = rows(before, "marts", "products")
-    free = write_day_before_matching(tmp_path / "free", DAY, leads=150, products=12)
-    run_matching(free, DAY)
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A day of more leads, matched without agreed ceilings; read only."""
+    home = tmp_path_factory.mktemp("free")
+    settings = write_day_before_matching(home, DAY, leads=150, products=12)
+    run_matching(settings, DAY)
+    return settings
+
+
+def load_catalogue(home: Path) -> list[Row]:
+    """Return the products of that day, to be changed."""
+    before = write_marts(home / "before", DAY, leads=150, products=12, pairs=1)
+    return rows(before, "marts", "products")
+
+
+def test_agreed_ceilings_of_cost_hold_over_the_expectation_of_the_day(free, tmp_path):
+    catalogue = load_catalogue(tmp_path)
     paid = {
         product: matched for product, (_, matched) in by_product(free).items() if len(matched) > 3
     }
@@ -164,8 +177,7 @@ FEES_TO_EXPECTED = {"cpl": 1.0, "cpa": 0.8, "cps": 0.5}
 
 
 def test_fees_count_by_what_came_of_the_expected_fees_of_earlier_matches(tmp_path, monkeypatch):
-    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
-    catalogue = [row | FULFILMENT for row in rows(before, "marts", "products")]
+    catalogue = [row | FULFILMENT for row in load_catalogue(tmp_path)]
     table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])
     home = write_day_before_matching(tmp_path, DAY, leads=150, products=12, products_table=table)
     set_guarantees(monkeypatch, fees_to_cost=0.0)
@@ -186,11 +198,8 @@ def test_fees_count_by_what_came_of_the_expected_fees_of_earlier_matches(tmp_pat
     assert held["price_of_fees"] > 0
 
 
-def test_agreed_ceilings_hold_for_what_comes_of_the_expectation(tmp_path):
-    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
-    catalogue = rows(before, "marts", "products")
-    free = write_day_before_matching(tmp_path / "free", DAY, leads=150, products=12)
-    run_matching(free, DAY)
+def test_agreed_ceilings_hold_for_what_comes_of_the_expectation(free, tmp_path):
+    catalogue = load_catalogue(tmp_path)
     models = {row["product_id"]: row["price_model"] for row in catalogue}
     targets = {
         product: 1.8 * cost_per_funded(matched)
@@ -218,11 +227,8 @@ def test_fees_are_not_bought_above_their_highest_price(matched_copy, monkeypatch
     assert held["value"] == pytest.approx(free["value"], rel=1e-6)
 
 
-def test_a_month_is_paced_over_the_days_that_it_has_left(tmp_path):
-    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
-    catalogue = rows(before, "marts", "products")
-    free = write_day_before_matching(tmp_path / "free", DAY, leads=150, products=12)
-    run_matching(free, DAY)
+def test_a_month_is_paced_over_the_days_that_it_has_left(free, tmp_path):
+    catalogue = load_catalogue(tmp_path)
     used = {product: len(matched) for product, (_, matched) in by_product(free).items()}
     most = max(used, key=lambda product: used[product])
     spent = {row["product_id"]: row for row in rows(free, "marts", "products")}
@@ -241,8 +247,7 @@ def test_a_month_is_paced_over_the_days_that_it_has_left(tmp_path):
 
 @pytest.mark.parametrize("spent", [0.0, 1e9])
 def test_a_monthly_budget_is_paced_and_a_spent_one_takes_no_lead(tmp_path, spent):
-    before = write_marts(tmp_path / "before", DAY, leads=150, products=12, pairs=1)
-    catalogue = rows(before, "marts", "products")
+    catalogue = load_catalogue(tmp_path)
     for row in catalogue:
         row |= {"monthly_budget": 1_100.0, "month_spend": spent}
     table = pa.Table.from_pylist(catalogue, SCHEMAS["products"])

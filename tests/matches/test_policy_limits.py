@@ -1,6 +1,7 @@
 """Limits of the policy, such as floors or pacing: satisfied, or reported with their shortfall."""
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,27 @@ def write_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
+@pytest.fixture(scope="module")
+def free_home(matched_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The day, matched while guarantees are lifted; read only."""
+    home = tmp_path_factory.mktemp("free") / "home"
+    settings = Settings(home=shutil.copytree(matched_home.home, home))
+    with pytest.MonkeyPatch.context() as patch:
+        lift_guarantees(patch)
+        match_day.match(settings, DAY)
+    return settings
+
+
+@pytest.fixture
+def matched_copy(free_home: Settings, tmp_path: Path) -> Settings:
+    """A copy of it that one test may change."""
+    return Settings(home=shutil.copytree(free_home.home, tmp_path / "home"))
+
+
 @pytest.fixture
 def limits(matched_copy: Settings, monkeypatch: pytest.MonkeyPatch, write_limits):
-    """Return the same function for the limits of a day that is matched; guarantees are lifted."""
+    """Return the same function for the limits of that day; guarantees are lifted."""
     lift_guarantees(monkeypatch)
-    match_day.match(matched_copy, DAY)
     return write_limits
 
 

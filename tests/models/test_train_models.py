@@ -50,13 +50,15 @@ def shuffled(settings: Settings, name: str):
     return table.take(np.random.default_rng(1).permutation(table.num_rows))
 
 
-def test_the_order_of_rows_does_not_change_the_bytes(market, tmp_path):
+def test_the_order_of_rows_and_threads_do_not_change_the_bytes(market, tmp_path):
+    assert market.threads > 1
     tables = {name: shuffled(market, name) for name in ("training_pairs", "outcomes")}
-    other = write_marts(tmp_path, DAY, **tables)
+    other = write_marts(tmp_path, DAY, **tables).model_copy(update={"threads": 1})
     train(other, DAY)
     assert contents(other) == contents(market)
 
 
+@pytest.mark.prove  # the test above has the threads, tests/e2e/test_replay.py another hash seed
 def test_threads_and_hash_seed_do_not_change_the_bytes(market, tmp_path):
     """The market is trained with two threads and a seed of its own."""
     assert market.threads > 1

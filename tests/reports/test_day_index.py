@@ -25,13 +25,20 @@ def write_quality(settings: Settings, day: str, **quality: object) -> None:
     write_json(settings.reports / f"date={day}" / "quality.json", {"findings": [], **quality})
 
 
-@pytest.fixture
-def home(published: Path, tmp_path: Path) -> Settings:
-    """A home with the report of `DAY` and a date before it that was not fit."""
-    settings = Settings(home=Path(shutil.copytree(published, tmp_path / "home")))
+@pytest.fixture(scope="module")
+def reported(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the report of `DAY` and a date before it that was not fit; read only."""
+    home = tmp_path_factory.mktemp("reported") / "home"
+    settings = Settings(home=Path(shutil.copytree(published, home)))
     write_quality(settings, f"{OTHER}", verdict="not_fit", reasons=["<script>alert(1)</script>"])
     report(settings, DAY)
-    return settings
+    return home
+
+
+@pytest.fixture
+def home(reported: Path, tmp_path: Path) -> Settings:
+    """A copy of it that a test may change."""
+    return Settings(home=Path(shutil.copytree(reported, tmp_path / "home")))
 
 
 def test_every_date_has_a_row_and_the_newest_is_first(home: Settings):

@@ -96,7 +96,9 @@ def test_the_first_lines_of_the_page_are_the_verdict_and_its_reasons(whole: Publ
     assert f"<title>Banyan, {DAY}: fit with remarks</title>" in whole.page
 
 
-@pytest.mark.parametrize("root", ["marts", "lake/suppressions", "quarantine/leads", "receipts"])
+@pytest.mark.parametrize(
+    "root", keep((1, 2), ["marts", "lake/suppressions", "quarantine/leads", "receipts"])
+)
 def test_a_step_states_a_finding_in_any_manifest_of_the_day(settings: Settings, root: str):
     stated = {"id": "file_not_read", "count": 3, "sources": ["bank-007"], "detail": "line 7"}
     state_findings(settings, root, stated)
@@ -125,7 +127,7 @@ def test_an_id_without_a_rule_makes_the_day_not_fit(settings: Settings):
 @pytest.mark.parametrize(
     "broken",
     keep(
-        (0, 2, 3, 6),
+        (0, 3),
         [
             "late_files",
             7,
@@ -178,7 +180,7 @@ def test_counts_that_do_not_add_up_are_refused_before_the_verdict(settings: Sett
         close_day(settings, DAY)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"state": "complete"}'])
+@pytest.mark.parametrize("damage", keep((1, 3), ["", "{", "[]", '{"state": "complete"}']))
 def test_a_verdict_that_cannot_be_read_is_reported_with_its_file(settings: Settings, damage: str):
     report(settings, DAY)
     path = settings.day_folder(settings.reports, DAY) / "quality.json"

@@ -10,7 +10,7 @@ from pipelines.simulate import SimulationPlan, simulate, world, write_feeds
 from tests.helpers.feeds import SIMULATED
 from tests.simulate.conftest import bytes_below
 
-PLAN = SimulationPlan(date(2025, 2, 28), 2, 1_500, 12, 6, seed=3, corruption=0.02)
+PLAN = SimulationPlan(date(2025, 2, 28), 2, 600, 8, 6, seed=3, corruption=0.02)
 """Over the turn of a month, when last month's supply links are sent."""
 
 

@@ -82,7 +82,7 @@ def test_an_outcome_is_linked_by_the_match_of_an_earlier_date_only(home: Setting
     )
     write_matches(home, DAY - timedelta(days=1), [lead | product | {"match_id": "early"}])
     write_matches(home, DAY, [lead | product | {"match_id": "same-day"}])
-    counts = build_all(home, DAY)["export"]
+    counts = build_all(home, DAY)
     assert counts["outcomes"] == 1
     assert counts["outcomes_unlinked"] == {"unknown_match": 1}
     assert mart(home, "training_pairs")[0]["lead_id"] == "ann"

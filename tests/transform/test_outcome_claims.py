@@ -15,6 +15,7 @@ from pipelines.core.settings import Settings
 from pipelines.deliveries.outcome_receipts import list_institutions, load_receipts, publish_receipts
 from pipelines.ingest.quarantine import SCHEMA as QUARANTINE
 from tests.helpers.lake import Row, at, write_day, write_matches
+from tests.helpers.representatives import keep
 from tests.transform.conftest import DAY, FIRST, build_all
 
 BANK = {"institution_id": "bank", "product_id": "loan"}
@@ -254,20 +255,40 @@ def test_a_sudden_change_of_the_approval_rate_does_not_train_before_it_is_confir
     assert not read_manifest(home.day_folder(home.marts, DAY))["findings"]
 
 
-def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings):
-    outcome = BANK | lead(0) | OWN | {"recorded_at": at(f"{DAY} 09:00")}
-    write_home(home, [outcome], [BANK | lead(0) | {"match_id": "b0"}], leads=1)
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with one right outcome of one lender, and outcomes of unknown products of others."""
+    home = Settings(home=tmp_path_factory.mktemp("few"), threads=2)
+    recorded = {"recorded_at": at(f"{DAY} 09:00"), "event": "approved"}
+    history = {"history_kind": "simulate"}
+    write_home(
+        home,
+        [
+            FUND | lead(0) | OWN | {"recorded_at": at(f"{DAY} 09:00")},
+            BANK | lead(0) | recorded | history | {"file_line": 1},
+            BANK | lead(0) | recorded | history | {"product_id": "ghost"},
+            BANK | lead(1) | recorded | {"product_id": "ghost", "history_kind": None},
+            {"institution_id": "nobody", "product_id": "loan"} | lead(1) | recorded,
+        ],
+        [FUND | lead(0) | {"match_id": "f0"}, BANK | lead(1) | {"match_id": "b1"}],
+        leads=2,
+    )
     build_all(home, DAY)
+    return home
+
+
+def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(few: Settings):
+    home = few
     publish_empty_quarantine(home)
-    folder = home.day_folder(home.outbox, DAY) / "bank"
-    publish_receipts(home, DAY, ["bank"], {})
+    folder = home.day_folder(home.outbox, DAY) / "fund"
+    publish_receipts(home, DAY, ["fund"], {})
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    publish_receipts(home, DAY, ["bank"], load_receipts(home, DAY, ["bank"]))
+    publish_receipts(home, DAY, ["fund"], load_receipts(home, DAY, ["fund"]))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
     refused = {
-        "source": "bank",
-        "file": f"outcomes/bank/{DAY}/test.csv",
+        "source": "fund",
+        "file": f"outcomes/fund/{DAY}/test.csv",
         "line": 3,
         "column": "event",
         "rule": "allowed",
@@ -279,31 +300,18 @@ def test_a_receipt_is_versioned_and_an_equal_one_changes_nothing(home: Settings)
     with publishing(home.day_folder(home.quarantine / "outcomes", DAY), {}) as quarantine:
         table = pa.Table.from_pylist([refused], QUARANTINE)
         write_parquet(table, quarantine / "quarantine.parquet")
-    publish_receipts(home, DAY, ["bank"], load_receipts(home, DAY, ["bank"]))
+    publish_receipts(home, DAY, ["fund"], load_receipts(home, DAY, ["fund"]))
     assert (folder / "outcome_receipt.csv").read_bytes() == first["outcome_receipt.csv"]
     file = f"{DAY}/test.csv"
-    assert read_receipt(home, "bank") == [
+    assert read_receipt(home, "fund") == [
         {"file": file, "line": line, "status": status, "reason": reason, "schema_version": "2"}
         for line, status, reason in (("2", "accepted", ""), ("3", "ignored", "allowed: event"))
     ]
     assert "139" not in (folder / "outcome_receipt.v2.csv").read_text("utf-8")
 
 
-def test_a_product_that_no_catalogue_has_is_unknown_also_in_history(home: Settings):
-    recorded = {"recorded_at": at(f"{DAY} 09:00"), "event": "approved"}
-    write_home(
-        home,
-        [
-            BANK | lead(0) | recorded | {"file_line": 1, "history_kind": "simulate"},
-            BANK | lead(0) | recorded | {"product_id": "ghost", "history_kind": "simulate"},
-            BANK | lead(1) | recorded | {"product_id": "ghost", "history_kind": None},
-            {"institution_id": "nobody", "product_id": "loan"} | lead(1) | recorded,
-        ],
-        [BANK | lead(1) | {"match_id": "b1"}],
-        leads=2,
-    )
-    build_all(home, DAY)
-    unlinked = read(home, UNLINKED)
+def test_a_product_that_no_catalogue_has_is_unknown_also_in_history(few: Settings):
+    unlinked = read(few, UNLINKED)
     assert sorted((row["institution_id"], row["unlinked_reason"]) for row in unlinked) == [
         ("bank", "other_product"),
         ("bank", "unknown_product"),
@@ -350,8 +358,9 @@ def write_first_reports(home: Settings, approvals: dict[str, int], *, trained: b
         write_day(home, day, outcomes=outcomes)
 
 
+@pytest.mark.parametrize("is_confirmed", keep((0,), [False, True]))
 def test_the_first_decisions_of_a_lender_are_compared_with_the_predictions(
-    home: Settings, monkeypatch: pytest.MonkeyPatch
+    home: Settings, monkeypatch: pytest.MonkeyPatch, is_confirmed: bool
 ):
     """One lies from the first report on; of two the rates are as predicted, and beyond chance."""
     patch_sudden_change(monkeypatch, trained_decisions=30)
@@ -364,6 +373,8 @@ def test_the_first_decisions_of_a_lender_are_compared_with_the_predictions(
     assert (finding["id"], finding["sources"]) == ("outcomes_sudden_change", ["bank"])
     assert "95.0% of 40 decisions" in finding["detail"]
     assert "15.0% were predicted" in finding["detail"]
+    if not is_confirmed:
+        return
     confirmed = {"institution_id": "bank", "from": DAY, "to": DAY, "source": "a letter"}
     confirmed |= {"confirmed_on": DAY + timedelta(days=1)}
     patch_sudden_change(monkeypatch, confirmed=[confirmed])

@@ -91,6 +91,7 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path, stored: Path):
     assert file.stat().st_size > 1000
 
 
+@pytest.mark.prove
 def test_other_settings_parse_again_and_the_oldest_go(tmp_path: Path, stored: Path):
     (used,) = stored.iterdir()
     for number in range(KEPT):

@@ -163,6 +163,7 @@ def test_a_mart_of_an_older_code_is_a_clear_error(season):
         list_mart_files(folder(season["home"], DAY), "forecasts")
 
 
+@pytest.mark.prove  # tests/e2e/test_upgrade.py has a home of that version
 def test_a_replay_of_a_day_of_version_1_writes_its_form(season):
     home = season["home"]
     write_json(home.ledger / schema_version.REPLAY, {"schema_version": 1})

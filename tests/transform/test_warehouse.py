@@ -80,6 +80,7 @@ def test_a_layer_without_the_earlier_one_raises_input_missing(home: Settings):
         publish_marts(home, DAY - timedelta(days=1))
 
 
+@pytest.mark.prove  # `make docs` writes it
 def test_the_documentation_of_dbt_is_one_page_with_every_mart(tmp_path: Path):
     page = generate_docs(Settings(home=tmp_path)).read_text("utf-8")
     assert "model.banyan.training_pairs" in page

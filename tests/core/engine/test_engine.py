@@ -237,6 +237,7 @@ def test_the_pairs_of_a_day_are_the_same_by_workers(matched_copy, monkeypatch):
     assert (folder / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.prove  # the tests above have priors in the place of models
 def test_trained_models_and_the_prefilter_give_the_same_pairs_by_workers(market, monkeypatch):
     monkeypatch.setattr(scoring, "PAIRS_PER_BATCH", 40)
     monkeypatch.setattr(prefilter, "ESTIMATED_PER_BATCH", 90)

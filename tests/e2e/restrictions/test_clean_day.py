@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.prove  # test_reported_inputs.py has a first day without any fault
+@pytest.mark.prove  # tests/independent/test_clean_day.py has a first day without any fault
 def test_a_clean_day_is_fit(home: Path):
     process = banyan(home, "run", "--date", DAY, "--json")
     assert process.returncode == 0, process.stderr

@@ -2,6 +2,8 @@
 
 Each channel and each lender has one fault of its own, so one run shows what each of them costs, and
 that no other pays for it. Lists of orders hold every delivery, so they have a day of their own.
+`make test` has each damage by itself (`tests/ingest`), and random ones up to the lead files
+(`tests/independent`).
 """
 
 import csv
@@ -19,6 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.market import banyan
+
+pytestmark = pytest.mark.prove
 
 Row = dict[str, Any]
 
@@ -505,7 +509,6 @@ LISTS: dict[str, Damage] = {
 }
 
 
-@pytest.mark.prove  # tests/ingest and tests/deliveries have each damage and the hold by themselves
 def test_nobody_is_delivered_while_a_list_of_orders_cannot_be_read(tmp_path: Path):
     home = tmp_path
     write_market(home)

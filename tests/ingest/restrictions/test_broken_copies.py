@@ -13,6 +13,8 @@ from tests.helpers.landing import DAY, csv_bytes, land, leads, path_of, row
 from tests.ingest.published import loaded, quarantined
 from tests.ingest.test_restrictions import WITHDRAWN, closed, findings, order, orders, run
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NEXT = DAY + timedelta(days=1)
 HEADER = ("row_number", "lead_id", "captured_at", "amount", "consent_withdrawn_at")
 

@@ -15,6 +15,8 @@ from tests.helpers.landing import DAY, close_before, csv_bytes, land, leads, pat
 from tests.helpers.representatives import keep
 from tests.ingest.test_restrictions import closed, findings, order, orders, run
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NEXT = DAY + timedelta(days=1)
 
 

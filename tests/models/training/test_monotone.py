@@ -73,6 +73,7 @@ def test_risk_never_rises_with(risk, examples, name):
     assert (np.diff(sweep(risk, examples, name)) <= 0).all()
 
 
+@pytest.mark.prove
 def test_without_constraints_the_data_reverse_the_directions(examples):
     free = Features(numbers=RISK.numbers, categories=RISK.categories)
     model = fit(examples, free, split_by_time(examples))[0]
