@@ -56,7 +56,7 @@ def test_late_outcomes_of_rows_before_the_split_can_count(market, by_time):
 
 def test_a_rolling_schedule_predicts_each_row_once_with_more_training_rows(market, by_time):
     figures = run_experiment(
-        market, DAY, Experiment("approved", "business_date", "2026-11-01", retrain_every=12)
+        market, DAY, Experiment("approved", "business_date", "2026-11-01", retrain_every=8)
     )
     assert figures["models"] > by_time["models"] == 1
     assert figures["rows_test"] == by_time["rows_test"]

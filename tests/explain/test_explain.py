@@ -105,8 +105,8 @@ def test_figures_equal_the_scores_and_no_pair_is_unexplained(explained_home):
     }
     compared = undecided = 0
     sampled = [
-        *read_rows(explained_home, "unmatched")[::20],
-        *read_rows(explained_home, "matches")[::80],
+        *read_rows(explained_home, "unmatched")[::10],
+        *read_rows(explained_home, "matches")[::60],
     ]
     for lead in {key(row) for row in sampled}:
         for row in explain(explained_home, DAY, lead=lead)["products"]:
