@@ -57,6 +57,8 @@ GENEROSITY = 3.0
 """Fall of every cut-off, in standard deviations of strength: more loans for the same leads."""
 RISKIEST = 0.1
 """Share of leads whose recall is measured."""
+RISK_OF_STRENGTH = 0.45
+"""Log-odds of default that a standard deviation of strength takes away (`ground_truth.py`)."""
 TREES = EnsembleSize("additive_first", (300, 60))
 """The same size for all, so that only the features differ."""
 
@@ -90,7 +92,11 @@ class FirmMarket(SimulatedMarket):
         super().__init__(world)
         everyone = np.ones_like(self.channels.business)
         self.channels = replace(self.channels, business=everyone)
-        self.products = replace(self.products, cut=self.products.cut - generosity)
+        self.products = replace(
+            self.products,
+            cut=self.products.cut - generosity,
+            pd_max=widen_band(self.products.pd_max, generosity),
+        )
         self._is_shuffled = is_shuffled
 
     def price_factor(self, day: date) -> float:  # noqa: ARG002
@@ -116,6 +122,15 @@ seller_share_option = click.option(
     show_default=True,
     help="Share of firms that invoice another one in a month: how much of the trade is seen.",
 )
+
+
+def widen_band(pd_max: FloatArray, generosity: float) -> FloatArray:
+    """Return the highest default probabilities that generous lenders state.
+
+    Who approves weaker applicants states a wider band: by the risk of the strength given up.
+    """
+    odds = pd_max / (1 - pd_max) * np.exp(RISK_OF_STRENGTH * generosity)
+    return np.asarray(np.round(odds / (1 + odds), 3), np.float64)
 
 
 @click.command("chain")

@@ -61,7 +61,7 @@ PER_LEAD = ("shown", "approved", "funded", "surplus")
 
 
 @click.command("chain-matches")
-@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
+@count_option("--leads-per-day", 4_000, "Leads of each day, all of firms.")
 @count_option("--institutions", 20, "Number of institutions.")
 @seller_share_option
 @click.option(
