@@ -1,6 +1,6 @@
 """The parameters of the models, read from `models/params.yml` and validated."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -261,7 +261,7 @@ def params() -> Params:
     Raises:
         PolicyError: A feature has no words for a reason.
     """
-    parsed = parse_params(PARAMS_FILE.read_text("utf-8"))
+    parsed = parse_params(params_text())
     named = [name for model in parsed.models for name in parsed.model_features(model).names]
     if wordless := sorted(set(named) - set(policy.reason_codes())):
         raise policy.PolicyError(
@@ -270,6 +270,44 @@ def params() -> Params:
             "expectations/contracts/leads.yml"
         )
     return parsed
+
+
+_replacements: list[str] = []
+"""The text that `replace_params` has put in the place of the file's, if any."""
+
+
+def params_text() -> str:
+    """Return the YAML of the parameters that this process uses."""
+    return _replacements[-1] if _replacements else PARAMS_FILE.read_text("utf-8")
+
+
+def replace_params(text: str) -> None:
+    """Use the parameters that YAML `text` states in this process from now on.
+
+    For a study that compares parameters. It runs in a process of its own, because what was computed
+    by the former parameters stays as it is.
+
+    Raises:
+        ForbiddenFeature, ValidationError: See `parse_params`.
+    """
+    parse_params(text)
+    _replacements.append(text)
+    params.cache_clear()
+
+
+def exclude_features(text: str, excluded: Collection[str]) -> str:
+    """Return the YAML `text` of parameters without some features, in every group and constraint."""
+    stated = yaml.safe_load(text)
+    lists = [
+        (entry, kind)
+        for entries in (stated["features"], stated["models"])
+        for entry in entries.values()
+        for kind in Features.model_fields
+        if kind in entry
+    ]
+    for entry, kind in lists:
+        entry[kind] = [name for name in entry[kind] if name not in excluded]
+    return yaml.safe_dump(stated, sort_keys=False)
 
 
 def parse_params(text: str) -> Params:

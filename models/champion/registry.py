@@ -20,7 +20,7 @@ from typing import Any
 from models.cards import card
 from models.explanations.reference_profile import ReferenceProfile
 from models.features.feature_definitions import describe_features
-from models.params import PARAMS_FILE as PARAMS
+from models.params import params_text
 from models.scoring.estimators import Estimator, Prior, TrainedModel
 from pipelines.core.errors import InputMissing
 from pipelines.core.publishing import (
@@ -203,7 +203,7 @@ def _write_version(path: Path, version: ModelVersion) -> None:
     estimator = version.estimator
     if isinstance(estimator, TrainedModel):
         (path / "model.txt").write_text(estimator.trees, "utf-8")
-        shutil.copyfile(PARAMS, path / "params.yml")
+        (path / "params.yml").write_text(params_text(), "utf-8")
     write_json(path / "model.json", estimator.as_dict())
     write_json(path / "features.json", describe_features(estimator.features))
     for name in ARTIFACTS:

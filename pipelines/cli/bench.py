@@ -42,6 +42,13 @@ def _chain() -> click.Command:
     return command
 
 
+def _chain_matches() -> click.Command:
+    """What the supply chain's features bring in the matches of businesses."""
+    from pipelines.bench.studies.supply_chain_matches import command
+
+    return command
+
+
 def _day() -> click.Command:
     """A whole day through its DAG, against its bare kernels."""
     from pipelines.bench.benchmarks.whole_day.day import command
@@ -152,6 +159,7 @@ LOADERS: dict[str, Callable[[], click.Command]] = {
     "broadcast-cost": _broadcast_cost,
     "budgets": _budgets,
     "chain": _chain,
+    "chain-matches": _chain_matches,
     "day": _day,
     "deliver": _deliver,
     "disk": _disk,

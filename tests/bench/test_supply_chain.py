@@ -16,6 +16,7 @@ from pipelines.bench.studies.supply_chain import (
     feature_sets,
     measure,
     summarise,
+    widen_band,
 )
 from pipelines.core.settings import Settings
 from pipelines.simulate.world import World
@@ -68,6 +69,17 @@ def test_shuffled_links_keep_each_buyers_payments_and_lose_who_sold(tmp_path, is
     kept, pairs = links("buyer_id, amount, paid_late_share"), links("buyer_id, seller_id")
     assert len(kept) > 700
     assert (len(pairs) > 700) is not is_shuffled
+
+
+def test_generous_lenders_state_the_risk_of_the_applicants_that_they_approve(tmp_path):
+    assert widen_band(np.array([0.05, 0.2]), 0.0).tolist() == [0.05, 0.2]
+    world = World(Settings(home=tmp_path), 50, 6, CHANNELS, 2)
+    strict, generous = (
+        FirmMarket(world, is_shuffled=False, generosity=fall).products for fall in (0.0, 2.0)
+    )
+    assert np.allclose(strict.cut - generous.cut, 2.0)
+    odds = [products.pd_max / (1 - products.pd_max) for products in (strict, generous)]
+    assert np.log(odds[1] / odds[0]) == pytest.approx(0.9, abs=0.02)
 
 
 def test_an_unknown_condition_is_wrong_use(tmp_path):

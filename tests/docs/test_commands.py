@@ -65,6 +65,10 @@ RUN_BY = {
         "bench/test_supply_chain.py",
         "test_the_models_differ_in_what_they_know_of_partners",
     ),
+    "bench chain-matches": (
+        "bench/test_supply_chain_matches.py",
+        "test_a_day_of_firms_is_matched_and_measured_with_two_sets_of_features",
+    ),
     "bench off-policy": (
         "bench/test_off_policy.py",
         "test_intervals_cover_the_truth_of_a_simulated_day_and_harm_is_refused",

@@ -6,7 +6,16 @@ from pydantic import ValidationError
 from expectations import policy
 from models.errors import ForbiddenFeature
 from models.features.encoder import PAIR_FEATURES
-from models.params import PARAMS_FILE, forbidden_columns, params, parse_params
+from models.params import (
+    PARAMS_FILE,
+    exclude_features,
+    forbidden_columns,
+    params,
+    params_text,
+    parse_params,
+    replace_params,
+)
+from pipelines.bench.shell import run_in_new_process
 from tests.helpers.mart_schemas import SCHEMAS
 
 TEXT = PARAMS_FILE.read_text("utf-8")
@@ -65,3 +74,35 @@ def test_cuts_without_validation_rows_are_an_error(cuts):
 def test_growing_counts_are_no_features():
     named = {name for group in params().features.values() for name in group.names}
     assert not {name for name in named if name.endswith(("_decisions", "_leads_30d"))}
+
+
+def test_excluded_features_are_in_no_group_and_no_constraint():
+    left_out = {"income_monthly", "supply_buyers_late_share", "supply_buyers_risk"}
+    changed = parse_params(exclude_features(TEXT, left_out))
+    for model in params().models:
+        before, after = params().model_features(model), changed.model_features(model)
+        assert after == before.without(frozenset(left_out))
+    assert changed.model_features("risk") != params().model_features("risk")
+    assert changed.ensembles == params().ensembles
+
+
+def _replace_and_read(text: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    before = params().model_features("risk").names
+    replace_params(text)
+    return before, params().model_features("risk").names, params_text()
+
+
+def test_parameters_are_replaced_in_one_process_only():
+    everything = params().model_features("risk").names
+    changed = exclude_features(TEXT, {"bureau_score"})
+    before, after, text = run_in_new_process(_replace_and_read, changed)
+    assert before == everything == params().model_features("risk").names
+    assert set(before) - set(after) == {"bureau_score"}
+    assert text == changed
+    assert params_text() == TEXT
+
+
+def test_forbidden_parameters_replace_nothing():
+    with pytest.raises(ForbiddenFeature):
+        replace_params(with_lead_number("gender"))
+    assert params_text() == TEXT

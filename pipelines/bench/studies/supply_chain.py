@@ -57,6 +57,8 @@ GENEROSITY = 3.0
 """Fall of every cut-off, in standard deviations of strength: more loans for the same leads."""
 RISKIEST = 0.1
 """Share of leads whose recall is measured."""
+RISK_OF_STRENGTH = 0.45
+"""Log-odds of default that a standard deviation of strength takes away (`ground_truth.py`)."""
 TREES = EnsembleSize("additive_first", (300, 60))
 """The same size for all, so that only the features differ."""
 
@@ -80,16 +82,21 @@ class MarketSize:
     institutions: int
     seller_share: float
     """Share of firms that invoice another one in a month."""
+    generosity: float = GENEROSITY
 
 
 class FirmMarket(SimulatedMarket):
     """A market in which every lead is of a firm and lenders are generous; links may be shuffled."""
 
-    def __init__(self, world: World, *, is_shuffled: bool):
+    def __init__(self, world: World, *, is_shuffled: bool, generosity: float = GENEROSITY):
         super().__init__(world)
         everyone = np.ones_like(self.channels.business)
         self.channels = replace(self.channels, business=everyone)
-        self.products = replace(self.products, cut=self.products.cut - GENEROSITY)
+        self.products = replace(
+            self.products,
+            cut=self.products.cut - generosity,
+            pd_max=widen_band(self.products.pd_max, generosity),
+        )
         self._is_shuffled = is_shuffled
 
     def price_factor(self, day: date) -> float:  # noqa: ARG002
@@ -108,19 +115,31 @@ class FirmMarket(SimulatedMarket):
         super()._write_file(feed, source, day, table, file_format, name)
 
 
-@click.command("chain")
-@count_option(
-    "--days", 14, "Days with leads, eight weeks apart; loans run for a year.", least=FEWEST_DAYS
-)
-@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
-@count_option("--institutions", 8, "Number of institutions.")
-@click.option(
+seller_share_option = click.option(
     "--seller-share",
     type=click.FloatRange(0, 1),
     default=0.3,
     show_default=True,
     help="Share of firms that invoice another one in a month: how much of the trade is seen.",
 )
+
+
+def widen_band(pd_max: FloatArray, generosity: float) -> FloatArray:
+    """Return the highest default probabilities that generous lenders state.
+
+    Who approves weaker applicants states a wider band: by the risk of the strength given up.
+    """
+    odds = pd_max / (1 - pd_max) * np.exp(RISK_OF_STRENGTH * generosity)
+    return np.asarray(np.round(odds / (1 + odds), 3), np.float64)
+
+
+@click.command("chain")
+@count_option(
+    "--days", 14, "Days with leads, eight weeks apart; loans run for a year.", least=FEWEST_DAYS
+)
+@count_option("--leads-per-day", 3_000, "Leads of each day, all of firms.")
+@count_option("--institutions", 8, "Number of institutions.")
+@seller_share_option
 @count_option("--seeds", 5, "Number of markets of each condition.", least=2)
 @click.option(
     "--conditions",
@@ -167,16 +186,7 @@ def measure_market(
     settings: Settings, condition: str, size: MarketSize, seed: int
 ) -> dict[str, Any]:
     """Return the metrics of each model in one market."""
-    world = World(
-        settings,
-        size.leads_per_day,
-        size.institutions,
-        CHANNELS,
-        seed,
-        contagion=Contagion.HOP1 if condition == "shuffled" else Contagion(condition),
-        seller_share=size.seller_share,
-    )
-    last = simulate_firms(FirmMarket(world, is_shuffled=condition == "shuffled"), size.days)
+    last = simulate_firms(plant_market(settings, condition, size, seed), size.days)
     ended = last - HORIZON
     loans = load_examples(settings, last, "defaulted", as_of=last)
     loans = loans.filter(pc.less(loans["business_date"], ended))
@@ -193,8 +203,28 @@ def measure_market(
     }
 
 
-def simulate_firms(market: FirmMarket, days: int) -> date:
-    """Write a market of firms on one day in eight weeks, up to its marts; return their date."""
+def plant_market(settings: Settings, condition: str, size: MarketSize, seed: int) -> FirmMarket:
+    """Return the market of firms in which `condition` is planted; nothing is written."""
+    world = World(
+        settings,
+        size.leads_per_day,
+        size.institutions,
+        CHANNELS,
+        seed,
+        contagion=Contagion.HOP1 if condition == "shuffled" else Contagion(condition),
+        seller_share=size.seller_share,
+    )
+    return FirmMarket(world, is_shuffled=condition == "shuffled", generosity=size.generosity)
+
+
+def simulate_firms(market: FirmMarket, days: int, *, with_spend: bool = False) -> date:
+    """Write a market of firms on one day in eight weeks, up to its marts; return their date.
+
+    Args:
+        market: In an empty home.
+        days: Days with leads.
+        with_spend: Whether channels report what the leads of each day cost.
+    """
     settings = market.world.settings
     dates = [START + number * INTERVAL for number in range(days)]
     last = dates[-1]
@@ -206,6 +236,8 @@ def simulate_firms(market: FirmMarket, days: int) -> date:
     outcomes = list(chain.from_iterable(market.write_leads(day, last) for day in dates))
     market.write_outcome_table(delay_reports(pa.concat_tables(outcomes), START, last, INTERVAL))
     register_outcomes(market)
+    for day in dates if with_spend else ():
+        market.write_channel_spend(day)
     ingest(settings, last)
     transform(settings, last)
     return last
@@ -260,7 +292,7 @@ def summarise(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     gains = {
         f"over_{baseline}": {
-            metric: _interval(
+            metric: interval_of_mean(
                 [market["partners"][metric] - market[baseline][metric] for market in measured]
             )
             for metric in METRICS
@@ -274,7 +306,7 @@ def summarise(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**means, "gain": gains, **counts}
 
 
-def _interval(values: Sequence[float]) -> dict[str, float]:
+def interval_of_mean(values: Sequence[float] | FloatArray) -> dict[str, float]:
     """Return mean and 95% interval of a figure over independent markets."""
     mean, size = float(np.mean(values)), len(values)
     half = float(student.ppf(0.975, size - 1) * np.std(values, ddof=1) / np.sqrt(size))

@@ -28,6 +28,7 @@ from pipelines.core.settings import Settings
 from pipelines.evaluation.scorecard.market import DayMarket, load_market
 from pipelines.evaluation.scorecard.policies import rank_by_policy
 from pipelines.evaluation.scorecard.truth import DayTruth, value_pairs
+from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.truth import load_simulated_market
 
 WORLD = "truth/world.json"
@@ -92,15 +93,20 @@ def _store(settings: Settings, found: DayOffers, dependencies: dict[str, Any]) -
         write_parquet(found.lenders, folder / "lenders.parquet")
 
 
-def compute_offers(settings: Settings, day: date, truth: type[DayTruth] = DayTruth) -> DayOffers:
-    """Compute the offers of every policy on `day`.
+def compute_offers(
+    settings: Settings,
+    day: date,
+    truth: type[DayTruth] = DayTruth,
+    simulated: SimulatedMarket | None = None,
+) -> DayOffers:
+    """Compute the offers of every policy on `day`; by default in the home's simulated market.
 
     A plan of the greatest surplus is only defined if the surplus of a pair does not depend on the
     other offers. So the value, the best pair, the oracle's plan and the shares of a plan's surplus
     take each pair as its lead's only offer; then no policy exceeds the oracle. Approvals, funded
     loans, payments and the surplus in money follow from the offers as they are shown.
     """
-    simulated = load_simulated_market(settings)
+    simulated = simulated or load_simulated_market(settings)
     with connect(settings) as connection:
         market = load_market(connection, settings, day)
         return _compute(connection, market, truth(market, simulated))

@@ -64,7 +64,9 @@ BY_DAY = (
 BY_GROUP = (
     "approval_rate",
     "funded",
+    "default_rate",
     "fee_share_of_yield",
+    "cost_share_of_yield",
     "surplus_share_of_oracle",
     "surplus_share_of_attainable",
     "first_offer_is_persons_best",
@@ -96,13 +98,15 @@ def publish_page(
     first, last = days[0].day, days[-1].day
     folder = settings.reports / "scorecard" / f"{first}_{last}"
     by_day = {f"{day.day}": combine_days([day]) for day in days}
+    by_group = figures_by_group(days)
     frontier = compute_frontier(settings, last, float(days[-1].leads.cost.sum()))
     information = compute_value_of_information(settings, last)
-    page = render(settings, days, figures, list(by_day.values()), frontier, information)
+    page = render(settings, days, figures, list(by_day.values()), by_group, frontier, information)
     with publishing(folder, {}) as fresh:
         (fresh / "index.html").write_text(page, "utf-8")
         shares = {plan.known: plan.share for plan in information.plans} if information else {}
-        numbers = {"together": figures, "by_day": by_day, "value_of_information": shares}
+        numbers = {"together": figures, "by_day": by_day, "by_group": by_group}
+        numbers |= {"value_of_information": shares}
         write_json(fresh / "figures.json", numbers)
     return folder / "index.html"
 
@@ -112,6 +116,7 @@ def render(
     days: Sequence[DayTotals],
     figures: Mapping[str, Figures],
     by_day: Sequence[Mapping[str, Figures]],
+    by_group: Mapping[str, Mapping[str, Mapping[str, Figures]]],
     frontier: Frontier,
     information: ValueOfInformation | None,
 ) -> str:
@@ -155,7 +160,7 @@ def render(
             least_served=find_least_served(lenders),
             is_folded=len(lenders) > FEW_LENDERS,
             group_figures=BY_GROUP,
-            groups=figures_by_group(days),
+            groups=by_group,
             frontier=frontier,
             information=information,
             frontier_plot=_frontier_plot(frontier),

@@ -18,6 +18,7 @@ from pipelines.evaluation.scorecard.frontier import PLATFORM_WEIGHTS, compute_fr
 from pipelines.evaluation.scorecard.information import ESTIMATES, compute_value_of_information
 from pipelines.evaluation.scorecard.lenders import measure_service
 from pipelines.evaluation.scorecard.market import load_market
+from pipelines.evaluation.scorecard.metric_labels import format_figure
 from pipelines.evaluation.scorecard.page import BY_DAY, daily_charts
 from pipelines.evaluation.scorecard.page_data import (
     Retraining,
@@ -122,6 +123,26 @@ def test_groups_of_leads_add_up_to_all(day):
         assert sum(of_segments) == pytest.approx(figures[name], rel=1e-4), name
         by_income = [members["banyan"][name] for members in groups["Income of people"].values()]
         assert sum(by_income) == pytest.approx(people[name], rel=1e-4), name
+
+
+def test_the_page_has_approval_funding_default_and_cost_of_businesses_on_their_own(day, made):
+    _, path, page = made
+    stated = json.loads((path.parent / "figures.json").read_text("utf-8"))["by_group"]
+    assert stated == figures_by_group([day])
+    segments = page[page.index("<h3>Segment</h3>") : page.index("<h3>Income of people</h3>")]
+    rows = {row.split(" | ")[0]: row.split(" | ") for row in table_rows(segments)}
+    assert rows[""][1:] == ["consumer", "business"]
+    business = stated["Segment"]["business"]
+    for name, label in (
+        ("approval_rate", "Approval rate"),
+        ("funded", "Funded"),
+        ("default_rate", "Default rate"),
+        ("cost_share_of_yield", "Cost, share of yield"),
+    ):
+        assert business["banyan"][name] != stated["Segment"]["consumer"]["banyan"][name]
+        shown = rows[label][2]
+        assert shown.startswith(format_figure(name, business["banyan"][name])), name
+        assert shown.endswith(f"broadcast {format_figure(name, business['broadcast'][name])}"), name
 
 
 def test_more_weight_of_a_side_brings_it_more_and_equal_weights_the_greatest_surplus(matched):
