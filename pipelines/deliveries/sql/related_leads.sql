@@ -74,6 +74,32 @@ of_number as (
 
 ),
 
+-- the numbers that a firm obeys beside its own
+obeyed as (
+
+    select
+        channel_id,
+        lead_id,
+        'firms|' || joining_owner as number_key
+    from of_number
+    where joining_owner is not null
+    union
+    select
+        of_number.channel_id,
+        of_number.lead_id,
+        other.number_key
+    from of_number
+    inner join numbered_leads as other on of_number.firms_of = other.joining_owner
+    union
+    select
+        of_number.channel_id,
+        of_number.lead_id,
+        other.number_key
+    from of_number
+    inner join numbered_leads as other on of_number.owner_id_number_sha256 = other.id_key
+
+),
+
 related as (
 
     select
@@ -91,28 +117,12 @@ related as (
     from of_number
     union
     select
-        of_number.channel_id,
-        of_number.lead_id,
+        obeyed.channel_id,
+        obeyed.lead_id,
         other.channel_id as related_channel_id,
         other.lead_id as related_lead_id
-    from of_number
-    inner join numbered_leads as other on of_number.joining_owner = other.firms_of
-    union
-    select
-        of_number.channel_id,
-        of_number.lead_id,
-        other.channel_id as related_channel_id,
-        other.lead_id as related_lead_id
-    from of_number
-    inner join numbered_leads as other on of_number.firms_of = other.joining_owner
-    union
-    select
-        of_number.channel_id,
-        of_number.lead_id,
-        other.channel_id as related_channel_id,
-        other.lead_id as related_lead_id
-    from of_number
-    inner join numbered_leads as other on of_number.owner_id_number_sha256 = other.id_key
+    from obeyed
+    inner join numbered_leads as other on obeyed.number_key = other.number_key
 
 )
 

@@ -121,6 +121,32 @@ of_number as (
 
 ),
 
+-- the numbers that a firm obeys beside its own
+obeyed as (
+
+    select
+        channel_id,
+        lead_id,
+        'firms|' || joining_owner as number_key
+    from of_number
+    where joining_owner is not null
+    union
+    select
+        of_number.channel_id,
+        of_number.lead_id,
+        recent.number_key
+    from of_number
+    inner join recent on of_number.firms_of = recent.joining_owner
+    union
+    select
+        of_number.channel_id,
+        of_number.lead_id,
+        recent.number_key
+    from of_number
+    inner join recent on of_number.owner_id_number_sha256 = recent.id_key
+
+),
+
 connected as (
 
     select
@@ -143,28 +169,12 @@ connected as (
         or claimed.number_key = recent.number_key
     union
     select
-        of_number.channel_id,
-        of_number.lead_id,
+        obeyed.channel_id,
+        obeyed.lead_id,
         recent.channel_id as other_channel_id,
         recent.lead_id as other_lead_id
-    from of_number
-    inner join recent on of_number.joining_owner = recent.firms_of
-    union
-    select
-        of_number.channel_id,
-        of_number.lead_id,
-        recent.channel_id as other_channel_id,
-        recent.lead_id as other_lead_id
-    from of_number
-    inner join recent on of_number.firms_of = recent.joining_owner
-    union
-    select
-        of_number.channel_id,
-        of_number.lead_id,
-        recent.channel_id as other_channel_id,
-        recent.lead_id as other_lead_id
-    from of_number
-    inner join recent on of_number.owner_id_number_sha256 = recent.id_key
+    from obeyed
+    inner join recent on obeyed.number_key = recent.number_key
 
 )
 
