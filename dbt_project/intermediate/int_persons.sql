@@ -281,7 +281,6 @@ persons as (
         ) as person_key,
         leads_nearby.id_key,
         leads_nearby.phone_key,
-        leads_nearby.number_key is not null as has_number,
         leads_nearby.id_number_sha256,
         leads_nearby.phone_sha256,
         leads_nearby.owner_id_number_sha256,

@@ -17,7 +17,7 @@ phones as (
     select distinct
         person_key,
         phone_key,
-        has_number
+        id_key is not null as has_id
     from persons
 
 ),
@@ -58,7 +58,7 @@ links as (
 
     from phones as one
     inner join phones as other
-        on one.phone_key = other.phone_key and one.has_number <> other.has_number
+        on one.phone_key = other.phone_key and one.has_id <> other.has_id
     union all
     select
         person_key,

@@ -41,6 +41,7 @@ LEADS = {
         firm("partners", PARTNER),
         firm("mistyped", is_owner_id_valid=False),
         firm("own", "number of own"),
+        firm("neighbour", None, phone="phone of unnamed"),
         *(firm(f"agent{n}", AGENT) for n in range(3)),
     ],
     DAY - timedelta(days=2): [
@@ -57,7 +58,9 @@ DISPUTED = {"disputed", "disputed_before"}
 EXPECTED = {
     "one": {*ONE, *DISPUTED, OWNER},
     "two_again": {*ONE, *DISPUTED, OWNER},
-    "unnamed": {*ONE, *DISPUTED, OWNER},
+    # a lead without a registration obeys who else came with its phone, and the other way round
+    "unnamed": {*ONE, *DISPUTED, OWNER, "neighbour"},
+    "neighbour": {*ONE, *DISPUTED, OWNER, "neighbour"},
     "disputed": {*ONE, *DISPUTED, OWNER, "partners"},
     "partners": {*DISPUTED, "partners"},
     "mistyped": {"mistyped", OWNER},
@@ -65,8 +68,10 @@ EXPECTED = {
     **{f"agent{n}": {f"agent{n}", AGENT} for n in range(3)},
 }
 SEVERAL = {name: {name} for name in EXPECTED} | {
-    **{name: {name, OWNER} for name in ("one", "unnamed", "mistyped")},
+    **{name: {name, OWNER} for name in ("one", "mistyped")},
     "two_again": {"two", "two_again", OWNER},
+    "unnamed": {"unnamed", "neighbour", OWNER},
+    "neighbour": {"unnamed", "neighbour"},
     "disputed": {*DISPUTED, OWNER},
     **{f"agent{n}": {f"agent{n}", AGENT} for n in range(3)},
 }
@@ -141,4 +146,4 @@ def test_an_order_that_names_an_owner_holds_for_the_firms_that_may_be_the_owners
     for table in ("suppression_orders", "gate.objections"):
         rows = connection.execute(f"select distinct lead_id from {table}").fetchall()
         found = {name for (name,) in rows}
-        assert found == {"partners", "disputed", "one", "two_again", "unnamed"}, table
+        assert found == {"partners", "disputed", "one", "two_again", "unnamed", "neighbour"}, table

@@ -28,8 +28,11 @@ by_phone as (
     inner join numbered_leads as other
         on
             matched.phone_key = other.phone_key
-            and coalesce(matched.number_key, other.number_key, '')
-            = coalesce(other.number_key, matched.number_key, '')
+            and (
+                matched.id_key is null
+                or other.id_key is null
+                or matched.number_key = other.number_key
+            )
 
 ),
 

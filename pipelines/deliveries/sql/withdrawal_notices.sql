@@ -24,6 +24,7 @@ with keyed as (
         owner_id_number_sha256,
         joining_owner,
         firms_of,
+        id_key as own_id_key,
         number_key as id_key,
         phone_key
     from numbered_leads
@@ -164,7 +165,7 @@ numbers as (
     from reachable
     inner join reachable as beside on reachable.phone_key = beside.phone_key
     where
-        reachable.id_key is null
+        (reachable.own_id_key is null or beside.own_id_key is null)
         and beside.id_key is not null
         and beside.lead_on >= reachable.lead_on - $same_person_days
 
@@ -235,8 +236,11 @@ related as (
     inner join reachable
         on
             hits.phone_key = reachable.phone_key
-            and coalesce(hits.id_key, reachable.id_key, '')
-            = coalesce(reachable.id_key, hits.id_key, '')
+            and (
+                hits.own_id_key is null
+                or reachable.own_id_key is null
+                or hits.id_key = reachable.id_key
+            )
             and hits.lead_on >= reachable.lead_on - $same_person_days
     union
     select

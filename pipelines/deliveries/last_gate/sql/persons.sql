@@ -92,7 +92,7 @@ numbers as (
     from claimed
     inner join recent on claimed.phone_key = recent.phone_key
     anti join shared_numbers on recent.id_key = shared_numbers.id_key
-    where claimed.number_key is null and recent.number_key is not null
+    where recent.number_key is not null and (claimed.id_key is null or recent.id_key is null)
 
 ),
 
@@ -164,8 +164,8 @@ connected as (
     from claimed
     inner join recent on claimed.phone_key = recent.phone_key
     where
-        claimed.number_key is null
-        or recent.number_key is null
+        claimed.id_key is null
+        or recent.id_key is null
         or claimed.number_key = recent.number_key
     union
     select
