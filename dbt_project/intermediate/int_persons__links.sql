@@ -2,9 +2,8 @@
 -- phone without an identity number, everyone who may have; a firm that came with several owners and
 -- the other firms of each.
 --
--- A firm also obeys the restrictions of its owner as a borrower, whatever the policy says of the
--- firms of one owner. It shares no offers with the owner, and the owner doesn't obey those of the
--- firm.
+-- A firm also obeys the restrictions of its owner as a borrower, under each policy on the firms of
+-- one owner. It shares no offers with the owner, and the owner doesn't obey the firm's restrictions.
 
 with persons as (
 

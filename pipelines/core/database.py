@@ -93,7 +93,7 @@ def read_query(file: Path) -> str:
 def create_files_view(
     connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[str], schema: pa.Schema
 ) -> None:
-    """Create the view `name` of Parquet files, none included; columns that older ones lack are null.
+    """Create the view `name` of some Parquet files, or of none; what older ones lack is null.
 
     It has the files' `date` where `schema` has one.
     """

@@ -40,7 +40,8 @@ LEADS = {
         firm("disputed"),
         firm("partners", PARTNER),
         firm("mistyped", is_owner_id_valid=False),
-        firm("own", "number of own"),
+        # a sole trader: the firm has the owner's number
+        firm("own", id_number=OWNER),
         firm("neighbour", None, phone="phone of unnamed"),
         *(firm(f"agent{n}", AGENT) for n in range(3)),
     ],
@@ -50,29 +51,31 @@ LEADS = {
         borrower(OWNER),
         borrower(AGENT),
     ],
-    # before the days of a person, and within those of an owner
+    # before the days of a person, within the days of an owner
     DAY - timedelta(days=20): [firm(f"agent{n}", AGENT) for n in range(3, 6)],
 }
 ONE = {"one", "two", "two_again", "unnamed"}
+SELF = {OWNER, "own"}
 DISPUTED = {"disputed", "disputed_before"}
 EXPECTED = {
-    "one": {*ONE, *DISPUTED, OWNER},
-    "two_again": {*ONE, *DISPUTED, OWNER},
+    "one": {*ONE, *DISPUTED, *SELF},
+    "two_again": {*ONE, *DISPUTED, *SELF},
     # a lead without a registration obeys who else came with its phone, and the other way round
-    "unnamed": {*ONE, *DISPUTED, OWNER, "neighbour"},
-    "neighbour": {*ONE, *DISPUTED, OWNER, "neighbour"},
-    "disputed": {*ONE, *DISPUTED, OWNER, "partners"},
+    "unnamed": {*ONE, *DISPUTED, *SELF, "neighbour"},
+    "neighbour": {*ONE, *DISPUTED, *SELF, "neighbour"},
+    "disputed": {*ONE, *DISPUTED, *SELF, "partners"},
     "partners": {*DISPUTED, "partners"},
-    "mistyped": {"mistyped", OWNER},
-    "own": {"own"},
+    "mistyped": {"mistyped", *SELF},
+    "own": SELF,
     **{f"agent{n}": {f"agent{n}", AGENT} for n in range(3)},
 }
 SEVERAL = {name: {name} for name in EXPECTED} | {
-    **{name: {name, OWNER} for name in ("one", "mistyped")},
-    "two_again": {"two", "two_again", OWNER},
-    "unnamed": {"unnamed", "neighbour", OWNER},
+    **{name: {name, *SELF} for name in ("one", "mistyped")},
+    "own": SELF,
+    "two_again": {"two", "two_again", *SELF},
+    "unnamed": {"unnamed", "neighbour", *SELF},
     "neighbour": {"unnamed", "neighbour"},
-    "disputed": {*DISPUTED, OWNER},
+    "disputed": {*DISPUTED, *SELF},
     **{f"agent{n}": {f"agent{n}", AGENT} for n in range(3)},
 }
 

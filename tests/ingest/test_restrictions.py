@@ -367,7 +367,12 @@ def test_a_copy_that_disputes_who_consented_for_the_business_closes_its_lead(set
 
 @pytest.mark.parametrize("is_later", [False, True])
 def test_copies_that_state_different_owners_of_a_business_close_it(settings, is_later):
-    owners = [("91-1", "91-2", True), ("91-1", "911", False), ("", "91-2", False), ("91-1", "", False)]
+    owners = [
+        ("91-1", "91-2", True),
+        ("91-1", "911", False),
+        ("", "91-2", False),
+        ("91-1", "", False),
+    ]
     day = NEXT if is_later else DAY
     for number, (first, second, _) in enumerate(owners):
         copy = {"lead_id": f"L{number}", "segment": "business"}

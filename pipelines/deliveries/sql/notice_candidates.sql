@@ -129,7 +129,10 @@ where
     consent_withdrawn_at is not null
     or hash(phone_sha256) in (select reached.reached_key from reached)
     or hash(id_number_sha256) in (select reached.reached_key from reached)
-    or hash(owner_id_number_sha256) in (select reached.reached_key from reached)
+    or (
+        owner_id_number_sha256 is not null
+        and hash(owner_id_number_sha256) in (select reached.reached_key from reached)
+    )
     or channel_id || '/' || lead_id in (
         select ordered.subject from ordered
         where ordered.subject_type = 'lead'

@@ -32,7 +32,10 @@ typed as (
         case when coalesce(is_id_valid, true) then id_number_sha256 end as registration_key,
         case when coalesce(is_phone_valid, true) then phone_sha256 end as phone_key,
         case
-            when segment = 'business' and coalesce(is_owner_id_valid, true)
+            when
+                segment = 'business'
+                and coalesce(is_owner_id_valid, true)
+                and owner_id_number_sha256 <> coalesce(id_number_sha256, '')
                 then owner_id_number_sha256
         end as owner_key
     from recent_leads

@@ -175,9 +175,7 @@ def load_order_sources(
         return ()
     create_known_view(connection, settings, "suppressions", day)
     create_files_view(connection, "sent_leads", files, load("leads").lake_schema)
-    rows: list[dict[str, Any]] = query_table(
-        connection, SQL / "orders_by_source.sql"
-    ).to_pylist()
+    rows: list[dict[str, Any]] = query_table(connection, SQL / "orders_by_source.sql").to_pylist()
     return tuple(OrderSource(**row | {"reasons": tuple(row["reasons"])}) for row in rows)
 
 
