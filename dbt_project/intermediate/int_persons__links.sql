@@ -1,9 +1,9 @@
--- One row per person and person whose restrictions it obeys: itself; where it isn't known who used a
--- phone without an identity number, everyone who may have; a firm that came with several owners and
--- the other firms of each.
+-- One row per person and person whose restrictions it obeys: itself; where it isn't known who used
+-- a phone without an identity number, everyone who may have; a firm that came with several owners
+-- and the other firms of each.
 --
 -- A firm also obeys the restrictions of its owner as a borrower, under each policy on the firms of
--- one owner. It shares no offers with the owner, and the owner doesn't obey the firm's restrictions.
+-- one owner. It shares no offers with the owner, and the owner doesn't obey the firm's.
 
 with persons as (
 

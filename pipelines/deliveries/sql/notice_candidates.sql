@@ -1,12 +1,13 @@
 -- Create `leads`, the rows of `lake_leads` that an order or a withdrawal can reach, among few
 -- others, and `delivered`, what was delivered of them.
 --
--- Most persons of two years ask for nothing. So one scan keeps the hashes of all keys alone. From
--- the rows that an order or withdrawal names it goes by phone, by number, by the owner of a firm and
--- by phone again, as far as withdrawal_notices.sql goes. A second scan keeps these rows. Two keys with
--- one hash only add a row.
+-- Most persons of two years ask for nothing. So one scan keeps the hashes of all keys alone.
+-- From the rows that an order or withdrawal names it goes by phone, by number, by the owner of a
+-- firm and by phone again, as far as withdrawal_notices.sql goes. A second scan keeps these
+-- rows. Two keys with one hash only add a row.
 --
--- Tables: `lake_leads`, `lake_delivered`, `suppressions` and `kinds`, see withdrawal_notices.sql.
+-- Tables: `lake_leads`, `lake_delivered`, `suppressions` and `kinds`, see
+-- withdrawal_notices.sql.
 
 create or replace temp table ordered as
 

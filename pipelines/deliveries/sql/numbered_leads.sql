@@ -1,6 +1,7 @@
--- The rows of `recent_leads` with the numbers that connect them: `number_key`, an identity number or the
--- firms of one owner, and `joining_owner`, the owner that a row states of the table `joining_owners`.
--- A registration that came with several of these owners belongs to the firms of none (`firms_of`).
+-- The rows of `recent_leads` with the numbers that connect them: `number_key`, an identity
+-- number or the firms of one owner, and `joining_owner`, the owner that a row states of the
+-- table `joining_owners`. A registration that came with several of these owners belongs to the
+-- firms of none (`firms_of`).
 
 create or replace temp view numbered_leads as
 

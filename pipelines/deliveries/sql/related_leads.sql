@@ -1,7 +1,7 @@
--- Leads of the person of each lead of `lake_leads`, itself included: by number or phone, or by way of
--- the number that came with its phone; and the leads whose restrictions it obeys as a firm: its
--- owner's, and if it came with several owners the firms of each, as they obey its own. Two different
--- numbers are two persons. `numbered_leads`: the recent leads with their numbers.
+-- Leads of the person of each lead of `lake_leads`, itself included: by number or phone, or by
+-- way of the number that came with its phone; and the leads whose restrictions it obeys as a
+-- firm: its owner's, and if it came with several owners the firms of each, as they obey its own.
+-- Two different numbers are two persons. `numbered_leads`: the recent leads with their numbers.
 
 create or replace table related_leads as
 

@@ -2,13 +2,13 @@
 -- row per match and kind, without the ones of an earlier notice.
 --
 -- Tables: `numbered_leads` (numbered_leads.sql, of the `leads` of notice_candidates.sql) and
--- `delivered`, with their `date`, `suppressions`
--- (orders as known), `kinds` (reason of an order -> kind), `noticed` (earlier notices),
--- `erased_matches` (of erased persons: the lake has nothing of them). An order on any lead of a
--- person holds for all of them: leads with one identity number, or with one phone unless two
--- different numbers came with them. A lead without a number belongs to the numbers that came with
--- its phone. The firms of one owner are one person as the policy says; a firm obeys its owner, and if
--- it came with several the firms of each, as they obey its own.
+-- `delivered`, with their `date`, `suppressions` (orders as known), `kinds` (reason of an order
+-- -> kind), `noticed` (earlier notices), `erased_matches` (of erased persons: the lake has
+-- nothing of them). An order on any lead of a person holds for all of them: leads with one
+-- identity number, or with one phone unless two different numbers came with them. A lead without
+-- a number belongs to the numbers that came with its phone. The firms of one owner are one
+-- person as the policy says; a firm obeys its owner, and if it came with several the firms of
+-- each, as they obey its own.
 
 with keyed as (
 

@@ -1,11 +1,12 @@
--- The leads of each person that is asked for, of all time; and whether the identifier names several
--- persons.
+-- The leads of each person that is asked for, of all time; and whether the identifier names
+-- several persons.
 --
--- Tables: `asked` (person, kind, subject: a keyed hash, or CHANNEL/LEAD), `leads` (the lake, with
--- `lead_on`). A person is one identity number with the phones that came with it alone, or one phone
--- without any number, or one lead without either (expectations/policy/identity.yml). A number that
--- came with more than `$max_phones` phones names nobody. The leads of a firm are its owner's as well,
--- for they have the owner's number, unless it came with more than `$max_firms` firms.
+-- Tables: `asked` (person, kind, subject: a keyed hash, or CHANNEL/LEAD), `leads` (the lake,
+-- with `lead_on`). A person is one identity number with the phones that came with it alone, or
+-- one phone without any number, or one lead without either (expectations/policy/identity.yml). A
+-- number that came with more than `$max_phones` phones names nobody. The leads of a firm are its
+-- owner's as well, for they have the owner's number, unless it came with more than `$max_firms`
+-- firms.
 
 with keyed as (
 

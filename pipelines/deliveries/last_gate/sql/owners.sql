@@ -1,6 +1,6 @@
--- The owners whose firms are one firm, with the registrations that came with each, as known on `$day`
--- and on `$as_of`: by the leads of `gate.owner_leads`. An owner who came with more than `$max_firms`
--- firms connects none.
+-- The owners whose firms are one firm, with the registrations that came with each, as known on
+-- `$day` and on `$as_of`: by the leads of `gate.owner_leads`. An owner who came with more than
+-- `$max_firms` firms connects none.
 
 create or replace table gate.joining_owners as
 

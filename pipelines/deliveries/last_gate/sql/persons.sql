@@ -1,10 +1,10 @@
--- Every recent lead of the person of each lead of `gate.leads`, itself included, and the leads whose
--- restrictions it obeys as a firm.
+-- Every recent lead of the person of each lead of `gate.leads`, itself included, and the leads
+-- whose restrictions it obeys as a firm.
 --
--- A person's leads share a number: an identity number, or the one of the owner whose firms are one. A
--- phone connects two leads unless both have a number and the numbers differ. A lead without a number
--- has the numbers that came with its phone. A firm obeys the leads of its owner, and if it came with
--- several owners the firms of each, as they obey its own.
+-- A person's leads share a number: an identity number, or the one of the owner whose firms are
+-- one. A phone connects two leads unless both have a number and the numbers differ. A lead
+-- without a number has the numbers that came with its phone. A firm obeys the leads of its
+-- owner, and if it came with several owners the firms of each, as they obey its own.
 
 create or replace table gate.persons as
 
