@@ -213,6 +213,8 @@ class Withdrawal(StrictModel):
     scope: str
     role: str
     """Who consented for a business; two copies that differ in it dispute the consent."""
+    owner: str
+    """The number of a business's owner; two copies that differ in it dispute who the owner is."""
 
     @property
     def columns(self) -> tuple[str, str, str]:

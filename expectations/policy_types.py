@@ -65,12 +65,24 @@ class Burst(_Strict):
     window_days: int = Field(ge=1)
 
 
+class OwnedFirms(_Strict):
+    """Whether the firms of one owner are one firm, and from how many the number is no owner's."""
+
+    are: Literal["one", "several"]
+    max_firms: int = Field(ge=1)
+    """An owner's number that comes with more firms connects none of them."""
+    window_days: int = Field(ge=1)
+    """Days before the business date within which the firms of an owner are connected."""
+
+
 class Identity(Dated):
     """Rules for leads of one person, and for suspicious bursts of leads from one place."""
 
     same_person_days: int = Field(ge=0)
     max_phones_per_person: int = Field(ge=1)
     """An identity number that comes with more phones connects no lead by phone."""
+    # Policies of earlier versions, under which a replay computes a day, state none.
+    firms_of_one_owner: OwnedFirms = OwnedFirms(are="several", max_firms=5, window_days=30)
     device_burst: Burst
     phone_burst: Burst
 

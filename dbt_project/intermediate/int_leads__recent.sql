@@ -38,6 +38,7 @@ recent as (
         leads.device_id,
         leads.is_id_valid,
         leads.is_phone_valid,
+        leads.is_owner_id_valid,
         leads.consent_at,
         leads.consent_withdrawn_at,
         leads.consent_version,

@@ -63,6 +63,8 @@ detailed as (
         case
             when not leads.is_id_valid then 'id_number_invalid'
             when not leads.is_phone_valid then 'phone_invalid'
+            when leads.segment = 'business' and not leads.is_owner_id_valid
+                then 'owner_number_invalid'
             else crowded.detail
         end as identity_detail,
         coalesce(suppressed.institutions, {{ empty_list() }}) as suppressed_institutions

@@ -1,7 +1,8 @@
 -- One row per recent lead that is suppressed: for every institution (`reason`), or for some
 -- institutions only.
 --
--- An order names one identity number, phone or lead, and holds for every lead of its person. It
+-- An order names one identity number, phone or lead, and holds for every lead of its person; one
+-- that names the number of a firm's owner holds for the firm. It
 -- holds for the leads of a business date if it was known by the end of that date and took effect by
 -- then: when the day is matched it is known, and must be obeyed. It is not a feature, so the models
 -- don't depend on it.
@@ -24,6 +25,12 @@ subjects as (
         person_key,
         'id_number' as subject_type,
         id_number_sha256 as subject
+    from {{ ref("int_persons") }}
+    union
+    select
+        person_key,
+        'id_number' as subject_type,
+        owner_id_number_sha256 as subject
     from {{ ref("int_persons") }}
     union
     select

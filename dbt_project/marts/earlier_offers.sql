@@ -17,6 +17,7 @@ persons as (
 links as (
 
     select * from {{ ref("int_persons__links") }}
+    where shares_offers
 
 ),
 

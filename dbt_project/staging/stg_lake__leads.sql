@@ -30,6 +30,8 @@ renamed as (
         device_id,
         is_id_valid,
         is_phone_valid,
+        owner_id_number_sha256,
+        is_owner_id_valid,
 
         -- consent
         consent_scope,

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache
@@ -101,6 +101,23 @@ def query_table(
 def read_query(file: Path) -> str:
     """Return the text of a SQL file."""
     return file.read_text("utf-8")
+
+
+def create_files_view(
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[str], schema: pa.Schema
+) -> None:
+    """Create the view `name` of some Parquet files, or of none; what older ones lack is null.
+
+    It has the files' `date` where `schema` has one.
+    """
+    connection.register(f"no_{name}", schema.empty_table())
+    parts = [f"from no_{name}"]
+    if files:
+        is_dated = "date" in schema.names
+        rows = connection.read_parquet([*files], hive_partitioning=is_dated, union_by_name=True)
+        rows.create_view(f"{name}_there")
+        parts.append(f"from {name}_there")
+    connection.execute(f"create or replace view {name} as {' union all by name '.join(parts)}")
 
 
 def create_known_view(

@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 
 from expectations import policy
-from pipelines.core.database import create_known_view, run_query
+from expectations.contracts import load
+from pipelines.core.database import create_files_view, create_known_view, run_query
 from pipelines.core.settings import Settings
 
 SQL = Path(__file__).parent / "sql"
@@ -28,13 +29,28 @@ def load_person_orders(
         """,
         {"leads": str(settings.day_folder(settings.lake / "leads", day) / "leads.parquet")},
     )
-    window = timedelta(days=policy.identity(day).same_person_days)
-    folders = (settings.lake / "leads").glob("date=*")
-    first, last = (
-        settings.day_folder(settings.lake / "leads", end) for end in (day - window, as_of)
-    )
-    recent = [str(each / "leads.parquet") for each in sorted(folders) if first <= each <= last]
-    connection.read_parquet(recent, hive_partitioning=False).create_view("recent_leads")
+    identity = policy.identity(day)
+    firms = identity.firms_of_one_owner
+    for name, days in (
+        ("recent_leads", identity.same_person_days),
+        ("owner_leads", firms.window_days),
+    ):
+        _create_leads_view(connection, settings, name, day - timedelta(days=days), as_of)
+    limits = {"are_one": firms.are == "one", "max_firms": firms.max_firms}
+    run_query(connection, SQL / "joining_owners.sql", limits)
+    run_query(connection, SQL / "numbered_leads.sql")
     run_query(connection, SQL / "related_leads.sql")
     create_known_view(connection, settings, "suppressions", as_of)
     run_query(connection, SQL / "suppression_orders.sql")
+
+
+def _create_leads_view(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, name: str, first: date, last: date
+) -> None:
+    """Create a view of the partitions of leads between two dates."""
+    files = [
+        str(folder / "leads.parquet")
+        for folder in sorted((settings.lake / "leads").glob("date=*"))
+        if f"date={first}" <= folder.name <= f"date={last}"
+    ]
+    create_files_view(connection, name, files, load("leads").lake_schema)

@@ -19,6 +19,7 @@ from expectations.contracts import load
 from pipelines.core.database import (
     DELIVERED,
     connect,
+    create_files_view,
     create_known_view,
     query_table,
     run_query,
@@ -76,6 +77,12 @@ def find_notices(settings: Settings, day: date, noticed: pa.Table) -> pa.Table:
         }
         default = deadlines.pop("default")
         run_query(connection, SQL / "notice_candidates.sql")
+        firms = policy.identity(day).firms_of_one_owner
+        for name in ("owner_leads", "recent_leads"):
+            connection.execute(f"create view {name} as from leads")
+        limits = {"are_one": firms.are == "one", "max_firms": firms.max_firms}
+        run_query(connection, SQL / "joining_owners.sql", limits)
+        run_query(connection, SQL / "numbered_leads.sql")
         connection.register("deadlines", _to_table(deadlines, "currency", "deadline", pa.date32()))
         connection.register("erased_matches", load_erasure_notices(settings, day))
         return query_table(
@@ -113,12 +120,9 @@ def _create_dated_view(
         for path in sorted(folder.glob(f"{stem}.parquet"))
         if not path.name.startswith(".")
     ]
-    if files:
-        connection.read_parquet(files, hive_partitioning=True, union_by_name=True).create_view(name)
-        return
     schema = load("leads").lake_schema if stem == "leads" else DELIVERED
     schema = schema.append(pa.field("date", pa.date32()))
-    connection.register(name, schema.empty_table())
+    create_files_view(connection, name, files, schema)
 
 
 def _to_table(values: Mapping[str, Any], key: str, value: str, kind: pa.DataType) -> pa.Table:

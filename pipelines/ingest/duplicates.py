@@ -201,6 +201,8 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
     order = [
         "known_on",
         *_safer_first_sql(contract),
+        # orders that name the owner of a firm hold for it
+        *([f"{contract.withdrawal.owner} is null"] if contract.withdrawal else []),
         *(f'"{name}" nulls last' for name in contract.duplicates),
         *(f'"{name}" nulls last' for name in (*columns, "extras", "landed_on", "file", "line")),
     ]
@@ -366,7 +368,8 @@ def _closing_reason_sql(contract: Contract, copy: str, loaded: str) -> str:
         f"when {copy}.{at} is not null then 'withdrawn' "
         f"when not list_contains({copy}.{scope}, '{EVERY_INSTITUTION}') "
         f"and not list_has_all({copy}.{scope}, {loaded}.{scope}) then 'narrowed' "
-        f"when {_disputes_role_sql(consent.role, copy, loaded)} then 'role' end"
+        f"when {_disputes_role_sql(consent.role, copy, loaded)} then 'role' "
+        f"when {_disputes_owner_sql(consent.owner, copy, loaded)} then 'owner' end"
     )
 
 
@@ -382,6 +385,15 @@ def _disputes_role_sql(role: str, copy: str, loaded: str) -> str:
         f"'business' in ({copy}.segment, {loaded}.segment) and {one} not in ('', {other}) "
         f"and ({one} not in ({allowed}) or {other} not in ({allowed}))"
     )
+
+
+def _disputes_owner_sql(owner: str, copy: str, loaded: str) -> str:
+    """Return SQL of whether two copies of a business's lead state different owners.
+
+    An order that names the owner of the copy would not find the loaded lead.
+    """
+    one, other = _normalise_sql(owner, copy), _normalise_sql(owner, loaded)
+    return f"'business' in ({copy}.segment, {loaded}.segment) and {one} <> {other}"
 
 
 def normalise_role_sql(column: str) -> str:

@@ -97,6 +97,11 @@ def _derive_leads(connection: duckdb.DuckDBPyConnection, rows: pa.Table, zone: s
         .append_column("id", normalised["id"])
         .append_column("phone", normalised["phone"])
         .append_column("is_id_valid", _check_ids(connection, rows["id_type"], normalised["id"]))
+        .append_column("owner_id", normalised["owner_id"])
+        .append_column(
+            "is_owner_id_valid",
+            _check_ids(connection, rows["owner_id_type"], normalised["owner_id"]),
+        )
     )
     present = query_rows(connection, _COUNTRY_CODES, normalised)["code"].to_pylist()
     codes = tuple(sorted(int(code) for code in present))
@@ -198,7 +203,8 @@ def normalise_phone_sql(column: str) -> str:
 _NORMALISED = f"""
     select
         {normalise_id_sql("id_number")} as id,
-        {normalise_phone_sql("phone")} as phone
+        {normalise_phone_sql("phone")} as phone,
+        {normalise_id_sql("owner_id_number")} as owner_id
     from received
 """
 
@@ -264,6 +270,8 @@ def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
                     else 'lead|' || channel_id || '/' || lead_id
                 end
             )) as person_key,
-            case when age between 0 and {MAX_AGE} then age end as age_years
+            case when age between 0 and {MAX_AGE} then age end as age_years,
+            keyed_hash(sha256(owner_id)) as owner_id_number_sha256,
+            is_owner_id_valid
         from aged
     """

@@ -261,7 +261,8 @@ def _find_orders(
 ) -> list[Row]:
     """Return the orders not to use the person's data: who sent them, why and since when."""
     create_known_view(connection, settings, "suppressions", date.max)
-    values = subjects.values_of("id_number_sha256", "phone_sha256", only_own=False).to_pylist()
+    hashes = ("id_number_sha256", "owner_id_number_sha256", "phone_sha256")
+    values = subjects.values_of(*hashes, only_own=False).to_pylist()
     values += subjects.lead_keys.to_pylist()
     names = [load("suppressions").source_column, "subject_type", "reason", "institution_id"]
     rows = connection.sql(

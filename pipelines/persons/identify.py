@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.contracts import load
-from pipelines.core.database import create_known_view, query_table
+from pipelines.core.database import create_files_view, create_known_view, query_table
 from pipelines.core.errors import BanyanError, UsageError
 from pipelines.core.identifier_key import create_keyed_hash_macro, load_identifier_key
 from pipelines.core.settings import Settings
@@ -114,7 +114,7 @@ def find_leads(
     if unclear := pc.unique(rows.filter(rows["is_ambiguous"])["person"]).to_pylist():
         raise PersonUnclear(
             f"Line {unclear[0]} of standard input names several persons: the phone, or the number, "
-            "came with different identity numbers or with more phones than a person has "
+            "came with different identity numbers or with more phones or firms than a person has "
             f"({plural(len(unclear), 'line')} in all). Nothing was done. Name the person by the "
             "identity number (--id-number), or by one lead (--lead)."
         )
@@ -149,8 +149,12 @@ def find_ordered_leads(connection: duckdb.DuckDBPyConnection, settings: Settings
 
 def _query_leads(connection: duckdb.DuckDBPyConnection, asked: pa.Table) -> pa.Table:
     connection.register("asked", asked)
-    max_phones = policy.identity(date.max).max_phones_per_person
-    rows = query_table(connection, SQL / "find_leads.sql", {"max_phones": max_phones})
+    identity = policy.identity(date.max)
+    limits = {
+        "max_phones": identity.max_phones_per_person,
+        "max_firms": identity.firms_of_one_owner.max_firms,
+    }
+    rows = query_table(connection, SQL / "find_leads.sql", limits)
     connection.unregister("asked")
     return rows
 
@@ -167,12 +171,12 @@ def _list_once(rows: pa.Table) -> pa.Table:
 def create_leads_view(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Create the view `leads`: the leads of every date of the lake, with the date as `lead_on`."""
     files = sorted(str(path) for path in (settings.lake / "leads").glob("date=*/leads.parquet"))
-    if not files:
-        schema = load("leads").lake_schema.append(pa.field("lead_on", pa.date32()))
-        connection.register("leads", schema.empty_table())
-        return
-    relation = connection.read_parquet(files, hive_partitioning=True, union_by_name=True)
-    relation.project("* exclude (date), cast(date as date) as lead_on").create_view("leads")
+    schema = load("leads").lake_schema.append(pa.field("date", pa.date32()))
+    create_files_view(connection, "dated_leads", files, schema)
+    connection.execute(
+        "create or replace view leads as "
+        "select * exclude (date), cast(date as date) as lead_on from dated_leads"
+    )
 
 
 def _normalise(kind: Kind, text: str) -> str | None:

@@ -359,9 +359,13 @@ def _read_leads(
 def _find_lead_rows(rows: pa.Table, channels: pa.ChunkedArray, subjects: Subjects) -> BoolArray:
     """Return the rows of one of the persons."""
     is_lead = flag(join_keys(channels, rows["lead_id"]), subjects.lead_keys)
-    numbers = pc.utf8_upper(pc.replace_substring_regex(rows["id_number"], r"[\s-]", ""))
+    numbers, owners = (
+        pc.utf8_upper(pc.replace_substring_regex(rows[name], r"[\s-]", ""))
+        for name in ("id_number", "owner_id_number")
+    )
     phones, _ = normalise_phones(rows["phone"], channels)
     is_number = flag(numbers, subjects.values_of("id_number"))
+    is_number |= flag(owners, subjects.values_of("id_number"))
     is_phone = flag(phones, subjects.values_of("phone"))
     has_number = np.asarray(pc.greater(pc.fill_null(pc.utf8_length(numbers), 0), 0))
     found: BoolArray = is_lead | is_number | (is_phone & ~has_number)

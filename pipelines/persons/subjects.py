@@ -177,10 +177,10 @@ class Subjects:
         return {word: token for word, token in words.items() if WORD.fullmatch(word)}
 
     def _value_words(self) -> Iterator[bytes]:
-        hashes = ("id_number_sha256", "phone_sha256", "person_key")
+        hashes = ("id_number_sha256", "owner_id_number_sha256", "phone_sha256", "person_key")
         for value in self.values_of(*hashes, "device_id").to_pylist():
             yield value.encode()
-        for value in self.values_of("id_number").to_pylist():
+        for value in self.values_of("id_number", "owner_id_number").to_pylist():
             yield from (value.encode(), value.upper().encode(), value.lower().encode())
         for phone in self.values_of("phone").to_pylist():
             yield from map(str.encode, list_phone_words(phone))
@@ -275,12 +275,12 @@ def _normalise_values(connection: duckdb.DuckDBPyConnection, values: pa.Table) -
         select
             kind,
             case
-                when kind = 'id_number' then {normalise_id_sql("value")}
-                else {normalise_phone_sql("value")}
+                when kind = 'phone' then {normalise_phone_sql("value")}
+                else {normalise_id_sql("value")}
             end as value,
             is_own
         from sent_values
-        where kind in ('id_number', 'phone')
+        where kind in ('id_number', 'owner_id_number', 'phone')
         """
     ).to_arrow_table()
     connection.unregister("sent_values")

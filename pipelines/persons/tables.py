@@ -25,7 +25,11 @@ LINKED_COLUMNS = (
     ("first_channel_id", "first_lead_id"),
 )
 """Columns of a row that name another lead: of the same person, or of one with the same phone."""
-HASHES = ("id_number_sha256", "phone_sha256", "person_key", "buyer_sha256", "seller_sha256")
+OWNER_HASH = "owner_id_number_sha256"
+HASHES = (
+    *("id_number_sha256", "phone_sha256", "person_key", "buyer_sha256", "seller_sha256"),
+    OWNER_HASH,
+)
 NUMBERS = ("buyer_id", "seller_id")
 """Columns with the identity number of a business."""
 RECEIVED = ("received", "message", "sent")
@@ -129,7 +133,8 @@ def find_hits(rows: pa.Table, place: Place | None, subjects: Subjects, lines: Li
     if treatment == "orders":
         return Hits(own | _find_orders(rows, subjects), linked)
     for name in names.intersection(HASHES):
-        own |= flag(rows[name], subjects.values_of("id_number_sha256", "phone_sha256"))
+        kinds = ("id_number_sha256", "phone_sha256", *([OWNER_HASH] if name == OWNER_HASH else []))
+        own |= flag(rows[name], subjects.values_of(*kinds))
     for name in names.intersection(NUMBERS):
         own |= flag(rows[name], subjects.values_of("id_number"))
     if treatment == "blank" or "sent" in names:

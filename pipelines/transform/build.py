@@ -97,7 +97,7 @@ def publish_marts(settings: Settings, day: date) -> dict[str, Any]:
         facts["rows"] = sum(counts[name] for name in SORT_KEYS)
         facts["findings"] = [
             *find_outcome_problems(connection, day),
-            *_list_shared_id_numbers(connection, day),
+            *_list_shared_numbers(connection, day),
             *_list_unproven_consents(connection),
         ]
         with publishing(settings.day_folder(settings.marts, day), facts) as folder:
@@ -151,22 +151,27 @@ def _count_marts(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     return counts
 
 
-def _list_shared_id_numbers(
-    connection: duckdb.DuckDBPyConnection, day: date
-) -> list[dict[str, Any]]:
-    """Return the finding on identity numbers with more phones than a person has, by channel."""
+def _list_shared_numbers(connection: duckdb.DuckDBPyConnection, day: date) -> list[dict[str, Any]]:
+    """Return the findings on numbers with more phones, or firms, than a person has, by channel."""
     rows = connection.execute(
         """
-        select count(distinct id_key), list(distinct channel_id order by channel_id)
+        select 'identity_number_shared', count(distinct id_key),
+            list(distinct channel_id order by channel_id)
         from int_persons
         where is_crowded and business_date = $day
+        having count(*) > 0
+        union all
+        select 'owner_number_shared', count(distinct owner_id_number_sha256),
+            list(distinct channel_id order by channel_id)
+        from int_persons
+        where is_owner_crowded and business_date = $day
         having count(*) > 0
         """,
         {"day": day},
     ).fetchall()
     return [
-        {"id": "identity_number_shared", "count": numbers, "sources": channels}
-        for numbers, channels in rows
+        {"id": finding, "count": numbers, "sources": channels}
+        for finding, numbers, channels in rows
     ]
 
 

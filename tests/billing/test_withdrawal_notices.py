@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from expectations import policy
 from pipelines.billing.follow_up import follow_up
 from pipelines.core.database import query_table
 from pipelines.core.publishing import read_manifest
@@ -128,6 +129,42 @@ def test_an_order_reaches_the_institutions_that_have_the_person(settings, orders
     later = NEXT + timedelta(days=1)  # an order is noticed once
     write_quiet_day(settings, later)
     assert follow_up(settings, later)["notices"] == 0
+
+
+@pytest.fixture(scope="module")
+def firms_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two firms of one owner, a firm of another one, and the owner as a borrower."""
+    settings = Settings(home=tmp_path_factory.mktemp("firms") / "home", threads=1)
+    firm = {"segment": "business", "owner_id_number": "id-8"}
+    leads = [lead(5, **firm), lead(6, **firm), lead(7, **firm | {"owner_id_number": "id-9"})]
+    matches = [row for number in (5, 6, 7, 8) for row in both(number)]
+    write_delivered_day(settings, FIRST, matches, leads=[*leads, lead(8)])
+    return settings.home
+
+
+@pytest.mark.parametrize(
+    ("are", "orders", "expected"),
+    [
+        ("one", order("id_number", "id-5"), ids(5, 6)),
+        ("one", order("lead", "search/L6"), ids(5, 6)),
+        ("one", order("id_number", "id-8"), ids(5, 6, 8)),
+        ("one", order("phone", "+8613800000008"), ids(5, 6, 8)),
+        ("one", order("id_number", "id-9"), ids(7)),
+        ("several", order("id_number", "id-5"), ids(5)),
+        ("several", order("lead", "search/L8"), ids(5, 6, 8)),
+    ],
+)
+def test_an_order_reaches_the_firms_of_an_owner_by_policy(
+    firms_home, tmp_path, monkeypatch, are, orders, expected
+):
+    stated = policy.identity(NEXT)
+    firms = stated.firms_of_one_owner.model_copy(update={"are": are})
+    changed = stated.model_copy(update={"firms_of_one_owner": firms})
+    monkeypatch.setattr(policy, "identity", lambda _: changed)
+    settings = Settings(home=Path(shutil.copytree(firms_home, tmp_path / "home")), threads=1)
+    write_quiet_day(settings, NEXT, suppressions=[orders])
+    found = find_notices(settings, NEXT, NOTICES.empty_table())
+    assert set(found["match_id"].to_pylist()) == expected
 
 
 def test_a_withdrawal_on_another_lead_of_the_person_counts(settings):

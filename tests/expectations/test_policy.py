@@ -131,6 +131,7 @@ def test_every_lead_column_that_can_be_a_feature_has_its_words():
         *("lead_id", "captured_at", "campaign_id", "id_type", "device_id", "established_on"),
         *("consent_scope", "consent_at", "consent_version", "consent_withdrawn_at"),
         *("consent_text_sha256", "consent_purpose", "consent_evidence", "consent_by_role"),
+        "owner_id_type",
         "dependants",  # would reveal family status
     }
     columns = {c.name for c in load("leads").columns if not (c.personal or c.protected)}

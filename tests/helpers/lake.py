@@ -131,7 +131,7 @@ def _complete(settings: Settings, feed: str, day: date, given: Row) -> Row:
 def _complete_lead(settings: Settings, day: date, row: Row) -> Row:
     """Add capture at noon and the hashes of ids as ingest derives them (all ids count as valid)."""
     captured_at = row.get("captured_at", settings.day_start(day) + timedelta(hours=12))
-    given = [name for name in ("id_number", "phone") if row.get(name)]
+    given = [name for name in ("id_number", "phone", "owner_id_number") if row.get(name)]
     hashes = {f"{name}_sha256": sha(row[name]) for name in given}
     valid = {f"is_{name.removesuffix('_number')}_valid": True for name in given}
     person = row.get("id_number") or row.get("phone") or f"{row['channel_id']}/{row['lead_id']}"

@@ -53,6 +53,12 @@ class Policy:
         return int(_read_policy("identity")[-1]["max_phones_per_person"])
 
     @cached_property
+    def owned_firms(self) -> dict[str, Any]:
+        """Return whether the firms of one owner `are` one, and when they are no owner's."""
+        stated: dict[str, Any] = _read_policy("identity")[-1]["firms_of_one_owner"]
+        return stated
+
+    @cached_property
     def price_caps(self) -> list[dict[str, Any]]:
         return list(_read_policy("price_caps"))
 
@@ -127,6 +133,20 @@ class Lead:
         return normalise_phone(self.values.get("phone", ""))
 
     @cached_property
+    def owner(self) -> str:
+        """The number of the owner, or legal representative, that a row states."""
+        return normalise_id(self.values.get("owner_id_number", ""))
+
+    @cached_property
+    def owner_of_firm(self) -> str:
+        """The owner of a firm whose number may connect it with others."""
+        is_mistyped = self.values.get("owner_id_type") == "prc_resident_id" and not is_resident_id(
+            self.owner
+        )
+        is_firm = self.values.get("segment") == "business" and self.owner != self.id_number
+        return self.owner if is_firm and not is_mistyped else ""
+
+    @cached_property
     def withdrawn(self) -> str:
         return self.values.get("consent_withdrawn_at", "")
 
@@ -140,6 +160,8 @@ class Lead:
         found = {("lead", self.name)}
         if self.id_number:
             found.add(("id_number", sha(self.id_number)))
+        if self.owner:
+            found.add(("id_number", sha(self.owner)))
         if self.phone:
             found |= {("phone", sha(text)) for text in (self.phone, f"+{self.phone.lstrip('+')}")}
         return found
@@ -177,6 +199,7 @@ class LeadIndex:
         self.by_name: defaultdict[str, list[Lead]] = defaultdict(list)
         self.by_id: defaultdict[str, list[Lead]] = defaultdict(list)
         self.by_phone: defaultdict[str, list[Lead]] = defaultdict(list)
+        self.by_owner: defaultdict[str, list[Lead]] = defaultdict(list)
         for file in files:
             for row in file.rows:
                 lead = Lead(row, file)
@@ -186,6 +209,8 @@ class LeadIndex:
                     self.by_id[lead.id_number].append(lead)
                 if lead.phone:
                     self.by_phone[lead.phone].append(lead)
+                if lead.owner_of_firm:
+                    self.by_owner[lead.owner_of_firm].append(lead)
 
 
 _INDEXES: dict[
@@ -262,10 +287,30 @@ class Knowledge:
                 for phone in phones:
                     others = self._recent(index.by_phone[phone])
                     found += [other for other in others if not other.id_number]
-        return [*found, *self._known(_index(self.landing)[1].by_name[lead.name])]
+        found += self._known(_index(self.landing)[1].by_name[lead.name])
+        return [*found, *self._obeyed_by_firm(lead, found)]
 
-    def _recent(self, leads: list[Lead]) -> list[Lead]:
-        since = self.day - timedelta(days=PERSON_DAYS)
+    def _obeyed_by_firm(self, lead: Lead, person: list[Lead]) -> Iterator[Lead]:
+        """Yield the known rows of a firm's owners, and of the other firms of each."""
+        index = _index(self.links)[1]
+        own = [other for other in person if other.id_number == lead.id_number or other is lead]
+        for owner in {other.owner for other in own} - {""}:
+            for other in self._recent(index.by_id[owner]):
+                if other.values.get("id_type") == "prc_resident_id" and is_resident_id(owner):
+                    yield other
+        stated = self.policy.owned_firms
+        if stated["are"] != "one":
+            return
+        for owner in {other.owner_of_firm for other in own} - {""}:
+            firms = self._recent(index.by_owner[owner], int(stated["window_days"]))
+            names = {firm.id_number or firm.phone or firm.name for firm in firms}
+            if len(names) <= int(stated["max_firms"]):
+                yield from self._recent(firms)
+                for number in {firm.id_number for firm in firms} - {""}:
+                    yield from self._recent(index.by_id[number])
+
+    def _recent(self, leads: list[Lead], days: int = PERSON_DAYS) -> list[Lead]:
+        since = self.day - timedelta(days=days)
         return [lead for lead in self._known(leads) if lead.file.landed_on >= since]
 
     def check_person(self, lead: Lead, institution: str) -> Iterator[str]:

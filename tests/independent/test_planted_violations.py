@@ -95,6 +95,31 @@ def copy_lead(**change: str) -> Callable[[Path], None]:
     return plant
 
 
+FIRM = {"segment": "business", "owner_id_number": "11010119550101003X"}
+OTHER = {"lead_id": "owner", "phone": "+8613900139000", "id_type": "", "id_number": "91-1"}
+OWNER = OTHER | {"id_type": "prc_resident_id", "id_number": FIRM["owner_id_number"]}
+OWNER |= {"owner_id_number": ""}
+
+
+def own_firms(subject: str, others: int = 1, **owner: str) -> Callable[[Path], None]:
+    """Return the plant of a firm with others of its owner, and an order that names `subject`.
+
+    `owner`: columns of the lead of the owner as a borrower.
+    """
+
+    def plant(home: Path) -> None:
+        _, lead = delivered(home)
+        firms = [
+            lead.values | FIRM | OTHER | {"lead_id": f"firm{n}", "id_number": f"91-{n}"}
+            for n in range(1, others + 1)
+        ]
+        land(home, "leads", lead.file.source, [lead.values | FIRM])
+        land(home, "leads", "planted", [*firms, lead.values | OWNER | owner])
+        land(home, "suppressions", "planted", [order("id_number", sha(subject))])
+
+    return plant
+
+
 NO_ROLE = "consent by a role that may not consent"
 
 
@@ -185,6 +210,12 @@ def test_a_home_without_edits_has_rows_and_no_violation(clean: Path):
             (copy_lead(segment="business", consent_by_role=role), NO_ROLE)
             for role in ("employee", "Employee ", "ownr")
         ),
+        (own_firms(FIRM["owner_id_number"]), "suppressed"),
+        (own_firms("911"), "suppressed"),
+        (
+            own_firms("0", consent_withdrawn_at="2026-03-04T12:00:00+08:00"),
+            "consent withdrawn on another lead of the person",
+        ),
         (add_rule("bureau_score", "ge", "990"), "rule bureau_score ge"),
         (add_rule("amount", "le", "1"), "rule amount le"),
         (add_rule("age_years", "between", "101|102"), "rule age_years between"),
@@ -222,6 +253,14 @@ def test_a_planted_violation_is_found(home: Path, plant: Callable[[Path], None],
 def test_a_role_that_may_consent_is_no_violation(home: Path, segment: str, role: str):
     copy_lead(segment=segment, consent_by_role=role)(home)
     assert find_kinds(home).isdisjoint({NO_ROLE, "consent without a role"})
+
+
+@pytest.mark.parametrize(("subject", "is_found"), [("911", False), (OWNER["id_number"], True)])
+def test_an_order_on_a_firm_of_an_agent_holds_for_that_firm_alone(
+    home: Path, subject: str, is_found: bool
+):
+    own_firms(subject, others=6)(home)
+    assert ("suppressed" in find_kinds(home)) is is_found
 
 
 @pytest.mark.parametrize(

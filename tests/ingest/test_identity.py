@@ -173,6 +173,22 @@ def test_hashes_are_taken_of_the_normalised_values():
     assert (link["buyer_sha256"], link["seller_sha256"]) == (keyed(USCC), keyed("911144442"))
 
 
+@pytest.mark.parametrize(
+    ("id_type", "number", "hashed", "is_valid"),
+    [
+        ("prc_resident_id", "110105 19491231-002x", RESIDENT, True),
+        ("prc_resident_id", "110105194912310029", "110105194912310029", False),
+        (None, "passport 1", "PASSPORT1", None),
+        ("prc_resident_id", None, None, None),
+    ],
+)
+def test_an_owners_number_is_derived_as_the_one_of_the_lead(id_type, number, hashed, is_valid):
+    lead = derive(owner_id_type=id_type, owner_id_number=number)
+    assert lead["owner_id_number_sha256"] == (keyed(hashed) if hashed else None)
+    assert lead["is_owner_id_valid"] is is_valid
+    assert lead["person_key"] == derive()["person_key"]
+
+
 def test_a_person_is_identified_by_valid_number_else_valid_phone_else_lead():
     wrong = {"id_type": "prc_uscc", "id_number": "1"}
     by_number = {derive(phone=phone)["person_key"] for phone in ("+8613800138000", None)}

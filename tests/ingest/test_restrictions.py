@@ -367,6 +367,29 @@ def test_a_copy_that_disputes_who_consented_for_the_business_closes_its_lead(set
     ]
 
 
+@pytest.mark.parametrize("is_later", [False, True])
+def test_copies_that_state_different_owners_of_a_business_close_it(settings, is_later):
+    owners = [
+        ("91-1", "91-2", True),
+        ("91-1", "911", False),
+        ("", "91-2", False),
+        ("91-1", "", False),
+    ]
+    day = NEXT if is_later else DAY
+    for number, (first, second, _) in enumerate(owners):
+        copy = {"lead_id": f"L{number}", "segment": "business"}
+        row = copy_of_lead(owner_id_number=first, **copy)
+        land(path_of(settings, "leads", f"c{number}"), [row])
+        again = copy_of_lead(owner_id_number=second, campaign_id="z", **copy)
+        land(path_of(settings, "leads", f"c{number}", day, "again.csv"), [again])
+    run(settings, DAY, *([NEXT] if is_later else []))
+    assert orders(settings, day) == [("lead", "c0/L0", None, "owner_disputed")]
+    # of two copies of a day the one with an owner is loaded
+    stated = {row["lead_id"]: row["owner_id_number"] for row in loaded(settings)}
+    assert stated["L2"] == (None if is_later else "91-2")
+    assert stated["L3"] == "91-1"
+
+
 def test_a_lake_from_before_a_column_was_agreed_has_it_as_missing(settings):
     """An older release wrote the partitions of a home that is run on."""
     land(path_of(settings, "leads"), leads(2, consent_withdrawn_at=None))

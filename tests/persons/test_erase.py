@@ -1,7 +1,9 @@
 """An erased person is in no file, the others are as they were, and it is proven."""
 
+import hashlib
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -27,6 +29,7 @@ from tests.helpers.person_home import (
     LEADS,
     NEXT,
     id_number,
+    lead,
     list_matches,
     list_values,
     phone,
@@ -86,6 +89,26 @@ def test_no_byte_of_an_erased_person_is_left_and_the_others_are_there(settings: 
     }
     assert proof["persons"] == proof["leads"] == 1
     assert proof["institutions"] == {"bank-a": 1, "bank-b": 1}
+
+
+def test_an_owner_is_erased_from_the_leads_of_its_firms(settings: Settings):
+    """The number of an erased firm's owner names nobody in an order: only who asks is named."""
+    day = NEXT + timedelta(days=20)
+    firms = [
+        lead(firm, segment="business", owner_id_number=id_number(owner),
+             owner_id_number_sha256=keyed(id_number(owner)))
+        for firm, owner in ((6, 5), (7, 9), (8, 9))
+    ]  # fmt: skip
+    write_feed(settings, "leads", day, firms)
+    proof = erase(settings, "id_number", [id_number(6)], by="ann", reason="ticket 12")
+    assert proof["leads"] == 1
+    assert find_left(settings, 5, 6) == {}
+    (order,) = settings.landing.glob("suppressions/*/*/*.csv")
+    assert hashlib.sha256(id_number(6).encode()).hexdigest() in order.read_text()
+    assert hashlib.sha256(id_number(5).encode()).hexdigest() not in order.read_text()
+    proof = erase(settings, "id_number", [id_number(9)], by="ann", reason="ticket 13")
+    assert proof["leads"] == 2
+    assert find_left(settings, 7, 8, 9) == {}
 
 
 def test_rows_of_others_keep_their_bytes_and_the_counts_of_a_file_stay(settings: Settings):

@@ -3,6 +3,7 @@
 from datetime import date
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.database import connect
@@ -17,9 +18,11 @@ ANN, BOB = "11010519491231002X", "440524188001010014"
 OWN, SHARED, LONELY = "+8613800138000", "+8613800138001", "+8613800138002"
 
 
-def lead(name: str, id_number: str | None = None, phone: str | None = None) -> dict[str, object]:
+def lead(
+    name: str, id_number: str | None = None, phone: str | None = None, owner: str | None = None
+) -> dict[str, object]:
     row: dict[str, object] = {"channel_id": "search", "lead_id": name}
-    for column, value in (("id_number", id_number), ("phone", phone)):
+    for column, value in (("id_number", id_number), ("phone", phone), ("owner_id_number", owner)):
         if value:
             row |= {column: value, f"{column}_sha256": keyed(value)}
     return row
@@ -77,6 +80,38 @@ def test_a_number_with_more_phones_than_a_person_has_names_nobody(settings: Sett
     with pytest.raises(PersonUnclear):
         find(settings, "id_number", "110101199003074477")
     assert find(settings, "phone", "+8613900139002") == [(1, "m2")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "leads"),
+    [
+        ("id_number", ANN, ["a1", "a2", "a3", "a4", "f1", "f2"]),
+        ("phone", OWN, ["a1", "a2", "a3", "a4", "f1", "f2"]),
+        ("id_number", "F1-NUMBER", ["f1"]),
+        ("id_number", "110101196001010021", ["o1"]),
+    ],
+)
+def test_an_owner_has_the_leads_of_its_firms_and_a_firm_its_own(settings, kind, line, leads):
+    firms = [lead("f1", "F1NUMBER", "+8613900139001", ANN), lead("f2", None, None, ANN)]
+    firms += [lead("o1", "F3NUMBER", None, "110101196001010021")]
+    write_feed(settings, "leads", date(2026, 3, 10), firms)
+    assert sorted(name for _, name in find(settings, kind, line)) == leads
+
+
+def test_a_number_that_owns_more_firms_than_an_owner_has_names_nobody(settings: Settings):
+    firms = [lead(f"f{n}", f"F{n}NUMBER", None, ANN) for n in range(6)]
+    write_feed(settings, "leads", date(2026, 3, 10), firms)
+    with pytest.raises(PersonUnclear):
+        find(settings, "id_number", ANN)
+    assert [name for _, name in find(settings, "phone", OWN)] == ["a1", "a2", "a3", "a4"]
+
+
+def test_a_home_from_before_owners_were_agreed_is_searched(settings: Settings):
+    for path in (settings.lake / "leads").glob("date=*/leads.parquet"):
+        rows = pq.read_table(path, partitioning=None)
+        owner = [name for name in rows.column_names if "owner" in name]
+        pq.write_table(rows.drop_columns(owner), path)
+    assert [name for _, name in find(settings, "id_number", BOB)] == ["b1"]
 
 
 def test_each_line_is_a_person_and_each_lead_is_found_once(settings: Settings):

@@ -75,6 +75,9 @@ def _load_people(
     _create_view(connection, settings, "leads", "gate.day_leads", first=day, last=day)
     _create_view(connection, settings, "leads", "gate.statements", first=day, last=as_of)
     _create_view(connection, settings, "leads", "gate.recent_leads", first=day - window, last=as_of)
+    firms = identity.firms_of_one_owner
+    since = day - timedelta(days=firms.window_days)
+    _create_view(connection, settings, "leads", "gate.owner_leads", first=since, last=as_of)
     _create_view(connection, settings, "suppressions", "gate.sent_orders", last=as_of)
     _create_view(connection, settings, ORDERS_FEED, "gate.closing_orders", last=as_of)
     connection.execute(
@@ -88,8 +91,13 @@ def _load_people(
         from gate.closing_orders
         """
     )
-    run_query(connection, SQL / "leads.sql")
-    run_query(connection, SQL / "persons.sql", {"max_phones": identity.max_phones_per_person})
+    dates = {"day": day, "as_of": as_of}
+    limits = {"are_one": firms.are == "one", "max_firms": firms.max_firms}
+    run_query(connection, SQL / "owners.sql", dates | limits)
+    run_query(connection, SQL / "owned_firms.sql")
+    run_query(connection, SQL / "leads.sql", {"day": day})
+    max_phones = identity.max_phones_per_person
+    run_query(connection, SQL / "persons.sql", {"as_of": as_of, "max_phones": max_phones})
     run_query(connection, SQL / "subjects.sql")
     known_end = settings.day_start(as_of + timedelta(days=1))
     run_query(connection, SQL / "objections.sql", {"known_end": known_end})

@@ -1,12 +1,13 @@
 -- Create `leads`, the rows of `lake_leads` that an order or a withdrawal can reach, among few
 -- others, and `delivered`, what was delivered of them.
 --
--- Most persons of two years ask for nothing. So one scan keeps the hashes of all keys alone. From
--- the rows that an order or withdrawal names it goes by phone, by number and by phone again, as far
--- as withdrawal_notices.sql goes. A second scan keeps these rows. Two keys with one hash only add a
--- row.
+-- Most persons of two years ask for nothing. So one scan keeps the hashes of all keys alone.
+-- From the rows that an order or withdrawal names it goes by phone, by number, by the owner of a
+-- firm and by phone again, as far as withdrawal_notices.sql goes. A second scan keeps these
+-- rows. Two keys with one hash only add a row.
 --
--- Tables: `lake_leads`, `lake_delivered`, `suppressions` and `kinds`, see withdrawal_notices.sql.
+-- Tables: `lake_leads`, `lake_delivered`, `suppressions` and `kinds`, see
+-- withdrawal_notices.sql.
 
 create or replace temp table ordered as
 
@@ -21,8 +22,15 @@ create or replace temp table lead_keys as
 select
     case when is_id_valid then hash(id_number_sha256) end as id_key,
     case when coalesce(is_phone_valid, true) then hash(phone_sha256) end as phone_key,
+    case
+        when owner_id_number_sha256 is not null then hash(owner_id_number_sha256)
+    end as owner_key,
     consent_withdrawn_at is not null
     or id_number_sha256 in (
+        select ordered.subject from ordered
+        where ordered.subject_type = 'id_number'
+    )
+    or owner_id_number_sha256 in (
         select ordered.subject from ordered
         where ordered.subject_type = 'id_number'
     )
@@ -47,13 +55,40 @@ with first_phones as (
 
 ),
 
-ids as (
+first_ids as (
 
     select distinct id_key as reached_key
     from lead_keys
     where
         (is_hit or phone_key in (select first_phones.reached_key from first_phones))
         and id_key is not null
+
+),
+
+-- the owner of a firm, and a person as the owner of firms
+owners as (
+
+    select reached_key from first_ids
+    union
+    select owner_key as reached_key
+    from lead_keys
+    where
+        owner_key is not null
+        and (
+            is_hit
+            or phone_key in (select first_phones.reached_key from first_phones)
+            or id_key in (select first_ids.reached_key from first_ids)
+        )
+
+),
+
+ids as (
+
+    select reached_key from owners
+    union
+    select id_key as reached_key
+    from lead_keys
+    where id_key is not null and owner_key in (select owners.reached_key from owners)
 
 )
 
@@ -63,7 +98,12 @@ select reached_key from ids
 union
 select phone_key as reached_key
 from lead_keys
-where id_key in (select ids.reached_key from ids) and phone_key is not null
+where
+    phone_key is not null
+    and (
+        id_key in (select ids.reached_key from ids)
+        or owner_key in (select owners.reached_key from owners)
+    )
 union
 select hash(subject) as reached_key
 from ordered
@@ -81,12 +121,19 @@ select
     id_number_sha256,
     phone_sha256,
     is_id_valid,
-    is_phone_valid
+    is_phone_valid,
+    segment,
+    owner_id_number_sha256,
+    is_owner_id_valid
 from lake_leads
 where
     consent_withdrawn_at is not null
     or hash(phone_sha256) in (select reached.reached_key from reached)
     or hash(id_number_sha256) in (select reached.reached_key from reached)
+    or (
+        owner_id_number_sha256 is not null
+        and hash(owner_id_number_sha256) in (select reached.reached_key from reached)
+    )
     or channel_id || '/' || lead_id in (
         select ordered.subject from ordered
         where ordered.subject_type = 'lead'

@@ -15,6 +15,13 @@ with subjects as (
     select
         channel_id,
         lead_id,
+        'id_number' as subject_type,
+        owner_id_number_sha256 as subject
+    from related_leads
+    union
+    select
+        channel_id,
+        lead_id,
         'phone' as subject_type,
         phone_sha256 as subject
     from related_leads

@@ -1,12 +1,14 @@
 -- The received matches of persons who withdrew, asked for erasure or must not be contacted: one
 -- row per match and kind, without the ones of an earlier notice.
 --
--- Tables: `leads` and `delivered` (of notice_candidates.sql, with their `date`), `suppressions`
--- (orders as known), `kinds` (reason of an order -> kind), `noticed` (earlier notices),
--- `erased_matches` (of erased persons: the lake has nothing of them). An order on any lead of a
--- person holds for all of them: leads with one identity number, or with one phone unless two
--- different numbers came with them. A lead without a number belongs to the numbers that came with
--- its phone.
+-- Tables: `numbered_leads` (numbered_leads.sql, of the `leads` of notice_candidates.sql) and
+-- `delivered`, with their `date`, `suppressions` (orders as known), `kinds` (reason of an order
+-- -> kind), `noticed` (earlier notices), `erased_matches` (of erased persons: the lake has
+-- nothing of them). An order on any lead of a person holds for all of them: leads with one
+-- identity number, or with one phone unless two different numbers came with them. A lead without
+-- a number belongs to the numbers that came with its phone. The firms of one owner are one
+-- person as the policy says; a firm obeys its owner, and if it came with several the firms of
+-- each, as they obey its own.
 
 with keyed as (
 
@@ -19,9 +21,13 @@ with keyed as (
         consent_withdrawn_at,
         id_number_sha256,
         phone_sha256,
-        case when is_id_valid then id_number_sha256 end as id_key,
-        case when coalesce(is_phone_valid, true) then phone_sha256 end as phone_key
-    from leads
+        owner_id_number_sha256,
+        joining_owner,
+        firms_of,
+        id_key as own_id_key,
+        number_key as id_key,
+        phone_key
+    from numbered_leads
 
 ),
 
@@ -49,6 +55,16 @@ hits as (
     from keyed
     inner join orders
         on orders.subject_type = 'id_number' and keyed.id_number_sha256 = orders.subject
+    union all
+    select
+        keyed.*,
+        orders.kind,
+        orders.institution_id,
+        orders.effective_at,
+        false as ends_consent
+    from keyed
+    inner join orders
+        on orders.subject_type = 'id_number' and keyed.owner_id_number_sha256 = orders.subject
     union all
     select
         keyed.*,
@@ -124,6 +140,10 @@ reachable as (
     select keyed.*
     from keyed
     semi join first_ids on keyed.id_key = first_ids.id_key
+    union
+    select keyed.*
+    from keyed
+    where owner_id_number_sha256 is not null
 
 ),
 
@@ -145,9 +165,52 @@ numbers as (
     from reachable
     inner join reachable as beside on reachable.phone_key = beside.phone_key
     where
-        reachable.id_key is null
+        (reachable.own_id_key is null or beside.own_id_key is null)
         and beside.id_key is not null
         and beside.lead_on >= reachable.lead_on - $same_person_days
+
+),
+
+-- the numbers that a firm obeys beside its own
+obeyed_numbers as (
+
+    select
+        id_key,
+        owner_id_number_sha256 as obeyed_key
+    from keyed
+    where owner_id_number_sha256 is not null
+    union
+    select
+        id_key,
+        'firms|' || joining_owner as obeyed_key
+    from keyed
+    where joining_owner is not null
+    union
+    select
+        'firms|' || joining_owner as id_key,
+        id_key as obeyed_key
+    from keyed
+    where joining_owner is not null
+
+),
+
+obeying as (
+
+    select
+        numbers.channel_id,
+        numbers.lead_id,
+        numbers.lead_on,
+        obeyed_numbers.obeyed_key
+    from numbers
+    inner join obeyed_numbers on numbers.id_key = obeyed_numbers.id_key
+    union
+    select
+        channel_id,
+        lead_id,
+        lead_on,
+        owner_id_number_sha256 as obeyed_key
+    from keyed
+    where owner_id_number_sha256 is not null
 
 ),
 
@@ -173,8 +236,11 @@ related as (
     inner join reachable
         on
             hits.phone_key = reachable.phone_key
-            and coalesce(hits.id_key, reachable.id_key, '')
-            = coalesce(reachable.id_key, hits.id_key, '')
+            and (
+                hits.own_id_key is null
+                or reachable.own_id_key is null
+                or hits.id_key = reachable.id_key
+            )
             and hits.lead_on >= reachable.lead_on - $same_person_days
     union
     select
@@ -191,6 +257,21 @@ related as (
         on
             hit_numbers.id_key = numbers.id_key
             and hits.lead_on >= numbers.lead_on - $same_person_days
+    union
+    select
+        obeying.channel_id,
+        obeying.lead_id,
+        hits.kind,
+        hits.institution_id,
+        hits.effective_at,
+        hits.ends_consent
+    from hits
+    inner join numbers as hit_numbers
+        on hits.channel_id = hit_numbers.channel_id and hits.lead_id = hit_numbers.lead_id
+    inner join obeying
+        on
+            hit_numbers.id_key = obeying.obeyed_key
+            and hits.lead_on >= obeying.lead_on - $same_person_days
 
 ),
 

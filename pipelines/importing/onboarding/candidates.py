@@ -117,7 +117,7 @@ def _score_values(  # noqa: PLR0911 - one answer for each kind of column
     """Return how well the values fit the type and rules of the column; 0: they contradict it."""
     if column.name == "phone":
         return _by_share(profile.share("phone"), "look like phone numbers")
-    if column.name == "id_number":
+    if column.name in ("id_number", "owner_id_number"):
         share = profile.share("resident_id", "uscc", "ein")
         return _by_share(share, "look like identity numbers")
     if column.name == "lead_id":

@@ -100,6 +100,7 @@ _LEAD_ORDERS = """
         case closing.reason
             when 'narrowed' then 'consent_narrowed'
             when 'role' then 'consent_role'
+            when 'owner' then 'owner_disputed'
             else 'consent_withdrawn'
         end,
         null, files.file, line

@@ -126,6 +126,7 @@ FINDINGS = {
     "consent_withdrawn": "withdrawal_in_a_copy",
     "consent_narrowed": "withdrawal_in_a_copy",
     "consent_role": "consent_role_disputed",
+    "owner_disputed": "owner_disputed",
     "unreadable_consent": "unreadable_consent",
     "unmapped_column": "unknown_column_closes_lead",
     "unreadable_order": "unreadable_order_applied",

@@ -1,10 +1,12 @@
--- The leads of each person that is asked for, of all time; and whether the identifier names several
--- persons.
+-- The leads of each person that is asked for, of all time; and whether the identifier names
+-- several persons.
 --
--- Tables: `asked` (person, kind, subject: a keyed hash, or CHANNEL/LEAD), `leads` (the lake, with
--- `lead_on`). A person is one identity number with the phones that came with it alone, or one phone
--- without any number, or one lead without either (expectations/policy/identity.yml). A number that
--- came with more than `$max_phones` phones names nobody.
+-- Tables: `asked` (person, kind, subject: a keyed hash, or CHANNEL/LEAD), `leads` (the lake,
+-- with `lead_on`). A person is one identity number with the phones that came with it alone, or
+-- one phone without any number, or one lead without either (expectations/policy/identity.yml). A
+-- number that came with more than `$max_phones` phones names nobody. The leads of a firm are its
+-- owner's as well, for they have the owner's number, unless it came with more than `$max_firms`
+-- firms.
 
 with keyed as (
 
@@ -14,6 +16,7 @@ with keyed as (
         lead_on,
         id_number_sha256,
         phone_sha256,
+        owner_id_number_sha256,
         case when coalesce(is_id_valid, true) then id_number_sha256 end as id_key,
         case when coalesce(is_phone_valid, true) then phone_sha256 end as phone_key
     from leads
@@ -36,6 +39,16 @@ crowded_ids as (
     from phones_of_ids
     group by id_key
     having count(*) > $max_phones
+
+),
+
+crowded_owners as (
+
+    select owner_id_number_sha256 as id_key
+    from keyed
+    where owner_id_number_sha256 <> coalesce(id_number_sha256, '')
+    group by owner_id_number_sha256
+    having count(distinct coalesce(id_key, phone_key, channel_id || '/' || lead_id)) > $max_firms
 
 ),
 
@@ -107,6 +120,11 @@ ambiguous as (
     from ids
     inner join crowded_ids on ids.id_key = crowded_ids.id_key
     where ids.kind = 'id_number'
+    union
+    select asked.person
+    from asked
+    inner join crowded_owners
+        on asked.kind = 'id_number' and asked.subject = crowded_owners.id_key
 
 ),
 
@@ -117,6 +135,23 @@ own_ids as (
         ids.id_key
     from ids
     anti join crowded_ids on ids.id_key = crowded_ids.id_key
+
+),
+
+-- the numbers by which a person is the owner of firms
+owner_ids as (
+
+    select
+        own_ids.person,
+        own_ids.id_key
+    from own_ids
+    anti join crowded_owners on own_ids.id_key = crowded_owners.id_key
+    union
+    select
+        person,
+        subject as id_key
+    from asked
+    where kind = 'id_number'
 
 ),
 
@@ -163,6 +198,14 @@ found as (
     from own_phones
     inner join keyed on own_phones.phone_key = keyed.phone_key
     where keyed.id_key is null
+    union
+    select
+        owner_ids.person,
+        keyed.channel_id,
+        keyed.lead_id,
+        keyed.lead_on
+    from owner_ids
+    inner join keyed on owner_ids.id_key = keyed.owner_id_number_sha256
 
 )
 

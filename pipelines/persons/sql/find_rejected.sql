@@ -1,6 +1,7 @@
 -- The rejected rows of each person that is asked for and has no lead. Tables: `asked` (person,
 -- kind, subject: a keyed hash), `rejected_values`, `leads` (the lake). `numbers` counts the
--- identity numbers of all rows of the person: with several it is unclear who is meant.
+-- identity numbers of all rows of a phone: with several it is unclear who is meant. A row that
+-- has the number itself may also have the one of a firm's owner.
 
 with found as (
 
@@ -30,7 +31,7 @@ numbers as (
         on
             found.path = rejected_values.path
             and found.line = rejected_values.line
-    where rejected_values.is_number
+    where rejected_values.is_number and found.kind = 'phone'
     group by found.person
 
 )

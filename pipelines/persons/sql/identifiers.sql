@@ -30,11 +30,13 @@ own_values as (
         select
             cast(lead_id as varchar) as lead_id,
             cast(id_number as varchar) as id_number,
+            cast(owner_id_number as varchar) as owner_id_number,
             cast(phone as varchar) as phone,
             cast(full_name as varchar) as full_name,
             cast(business_name as varchar) as business_name,
             cast(device_id as varchar) as device_id,
             cast(id_number_sha256 as varchar) as id_number_sha256,
+            cast(owner_id_number_sha256 as varchar) as owner_id_number_sha256,
             cast(phone_sha256 as varchar) as phone_sha256,
             cast(person_key as varchar) as person_key
         from own
@@ -49,11 +51,13 @@ other_values as (
         select
             cast(lead_id as varchar) as lead_id,
             cast(id_number as varchar) as id_number,
+            cast(owner_id_number as varchar) as owner_id_number,
             cast(phone as varchar) as phone,
             cast(full_name as varchar) as full_name,
             cast(business_name as varchar) as business_name,
             cast(device_id as varchar) as device_id,
             cast(id_number_sha256 as varchar) as id_number_sha256,
+            cast(owner_id_number_sha256 as varchar) as owner_id_number_sha256,
             cast(phone_sha256 as varchar) as phone_sha256,
             cast(person_key as varchar) as person_key
         from others
@@ -62,14 +66,17 @@ other_values as (
 
 ),
 
+-- an owner's number may be the number of another lead
 shared as (
 
     select distinct
-        other_values.kind,
-        other_values.value
-    from other_values
-    semi join own_values
-        on other_values.kind = own_values.kind and other_values.value = own_values.value
+        own_values.kind,
+        own_values.value
+    from own_values
+    semi join other_values
+        on
+            replace(own_values.kind, 'owner_', '') = replace(other_values.kind, 'owner_', '')
+            and own_values.value = other_values.value
 
 )
 

@@ -6,7 +6,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from expectations import policy
-from pipelines.core.database import connect, run_query
+from expectations.contracts import load
+from pipelines.core.database import connect, create_files_view, run_query
 from pipelines.core.home.person_ledger import (
     Review,
     list_restrictions,
@@ -151,9 +152,7 @@ def _find_open_orders(settings: Settings, day: date) -> Iterator[OpenOrders]:
         )
         if not connection.table("orders").limit(1).fetchall():
             return
-        connection.read_parquet(leads, hive_partitioning=False, union_by_name=True).create_view(
-            "leads"
-        )
+        create_files_view(connection, "leads", leads, load("leads").lake_schema)
         for known_on, count in run_query(connection, SQL / "erasure_orders.sql").fetchall():
             yield OpenOrders(known_on, count, known_on + days)
 

@@ -25,6 +25,7 @@ with claimed as (
         leads.consent_text_sha256,
         leads.id_key,
         leads.phone_key,
+        leads.firms_of,
         earlier.match_id is not null as is_earlier,
         earlier.match_id is null or $day = $as_of as is_judged
     from outgoing_rows
@@ -274,6 +275,12 @@ judged as (
                             claimed.phone_key is not null
                             and count(*) over (
                                 partition by claimed.institution_id, claimed.phone_key
+                            ) > 1
+                        )
+                        or (
+                            claimed.firms_of is not null
+                            and count(*) over (
+                                partition by claimed.institution_id, claimed.firms_of
                             ) > 1
                         )
                         then ['person_twice']

@@ -33,6 +33,7 @@ select
     day_leads.lead_id,
     day_leads.full_name,
     day_leads.id_number,
+    day_leads.owner_id_number,
     day_leads.phone,
     day_leads.birth_date,
     day_leads.business_name,
@@ -50,8 +51,26 @@ select
     case when day_leads.is_id_valid then day_leads.id_number_sha256 end as id_key,
     case
         when coalesce(day_leads.is_phone_valid, true) then day_leads.phone_sha256
-    end as phone_key
+    end as phone_key,
+    coalesce(
+        owned_firms.owner_key,
+        case
+            when day_leads.id_number_sha256 is null or not coalesce(day_leads.is_id_valid, true)
+                then joining_owners.owner_key
+        end
+    ) as firms_of
 from gate.day_leads
+left join gate.owned_firms
+    on
+        owned_firms.judged_on = $day
+        and coalesce(day_leads.is_id_valid, true)
+        and day_leads.id_number_sha256 = owned_firms.registration_key
+left join gate.joining_owners
+    on
+        joining_owners.judged_on = $day
+        and day_leads.segment = 'business'
+        and coalesce(day_leads.is_owner_id_valid, true)
+        and day_leads.owner_id_number_sha256 = joining_owners.owner_key
 semi join claimed
     on day_leads.channel_id = claimed.channel_id and day_leads.lead_id = claimed.lead_id
 left join copies

@@ -13,6 +13,14 @@ union
 select
     channel_id,
     lead_id,
+    'id_number' as subject_type,
+    owner_id_number_sha256 as subject
+from gate.persons
+where owner_id_number_sha256 is not null
+union
+select
+    channel_id,
+    lead_id,
     'phone' as subject_type,
     phone_sha256 as subject
 from gate.persons

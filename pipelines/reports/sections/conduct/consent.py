@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations import policy
-from pipelines.core.database import create_known_view, query_table
+from expectations.contracts import load
+from pipelines.core.database import create_files_view, create_known_view, query_table
 from pipelines.core.settings import Settings
 from pipelines.core.translation import text
 from pipelines.deliveries.ledger.receipts import JUDGED
@@ -173,9 +174,8 @@ def load_order_sources(
     if not files:
         return ()
     create_known_view(connection, settings, "suppressions", day)
-    rows: list[dict[str, Any]] = query_table(
-        connection, SQL / "orders_by_source.sql", {"leads": files}
-    ).to_pylist()
+    create_files_view(connection, "sent_leads", files, load("leads").lake_schema)
+    rows: list[dict[str, Any]] = query_table(connection, SQL / "orders_by_source.sql").to_pylist()
     return tuple(OrderSource(**row | {"reasons": tuple(row["reasons"])}) for row in rows)
 
 

@@ -18,6 +18,14 @@ with open_orders as (
         orders.known_on
     from orders
     semi join leads
+        on orders.subject_type = 'id_number' and orders.subject = leads.owner_id_number_sha256
+    union
+    select
+        orders.subject_type,
+        orders.subject,
+        orders.known_on
+    from orders
+    semi join leads
         on orders.subject_type = 'phone' and orders.subject = leads.phone_sha256
     union
     select

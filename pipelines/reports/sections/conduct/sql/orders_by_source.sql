@@ -1,14 +1,15 @@
 -- Suppression orders by source: how many there are, and how many are about a lead of the last days.
 -- `suppressions` is a view of the orders known by the end of the day; the ones that ingest derived
--- from what withdraws or cannot be read have no source.
+-- from what withdraws or cannot be read have no source. `sent_leads`: the leads of the last days.
 
 with leads as (
 
     select
         id_number_sha256,
+        owner_id_number_sha256,
         phone_sha256,
         channel_id || '/' || lead_id as lead
-    from read_parquet($leads, hive_partitioning = false)
+    from sent_leads
 
 ),
 
@@ -17,6 +18,11 @@ subjects as (
     select
         'id_number' as subject_type,
         id_number_sha256 as subject
+    from leads
+    union
+    select
+        'id_number' as subject_type,
+        owner_id_number_sha256 as subject
     from leads
     union
     select
