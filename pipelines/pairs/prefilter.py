@@ -404,7 +404,8 @@ def _estimate_prices_and_cutoffs(
     others = np.sort(advantage[~is_best])[::-1]
     kept_others = max(0, limits.per_lead - best) * len(leads)
     cutoff = others[kept_others] if kept_others < len(others) else -np.inf
-    quota_cutoffs = _cutoffs_of_quotas(pairs.product, advantage, is_best, terms.quota, limits)
+    is_offer = is_best & (net_value > 0)
+    quota_cutoffs = _cutoffs_of_quotas(pairs.product, advantage, is_offer, terms.quota, limits)
     return prices, np.minimum(cutoff, quota_cutoffs)
 
 
@@ -432,17 +433,22 @@ def _load_terms(connection: duckdb.DuckDBPyConnection, share: float) -> ProductT
 def _cutoffs_of_quotas(
     product: IntArray,
     advantage: FloatArray,
-    is_best: BoolArray,
+    is_offer: BoolArray,
     quota: FloatArray,
     limits: Candidates,
 ) -> FloatArray:
-    """Return the advantage above which each product has `quota_times` its quota."""
+    """Return the advantage above which each product has `quota_times` its quota.
+
+    Pairs that are among their lead's best offers count first; a product that has enough of them
+    needs no others (infinity), one that has too few pairs needs all (-infinity).
+    """
+    rank = np.where(is_offer, np.inf, advantage)
     wanted = np.maximum(1, np.ceil(limits.quota_times * quota)).astype(np.int64)
-    order = np.lexsort((-np.where(is_best, np.inf, advantage), product))
+    order = np.lexsort((-rank, product))
     ends = np.searchsorted(product[order], np.arange(len(quota) + 1))
     has_enough = np.diff(ends) > wanted
     cutoffs = np.full(len(quota), -np.inf)
-    cutoffs[has_enough] = advantage[order][(ends[:-1] + wanted - 1)[has_enough]]
+    cutoffs[has_enough] = rank[order][(ends[:-1] + wanted - 1)[has_enough]]
     return cutoffs
 
 
