@@ -1,8 +1,9 @@
 """Alerts: one message for each cause, by mail and to a webhook, and one when it has passed.
 
 A task that failed for good, a day that is not fit and a missed deadline each send one alert; a
-retry, or the same failure again, sends none. When the day closes, one message says that its alerts
-have passed. `alerts/date=D.jsonl` in the home records what was sent, and so what is open.
+retry, or the same failure again, sends none to those that it has reached. When the day closes, one
+message says that its alerts have passed. `alerts/date=D.jsonl` in the home records
+what was sent, and so what is open.
 
 Where alerts go is set by two connections of Airflow, in its page or as variables: `banyan_smtp`
 (a mail server; the addresses are in BANYAN_ALERT_MAIL_TO) and `banyan_webhook` (an address that
@@ -14,8 +15,10 @@ import hashlib
 import html
 import json
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from typing import Any
 from urllib.request import Request, urlopen
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
@@ -116,8 +119,8 @@ class FailureAlert(BaseNotifier):
             runbook=RUNBOOK[kind],
         )
         with lock_alerts(settings, day):
-            if alert.cause not in read_open_alerts(settings, day):
-                _send_and_record(settings, day, alert)
+            is_open = read_open_alerts(settings, day).get(alert.cause)
+            _send_and_record(settings, day, alert, is_open)
 
 
 class RecoveryAlert(BaseNotifier):
@@ -142,18 +145,27 @@ class RecoveryAlert(BaseNotifier):
             _send_and_record(settings, day, alert)
 
 
-def _send_and_record(settings: Settings, day: date, alert: Alert) -> None:
-    sent_to = send_alert(settings, alert)
-    record_alert(settings, day, {**asdict(alert), "cause": alert.cause, "sent_to": sent_to})
+def _send_and_record(
+    settings: Settings, day: date, alert: Alert, is_open: Mapping[str, Any] | None = None
+) -> None:
+    """Send `alert` to the receivers that the open entry of its cause does not name."""
+    reached = set() if is_open is None else set(is_open["sent_to"])
+    sent_to = send_alert(settings, alert, reached)
+    if sent_to or is_open is None:
+        entry = {**asdict(alert), "cause": alert.cause, "sent_to": sorted(reached.union(sent_to))}
+        record_alert(settings, day, entry)
 
 
-def send_alert(settings: Settings, alert: Alert) -> list[str]:
+def send_alert(settings: Settings, alert: Alert, reached: Collection[str] = ()) -> list[str]:
     """Send `alert` to every receiver that is set and return the ids of the ones that took it.
 
-    A receiver that doesn't answer is logged: an alert never fails the task that it is about.
+    The ones that it has `reached` before get no second one. A receiver that doesn't answer is
+    logged: an alert never fails the task that it is about.
     """
     sent_to = []
     for connection_id, send in ((MAIL, _send_mail), (WEBHOOK, _post)):
+        if connection_id in reached:
+            continue
         try:
             connection = Connection.get(connection_id)
         except AirflowNotFoundException:
@@ -161,7 +173,11 @@ def send_alert(settings: Settings, alert: Alert) -> list[str]:
         try:
             send(settings, connection, alert)
         except Exception as error:  # noqa: BLE001 - any library's error; its text may hold a secret
-            log.error("An alert did not reach %s: %s", connection_id, type(error).__name__)  # noqa: TRY400
+            log.error(  # noqa: TRY400
+                "An alert did not reach %s (%s:%s): %s. It is tried again when the step fails "
+                "again; dags/README.md says how the connection is set.",
+                *(connection_id, connection.host, connection.port, type(error).__name__),
+            )
         else:
             sent_to.append(connection_id)
     return sent_to

@@ -6,7 +6,7 @@ from datetime import date, time
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from expectations.strict_model import StrictModel
 
@@ -958,6 +958,15 @@ class SignOffRules(Decision):
     """Which days need an officer's decision before their lead files are delivered."""
 
     hold: Literal["off", "on_not_fit", "always"]
+
+    @field_validator("hold", mode="before")
+    @classmethod
+    def _require_quotes(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(  # noqa: TRY004 - pydantic adds a ValueError to its message
+                "YAML reads off without quotes as false: write hold: 'off'"
+            )
+        return value
 
 
 class VerdictRule(Decision):

@@ -89,7 +89,10 @@ def describe_failure(
         f"Not run: the dates after it, to {last}." if last > day else "",
         f"The files published before are unchanged. The day's report: {_shorten(report)}",
         f"The whole log: {_shorten(log)}",
-        "Correct the cause and run the date again; steps that were done give the same bytes again.",
+        ""
+        if failed == ["sign_off"]  # its message says what to do
+        else "Correct the cause and run the date again; steps that were done give the same bytes "
+        "again.",
     ]
     return "\n".join(line for line in lines if line)
 

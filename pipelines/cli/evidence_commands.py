@@ -53,6 +53,12 @@ def signoff(
         return 0
     number = len(read_sign_offs(settings, day))
     print(f"{day}: {LABELS[decision]}, by {entry.by} at {entry.at}; decision {number} on this day.")
+    if decision == "not_fit" and settings.day_folder(settings.delivered, day).exists():
+        print(
+            "Its lead files were delivered before, and the decision takes none back. Correct the "
+            f"cause and run `banyan run --date {day}`: institutions then get corrected files, and "
+            "a retraction list where a lead is gone."
+        )
     print(f"The page of all days shows it: {settings.reports / 'index.html'}")
     return 0
 

@@ -14,6 +14,7 @@ import click
 
 from pipelines.cli.options import DATE, Command, json_option, print_json, with_settings
 from pipelines.core.errors import UsageError
+from pipelines.core.formats import MAX_NAME, clean_note
 from pipelines.core.settings import Settings
 from pipelines.core.translation import plural
 
@@ -88,7 +89,8 @@ def require(by: str | None, reason: str | None) -> dict[str, str]:
     """Return who decided it and why; both are needed where something is written."""
     if not (by or "").strip() or not (reason or "").strip():
         raise UsageError("--by NAME and --reason TEXT are needed. Nothing was done.")
-    return {"by": f"{by}".strip(), "reason": f"{reason}".strip()}
+    name, text = clean_note("name", f"{by}", MAX_NAME), clean_note("reason", f"{reason}")
+    return {"by": name, "reason": text}
 
 
 @person.command()
@@ -184,15 +186,26 @@ def erase(
 @by_option
 @reason_option
 @click.option("--lift", "lifted", metavar="RESTRICTION", help="Lift this restriction.")
+@click.option("--list", "is_list", is_flag=True, help="List the restrictions in force.")
 @with_persons
 def restrict(
-    settings: Settings, kind: Kind | None, by: str | None, reason: str | None, lifted: str | None
+    settings: Settings,
+    kind: Kind | None,
+    by: str | None,
+    reason: str | None,
+    lifted: str | None,
+    is_list: bool,  # noqa: FBT001
 ) -> int:
     """Stop the use of a person's data, from the next date on, until it is lifted."""
     from pipelines.core.home.lock import lock_home
-    from pipelines.persons.restrict import lift
+    from pipelines.persons.restrict import lift, list_in_force
     from pipelines.persons.restrict import restrict as restrict_persons
 
+    if is_list:
+        names = ("id", "at", "known_on", "by", "reason", "persons")
+        rows = [{name: each[name] for name in names} for each in list_in_force(settings)]
+        print_json({"in_force": rows})
+        return 0
     who = require(by, reason)
     named = None if lifted else read_lines(kind)
     with lock_home(settings):
@@ -269,7 +282,7 @@ def retention(
         if not by:
             raise UsageError("--apply needs --by NAME. Nothing was removed.")
         with lock_home(settings):
-            print_json(apply_retention(settings, as_of, by=by))
+            print_json(apply_retention(settings, as_of, by=clean_note("name", by, MAX_NAME)))
         return 0
     rows = load_retention(settings, as_of)
     if not as_json:

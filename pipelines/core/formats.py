@@ -7,13 +7,28 @@ from itertools import zip_longest
 
 from markupsafe import Markup, escape
 
+from pipelines.core.errors import UsageError
+
 NOTHING = "\N{EN DASH}"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
-PERSONAL = re.compile(r"(?<!\d)(?:\d{17}[\dXx]|\+?(?:86)?1[3-9]\d{9})(?!\d)|[^\s@]+@[^\s@]+\.\w+")
+PERSONAL = re.compile(
+    r"""
+    (?<!\d)(?:
+        \d{6}[ -]?\d{8}[ -]?\d{3}[\dXx]                 # an identity number of CN
+        | (?:\+?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}    # a mobile phone of CN
+        | \+\d(?:[ -]?\d){7,14}                         # a phone with its country's code
+    )(?!\d)
+    | (?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])              # a social security number of US
+    | [^\s@]+@[^\s@]+\.\w+                             # an e-mail address
+    """,
+    re.VERBOSE,
+)
+MAX_NAME, MAX_NOTE = 100, 2_000
+"""Characters of a name and of a note in a ledger."""
 
 
 def count(value: float | None) -> str:
@@ -74,6 +89,28 @@ def without_personal(text: str) -> str:
     Messages and file names hold none by design; this is a second check for published pages.
     """
     return PERSONAL.sub("[masked]", text) if PERSONAL.search(text) else text
+
+
+def clean_note(what: str, text: str, longest: int = MAX_NOTE) -> str:
+    """Return a name or note for a ledger that is never erased, on one line.
+
+    Raises:
+        UsageError: It is too long, can't be printed, or holds what looks like an identity number, a
+            phone or an e-mail address.
+    """
+    text = re.sub(r"\s+", " ", text).strip()
+    if len(text) > longest or not text.isprintable():
+        raise UsageError(
+            f"The {what} has {len(text):,} characters, or one that can't be printed; at most "
+            f"{longest:,} printable ones are kept. Nothing was recorded."
+        )
+    if without_personal(text) != text:
+        raise UsageError(
+            f"The {what} holds what looks like an identity number, a phone or an e-mail address. "
+            "The ledger is never erased, so it may name no person but the officer. Nothing was "
+            "recorded. Name a lead as CHANNEL/LEAD."
+        )
+    return text
 
 
 FILTERS: dict[str, Callable[..., object]] = {

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pipelines.core.database import connect
 from pipelines.core.errors import InputMissing
 from pipelines.core.home.erasures import rewrite_folder
-from pipelines.core.home.person_ledger import append_entry
+from pipelines.core.home.person_ledger import append_entry, list_restrictions, read_ledger
 from pipelines.core.publishing import write_parquet
 from pipelines.core.restrictions import PLATFORM
 from pipelines.core.settings import Settings
@@ -41,7 +41,9 @@ def restrict(
 ) -> dict[str, Any]:
     """Restrict the persons that `lines` name; return the entry of the ledger.
 
-    The order is landed before it is recorded: what a killed call leaves restricts.
+    The order is landed before it is recorded: what a killed call leaves restricts. A restriction
+    that is in force already for these leads stays as it is; `also_restricted_by` names it, because
+    the leads are free only when each is lifted.
 
     Raises:
         InputMissing: None of the persons is known.
@@ -59,10 +61,13 @@ def restrict(
         subjects = load_subjects(connection, settings, found)
         orders = list_order_subjects(connection, subjects)
         hashes = sorted(hash_leads(connection, settings, found.leads).values())
+    others = [
+        each["id"] for each in list_in_force(settings) if not set(each["leads"]).isdisjoint(hashes)
+    ]
     name = f"restriction-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     day = find_open_date(settings)
     land_order(settings, name, day, REASON, orders)
-    return append_entry(
+    entry = append_entry(
         settings,
         {
             "verb": "restrict",
@@ -75,10 +80,19 @@ def restrict(
             "leads": hashes,
         },
     )
+    return entry | {"also_restricted_by": others}
+
+
+def list_in_force(settings: Settings) -> list[dict[str, Any]]:
+    """Return the ledger's entries of the restrictions that are not lifted, oldest first."""
+    is_open = {each.id for each in list_restrictions(settings) if each.lifted_on is None}
+    return [entry for entry in read_ledger(settings) if entry.get("id") in is_open]
 
 
 def lift(settings: Settings, restriction: str, *, by: str, reason: str) -> dict[str, Any]:
     """Lift a restriction; return the entry of the ledger.
+
+    `still_restricted_by` names the restrictions that stay in force for any of its leads.
 
     Raises:
         InputMissing: There is no such restriction, or it was lifted.
@@ -92,10 +106,17 @@ def lift(settings: Settings, restriction: str, *, by: str, reason: str) -> dict[
     ]
     if not any(changed):
         raise InputMissing(
-            f"There is no restriction {restriction} in force. Nothing was changed. "
-            f"{settings.persons / 'ledger.jsonl'} has every restriction."
+            f"There is no restriction {restriction} in force. Nothing was changed. List the ones "
+            "in force: `banyan person restrict --list`."
         )
-    return append_entry(
+    in_force = list_in_force(settings)
+    leads = {lead for each in in_force if each["id"] == restriction for lead in each["leads"]}
+    others = [
+        each["id"]
+        for each in in_force
+        if each["id"] != restriction and not leads.isdisjoint(each["leads"])
+    ]
+    entry = append_entry(
         settings,
         {
             "verb": "lift",
@@ -105,6 +126,7 @@ def lift(settings: Settings, restriction: str, *, by: str, reason: str) -> dict[
             "known_on": f"{find_open_date(settings)}",
         },
     )
+    return entry | {"still_restricted_by": others}
 
 
 def _empty(settings: Settings, path: Path) -> bool:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from expectations import policy
 from expectations.delivery_policy_types import RetentionKind
 from pipelines.core.database import connect, query_table
+from pipelines.core.errors import UsageError
 from pipelines.core.home.erasures import proof_path
 from pipelines.core.home.person_ledger import append_entry
 from pipelines.core.home.retention import VERB, RetentionRow, list_currencies, load_retention
@@ -40,7 +41,11 @@ def apply_retention(settings: Settings, day: date, *, by: str) -> dict[str, Any]
         settings: Settings of the home; the caller holds its lock.
         day: A business date; nothing that is due later goes.
         by: Who, or what, applies it.
+
+    Raises:
+        UsageError: `day` is to come: nothing is due by it yet.
     """
+    _require_past(settings, day)
     removed = []
     with connect(settings) as connection:
         resumed = resume(settings, connection)
@@ -59,6 +64,20 @@ def apply_retention(settings: Settings, day: date, *, by: str) -> dict[str, Any]
         "removed": [{name: proof[name] for name in names if name in proof} for proof in removed],
         "resumed": len(resumed),
     }
+
+
+def _require_past(settings: Settings, day: date) -> None:
+    """Raise `UsageError` if `day` lies after today and after every date that was run.
+
+    What is removed can't be restored, and a mistyped year would remove everything.
+    """
+    today = datetime.now(settings.zone).date()
+    if day > max(today, find_open_date(settings) - timedelta(days=1)):
+        raise UsageError(
+            f"{day} is to come: today is {today}, so what would be due by then is not due yet. "
+            "Nothing was removed. Without --date everything that is due by the last date that was "
+            "run is removed."
+        )
 
 
 def _remove(

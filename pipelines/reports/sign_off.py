@@ -5,7 +5,6 @@ all days and `banyan status` show each decision at once, and the page of the day
 written again for another reason.
 """
 
-import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,15 +19,12 @@ from pipelines.core.evidence.sign_offs import (
     find_hold,
     hash_matches,
 )
-from pipelines.core.formats import without_personal
+from pipelines.core.formats import MAX_NAME, clean_note
 from pipelines.core.home.schema_version import read_replay
 from pipelines.core.publishing import read_manifest
 from pipelines.core.settings import Settings
 from pipelines.reports.overview.day_index import write_day_index
 from pipelines.reports.publish_report import report
-
-MAX_NAME, MAX_NOTE = 100, 2_000
-"""Characters of a name and of a note."""
 
 
 def hold_deliveries(settings: Settings, day: date) -> dict[str, Any]:
@@ -64,7 +60,7 @@ def record_sign_off(
         InputMissing: The day has no report that could have been read.
         IntegrityError: The ledger, or the report's manifest, is damaged.
     """
-    by, note = _clean("name", by, MAX_NAME), _clean("note", note, MAX_NOTE)
+    by, note = clean_note("name", by, MAX_NAME), clean_note("note", note)
     if not by:
         raise UsageError("A decision needs a name (--by). Nothing was recorded.")
     try:
@@ -89,20 +85,3 @@ def record_sign_off(
     log_sign_offs(settings, day)
     write_day_index(settings, day)
     return entry
-
-
-def _clean(what: str, text: str, longest: int) -> str:
-    """Return `text` on one line."""
-    text = re.sub(r"\s+", " ", text).strip()
-    if len(text) > longest or not text.isprintable():
-        raise UsageError(
-            f"The {what} has {len(text):,} characters, or one that can't be printed; at most "
-            f"{longest:,} printable ones are kept. Nothing was recorded."
-        )
-    if without_personal(text) != text:
-        raise UsageError(
-            f"The {what} holds what looks like an identity number, a phone or an e-mail address. "
-            "The ledger is never erased, so it may name no person but the officer. Nothing was "
-            "recorded. Name a lead as CHANNEL/LEAD."
-        )
-    return text

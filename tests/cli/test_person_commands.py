@@ -92,7 +92,27 @@ def test_erase_needs_who_and_why(run, home):
 def test_restrict_stops_and_lifts(run):
     code, entry, _ = run("person", "restrict", "--phone", *WHO, lines=f"{phone(3)}\n")
     assert code == 0
-    assert run("person", "restrict", "--lift", entry["id"], *WHO)[0] == 0
+    assert entry["also_restricted_by"] == []
+    again = run("person", "restrict", "--phone", *WHO, lines=f"{phone(3)}\n")[1]
+    assert again["also_restricted_by"] == [entry["id"]]
+    in_force = run("person", "restrict", "--list")[1]["in_force"]
+    assert [(each["id"], each["by"]) for each in in_force] == [
+        (entry["id"], "ann"),
+        (again["id"], "ann"),
+    ]
+    lifted = run("person", "restrict", "--lift", entry["id"], *WHO)[1]
+    assert lifted["still_restricted_by"] == [again["id"]]
+    assert run("person", "restrict", "--lift", again["id"], *WHO)[1]["still_restricted_by"] == []
+    assert run("person", "restrict", "--list")[1] == {"in_force": []}
+
+
+@pytest.mark.parametrize("verb", ["erase", "restrict"])
+def test_a_reason_names_no_person(run, home, verb):
+    for reason in ("call 15924138640", "call 159 2413 8640", "id 110105 19491231 002X", "a@b.cn"):
+        words = ("--phone", "--by", "ann", "--reason", reason)
+        code, _, messages = run("person", verb, *words, lines=f"{phone(3)}\n")
+        assert (code, "Nothing was recorded" in messages) == (2, True), reason
+    assert not Settings(home=home).persons.exists()
 
 
 def test_contest_is_open_until_a_human_decides(run):  # words: keep - the verb's name
@@ -103,6 +123,14 @@ def test_contest_is_open_until_a_human_decides(run):  # words: keep - the verb's
     assert [each["id"] for each in run(*verb, "--list")[1]["open"]] == [entry["id"]]
     assert run(*verb, "--decide", entry["id"], "--result", "upheld", *WHO)[0] == 0
     assert run(*verb, "--list")[1] == {"open": []}
+
+
+def test_retention_removes_nothing_that_is_due_in_years_to_come(run, home):
+    before = find_values(home, set(list_values(2)))
+    words = ("--apply", "--date", f"{FIRST.year + 40}-01-01", "--by", "ann")
+    code, _, messages = run("retention", *words)
+    assert (code, "Nothing was removed" in messages) == (2, True)
+    assert find_values(home, set(list_values(2))) == before
 
 
 def test_retention_lists_what_is_due(run):

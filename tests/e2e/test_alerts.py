@@ -150,7 +150,7 @@ def kinds(receivers: Receivers) -> list[str]:
 
 
 def test_a_missed_deadline_sends_one_alert_with_words_and_the_way_on(run_dag, receivers):
-    """A receiver that is gone loses no other message and fails nothing."""
+    """A receiver that is gone loses no other message, fails nothing, and gets its own later."""
     late, later = (MONDAY + timedelta(days=days) for days in (1, 2))
     for _ in range(2):
         assert run_dag(late, "check_deadline") == "failed"
@@ -170,6 +170,16 @@ def test_a_missed_deadline_sends_one_alert_with_words_and_the_way_on(run_dag, re
         ("deadline_missed", f"{later}"),
     ]
     assert len(receivers.mails) == 1
+
+    again = Controller(receivers, hostname="127.0.0.1", port=receivers.mail_server.port)
+    again.start()
+    receivers.mail_server = again
+    assert run_dag(later, "check_deadline") == "failed"
+    assert [mail["Subject"] for mail in receivers.mails][1:] == [
+        f"Banyan: {later}: lead files are late"
+    ]
+    assert len(receivers.posts) == 2
+    again.stop()
 
 
 def test_a_failed_step_and_a_day_that_is_not_fit_send_one_alert_each_until_the_day_closes(
