@@ -333,6 +333,8 @@ def test_the_few_leads_that_are_read_give_the_notices_of_all(tmp_path, monkeypat
                 id_number=draw.choice([None, f"id-{draw.randrange(60)}"]),
                 phone=f"+86138{draw.randrange(80):08d}",
                 consent_withdrawn_at=at("2026-03-04 12:00") if draw.random() < 0.03 else None,
+                segment=draw.choice(["consumer", "business"]),
+                owner_id_number=draw.choice([None, None, f"id-{draw.randrange(60)}"]),
             )
             for number in range(100 * back, 100 * back + 100)
         ]
