@@ -1,7 +1,7 @@
 """Alerts: one message for each cause, by mail and to a webhook, and one when it has passed.
 
 A task that failed for good, a day that is not fit and a missed deadline each send one alert; a
-retry, or the same failure again, sends none to those that it has reached. When the day closes, one
+retry, or the same failure again, sends none to a receiver that has it. When the day closes, one
 message says that its alerts have passed. `alerts/date=D.jsonl` in the home records
 what was sent, and so what is open.
 
