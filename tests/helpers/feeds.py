@@ -69,6 +69,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "consent_evidence": "certificate 4711",
         "consent_by_role": "owner",
         "business_name": "Zhang Trading",
+        "owner_id_type": "none",
+        "owner_id_number": None,  # leads with the number of one owner would be one firm
         "industry": "F51",
         "established_on": date(2015, 3, 1),
         "revenue_annual": 2_400_000.0,

@@ -131,6 +131,8 @@ def _make_leads(
         "full_name": identities.person_names(words, number),
         "id_type": np.where(is_person, "prc_resident_id", "prc_uscc"),
         "id_number": np.where(is_person, people, firms),
+        "owner_id_type": pa.nulls(count, pa.string()),
+        "owner_id_number": pa.nulls(count, pa.string()),
         "phone": identities.phones(number).astype(np.str_),
         "device_id": identities.device_ids(words, number),
         "region": REGIONS[region],
