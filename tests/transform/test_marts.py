@@ -86,3 +86,19 @@ def test_an_outcome_is_linked_by_the_match_of_an_earlier_date_only(home: Setting
     assert counts["outcomes"] == 1
     assert counts["outcomes_unlinked"] == {"unknown_match": 1}
     assert mart(home, "training_pairs")[0]["lead_id"] == "ann"
+
+
+def test_numbers_with_more_firms_or_phones_than_a_person_has_are_named_by_channel(home: Settings):
+    def send(name: str, **changes: str) -> dict[str, str]:
+        return {"channel_id": "social", "lead_id": name, "segment": "business", **changes}
+
+    agent = [send(f"f{n}", id_number=f"firm-{n}", owner_id_number="agent") for n in range(6)]
+    owner = [send(f"o{n}", id_number=f"shop-{n}", owner_id_number="owner") for n in range(5)]
+    broker = [send(f"b{n}", id_number="broker", phone=f"phone-{n}") for n in range(4)]
+    write_day(home, DAY, leads=[*agent, *owner, *broker])
+    build_all(home, DAY)
+    found = read_manifest(home.day_folder(home.marts, DAY))["findings"]
+    assert [(each["id"], each["count"], each["sources"]) for each in found] == [
+        ("identity_number_shared", 1, ["social"]),
+        ("owner_number_shared", 1, ["social"]),
+    ]

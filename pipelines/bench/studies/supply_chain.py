@@ -37,6 +37,7 @@ from pipelines.bench.studies.reject_inference import (
 from pipelines.core.arrays import FloatArray
 from pipelines.core.settings import Settings
 from pipelines.ingest.ingest_day import ingest
+from pipelines.simulate.outcomes.ground_truth import RISK_OF_STRENGTH
 from pipelines.simulate.simulator import SimulatedMarket
 from pipelines.simulate.world import Contagion, World
 from pipelines.transform.build import transform
@@ -57,8 +58,6 @@ GENEROSITY = 3.0
 """Fall of every cut-off, in standard deviations of strength: more loans for the same leads."""
 RISKIEST = 0.1
 """Share of leads whose recall is measured."""
-RISK_OF_STRENGTH = 0.45
-"""Log-odds of default that a standard deviation of strength takes away (`ground_truth.py`)."""
 TREES = EnsembleSize("additive_first", (300, 60))
 """The same size for all, so that only the features differ."""
 

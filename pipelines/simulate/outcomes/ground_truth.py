@@ -22,6 +22,8 @@ APPROVAL_SLOPE, APPROVAL_INTERCEPT = 1.8, 3.55
 """Log-odds of approval for each unit of strength above the cut-off, and subtracted for all."""
 MIN_GRANTED = 0.5
 """Share of the requested amount that is granted to leads at the cut-off."""
+RISK_OF_STRENGTH = 0.45
+"""Log-odds of default that a standard deviation of strength takes away."""
 STRENGTH_PENALTY = 0.4
 """Log-odds of take-up lost with each unit of strength: strong leads find other lenders."""
 RANK_PENALTY = 0.15
@@ -229,7 +231,10 @@ def _visible_part(
         above_cut=strength + preference + mood - products.cut[product],
         wants=1.0 - 5 * excess_rate + liked - STRENGTH_PENALTY * strength,
         default_log_odds=(
-            -2.8 - 0.45 * strength + traits["chain"] + LOG_ODDS_OF_DEFAULT_ADDED * is_falling
+            -2.8
+            - RISK_OF_STRENGTH * strength
+            + traits["chain"]
+            + LOG_ODDS_OF_DEFAULT_ADDED * is_falling
         ),
         is_fraud=traits["is_fake"] | (traits["ring"] >= 0),
     )
