@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.champion.registry import Champion
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.params import params
 from models.training import loan_maturity
 from models.training.dataset import knowledge_cutoff, load_examples, load_loans

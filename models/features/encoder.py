@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import MissingColumns
+from models.features.columns import compute_by_entry, to_floats
 from models.features.lender_effects import LenderEffects, fit_vocabularies
 from models.params import Features, params
 from pipelines.core.arrays import FloatArray
@@ -99,18 +101,6 @@ def mask_lender(table: pa.Table) -> pa.Table:
     return table
 
 
-def to_floats(table: pa.Table, name: str) -> FloatArray:
-    """Return a column of numbers or booleans as floats; nan if a value is unknown.
-
-    Raises:
-        MissingColumns: `table` has no such column.
-    """
-    if name not in table.column_names:
-        raise MissingColumns([name])
-    values = pc.cast(table[name], pa.float64()).to_numpy()
-    return np.asarray(np.where(np.isfinite(values), values, np.nan), dtype=np.float64)
-
-
 @dataclass(frozen=True)
 class Encoder:
     """The columns of the matrix, the codes of categories, and the lender effects."""
@@ -179,9 +169,14 @@ class Encoder:
             return np.where(has_decisions, to_floats(table, name), np.nan)
         if name in self.categories:
             known = pa.array(self.categories[name], type=pa.string())
-            codes = pc.index_in(table[name], value_set=known, skip_nulls=True)
-            return np.asarray(pc.cast(codes, pa.float64()).to_numpy(), dtype=np.float64)
+            return compute_by_entry(table[name], partial(_find_codes, known=known))
         return to_floats(table, name)
+
+
+def _find_codes(column: pa.ChunkedArray | pa.Array, known: pa.Array) -> FloatArray:
+    """Return the position of each value among the known ones; nan if it is none of them."""
+    codes = pc.index_in(column, value_set=known, skip_nulls=True)
+    return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _frequent_values(column: pa.ChunkedArray, min_rows: int) -> tuple[str, ...]:

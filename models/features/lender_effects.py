@@ -16,6 +16,7 @@ effects of a group and of all its ancestors add up.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import MissingColumns
+from models.features.columns import compute_by_entry, convert_to_floats
 from models.params import EffectLevel
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.statistics import quantile_edges, round_significant, sigmoid
@@ -32,6 +34,8 @@ NEWTON_STEPS = 6
 MAX_STEP = 2.0
 INFORMATION_OF_A_ROW = 0.25
 """p (1 - p) of a row with even odds."""
+MOST_CODES = 1 << 20
+"""A level whose codes are below it is looked up by position; a search takes five times as long."""
 DIGITS = 9
 """Significant digits of an effect in the registry."""
 
@@ -49,7 +53,7 @@ class Vocabulary:
         """Return the texts of `column`, or the edges of `bins` bins of about equal count."""
         if pa.types.is_string(column.type):
             return cls(texts=tuple(sorted(pc.drop_null(pc.unique(column)).to_pylist())))
-        values = _to_floats(column)
+        values = convert_to_floats(column)
         known = values[~np.isnan(values)]
         if not len(known):
             return cls()
@@ -60,13 +64,16 @@ class Vocabulary:
 
     def encode(self, column: pa.ChunkedArray) -> IntArray:
         """Return the code of each value, -1 if it is unknown."""
+        return compute_by_entry(column, self._encode)
+
+    def _encode(self, column: pa.ChunkedArray | pa.Array) -> IntArray:
         if self.texts:
             known = pa.array(self.texts, type=pa.string())
             codes = pc.fill_null(pc.index_in(column, value_set=known, skip_nulls=True), -1)
-            return np.asarray(codes.to_numpy(), dtype=np.int64)
+            return np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)
         if pa.types.is_string(column.type):
             return np.full(len(column), -1, dtype=np.int64)
-        values = _to_floats(column)
+        values = convert_to_floats(column)
         bins = np.searchsorted(np.array(self.edges), values, side="right")
         return np.asarray(np.where(np.isnan(values), -1, bins), dtype=np.int64)
 
@@ -94,8 +101,21 @@ class LevelEffects:
         """Return the effect of each code; 0 for a group without rows in training."""
         if not len(self.codes):
             return np.zeros(len(codes))
+        if self._by_code is not None:
+            return np.asarray(self._by_code[np.clip(codes, -1, len(self._by_code) - 2)])
         position = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
         return np.where(self.codes[position] == codes, self.values[position], 0.0)
+
+    @cached_property
+    def _by_code(self) -> FloatArray | None:
+        """The effect of each code from 0 and two zeros, which the codes behind the last one and
+        -1 read; None if the codes are too many."""
+        last = int(self.codes[-1])
+        if last >= MOST_CODES:
+            return None
+        effects = np.zeros(last + 3)
+        effects[self.codes] = self.values
+        return effects
 
 
 @dataclass(frozen=True)
@@ -268,8 +288,3 @@ def _combine_codes(parts: Sequence[tuple[IntArray, int]]) -> IntArray:
 def _require_columns(table: pa.Table, names: Mapping[str, Any] | Sequence[str]) -> None:
     if absent := sorted(set(names) - set(table.column_names)):
         raise MissingColumns(absent)
-
-
-def _to_floats(column: pa.ChunkedArray) -> FloatArray:
-    values = pc.cast(column, pa.float64()).to_numpy()
-    return np.asarray(np.where(np.isfinite(values), values, np.nan), dtype=np.float64)

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from expectations import policy
 from expectations.policy_types import Segment
-from models.features.encoder import Encoder, to_floats
+from models.features.columns import to_floats
+from models.features.encoder import Encoder
 from models.features.lender_effects import LenderEffects
 from models.params import Features
 from models.scoring.calibration import Calibration

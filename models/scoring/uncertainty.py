@@ -29,7 +29,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.params import params
 from models.validation.calibration_monitor import BANDS, find_bands
 from models.validation.splits import row_weights

@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from expectations import policy
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.scoring.estimators import Prior
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from expectations import policy
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.params import Label, params
 from models.training.loan_maturity import Exposure
 from pipelines.core.arrays import FloatArray, IntArray

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.params import params
 from models.validation.splits import row_weights
 from pipelines.core.arrays import FloatArray, IntArray

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from expectations import policy
 from models import model_set as models
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.validation.calibration_monitor import DisclosedOdds
 from pipelines.core.database import (
     connect,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.model_set import OUTPUTS
 from models.params import params
 from models.scoring.uncertainty import EVIDENCE_STEPS, IntervalModel

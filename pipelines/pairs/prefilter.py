@@ -14,7 +14,7 @@ A sample of leads with every pair scored, which nothing is fitted on, measures t
 (`prefilter_loss`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 from pipelines.core.database import read_query
 from pipelines.core.engine.engine import LOCAL, Engine
 from pipelines.core.engine.task import Task
+from pipelines.core.statistics import logit
 from pipelines.pairs.eligibility.bitsets import from_column, pack, to_column
 from pipelines.pairs.eligibility.engine import Eligibility, list_pairs, make_pair_table
 from pipelines.pairs.eligibility.load_inputs import MAX_PAIR_VALUE
@@ -42,8 +43,10 @@ from pipelines.pairs.valuation import SQL, least_odds_sql, suggest_apr_sql, valu
 ESTIMATED_PER_BATCH = 10 * PAIRS_PER_BATCH
 """About how many pairs are valued by estimates together; they need less memory than scored ones."""
 
-PRICED_LEADS = 20_000
-"""Leads by which quota prices and the cutoffs of products are estimated."""
+RANKED_LEADS = 20_000
+"""Leads by which the cutoffs of products are estimated."""
+PRICED_LEADS = 5_000
+"""The first of them, by which prices are estimated; four times as many lose no less."""
 
 ODDS_MARGIN = 0.8
 """A pair counts as too unlikely for an offer if its estimated chance of approval is below so much
@@ -88,7 +91,7 @@ def select_promising_pairs(
         return Prefiltered(eligibility, None, {})
     sampled = _sample_leads(connection, limits.sampled_leads)
     estimates = estimate_scores(connection, model_set, sampled[::2])
-    valuation = _EstimatedValues(estimates, _load_least_odds(connection, day))
+    valuation = EstimatedValues(estimates, _load_least_odds(connection, day))
     prices, cutoffs = _estimate_prices_and_cutoffs(connection, valuation, eligibility, limits)
     task = KeepPromisingPairs(
         coefficients=estimates.with_leads(pa.chunked_array([estimates.pack_leads(0, 0)])),
@@ -200,9 +203,13 @@ class EstimatedPairs:
     value: FloatArray
     """Of a pair that is too unlikely below all others, by how far it is away."""
 
+    def select(self, rows: BoolArray) -> "EstimatedPairs":
+        """Return some of the pairs."""
+        return EstimatedPairs(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 @dataclass(frozen=True)
-class _EstimatedValues:
+class EstimatedValues:
     """The value of pairs by estimated scores."""
 
     estimates: ScoreEstimates
@@ -234,6 +241,21 @@ class _EstimatedValues:
         is_unlikely = p_approve < least
         value[is_unlikely] = -MAX_PAIR_VALUE * (1 - p_approve / least)[is_unlikely]
         return EstimatedPairs(lead, product, p_approve, p_approve * p_fund, fee, value)
+
+    def drop_unlikely(self, pairs: pa.Table, least: int) -> pa.Table:
+        """Return the pairs without the ones that are too unlikely for an offer.
+
+        A lead with fewer than `least` likely pairs keeps all of its pairs.
+        """
+        lead, product = (
+            pairs[name].to_numpy().astype(np.int64) for name in ("lead_row", "product_row")
+        )
+        row = lead - self.first
+        log_odds = self.estimates.estimate_log_odds("p_approve", row, product)
+        with np.errstate(divide="ignore"):  # no least odds: minus infinity
+            is_likely = log_odds >= logit(ODDS_MARGIN * self.least_odds)[row]
+        likely = np.bincount(row, weights=is_likely, minlength=len(self.least_odds))
+        return pairs.filter(pa.array(is_likely | (likely < least)[row]))
 
     @staticmethod
     def _value(
@@ -312,14 +334,15 @@ class KeepPromisingPairs(Task):
     """Number of its best pairs that a lead keeps in any case."""
 
     def run(self, connection: duckdb.DuckDBPyConnection, portion: pa.Table) -> pa.Table:
-        """Return the kept products of the leads of `_EstimatedValues.add_columns`."""
+        """Return the kept products of the leads of `EstimatedValues.add_columns`."""
         first, products = portion["lead_row"][0].as_py(), len(self.cutoffs)
-        valuation = _EstimatedValues(
+        valuation = EstimatedValues(
             self.coefficients.with_leads(portion["estimates"]),
             np.asarray(portion["least_odds"].to_numpy(), np.float64),
             first,
         )
-        pairs = valuation.estimate(connection, list_pairs(portion, products))
+        possible = valuation.drop_unlikely(list_pairs(portion, products), self.best)
+        pairs = valuation.estimate(connection, possible)
         net_value = self.prices.compute_net_value(pairs)
         is_best, given_up = OffersOfLeads(pairs.lead, self.best).rank(net_value)
         is_kept = is_best | (net_value - given_up >= self.cutoffs[pairs.product])
@@ -384,7 +407,7 @@ def estimate_shadow_prices(
 
 def _estimate_prices_and_cutoffs(
     connection: duckdb.DuckDBPyConnection,
-    valuation: _EstimatedValues,
+    valuation: EstimatedValues,
     eligibility: Eligibility,
     limits: Candidates,
 ) -> tuple[ShadowPrices, FloatArray]:
@@ -393,11 +416,17 @@ def _estimate_prices_and_cutoffs(
     The cutoff is the same for all products, so that leads keep `per_lead` pairs on average, and
     lower for a product that would not get `quota_times` its quota above it.
     """
-    leads = _sample_leads(connection, PRICED_LEADS)
-    best = _best_per_lead(limits)
-    terms = _load_terms(connection, len(leads) / len(eligibility.bitsets))
+    leads = _sample_leads(connection, RANKED_LEADS)
+    best, every = _best_per_lead(limits), len(eligibility.bitsets)
     pairs = valuation.estimate(connection, eligibility.select_pairs(leads))
-    prices = estimate_shadow_prices(pairs, terms, policy.guarantees(), best)
+    priced = leads[:PRICED_LEADS]
+    prices = estimate_shadow_prices(
+        pairs.select(np.isin(pairs.lead, priced)),
+        _load_terms(connection, len(priced) / every),
+        policy.guarantees(),
+        best,
+    )
+    terms = _load_terms(connection, len(leads) / every)
     net_value = prices.compute_net_value(pairs)
     is_best, given_up = OffersOfLeads(pairs.lead, best).rank(net_value)
     advantage = net_value - given_up

@@ -68,14 +68,16 @@ class ScoreEstimates:
 
     def estimate(self, lead: IntArray, product: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return `p_approve` and `p_fund` of the pairs of these leads and products."""
-        approve, fund = (self._estimate(output, lead, product) for output in range(len(OUTPUTS)))
+        approve, fund = (sigmoid(self.estimate_log_odds(name, lead, product)) for name in OUTPUTS)
         return approve, fund
 
-    def _estimate(self, output: int, lead: IntArray, product: IntArray) -> FloatArray:
+    def estimate_log_odds(self, name: str, lead: IntArray, product: IntArray) -> FloatArray:
+        """Return the log-odds of an output, `p_approve` or `p_fund`, of these pairs."""
+        output = OUTPUTS.index(name)
         log_odds = self.lead_part[output][lead] + self.product_part[output][product]
         for deviation, weight in zip(self.references[output], self.weights[output], strict=True):
             log_odds += weight[product] * deviation[lead]
-        return sigmoid(log_odds)
+        return log_odds
 
 
 def estimate_scores(

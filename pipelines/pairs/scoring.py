@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from models.model_set import OUTPUTS, ModelSet
@@ -19,6 +20,32 @@ PAIRS_PER_BATCH = 200_000
 """About how many pairs are scored together; the pairs of a lead stay together."""
 LEADS_PER_BATCH = 262_144
 """Leads whose risk is predicted together."""
+
+LEAD_COLUMNS = """
+select
+    leads.* exclude (
+        exclusion_stage, exclusion_detail, canonical_channel_id, canonical_lead_id,
+        channels, consent_scope, suppressed_institutions
+    ),
+    channel_costs.cost_per_lead
+from leads
+join rows_of_pairs using (lead_row)
+left join channel_costs using (channel_id)
+order by lead_row
+"""
+"""What models and value read of the leads of table `rows_of_pairs`."""
+PRODUCT_COLUMNS = f"""
+select
+    products.* exclude (
+        segment, currency, name, status, valid_from, valid_to, admitted_from,
+        admitted_to, delivery, format, fields, public_key, is_open, closed_reason,
+        {", ".join(COST_COLUMNS)}
+    )
+from products
+join rows_of_pairs using (product_row)
+order by product_row
+"""
+"""What they read of the products of table `rows_of_pairs`."""
 
 ASSUMED_WIDTHS: Mapping[str, IntervalModel] = {}
 """Interval widths before any outcome is known, as `models/params.yml` assumes them."""
@@ -137,6 +164,9 @@ def score_pairs(
 def load_pair_features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.Table:
     """Return the columns of some pairs that models and value read, ordered by key.
 
+    The columns of leads and of products are dictionaries, so that each lead is read and encoded
+    once and not once for each of its pairs (`models.features.columns`).
+
     A pair is priced by the lead's pd and scored as the lead's first offer: its rank is known only
     after the allocation (`ModelSet.take_up_at`).
 
@@ -144,24 +174,27 @@ def load_pair_features(connection: duckdb.DuckDBPyConnection, pairs: str) -> pa.
         connection: With `leads` (with `pd`), `products` and `channel_costs`.
         pairs: Query with `lead_row` and `product_row`.
     """
-    columns = f"""(
+    terms = f"""(
         select
-            leads.* exclude (
-                exclusion_stage, exclusion_detail, canonical_channel_id, canonical_lead_id,
-                channels, consent_scope, suppressed_institutions
-            ),
-            products.* exclude (
-                segment, currency, name, status, valid_from, valid_to, admitted_from,
-                admitted_to, delivery, format, fields, public_key, is_open, closed_reason,
-                {", ".join(COST_COLUMNS)}
-            ),
-            channel_costs.cost_per_lead,
-            1 as rank
+            lead_row, product_row, leads.pd, products.apr_min, products.apr_max,
+            products.price_cap, products.pd_min, products.pd_max
         from ({pairs}) as pairs
         join leads using (lead_row)
         join products using (product_row)
-        left join channel_costs using (channel_id)
     )"""
-    return connection.sql(
-        f"select * from ({suggest_apr_sql(columns)}) order by lead_row, product_row"
+    priced = connection.sql(
+        f"select * from ({suggest_apr_sql(terms)}) order by lead_row, product_row"
     ).to_arrow_table()
+    columns = priced.select(["lead_row", "product_row", "suggested_apr"])
+    for key, query in (("lead_row", LEAD_COLUMNS), ("product_row", PRODUCT_COLUMNS)):
+        rows, entry = np.unique(priced[key].to_numpy(), return_inverse=True)
+        connection.register("rows_of_pairs", pa.table({key: rows}))
+        values = connection.sql(query).to_arrow_table().drop_columns(key)
+        connection.unregister("rows_of_pairs")
+        place = pa.array(entry, pa.int32())
+        for name in values.column_names:
+            entries = values[name].combine_chunks()
+            columns = columns.append_column(
+                name, pa.DictionaryArray.from_arrays(place, entries, safe=False)
+            )
+    return columns.append_column("rank", pa.repeat(pa.scalar(1, pa.int32()), columns.num_rows))

@@ -23,7 +23,9 @@ from pipelines.pairs.eligibility.bitsets import unpack
 from pipelines.pairs.eligibility.engine import Eligibility, find_eligible_pairs
 from pipelines.pairs.eligibility.load_inputs import load_leads, load_products
 from pipelines.pairs.prefilter import (
+    ODDS_MARGIN,
     EstimatedPairs,
+    EstimatedValues,
     OffersOfLeads,
     Prefiltered,
     ProductTerms,
@@ -32,6 +34,7 @@ from pipelines.pairs.prefilter import (
 )
 from pipelines.pairs.prefilter_loss import measure_best_offers
 from pipelines.pairs.score_day import score
+from pipelines.pairs.score_estimates import estimate_scores
 from pipelines.pairs.scoring import score_leads
 from tests.helpers.day import write_day_before_matching
 from tests.helpers.matched_day import DAY
@@ -79,6 +82,21 @@ def test_each_lead_keeps_its_best_pairs_and_gets_no_other(loaded):
     assert not (kept & ~every).any()
     assert (kept.sum(axis=1) >= np.minimum(every.sum(axis=1), 3)).all()
     assert 0 < kept.sum() < every.sum()
+
+
+def test_a_lead_with_enough_likely_pairs_keeps_no_unlikely_one(loaded):
+    connection, model_set, eligibility = loaded
+    leads = len(eligibility.bitsets)
+    estimates = estimate_scores(connection, model_set, np.arange(leads))
+    pairs = eligibility.select_pairs(np.arange(leads))
+    lead, product = (pairs[name].to_numpy() for name in ("lead_row", "product_row"))
+    p_approve, _ = estimates.estimate(lead, product)
+    least = np.quantile(p_approve, np.linspace(0.1, 0.9, leads))
+    is_likely = p_approve >= ODDS_MARGIN * least[lead]
+    is_kept = is_likely | (np.bincount(lead, is_likely, leads) < 3)[lead]
+    assert 0 < (is_kept & ~is_likely).sum() < is_kept.sum() < len(lead)
+    possible = EstimatedValues(estimates, least).drop_unlikely(pairs, 3)
+    assert possible.equals(pairs.filter(pa.array(is_kept)))
 
 
 @pytest.mark.parametrize("times", [0.5, 1.0, 3.0])

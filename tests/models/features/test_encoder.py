@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from models.errors import MissingColumns
-from models.features.encoder import PAIR_FEATURES, Encoder, divide, monthly_payment, to_floats
+from models.features.columns import to_floats
+from models.features.encoder import PAIR_FEATURES, Encoder, divide, monthly_payment
 from models.params import Features, params
 
 
@@ -86,3 +88,19 @@ def test_features_of_a_row_do_not_depend_on_other_rows(pairs):
     for start, length in [(0, 1), (1, 3), (17, 1000), (3999, 1)]:
         part = encoder.encode(pairs.slice(start, length))
         assert part.tobytes() == whole[start : start + length].tobytes()
+
+
+def test_columns_of_dictionaries_encode_as_their_values_do(pairs):
+    encoder = Encoder.fit(pairs, params().model_features("approval"), min_rows=20)
+    coded = pa.table(
+        {
+            name: pc.dictionary_encode(pairs[name], null_encoding="encode")
+            for name in pairs.column_names
+        }
+    )
+    halves = pa.concat_tables([coded.slice(2000).combine_chunks(), coded.slice(0, 2000)])
+    for start, length in [(0, 4000), (17, 1000), (3999, 1), (0, 0)]:
+        expected = encoder.encode(pairs.slice(start, length))
+        assert encoder.encode(coded.slice(start, length)).tobytes() == expected.tobytes()
+    both = np.concatenate([encoder.encode(pairs.slice(2000)), encoder.encode(pairs.slice(0, 2000))])
+    assert np.array_equal(encoder.encode(halves), both, equal_nan=True)

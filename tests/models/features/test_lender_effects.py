@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from models.errors import MissingColumns
+from models.features import lender_effects
 from models.features.lender_effects import (
     LenderEffects,
     LenderGroups,
@@ -77,6 +78,19 @@ def test_unseen_group_has_the_effect_of_its_parent():
     assert encode_one(fitted, "shop", "strict", "house") == [*seen[:2], 0]
     assert encode_one(fitted, "shop", "strict", None) == [*seen[:2], 0]
     assert encode_one(fitted, None, None, None) == [0, 0, 0]
+
+
+def test_many_codes_are_searched_with_the_same_effects(monkeypatch):
+    table, labels = make_rows(
+        ("bank", "a", "car", 40, 0.5), ("bank", "b", "home", 60, 0.1), ("shop", "c", "car", 30, 0.9)
+    )
+    looked_up = fit(table, labels)
+    assert looked_up.encode(table).any(axis=0).all()
+    monkeypatch.setattr(lender_effects, "MOST_CODES", 0)
+    searched = fit(table, labels)
+    assert searched.encode(table).tolist() == looked_up.encode(table).tolist()
+    for unseen in (("bank", "new", "car"), ("new", "a", "car"), ("shop", "a", "home")):
+        assert encode_one(searched, *unseen) == encode_one(looked_up, *unseen)
 
 
 def test_effects_do_not_depend_on_row_order_and_survive_the_registry():

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from models.features.encoder import to_floats
+from models.features.columns import to_floats
 from models.params import Features, params
 from models.scoring.estimators import TrainedModel
 from models.training.fit_model import fit
