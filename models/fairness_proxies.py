@@ -7,8 +7,9 @@ leads that they were not trained on. An AUC of 0.5 means that the features carry
 The input has protected values; the output has statistics of groups and nothing of a single lead.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 
 from models.features.encoder import Encoder
 from models.params import Features, params
-from models.validation.splits import split_at_random
+from models.validation.splits import Split, split_at_random
 from pipelines.core.arrays import FloatArray, IntArray
 from pipelines.core.statistics import auc_with_interval, quantile_edges
 
@@ -77,6 +78,16 @@ class AttributeInference:
     groups: tuple[GroupInference, ...]
 
 
+@dataclass(frozen=True)
+class _FoldData:
+    """One fold of the leads, as LightGBM reads it."""
+
+    fold: Split
+    train: lightgbm.Dataset
+    validate: FloatArray
+    settings: dict[str, Any]
+
+
 def infer_attributes(
     leads: pa.Table, protected: Mapping[str, pa.ChunkedArray], features: Features
 ) -> list[AttributeInference]:
@@ -101,8 +112,12 @@ def _infer_attribute(
     table, labels = leads.take(rows), values.take(rows).to_numpy()
     encoder = Encoder.fit(table, features, min_rows=params().min_rows_of_a_category)
     matrix = encoder.encode(table)
+    bins = [_bin(column) for column in matrix.T]
+    folds = _make_folds(matrix, encoder.categorical_indexes)
     groups = [
-        _infer_group(name, group, (labels == group).astype(np.float64), matrix, encoder)
+        _infer_group(
+            name, group, (labels == group).astype(np.float64), folds, bins, encoder.features.names
+        )
         for group in _large_groups(labels)
     ]
     if not groups:
@@ -133,13 +148,18 @@ def _large_groups(labels: np.ndarray) -> Iterator[str]:
 
 
 def _infer_group(
-    attribute: str, group: str, is_member: FloatArray, matrix: FloatArray, encoder: Encoder
+    attribute: str,
+    group: str,
+    is_member: FloatArray,
+    folds: Sequence[_FoldData],
+    bins: Sequence[IntArray],
+    names: Sequence[str],
 ) -> GroupInference:
-    predicted = _predict_out_of_fold(matrix, is_member, encoder.categorical_indexes)
+    predicted = _predict_out_of_fold(folds, is_member)
     auc, low, high = _auc_with_interval(predicted, is_member)
     proxies = [
-        Proxy(name, *_auc_with_interval(_predict_by_bin(matrix[:, column], is_member), is_member))
-        for column, name in enumerate(encoder.features.names)
+        Proxy(name, *_auc_with_interval(_predict_by_bin(of_feature, is_member), is_member))
+        for of_feature, name in zip(bins, names, strict=True)
     ]
     proxies.sort(key=lambda proxy: (-proxy.auc, proxy.feature))
     return GroupInference(
@@ -159,28 +179,32 @@ def _auc_with_interval(predicted: FloatArray, is_member: FloatArray) -> tuple[fl
     return round(auc, 4), round(low, 4), round(high, 4)
 
 
-def _predict_out_of_fold(
-    matrix: FloatArray, is_member: FloatArray, categories: list[int]
-) -> FloatArray:
-    """Return the prediction for each lead by trees that were trained on the other folds."""
+def _make_folds(matrix: FloatArray, categories: list[int]) -> list[_FoldData]:
+    """Return the folds with their training rows, which LightGBM bins once for all groups."""
     settings = params().boosting | {"verbosity": -1, "num_leaves": 15, "learning_rate": 0.05}
+    return [
+        _FoldData(
+            fold,
+            lightgbm.Dataset(matrix[fold.train], categorical_feature=categories, params=settings),
+            matrix[fold.validate],
+            settings,
+        )
+        for fold in split_at_random(len(matrix), FOLDS)
+    ]
+
+
+def _predict_out_of_fold(folds: Sequence[_FoldData], is_member: FloatArray) -> FloatArray:
+    """Return the prediction for each lead by trees that were trained on the other folds."""
     predicted = np.empty(len(is_member))
-    for fold in split_at_random(len(is_member), FOLDS):
-        data = lightgbm.Dataset(
-            matrix[fold.train],
-            is_member[fold.train],
-            categorical_feature=categories,
-            params=settings,
-        )
-        predicted[fold.validate] = lightgbm.train(settings, data, TREES).predict(
-            matrix[fold.validate]
-        )
+    for data in folds:
+        data.train.set_label(is_member[data.fold.train])
+        booster = lightgbm.train(data.settings, data.train, TREES)
+        predicted[data.fold.validate] = booster.predict(data.validate)
     return predicted
 
 
-def _predict_by_bin(values: FloatArray, is_member: FloatArray) -> FloatArray:
+def _predict_by_bin(bins: IntArray, is_member: FloatArray) -> FloatArray:
     """Return the group's share in the bin of each lead's value, estimated on the other folds."""
-    bins = _bin(values)
     predicted = np.empty(len(is_member))
     for fold in split_at_random(len(is_member), FOLDS):
         mean = is_member[fold.train].mean()

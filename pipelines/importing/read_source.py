@@ -195,7 +195,7 @@ def _split_rows(
         rejected += part.rejected
         if not len(part):
             continue
-        fields, misfits = split_fields(part.data, names, delimiter, empty_is_null=True)
+        fields, misfits = split_fields(part, names, delimiter, empty_is_null=True)
         is_read = np.ones(len(part), bool)
         for row, count in misfits:
             is_read[row] = False

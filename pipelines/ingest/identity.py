@@ -6,8 +6,8 @@ with the secret key of the home, over the plain SHA-256. So the SHA-256 lists of
 after their hashes are keyed as well, and a reader of the warehouse can reverse no hash by trying.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 
 import duckdb
 import pyarrow as pa
@@ -81,31 +81,76 @@ def _derive_receipts(
 def _derive_supply_links(
     connection: duckdb.DuckDBPyConnection, rows: pa.Table, _zone: str
 ) -> pa.Table:
-    sql = f"""
-        select
-            keyed_hash(sha256({normalise_id_sql("buyer_id")})) as buyer_sha256,
-            keyed_hash(sha256({normalise_id_sql("seller_id")})) as seller_sha256
-        from received
-    """
-    return query_rows(connection, sql, rows)
+    return pa.table(
+        {
+            f"{firm}_sha256": _derive_ids(connection, rows[f"{firm}_id"])["sha256"]
+            for firm in ("buyer", "seller")
+        }
+    )
 
 
 def _derive_leads(connection: duckdb.DuckDBPyConnection, rows: pa.Table, zone: str) -> pa.Table:
-    normalised = query_rows(connection, _NORMALISED, rows)
+    ids = _derive_ids(connection, rows["id_number"])
+    owner_ids = _derive_ids(connection, rows["owner_id_number"])
+    phones = _derive_phones(connection, rows["phone"])
     checked = (
         rows.select(["channel_id", "lead_id", "captured_at", "birth_date", "id_type"])
-        .append_column("id", normalised["id"])
-        .append_column("phone", normalised["phone"])
-        .append_column("is_id_valid", _check_ids(connection, rows["id_type"], normalised["id"]))
-        .append_column("owner_id", normalised["owner_id"])
-        .append_column(
-            "is_owner_id_valid",
-            _check_ids(connection, rows["owner_id_type"], normalised["owner_id"]),
-        )
+        .append_column("id", ids["normalised"])
+        .append_column("phone", phones["normalised"])
+        .append_column("is_id_valid", _check_ids(connection, rows["id_type"], ids["normalised"]))
+        .append_column("is_phone_valid", phones["is_valid"])
     )
-    present = query_rows(connection, _COUNTRY_CODES, normalised)["code"].to_pylist()
-    codes = tuple(sorted(int(code) for code in present))
-    return query_rows(connection, _leads_sql(codes, zone), checked)
+    persons = query_rows(connection, _persons_sql(zone), checked)
+    person_keys = _derive_texts(
+        connection, {"sha256": "keyed_hash(sha256(text))"}, persons["person"]
+    )
+    return pa.table(
+        {
+            "id_number_sha256": ids["sha256"],
+            "phone_sha256": phones["sha256"],
+            "is_id_valid": checked["is_id_valid"],
+            "is_phone_valid": checked["is_phone_valid"],
+            "person_key": person_keys["sha256"],
+            "age_years": persons["age_years"],
+            "owner_id_number_sha256": owner_ids["sha256"],
+            "is_owner_id_valid": _check_ids(
+                connection, rows["owner_id_type"], owner_ids["normalised"]
+            ),
+        }
+    )
+
+
+def _derive_ids(connection: duckdb.DuckDBPyConnection, ids: pa.ChunkedArray) -> pa.Table:
+    """Return each identity number `normalised`, and its keyed hash as `sha256`."""
+    normalised = normalise_id_sql("text")
+    terms = {"normalised": normalised, "sha256": f"keyed_hash(sha256({normalised}))"}
+    return _derive_texts(connection, terms, ids)
+
+
+def _derive_phones(connection: duckdb.DuckDBPyConnection, phones: pa.ChunkedArray) -> pa.Table:
+    """Return each phone `normalised`, its keyed hash as `sha256`, and `is_valid`."""
+    normalised = normalise_phone_sql("text")
+    terms = {
+        "normalised": normalised,
+        "sha256": f"keyed_hash(sha256({normalised}))",
+        "code": f"try_cast(regexp_extract({normalised}, '{country_code_pattern()}', 1) as integer)",
+    }
+    derived = _derive_texts(connection, terms, phones)
+    codes = tuple(sorted(pc.unique(derived["code"]).drop_null().to_pylist()))
+    is_valid = {"is_valid": is_phone_valid_sql("text", codes)}
+    valid = _derive_texts(connection, is_valid, derived["normalised"])
+    return derived.append_column("is_valid", valid["is_valid"])
+
+
+def _derive_texts(
+    connection: duckdb.DuckDBPyConnection, terms: Mapping[str, str], texts: pa.ChunkedArray
+) -> pa.Table:
+    """Return SQL terms of `text`, evaluated once for each distinct one of `texts`; null of null."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    selected = ", ".join(f"{term} as {name}" for name, term in terms.items())
+    distinct = pa.table({"text": encoded.dictionary})
+    derived = query_rows(connection, f"select {selected} from received", distinct)
+    return derived.combine_chunks().take(encoded.indices)
 
 
 def _check_ids(
@@ -175,19 +220,25 @@ def _select_valid_residents(connection: duckdb.DuckDBPyConnection, numbers: pa.A
     sql = f"""
         with shaped as (
             select id from received where regexp_full_match(id, '[0-9]{{17}}[0-9X]')
-        ),
-        checked as (
-            select id, substr(id, 1, 10) as county_and_year
-            from shaped
-            where substr('{RESIDENT_CHECKS}', ({sums}) % 11 + 1, 1) = substr(id, 18, 1)
-                and substr(id, 7, 4) != '0000'
-                and try_strptime(substr(id, 7, 8), '%Y%m%d') is not null
         )
-        select id, min(id) over (partition by county_and_year) as example from checked
+        select id, substr(id, 1, 10) as county_and_year
+        from shaped
+        where substr('{RESIDENT_CHECKS}', ({sums}) % 11 + 1, 1) = substr(id, 18, 1)
+            and substr(id, 7, 4) != '0000'
+            and try_strptime(substr(id, 7, 8), '%Y%m%d') is not null
     """
     checked = query_rows(connection, sql, pa.table({"id": numbers}))
-    valid = _select_valid(ric.is_valid, pc.unique(checked["example"]))
-    return checked["id"].filter(pc.is_in(checked["example"], value_set=valid)).combine_chunks()
+    present = pc.unique(checked["county_and_year"]).to_pylist()
+    valid = pa.array([one for one in present if _is_county_valid(one)], pa.string())
+    is_valid = pc.is_in(checked["county_and_year"], value_set=valid)
+    return checked["id"].filter(is_valid).combine_chunks()
+
+
+@lru_cache(maxsize=100_000)
+def _is_county_valid(county_and_year: str) -> bool:
+    """Return whether a resident id can begin with these ten digits: a county and a year."""
+    body = f"{county_and_year}0101000"
+    return _is_valid(ric.is_valid, body + ric.calc_check_digit(f"{body}0"))
 
 
 def normalise_id_sql(column: str) -> str:
@@ -198,15 +249,6 @@ def normalise_id_sql(column: str) -> str:
 def normalise_phone_sql(column: str) -> str:
     """Return SQL of a phone without punctuation."""
     return f"nullif(regexp_replace({column}, '[\\s().-]', '', 'g'), '')"
-
-
-_NORMALISED = f"""
-    select
-        {normalise_id_sql("id_number")} as id,
-        {normalise_phone_sql("phone")} as phone,
-        {normalise_id_sql("owner_id_number")} as owner_id
-    from received
-"""
 
 
 def lead_subject_sql(subject: str) -> str:
@@ -223,20 +265,13 @@ _SUBJECTS = f"""
     from received
 """
 
-_COUNTRY_CODES = f"""
-    select distinct regexp_extract(phone, '{country_code_pattern()}', 1) as code
-    from received
-    where regexp_matches(phone, '{country_code_pattern()}')
-"""
 
-
-def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
+def _persons_sql(zone: str) -> str:
+    """Return SQL of the text whose hash is the key of a lead's person, and of the person's age."""
     return f"""
         with checked as (
             select
                 *,
-                case when phone is not null then {is_phone_valid_sql("phone", codes)} end
-                    as is_phone_valid,
                 coalesce(
                     case
                         when is_id_valid and id_type = 'prc_resident_id'
@@ -259,19 +294,11 @@ def _leads_sql(codes: tuple[int, ...], zone: str) -> str:
         )
 
         select
-            keyed_hash(sha256(id)) as id_number_sha256,
-            keyed_hash(sha256(phone)) as phone_sha256,
-            is_id_valid,
-            is_phone_valid,
-            keyed_hash(sha256(
-                case
-                    when is_id_valid then 'id_number|' || id
-                    when is_phone_valid then 'phone|' || phone
-                    else 'lead|' || channel_id || '/' || lead_id
-                end
-            )) as person_key,
-            case when age between 0 and {MAX_AGE} then age end as age_years,
-            keyed_hash(sha256(owner_id)) as owner_id_number_sha256,
-            is_owner_id_valid
+            case
+                when is_id_valid then 'id_number|' || id
+                when is_phone_valid then 'phone|' || phone
+                else 'lead|' || channel_id || '/' || lead_id
+            end as person,
+            case when age between 0 and {MAX_AGE} then age end as age_years
         from aged
     """

@@ -218,11 +218,20 @@ def _lake_batches(
     names = contract.lake_schema.names
     slice_rows = max(1, SLICE_VALUES // len(names))
     for first in range(0, count, slice_rows):
+        is_in_slice = f"rank >= {first} and rank < {first + slice_rows}"
+        # A shard holds whole sources and the key begins with the source, so a slice is in few of
+        # the row groups: the others are skipped by their statistics of `row`.
+        ends = connection.execute(
+            f"select shard, min(row), max(row) from ranks where {is_in_slice} group by shard"
+        ).fetchall()
+        parts = [
+            f"from ({_accepted_rows_sql([*names, 'row'], day, folders, shard)}) "
+            f"where row between {least} and {greatest}"
+            for shard, least, greatest in sorted(ends)
+        ]
         sql = (
-            f"select {list_names(names)} "
-            f"from ({_accepted_rows_sql([*names, 'row'], day, folders)}) as accepted "
-            f"join ranks using (shard, row) "
-            f"where rank >= {first} and rank < {first + slice_rows} order by rank"
+            f"select {list_names(names)} from ({' union all '.join(parts)}) as accepted "
+            f"join ranks using (shard, row) where {is_in_slice} order by rank"
         )
         yield from connection.sql(sql).to_arrow_reader(BATCH)
 
@@ -239,14 +248,17 @@ def _quarantine_batches(
     yield from connection.sql(sql).to_arrow_reader(BATCH)
 
 
-def _accepted_rows_sql(columns: Sequence[str], day: str, folders: Sequence[Path]) -> str:
-    """Return SQL of the rows to load for `day`, with the number of their `shard`."""
+def _accepted_rows_sql(
+    columns: Sequence[str], day: str, folders: Sequence[Path], shard: int | None = None
+) -> str:
+    """Return SQL of the rows to load for `day`, with the number of their `shard`; None: of all."""
     parts = [
         f"select {number} as shard, {list_names(columns)} "
         f"from {_parquet(folder, 'rows')} as accepted "
         f"anti join {_parquet(folder, 'dropped')} as dropped using (row) "
         f"where known_on = date '{day}'"
         for number, folder in enumerate(folders)
+        if shard in (None, number)
     ]
     return " union all ".join(parts)
 

@@ -40,7 +40,7 @@ def rewrite_csv(
     if not len(rows):
         return 0
     names = [name.strip() for name in next(csv.reader([header.decode()]))]
-    table, misfits = split_fields(rows.data, names, empty_is_null=True)
+    table, misfits = split_fields(rows, names, empty_is_null=True)
     if misfits:
         return 0  # no file of ours; what it has is found by its words
     if channel and "channel_id" not in names:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -15,12 +16,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from expectations.contracts import Column, Contract
-from pipelines.core.arrays import BoolArray
+from pipelines.core.arrays import BoolArray, IntArray
 from pipelines.core.errors import FileRejected
 from pipelines.core.publishing import open_parquet
 from pipelines.ingest.reading.column_names import check_misspelt
 from pipelines.ingest.reading.files import check_unchanged
-from pipelines.ingest.reading.records import RecordBuffer, RejectedRecord
+from pipelines.ingest.reading.records import RecordBuffer, Records, RejectedRecord
 from pipelines.ingest.reading.text_table import (
     UNTYPABLE,
     make_text_table,
@@ -31,6 +32,9 @@ from pipelines.ingest.reading.text_table import (
 Header = tuple[str, ...]
 Rejects = list[tuple[int, RejectedRecord]]
 """Rejected records, each with the position of its file."""
+
+PORTION = 1 << 20
+"""Bytes of CSV records that are split into fields together."""
 
 PARQUET_BATCH = 65_536
 """Rows of a Parquet file that are decoded together."""
@@ -107,7 +111,7 @@ def read_csv_records(
 
     Records with too many or too few fields are rejected.
     """
-    fields, misfits = split_fields(buffer.data, header)
+    fields, misfits = split_fields(buffer, header)
     rejected = [
         buffer.reject(
             row,
@@ -128,35 +132,55 @@ def read_csv_records(
 
 
 def split_fields(
-    data: bytes, names: Sequence[str], delimiter: str = ",", *, empty_is_null: bool = False
+    records: Records | RecordBuffer,
+    names: Sequence[str],
+    delimiter: str = ",",
+    *,
+    empty_is_null: bool = False,
 ) -> tuple[pa.Table, list[tuple[int, int]]]:
     """Split CSV records into columns of text.
+
+    They are split in portions that fit into the processor's cache, which takes half the time.
 
     Returns:
         The columns of the records with as many fields as `names`; and of each other record its
         row (from 0) and its number of fields.
     """
     misfits: list[tuple[int, int]] = []
+    first = 0
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
-        misfits.append((row.number - 1, row.actual_columns))
+        misfits.append((first + row.number - 1, row.actual_columns))
         return "skip"
 
-    fields = pyarrow.csv.read_csv(
-        pa.BufferReader(data),
-        # One block: rows are then numbered from 1, and no field is cut at the end of a block.
-        pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
-        pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
-        ),
-        pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            null_values=[""],
-            strings_can_be_null=empty_is_null,
-            quoted_strings_can_be_null=empty_is_null,
-        ),
-    )
-    return fields, misfits
+    data, tables = pa.py_buffer(records.data), []
+    for first, end in pairwise(_cut_portions(records.offsets)):
+        start = int(records.offsets[first])
+        size = int(records.offsets[end]) - start
+        fields = pyarrow.csv.read_csv(
+            pa.BufferReader(data.slice(start, size)),
+            # One block: rows are then numbered from 1, and no field is cut at the end of a block.
+            pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=size + 1),
+            pyarrow.csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
+            pyarrow.csv.ConvertOptions(
+                check_utf8=False,  # the splitter has checked it
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=empty_is_null,
+                quoted_strings_can_be_null=empty_is_null,
+            ),
+        )
+        tables.append(fields)
+    return pa.concat_tables(tables), misfits
+
+
+def _cut_portions(offsets: IntArray) -> list[int]:
+    """Return the first record of each portion of about `PORTION` bytes, then their number."""
+    records = offsets.size - 1
+    starts = np.searchsorted(offsets, np.arange(0, offsets[-1], PORTION), side="right") - 1
+    return [*np.unique(starts).tolist(), records]
 
 
 def read_json_records(

@@ -1,9 +1,11 @@
 """Parse text to types, by column, in SQL. Text that does not parse is a violation; no repair.
 
-Each distinct text of a column is parsed once: most columns of a batch have few.
+Each distinct text of a column is parsed once: most columns of a batch have few. Columns of few
+texts are parsed in one query and the others in another one, because every column of a query is as
+long as the longest.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import duckdb
 import numpy as np
@@ -75,6 +77,10 @@ REQUIREMENTS = {
 }
 
 
+FEW = 1_000
+"""Most distinct texts of a column that is parsed together with other short ones."""
+
+
 def parse_columns(
     connection: duckdb.DuckDBPyConnection, contract: Contract, text: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
@@ -99,16 +105,32 @@ def parse_columns(
         distinct[column.name] = pc.if_else(is_placeholder, None, values)
         rows = _find_rows(encoded[column.name], is_placeholder)
         violations.append(_make_violations(column, PLACEHOLDER, rows))
-    parsed = query_rows(connection, _parse_sql(contract), _stack(distinct))
+    parsed = _parse_distinct(connection, contract, distinct)
     typed = {}
     for column in contract.columns:
-        name, size = column.name, len(distinct[column.name])
-        values = parsed[name].slice(0, size).combine_chunks().cast(column.arrow_type)
-        typed[name] = values.take(encoded[name].indices)
+        name = column.name
+        typed[name] = parsed[name].cast(column.arrow_type).take(encoded[name].indices)
         for rule in _list_rules(column):
-            is_broken = parsed[f"{name} {rule}"].slice(0, size).combine_chunks()
-            violations.append(_make_violations(column, rule, _find_rows(encoded[name], is_broken)))
+            rows = _find_rows(encoded[name], parsed[f"{name} {rule}"])
+            violations.append(_make_violations(column, rule, rows))
     return pa.table(typed, schema=contract.received_schema), pa.concat_tables(violations)
+
+
+def _parse_distinct(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, distinct: dict[str, pa.Array]
+) -> dict[str, pa.Array]:
+    """Return the parsed texts of each column, and of each of its rules which texts break it."""
+    parsed = {}
+    few = frozenset(name for name, texts in distinct.items() if len(texts) <= FEW)
+    for names in (few, frozenset(distinct) - few):
+        if not names:
+            continue
+        texts = {name: distinct[name] for name in contract.names if name in names}
+        table = query_rows(connection, _parse_sql(contract, names), _stack(texts))
+        for column in table.column_names:
+            size = len(texts[column.split(" ")[0]])
+            parsed[column] = table[column].slice(0, size).combine_chunks()
+    return parsed
 
 
 def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -140,11 +162,12 @@ def _list_rules(column: Column) -> list[str]:
     return ["type", *(["ceiling"] if column.ceiling is not None else [])]
 
 
-@cache
-def _parse_sql(contract: Contract) -> str:
-    stated = ", ".join(f"{_text(column)} as {_quote(column)}" for column in contract.columns)
-    parses = ",\n".join(f"{_parse(column)} as {_typed(column)}" for column in contract.columns)
-    selected = ",\n".join(_select(column) for column in contract.columns)
+@lru_cache(maxsize=100)
+def _parse_sql(contract: Contract, names: frozenset[str]) -> str:
+    columns = [column for column in contract.columns if column.name in names]
+    stated = ", ".join(f"{_text(column)} as {_quote(column)}" for column in columns)
+    parses = ",\n".join(f"{_parse(column)} as {_typed(column)}" for column in columns)
+    selected = ",\n".join(_select(column) for column in columns)
     return f"""
         with stated as (select {stated} from received),
         parsed as (select *, {parses} from stated)

@@ -6,7 +6,7 @@ severity warning is emptied, and its row goes on. Other violations are only coun
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -21,6 +21,7 @@ from pipelines.ingest.restrictions.unreadable import describe_unreadable
 from pipelines.ingest.validation.great_expectations_gate import (
     VIOLATIONS,
     GateResult,
+    Verdicts,
     check_contract,
 )
 from pipelines.ingest.validation.parse import parse_columns
@@ -152,6 +153,8 @@ class FilesOfShard:
     """File -> the line of its last record, where that may be cut."""
     findings: ValueFindings
     """Counts the values that the page reports by source."""
+    verdicts: Verdicts = field(default_factory=dict)
+    """The gate's verdicts on values of earlier batches."""
 
 
 def validate_batch(
@@ -179,7 +182,7 @@ def validate_batch(
         by an unknown column (`unreadable.UNREADABLE`).
     """
     typed, type_violations = parse_columns(connection, contract, text)
-    gate = check_contract(contract, typed)
+    gate = check_contract(contract, typed, files.verdicts)
     times = check_times(contract, typed, text["task"], files.dates)
     cut = _find_unterminated(text, files.unterminated)
     counts.add(contract, typed, text["task"], pa.concat_tables([type_violations, times]), gate)

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import norm
 
@@ -218,9 +219,7 @@ def load_lender_service(
     """Return the lenders with enough matches, the ones that broadcast would serve best first."""
     _create_catalogue_views(settings, day, connection)
     pairs = settings.day_folder(settings.pairs, day) / "pairs.parquet"
-    connection.read_parquet(str(pairs), hive_partitioning=False).create_view(
-        "day_pairs", replace=True
-    )
+    connection.register("broadcast", _measure_broadcast(pairs))
     rows = query_table(connection, SQL / "lenders_by_broadcast.sql").to_pylist()
     rows = [row for row in rows if row["matches"] >= MIN_MATCHES]
     variance = np.array([row.pop("variance") / row["matches"] for row in rows], np.float64)
@@ -242,6 +241,32 @@ def load_lender_service(
     ]
     return tuple(
         sorted(lenders, key=lambda row: (row.odds / row.broadcast_odds, row.institution_id))
+    )
+
+
+def _measure_broadcast(pairs: Path) -> pa.Table:
+    """Return by `institution_id` the `pairs` and the odds of a broadcast: mean and mean square.
+
+    It sends each lead to one of its pairs at random. Pairs are counted by codes of their leads:
+    grouping tens of millions of rows by the texts of channel and lead takes three times as long.
+    """
+    keys = ["channel_id", "lead_id", "institution_id"]
+    table = pq.read_table(
+        pairs, columns=[*keys, "p_approve"], partitioning=None, read_dictionary=keys
+    )
+    channels, leads, institutions = (table[key].combine_chunks() for key in keys)
+    lead = channels.indices.to_numpy() * np.int64(len(leads.dictionary)) + leads.indices.to_numpy()
+    lead = pa.array(lead).dictionary_encode().indices.to_numpy()
+    weight = 1 / np.bincount(lead)[lead]
+    institution, odds = institutions.indices.to_numpy(), table["p_approve"].to_numpy()
+    sums = [np.bincount(institution, weight * value) for value in (1, odds, odds**2)]
+    return pa.table(
+        {
+            "institution_id": institutions.dictionary.slice(0, len(sums[0])),
+            "pairs": np.bincount(institution),
+            "odds": sums[1] / sums[0],
+            "square": sums[2] / sums[0],
+        }
     )
 
 

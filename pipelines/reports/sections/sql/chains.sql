@@ -1,6 +1,6 @@
 -- Today's matched businesses by `$by` (chain or sector) and currency: what is expected to be
--- lent to
--- them, and to default, now and if the buyer of the chain fails.
+-- lent to them, and to default, now and if the buyer of the chain fails. Decimals are added, so that
+-- the order of addition does not matter.
 --
 -- A failed buyer adds 2 ln 3 times the share of sales that hangs on it to the log-odds of default:
 -- the odds triple for half of the buyers (Arata 2018, RIETI Discussion Paper 18-E-040).
@@ -32,9 +32,9 @@ select
     count(distinct lead_name) as leads,
     count(*) as matches,
     count(distinct institution_id) as institutions,
-    sum(lent) as lent,
-    sum(lent * pd) as defaulted,
-    sum(lent * stressed_pd) as defaulted_if_buyer_fails
+    cast(sum(cast(lent as decimal(28, 6))) as double) as lent,
+    cast(sum(cast(lent * pd as decimal(28, 6))) as double) as defaulted,
+    cast(sum(cast(lent * stressed_pd as decimal(28, 6))) as double) as defaulted_if_buyer_fails
 
 from matched
 where group_name is not null

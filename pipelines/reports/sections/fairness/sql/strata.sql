@@ -3,46 +3,46 @@
 -- the bins, added up as decimals, so that the order of addition does not matter.
 
 create or replace temp table strata as
-with of_all as (
+with cells as (
     select
         observations.measure,
-        control_bins.*,
-        observations.amount
+        control_bins.segment,
+        control_bins.currency,
+        control_bins.control,
+        control_bins.bin,
+        sum(observations.amount) as total,
+        count(*) as people
     from observations
     inner join control_bins on observations.person = control_bins.person
     where observations.institution_id = ''
+    group by
+        observations.measure,
+        control_bins.segment,
+        control_bins.currency,
+        control_bins.control,
+        control_bins.bin
 ),
 
-means as (
+effects as (
     select
         measure,
         segment,
         currency,
         control,
-        sum(amount) / count(*) as mean
-    from of_all
-    group by measure, segment, currency, control
+        bin,
+        sum(total) over (alike) / cast(sum(people) over (alike) as bigint) as mean,
+        cast(
+            (total + $prior_people * mean) / (people + $prior_people) - mean as decimal(18, 9)
+        ) as effect
+    from cells
+    window alike as (partition by measure, segment, currency, control)
 ),
 
-effects as (
-    select
-        of_all.measure,
-        of_all.segment,
-        of_all.currency,
-        of_all.control,
-        of_all.bin,
-        cast(
-            (sum(of_all.amount) + $prior_people * any_value(means.mean))
-            / (count(*) + $prior_people) - any_value(means.mean) as decimal(18, 9)
-        ) as effect
-    from of_all
-    inner join means
-        on
-            of_all.measure = means.measure
-            and of_all.segment = means.segment
-            and of_all.currency is not distinct from means.currency
-            and of_all.control = means.control
-    group by of_all.measure, of_all.segment, of_all.currency, of_all.control, of_all.bin
+observed as (
+    select distinct
+        measure,
+        person
+    from observations
 ),
 
 scores as (
@@ -52,10 +52,12 @@ scores as (
         any_value(control_bins.segment) as segment,
         any_value(control_bins.currency) as currency,
         sum(effects.effect) as score
-    from control_bins
+    from observed
+    inner join control_bins on observed.person = control_bins.person
     inner join effects
         on
-            control_bins.segment = effects.segment
+            observed.measure = effects.measure
+            and control_bins.segment = effects.segment
             and control_bins.currency is not distinct from effects.currency
             and control_bins.control = effects.control
             and control_bins.bin = effects.bin
