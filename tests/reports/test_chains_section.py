@@ -55,6 +55,29 @@ def test_businesses_of_one_buyer_add_up_and_its_failure_triples_their_odds(tmp_p
     assert math.fsum(row.lent for row in found.sectors) == pytest.approx(1600)
 
 
+def test_sums_do_not_depend_on_the_order_of_the_rows(tmp_path: Path):
+    amounts = [10.0**power / 3 for power in range(-2, 9)] * 40
+    leads = [
+        LEAD | {"lead_id": f"l{at}", "supply_chain_code": "c0ffee", "matched_amount": amount}
+        for at, amount in enumerate(amounts)
+    ]
+    matches = [
+        {"channel_id": "search", "lead_id": lead["lead_id"], "institution_id": "bank", "pd": 0.1,
+         "p_approve": 0.7, "p_fund": 0.3}
+        for lead in leads
+    ]  # fmt: skip
+    settings, found = Settings(home=tmp_path), []
+    for order in (slice(None), slice(None, None, -1)):
+        table = pa.Table.from_pylist(leads[order], SCHEMAS["leads"])
+        write_parquet(table, settings.day_folder(settings.marts, DAY) / "leads.parquet")
+        path = settings.day_folder(settings.matches, DAY) / "matches.parquet"
+        write_parquet(pa.Table.from_pylist(matches[order]), path)
+        with connect(settings) as connection:
+            found.append(load_chains(settings, DAY, connection))
+    assert found[0] == found[1]
+    assert found[0].chains[0].lent == pytest.approx(sum(amounts) * 0.21)
+
+
 def test_the_page_has_the_exposures_and_a_picture_without_a_script(tmp_path: Path):
     template = pages(LANGUAGES[0]).get_template("chains.html")
     found = load(Settings(home=tmp_path))

@@ -205,6 +205,42 @@ def test_random_rows_have_the_violations_that_a_loop_in_python_finds(feed):
     assert len(reported) == result.violations.num_rows > len(rows)
 
 
+@pytest.mark.parametrize("feed", ["leads", "products"])
+def test_remembered_verdicts_are_the_ones_of_a_gate_without_memory(feed):
+    verdicts: gate.Verdicts = {}
+    for seed in (7, 7, 8):  # the second table has no new value
+        table = received(feed, random_rows(feed, rows=120, seed=seed))
+        alone = check_contract(load(feed), table)
+        remembered = check_contract(load(feed), table, verdicts)
+        assert remembered.violations.equals(alone.violations)
+        assert remembered.summary == alone.summary
+        assert alone.violations.num_rows > 100
+
+
+def test_great_expectations_is_not_asked_about_values_that_it_judged(monkeypatch):
+    def validate(suite, values, result_format):
+        asked.extend(values.column_names)
+        return whole(suite, values, result_format)
+
+    whole, asked, verdicts = gate._validate, [], {}
+    monkeypatch.setattr(gate, "_validate", validate)
+    rows = [good("leads"), good("leads", amount=-5.0)]
+    for changes in ({}, {"segment": "crowd"}):
+        asked.clear()
+        table = received("leads", [*rows, good("leads", **changes)])
+        result = check_contract(load("leads"), table, verdicts)
+        assert result.violations["row"].to_pylist() == ([1, 2] if changes else [1])
+    assert set(asked) == {"segment"}
+
+
+def test_columns_of_many_and_of_few_values_are_judged_alike(monkeypatch):
+    monkeypatch.setattr(gate, "FEW", 3)  # so some columns of the table have more values
+    rows = random_rows("leads", rows=80, seed=9)
+    few = check_contract(load("leads"), received("leads", rows), {})
+    monkeypatch.undo()
+    assert few.violations.equals(check_contract(load("leads"), received("leads", rows)).violations)
+
+
 def test_the_order_of_the_rows_changes_only_their_numbers():
     rows = random_rows("products", rows=200, seed=6)
     forward = check_contract(load("products"), received("products", rows))
