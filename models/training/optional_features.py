@@ -85,7 +85,7 @@ def compare_groups(
     A group of which no row has a value is not tested: there is nothing to decide.
 
     Args:
-        table: The training rows; those of reject inference are trained on and not compared.
+        table: The training rows; rows of reject inference are trained on, not compared.
         features: All features of the model.
         groups: The columns of each group, by its name.
         size: The size of the models, selected for as many rows as `table` has.

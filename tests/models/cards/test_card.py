@@ -134,7 +134,10 @@ def test_a_card_says_whether_a_group_of_optional_features_was_kept(folder, marke
     for kept, word in ((True, "kept"), (False, "left out")):
         metadata["optional_features"] = {"partners": test | {"kept": kept}}
         page = card.render(folder / "approval", AS_OF, metadata, previous={}, decision={})
-        assert f"{word}: 2 columns; gain in log loss on leads left out 0.0115 (0.0079 to 0.0152" in page
+        assert (
+            f"{word}: 2 columns; gain in log loss on leads left out 0.0115 (0.0079 to 0.0152"
+            in page
+        )
         assert "AUC 0.668 without and 0.732 with them" in page
 
 

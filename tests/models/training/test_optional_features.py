@@ -1,4 +1,4 @@
-"""A group of optional features stays in a model only if it improves the prediction of other leads."""
+"""A group of optional features stays in a model only if it improves what it predicts."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.params import Features, params, parse_params, params_text
+from models.params import Features, params, params_text, parse_params
 from models.scoring.estimators import TrainedModel
 from models.train_models import fit_or_use_prior
 from models.training.boosting import EnsembleSize
@@ -141,7 +141,7 @@ def test_the_pipelines_risk_model_tests_the_columns_on_partners():
 
 
 def make_business_loans(effect: float) -> pa.Table:
-    """Return loans of businesses with the columns of a training; one column on buyers has an effect."""
+    """Return loans of businesses; one column on buyers has an `effect`."""
     chance = np.random.default_rng(12)
     features = params().model_features("risk")
     values = {name: chance.uniform(size=ROWS) for name in features.numbers}
