@@ -79,6 +79,21 @@ class ModelSpec(StrictModel):
     feature_groups: tuple[FeatureGroup, ...]
     monotone_increasing: tuple[str, ...] = ()
     monotone_decreasing: tuple[str, ...] = ()
+    optional_features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Groups of features, by name, that a training keeps only if they lower its log loss."""
+
+
+class OptionalFeatureParams(StrictModel):
+    """Parameters of `models.training.optional_features`."""
+
+    folds: int = Field(ge=2)
+    """Of the cross-validation."""
+    max_rows: int = Field(ge=1)
+    """About the largest number of rows that are used."""
+    trees: int = Field(ge=1)
+    """Trees of the group's columns that correct the model without them."""
+    boosting: dict[str, Any]
+    """LightGBM parameters of them, which override `boosting` of the parameters."""
 
 
 class RejectInferenceParams(StrictModel):
@@ -202,6 +217,7 @@ class Params(StrictModel):
     features: dict[FeatureGroup, Features]
     lender_effects: LenderEffectParams
     models: dict[str, ModelSpec]
+    optional_features: OptionalFeatureParams
     reject_inference: RejectInferenceParams
     decision_maturity_days: int = Field(ge=0)
     young_market_days: int = Field(ge=0)
@@ -298,13 +314,10 @@ def replace_params(text: str) -> None:
 def exclude_features(text: str, excluded: Collection[str]) -> str:
     """Return the YAML `text` of parameters without some features, in every group and constraint."""
     stated = yaml.safe_load(text)
-    lists = [
-        (entry, kind)
-        for entries in (stated["features"], stated["models"])
-        for entry in entries.values()
-        for kind in Features.model_fields
-        if kind in entry
-    ]
+    named = [*stated["features"].values(), *stated["models"].values()]
+    lists = [(entry, kind) for entry in named for kind in Features.model_fields if kind in entry]
+    optional = [entry.get("optional_features", {}) for entry in stated["models"].values()]
+    lists += [(groups, name) for groups in optional for name in groups]
     for entry, kind in lists:
         entry[kind] = [name for name in entry[kind] if name not in excluded]
     return yaml.safe_dump(stated, sort_keys=False)
@@ -318,15 +331,28 @@ def parse_params(text: str) -> Params:
     Raises:
         ForbiddenFeature: A feature is a protected attribute or identifies a person.
         ValidationError: A parameter is missing, unknown or out of its range.
+        ValueError: An optional feature is none of its model, or is named twice.
     """
     stated = Params.model_validate(yaml.safe_load(text))
     lead = add_contract_features(stated.features["lead"])
     parsed = stated.model_copy(update={"features": stated.features | {"lead": lead}})
+    _require_optional_features(parsed)
     named = {name for group in parsed.features.values() for name in group.names}
     named |= {name for level in parsed.lender_effects.levels for name in level.columns}
     if refused := sorted(named & forbidden_columns()):
         raise ForbiddenFeature(refused)
     return parsed
+
+
+def _require_optional_features(parsed: Params) -> None:
+    """Raise ValueError if an optional feature is none of its model's, or is in two groups."""
+    for model, spec in parsed.models.items():
+        named = [name for group in spec.optional_features.values() for name in group]
+        repeated = {name for name in named if named.count(name) > 1}
+        if wrong := sorted(set(named) - set(parsed.model_features(model).names) | repeated):
+            raise ValueError(
+                f"optional_features of {model} name features of the model, each once: {wrong}"
+            )
 
 
 def add_contract_features(listed: Features) -> Features:

@@ -160,7 +160,10 @@ def fit_or_use_prior(model: str, table: pa.Table, features: Features) -> ModelVe
     }
     try:
         prior = Prior(model, "compared") if model == COMPARED_WITH_PRIOR else None
-        estimator, facts = fit(table, features, splits.split_by_time(table), prior=prior)
+        optional = params().models[model].optional_features
+        estimator, facts = fit(
+            table, features, splits.split_by_time(table), prior=prior, optional=optional
+        )
     except InsufficientData as error:
         metadata |= {"source": "prior", "reason": f"{error}"}
         return ModelVersion(Prior(model, f"{error}"), metadata)
@@ -180,5 +183,9 @@ def summarize(settings: Settings, as_of: date) -> dict[str, Any]:
     return {"as_of": f"{as_of}"} | {
         model: {"source": metadata["source"], "rows": metadata["rows"]}
         | {key: metadata["figures"][key] for key in ("auc", "ece") if "figures" in metadata}
+        | {
+            f"keeps_{name}": test["kept"]
+            for name, test in metadata.get("optional_features", {}).items()
+        }
         for model, metadata in registry.load_metadata(settings, as_of).items()
     }

@@ -2,8 +2,10 @@
 -- the lead's sales or purchases, and what was known of the partner before that date.
 --
 -- `surge` is how much later the partner pays in the recent months than in its median month, in
--- log-odds. `default_log_odds` is of a stated probability, by `partner_*` in dbt_project.yml: so a
--- partner that never was a lead has one too, and no model reads what it predicted itself.
+-- log-odds. A business that is paid late pays late in turn, which says nothing of itself: of its
+-- usual lateness and its surge, `lateness_passed_on` of the lateness with which it is paid is taken
+-- off. `default_log_odds` is of a stated probability, by `partner_*` in dbt_project.yml: so a partner
+-- that never was a lead has one too, and no model reads what it predicted itself.
 --
 -- Point in time: links, payments and outcomes known before the start of the business date.
 
@@ -12,6 +14,7 @@
 {% set history = var("supply_history_months") | int %}
 {% set smoothing = "cast(%s as double)" % var("smoothing_payments") %}
 {% set smoothing_months = "cast(%s as double)" % var("smoothing_months") %}
+{% set passed_on = "cast(%s as double)" % var("lateness_passed_on") %}
 
 with known as (
 
@@ -139,6 +142,80 @@ paid as (
 
 ),
 
+received_by_month as (
+
+    select
+        partner_days.partner_sha256,
+        partner_days.business_date,
+        {{ months_between("versions.month_start", "partner_days.business_date") }} as months_ago,
+        count(*) as receipts,
+        sum({{ exact(log_odds("versions.paid_late_share")) }}) as late_log_odds_sum
+
+    from partner_days
+    inner join {{ ref("int_supply__versions") }} as versions
+        on
+            partner_days.partner_sha256 = versions.seller_sha256
+            and partner_days.business_date > versions.known_on
+            and {{ months_between("versions.month_start", "partner_days.business_date") }}
+            <= {{ history }}
+    where
+        versions.paid_late_share is not null
+        and (
+            versions.replaced_on is null or versions.replaced_on >= partner_days.business_date
+        )
+    group by partner_days.partner_sha256, partner_days.business_date, versions.month_start
+
+),
+
+received as (
+
+    select
+        partner_sha256,
+        business_date,
+        coalesce(sum(receipts) filter (where months_ago <= {{ recent }}), 0) as recent_receipts,
+        coalesce(sum(late_log_odds_sum) filter (where months_ago <= {{ recent }}), 0)
+            as recent_log_odds,
+        count(*) as months,
+        median(cast(late_log_odds_sum as double) / receipts) as median_log_odds
+
+    from received_by_month
+    group by partner_sha256, business_date
+
+),
+
+received_usually as (
+
+    select
+        received.partner_sha256,
+        received.business_date,
+        received.recent_receipts,
+        cast(received.recent_log_odds as double) as recent_log_odds,
+        (
+            received.months * received.median_log_odds
+            + {{ smoothing_months }} * typical.late_log_odds
+        )
+        / (received.months + {{ smoothing_months }}) - typical.late_log_odds as usual_wait,
+        typical.late_log_odds as typical_log_odds
+
+    from received
+    inner join typical on received.business_date = typical.business_date
+
+),
+
+-- how late it is paid itself, and how much later in the recent months, in log-odds as its payments
+waiting as (
+
+    select
+        partner_sha256,
+        business_date,
+        usual_wait,
+        (recent_log_odds - recent_receipts * (typical_log_odds + usual_wait))
+        / (recent_receipts + 1) as wait_surge
+
+    from received_usually
+
+),
+
 borrowed as (
 
     select
@@ -182,18 +259,27 @@ smoothed as (
 paying as (
 
     select
-        partner_sha256,
-        business_date,
-        payments,
-        late_share,
-        (recent_late + {{ smoothing }} * late_share) / (recent_payments + {{ smoothing }})
-            as recent_late_share,
-        usual_lateness,
+        smoothed.partner_sha256,
+        smoothed.business_date,
+        smoothed.payments,
+        smoothed.late_share,
+        (smoothed.recent_late + {{ smoothing }} * smoothed.late_share)
+        / (smoothed.recent_payments + {{ smoothing }}) as recent_late_share,
+        smoothed.usual_lateness - {{ passed_on }} * coalesce(waiting.usual_wait, 0)
+            as usual_lateness,
         -- as if one more recent payment had been as late as usual
-        (recent_log_odds - recent_payments * (typical_log_odds + usual_lateness))
-        / (recent_payments + 1) as surge
+        (
+            smoothed.recent_log_odds
+            - smoothed.recent_payments * (smoothed.typical_log_odds + smoothed.usual_lateness)
+        )
+        / (smoothed.recent_payments + 1)
+        - {{ passed_on }} * coalesce(waiting.wait_surge, 0) as surge
 
     from smoothed
+    left join waiting
+        on
+            smoothed.partner_sha256 = waiting.partner_sha256
+            and smoothed.business_date = waiting.business_date
 
 ),
 

@@ -179,6 +179,23 @@ def train_ensemble(training_set: TrainingSet, size: EnsembleSize) -> TrainedMode
     return TrainedModel(encoder, average_models(texts), Calibration())
 
 
+def boost_margin(
+    examples: Examples, rows: BoolArray, margin: FloatArray, trees: int, boosting: dict[str, Any]
+) -> FloatArray:
+    """Return what trees that are trained on `rows` add to the log-odds `margin`, for every row."""
+    parameters = _boosting_params(examples) | {"boost_from_average": False} | boosting
+    dataset = lightgbm.Dataset(
+        examples.matrix[rows],
+        examples.labels[rows],
+        weight=examples.weights[rows],
+        init_score=margin[rows],
+        categorical_feature=examples.encoder.categorical_indexes,
+        params=parameters,
+    )
+    booster = lightgbm.train(parameters, dataset, trees)
+    return np.asarray(booster.predict(examples.matrix, raw_score=True, num_threads=1))
+
+
 def _stop_early(
     training_set: TrainingSet, validate: BoolArray, ensemble: str
 ) -> tuple[EnsembleSize, FloatArray]:

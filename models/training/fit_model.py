@@ -1,7 +1,7 @@
 """Fit one model: select its size, validate it out of time, calibrate it, train it on all rows."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from models.training.boosting import (
     select_size,
     train_ensemble,
 )
+from models.training.optional_features import compare_groups, select_features
 from models.training.paired_bootstrap import ModelOutcomes, compare
 from models.validation.backtest import run_backtest
 from models.validation.metrics import estimate_lender_drift, evaluate
@@ -44,6 +45,7 @@ def fit(
     *,
     use_recency: bool = True,
     prior: Prior | None = None,
+    optional: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[TrainedModel, dict[str, Any]]:
     """Return a calibrated model of the labels of `table`, and the metadata of its validation.
 
@@ -56,6 +58,8 @@ def fit(
         use_recency: True if older rows weigh less in training, as they do if the model predicts
             later leads.
         prior: The prior that is compared with the model on the rows of the metrics.
+        optional: Groups of the features, by name, that are left out unless the model predicts
+            better with them.
 
     Raises:
         InsufficientData: A split has too few rows, or too few of a class; or the model ranks later
@@ -65,10 +69,16 @@ def fit(
     for split in splits:
         _require_rows(labels[split.train], "known early enough to train a model for validation")
         _require_rows(labels[split.validate], "to validate a model on")
-    examples = Examples.encode(table, features, use_recency=use_recency)
-    training_sets = [TrainingSet.prepare(examples, split.train) for split in splits]
-    size = select_size(training_sets[0], splits[0].validate)
+    prepared = _prepare(table, features, splits, use_recency=use_recency)
     base_weights = weights[splits[0].train]
+    whole_size = _scale(prepared.size, weights, base_weights)
+    tests = list(
+        compare_groups(table, features, optional or {}, whole_size, use_recency=use_recency)
+    )
+    if not all(test.is_kept for test in tests):
+        features = select_features(features, tests)
+        prepared = _prepare(table, features, splits, use_recency=use_recency)
+    examples, training_sets, size = prepared.examples, prepared.training_sets, prepared.size
     raw = [
         _predict_later(training_set, split, _scale(size, weights[split.train], base_weights))
         for training_set, split in zip(training_sets, splits, strict=True)
@@ -92,9 +102,30 @@ def fit(
         "reference_profile": ReferenceProfile.fit(table, model.encoder, whole.matrix).as_dict(),
         "validation": run_backtest(last_rows, before(raw[-1])),
     }
+    if tests:
+        metadata["optional_features"] = {test.name: test.as_dict() for test in tests}
     if prior:
         metadata["against_prior"] = _compare_to_prior(prior, last_rows, before(raw[-1]), counts[-1])
     return model, metadata
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The rows in the columns of the model, ready for training, and the size of the model."""
+
+    examples: Examples
+    training_sets: list[TrainingSet]
+    """Of each split."""
+    size: EnsembleSize
+    """For the rows of the first split."""
+
+
+def _prepare(
+    table: pa.Table, features: Features, splits: Sequence[Split], *, use_recency: bool
+) -> _Prepared:
+    examples = Examples.encode(table, features, use_recency=use_recency)
+    training_sets = [TrainingSet.prepare(examples, split.train) for split in splits]
+    return _Prepared(examples, training_sets, select_size(training_sets[0], splits[0].validate))
 
 
 def _compare_to_prior(

@@ -60,7 +60,7 @@ class ModelOutcomes:
     ) -> "ModelOutcomes":
         """Return the outcomes of examples of `label`, from their column `label`."""
         ranks_by_value = label not in ADVERSE_LABELS
-        leads, amounts = _encode_leads(rows), _read_amounts(rows)
+        leads, amounts = encode_leads(rows), _read_amounts(rows)
         return cls(to_floats(rows, "label"), leads, amounts, ranks_by_value, exposure, weights)
 
     @property
@@ -172,7 +172,8 @@ class _ModelSide:
         return auc_of_counts(positives, total - positives)
 
 
-def _encode_leads(table: pa.Table) -> IntArray:
+def encode_leads(table: pa.Table) -> IntArray:
+    """Return the number of each row's lead, from 0."""
     names = pc.binary_join_element_wise(table["channel_id"], table["lead_id"], "/")
     codes = pc.dictionary_encode(names.combine_chunks()).indices
     return np.asarray(codes.to_numpy(), np.int64)

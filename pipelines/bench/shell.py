@@ -110,6 +110,9 @@ def run_in_new_process(function: Callable[..., Result], *arguments: Any) -> Resu
 
 
 def show_progress(benchmark: str, message: str) -> None:
-    """Write a line of progress where a person watches a terminal."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"bench {benchmark}: {message}\n")
+    """Write a line of progress to the standard error, at once.
+
+    Without a terminal too: what a long benchmark has measured is in its log if it is stopped.
+    """
+    sys.stderr.write(f"bench {benchmark}: {message}\n")
+    sys.stderr.flush()

@@ -1,5 +1,7 @@
 """The study of the chain compares models that differ in what they know of the partners only."""
 
+import subprocess
+import sys
 from datetime import date
 
 import click
@@ -44,12 +46,17 @@ def test_a_gain_has_an_interval_over_markets():
     def market(gain: float) -> dict:
         model = {"auc": 0.7, "recall": 0.3}
         better = {"auc": 0.7 + gain, "recall": 0.3}
-        counts = {"loans": 1, "defaults": 1, "leads": 1}
-        return {"own": model, "buyers_late": model, "partners": better, "truth": better} | counts
+        counts = {"loans": 1, "defaults": 1, "leads": 1, "kept": int(gain > 0.03)}
+        worse = {"auc": 0.7 - gain, "recall": 0.3}
+        models = {"own": model, "buyers_late": model, "partners": better, "untested": worse}
+        return models | {"truth": better} | counts
 
-    gain = summarise([market(0.02), market(0.04), market(0.06)])["gain"]["over_own"]
+    summary = summarise([market(0.02), market(0.04), market(0.06)])
+    gain = summary["gain"]["over_own"]
     assert gain["auc"] == {"mean": 0.04, "low": -0.0097, "high": 0.0897}
     assert gain["recall"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert summary["gain"]["untested_over_own"]["auc"]["mean"] == -0.04
+    assert summary["kept"] == 2
 
 
 @pytest.mark.parametrize("is_shuffled", [False, True])
@@ -80,6 +87,19 @@ def test_generous_lenders_state_the_risk_of_the_applicants_that_they_approve(tmp
     assert np.allclose(strict.cut - generous.cut, 2.0)
     odds = [products.pd_max / (1 - products.pd_max) for products in (strict, generous)]
     assert np.log(odds[1] / odds[0]) == pytest.approx(0.9, abs=0.02)
+
+
+def test_progress_reaches_a_log_at_once(tmp_path):
+    """A benchmark that is stopped has lost nothing that it measured."""
+    code = (
+        "import os; from pipelines.bench.shell import show_progress; "
+        "show_progress('chain', 'hop1, seed 1: 0.7'); os._exit(9)"
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as written:
+        ended = subprocess.run([sys.executable, "-c", code], stderr=written, check=False)
+    assert ended.returncode == 9
+    assert log.read_text() == "bench chain: hop1, seed 1: 0.7\n"
 
 
 def test_an_unknown_condition_is_wrong_use(tmp_path):

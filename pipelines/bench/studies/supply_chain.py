@@ -5,7 +5,7 @@ whose horizon is over and predict the leads of later months, with and without wh
 of the partners. So a gain must vanish if links are shuffled, or if no failure travels up the chain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import chain
@@ -20,6 +20,7 @@ from scipy.stats import t as student
 from models.params import Features, params
 from models.training.boosting import EnsembleSize, Examples, TrainingSet, train_ensemble
 from models.training.dataset import load_examples
+from models.training.optional_features import GroupTest, compare_groups, select_features
 from pipelines.bench.shell import (
     Figures,
     Stopwatch,
@@ -66,6 +67,11 @@ OWN = ("supply_paid_late_change", "supply_months_without_sales", "supply_sales_g
 PEERS = "peers_arrears_rate"
 FIRST_HOP = "supply_buyers_late_share"
 """The only column on partners before the group `chain` existed: how they pay this business."""
+
+AFTER = "partners"
+"""The set with all columns on partners that the training keeps."""
+UNTESTED = "untested"
+"""The model with all of them, whether they improve it or not."""
 
 CONDITIONS = ("hop1", "hop2", "none", "shuffled")
 """What is planted; `shuffled` is `hop1` with every link given to a random seller."""
@@ -162,9 +168,11 @@ def command(
     """Measure what the supply chain's features bring in the risk of businesses.
 
     The figures have, by condition, `auc` and `recall` (at the 10% riskiest) of the models `own`
-    (without partners), `buyers_late` (with the one column of this name), `partners` (with all) and
-    `truth`, as means over seeds; `gain`, that of `partners` over `own`, with its 95% interval over
-    seeds (Student's t); counts of `loans`, `defaults` and `leads`; `seconds`.
+    (without partners), `buyers_late` (with the one column of this name), `partners` (with all that
+    a training keeps), `untested` (with all, kept or not) and `truth`, as means over seeds; `gain`,
+    that of `partners` over `own`, with its 95% interval over seeds (Student's t); `kept`, the
+    number of markets whose training keeps the partners; counts of `loans`, `defaults` and `leads`;
+    `seconds`.
     """
     if unknown := sorted(set(conditions) - set(CONDITIONS)):
         raise click.UsageError(f"No condition is named {unknown[0]!r}; see --help.")
@@ -190,11 +198,16 @@ def measure_market(
     loans = load_examples(settings, last, "defaulted", as_of=last)
     loans = loans.filter(pc.less(loans["business_date"], ended))
     applicants, truth = load_applicants(settings, last, since=last - timedelta(days=TEST_DAYS))
-    metrics = {
-        name: measure(fit_and_predict(loans, applicants, features), truth)
-        for name, features in feature_sets().items()
-    }
+    metrics, kept = {}, {}
+    for name, features in feature_sets().items():
+        tests = list(test_partners(loans, features))
+        kept[name] = any(test.is_kept for test in tests)
+        selected = select_features(features, tests)
+        metrics[name] = measure(fit_and_predict(loans, applicants, selected), truth)
+    everything = fit_and_predict(loans, applicants, feature_sets()[AFTER])
     return metrics | {
+        UNTESTED: measure(everything, truth),
+        "kept": int(kept[AFTER]),
         "truth": measure(truth, truth),
         "loans": loans.num_rows,
         "defaults": round(float(pc.sum(loans["label"]).as_py())),
@@ -263,6 +276,12 @@ def without(features: Features, excluded: set[str]) -> Features:
     )
 
 
+def test_partners(loans: pa.Table, features: Features) -> Iterator[GroupTest]:
+    """Yield the test by which a training keeps the columns on partners, or leaves them out."""
+    groups = params().models["risk"].optional_features
+    return compare_groups(loans, features, groups, TREES, use_recency=False)
+
+
 def fit_and_predict(loans: pa.Table, applicants: pa.Table, features: Features) -> FloatArray:
     """Return the predicted log-odds of default of applicants."""
     examples = Examples.encode(loans, features, use_recency=False)
@@ -280,8 +299,11 @@ def measure(predicted: FloatArray, truth: FloatArray) -> dict[str, float]:
 
 
 def summarise(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the means over markets, and the gain of `partners` over the others with intervals."""
-    models = [*feature_sets(), "truth"]
+    """Return the means over markets, and the gain of `partners` over the others with intervals.
+
+    `untested_over_own` is the gain if all columns on partners are kept in every market.
+    """
+    models = [*feature_sets(), UNTESTED, "truth"]
     means = {
         model: {
             metric: round(float(np.mean([market[model][metric] for market in measured])), 4)
@@ -290,19 +312,24 @@ def summarise(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for model in models
     }
     gains = {
-        f"over_{baseline}": {
+        name: {
             metric: interval_of_mean(
-                [market["partners"][metric] - market[baseline][metric] for market in measured]
+                [market[after][metric] - market[baseline][metric] for market in measured]
             )
             for metric in METRICS
         }
-        for baseline in ("own", "buyers_late")
+        for name, after, baseline in (
+            ("over_own", AFTER, "own"),
+            ("over_buyers_late", AFTER, "buyers_late"),
+            ("untested_over_own", UNTESTED, "own"),
+        )
     }
     counts = {
         name: round(float(np.mean([market[name] for market in measured])))
         for name in ("loans", "defaults", "leads")
     }
-    return {**means, "gain": gains, **counts}
+    kept = sum(market["kept"] for market in measured)
+    return {**means, "gain": gains, "kept": kept, **counts}
 
 
 def interval_of_mean(values: Sequence[float] | FloatArray) -> dict[str, float]:

@@ -127,6 +127,20 @@ def test_a_card_shows_the_leak_check(folder, market):
     assert "61 features tested; flagged: days_overdue; allowed by policy: none" in page
 
 
+def test_a_card_says_whether_a_group_of_optional_features_was_kept(folder, market):
+    metadata = dict(registry.load_metadata(market, AS_OF)["approval"])
+    test = {"columns": ["a", "b"], "gain": 0.0115, "gain_low": 0.0079, "gain_high": 0.0152}
+    test |= {"auc_without": 0.668, "auc_with": 0.732}
+    for kept, word in ((True, "kept"), (False, "left out")):
+        metadata["optional_features"] = {"partners": test | {"kept": kept}}
+        page = card.render(folder / "approval", AS_OF, metadata, previous={}, decision={})
+        assert (
+            f"{word}: 2 columns; gain in log loss on leads left out 0.0115 (0.0079 to 0.0152"
+            in page
+        )
+        assert "AUC 0.668 without and 0.732 with them" in page
+
+
 def test_an_existing_card_is_not_rewritten(folder, market, tmp_path):
     retained = tmp_path / "approval"
     retained.mkdir()
