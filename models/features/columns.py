@@ -50,8 +50,9 @@ def compute_by_entry(
     if column.num_chunks == 1 and len(column):
         return _spread(column.chunk(0), compute)
     empty = compute(pa.array([], column.type.value_type))
-    parts = [_spread(chunk, compute) for chunk in column.chunks if len(chunk)]
-    return np.concatenate([empty, *parts])
+    parts: list[Values] = [_spread(chunk, compute) for chunk in column.chunks if len(chunk)]
+    whole: Values = np.concatenate([empty, *parts])
+    return whole
 
 
 def _spread(
@@ -61,4 +62,5 @@ def _spread(
     entry = chunk.indices.to_numpy(zero_copy_only=True)
     first, last = int(entry.min()), int(entry.max())
     values = compute(chunk.dictionary.slice(first, last - first + 1))
-    return np.take(values, entry - first)
+    of_rows: Values = values.take(entry - first)
+    return of_rows

@@ -77,7 +77,7 @@ class ScoreEstimates:
         log_odds = self.lead_part[output][lead] + self.product_part[output][product]
         for deviation, weight in zip(self.references[output], self.weights[output], strict=True):
             log_odds += weight[product] * deviation[lead]
-        return log_odds
+        return np.asarray(log_odds)
 
 
 def estimate_scores(
