@@ -45,16 +45,17 @@ NESTED_TEXT = r"^[\[{]"
 FRACTION_TEXT = r"^-?[0-9]+\.|^-?[0-9.]+[eE]"
 """Text that can come from a fraction, which no text column takes."""
 
-KEYS_OF_OBJECTS = """
+KEYS_OF_OBJECTS = r"""
     select
         case
+            when not regexp_matches(received, '^[ \t\r\n]*[{]') then null
             when not json_valid(received) then null
-            when json_type(received) != 'OBJECT' then null
             else cast(to_json(json_keys(received)) as varchar)
         end as keys
     from received
 """
-"""A `case`, because DuckDB may evaluate both sides of an `or`, and fails on invalid JSON."""
+"""A `case`, because DuckDB may evaluate both sides of an `or`, and fails on invalid JSON. An
+object is known by its brace: `json_type` would read the whole line once more."""
 
 
 def parse_header(contract: Contract, record: bytes) -> Header:

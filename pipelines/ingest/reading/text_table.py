@@ -11,8 +11,8 @@ from pipelines.core.errors import IntegrityError
 
 TRIMMED = " \t\n\r\v\f\u00a0\u3000"
 """White space that is trimmed around a value."""
-WHITE_SPACE = f"'{TRIMMED}'"
-"""The same as a SQL literal."""
+WHITE_SPACE = "' \t\n\r\v\f' || chr(160) || chr(12288)"
+"""The same as SQL, in ASCII: DuckDB's Python layer reads other queries character by character."""
 
 UNTYPABLE = "\0"
 """Marks a value that no type accepts, such as a nested one; no line of text can hold it."""
@@ -60,8 +60,7 @@ def query_rows(connection: duckdb.DuckDBPyConnection, sql: str, table: pa.Table)
     # with one chunk there is one order.
     connection.register("received", table.combine_chunks())
     try:
-        # not `sql`, which reads the text of a long query in Python first
-        return connection.execute(sql).to_arrow_table()
+        return connection.sql(sql).to_arrow_table()
     except duckdb.OutOfMemoryException:
         raise  # no fault of the program; the message quotes no row
     except duckdb.Error as error:

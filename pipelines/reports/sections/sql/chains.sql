@@ -1,6 +1,6 @@
--- Today's matched businesses by `$by` (chain or sector) and currency: what is expected to be
--- lent to them, and to default, now and if the buyer of the chain fails. Decimals are added, so that
--- the order of addition does not matter.
+-- Today's matched businesses by `$by` (chain or sector) and currency: what is expected to be lent
+-- to them, and to default, now and if the buyer of the chain fails. Decimals are added, so that the
+-- order of addition does not matter.
 --
 -- A failed buyer adds 2 ln 3 times the share of sales that hangs on it to the log-odds of default:
 -- the odds triple for half of the buyers (Arata 2018, RIETI Discussion Paper 18-E-040).
