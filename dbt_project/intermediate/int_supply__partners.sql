@@ -4,8 +4,8 @@
 -- `surge` is how much later the partner pays in the recent months than in its median month, in
 -- log-odds. A business that is paid late pays late in turn, which says nothing of itself: of its
 -- usual lateness and its surge, `lateness_passed_on` of the lateness with which it is paid is taken
--- off. `default_log_odds` is of a stated probability, by `partner_*` in dbt_project.yml: so a
--- partner that never was a lead has one too, and no model reads what it predicted itself.
+-- off. `default_log_odds` is of a stated probability, by `partner_*` in dbt_project.yml: so one
+-- that never was a lead has one too, and no model reads what it predicted itself.
 --
 -- Point in time: links, payments and outcomes known before the start of the business date.
 
