@@ -15,6 +15,7 @@
    If it attains the floor, start again from its plan, with a price of money as high as needed.
    Otherwise relax the floor to `MISSED_SHARE` of what it attains, so that value isn't destroyed for
    the last yuan.
+7. If a gap is left and products take few leads, improve bound and plan by `column_generation`.
 """
 
 import math
@@ -23,8 +24,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipelines.allocation.column_generation import generate_columns, takes_few_leads
+from pipelines.allocation.primal_repair import improve
 from pipelines.allocation.problem import Limit, PairColumns
 from pipelines.allocation.relaxation import (
+    SMALL,
+    TARGET_GAP,
+    TIE_BREAK_UNIT,
     Incumbent,
     Relaxation,
     SolverOptions,
@@ -49,6 +55,8 @@ class Solution:
     limits: tuple[Limit, ...]
     """The limits that the plan satisfies: infeasible floors are relaxed to what it attains."""
     prices: Sequence[FloatArray]
+    bound: float = math.inf
+    """Bound by column generation; infinite where it wasn't used."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
     min_shortfall: int = 0
     min_money_shortfall: float = 0.0
@@ -79,11 +87,13 @@ def solve_lagrangian(
     search.relax_lead_floors()
     for index in range(len(limits)):
         search.relax_money_floor(index)
+    search.generate_columns()
     rows = np.flatnonzero(search.best.chosen)
     return Solution(
         chosen=search.best.chosen,
         limits=search.limits,
         prices=split_by_limit(search.best.dual.prices, limits),
+        bound=search.bound,
         shortfall={limit.name: limit.shortfall(rows) for limit in limits if limit.is_floor},
         min_shortfall=search.min_shortfall,
         min_money_shortfall=search.min_money_shortfall,
@@ -105,6 +115,7 @@ class _Search:
         options: SolverOptions,
     ) -> None:
         self.limits = limits
+        self.bound = math.inf
         self.min_shortfall = 0
         self.min_money_shortfall = 0.0
         self._pairs, self._value, self._start = pairs, value, start
@@ -163,6 +174,29 @@ class _Search:
         again = self._solve(self.limits, floor_plan.chosen)
         is_missed = self._sum_money(limit, again) < least or again.missed_leads
         self.best = replace(floor_plan if is_missed else again, dual=again.dual)
+
+    def generate_columns(self) -> None:
+        """If a gap is left and products take few leads, improve the plan and find a lower bound."""
+        relaxation = Relaxation(self._pairs, self.limits, self._max_offers, self._options)
+        rows, plan = relaxation.possible, self.best.chosen[relaxation.possible]
+        has_gap = self._value[self.best.chosen].sum() < self.best.dual.bound * (1 - TARGET_GAP)
+        misses = not all(
+            limit.is_satisfied(np.flatnonzero(self.best.chosen)) for limit in self.limits
+        )
+        if len(rows) <= SMALL or misses or not has_gap:
+            return
+        value = self._value + self._pairs.tie_break_key * TIE_BREAK_UNIT
+        prices = split_by_limit(self.best.dual.prices, self.limits)
+        problem = relaxation.price_all_pairs(
+            value, prices, choose_penalties(self.limits, self._value)
+        )
+        plan = self.best.chosen[rows]
+        if not takes_few_leads(problem, plan):
+            return
+        generated = generate_columns(problem, plan, prices)
+        improved = np.zeros_like(self.best.chosen)
+        improved[rows[improve(problem, generated.chosen)]] = True
+        self.best, self.bound = replace(self.best, chosen=improved), generated.bound
 
     def _solve_for_money(self, index: int) -> Incumbent:
         """Return the plan of the most money within all other limits."""
