@@ -50,10 +50,6 @@ from pipelines.allocation.pricing_problem import (
 )
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
 
-MAX_LEADS = 25
-"""Mean number of leads of a product up to which its columns are few enough."""
-MAX_CHOSEN = 20_000
-"""Number of chosen pairs up to which the programs are small enough."""
 MAX_ROUNDS = 10
 PROGRESS = 1e-4
 """Rounds end when the master program expects to lower the bound by less than this share."""
@@ -81,12 +77,6 @@ class Improvement:
     """The plan; the one given if none better was found."""
     bound: float
     """No plan within the limits, floors included, has a greater value."""
-
-
-def takes_few_leads(problem: RestrictedProblem, plan: BoolArray) -> bool:
-    """Return whether products take so few leads that column generation pays."""
-    products = len(np.unique(problem.limits[0].row[plan]))
-    return 0 < plan.sum() <= min(MAX_CHOSEN, MAX_LEADS * products)
 
 
 def generate_columns(

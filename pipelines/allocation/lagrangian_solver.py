@@ -8,14 +8,15 @@
    program on small days.
 3. Make the leads' choices at these prices feasible (`primal_repair`).
 4. If the plan isn't within `TARGET_GAP` of the bound, re-optimise the pairs with the smallest
-   reduced costs (`mip_polish`), and then one part of the plan after the other (`neighbourhoods`).
+   reduced costs (`mip_polish`).
 5. If a floor in leads is missed: find the least total shortfall by a search that ignores value, and
    start again with these floors relaxed to what the plan attains.
 6. If a floor in money is missed: find the most money of any plan, a search with the money as value.
    If it attains the floor, start again from its plan, with a price of money as high as needed.
    Otherwise relax the floor to `MISSED_SHARE` of what it attains, so that value isn't destroyed for
    the last yuan.
-7. If a gap is left and products take few leads, improve bound and plan by `column_generation`.
+7. If a gap is left in a plan of up to `MAX_CHOSEN` pairs, improve bound and plan by
+   `column_generation`.
 """
 
 import math
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipelines.allocation.column_generation import generate_columns, takes_few_leads
+from pipelines.allocation.column_generation import generate_columns
 from pipelines.allocation.primal_repair import improve
 from pipelines.allocation.problem import Limit, PairColumns
 from pipelines.allocation.relaxation import (
@@ -45,6 +46,11 @@ ROUNDING = 1e-2
 """An excess over an integer number of leads that counts as rounding."""
 MISSED_SHARE = 0.99
 """A floor that isn't attained is relaxed to this share of the most money found."""
+
+MAX_CHOSEN = 20_000
+"""Most pairs of a plan that column generation improves; larger plans have a small gap."""
+MAX_PAIRS = 1_000_000
+"""Most pairs that column generation chooses from."""
 
 
 @dataclass(frozen=True)
@@ -176,24 +182,19 @@ class _Search:
         self.best = replace(floor_plan if is_missed else again, dual=again.dual)
 
     def generate_columns(self) -> None:
-        """If a gap is left and products take few leads, improve the plan and find a lower bound."""
+        """If a gap is left in a plan of few pairs, improve the plan and find a lower bound."""
         relaxation = Relaxation(self._pairs, self.limits, self._max_offers, self._options)
-        rows, plan = relaxation.possible, self.best.chosen[relaxation.possible]
-        has_gap = self._value[self.best.chosen].sum() < self.best.dual.bound * (1 - TARGET_GAP)
-        misses = not all(
-            limit.is_satisfied(np.flatnonzero(self.best.chosen)) for limit in self.limits
-        )
-        if len(rows) <= SMALL or misses or not has_gap:
+        rows, chosen = relaxation.possible, np.flatnonzero(self.best.chosen)
+        has_gap = self._value[chosen].sum() < self.best.dual.bound * (1 - TARGET_GAP)
+        is_of_size = SMALL < len(rows) <= MAX_PAIRS and 0 < len(chosen) <= MAX_CHOSEN
+        is_satisfied = all(limit.is_satisfied(chosen) for limit in self.limits)
+        if not (has_gap and is_of_size and is_satisfied):
             return
         value = self._value + self._pairs.tie_break_key * TIE_BREAK_UNIT
         prices = split_by_limit(self.best.dual.prices, self.limits)
-        problem = relaxation.price_all_pairs(
-            value, prices, choose_penalties(self.limits, self._value)
-        )
-        plan = self.best.chosen[rows]
-        if not takes_few_leads(problem, plan):
-            return
-        generated = generate_columns(problem, plan, prices)
+        penalties = choose_penalties(self.limits, self._value)
+        problem = relaxation.price_all_pairs(value, prices, penalties)
+        generated = generate_columns(problem, self.best.chosen[rows], prices)
         improved = np.zeros_like(self.best.chosen)
         improved[rows[improve(problem, generated.chosen)]] = True
         self.best, self.bound = replace(self.best, chosen=improved), generated.bound

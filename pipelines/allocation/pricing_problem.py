@@ -12,8 +12,8 @@ a set of leads is below U by its loss:
 
 With a set known that is below U by T, a pair with |c| >= T is fixed (Savelsbergh, Preprocessing and
 probing techniques for mixed integer programming problems, ORSA Journal on Computing 6, 1994). The
-others are decided one after the other, those of largest |c| first, breadth first: of each product
-the partial sets of least loss are kept, `width` of them. What a product loses by this is known too,
+others are decided one after the other, by falling |c| and breadth first: of each product the
+partial sets of least loss are kept, `width` of them. What a product loses by this is known too,
 so its bound is always valid.
 """
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.allocation.column_generation import takes_few_leads
 from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimise_dual
 from pipelines.allocation.lead_subproblem import LeadSubproblems, split_at_leads
 from pipelines.allocation.mip_polish import polish, solve_linear_relaxation
 from pipelines.allocation.moves import RestrictedProblem
-from pipelines.allocation.neighbourhoods import search_neighbourhoods
 from pipelines.allocation.primal_repair import improve, repair
 from pipelines.allocation.problem import Limit, PairColumns, find_possible_pairs
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
@@ -179,9 +177,6 @@ class Relaxation:
         if is_small or restricted.compute_objective(plan) < target:
             free = _select_free(restricted)
             plan = improve(restricted, polish(restricted, plan, free, effort=POLISH_EFFORT))
-        has_gap = restricted.compute_objective(plan) < target
-        if has_gap and SMALL < len(near) <= LP_CORE and not takes_few_leads(restricted, plan):
-            plan = improve(restricted, search_neighbourhoods(restricted, plan))
         chosen = np.zeros(len(value), np.bool_)
         chosen[near[plan]] = True
         missed = sum(
