@@ -20,8 +20,10 @@ of either sign, upper 0) and floors in leads or money (negative use; a floor may
    b. `dual_ascent.py`: the prices p >= 0 that minimise D, by projected limited-memory BFGS.
    c. `primal_repair.py`: drop pairs until every row holds, then improve by moves of single leads
       (`moves.py`) and by exchanges between two (`exchanges.py`).
-   d. `mip_polish.py`: CP-SAT on the pairs with the smallest reduced costs, all others fixed; then,
-      where a gap is left, on one part of the plan after the other (`neighbourhoods.py`).
+   d. `mip_polish.py`: CP-SAT on the pairs with the smallest reduced costs, all others fixed.
    `relaxation.py` is one such search; the solver repeats it where floors are missed.
-5. `sensitivity.py`: the price of one limit, measured by solving again with the limit changed.
+5. Where a gap is left, `column_generation.py`: plans are made of whole sets of leads by product, so
+   that the bound and the plan come near each other also where a product takes a handful of leads;
+   `pricing_problem.py` finds the best sets at given prices.
+6. `sensitivity.py`: the price of one limit, measured by solving again with the limit changed.
 """

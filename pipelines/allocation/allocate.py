@@ -47,7 +47,10 @@ class Plan:
     value: float
     """Total value, in money."""
     bound: float
-    """Dual bound: no plan within the limits has a greater value."""
+    """No plan within the limits has a greater value: the lower one of the dual bound at the prices
+    and that of column generation."""
+    linear_bound: float
+    """Dual bound at the prices, near the value of the linear relaxation."""
     prices: Mapping[str, FloatArray]
     """Limit -> shadow price by row: the value that one more unit (a lead, a unit of money) adds."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -126,7 +129,8 @@ def allocate(
     return Plan(
         chosen=_restore_order(solution.chosen, order),
         value=float(value[solution.chosen].sum()) / units,
-        bound=bound / units,
+        bound=min(bound, solution.bound) / units,
+        linear_bound=bound / units,
         prices={
             limit.name: price / units * limit.units
             for limit, price in zip(solution.limits, solution.prices, strict=True)

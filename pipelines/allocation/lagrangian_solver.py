@@ -8,13 +8,15 @@
    program on small days.
 3. Make the leads' choices at these prices feasible (`primal_repair`).
 4. If the plan isn't within `TARGET_GAP` of the bound, re-optimise the pairs with the smallest
-   reduced costs (`mip_polish`), and then one part of the plan after the other (`neighbourhoods`).
+   reduced costs (`mip_polish`).
 5. If a floor in leads is missed: find the least total shortfall by a search that ignores value, and
    start again with these floors relaxed to what the plan attains.
 6. If a floor in money is missed: find the most money of any plan, a search with the money as value.
    If it attains the floor, start again from its plan, with a price of money as high as needed.
    Otherwise relax the floor to `MISSED_SHARE` of what it attains, so that value isn't destroyed for
    the last yuan.
+7. If a gap is left in a plan of up to `MAX_CHOSEN` pairs, improve bound and plan by
+   `column_generation`.
 """
 
 import math
@@ -23,8 +25,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pipelines.allocation.column_generation import generate_columns
+from pipelines.allocation.primal_repair import improve
 from pipelines.allocation.problem import Limit, PairColumns
 from pipelines.allocation.relaxation import (
+    SMALL,
+    TARGET_GAP,
+    TIE_BREAK_UNIT,
     Incumbent,
     Relaxation,
     SolverOptions,
@@ -40,6 +47,11 @@ ROUNDING = 1e-2
 MISSED_SHARE = 0.99
 """A floor that isn't attained is relaxed to this share of the most money found."""
 
+MAX_CHOSEN = 20_000
+"""Most pairs of a plan that column generation improves; larger plans have a small gap."""
+MAX_PAIRS = 1_000_000
+"""Most pairs that column generation chooses from."""
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -49,6 +61,8 @@ class Solution:
     limits: tuple[Limit, ...]
     """The limits that the plan satisfies: infeasible floors are relaxed to what it attains."""
     prices: Sequence[FloatArray]
+    bound: float = math.inf
+    """Bound by column generation; infinite where it wasn't used."""
     shortfall: Mapping[str, FloatArray] = field(default_factory=dict)
     min_shortfall: int = 0
     min_money_shortfall: float = 0.0
@@ -79,11 +93,13 @@ def solve_lagrangian(
     search.relax_lead_floors()
     for index in range(len(limits)):
         search.relax_money_floor(index)
+    search.generate_columns()
     rows = np.flatnonzero(search.best.chosen)
     return Solution(
         chosen=search.best.chosen,
         limits=search.limits,
         prices=split_by_limit(search.best.dual.prices, limits),
+        bound=search.bound,
         shortfall={limit.name: limit.shortfall(rows) for limit in limits if limit.is_floor},
         min_shortfall=search.min_shortfall,
         min_money_shortfall=search.min_money_shortfall,
@@ -105,6 +121,7 @@ class _Search:
         options: SolverOptions,
     ) -> None:
         self.limits = limits
+        self.bound = math.inf
         self.min_shortfall = 0
         self.min_money_shortfall = 0.0
         self._pairs, self._value, self._start = pairs, value, start
@@ -163,6 +180,24 @@ class _Search:
         again = self._solve(self.limits, floor_plan.chosen)
         is_missed = self._sum_money(limit, again) < least or again.missed_leads
         self.best = replace(floor_plan if is_missed else again, dual=again.dual)
+
+    def generate_columns(self) -> None:
+        """If a gap is left in a plan of few pairs, improve the plan and find a lower bound."""
+        relaxation = Relaxation(self._pairs, self.limits, self._max_offers, self._options)
+        rows, chosen = relaxation.possible, np.flatnonzero(self.best.chosen)
+        has_gap = self._value[chosen].sum() < self.best.dual.bound * (1 - TARGET_GAP)
+        is_of_size = SMALL < len(rows) <= MAX_PAIRS and 0 < len(chosen) <= MAX_CHOSEN
+        is_satisfied = all(limit.is_satisfied(chosen) for limit in self.limits)
+        if not (has_gap and is_of_size and is_satisfied):
+            return
+        value = self._value + self._pairs.tie_break_key * TIE_BREAK_UNIT
+        prices = split_by_limit(self.best.dual.prices, self.limits)
+        penalties = choose_penalties(self.limits, self._value)
+        problem = relaxation.price_all_pairs(value, prices, penalties)
+        generated = generate_columns(problem, self.best.chosen[rows], prices)
+        improved = np.zeros_like(self.best.chosen)
+        improved[rows[improve(problem, generated.chosen)]] = True
+        self.best, self.bound = replace(self.best, chosen=improved), generated.bound
 
     def _solve_for_money(self, index: int) -> Incumbent:
         """Return the plan of the most money within all other limits."""

@@ -147,7 +147,7 @@ def _build_program(
         blocks.append(_build_matrix(limit.row[free], limit.pair_use(free), len(limit.upper)))
         row_upper.append(np.where(np.isfinite(slack), slack, UNLIMITED))
     for code, upper in ((problem.lead, problem.max_offers), (problem.group, 1)):
-        row, codes = _renumber_by_appearance(code[free])
+        row, codes = renumber_by_appearance(code[free])
         used = np.bincount(
             np.searchsorted(np.sort(codes), code[rows][np.isin(code[rows], codes)]),
             minlength=len(codes),
@@ -195,7 +195,7 @@ def _build_shortfall_columns(limits: tuple[Limit, ...], rows: int) -> coo_array:
     return coo_array((-np.ones(len(row)), (row, np.arange(len(row)))), shape=(rows, len(row)))
 
 
-def _renumber_by_appearance(code: IntArray) -> tuple[IntArray, IntArray]:
+def renumber_by_appearance(code: IntArray) -> tuple[IntArray, IntArray]:
     """Return codes renumbered 0, 1 … by first appearance, and the old code of each."""
     codes, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     order = np.argsort(first)

@@ -10,7 +10,6 @@ from pipelines.allocation.dual_ascent import DualSolution, StoppingRule, minimis
 from pipelines.allocation.lead_subproblem import LeadSubproblems, split_at_leads
 from pipelines.allocation.mip_polish import polish, solve_linear_relaxation
 from pipelines.allocation.moves import RestrictedProblem
-from pipelines.allocation.neighbourhoods import search_neighbourhoods
 from pipelines.allocation.primal_repair import improve, repair
 from pipelines.allocation.problem import Limit, PairColumns, find_possible_pairs
 from pipelines.core.arrays import BoolArray, FloatArray, IntArray
@@ -114,7 +113,7 @@ class Relaxation:
         self.limits = limits
         self._pairs, self._max_offers, self._options = pairs, max_offers, options
         self._group = pairs.lead_institution
-        self._possible = np.flatnonzero(find_possible_pairs(len(pairs.lead), limits))
+        self.possible = np.flatnonzero(find_possible_pairs(len(pairs.lead), limits))
         upper = np.concatenate([limit.upper for limit in limits])
         self._is_limited = np.isfinite(upper)
         self._upper = np.where(self._is_limited, upper, 0)
@@ -135,7 +134,7 @@ class Relaxation:
             floor_plan: A plan from which a second local search starts. Floors in money that it
                 attains are known to be feasible, so their price has no upper limit.
         """
-        rows = self._possible
+        rows = self.possible
         exact_value = value + self._pairs.tie_break_key * TIE_BREAK_UNIT
         caps = self._find_highest_prices(penalties, floor_plan)
         typical = _find_typical_value(exact_value[rows], penalties)
@@ -178,8 +177,6 @@ class Relaxation:
         if is_small or restricted.compute_objective(plan) < target:
             free = _select_free(restricted)
             plan = improve(restricted, polish(restricted, plan, free, effort=POLISH_EFFORT))
-        if not is_small and len(near) <= LP_CORE and restricted.compute_objective(plan) < target:
-            plan = improve(restricted, search_neighbourhoods(restricted, plan))
         chosen = np.zeros(len(value), np.bool_)
         chosen[near[plan]] = True
         missed = sum(
@@ -195,7 +192,7 @@ class Relaxation:
         Args:
             value: Value of each pair, in integer units.
         """
-        rows, no_prices = self._possible, np.zeros(len(self._upper))
+        rows, no_prices = self.possible, np.zeros(len(self._upper))
         scale = self._find_typical_prices(_find_typical_value(value[rows], [0.0]))
         leads = self._build_subproblems(value, rows)
         caps = np.full(len(no_prices), np.inf)
@@ -208,9 +205,9 @@ class Relaxation:
         penalties: Sequence[float],
     ) -> RestrictedProblem:
         """Return all pairs with their reduced costs at `prices`."""
-        leads = self._build_subproblems(value, self._possible)
+        leads = self._build_subproblems(value, self.possible)
         near, reduced_cost = leads.find_near_choice(prices, np.inf)
-        near, reduced_cost = _add_pairs(near, reduced_cost, self._possible)
+        near, reduced_cost = _add_pairs(near, reduced_cost, self.possible)
         return self._restrict(near, value, penalties).at_prices(prices, reduced_cost)
 
     def _find_highest_prices(
@@ -243,7 +240,7 @@ class Relaxation:
         D curves by the sum of squared uses of a row. A floor over all pairs has a unit smaller by
         the root of the number of rows that it spans.
         """
-        rows, prices = self._possible, []
+        rows, prices = self.possible, []
         for limit in self.limits:
             count = len(limit.upper)
             use = np.abs(limit.pair_use(rows))
@@ -349,7 +346,7 @@ class Relaxation:
         """Return the pairs near the leads' choices at `prices`, their reduced costs, and D."""
         surplus, pairs, reduced_costs = 0, [], []
         split = self._split(prices)
-        for rows in split_at_leads(self._pairs.lead, self._possible, PRICED_PAIRS):
+        for rows in split_at_leads(self._pairs.lead, self.possible, PRICED_PAIRS):
             leads = self._build_subproblems(value, rows)
             surplus += leads.solve(split).surplus
             near, reduced_cost = leads.find_near_choice(split, reach)

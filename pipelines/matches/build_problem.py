@@ -63,8 +63,8 @@ class DayPlan:
     """Pairs not chosen that a guarantee of their product leaves no room for."""
     value: float
     bound: float
-    """Dual bound: no plan within quotas, budgets, offers a lead and policy limits has a greater
-    value; infeasible floors count as relaxed."""
+    """No plan within quotas, budgets, offers a lead and policy limits has a greater value;
+    infeasible floors count as relaxed."""
     gap: float
     """Certified gap, a share of the bound."""
     price_of_quota: FloatArray

@@ -2,7 +2,9 @@
 
 A sample of the day's limits is changed one at a time, the day is planned again, and what was stated
 is compared with what came out. Prices of quotas and of the floor on fees are compared by the dual
-bound, which has no gap of its own; the cost of a rule by the lender's result in the new plan.
+bound at the prices, which has no gap of its own; the cost of a rule by the lender's result in the
+new plan. Plans know a lender's result no finer than their gaps: what is smaller than the gaps of
+both plans together is counted as unresolved.
 """
 
 from collections.abc import Iterator
@@ -53,7 +55,8 @@ def command(settings: Settings, *, day: str, limits: int) -> Figures:
 
     The figures have, for `quota`, `rule` and `fees`: the number of `limits` compared, the share
     `within` 10% of what solving again gives, `median_ratio` and `worst_ratio` (stated by found),
-    and `pairs` of stated and found.
+    and `pairs` of stated and found. `rule` also has how many are `resolved`, a cost above the money
+    by which both plans may lie below the best, and the share of them `within_of_resolved`.
     """
     try:
         business_date = date.fromisoformat(day)
@@ -77,9 +80,10 @@ def compare_prices(settings: Settings, day: date, limits: int) -> Figures:
         found = {
             "fees": list(_compare_fees(plan)),
             "quota": list(_compare_quotas(plan, limits // 2)),
-            "rule": list(_compare_rules(connection, day, plan, costs, limits // 2)),
         }
-    return {name: _describe(np.array(pairs).reshape(-1, 2)) for name, pairs in found.items()}
+        rules = np.array(list(_compare_rules(connection, day, plan, costs, limits // 2)))
+    figures = {name: _describe(np.array(pairs).reshape(-1, 2)) for name, pairs in found.items()}
+    return figures | {"rule": _describe_rules(rules.reshape(-1, 3))}
 
 
 def _load_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, day: date) -> None:
@@ -129,7 +133,7 @@ def _compare_fees(plan: DayPlan) -> Iterator[tuple[float, float]]:
     released = FEE_CHANGE * float(plan.fee_floor.family.stated[0])
     before = _solve_again(plan, plan.quota)
     after = _solve_again(plan, plan.quota, FEE_CHANGE)
-    yield float(plan.fee_floor.price[0]), (after.bound - before.bound) / released
+    yield float(plan.fee_floor.price[0]), (after.linear_bound - before.linear_bound) / released
 
 
 def _compare_quotas(plan: DayPlan, limits: int) -> Iterator[tuple[float, float]]:
@@ -143,7 +147,7 @@ def _compare_quotas(plan: DayPlan, limits: int) -> Iterator[tuple[float, float]]
         quota = plan.quota.copy()
         quota[product] += more
         after = _solve_again(plan, quota)
-        yield float(plan.price_of_quota[product]), (after.bound - before.bound) / more
+        yield float(plan.price_of_quota[product]), (after.linear_bound - before.linear_bound) / more
 
 
 def _compare_rules(
@@ -152,8 +156,9 @@ def _compare_rules(
     plan: DayPlan,
     costs: list[dict[str, Any]],
     limits: int,
-) -> Iterator[tuple[float, float]]:
-    """Yield the stated cost of some rules, and what their lender gains in a plan without each."""
+) -> Iterator[tuple[float, float, float]]:
+    """Yield the stated cost of some rules, what their lender gains in a plan without each, and the
+    gaps of both plans together, in money."""
     priced = [row for row in costs if row["value"] > 0]
     order = np.random.default_rng(SEED).permutation(len(priced))[:limits]
     before = _lender_results(connection, plan)
@@ -179,9 +184,11 @@ def _compare_rules(
             """,
             key,
         )
-        again = _lender_results(connection, _plan(connection, day))
+        without = _plan(connection, day)
+        again = _lender_results(connection, without)
         lender = row["institution_id"]
-        yield row["value"], again.get(lender, 0.0) - before.get(lender, 0.0)
+        gaps = plan.bound - plan.value + without.bound - without.value
+        yield row["value"], again.get(lender, 0.0) - before.get(lender, 0.0), gaps
 
 
 def _lender_results(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dict[str, float]:
@@ -196,6 +203,15 @@ def _lender_results(connection: duckdb.DuckDBPyConnection, plan: DayPlan) -> dic
     ).fetchall()
     connection.unregister("chosen_rows")
     return {str(name): float(result) for name, result in rows}
+
+
+def _describe_rules(rules: FloatArray) -> Figures:
+    """Return the figures of all rules, and of the ones whose cost is above the gaps (column 2)."""
+    resolved = rules[np.abs(rules[:, :2]).max(axis=1) > rules[:, 2]]
+    return _describe(rules[:, :2]) | {
+        "resolved": len(resolved),
+        "within_of_resolved": _describe(resolved[:, :2])["within"],
+    }
 
 
 def _describe(pairs: FloatArray) -> Figures:
