@@ -61,11 +61,11 @@ MASTER_COLUMNS = 10
 """Columns of a product in the master programs, besides the ones of the last solution."""
 PRICING_TOLERANCE = 1e-5
 """Share of the bound that pricing problems may leave open in total."""
-NODES = 50
+NODES = 10
 """Nodes of the search tree of the restricted master."""
 CHOSEN = 0.5
 """A column whose share is above this is chosen; shares of an integer solution are 0 or 1."""
-MASTER_GAP = 1e-4
+MASTER_GAP = 5e-4
 """The restricted master is solved when its plan is within this share of its best columns."""
 
 
