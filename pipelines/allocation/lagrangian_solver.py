@@ -47,10 +47,10 @@ ROUNDING = 1e-2
 MISSED_SHARE = 0.99
 """A floor that isn't attained is relaxed to this share of the most money found."""
 
-MAX_CHOSEN = 20_000
+MAX_CHOSEN = 10_000
 """Most pairs of a plan that column generation improves; larger plans have a small gap."""
-MAX_PAIRS = 1_000_000
-"""Most pairs that column generation chooses from."""
+MAX_PAIRS = 600_000
+"""Most pairs that column generation chooses from: half as many again take minutes."""
 
 
 @dataclass(frozen=True)
