@@ -183,12 +183,15 @@ class _Search:
 
     def generate_columns(self) -> None:
         """If a gap is left in a plan of few pairs, improve the plan and find a lower bound."""
-        relaxation = Relaxation(self._pairs, self.limits, self._max_offers, self._options)
-        rows, chosen = relaxation.possible, np.flatnonzero(self.best.chosen)
+        chosen = np.flatnonzero(self.best.chosen)
         has_gap = self._value[chosen].sum() < self.best.dual.bound * (1 - TARGET_GAP)
-        is_of_size = SMALL < len(rows) <= MAX_PAIRS and 0 < len(chosen) <= MAX_CHOSEN
+        if not has_gap or len(chosen) > MAX_CHOSEN:
+            return
+        relaxation = Relaxation(self._pairs, self.limits, self._max_offers, self._options)
+        rows = relaxation.possible
+        is_of_size = SMALL < len(rows) <= MAX_PAIRS and len(chosen) > 0
         is_satisfied = all(limit.is_satisfied(chosen) for limit in self.limits)
-        if not (has_gap and is_of_size and is_satisfied):
+        if not (is_of_size and is_satisfied):
             return
         value = self._value + self._pairs.tie_break_key * TIE_BREAK_UNIT
         prices = split_by_limit(self.best.dual.prices, self.limits)

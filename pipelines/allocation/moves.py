@@ -298,17 +298,16 @@ def find_displaced(
     """
     if len(planned) == 0:
         return np.full(len(enters), -1), np.zeros(len(enters), np.bool_)
-    pair_of_group = np.full(int(problem.group.max()) + 1, -1)
-    pair_of_group[problem.group[planned]] = planned
-    same = pair_of_group[problem.group[enters]]
-    is_same = same >= 0
+    by_group = planned[np.argsort(problem.group[planned])]
+    at = np.searchsorted(problem.group[by_group], problem.group[enters]).clip(max=len(planned) - 1)
+    same = by_group[at]
+    is_same = problem.group[same] == problem.group[enters]
     by_lead = planned[
         np.lexsort((problem.tie_break_key[planned], cost[planned], problem.lead[planned]))
     ]
-    count = int(problem.lead.max()) + 1
-    number = np.bincount(problem.lead[planned], minlength=count)
-    least_of_lead = np.full(count, -1)
-    least_of_lead[problem.lead[by_lead[::-1]]] = by_lead[::-1]  # of several the first remains
-    has_most = (number >= problem.max_offers)[problem.lead[enters]]
-    least = np.where(has_most, least_of_lead[problem.lead[enters]], -1)
-    return np.where(is_same, same, least), is_same
+    leads = problem.lead[by_lead]
+    start = np.searchsorted(leads, problem.lead[enters])
+    number = np.searchsorted(leads, problem.lead[enters], side="right") - start
+    least = by_lead[start.clip(max=len(planned) - 1)]
+    displaced = np.where(is_same, same, np.where(number >= problem.max_offers, least, -1))
+    return displaced, np.asarray(is_same, np.bool_)
