@@ -35,7 +35,7 @@ MAX_STEP = 2.0
 INFORMATION_OF_A_ROW = 0.25
 """p (1 - p) of a row with even odds."""
 MOST_CODES = 1 << 20
-"""A level whose codes are below it is looked up by position; a search takes five times as long."""
+"""A level whose codes are below it is looked up by position, and no code is searched."""
 DIGITS = 9
 """Significant digits of an effect in the registry."""
 

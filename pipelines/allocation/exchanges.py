@@ -96,7 +96,7 @@ def take_first_by_code(code: IntArray, rank: FloatArray, key: IntArray, width: i
 def _drop_far(code: IntArray, rank: FloatArray, width: int) -> IntArray:
     """Return the positions of the pairs that may be among the first `width` of their code.
 
-    Ranks are counted in bins, since sorting all pairs of a large day takes twenty times as long.
+    Ranks are counted in bins: sorting all of 3,000,000 pairs takes seven times as long.
     """
     sample = np.sort(rank[:: 1 + len(rank) // (RANK_BINS * RANK_BINS)])
     edges = sample[:: 1 + len(sample) // RANK_BINS]
