@@ -200,7 +200,7 @@ def measure_market(
     applicants, truth = load_applicants(settings, last, since=last - timedelta(days=TEST_DAYS))
     metrics, kept = {}, {}
     for name, features in feature_sets().items():
-        tests = list(test_partners(loans, features))
+        tests = list(compare_partners(loans, features))
         kept[name] = any(test.is_kept for test in tests)
         selected = select_features(features, tests)
         metrics[name] = measure(fit_and_predict(loans, applicants, selected), truth)
@@ -276,8 +276,8 @@ def without(features: Features, excluded: set[str]) -> Features:
     )
 
 
-def test_partners(loans: pa.Table, features: Features) -> Iterator[GroupTest]:
-    """Yield the test by which a training keeps the columns on partners, or leaves them out."""
+def compare_partners(loans: pa.Table, features: Features) -> Iterator[GroupTest]:
+    """Yield the comparison by which a training keeps the columns on partners, or not."""
     groups = params().models["risk"].optional_features
     return compare_groups(loans, features, groups, TREES, use_recency=False)
 
