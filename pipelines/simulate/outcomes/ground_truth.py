@@ -35,6 +35,10 @@ TIGHTENING = 1.5
 """Rise of the cut-off of the institution that tightens."""
 STRENGTH_LOST, LOG_ODDS_OF_DEFAULT_ADDED = 0.7, 1.0
 """Effect of a falling sector on the strength and the defaults of its firms."""
+MOOD = 0.15
+"""Standard deviation of a lender's mood, drawn for each week, in units of strength."""
+SEEN = 0.08
+"""Units of strength of a standard deviation of what a lender sees beyond the columns."""
 HIDDEN_NODES = ((-(3**0.5), 1 / 6), (0.0, 2 / 3), (3**0.5, 1 / 6))
 """Nodes and weights of the Gauss-Hermite quadrature of the applicant's hidden trait."""
 MIN_REGRESSION_LEADS = 20
@@ -107,8 +111,10 @@ def compute_pair_truth(
         rank: Rank of the product among the lead's offers, from 1; the pairs are all its offers.
             Without it each pair is computed as if it were the lead's only offer.
     """
-    visible = _visible_part(world, lenders, products, leads, lead, product)
     random = world.random
+    lender, week = products.lender[product], leads.day.toordinal() // 7
+    mood = MOOD * random.normal("mood", lender, week)
+    visible = _visible_part(world, lenders, products, leads, lead, product, mood)
     pair = (np.full(lead.size, leads.day.toordinal()), leads.address[1][lead], product)
     hidden = _HiddenPart(
         trait=leads.traits["hidden"][lead],
@@ -130,21 +136,25 @@ def expect_pair_truth(
 ) -> PairTruth:
     """Return the truth of pairs averaged over the traits that no column shows, by quadrature.
 
-    Averaged are the applicant's trait, what a lender sees of a pair, and the part of stability that
-    bureau score and debt do not show. The lenders' own preferences count as known, the week's
-    random effect, and what a firm's chain and sector add to its risk, too: outcomes and the links
-    of the chain reveal them in time. So no model can do better than a plan by these figures, and
-    few can do as well.
+    Averaged are the applicant's trait, what a lender sees of a pair, the part of stability that
+    bureau score and debt do not show, and the lender's mood, which is drawn anew each week, so
+    that no column shows it. The lenders' own preferences count as known, and what a firm's chain
+    and sector add to its risk, too: outcomes and the links of the chain reveal them in time. Few
+    models can do as well as a plan by these figures; only one that guesses a week's mood from its
+    first decisions could do better.
 
     Probabilities are conditional as in `compute_pair_truth`, each pair as its lead's only offer:
     the mean of approval x take-up x amount is the product of the three columns.
     """
-    visible = _visible_part(world, lenders, products, leads, lead, product)
+    visible = _visible_part(world, lenders, products, leads, lead, product, np.zeros(lead.size))
+    # Both are normal and add to the same strength, so one draw of their joint spread has the place
+    # of two.
+    unseen = np.hypot(SEEN, MOOD) / SEEN
     stability, spread = (column[lead] for column in _stability_by_columns(leads))
     shape = lead.shape
     sums = np.zeros((4, lead.size))
     for trait, weight in HIDDEN_NODES:
-        for seen in (-1.0, 1.0):
+        for seen in (-unseen, unseen):
             hidden = _HiddenPart(
                 trait=np.full(shape, trait),
                 seen=np.full(shape, seen),
@@ -177,14 +187,14 @@ def expect_pair_truth(
 
 @dataclass(frozen=True)
 class _VisiblePart:
-    """The parts of the truth that columns, or outcomes in time, can show; one row a pair."""
+    """The parts of the truth that are the same for leads of the same columns; one row a pair."""
 
     lead: IntArray
     product: IntArray
     requested: FloatArray
     apr: FloatArray
     above_cut: FloatArray
-    """Strength and the lender's preferences above its cut-off, without hidden traits."""
+    """Strength, the lender's preferences and its mood above its cut-off, without hidden traits."""
     wants: FloatArray
     """Log-odds of take-up for the full amount, without hidden traits and rank."""
     default_log_odds: FloatArray
@@ -212,6 +222,7 @@ def _visible_part(
     leads: DayLeads,
     lead: IntArray,
     product: IntArray,
+    mood: FloatArray,
 ) -> _VisiblePart:
     day = leads.day
     traits = {name: column[lead] for name, column in leads.traits.items()}
@@ -219,10 +230,14 @@ def _visible_part(
     is_falling = world.has_shock(SECTOR_FALLS, day) & traits["is_firm"]
     is_falling = is_falling & (traits["industry"] == FALLING_INDUSTRY)
     strength = credit_strength(traits, requested) - STRENGTH_LOST * is_falling
-    preference, mood = _lender_preferences(world, lenders, leads, traits, products.lender[product])
+    lender = products.lender[product]
+    preference = _lender_preferences(lenders, traits, lender)
+    mood = mood - lenders.closes_by[lender] * (day.day >= MONTH_ENDS_FROM)
+    if world.has_shock(INSTITUTION_TIGHTENS, day):
+        mood = mood - TIGHTENING * lenders.is_largest[lender]
     apr = _offered_rates(world, products, leads, product, strength)
     excess_rate = apr / world.highest_rate(day) - 0.95
-    liked = lenders.liked[products.lender[product]]
+    liked = lenders.liked[lender]
     return _VisiblePart(
         lead=lead,
         product=product,
@@ -242,7 +257,7 @@ def _visible_part(
 
 def _truth_given(visible: _VisiblePart, hidden: _HiddenPart, rank: IntArray | None) -> PairTruth:
     """Return the truth of each pair for these hidden traits; `p_fund` ignores other offers."""
-    above_cut = visible.above_cut + (0.12 * hidden.trait + 0.08 * hidden.seen)
+    above_cut = visible.above_cut + (0.12 * hidden.trait + SEEN * hidden.seen)
     p_approve = APPLICATION_RATE * rounded_sigmoid(APPROVAL_SLOPE * above_cut - APPROVAL_INTERCEPT)
     requested = visible.requested
     granted = np.round(requested * np.clip(0.6 + 0.2 * above_cut, MIN_GRANTED, 1), -2)
@@ -292,19 +307,11 @@ def _stability_by_columns(leads: DayLeads) -> tuple[FloatArray, FloatArray]:
     return expected, spread
 
 
-def _lender_preferences(
-    world: World, lenders: Lenders, leads: DayLeads, traits: Columns, lender: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return what a lender adds to the strength of a lead by region and industry, and by day."""
-    day = leads.day
+def _lender_preferences(lenders: Lenders, traits: Columns, lender: IntArray) -> FloatArray:
+    """Return what a lender adds to the strength of a lead by region and industry."""
     preference = lenders.region_taste[lender, traits["region"]]
     industry_taste = lenders.industry_taste[lender, traits["industry"]]
-    preference += np.where(traits["is_firm"], industry_taste, 0.0)
-    mood = 0.15 * world.random.normal("mood", lender, day.toordinal() // 7)
-    mood = mood - lenders.closes_by[lender] * (day.day >= MONTH_ENDS_FROM)
-    if world.has_shock(INSTITUTION_TIGHTENS, day):
-        mood = mood - TIGHTENING * lenders.is_largest[lender]
-    return preference, mood
+    return np.asarray(preference + np.where(traits["is_firm"], industry_taste, 0.0))
 
 
 def _offered_rates(
