@@ -137,7 +137,7 @@ def expect_pair_truth(
     """Return the truth of pairs averaged over the traits that no column shows, by quadrature.
 
     Averaged are the applicant's trait, what a lender sees of a pair, the part of stability that
-    bureau score and debt do not show, and the lender's mood, which is drawn anew each week, so
+    bureau score and debt do not show, and the lender's mood, which is drawn for each week, so
     that no column shows it. The lenders' own preferences count as known, and what a firm's chain
     and sector add to its risk, too: outcomes and the links of the chain reveal them in time. Few
     models can do as well as a plan by these figures; only one that guesses a week's mood from its
