@@ -69,8 +69,8 @@ METRICS = {
         "Surplus, share of attainable",
         "share",
         "The same, of the best plan by all that columns can show: the true probabilities averaged "
-        "over hidden traits and each week's mood of a lender. The lenders' own preferences count as "
-        "known.",
+        "over hidden traits and each week's mood of a lender. The lenders' own preferences count "
+        "as known.",
     ),
     "lenders_worse_than_broadcast": Metric(
         "Lenders worse served",
