@@ -4,6 +4,7 @@ Every newly trained model is a challenger; `models/champion/decision.py` promote
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 from typing import Any
@@ -69,12 +70,15 @@ def train(
     """
     as_of = as_of or find_anchor(day)
     champions = registry.load_champions(settings, as_of)
-    decisions = {
-        model: _train_and_decide(
-            settings, day, model, champions.get(model), as_of, off_policy_tests
+    names = list(params().models)
+    with ThreadPoolExecutor(settings.threads) as pool:  # LightGBM trains by one thread a model
+        decided = pool.map(
+            lambda model: _train_and_decide(
+                settings, day, model, champions.get(model), as_of, off_policy_tests
+            ),
+            names,
         )
-        for model in params().models
-    }
+        decisions = dict(zip(names, decided, strict=True))
     registry.save_set(
         settings,
         as_of,
