@@ -79,6 +79,21 @@ def spill_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"set memory_limit = '{limit}'")
 
 
+def lower_limits(connection: duckdb.DuckDBPyConnection, *, memory: str, threads: int) -> None:
+    """Let a connection use no more memory and threads than this until it ends."""
+    limit = "current_setting('memory_limit')"
+    ((is_less, own_threads),) = connection.execute(
+        f"""
+        select parse_formatted_bytes({limit}) < parse_formatted_bytes($memory),
+            current_setting('threads')
+        """,
+        {"memory": memory},
+    ).fetchall()
+    connection.execute(f"set threads = {min(own_threads, threads)}")
+    if not is_less:
+        connection.execute(f"set memory_limit = '{memory}'")
+
+
 def run_query(
     connection: duckdb.DuckDBPyConnection, file: Path, parameters: Mapping[str, Any] | None = None
 ) -> duckdb.DuckDBPyConnection:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
@@ -59,21 +60,40 @@ def open_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], 
     """Yield a function that appends rows to the file; see `write_batches`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = schema.empty_table()
-    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
+    with (
+        pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer,
+        write_behind(writer) as write_group,
+    ):
 
         def write(rows: pa.Table) -> None:
             nonlocal buffer
             buffer = pa.concat_tables([buffer, rows.cast(schema)])
             while buffer.num_rows >= ROW_GROUP:
-                write_group(buffer.slice(0, ROW_GROUP))
+                write_group(buffer.slice(0, ROW_GROUP).combine_chunks())
                 buffer = buffer.slice(ROW_GROUP)
-
-        def write_group(rows: pa.Table) -> None:
-            writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
 
         yield write
         if buffer.num_rows:
-            write_group(buffer)
+            write_group(buffer.combine_chunks())
+
+
+@contextmanager
+def write_behind(writer: pq.ParquetWriter) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that writes a row group while its caller computes the next one.
+
+    One group at most waits, and each is written in its turn, so the bytes are those of a plain
+    `write_table`. A group that could not be written raises at the next one, or at the end.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(lambda: None)
+
+        def write(rows: pa.Table) -> None:
+            nonlocal before
+            before.result()
+            before = pool.submit(writer.write_table, rows, row_group_size=ROW_GROUP)
+
+        yield write
+        before.result()
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

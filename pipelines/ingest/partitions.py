@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from expectations.contracts import Contract, feeds, load
-from pipelines.core.database import connect
+from pipelines.core.database import connect, lower_limits
 from pipelines.core.errors import InputMissing, IntegrityError
 from pipelines.core.publishing import publishing, read_manifest, write_batches
 from pipelines.core.settings import Settings
@@ -29,10 +29,9 @@ from pipelines.ingest.restrictions.publish import publish_restrictions, write_un
 from pipelines.ingest.value_findings import make_findings
 from pipelines.ingest.waiting import record_waiting_files
 
-SLICE_VALUES = 19_000_000
-"""Values (rows times columns) sorted together; a larger partition is sorted by key alone and then
-fetched in slices, so that memory does not grow with a day's rows. The published bytes do not depend
-on it."""
+SORT_MEMORY, SORT_THREADS = "800MB", 1
+"""In which rows are sorted; DuckDB sorts more of them on disk, as fast. With two threads it ran out
+of any memory, up to 800 MB, that the rows exceed."""
 BATCH = 32_768
 """Rows that DuckDB hands to a file at once."""
 
@@ -78,6 +77,7 @@ def collect(settings: Settings, day: date) -> dict[str, Any]:
         )
     entries = _entries_by_partition(plan)
     with connect(settings) as connection:
+        lower_limits(connection, memory=SORT_MEMORY, threads=SORT_THREADS)
         for feed, partitions in groupby(plan.partitions, key=lambda partition: partition[0]):
             shards = _FeedShards(folder / feed for folder in folders)
             for _, known_on in partitions:
@@ -209,31 +209,9 @@ def _lake_batches(
     if not folders:
         return
     keys = ", ".join(f'"{name}" nulls last' for name in contract.key)
-    connection.execute(
-        "create or replace temp table ranks as "
-        f"select shard, row, row_number() over (order by {keys}) - 1 as rank "
-        f"from ({_accepted_rows_sql([*contract.key, 'row'], day, folders)})"
-    )
-    count = connection.execute("select count(*) from ranks").fetchall()[0][0]
     names = contract.lake_schema.names
-    slice_rows = max(1, SLICE_VALUES // len(names))
-    for first in range(0, count, slice_rows):
-        is_in_slice = f"rank >= {first} and rank < {first + slice_rows}"
-        # A shard holds whole sources and the key begins with the source, so a slice is in few of
-        # the row groups: the others are skipped by their statistics of `row`.
-        ends = connection.execute(
-            f"select shard, min(row), max(row) from ranks where {is_in_slice} group by shard"
-        ).fetchall()
-        parts = [
-            f"from ({_accepted_rows_sql([*names, 'row'], day, folders, shard)}) "
-            f"where row between {least} and {greatest}"
-            for shard, least, greatest in sorted(ends)
-        ]
-        sql = (
-            f"select {list_names(names)} from ({' union all '.join(parts)}) as accepted "
-            f"join ranks using (shard, row) where {is_in_slice} order by rank"
-        )
-        yield from connection.sql(sql).to_arrow_reader(BATCH)
+    sql = f"from ({_accepted_rows_sql(names, day, folders)}) order by {keys}"
+    yield from connection.sql(sql).to_arrow_reader(BATCH)
 
 
 def _quarantine_batches(
@@ -248,17 +226,13 @@ def _quarantine_batches(
     yield from connection.sql(sql).to_arrow_reader(BATCH)
 
 
-def _accepted_rows_sql(
-    columns: Sequence[str], day: str, folders: Sequence[Path], shard: int | None = None
-) -> str:
-    """Return SQL of the rows to load for `day`, with the number of their `shard`; None: of all."""
+def _accepted_rows_sql(columns: Sequence[str], day: str, folders: Sequence[Path]) -> str:
+    """Return SQL of the rows to load for `day`."""
     parts = [
-        f"select {number} as shard, {list_names(columns)} "
-        f"from {_parquet(folder, 'rows')} as accepted "
+        f"select {list_names(columns)} from {_parquet(folder, 'rows')} as accepted "
         f"anti join {_parquet(folder, 'dropped')} as dropped using (row) "
         f"where known_on = date '{day}'"
-        for number, folder in enumerate(folders)
-        if shard in (None, number)
+        for folder in folders
     ]
     return " union all ".join(parts)
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.core.publishing import sha256
 from pipelines.core.settings import Settings
-from pipelines.ingest import ingest_day, partitions
+from pipelines.ingest import ingest_day
 from pipelines.ingest.reading import reader
 from tests.helpers.landing import DAY, land, leads, path_of, row
 from tests.ingest.published import counts, published
@@ -82,11 +82,8 @@ def test_threads_and_shards_do_not_change_a_published_byte(tmp_path, ingested, r
     assert published(many) == published(ingested)
 
 
-def test_the_size_of_batches_and_slices_does_not_change_a_published_byte(
-    tmp_path, monkeypatch, reference
-):
+def test_the_size_of_batches_does_not_change_a_published_byte(tmp_path, monkeypatch, reference):
     monkeypatch.setattr(reader, "BATCH_ROWS", 40)
-    monkeypatch.setattr(partitions, "SLICE_VALUES", 900)
     home = Settings(home=tmp_path / "small", threads=2, memory_limit="1GB")
     assert lake(fill(home, 0)) == reference
 
