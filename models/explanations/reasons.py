@@ -7,7 +7,6 @@ move as the reason states. Contributions alone miss that where features interact
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,7 +38,7 @@ CANDIDATES = 6
 CONFIRMING_DECILES = (MEDIAN, 1, 7)
 """Deciles (50%, 20%, 80%) that confirm a reason: the first alone, and all on average."""
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 65_536
 """Rows explained together: bounds the memory, never changes the result."""
 PORTION_ROWS = 512
 """Rows whose reasons are confirmed together: what they share stays in a processor's cache."""
@@ -79,7 +78,6 @@ class Explainer:
     profile: ReferenceProfile | None = None
     """The model's reference profile; without it (a stated prior) nothing is confirmed."""
     threads: int = 1
-    """Batches explained at once."""
     requires_confirmation: bool = True
     """True if only confirmed codes are named."""
 
@@ -97,17 +95,14 @@ class Explainer:
             MissingColumns: `table` lacks columns that the model reads.
         """
         starts = range(0, table.num_rows, BATCH_ROWS)
-        with ThreadPoolExecutor(self.threads) as pool:
-            batches = pool.map(lambda first: self._explain(table, first, effects), starts)
-            return pa.concat_tables([SCHEMA.empty_table(), *batches])
+        batches = [self._explain(table.slice(at, BATCH_ROWS), at, effects) for at in starts]
+        return pa.concat_tables([SCHEMA.empty_table(), *batches])
 
     def codes(self, table: pa.Table, effect: Effect = "raises") -> pa.ListArray:
         """Return for each row the codes of its reasons of `effect`, strongest first."""
         return group_codes(self.explain(table, [effect]), table.num_rows)
 
-    def _explain(self, whole: pa.Table, first_row: int, effects: Sequence[Effect]) -> pa.Table:
-        """Return the reasons of one batch; one thread computes each batch."""
-        table = whole.slice(first_row, BATCH_ROWS)
+    def _explain(self, table: pa.Table, first_row: int, effects: Sequence[Effect]) -> pa.Table:
         encoded = self._encode(table)
         contributions = self._sum_contributions(table, encoded)
         reference = self._build_reference(encoded, contributions.code_of_feature)
@@ -133,7 +128,7 @@ class Explainer:
         matrix = model.encoder.encode(table)
         return EncodedRows(
             matrix=matrix,
-            log_odds=model.predict_log_odds(matrix, threads=1),
+            log_odds=model.predict_log_odds(matrix, threads=self.threads),
             peer_groups=np.full(len(matrix), ALL)
             if profile is None
             else profile.peer_groups(table),
@@ -143,7 +138,7 @@ class Explainer:
         if isinstance(self.estimator, TrainedModel) and encoded is not None:
             values = self.estimator.matrix_contributions(encoded.matrix)
         else:
-            values = self.estimator.contributions(table, threads=1)
+            values = self.estimator.contributions(table, threads=self.threads)
         return CodeContributions.sum_by_code(self.estimator.features, values)
 
     def _build_reference(

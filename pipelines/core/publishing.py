@@ -81,7 +81,7 @@ def open_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], 
 def write_behind(writer: pq.ParquetWriter) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that writes a row group while its caller computes the next one.
 
-    One group at most waits, and each is written in its turn, so the bytes are the same as by a plain
+    One group at most waits, and each is written in its turn, which gives the bytes of a plain
     `write_table`. A group that could not be written raises at the next one, or at the end.
     """
     with ThreadPoolExecutor(1) as pool:
