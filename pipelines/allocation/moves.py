@@ -305,9 +305,9 @@ def find_displaced(
     by_lead = planned[
         np.lexsort((problem.tie_break_key[planned], cost[planned], problem.lead[planned]))
     ]
-    leads = problem.lead[by_lead]
-    start = np.searchsorted(leads, problem.lead[enters])
-    number = np.searchsorted(leads, problem.lead[enters], side="right") - start
-    least = by_lead[start.clip(max=len(planned) - 1)]
+    entering = problem.lead[enters]
+    offers = np.bincount(problem.lead[planned], minlength=entering.max(initial=-1) + 1)
+    first = np.cumsum(offers) - offers
+    number, least = offers[entering], by_lead[first[entering].clip(max=len(planned) - 1)]
     displaced = np.where(is_same, same, np.where(number >= problem.max_offers, least, -1))
     return displaced, np.asarray(is_same, np.bool_)

@@ -337,7 +337,7 @@ class Relaxation:
                 best = DualSolution(found.prices, bound, evaluations), near, reduced_cost
             if bound - found.bound <= PRICING_TOLERANCE * abs(bound):
                 break
-            columns, begin = np.union1d(columns, near), found.prices
+            columns, begin = _unite(columns, near, value.size), found.prices
         return best
 
     def _price_pairs(
@@ -382,6 +382,13 @@ class Relaxation:
 
     def _split(self, prices: FloatArray) -> list[FloatArray]:
         return split_by_limit(prices, self.limits)
+
+
+def _unite(first: IntArray, second: IntArray, size: int) -> IntArray:
+    """Return the rows below `size` that are in either, in order."""
+    is_in = np.zeros(size, np.bool_)
+    is_in[first] = is_in[second] = True
+    return np.flatnonzero(is_in)
 
 
 def _find_typical_value(value: FloatArray, penalties: Sequence[float]) -> float:

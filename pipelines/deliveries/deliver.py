@@ -48,7 +48,8 @@ from pipelines.deliveries.recipient import Recipient
 from pipelines.deliveries.signatures import sign_manifests
 from pipelines.matches.shadow_price_text import load_product_prices
 
-INSTITUTIONS_PER_SHARD = 100
+INSTITUTIONS_PER_SHARD = 250
+"""Each shard reads the orders of the day anew: of a million leads and 4.7 million orders 18 s."""
 
 PRICES_NOTE = (
     "Of quota and budget the value that the day's matches would gain in all, to first order; of a "
