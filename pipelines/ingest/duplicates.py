@@ -198,19 +198,24 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
     """Drop all rows of a key but the first; only repeated keys are sorted."""
     key = [*contract.key, *(["known_on"] if contract.unique_within == "day" else [])]
     columns = [name for name in contract.names if name not in contract.duplicates]
+    lineage = ["extras", "landed_on", "file", "line"]
+    # To read the received texts of all rows would take longer than all else.
+    compared = dict.fromkeys([*key, *contract.names, *lineage, "known_on", "row"])
     order = [
         "known_on",
         *_safer_first_sql(contract),
         # orders that name the owner of a firm hold for it
         *([f"{contract.withdrawal.owner} is null"] if contract.withdrawal else []),
         *(f'"{name}" nulls last' for name in contract.duplicates),
-        *(f'"{name}" nulls last' for name in (*columns, "extras", "landed_on", "file", "line")),
+        *(f'"{name}" nulls last' for name in (*columns, *lineage)),
     ]
-    # A table, because DuckDB takes a query of groups for large, and would then hold all rows whole.
+    # Keys of one hash that differ are ranked in vain. A table, because DuckDB takes a query of groups
+    # for large, and would then hold all rows whole.
+    key_hash = f"hash({list_names(key)})"
     connection.execute(
         f"""
         create or replace temp table repeated as
-        select {list_names(key)}
+        select {key_hash} as key_hash
         from (from arrived anti join dropped using (row))
         group by all
         having count(*) > 1
@@ -220,12 +225,12 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
         f"""
         create or replace temp table ranked as
         select
-            *,
+            {list_names(compared)},
             row_number() over (
                 partition by {list_names(key)} order by {", ".join(order)}
             ) as rank
         from (from arrived anti join dropped using (row)) as remaining
-        where exists (select 1 from repeated where {_equal_sql(key, "repeated", "remaining")})
+        where {key_hash} in (select key_hash from repeated)
         """
     )
     connection.execute(

@@ -1,6 +1,6 @@
 """SQL of the rows of a shard's files, and of lake partitions that the run does not build."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -24,6 +24,6 @@ def _escape(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def list_names(names: Sequence[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
     """Return names as a list of identifiers: a contract may name a column by a word of SQL."""
     return ", ".join(f'"{name}"' for name in names)
