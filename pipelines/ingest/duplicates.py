@@ -209,8 +209,8 @@ def _drop_copies(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
         *(f'"{name}" nulls last' for name in contract.duplicates),
         *(f'"{name}" nulls last' for name in (*columns, *lineage)),
     ]
-    # Keys of one hash that differ are ranked in vain. A table, because DuckDB takes a query of groups
-    # for large, and would then hold all rows whole.
+    # Keys of one hash that differ are ranked in vain. A table, because DuckDB takes a query of
+    # groups for large, and would then hold all rows whole.
     key_hash = f"hash({list_names(key)})"
     connection.execute(
         f"""
