@@ -49,7 +49,7 @@ from pipelines.deliveries.signatures import sign_manifests
 from pipelines.matches.shadow_price_text import load_product_prices
 
 INSTITUTIONS_PER_SHARD = 250
-"""Each shard reads all orders and leads that count: of a million leads and 4.7 million orders 18 s."""
+"""Each shard reads the leads and orders that count: of a million and 4.7 million in 18 s."""
 
 PRICES_NOTE = (
     "Of quota and budget the value that the day's matches would gain in all, to first order; of a "
