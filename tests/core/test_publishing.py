@@ -3,6 +3,7 @@
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import __version__
@@ -14,6 +15,7 @@ from pipelines.core.publishing import (
     read_manifest,
     restore,
     sha256,
+    write_behind,
     write_parquet,
 )
 
@@ -42,6 +44,36 @@ def test_equal_tables_give_equal_bytes_with_different_chunks(same, tmp_path):
     write_parquet(TABLE, tmp_path / "one.parquet")
     write_parquet(same, tmp_path / "other.parquet")
     assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "other.parquet")
+
+
+def test_a_file_that_is_written_behind_has_the_bytes_of_a_plain_one(tmp_path):
+    parts = [TABLE.slice(row, 1) for row in range(3)]
+    with pq.ParquetWriter(tmp_path / "plain.parquet", TABLE.schema) as writer:
+        for part in parts:
+            writer.write_table(part)
+    with (
+        pq.ParquetWriter(tmp_path / "behind.parquet", TABLE.schema) as writer,
+        write_behind(writer) as write,
+    ):
+        for part in parts:
+            write(part)
+    assert sha256(tmp_path / "plain.parquet") == sha256(tmp_path / "behind.parquet")
+
+
+def write_groups(path, groups):
+    """Write groups of another schema than the file's."""
+    with (
+        pq.ParquetWriter(path, pa.schema({"x": pa.int64()})) as writer,
+        write_behind(writer) as write,
+    ):
+        for _ in range(groups):
+            write(TABLE)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_row_group_that_cannot_be_written_behind_is_an_error(tmp_path, groups):
+    with pytest.raises(ValueError, match="schema"):
+        write_groups(tmp_path / "other.parquet", groups)
 
 
 def test_every_empty_table_of_a_schema_gives_equal_bytes(tmp_path):
