@@ -127,8 +127,9 @@ def test_a_secret_is_found_even_with_a_comment_beside_it(audit, repository: Path
     (found, *_) = (
         each for each in audit.secret_scan.find_secrets(repository) if "AWS" in each.type
     )
+    tomorrow = TODAY + timedelta(1)  # the tests may run over midnight
     entry = audit.policy.AcceptedSecret(
-        file="leak.py", kind=found.type, sha1=found.secret_hash, reason=REASON, until=TODAY
+        file="leak.py", kind=found.type, sha1=found.secret_hash, reason=REASON, until=tomorrow
     )
     accepted = policy.model_copy(update={"accepted_secrets": [entry]})
     assert audit.secret_scan.check_secrets(accepted, repository) == []
