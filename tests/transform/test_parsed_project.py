@@ -82,6 +82,7 @@ def test_homes_share_the_project_and_each_has_its_own_places(tmp_path: Path, sto
         assert not any("@" in place for place in places)
 
 
+@pytest.mark.prove  # parses the project twice, 14 s
 def test_a_damaged_copy_is_made_again(tmp_path: Path, stored: Path):
     settings = Settings(home=tmp_path)
     expected = contents(parse(stored, settings, ONE_DAY))

@@ -106,6 +106,7 @@ def test_a_second_build_gives_the_same_files(season):
     assert not list(home.marts.rglob(".new*"))
 
 
+@pytest.mark.prove  # many days, 23 s
 def test_months_before_the_last_one_are_one_file_each_and_a_later_change_is_a_further_one(
     home: Settings,
 ):
