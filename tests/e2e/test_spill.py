@@ -16,7 +16,7 @@ from tests.helpers.spills import run_spilling
 
 PLAN = SimulationPlan(MONDAY, 1, leads_per_day=16_000, institutions=12, channels=3, seed=1)
 SPILLING = {
-    *("ingest", "collect", "intermediate", "marts", "score", "match", "deliver", "report"),
+    *("collect", "intermediate", "marts", "score", "match", "deliver", "report"),
 }
 """Steps with more rows than the least memory holds; the others keep few rows in DuckDB."""
 STEPS = (
