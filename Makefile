@@ -9,16 +9,16 @@ help:  ## list the targets
 
 # uv installs in seconds what takes pip minutes; pip is asked where uv cannot reach the index, since only pip
 # reads pip's own configuration.
-PIP = .venv/bin/python -m pip install -qq
+PIP = .venv/bin/python -m pip install -qq --disable-pip-version-check
 UV = .venv/bin/uv pip install --quiet --python .venv/bin/python
 venv: .venv/.installed  ## install into .venv, once
 .venv/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Banyan needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.11 ...")'
 	@echo "Installing into .venv (once) ..." >&2
 	@$(PYTHON) -m venv .venv && sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt >.venv/uv.txt
-	@$(PIP) --disable-pip-version-check -r .venv/uv.txt
-	@$(UV) --compile-bytecode -r requirements-dev.txt || $(PIP) --disable-pip-version-check -r requirements-dev.txt
-	@$(UV) --no-deps --no-build-isolation -e . || $(PIP) --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) -r .venv/uv.txt
+	@$(UV) --compile-bytecode -r requirements-dev.txt || { echo "pip installs instead (some minutes) ..." >&2; $(PIP) -r requirements-dev.txt; }
+	@$(UV) --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: venv  ## simulate a small market and match its last day

@@ -4,7 +4,6 @@ Every newly trained model is a challenger; `models/champion/decision.py` promote
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 from typing import Any
@@ -70,15 +69,12 @@ def train(
     """
     as_of = as_of or find_anchor(day)
     champions = registry.load_champions(settings, as_of)
-    names = list(params().models)
-    with ThreadPoolExecutor(settings.threads) as pool:  # LightGBM trains by one thread a model
-        decided = pool.map(
-            lambda model: _train_and_decide(
-                settings, day, model, champions.get(model), as_of, off_policy_tests
-            ),
-            names,
+    decisions = {
+        model: _train_and_decide(
+            settings, day, model, champions.get(model), as_of, off_policy_tests
         )
-        decisions = dict(zip(names, decided, strict=True))
+        for model in params().models
+    }
     registry.save_set(
         settings,
         as_of,

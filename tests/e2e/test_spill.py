@@ -15,9 +15,7 @@ from tests.e2e.market import MONDAY
 from tests.helpers.spills import run_spilling
 
 PLAN = SimulationPlan(MONDAY, 1, leads_per_day=16_000, institutions=12, channels=3, seed=1)
-SPILLING = {
-    *("collect", "intermediate", "marts", "score", "match", "deliver", "report"),
-}
+SPILLING = {"collect", "intermediate", "marts", "score", "match", "deliver", "report"}
 """Steps with more rows than the least memory holds; the others keep few rows in DuckDB."""
 STEPS = (
     *("plan_ingest", "ingest", "collect", "staging", "intermediate", "features", "marts", "train"),

@@ -4,7 +4,11 @@ import lightgbm
 import numpy as np
 import pytest
 
-from models.scoring.contributions import MAX_TABLE_FEATURES, ContributionTables
+from models.scoring.contributions import (
+    MAX_TABLE_FEATURES,
+    WORD_SPLITS,
+    ContributionTables,
+)
 from models.scoring.lightgbm_text import parse_model
 
 ROWS, NUMBERS = 2_000, 14
@@ -27,13 +31,13 @@ def make_rows(kind: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
     return np.hstack([numbers, categories]), outcomes, [NUMBERS, NUMBERS + 1]
 
 
-@pytest.mark.parametrize("kind", ["all known", "unknown", "zero is missing", "deep"])
+@pytest.mark.parametrize("kind", ["all known", "unknown", "zero is missing", "deep", "many splits"])
 def test_contributions_equal_lightgbm(kind):
     matrix, outcomes, categories = make_rows(kind)
     parameters = {
         "objective": "binary",
         "verbosity": -1,
-        "num_leaves": 63 if kind == "deep" else 15,
+        "num_leaves": {"deep": 63, "many splits": 150}.get(kind, 15),
         "min_data_in_leaf": 5,
         "zero_as_missing": kind == "zero is missing",
         "feature_fraction": 0.6,
@@ -48,6 +52,8 @@ def test_contributions_equal_lightgbm(kind):
     assert booster.num_trees() == 30
     if kind == "deep":
         assert max(len(leaf.features) for leaf in leaves) > MAX_TABLE_FEATURES
+    if kind == "many splits":
+        assert max(len(tree.splits) for tree in tables.trees) > 2 * WORD_SPLITS
     if kind != "all known":
         assert any(split.categories for tree in parse_model(text).trees for split in tree.splits)
     odd = [np.full((1, WIDTH), value) for value in (np.nan, 1e9, -7.0, 0.0)]
